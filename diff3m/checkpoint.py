@@ -1,0 +1,144 @@
+"""A checkpoint folder: config.json (network, schema, diffusion, preprocessing, calibration), model.safetensors, README.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .diffusion import Schedule
+from .ehr import EHRSchema
+from .network import Diff3M, NetworkConfig
+from .radiograph import Preprocessing
+from .scoring import Scoring
+
+CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint folder that cannot be loaded; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What config.json holds. scoring carries the calibration; training is a free record of how the weights were made."""
+
+    name: str
+    network: NetworkConfig
+    schema: EHRSchema
+    schedule: Schedule = Schedule()
+    preprocessing: Preprocessing = Preprocessing()
+    scoring: Scoring = field(default_factory=Scoring)
+    training: dict = field(default_factory=dict)
+
+    def to_dict(self) -> dict:
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "network": self.network.to_dict(),
+            "schema": self.schema.to_list(),
+            "diffusion": asdict(self.schedule),
+            "preprocessing": asdict(self.preprocessing),
+            "scoring": self.scoring.to_dict(),
+            "training": self.training,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict) -> CheckpointConfig:
+        """Read what `to_dict` wrote. Raises CheckpointError."""
+        if values.get("format") != FORMAT:
+            raise CheckpointError(f"config.json has format {values.get('format')!r}; this version reads format {FORMAT}.")
+        try:
+            config = cls(
+                name=values["name"],
+                network=NetworkConfig.from_dict(values["network"]),
+                schema=EHRSchema.from_list(values["schema"]),
+                schedule=Schedule(**values["diffusion"]),
+                preprocessing=Preprocessing(**values["preprocessing"]),
+                scoring=Scoring.from_dict(values["scoring"]),
+                training=values.get("training", {}),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"config.json is not a valid checkpoint configuration: {error}") from None
+        if config.network.slots != config.schema.slots:
+            raise CheckpointError("config.json contradicts itself: the network's token slots are not those of the EHR schema.")
+        return config
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint. sha256 is that of the weights file, "" for one never saved."""
+
+    config: CheckpointConfig
+    network: Diff3M
+    folder: Path | None = None
+    sha256: str = ""
+
+
+def load_checkpoint(folder: str | Path) -> Checkpoint:
+    """Load a folder, weights as float32, network in evaluation mode. Raises CheckpointError."""
+    folder = Path(folder)
+    config = read_config(folder)
+    network = Diff3M(config.network)
+    weights = folder / WEIGHTS_FILE
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} holds no {WEIGHTS_FILE}. Copy the whole checkpoint folder.") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{weights} is damaged or no safetensors file: {error}") from None
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights} does not fit the network of {CONFIG_FILE}: {str(error)[:300]}") from None
+    return Checkpoint(config, network.eval(), folder, file_sha256(weights))
+
+
+def read_config(folder: str | Path) -> CheckpointConfig:
+    """config.json alone, without the weights. Raises CheckpointError."""
+    path = Path(folder) / CONFIG_FILE
+    try:
+        return CheckpointConfig.from_dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} is no checkpoint folder: it holds no {CONFIG_FILE}.") from None
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+
+
+def save_checkpoint(folder: str | Path, config: CheckpointConfig, network: Diff3M, dtype: torch.dtype = torch.float16) -> Path:
+    """Write weights (as `dtype`) and config.json; each file appears whole or not at all. Returns the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
+    partial = folder / f"{WEIGHTS_FILE}.partial"
+    save_file(state, partial)
+    os.replace(partial, folder / WEIGHTS_FILE)
+    write_config(folder, config)
+    return folder
+
+
+def write_config(folder: str | Path, config: CheckpointConfig) -> None:
+    """Replace config.json in one step."""
+    path = Path(folder) / CONFIG_FILE
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(config.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, path)
+
+
+def with_scoring(config: CheckpointConfig, scoring: Scoring) -> CheckpointConfig:
+    """The same checkpoint with another score or calibration."""
+    return replace(config, scoring=scoring)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

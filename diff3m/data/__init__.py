@@ -1,0 +1,1 @@
+"""Data sets, all read through one manifest."""

@@ -1,0 +1,75 @@
+"""The manifest: the one table that every data set becomes. Training, calibration and evaluation all read it.
+
+Columns: path, the schema's feature names (empty = unknown), label ("normal" or anything else). `path` is relative to the
+manifest's folder, or absolute. CSV or Parquet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..ehr import EHRError, EHRSchema, Record
+
+NORMAL = "normal"
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used; the message names the row and column and says what to do."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: its number in the file (the first row of data is 1), the film's path, the parsed record, the label or None."""
+
+    row: int
+    path: Path
+    record: Record
+    label: str | None
+
+    @property
+    def abnormal(self) -> bool | None:
+        """True for any label but "normal"; None without a label."""
+        return None if self.label is None else self.label != NORMAL
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV or Parquet file as text columns. Raises ManifestError."""
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(path).astype("string").fillna("")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except FileNotFoundError:
+        raise ManifestError(f"There is no manifest {path}. Check the path.") from None
+    except pd.errors.EmptyDataError:
+        raise ManifestError(f"The manifest {path} is empty. It needs a header line and one row a film.") from None
+    except (OSError, ValueError, UnicodeDecodeError, ImportError) as error:
+        raise ManifestError(f"The manifest {path} cannot be read as a table ({error}). Save it as CSV with a header line.") from None
+
+
+def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:
+    """All rows, checked. Raises ManifestError naming the first row that is wrong."""
+    path = Path(path)
+    table = read_table(path)
+    table.columns = [str(column).strip() for column in table.columns]
+    if "path" not in table.columns:
+        raise ManifestError(f"The manifest {path} has no column `path`. Its columns are: {', '.join(table.columns)}.")
+    cases = list(_cases(table.head(limit) if limit else table, path.parent, schema))
+    if not cases:
+        raise ManifestError(f"The manifest {path} has no rows.")
+    return cases
+
+
+def _cases(table: pd.DataFrame, folder: Path, schema: EHRSchema) -> Iterator[Case]:
+    for row, values in enumerate(table.to_dict("records"), start=1):
+        name = str(values["path"]).strip()
+        if not name:
+            raise ManifestError(f"Row {row}: the path is empty.")
+        try:
+            record = schema.parse(values)
+        except EHRError as error:
+            raise ManifestError(f"Row {row}: {error}") from None
+        yield Case(row, folder / name, record, str(values.get("label", "")).strip() or None)

@@ -1,0 +1,135 @@
+"""The diffusion process: schedule, forward noising, deterministic DDIM inversion and denoising (METHOD, "Inference").
+
+Pure functions over tensors. A predictor is any callable (x, t) → ε̂ or (ε̂, x̃_t), x (B, 1, S, S) and t (B,) integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+Predictor = Callable[[Tensor, Tensor], "Tensor | tuple[Tensor, Tensor]"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a callback hears after each step: phase "inversion" or "denoising", 1-based index of total, the new x and x̂_0."""
+
+    phase: str
+    index: int
+    total: int
+    timestep: int
+    x: Tensor
+    x0: Tensor
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear β from `beta_start` to `beta_end` over `timesteps`; ᾱ_t = Π(1 − β).
+
+    released_rounding: take 1 − ᾱ of the level stepped to in float32, as the released code does (a quirk: it cancels
+    at small t). For equality with it only.
+    """
+
+    timesteps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    released_rounding: bool = False
+
+    @cached_property
+    def alpha_bars(self) -> Tensor:
+        """ᾱ for t = −1..T as a (T + 2,) float64 tensor: index t + 1; ᾱ_{−1} counts as 1 and ᾱ_T as 0."""
+        betas = torch.linspace(self.beta_start, self.beta_end, self.timesteps, dtype=torch.float64)
+        ends = torch.ones(1, dtype=torch.float64)
+        return torch.cat([ends, torch.cumprod(1 - betas, 0), ends * 0])
+
+    def alpha_bar(self, t: Tensor | int) -> Tensor:
+        """ᾱ_t as float64, for t in −1..T."""
+        return self.alpha_bars[torch.as_tensor(t).cpu() + 1]
+
+
+def _coefficients(schedule: Schedule, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(√ᾱ_t, √(1 − ᾱ_t)), taken in float64 (1 − ᾱ cancels in float32) and shaped to multiply `like`."""
+    a = schedule.alpha_bar(t).view(-1, *[1] * (like.dim() - 1))
+    return a.sqrt().to(like.device, like.dtype), (1 - a).sqrt().to(like.device, like.dtype)
+
+
+def add_noise(x0: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, t (B,) or a scalar."""
+    signal, sigma = _coefficients(schedule, t, x0)
+    return signal * x0 + sigma * noise
+
+
+def estimate_x0(x: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule, clamp: tuple[float, float] | None = None) -> Tensor:
+    """x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t, clamped to `clamp` if given. Pass x̃_t as x for masked pixel generation."""
+    signal, sigma = _coefficients(schedule, t, x)
+    x0 = (x - sigma * noise) / signal
+    return x0 if clamp is None else x0.clamp(*clamp)
+
+
+def implied_noise(x: Tensor, x0: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
+    """The noise that x_t holds if x̂_0 is true: (x_t − √ᾱ_t x̂_0)/√(1 − ᾱ_t), for t ≥ 0."""
+    signal, sigma = _coefficients(schedule, t, x)
+    return (x - signal * x0) / sigma
+
+
+def ddim_step(x: Tensor, predictor: Predictor, t: int, t_next: int, schedule: Schedule, clamp: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    """One deterministic DDIM step (η = 0) from level t to t_next, up (inversion) or down (denoising).
+
+    x_next = √ᾱ_next x̂_0 + √(1 − ᾱ_next) ε, with ε re-derived from the clamped x̂_0. At t = −1 (the clean image) the
+    network is asked at timestep 0. Returns (x_next, x̂_0).
+    """
+    timestep = torch.full((x.shape[0],), max(t, 0), device=x.device, dtype=torch.long)
+    predicted = predictor(x, timestep)
+    noise, source = predicted if isinstance(predicted, tuple) else (predicted, x)
+    x0 = estimate_x0(source, noise, max(t, 0), schedule, clamp)
+    # at t = −1 the image is clean, ε cannot be re-derived from it, and the network's own estimate stands
+    direction = noise if t < 0 else implied_noise(x, x0, t, schedule)
+    if schedule.released_rounding:
+        a = schedule.alpha_bar(t_next).to(x.device, torch.float32)
+        signal, sigma = a.sqrt(), (1 - a).sqrt()
+    else:
+        signal, sigma = _coefficients(schedule, t_next, x)
+    return signal * x0 + sigma * direction, x0
+
+
+def levels(noise_level: int, steps: int) -> list[int]:
+    """`steps` + 1 rising timesteps from −1 (the clean image) to `noise_level` − 1, evenly spaced, whole, no repeats.
+
+    Raises ValueError unless 1 ≤ steps ≤ noise_level.
+    """
+    if not 1 <= steps <= noise_level:
+        raise ValueError(f"steps must lie between 1 and the noise level {noise_level}, got {steps}")
+    return [round(i * noise_level / steps) - 1 for i in range(steps + 1)]
+
+
+def walk(
+    x: Tensor,
+    predictor: Predictor,
+    path: Sequence[int],
+    schedule: Schedule,
+    *,
+    clamp: tuple[float, float] | None = None,
+    callback: Callable[[Step], None] | None = None,
+) -> Tensor:
+    """DDIM along a path of timesteps; rising is inversion, falling is denoising. Returns x at the last one."""
+    phase = "inversion" if path[-1] > path[0] else "denoising"
+    for index, (t, t_next) in enumerate(zip(path[:-1], path[1:], strict=True), start=1):
+        x, x0 = ddim_step(x, predictor, t, t_next, schedule, clamp)
+        if callback:
+            callback(Step(phase, index, len(path) - 1, t, x, x0))
+    return x
+
+
+def invert(x0: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
+    """From a film to its own noise at `noise_level`."""
+    return walk(x0, predictor, levels(noise_level, steps), schedule, **options)
+
+
+def denoise(x: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
+    """From noise at `noise_level` back to a film: the mirror of `invert`."""
+    return walk(x, predictor, levels(noise_level, steps)[::-1], schedule, **options)

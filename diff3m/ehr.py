@@ -1,0 +1,265 @@
+"""The patient's record: features, units, ranges, groups, missing values and their encoding for the network.
+
+`EHRSchema` is the one place that knows which features a checkpoint was trained with. Forms, tokens, attributions,
+reports and manifests all ask it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+Value = float | str | None
+Record = dict[str, Value]
+
+UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
+CM_PER_INCH = 2.54
+KG_PER_POUND = 0.45359237
+
+
+class EHRError(ValueError):
+    """A record that contradicts itself or the schema; the message names the field and says what to do."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One entry of a patient's record.
+
+    name: key in records and manifests, with its unit where two exist. label: what a person reads.
+    kind: "number" or "category". group: attention group. explanation_group: features that move together when explained.
+    unit, plausible (lowest, highest), mean, std: numbers only; mean and std are those of the training set, and the
+    encoding is (value − mean)/std. categories and labels: allowed values, in slot order, and what a person reads.
+    trained: False if the training set never held a value: the network knows the feature only as unknown.
+    """
+
+    name: str
+    label: str
+    kind: str
+    group: str
+    explanation_group: str
+    unit: str = ""
+    plausible: tuple[float, float] | None = None
+    mean: float = 0.0
+    std: float = 1.0
+    categories: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("number", "category"):
+            raise ValueError(f'{self.name}: kind must be "number" or "category", got {self.kind!r}')
+        if self.kind == "category" and len(self.categories) < 2:
+            raise ValueError(f"{self.name}: a category needs at least two categories")
+        if self.kind == "number" and not self.std > 0:
+            raise ValueError(f"{self.name}: std must be positive, got {self.std}")
+
+    @property
+    def slots(self) -> int:
+        """Token slots that the feature takes: 1 for a number, one per category otherwise (one-hot)."""
+        return len(self.categories) if self.kind == "category" else 1
+
+    def parse(self, value: object) -> Value:
+        """A cell, form field or argument as a value; None for unknown.
+
+        Raises EHRError naming the field for text that is no number, an implausible number or an unlisted category.
+        """
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        text = str(value).strip()
+        if text.lower() in UNKNOWN_WORDS:
+            return None
+        return self._parse_category(text) if self.kind == "category" else self._parse_number(text)
+
+    def _parse_category(self, text: str) -> str:
+        for category, label in zip(self.categories, self.labels or self.categories, strict=True):
+            if text.lower() in (category.lower(), label.lower()):
+                return category
+        raise EHRError(f"{self.label}: {text!r} is not one of {', '.join(self.categories)}. Choose one of them, or leave it unknown.")
+
+    def _parse_number(self, text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise EHRError(f"{self.label}: {text!r} is not a number. Give it in {self.unit or 'plain numbers'}, or leave it unknown.") from None
+        if not math.isfinite(number):
+            raise EHRError(f"{self.label}: {text!r} is not a finite number. Leave it unknown instead.")
+        if self.plausible and not self.plausible[0] <= number <= self.plausible[1]:
+            low, high = self.plausible
+            raise EHRError(
+                f"{self.label}: {number:g} {self.unit} is not plausible (expected {low:g} to {high:g} {self.unit}). "
+                "Check the unit, or leave it unknown."
+            )
+        return number
+
+    def encode(self, value: Value) -> list[float]:
+        """The feature's slots: z-score, or one-hot; NaN in each if unknown or never seen in training."""
+        if value is None or not self.trained:
+            return [math.nan] * self.slots
+        if self.kind == "category":
+            return [float(value == category) for category in self.categories]
+        return [(float(value) - self.mean) / self.std]
+
+    def describe(self, value: Value) -> str:
+        """The value as a person reads it, e.g. "63 years", "Female", "unknown"."""
+        if value is None:
+            return "unknown"
+        if self.kind == "category":
+            return dict(zip(self.categories, self.labels or self.categories, strict=True))[str(value)]
+        return f"{float(value):.4g} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class EHRSchema:
+    """The features of a checkpoint, in token order inside each group."""
+
+    features: tuple[Feature, ...]
+
+    def __post_init__(self) -> None:
+        names = [feature.name for feature in self.features]
+        if len(set(names)) != len(names):
+            raise ValueError("two features share a name")
+
+    def __getitem__(self, name: str) -> Feature:
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise KeyError(f"this checkpoint has no feature {name!r}")
+
+    def __contains__(self, name: str) -> bool:
+        return any(feature.name == name for feature in self.features)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def groups(self) -> dict[str, tuple[Feature, ...]]:
+        """Attention groups in order of first appearance."""
+        return self._grouped("group")
+
+    @property
+    def explanation_groups(self) -> dict[str, tuple[Feature, ...]]:
+        """Groups of features that are explained together."""
+        return self._grouped("explanation_group")
+
+    def _grouped(self, attribute: str) -> dict[str, tuple[Feature, ...]]:
+        found: dict[str, list[Feature]] = {}
+        for feature in self.features:
+            found.setdefault(getattr(feature, attribute), []).append(feature)
+        return {name: tuple(members) for name, members in found.items()}
+
+    @property
+    def slots(self) -> tuple[tuple[str, int], ...]:
+        """(group, number of token slots) for the network's configuration."""
+        return tuple((name, sum(feature.slots for feature in members)) for name, members in self.groups.items())
+
+    def parse(self, values: Mapping[str, object]) -> Record:
+        """Check a record: every feature of the schema, None where unknown. Keys the schema lacks are ignored.
+
+        BMI is filled in from height and weight. Raises EHRError naming the field.
+        """
+        record = {feature.name: feature.parse(values.get(feature.name)) for feature in self.features}
+        return self._reconcile(record)
+
+    def _reconcile(self, record: Record) -> Record:
+        height, weight, bmi = (record.get(name) for name in ("height_cm", "weight_kg", "bmi"))
+        if height is not None and weight is not None and "bmi" in record:
+            implied = body_mass_index(float(height), float(weight))
+            if bmi is None:
+                record["bmi"] = self["bmi"].parse(round(implied, 1))
+            elif abs(float(bmi) - implied) > bmi_rounding(float(height), float(weight)):
+                raise EHRError(
+                    f"BMI: {float(bmi):g} contradicts height {float(height):g} cm and weight {float(weight):g} kg, which give "
+                    f"{implied:.1f}. Correct one of the three, or leave one unknown."
+                )
+        systolic, diastolic = record.get("systolic_mmhg"), record.get("diastolic_mmhg")
+        if systolic is not None and diastolic is not None and float(diastolic) >= float(systolic):
+            raise EHRError(
+                f"Blood pressure: diastolic {float(diastolic):g} mmHg is not below systolic {float(systolic):g} mmHg. "
+                "They may be swapped: correct them, or leave one unknown."
+            )
+        return record
+
+    def encode(self, record: Mapping[str, Value]) -> np.ndarray:
+        """A parsed record as the network's float32 vector of slots, group by group; NaN where unknown."""
+        slots: list[float] = []
+        for members in self.groups.values():
+            for feature in members:
+                slots += feature.encode(record.get(feature.name))
+        return np.asarray(slots, dtype=np.float32)
+
+    def by_feature(self, group: str, weights: np.ndarray) -> dict[str, float]:
+        """Per-slot weights of one group summed to its features, e.g. for attention."""
+        summed, start = {}, 0
+        for feature in self.groups[group]:
+            summed[feature.name] = float(np.sum(weights[start : start + feature.slots]))
+            start += feature.slots
+        return summed
+
+    def feature_slots(self) -> dict[str, slice]:
+        """Where each feature's slots lie in the encoded vector."""
+        places, start = {}, 0
+        for members in self.groups.values():
+            for feature in members:
+                places[feature.name] = slice(start, start + feature.slots)
+                start += feature.slots
+        return places
+
+    def ignored(self, record: Mapping[str, Value]) -> tuple[Feature, ...]:
+        """Features that the record gives but training never saw: they cannot change the result."""
+        return tuple(feature for feature in self.features if not feature.trained and record.get(feature.name) is not None)
+
+    def fitted(self, records: list[Record]) -> EHRSchema:
+        """The schema with mean, std and `trained` taken from parsed training records."""
+        return EHRSchema(tuple(_fit(feature, [r[feature.name] for r in records if r[feature.name] is not None]) for feature in self.features))
+
+    def to_list(self) -> list[dict]:
+        return [asdict(feature) for feature in self.features]
+
+    @classmethod
+    def from_list(cls, values: list[dict]) -> EHRSchema:
+        """Read what `to_list` wrote (lists from JSON become tuples)."""
+        return cls(tuple(Feature(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}) for entry in values))
+
+
+def _fit(feature: Feature, values: list) -> Feature:
+    if not values:
+        return replace(feature, trained=False)
+    if feature.kind == "category":
+        return replace(feature, trained=True)
+    numbers = np.asarray(values, dtype=np.float64)
+    return replace(feature, trained=True, mean=float(numbers.mean()), std=float(numbers.std()) or 1.0)
+
+
+def body_mass_index(height_cm: float, weight_kg: float) -> float:
+    """Weight in kg over the square of height in m."""
+    return weight_kg / (height_cm / 100) ** 2
+
+
+def bmi_rounding(height_cm: float, weight_kg: float) -> float:
+    """How far a BMI may lie from height and weight when each was rounded: half an inch or 1 cm, 1 kg, and 0.5 BMI."""
+    implied = body_mass_index(height_cm, weight_kg)
+    return 0.5 + implied * (2 * (CM_PER_INCH / 2) / height_cm + 1 / weight_kg)
+
+
+def paper_schema() -> EHRSchema:
+    """The eight features of the paper, with general adult means and standard deviations until `fitted` replaces them."""
+
+    def number(name, label, group, explanation, unit, low, high, mean, std) -> Feature:
+        return Feature(name, label, "number", group, explanation, unit, (low, high), mean, std)
+
+    return EHRSchema(
+        (
+            number("age", "Age", "demographics", "age", "years", 0, 120, 50, 17),
+            Feature("sex", "Sex", "category", "demographics", "sex", categories=("F", "M"), labels=("Female", "Male")),
+            Feature("view", "View", "category", "demographics", "view", categories=("PA", "AP"), labels=("PA (standing)", "AP (lying or bedside)")),
+            number("bmi", "BMI", "ehr", "habitus", "kg/m²", 10, 90, 27.5, 6),
+            number("systolic_mmhg", "Systolic pressure", "ehr", "blood pressure", "mmHg", 50, 280, 125, 18),
+            number("diastolic_mmhg", "Diastolic pressure", "ehr", "blood pressure", "mmHg", 20, 180, 75, 11),
+            number("height_cm", "Height", "ehr", "habitus", "cm", 100, 230, 169, 10),
+            number("weight_kg", "Weight", "ehr", "habitus", "kg", 25, 300, 79, 19),
+        )
+    )

@@ -1,0 +1,165 @@
+"""The parts of the U-Net: time embedding, residual block, self-attention, encoder and decoder (METHOD steps 1 and 3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import NetworkConfig
+
+GROUPS = 32
+
+
+def sinusoid(t: Tensor, width: int) -> Tensor:
+    """Sinusoidal embedding of timesteps, cosines first: (B,) → (B, width), frequencies exp(−ln(10000)·i/(width/2))."""
+    half = width // 2
+    frequency = torch.exp(-math.log(10000.0) * torch.arange(half, device=t.device, dtype=torch.float32) / half)
+    angle = t.float()[:, None] * frequency[None]
+    return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1)
+
+
+def zero_init(module: nn.Module) -> nn.Module:
+    """Set a layer's parameters to zero, so that its branch starts as the identity."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+class ResidualBlock(nn.Module):
+    """GroupNorm, SiLU, 3×3, + embedding, GroupNorm, SiLU, 3×3, + input. (B, in, H, W) → (B, out, H, W)."""
+
+    def __init__(self, channels_in: int, channels_out: int, embedding_width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.embedding = nn.Linear(embedding_width, channels_out)
+        self.norm2 = nn.GroupNorm(GROUPS, channels_out)
+        self.conv2 = zero_init(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        if e is not None:
+            h = h + self.embedding(F.silu(e))[:, :, None, None]
+        h = self.conv2(F.silu(self.norm2(h)))
+        return self.skip(x) + h
+
+
+class SelfAttention(nn.Module):
+    """GroupNorm, 1×1 to q, k, v per head, softmax(qᵀk/√channels) v, 1×1, + input. Shape kept."""
+
+    def __init__(self, channels: int, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj = zero_init(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        b, c, height, width = x.shape
+        qkv = self.qkv(self.norm(x).flatten(2))
+        # (B, heads, 3, channels a head, N): each head's q, k and v lie together, as in the released code
+        q, k, v = qkv.view(b, self.heads, 3, c // self.heads, height * width).transpose(-1, -2).unbind(2)
+        h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, height * width)
+        return x + self.proj(h).view(b, c, height, width)
+
+
+class Downsample(nn.Module):
+    """Halve the resolution with a stride-2 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Double the resolution: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+def encoder_widths(config: NetworkConfig) -> list[int]:
+    """Channels of every encoder output that a decoder will concatenate: stem, blocks and down-samplings in order."""
+    widths = [config.channels * config.channel_multipliers[0]]
+    for level, multiplier in enumerate(config.channel_multipliers):
+        widths += [config.channels * multiplier] * config.blocks_per_level
+        if level < len(config.channel_multipliers) - 1:
+            widths.append(config.channels * multiplier)
+    return widths
+
+
+class Encoder(nn.Module):
+    """The contracting half. (B, 1, S, S) and (B, d) or None → list of feature maps, the last of them the bottleneck."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        width, size = config.channels * config.channel_multipliers[0], config.feature_size
+        self.fold = nn.PixelUnshuffle(config.space_to_depth)
+        self.stem = nn.Conv2d(config.space_to_depth**2, width, 3, padding=1)
+        self.stages = nn.ModuleList()
+        for level, multiplier in enumerate(config.channel_multipliers):
+            for _ in range(config.blocks_per_level):
+                stage = [ResidualBlock(width, config.channels * multiplier, config.embedding_width)]
+                width = config.channels * multiplier
+                if size in config.attention_resolutions:
+                    stage.append(SelfAttention(width, config.attention_heads))
+                self.stages.append(nn.ModuleList(stage))
+            if level < len(config.channel_multipliers) - 1:
+                self.stages.append(nn.ModuleList([Downsample(width)]))
+                size //= 2
+
+    def forward(self, x: Tensor, e: Tensor | None) -> list[Tensor]:
+        h = self.stem(self.fold(x))
+        features = [h]
+        for stage in self.stages:
+            for layer in stage:
+                h = layer(h, e)
+            features.append(h)
+        return features
+
+
+class Decoder(nn.Module):
+    """Middle and expanding half. Encoder features and (B, d) → (B, channels_out, S, S)."""
+
+    def __init__(self, config: NetworkConfig, channels_out: int) -> None:
+        super().__init__()
+        mirrored, d = encoder_widths(config), config.embedding_width
+        width, size = mirrored[-1], config.feature_size // 2 ** (len(config.channel_multipliers) - 1)
+        self.middle = nn.ModuleList([ResidualBlock(width, width, d), SelfAttention(width, config.attention_heads), ResidualBlock(width, width, d)])
+        self.stages = nn.ModuleList()
+        for level in reversed(range(len(config.channel_multipliers))):
+            target = config.channels * config.channel_multipliers[level]
+            for block in range(config.blocks_per_level + 1):
+                stage = [ResidualBlock(width + mirrored.pop(), target, d)]
+                width = target
+                if size in config.attention_resolutions:
+                    stage.append(SelfAttention(width, config.attention_heads))
+                if level and block == config.blocks_per_level:
+                    stage.append(Upsample(width))
+                    size *= 2
+                self.stages.append(nn.ModuleList(stage))
+        self.norm = nn.GroupNorm(GROUPS, width)
+        self.head = zero_init(nn.Conv2d(width, channels_out * config.space_to_depth**2, 3, padding=1))
+        self.unfold = nn.PixelShuffle(config.space_to_depth)
+
+    def forward(self, features: list[Tensor], e: Tensor) -> Tensor:
+        remaining = list(features)
+        h = remaining[-1]
+        for layer in self.middle:
+            h = layer(h, e)
+        for stage in self.stages:
+            h = torch.cat([h, remaining.pop()], dim=1)
+            for layer in stage:
+                h = layer(h, e)
+        return self.unfold(self.head(F.silu(self.norm(h))))

@@ -1,0 +1,106 @@
+"""The shape of a Diff3M network, as a frozen value that a checkpoint stores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything needed to build the network; see METHOD section 2 of the Diff3M paper.
+
+    image_size: side of the square input, pixels.
+    space_to_depth: factor of the stem that folds pixels into channels (1 = the paper).
+    channels: base width C; the embedding width is 4C.
+    channel_multipliers: width of each resolution level, in units of C.
+    blocks_per_level: residual blocks of an encoder level (decoders run one more).
+    attention_resolutions: feature-map sides, in pixels, that get self-attention.
+    attention_heads: heads of that self-attention.
+    noise_head_channels: output channels of the noise head; the first is the noise (the released head has 2).
+    shared_masked_encoder: one encoder for both checkerboard-masked inputs instead of two.
+    fusion: "paper" (one softmax over dot products, METHOD step 6) or "multihead" (key/value projections).
+    fusion_heads: heads of the multi-head fusion.
+    condition_encoders: feed the fused embedding to the encoders too (paper: time only).
+    slots: token slots of each EHR group, in the schema's order, e.g. (("demographics", 5), ("ehr", 5)).
+    unknown_tokens: learn one token per slot that stands for a missing value.
+    """
+
+    image_size: int = 256
+    space_to_depth: int = 1
+    channels: int = 128
+    channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4, 4)
+    blocks_per_level: int = 2
+    attention_resolutions: tuple[int, ...] = (16,)
+    attention_heads: int = 1
+    noise_head_channels: int = 1
+    shared_masked_encoder: bool = False
+    fusion: str = "paper"
+    fusion_heads: int = 8
+    condition_encoders: bool = False
+    slots: tuple[tuple[str, int], ...] = (("demographics", 5), ("ehr", 5))
+    unknown_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        folded = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)
+        if self.image_size < 1 or self.image_size % folded:
+            raise ValueError(f"image_size {self.image_size} must be a multiple of {folded} (space_to_depth × the down-samplings)")
+        if self.channels < 2 or self.channels % 2:
+            raise ValueError(f"channels must be an even number, got {self.channels}")
+        if self.fusion not in ("paper", "multihead"):
+            raise ValueError(f'fusion must be "paper" or "multihead", got {self.fusion!r}')
+        if self.fusion == "multihead" and self.embedding_width % self.fusion_heads:
+            raise ValueError(f"fusion_heads {self.fusion_heads} must divide the embedding width {self.embedding_width}")
+        if not self.slots:
+            raise ValueError("a network needs at least one EHR group")
+
+    @property
+    def embedding_width(self) -> int:
+        """Width d = 4C of time embedding, tokens and image query."""
+        return 4 * self.channels
+
+    @property
+    def feature_size(self) -> int:
+        """Side of the feature map after the stem, pixels."""
+        return self.image_size // self.space_to_depth
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> NetworkConfig:
+        """Read what `to_dict` wrote (lists from JSON become tuples). Raises ValueError on unknown keys."""
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"unknown network setting(s): {', '.join(sorted(unknown))}")
+        plain = dict(values)
+        for key in ("channel_multipliers", "attention_resolutions"):
+            if key in plain:
+                plain[key] = tuple(int(v) for v in plain[key])
+        if "slots" in plain:
+            plain["slots"] = tuple((str(name), int(count)) for name, count in plain["slots"])
+        return cls(**plain)
+
+
+PRESETS = {
+    "paper": NetworkConfig(),
+    "compact": NetworkConfig(
+        image_size=128,
+        space_to_depth=4,
+        channels=64,
+        channel_multipliers=(1, 2, 3),
+        blocks_per_level=1,
+        attention_resolutions=(8,),
+        attention_heads=4,
+        shared_masked_encoder=True,
+        fusion="multihead",
+        condition_encoders=True,
+    ),
+}
+
+
+def preset(name: str, **changes) -> NetworkConfig:
+    """A named preset with fields replaced. Raises ValueError for an unknown name or field."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
+    merged = {**PRESETS[name].to_dict(), **changes}
+    return NetworkConfig.from_dict(merged)

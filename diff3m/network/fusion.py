@@ -1,0 +1,81 @@
+"""EHR tokens and image-EHR cross attention (IECA), Diff3M section 2.2 (METHOD steps 5 and 6)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .config import NetworkConfig
+
+
+class Tokenizer(nn.Module):
+    """One token per slot: LayerNorm(v·w + b), or LayerNorm(unknown) where the value is NaN. (B, n) → (B, n, d)."""
+
+    def __init__(self, slots: int, width: int, unknown: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(slots, width))
+        self.bias = nn.Parameter(torch.randn(slots, width))
+        self.unknown = nn.Parameter(torch.randn(slots, width)) if unknown else None
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, values: Tensor) -> Tensor:
+        missing = torch.isnan(values)
+        known = torch.nan_to_num(values)[..., None] * self.weight + self.bias
+        if self.unknown is None:
+            if bool(missing.any()):
+                raise ValueError("this checkpoint has no token for a missing value: give every EHR value")
+            return self.norm(known)
+        return self.norm(torch.where(missing[..., None], self.unknown.to(known.dtype), known))
+
+
+class PaperAttention(nn.Module):
+    """IECA as published: a = softmax(tokens·q/√d), cond = Σ a_i token_i. No parameters."""
+
+    def forward(self, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        logits = (tokens @ query[..., None]).squeeze(-1) / math.sqrt(query.shape[-1])
+        attention = logits.softmax(dim=-1)
+        return (attention[..., None] * tokens).sum(dim=1), attention
+
+
+class MultiHeadFusion(nn.Module):
+    """IECA with key, value and output projections and several heads, so that no one token can take all the weight.
+
+    Returns the condition (B, d) and the attention averaged over heads (B, n), which sums to 1.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        condition, attention = self.attention(query[:, None], tokens, tokens, need_weights=True)
+        return condition[:, 0], attention[:, 0]
+
+
+class Fusion(nn.Module):
+    """All groups of EHR tokens against one image query.
+
+    query: (B, d); values: (B, sum of slots), NaN = unknown. Returns the sum of the groups' conditions (B, d) and
+    each group's attention {group: (B, slots)}.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        d = config.embedding_width
+        self.groups = config.slots
+        self.tokenizers = nn.ModuleDict({name: Tokenizer(count, d, config.unknown_tokens) for name, count in config.slots})
+        self.attend = nn.ModuleDict(
+            {name: PaperAttention() if config.fusion == "paper" else MultiHeadFusion(d, config.fusion_heads) for name, _ in config.slots}
+        )
+
+    def forward(self, query: Tensor, values: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        expected = sum(count for _, count in self.groups)
+        if values.shape[-1] != expected:
+            raise ValueError(f"expected {expected} encoded EHR slots, got {values.shape[-1]}")
+        total, attention = torch.zeros_like(query), {}
+        for (name, _), part in zip(self.groups, values.split([count for _, count in self.groups], dim=-1), strict=True):
+            condition, attention[name] = self.attend[name](query, self.tokenizers[name](part))
+            total = total + condition
+        return total, attention

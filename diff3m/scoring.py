@@ -1,0 +1,190 @@
+"""From film and reconstruction to heat map, anomaly score and percentile among normals.
+
+The released code scores by mean squared error. The residual's fine grain is reconstruction error everywhere, and disease
+lies in its low frequencies, so residuals are blurred with their sign before anything else is done, and several
+measurements are averaged as z-scores against normal films of the same view.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ANY_VIEW = "any"
+KINDS = ("absolute", "brighter", "darker", "ssim", "mse", "max")
+SOURCES = ("inversion", "one_step")
+TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for values in [0, 1]; Wang et al. 2004
+PERCENTILE_MIN = 20  # fewer normals of a view than this: compare with all views
+
+
+@dataclass(frozen=True)
+class Component:
+    """One measurement of a residual.
+
+    kind: "absolute" (mean |blurred residual|), "brighter" / "darker" (mean of its most positive / negative 1.2 %),
+    "ssim" (1 − mean structural similarity), "mse" and "max" (of the unblurred residual, as in the released code).
+    sigma: of the Gaussian, in pixels of a 128-pixel side. level: the noise level of the reconstruction.
+    source: "inversion" (DDIM up and down) or "one_step" (x̂_0 from freshly noised films, averaged over noises).
+    """
+
+    kind: str
+    sigma: float
+    level: int
+    source: str = "inversion"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS or self.source not in SOURCES:
+            raise ValueError(f"unknown score component {self.kind!r} of {self.source!r}")
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which reconstruction it measures."""
+        return self.source, self.level
+
+
+@dataclass(frozen=True)
+class ViewCalibration:
+    """Normal films of one view: number, mean and std of each component, and their scores, sorted."""
+
+    count: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a checkpoint scores: components, margin (share of each side left out), DDIM steps at `noise_level`, calibration.
+
+    noise_level: the level whose reconstruction is shown. Other levels take steps in proportion. estimate: "x_t", or
+    "masked_pixels" to let masked pixel generation stand in for x_t as published. one_step_noises: draws averaged by
+    one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side.
+    """
+
+    components: tuple[Component, ...] = (
+        Component("absolute", 2, 400),
+        Component("absolute", 4, 400),
+        Component("ssim", 6, 400),
+    )
+    noise_level: int = 400
+    steps: int = 10
+    margin: float = 0.08
+    estimate: str = "x_t"
+    one_step_noises: int = 3
+    heat_sigma: float = 3.0
+    calibration: tuple[tuple[str, ViewCalibration], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.estimate not in ("x_t", "masked_pixels"):
+            raise ValueError(f'estimate must be "x_t" or "masked_pixels", got {self.estimate!r}')
+
+    def for_view(self, view: str | None) -> tuple[str, ViewCalibration]:
+        """The normals to compare with: the view's own, or all if the view is unknown or has too few. Raises LookupError."""
+        by_view = dict(self.calibration)
+        if view in by_view and by_view[view].count >= PERCENTILE_MIN:
+            return view, by_view[view]
+        if ANY_VIEW not in by_view:
+            raise LookupError("this checkpoint has not been calibrated: run `diff3m calibrate`")
+        return ANY_VIEW, by_view[ANY_VIEW]
+
+    def score(self, values: Tensor, view: str | None) -> float:
+        """Mean z-score of component values (n,) against normals of the view: 0 = an average normal, larger = more unusual."""
+        _, normals = self.for_view(view)
+        return float(((values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)).mean())
+
+    def percentile(self, score: float, view: str | None) -> float:
+        """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
+        scores = self.for_view(view)[1].scores
+        return 50.0 * (bisect_left(scores, score) + bisect_right(scores, score)) / len(scores)
+
+    def to_dict(self) -> dict:
+        values = asdict(self)
+        values["calibration"] = {view: asdict(entry) for view, entry in self.calibration}
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> Scoring:
+        """Read what `to_dict` wrote. Raises ValueError or TypeError."""
+        plain = dict(values)
+        plain["components"] = tuple(Component(**entry) for entry in plain["components"])
+        plain["calibration"] = tuple(
+            (view, ViewCalibration(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}))
+            for view, entry in plain.get("calibration", {}).items()
+        )
+        return cls(**plain)
+
+
+def calibrate(scoring: Scoring, values: Tensor, views: list[str | None]) -> Scoring:
+    """The scoring with a calibration from normal films' component values (N, n) and their views (None = unknown)."""
+    groups = {ANY_VIEW: list(range(len(views)))}
+    for index, view in enumerate(views):
+        if view is not None:
+            groups.setdefault(view, []).append(index)
+    entries = tuple((view, _calibrate_view(values[torch.tensor(rows)])) for view, rows in groups.items() if len(rows) > 1)
+    return Scoring(**{**_fields(scoring), "calibration": entries})
+
+
+def _calibrate_view(values: Tensor) -> ViewCalibration:
+    values = values.double()
+    mean, std = values.mean(0), values.std(0).clamp_min(1e-9)
+    scores = sorted(((values - mean) / std).mean(1).tolist())
+    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), tuple(round(score, 5) for score in scores))
+
+
+def _fields(scoring: Scoring) -> dict:
+    return {name: getattr(scoring, name) for name in scoring.__dataclass_fields__}
+
+
+def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian filter, σ in pixels, reflected edges, cut at 3σ. (B, 1, H, W) → the same."""
+    if sigma <= 0:
+        return x
+    radius = min(max(1, int(3 * sigma + 0.5)), min(x.shape[-2:]) - 1)
+    offsets = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    x = F.conv2d(F.pad(x, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
+    return F.conv2d(F.pad(x, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+
+
+def structural_similarity(a: Tensor, b: Tensor, sigma: float) -> Tensor:
+    """SSIM map with a Gaussian window (Wang et al. 2004), values in [0, 1]. (B, 1, H, W) → the same."""
+    mu_a, mu_b = gaussian_blur(a, sigma), gaussian_blur(b, sigma)
+    var_a = gaussian_blur(a * a, sigma) - mu_a**2
+    var_b = gaussian_blur(b * b, sigma) - mu_b**2
+    covariance = gaussian_blur(a * b, sigma) - mu_a * mu_b
+    return (2 * mu_a * mu_b + SSIM_C1) * (2 * covariance + SSIM_C2) / ((mu_a**2 + mu_b**2 + SSIM_C1) * (var_a + var_b + SSIM_C2))
+
+
+def inner(x: Tensor, margin: float) -> Tensor:
+    """Cut `margin` of each side away: markers and collimation edges make false residuals there. (…, S, S) → smaller."""
+    cut = round(margin * x.shape[-1])
+    return x[..., cut : x.shape[-2] - cut, cut : x.shape[-1] - cut]
+
+
+def measure(component: Component, film: Tensor, reconstruction: Tensor, margin: float) -> Tensor:
+    """One component for films and reconstructions (B, 1, S, S) in [0, 1]: (B,)."""
+    sigma = component.sigma * film.shape[-1] / 128
+    residual = film - reconstruction
+    if component.kind == "ssim":
+        return 1 - inner(structural_similarity(film, reconstruction, sigma), margin).mean(dim=(1, 2, 3))
+    if component.kind == "mse":
+        return residual.square().mean(dim=(1, 2, 3))
+    if component.kind == "max":
+        return residual.abs().amax(dim=(1, 2, 3))
+    blurred = inner(gaussian_blur(residual, sigma), margin)
+    if component.kind == "absolute":
+        return blurred.abs().mean(dim=(1, 2, 3))
+    signed = (blurred if component.kind == "brighter" else -blurred).flatten(1)
+    return signed.topk(max(1, round(TOP_SHARE * signed.shape[1])), dim=1).values.mean(1)
+
+
+def heat_map(film: Tensor, reconstruction: Tensor, sigma: float) -> Tensor:
+    """Signed blurred residual: positive where the film is brighter than expected. In grey levels of the film's range, [−1, 1]."""
+    return gaussian_blur(film - reconstruction, sigma * film.shape[-1] / 128)

@@ -1,0 +1,1 @@
+"""Training: configuration, films in memory, loss, loop."""

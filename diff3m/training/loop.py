@@ -1,0 +1,235 @@
+"""The training loop, under accelerate: one CPU, one GPU or many processes, same code.
+
+What a step sees depends on (seed, step) alone, and the state is replaced in one move, so a run that was killed goes on
+from its last whole save as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ..checkpoint import CheckpointConfig, save_checkpoint
+from ..data.manifest import ManifestError, read_manifest
+from ..diffusion import Schedule, estimate_x0
+from ..ehr import EHRSchema, paper_schema
+from ..network import Diff3M, count_parameters
+from ..radiograph import Preprocessing
+from ..scoring import Scoring
+from .config import TrainingConfig
+from .films import Batch, Films, draw, load_films
+from .loss import add_noise, diffusion_loss
+
+STATE_FILE, LOG_FILE, CHECKPOINT_DIR = "state.pt", "log.csv", "checkpoint"
+VALIDATION_FILMS = 64
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the message says why and what is kept."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What `report` hears: a stage ("films", "training"), how far, of how much, and the newest smoothed losses."""
+
+    stage: str
+    done: int
+    total: int
+    noise: float = math.nan
+    masked_pixels: float = math.nan
+    films_per_second: float = math.nan
+
+
+def train(config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[Progress], None] | None = None) -> Path:
+    """Train, or resume, the run that `config` describes. Returns the folder of its checkpoint (EMA weights).
+
+    Raises ManifestError, ConfigError or TrainingError with a sentence.
+    """
+    report = report or (lambda progress: None)
+    out = Path(config.out)
+    run = _Run(config, schema or paper_schema(), report)
+    out.mkdir(parents=True, exist_ok=True)
+    run.resume()
+    run.go()
+    return out / CHECKPOINT_DIR
+
+
+class _Run:
+    """State of one run: films, network, optimizer, moving average."""
+
+    def __init__(self, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]) -> None:
+        self.config, self.report, self.out = config, report, Path(config.out)
+        self.accelerator = Accelerator(mixed_precision=config.precision)
+        cases = [case for case in read_manifest(config.manifest, schema) if not case.abnormal]
+        if not cases:
+            raise ManifestError(f"The manifest {config.manifest} holds no normal film to train on (label `normal`, or none).")
+        self.schema = schema.fitted([case.record for case in cases])
+        self.schedule = Schedule()
+        network_config = config.network_config(self.schema.slots)
+        self.preprocessing = Preprocessing(size=network_config.image_size)
+        self.films = load_films(cases, self.schema, self.preprocessing, lambda n: report(Progress("films", n, len(cases))))
+        self.validation = self._validation(schema)
+        torch.manual_seed(config.seed)
+        network = Diff3M(network_config).to(memory_format=torch.channels_last)
+        self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
+        self.step, self.seconds = 0, 0.0
+
+    def _validation(self, schema: EHRSchema) -> Films | None:
+        if not self.config.validation:
+            return None
+        cases = [case for case in read_manifest(self.config.validation, schema) if not case.abnormal]
+        return load_films(cases[:VALIDATION_FILMS], self.schema, self.preprocessing)
+
+    def resume(self) -> None:
+        """Go on from the last whole save, if there is one."""
+        path = self.out / STATE_FILE
+        if not path.exists():
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            self._bare().load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise TrainingError(f"{path} belongs to another network; choose another `out` or remove it. ({str(error)[:200]})") from None
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema = {name: tensor.to(self.accelerator.device) for name, tensor in state["ema"].items()}
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+
+    def go(self) -> None:
+        """Steps until the end; logs, saves and samples on the way."""
+        config, saved = self.config, time.monotonic()
+        recent: list[tuple[float, float]] = []
+        started, first = time.monotonic(), self.step
+        while self.step < config.steps:
+            recent.append(self._one_step())
+            self.step += 1
+            if self.step % config.log_every == 0 or self.step == config.steps:
+                noise, masked = (float(v) for v in np.mean(recent, axis=0))
+                recent = []
+                rate = (self.step - first) * config.batch_size / (time.monotonic() - started)
+                self._log("training", noise, masked, rate)
+                self.report(Progress("training", self.step, config.steps, noise, masked, rate))
+            if self.step % config.validate_every == 0 and self.validation is not None and self.accelerator.is_main_process:
+                self._validate()
+            if time.monotonic() - saved > 60 * config.save_minutes:
+                self.seconds += time.monotonic() - saved
+                self.save()
+                saved = time.monotonic()
+        self.seconds += time.monotonic() - saved
+        self.save()
+
+    def _one_step(self) -> tuple[float, float]:
+        config, accelerator = self.config, self.accelerator
+        batch = self._to_device(
+            draw(self.films, self.schema, config, self.step, self.schedule.timesteps, accelerator.process_index, accelerator.num_processes)
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        with accelerator.autocast():
+            losses = diffusion_loss(self._bare(), batch, self.schedule)
+        if not bool(torch.isfinite(losses.total)):
+            raise TrainingError(f"The loss is not finite at step {self.step}. The last save in {self.out} is kept; lower learning_rate and resume.")
+        accelerator.backward(losses.total)
+        accelerator.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._average()
+        return losses.noise.item(), losses.masked_pixels.item()
+
+    def _bare(self) -> Diff3M:
+        return self.accelerator.unwrap_model(self.network)
+
+    def _to_device(self, batch: Batch) -> Batch:
+        tensors = {name: getattr(batch, name).to(self.accelerator.device) for name in batch.__dataclass_fields__}
+        return Batch(**tensors)
+
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        live = self._bare().state_dict()
+        torch._foreach_lerp_([self.ema[name] for name in live], [live[name] for name in live], 1 - decay)
+
+    def _log(self, kind: str, noise: float, masked: float, rate: float) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        path = self.out / LOG_FILE
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["step", "kind", "noise_mse", "masked_pixel_mse", "learning_rate", "films_per_second"])
+            writer.writerow([self.step, kind, f"{noise:.6f}", f"{masked:.6f}", f"{learning_rate(self.config, self.step):.3e}", f"{rate:.2f}"])
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        """Losses of the averaged weights on fixed films, timesteps and noise; and a grid of one-step reconstructions."""
+        films, device = self.validation, self.accelerator.device
+        averaged = self.averaged()
+        generator = torch.Generator().manual_seed(1)
+        n, size = len(films), films.images.shape[-1]
+        x0 = torch.from_numpy(films.images).float()[:, None] / 255
+        t = torch.arange(n) * self.schedule.timesteps // n
+        noise = torch.randn(n, 1, size, size, generator=generator)
+        batch = self._to_device(Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(n, dtype=torch.bool)))
+        with self.accelerator.autocast():
+            losses = diffusion_loss(averaged, batch, self.schedule)
+            chosen = torch.arange(min(8, n), device=device)
+            condition = averaged.condition(batch.x0[chosen], batch.values[chosen])
+            level = torch.full((len(chosen),), 400, device=device)
+            x_t = add_noise(batch.x0[chosen], batch.noise[chosen], level, self.schedule)
+            estimate = estimate_x0(x_t, averaged.predict_noise(x_t, level, condition).float(), level, self.schedule, (0, 1))
+        self._log("validation", losses.noise.item(), losses.masked_pixels.item(), math.nan)
+        self._grid([batch.x0[chosen], x_t, estimate])
+
+    def _grid(self, rows: list[Tensor]) -> None:
+        """A picture: films, noised to level 400, their one-step estimates."""
+        folder = self.out / "samples"
+        folder.mkdir(exist_ok=True)
+        picture = torch.cat([torch.cat(list(row[:, 0].float().cpu()), dim=1) for row in rows]).clamp(0, 1).numpy()
+        cv2.imwrite(str(folder / f"step_{self.step:06d}.png"), np.round(picture * 255).astype(np.uint8))
+
+    def averaged(self) -> Diff3M:
+        """A copy of the network with the averaged weights, in evaluation mode."""
+        network = Diff3M(self._bare().config).to(self.accelerator.device)
+        network.load_state_dict(self.ema)
+        return network.eval().to(memory_format=torch.channels_last)
+
+    def save(self) -> None:
+        """Replace the training state and the checkpoint folder."""
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "network": self._bare().state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        partial = self.out / f"{STATE_FILE}.partial"
+        torch.save(state, partial)
+        os.replace(partial, self.out / STATE_FILE)
+        averaged = self.averaged()
+        made = {**self.config.to_dict(), "steps_done": self.step, "films": len(self.films), "seconds": round(self.seconds)}
+        made = {key: value for key, value in made.items() if key not in ("manifest", "validation", "out")}
+        made["parameters"] = count_parameters(averaged)
+        config = CheckpointConfig(self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), made)
+        save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Linear warm-up, then linear decay to `final_learning_rate` of the peak."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    decay = 1 - (1 - config.final_learning_rate) * min(1.0, step / config.steps)
+    return config.learning_rate * warm * decay
