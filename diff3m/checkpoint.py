@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,8 +33,8 @@ class CheckpointConfig:
     name: str
     network: NetworkConfig
     schema: EHRSchema
-    schedule: Schedule = Schedule()
-    preprocessing: Preprocessing = Preprocessing()
+    schedule: Schedule = field(default_factory=Schedule)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     scoring: Scoring = field(default_factory=Scoring)
     training: dict = field(default_factory=dict)
 
@@ -86,7 +86,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Load a folder, weights as float32, network in evaluation mode. Raises CheckpointError."""
     folder = Path(folder)
     config = read_config(folder)
-    network = Diff3M(config.network)
+    network = Diff3M(config.network, config.schedule)
     weights = folder / WEIGHTS_FILE
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
@@ -128,11 +128,6 @@ def write_config(folder: str | Path, config: CheckpointConfig) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(config.to_dict(), indent=1, ensure_ascii=False) + "\n")
     os.replace(partial, path)
-
-
-def with_scoring(config: CheckpointConfig, scoring: Scoring) -> CheckpointConfig:
-    """The same checkpoint with another score or calibration."""
-    return replace(config, scoring=scoring)
 
 
 def file_sha256(path: Path) -> str:

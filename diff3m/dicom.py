@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from datetime import date
 
 import numpy as np
 import pydicom
+from pydicom.config import IGNORE, settings
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 from .radiograph import MAX_PIXELS, Radiograph, RadiographError, check_film, grey_from_rgb
+
+# pydicom quotes malformed header values in its warnings and log lines; a patient's data must reach neither. Silenced for
+# pydicom alone, once, because switching it for each file would not be safe with several threads.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+settings.reading_validation_mode = IGNORE
 
 PROJECTION_MODALITIES = frozenset({"CR", "DX", "RG", "RF", "XR", "OT", "SC", ""})
 CHEST_WORDS = ("CHEST", "THORAX", "LUNG", "RIB")
@@ -31,13 +39,11 @@ def looks_like_dicom(data: bytes) -> bool:
 
 def read_dicom(data: bytes) -> Radiograph:
     """A single-frame projection radiograph from DICOM bytes. Raises RadiographError with a sentence that says what to do."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote header values, which must reach no log
-        dataset = _parse(data)
-        _check_kind(dataset)
-        pixels = _pixels(dataset)
-        facts, notes = header_facts(dataset)
-        header = {tag: _text(dataset, tag) for tag in SHOWN_TAGS if _text(dataset, tag)}
+    dataset = _parse(data)
+    _check_kind(dataset)
+    pixels = _pixels(dataset)
+    facts, notes = header_facts(dataset)
+    header = {tag: _text(dataset, tag) for tag in SHOWN_TAGS if _text(dataset, tag)}
     return Radiograph(check_film(pixels), "DICOM", facts, header, notes)
 
 

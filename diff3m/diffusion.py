@@ -5,6 +5,7 @@ Pure functions over tensors. A predictor is any callable (x, t) → ε̂ or (ε�
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,8 +87,8 @@ def ddim_step(x: Tensor, predictor: Predictor, t: int, t_next: int, schedule: Sc
     timestep = torch.full((x.shape[0],), max(t, 0), device=x.device, dtype=torch.long)
     predicted = predictor(x, timestep)
     noise, source = predicted if isinstance(predicted, tuple) else (predicted, x)
-    x0 = estimate_x0(source, noise, max(t, 0), schedule, clamp)
-    # at t = −1 the image is clean, ε cannot be re-derived from it, and the network's own estimate stands
+    x0 = estimate_x0(source, noise, t, schedule, clamp)
+    # at t = −1 the image is clean and is its own x̂_0; ε cannot be re-derived from it, so the network's estimate stands
     direction = noise if t < 0 else implied_noise(x, x0, t, schedule)
     if schedule.released_rounding:
         a = schedule.alpha_bar(t_next).to(x.device, torch.float32)
@@ -118,7 +119,7 @@ def walk(
 ) -> Tensor:
     """DDIM along a path of timesteps; rising is inversion, falling is denoising. Returns x at the last one."""
     phase = "inversion" if path[-1] > path[0] else "denoising"
-    for index, (t, t_next) in enumerate(zip(path[:-1], path[1:], strict=True), start=1):
+    for index, (t, t_next) in enumerate(itertools.pairwise(path), start=1):
         x, x0 = ddim_step(x, predictor, t, t_next, schedule, clamp)
         if callback:
             callback(Step(phase, index, len(path) - 1, t, x, x0))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,7 +65,8 @@ class Scoring:
 
     noise_level: the level whose reconstruction is shown. Other levels take steps in proportion. estimate: "x_t", or
     "masked_pixels" to let masked pixel generation stand in for x_t as published. one_step_noises: draws averaged by
-    one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side.
+    one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side. heat_normal: the |heat map| value that
+    95 % of the pixels of normal films stay under; where display thresholds start.
     """
 
     components: tuple[Component, ...] = (
@@ -78,6 +80,7 @@ class Scoring:
     estimate: str = "x_t"
     one_step_noises: int = 3
     heat_sigma: float = 3.0
+    heat_normal: float = 0.05
     calibration: tuple[tuple[str, ViewCalibration], ...] = ()
 
     def __post_init__(self) -> None:
@@ -120,14 +123,15 @@ class Scoring:
         return cls(**plain)
 
 
-def calibrate(scoring: Scoring, values: Tensor, views: list[str | None]) -> Scoring:
-    """The scoring with a calibration from normal films' component values (N, n) and their views (None = unknown)."""
+def calibrate(scoring: Scoring, values: Tensor, views: list[str | None], heat_maps: Tensor) -> Scoring:
+    """The scoring with a calibration from normal films: component values (N, n), views (None = unknown), heat maps (N, S, S)."""
     groups = {ANY_VIEW: list(range(len(views)))}
     for index, view in enumerate(views):
         if view is not None:
             groups.setdefault(view, []).append(index)
     entries = tuple((view, _calibrate_view(values[torch.tensor(rows)])) for view, rows in groups.items() if len(rows) > 1)
-    return Scoring(**{**_fields(scoring), "calibration": entries})
+    heat_normal = float(np.percentile(inner(heat_maps, scoring.margin).abs().numpy(), 95))
+    return replace(scoring, calibration=entries, heat_normal=round(heat_normal, 5))
 
 
 def _calibrate_view(values: Tensor) -> ViewCalibration:
@@ -135,10 +139,6 @@ def _calibrate_view(values: Tensor) -> ViewCalibration:
     mean, std = values.mean(0), values.std(0).clamp_min(1e-9)
     scores = sorted(((values - mean) / std).mean(1).tolist())
     return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), tuple(round(score, 5) for score in scores))
-
-
-def _fields(scoring: Scoring) -> dict:
-    return {name: getattr(scoring, name) for name in scoring.__dataclass_fields__}
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:

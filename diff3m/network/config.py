@@ -21,6 +21,8 @@ class NetworkConfig:
     fusion: "paper" (one softmax over dot products, METHOD step 6) or "multihead" (key/value projections).
     fusion_heads: heads of the multi-head fusion.
     condition_encoders: feed the fused embedding to the encoders too (paper: time only).
+    parameterization: what the noise head gives: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
     slots: token slots of each EHR group, in the schema's order, e.g. (("demographics", 5), ("ehr", 5)).
     unknown_tokens: learn one token per slot that stands for a missing value.
     """
@@ -37,6 +39,7 @@ class NetworkConfig:
     fusion: str = "paper"
     fusion_heads: int = 8
     condition_encoders: bool = False
+    parameterization: str = "noise"
     slots: tuple[tuple[str, int], ...] = (("demographics", 5), ("ehr", 5))
     unknown_tokens: bool = True
 
@@ -48,6 +51,8 @@ class NetworkConfig:
             raise ValueError(f"channels must be an even number, got {self.channels}")
         if self.fusion not in ("paper", "multihead"):
             raise ValueError(f'fusion must be "paper" or "multihead", got {self.fusion!r}')
+        if self.parameterization not in ("noise", "velocity"):
+            raise ValueError(f'parameterization must be "noise" or "velocity", got {self.parameterization!r}')
         if self.fusion == "multihead" and self.embedding_width % self.fusion_heads:
             raise ValueError(f"fusion_heads {self.fusion_heads} must divide the embedding width {self.embedding_width}")
         if not self.slots:
@@ -94,6 +99,7 @@ PRESETS = {
         shared_masked_encoder=True,
         fusion="multihead",
         condition_encoders=True,
+        parameterization="velocity",
     ),
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..diffusion import Schedule
 from .blocks import Decoder, Encoder, sinusoid
 from .config import NetworkConfig
 from .fusion import Fusion
@@ -39,9 +40,12 @@ class Diff3M(nn.Module):
     `EHRSchema.encode` makes them, NaN for unknown.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
         self.config = config
+        alpha_bars = (schedule or Schedule()).alpha_bars[1:-1]
+        self.register_buffer("signal", alpha_bars.sqrt().float(), persistent=False)
+        self.register_buffer("sigma", (1 - alpha_bars).sqrt().float(), persistent=False)
         d = config.embedding_width
         self.time_embed = nn.Sequential(nn.Linear(config.channels, d), nn.SiLU(), nn.Linear(d, d))
         self.noise_encoder = Encoder(config)
@@ -68,7 +72,11 @@ class Diff3M(nn.Module):
     def predict_noise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """ε̂(x_t, t), the noise branch alone. Returns (B, 1, S, S)."""
         e, fused = self.embeddings(t, condition)
-        return self.noise_decoder(self.noise_encoder(x_t, e), fused)[:, :1]
+        head = self.noise_decoder(self.noise_encoder(x_t, e), fused)[:, :1]
+        if self.config.parameterization == "noise":
+            return head
+        signal, sigma = (factor[t].view(-1, 1, 1, 1) for factor in (self.signal, self.sigma))
+        return sigma * x_t + signal * head.float()
 
     def predict_masked_pixels(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """x̃_t = g1⊙m2 + g2⊙m1: every pixel from the branch in which it was masked. Returns (B, 1, S, S)."""

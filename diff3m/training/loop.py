@@ -81,7 +81,7 @@ class _Run:
         self.films = load_films(cases, self.schema, self.preprocessing, lambda n: report(Progress("films", n, len(cases))))
         self.validation = self._validation(schema)
         torch.manual_seed(config.seed)
-        network = Diff3M(network_config).to(memory_format=torch.channels_last)
+        network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
@@ -201,7 +201,7 @@ class _Run:
 
     def averaged(self) -> Diff3M:
         """A copy of the network with the averaged weights, in evaluation mode."""
-        network = Diff3M(self._bare().config).to(self.accelerator.device)
+        network = Diff3M(self._bare().config, self.schedule).to(self.accelerator.device)
         network.load_state_dict(self.ema)
         return network.eval().to(memory_format=torch.channels_last)
 

@@ -1,0 +1,39 @@
+"""Tab: what this is, the checkpoint's model card, privacy."""
+
+from __future__ import annotations
+
+import re
+
+import gradio as gr
+
+from diff3m.checkpoint import CARD_FILE
+from diff3m.detector import Detector
+
+ABOUT = """
+### What this page does
+It shows what a diffusion model, trained on normal films only, thinks a **normal** chest film of *this* patient would look like
+(the pseudo-healthy reconstruction), where the real film differs (the heat map), how unusual that is among normal films (the
+score), and where the model looked in the patient's record (the attention).
+
+The method is Diff3M: Kim et al., *Harnessing EHRs for Diffusion-based Anomaly Detection on Chest X-rays*, MICCAI 2025
+(arXiv 2505.17311). The film is inverted to noise by DDIM and denoised again; the record reaches the network by image-EHR cross attention.
+
+### What it is not
+It is not a medical device, and no part of it may be used for diagnosis or treatment. It knows adult frontal films only. It has no
+idea of disease: it knows what is usual, and marks what is not, be it illness, a device, a marker or an odd exposure.
+
+### Privacy
+A film you drop here leaves your computer for the server that runs this page; on your own machine that is your own machine. It is
+held in a temporary folder of that server and deleted within the hour. From a DICOM header only age, sex, view, height, weight, body part and
+modality are read. Nothing is kept in your browser, sent elsewhere or used for training.
+"""
+
+
+def build_about(detector: Detector) -> None:
+    """Lay the tab out; called inside a Blocks."""
+    gr.Markdown(ABOUT)
+    card = detector.checkpoint.folder / CARD_FILE if detector.checkpoint.folder else None
+    if card and card.is_file():
+        with gr.Accordion(f"Model card of the checkpoint “{detector.config.name}”", open=True):
+            text = re.sub(r"\A---\n.*?\n---\n", "", card.read_text(encoding="utf-8"), flags=re.S)
+            gr.Markdown(text)

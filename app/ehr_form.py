@@ -1,0 +1,111 @@
+"""The EHR form, generated from a checkpoint's schema. Every field may stay unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from diff3m.ehr import EHRError, EHRSchema, Feature, body_mass_index
+
+UNKNOWN = "unknown"
+FROM_HEADER = "filled in from the DICOM header"
+FROM_EXAMPLE = "filled in from the example"
+COMPUTED = "computed from height and weight"
+
+Facts = dict[str, object]
+
+
+@dataclass(frozen=True)
+class EHRForm:
+    """The form's fields, in the schema's order."""
+
+    schema: EHRSchema
+    fields: tuple[gr.components.Component, ...]
+
+    def record(self, values: tuple) -> dict[str, object]:
+        """Field values as a mapping by feature name, unchecked."""
+        return dict(zip(self.schema.names, values, strict=True))
+
+    def filled(self, facts: Facts, origin: str, values: tuple = (), automatic: Facts | None = None) -> tuple[list, Facts]:
+        """Updates that put facts into the fields and mark them, and what was filled in.
+
+        values: what the fields hold now; automatic: what the last film filled in. A value that came with another film and
+        was not changed since becomes unknown, so that no record is carried over to the next patient; what a person typed stays.
+        Without `values` every other field becomes unknown.
+        """
+        facts, computed = with_bmi(self.schema, facts)
+        updates = []
+        for feature, value in zip(self.schema.features, values or [None] * len(self.fields), strict=True):
+            stale = not values or (automatic or {}).get(feature.name) == value
+            if feature.name in facts:
+                source = COMPUTED if feature.name in computed else origin
+                updates.append(gr.update(value=facts[feature.name], info=_info(feature, source)))
+            elif stale:
+                updates.append(gr.update(value=_unknown(feature), info=_info(feature)))
+            else:
+                updates.append(gr.update(info=_info(feature)))
+        return updates, facts
+
+
+def build_form(schema: EHRSchema) -> EHRForm:
+    """Fields for every feature: those that training knew first, the others folded away with the reason."""
+    fields: dict[str, gr.components.Component] = {}
+    with gr.Group():
+        _rows([feature for feature in schema.features if feature.trained], fields)
+    untrained = [feature for feature in schema.features if not feature.trained]
+    if untrained:
+        with gr.Accordion(f"{len(untrained)} more values that this checkpoint was not trained with", open=False):
+            gr.Markdown("No training film came with these, so the model treats them as unknown: they are recorded, and **cannot change the result**.")
+            _rows(untrained, fields)
+    form = EHRForm(schema, tuple(fields[name] for name in schema.names))
+    if all(name in schema for name in ("height_cm", "weight_kg", "bmi")):
+        pair = [fields["height_cm"], fields["weight_kg"]]
+        gr.on([field.input for field in pair], _bmi_update, pair, fields["bmi"], show_progress="hidden", queue=False, api_visibility="private")
+    return form
+
+
+def _rows(features: list[Feature], fields: dict[str, gr.components.Component]) -> None:
+    """Numbers side by side, two a row; categories on lines of their own."""
+    numbers = [feature for feature in features if feature.kind == "number"]
+    for feature in (feature for feature in features if feature.kind == "category"):
+        choices = [*zip(feature.labels or feature.categories, feature.categories, strict=True), ("Unknown", UNKNOWN)]
+        fields[feature.name] = gr.Radio(choices, value=UNKNOWN, label=feature.label, info=_info(feature), elem_id=f"ehr-{feature.name}")
+    for start in range(0, len(numbers), 2):
+        with gr.Row():
+            for feature in numbers[start : start + 2]:
+                fields[feature.name] = gr.Number(
+                    None,
+                    label=f"{feature.label} ({feature.unit})",
+                    info=_info(feature),
+                    placeholder="unknown",
+                    min_width=130,
+                    elem_id=f"ehr-{feature.name}",
+                )
+
+
+def _info(feature: Feature, origin: str = "") -> str:
+    return origin or ("empty = unknown" if feature.kind == "number" else "")
+
+
+def _unknown(feature: Feature) -> str | None:
+    """What an unknown value looks like in a field."""
+    return None if feature.kind == "number" else UNKNOWN
+
+
+def _bmi_update(height_cm: float | None, weight_kg: float | None) -> dict:
+    """BMI follows height and weight as soon as both are given."""
+    if not height_cm or not weight_kg or height_cm <= 0:
+        return gr.skip()
+    return gr.update(value=round(body_mass_index(height_cm, weight_kg), 1), info=COMPUTED)
+
+
+def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[Facts, set[str]]:
+    """Facts the schema knows, with BMI where height and weight give it; and the names of what was computed."""
+    known = {name: value for name, value in facts.items() if name in schema}
+    if "bmi" not in schema or "bmi" in known or not {"height_cm", "weight_kg"} <= set(known):
+        return known, set()
+    try:
+        return {**known, "bmi": schema.parse(known)["bmi"]}, {"bmi"}
+    except EHRError:
+        return known, set()

@@ -1,0 +1,67 @@
+"""Figures: arrays and numbers in, matplotlib Figure out; and a Figure as inline SVG that follows the page's text color."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+TEXT = "#102030"  # replaced by the page's own text color in `inline_svg`
+NORMAL, CASE, KNOWN, MISSING = "#7aa6c2", "#c2410c", "#0f766e", "#9ca3af"
+
+STYLE = {"font.family": "sans-serif", "font.size": 10, "svg.fonttype": "none", "axes.edgecolor": TEXT, "axes.labelcolor": TEXT}
+STYLE |= {"xtick.color": TEXT, "ytick.color": TEXT, "text.color": TEXT, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def score_histogram(scores: Sequence[float], score: float, percentile: float, view: str) -> Figure:
+    """Scores of normal films of one view, with the case marked. A score beyond the axis is marked at its edge."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 2.3), layout="constrained")
+        axes = figure.add_subplot()
+        low, high = float(np.min(scores)), float(np.max(scores))
+        right = max(high, min(score, high + 2 * (high - low))) + 0.08 * (high - low)
+        left = min(low, max(score, low - (high - low))) - 0.08 * (high - low)
+        axes.hist(scores, bins=24, color=NORMAL, label=f"{len(scores)} normal {view} films".replace("  ", " "))
+        place = float(np.clip(score, left, right))
+        axes.axvline(place, color=CASE, linewidth=2.5, label=f"this film, {score:+.2f}")
+        axes.set_xlim(left, right)
+        axes.set_xlabel("anomaly score (standard deviations from the average normal film)")
+        axes.set_ylabel("films")
+        axes.legend(frameon=False, fontsize=9, title=f"percentile {percentile:.0f}", title_fontsize=9)
+    return figure
+
+
+def attention_bars(groups: dict[str, list[tuple[str, float, bool]]]) -> Figure:
+    """Attention by group: {group: [(label, weight, known), …]}; unknown values are pale. Each group sums to 1."""
+    with matplotlib.rc_context(STYLE):
+        heights = [len(rows) + 0.9 for rows in groups.values()]
+        figure = Figure(figsize=(5.4, 0.30 * sum(heights) + 0.5), layout="constrained")
+        panels = figure.subplots(len(groups), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
+        for axes, (group, rows) in zip(panels, groups.items(), strict=True):
+            names, weights, known = zip(*rows, strict=True)
+            bars = axes.barh(range(len(rows)), weights, color=[KNOWN if flag else MISSING for flag in known], height=0.65)
+            axes.bar_label(bars, [f"{weight:.2f}" for weight in weights], padding=3, fontsize=9)
+            axes.set_yticks(range(len(rows)), names)
+            axes.invert_yaxis()
+            axes.set_xlim(0, 1.08)
+            axes.set_title(group, loc="left", fontsize=10, fontweight="bold")
+        panels[-1].set_xlabel("attention weight (each group sums to 1)")
+    return figure
+
+
+def inline_svg(figure: Figure, alternative: str) -> str:
+    """A Figure as an <svg role="img"> with alternative text, as wide as its place, in the page's text color."""
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "diff3m"}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(TEXT, "currentColor")
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', svg, count=1)
+    label = html.escape(alternative, quote=True)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}" style="max-width: 640px"', 1)

@@ -1,0 +1,93 @@
+"""Numbers in words: what the page says about a result, made from the numbers alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diff3m.detector import Analysis
+from diff3m.ehr import EHRSchema
+
+VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
+
+
+def verdict(percentile: float) -> str:
+    """A few words for a percentile among normal films."""
+    if percentile >= 99:
+        return "Very unusual among normal films"
+    if percentile >= 95:
+        return "Unusual among normal films"
+    if percentile >= 80:
+        return "In the upper range of normal films"
+    return "Within the range of normal films"
+
+
+def compared_with(analysis: Analysis) -> str:
+    """The films that the score was placed among, e.g. "193 normal PA films"."""
+    view = f"{analysis.compared_with} " if analysis.compared_with in VIEW_WORDS else ""
+    return f"{analysis.normals} normal {view}films"
+
+
+def score_sentence(analysis: Analysis) -> str:
+    """Score and percentile in one sentence."""
+    if analysis.score is None or analysis.percentile is None:
+        return "This checkpoint gives no score: it has not been calibrated on normal films."
+    return (
+        f"The anomaly score is {analysis.score:+.2f}: higher than that of {analysis.percentile:.0f} % of {compared_with(analysis)} "
+        "that the model never saw in training (0 = an average normal film)."
+    )
+
+
+def score_meaning(analysis: Analysis) -> str:
+    """What the score does and does not mean."""
+    unknown_view = "" if analysis.compared_with in VIEW_WORDS else " The view is unknown, so AP and PA films are mixed in the comparison."
+    return (
+        "It says how far the film lies from what the model would draw as normal for this patient. It does not say what the "
+        "difference is, nor that there is disease: one normal film in twenty lies above percentile 95, and small or subtle "
+        f"findings can lie below it.{unknown_view}"
+    )
+
+
+def heat_summary(heat: np.ndarray, threshold: float) -> str:
+    """Where and how much a signed heat map (S, S) is colored; also its alternative text."""
+    size = np.abs(heat)
+    share = float((size > threshold).mean())
+    if share == 0:
+        return f"Nowhere does the film differ from the reconstruction by more than {threshold:.0%} of its grey range."
+    row, column = divmod(int(size.argmax()), size.shape[1])
+    side = size.shape[0]
+    vertical = ("upper", "middle", "lower")[min(2, 3 * row // side)]
+    # films are shown as usual: the patient's right is on the left of the picture
+    horizontal = "left" if column < 0.45 * side else "right" if column > 0.55 * side else "center"
+    sign = "brighter" if heat[row, column] > 0 else "darker"
+    place = "middle" if (vertical, horizontal) == ("middle", "center") else f"{vertical} {horizontal}"
+    return (
+        f"{share:.0%} of the picture differs by more than {threshold:.0%} of the grey range. The largest difference is in the {place} "
+        f"of the picture, where the film is {size.max():.0%} {sign} than the reconstruction."
+    )
+
+
+def heat_legend(full: float) -> str:
+    """How to read the heat map's colors; full: the difference that has full color."""
+    return (
+        f"Colored where film and reconstruction differ by more than the threshold, in full color from {full:.0%} of the grey range. "
+        "At the start the threshold is the value that 95 % of the picture points of normal films stay under. "
+        "It shows a difference, not a diagnosis."
+    )
+
+
+def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
+    """One sentence on where attention lay."""
+    parts = []
+    for group, weights in analysis.attention.items():
+        known = {name: weight for name, weight in weights.items() if analysis.record.get(name) is not None and schema[name].trained}
+        if known:
+            name = max(known, key=known.get)
+            parts.append(f"among {group}, most to {schema[name].label} ({known[name]:.2f})")
+        else:
+            parts.append(f"all {group} values are unknown to the model, so their weights only share out the “unknown” tokens")
+    return (
+        "Attention: "
+        + "; ".join(parts)
+        + ". Attention says where the model looked in the record, not what changed the result: it depends neither on the "
+        "score nor on the noise level."
+    )

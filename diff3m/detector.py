@@ -1,0 +1,288 @@
+"""The detector: a checkpoint that turns a radiograph and a patient's record into an Analysis."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoint, CheckpointError, load_checkpoint
+from .ehr import EHRSchema, Record
+from .network import Condition
+from .radiograph import Radiograph, check_film, prepare, read_radiograph
+from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, steps_to
+from .scoring import ANY_VIEW, Component, Scoring, heat_map, measure
+
+SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+DEFAULT_CHECKPOINT = "real-films"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """noise_level: the level whose reconstruction is shown, 1..1000. steps: DDIM steps each way to the checkpoint's own
+    noise level, other levels in proportion. seed: of one-step noises. estimate: see `Scoring`."""
+
+    noise_level: int
+    steps: int
+    seed: int
+    estimate: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the model thinks of one film. Arrays are (S, S) float32; film and reconstruction in [0, 1].
+
+    residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker.
+    score: mean z-score among normals (0 = average normal); None for a checkpoint without calibration. percentile: share of
+    normal films with a lower score, 0..100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
+    attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
+    components: (component, value, z) for each part of the score. notes: sentences for the reader. seconds: by stage.
+    """
+
+    film: np.ndarray
+    reconstruction: np.ndarray
+    residual: np.ndarray
+    heat_map: np.ndarray
+    score: float | None
+    percentile: float | None
+    compared_with: str
+    normals: int
+    attention: dict[str, dict[str, float]]
+    record: Record
+    settings: Settings
+    reconstructions: dict[int, np.ndarray]
+    components: tuple[tuple[Component, float, float | None], ...]
+    aspect: float
+    notes: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+class Detector:
+    """A loaded checkpoint on a device. `precision`: "auto" (bfloat16 where the processor has it), "float32" or "bfloat16"."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None, precision: str = "auto") -> None:
+        if precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f'precision must be "auto", "float32" or "bfloat16", got {precision!r}')
+        self.checkpoint, self.config = checkpoint, checkpoint.config
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.precision = ("bfloat16" if has_bfloat16(self.device) else "float32") if precision == "auto" else precision
+        self.network = checkpoint.network.to(self.device, memory_format=torch.channels_last).eval()
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike = DEFAULT_CHECKPOINT, **options) -> Detector:
+        """From a checkpoint folder, the name of a shipped checkpoint, or a Hugging Face Hub id ("owner/name").
+
+        Raises CheckpointError with a sentence.
+        """
+        return cls(load_checkpoint(resolve_checkpoint(source)), **options)
+
+    @property
+    def schema(self) -> EHRSchema:
+        return self.config.schema
+
+    @property
+    def scoring(self) -> Scoring:
+        return self.config.scoring
+
+    def settings(self, noise_level: int | None = None, steps: int | None = None, seed: int = 0, estimate: str | None = None) -> Settings:
+        """Settings with the checkpoint's own defaults filled in. Raises ValueError for values out of range."""
+        scoring = self.scoring
+        level, steps = noise_level or scoring.noise_level, steps or scoring.steps
+        if not 1 <= level <= self.config.schedule.timesteps:
+            raise ValueError(f"The noise level must lie between 1 and {self.config.schedule.timesteps}, got {level}.")
+        if not 1 <= steps <= scoring.noise_level:
+            raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
+        return Settings(int(level), int(steps), int(seed), estimate or scoring.estimate)
+
+    def analyze(
+        self,
+        radiograph: Radiograph | np.ndarray | str | os.PathLike,
+        ehr: Mapping[str, object] | None = None,
+        *,
+        noise_level: int | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        estimate: str | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Analysis:
+        """Analyze one film. ehr: values by feature name, missing or None = unknown; header facts are not used unless given.
+
+        Same inputs and seed give the same output. The callback hears each step and may raise to cancel.
+        Raises RadiographError or EHRError with a sentence, ValueError for settings out of range.
+        """
+        settings = self.settings(noise_level, steps, seed, estimate)
+        return self._analyze([_film(radiograph)], [self.schema.parse(ehr or {})], settings, callback)[0]
+
+    def analyze_many(
+        self,
+        cases: Sequence[tuple[Radiograph | np.ndarray | str | os.PathLike, Mapping[str, object] | None]],
+        *,
+        batch_size: int = 16,
+        noise_level: int | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        estimate: str | None = None,
+    ) -> Iterator[Analysis]:
+        """Analyze films in batches, in order, one batch in memory at a time. Errors as in `analyze`."""
+        settings = self.settings(noise_level, steps, seed, estimate)
+        for start in range(0, len(cases), batch_size):
+            part = cases[start : start + batch_size]
+            yield from self._analyze([_film(film) for film, _ in part], [self.schema.parse(ehr or {}) for _, ehr in part], settings)
+
+    @torch.no_grad()
+    def _analyze(
+        self, films: list[Radiograph], records: list[Record], settings: Settings, callback: Callable[[Progress], None] | None = None
+    ) -> list[Analysis]:
+        started = time.perf_counter()
+        x0 = self.prepared(films)
+        prepared = time.perf_counter()
+        condition = self.condition(x0, records)
+        conditioned = time.perf_counter()
+        keys = [component.key for component in self.scoring.components]
+        made = self.reconstructions(x0, condition, keys, settings, callback)
+        reconstructed = time.perf_counter()
+        values = torch.stack([measure(c, x0, made[c.key], self.scoring.margin) for c in self.scoring.components], dim=1).cpu()
+        shown = made["inversion", settings.noise_level]
+        heat = heat_map(x0, shown, self.scoring.heat_sigma)
+        stages = {"prepare": prepared - started, "condition": conditioned - prepared, "reconstruct": reconstructed - conditioned}
+        stages["score"] = time.perf_counter() - reconstructed
+        return [self._assemble(i, films[i], records[i], settings, (x0, shown, heat), made, condition, values[i], stages) for i in range(len(films))]
+
+    def prepared(self, films: Sequence[Radiograph]) -> Tensor:
+        """Films as the network's input (B, 1, S, S) on the device."""
+        stacked = np.stack([prepare(film, self.config.preprocessing) for film in films])
+        return torch.from_numpy(stacked)[:, None].to(self.device)
+
+    @torch.no_grad()
+    def condition(self, x0: Tensor, records: Sequence[Mapping]) -> Condition:
+        """IECA for prepared films and parsed records."""
+        values = torch.from_numpy(np.stack([self.schema.encode(record) for record in records])).to(self.device)
+        with self.autocast():
+            condition = self.network.condition(x0, values)
+        return Condition(condition.embedding.float(), {group: weights.float() for group, weights in condition.attention.items()})
+
+    @torch.no_grad()
+    def reconstructions(
+        self,
+        x0: Tensor,
+        condition: Condition,
+        keys: Sequence[tuple[str, int]],
+        settings: Settings,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> dict[tuple[str, int], Tensor]:
+        """Reconstructions by (source, noise level): those that `keys` name, and the shown one."""
+        predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
+        shown = settings.noise_level
+        plan = {
+            level: steps_to(level, settings.steps, self.scoring.noise_level) for level in needed_levels([*keys, ("inversion", shown)], "inversion")
+        }
+        with self.autocast():
+            walked = reconstruct(x0, predict, plan, schedule, shown, callback)
+            made = {("inversion", level): image for level, image in walked.items()}
+            for level in needed_levels(keys, "one_step"):
+                noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)
+                made["one_step", level] = estimate_in_one_step(x0, predict, level, noises, schedule)
+        return made
+
+    def autocast(self) -> AbstractContextManager:
+        """The precision of network passes; everything outside them is float32."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _assemble(self, index, film, record, settings, images, made, condition, values, stages) -> Analysis:
+        x0, shown, heat = (_array(tensor[index]) for tensor in images)
+        scoring, view = self.scoring, record.get("view")
+        notes = list(film.notes)
+        score = percentile = None
+        group, normals, z = ANY_VIEW, 0, [None] * len(values)
+        try:
+            group, calibration = scoring.for_view(view)
+            score, normals = scoring.score(values, view), calibration.count
+            percentile = scoring.percentile(score, view)
+            z = [(v - m) / s for v, m, s in zip(values.tolist(), calibration.mean, calibration.std, strict=True)]
+        except LookupError:
+            notes.append("This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`.")
+        if score is not None and (settings.steps, settings.estimate) != (scoring.steps, scoring.estimate):
+            notes.append(f"The percentile was calibrated with {scoring.steps} steps; with other settings it is approximate.")
+        for feature in self.schema.ignored(record):
+            notes.append(f"{feature.label}: this checkpoint was trained without it, so the value cannot change the result.")
+        return Analysis(
+            film=x0,
+            reconstruction=shown,
+            residual=x0 - shown,
+            heat_map=heat,
+            score=score,
+            percentile=percentile,
+            compared_with=group,
+            normals=normals,
+            attention={name: self.schema.by_feature(name, weights[index].cpu().numpy()) for name, weights in condition.attention.items()},
+            record=record,
+            settings=settings,
+            reconstructions={level: _array(image[index]) for (source, level), image in made.items() if source == "inversion"},
+            components=tuple(zip(scoring.components, values.tolist(), z, strict=True)),
+            aspect=film.aspect,
+            notes=tuple(notes),
+            seconds=stages,
+        )
+
+    def with_scoring(self, scoring: Scoring) -> Detector:
+        """The same network under another score or calibration."""
+        changed = replace(self.checkpoint, config=replace(self.config, scoring=scoring))
+        return Detector(changed, self.device, self.precision)
+
+
+def _array(image: Tensor) -> np.ndarray:
+    return image[0].float().cpu().numpy()
+
+
+def _film(source: Radiograph | np.ndarray | str | os.PathLike) -> Radiograph:
+    if isinstance(source, Radiograph):
+        return source
+    if isinstance(source, np.ndarray):
+        return Radiograph(check_film(source.astype(np.float32)))
+    return read_radiograph(source)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """True where bfloat16 convolutions are native, so that they are faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
+
+
+def shipped_checkpoints() -> tuple[str, ...]:
+    """Names of the checkpoints in the repository, the default first."""
+    names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG_FILE}"))
+    return tuple(sorted(names, key=lambda name: name != DEFAULT_CHECKPOINT))
+
+
+def resolve_checkpoint(source: str | os.PathLike) -> Path:
+    """A folder for a path, a shipped checkpoint's name or a Hub id (downloaded). Raises CheckpointError."""
+    text = os.fspath(source)
+    for candidate in (Path(text), SHIPPED / text):
+        if (candidate / CONFIG_FILE).is_file():
+            return candidate
+    if Path(text).is_dir():
+        raise CheckpointError(f"{text} is no checkpoint folder: it holds no {CONFIG_FILE}.")
+    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+        known = ", ".join(shipped_checkpoints()) or "none"
+        raise CheckpointError(f"There is no checkpoint {text!r}. Give a folder, a Hub id (owner/name) or a shipped name: {known}.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(f"The checkpoint {text!r} is no folder here, and the Hub did not give it ({type(error).__name__}).") from None

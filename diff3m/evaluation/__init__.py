@@ -1,0 +1,1 @@
+"""Measuring a checkpoint: metrics, calibration on normals, evaluation of a manifest."""

@@ -1,0 +1,78 @@
+"""Detection metrics with bootstrap intervals, overall and within view.
+
+View is confounded with disease (sick people are filmed lying), so every number that mixes views stands beside the mean of
+the per-view ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
+
+REPEATS = 1000
+
+
+def auroc(scores: np.ndarray, abnormal: np.ndarray) -> float:
+    """Area under the ROC curve (the Mann-Whitney statistic, ties count half); NaN without both classes."""
+    positive = int(abnormal.sum())
+    negative = len(abnormal) - positive
+    if not positive or not negative:
+        return float("nan")
+    ranks = rankdata(scores)
+    return float((ranks[abnormal].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def average_precision(scores: np.ndarray, abnormal: np.ndarray) -> float:
+    """Average precision; NaN without both classes."""
+    if abnormal.all() or not abnormal.any():
+        return float("nan")
+    return float(average_precision_score(abnormal, scores))
+
+
+def auroc_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
+    """Mean of the AUROCs inside each view that has both classes; NaN if none has."""
+    inside = [auroc(scores[views == view], abnormal[views == view]) for view in np.unique(views[views != ""])]
+    inside = [value for value in inside if np.isfinite(value)]
+    return float(np.mean(inside)) if inside else float("nan")
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int = REPEATS, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % percentile interval of statistic(indices), resampling inside each stratum; None if it is never finite."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    draws = [statistic(np.concatenate([rng.choice(rows, len(rows)) for rows in members])) for _ in range(repeats)]
+    finite = np.asarray(draws)[np.isfinite(draws)]
+    return (float(np.percentile(finite, 2.5)), float(np.percentile(finite, 97.5))) if len(finite) else None
+
+
+def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS) -> dict:
+    """AUROC, average precision and within-view AUROC with 95 % intervals, overall and per view.
+
+    scores (N,) float, larger = more abnormal; abnormal (N,) bool; views (N,) text, "" = unknown. Values that cannot be
+    had (one class only) are None.
+    """
+    strata = np.array([f"{view}|{flag}" for view, flag in zip(views, abnormal, strict=True)])
+    result = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
+    for name, function in (("auroc", auroc), ("average_precision", average_precision)):
+        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i]), strata, repeats))
+    result.update(_with_interval("auroc_within_view", lambda i: auroc_within_view(scores[i], abnormal[i], views[i]), strata, repeats))
+    result["views"] = {}
+    for view in np.unique(views[views != ""]):
+        rows = views == view
+        part = {"films": int(rows.sum()), "normal": int((~abnormal[rows]).sum()), "abnormal": int(abnormal[rows].sum())}
+        for name, function in (("auroc", auroc), ("average_precision", average_precision)):
+            part.update(_with_interval(name, lambda i, f=function, r=rows: f(scores[r][i], abnormal[r][i]), strata[rows], repeats))
+        result["views"][str(view)] = part
+    return result
+
+
+def _with_interval(name: str, statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int) -> dict:
+    value = statistic(np.arange(len(strata)))
+    if not np.isfinite(value):
+        return {name: None, f"{name}_interval": None}
+    return {name: value, f"{name}_interval": bootstrap_interval(statistic, strata, repeats)}

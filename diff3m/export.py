@@ -1,0 +1,82 @@
+"""An Analysis as JSON and PNG files, with settings, checkpoint hash, versions, date and notice."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from .detector import Analysis, Detector
+from .visualize import enlarge, overlay, to_uint8
+
+NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
+PICTURE_HEIGHT = 512
+FULL_COLOR = 4.0  # full color at this multiple of the normal heat
+
+
+def software_versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    try:
+        own = version("diff3m")
+    except PackageNotFoundError:
+        own = "source"
+    return {"diff3m": own, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
+    """Everything but the pictures, as plain JSON values. No file name and no header text is in it."""
+    return {
+        "notice": NOTICE,
+        "score": analysis.score,
+        "percentile": analysis.percentile,
+        "compared_with": {"view": analysis.compared_with, "normal_films": analysis.normals},
+        "components": [{**asdict(component), "value": value, "z": z} for component, value, z in analysis.components],
+        "attention": analysis.attention,
+        "record": analysis.record,
+        "notes": list(analysis.notes),
+        "settings": asdict(analysis.settings),
+        "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256},
+        "precision": detector.precision,
+        "seconds": {stage: round(value, 4) for stage, value in analysis.seconds.items()},
+        "versions": software_versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def write_json(path: str | Path, values: dict) -> None:
+    """Indented UTF-8 JSON; folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def pictures(analysis: Analysis, heat_normal: float) -> dict[str, np.ndarray]:
+    """film, reconstruction, residual (mid-grey = no difference) and heat_map over the film, 512 pixels high, RGB or grey uint8."""
+    film, reconstruction = (enlarge(image, PICTURE_HEIGHT, analysis.aspect) for image in (analysis.film, analysis.reconstruction))
+    heat = enlarge(analysis.heat_map, PICTURE_HEIGHT, analysis.aspect)
+    residual = enlarge(analysis.residual, PICTURE_HEIGHT, analysis.aspect)
+    return {
+        "film": to_uint8(film),
+        "reconstruction": to_uint8(reconstruction),
+        "residual": to_uint8(0.5 + residual),
+        "heat_map": overlay(film, heat, alpha=0.6, threshold=heat_normal, full=FULL_COLOR * heat_normal),
+    }
+
+
+def write_pictures(folder: str | Path, analysis: Analysis, heat_normal: float) -> list[Path]:
+    """Write `pictures` as PNG files; returns their paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, picture in pictures(analysis, heat_normal).items():
+        path = folder / f"{name}.png"
+        cv2.imwrite(str(path), picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        written.append(path)
+    return written

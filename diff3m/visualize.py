@@ -1,0 +1,46 @@
+"""Pictures as arrays: grey films and heat maps over them. Pure functions; shared by the command line and the app."""
+
+from __future__ import annotations
+
+import cv2
+import matplotlib
+import numpy as np
+
+SIGNED_MAP = "coolwarm"
+MODES = ("signed", "absolute")
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """(H, W) in [0, 1] → uint8."""
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def enlarge(image: np.ndarray, height: int, aspect: float = 1.0) -> np.ndarray:
+    """Cubic enlargement to `height` pixels and height·aspect width. (H, W) or (H, W, 3), kept in its own range."""
+    size = (max(1, round(height * aspect)), height)
+    larger = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    return np.clip(larger, image.min(), image.max())
+
+
+def overlay(
+    film: np.ndarray, heat: np.ndarray, *, alpha: float, threshold: float, full: float, mode: str = "signed", colormap: str | None = None
+) -> np.ndarray:
+    """A heat map in color over a grey film.
+
+    film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full` (full
+    color from there on). mode "signed": red where the film is brighter than expected, blue where darker; "absolute": size only.
+    Returns (H, W, 3) uint8.
+    """
+    if mode not in MODES:
+        raise ValueError(f'mode must be "signed" or "absolute", got {mode!r}')
+    size = np.abs(heat)
+    reach = max(full - threshold, 1e-6)
+    strength = np.clip((size - threshold) / reach, 0, 1)
+    if mode == "signed":
+        color = matplotlib.colormaps[colormap or SIGNED_MAP](0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))[..., :3]
+    else:
+        color = matplotlib.colormaps[colormap or "inferno"](np.clip(size / max(full, 1e-6), 0, 1))[..., :3]
+    # a soft edge: opacity rises quickly above the threshold, so that the border of a region can be seen
+    opacity = (alpha * np.clip(strength * 4, 0, 1))[..., None]
+    grey = np.repeat(film[..., None], 3, axis=2)
+    return to_uint8(grey * (1 - opacity) + color * opacity)

@@ -1,0 +1,110 @@
+"""Shared fixtures: a tiny checkpoint with random weights, drawn films, the real films where they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from diff3m.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from diff3m.detector import SHIPPED, Detector
+from diff3m.ehr import EHRSchema, paper_schema
+from diff3m.network import Diff3M, NetworkConfig
+from diff3m.radiograph import Preprocessing
+from diff3m.scoring import Component, Scoring
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+def drawn_film(size: int = 96, seed: int = 0, bright: float = 0.0) -> np.ndarray:
+    """Two dark lungs on a bright chest, with a little noise: enough of a film for plumbing. (size, size) in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size
+    film = 0.75 - 0.15 * y
+    for center in (0.3, 0.7):
+        film -= 0.5 * np.exp(-(((x - center - 0.01 * rng.normal()) / 0.13) ** 2 + ((y - 0.45) / 0.28) ** 2))
+    film += bright * np.exp(-(((x - 0.7) / 0.06) ** 2 + ((y - 0.5) / 0.06) ** 2))
+    film[:, 0:2] = rng.uniform(0, 0.1, (size, 2))
+    return np.clip(film + 0.02 * rng.normal(size=(size, size)), 0, 1).astype(np.float32)
+
+
+def tiny_network(schema: EHRSchema, **changes) -> NetworkConfig:
+    settings = dict(
+        image_size=32, space_to_depth=2, channels=32, channel_multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(8,),
+        shared_masked_encoder=True, fusion="multihead", fusion_heads=4, condition_encoders=True, parameterization="velocity", slots=schema.slots,
+    )  # fmt: skip
+    return NetworkConfig(**{**settings, **changes})
+
+
+def randomize(network: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:
+    """Give every parameter a small random value, also those that start at zero, so that nothing is the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint folder with a small network and random weights, not calibrated."""
+    schema = paper_schema()
+    config = CheckpointConfig(
+        "tiny",
+        tiny_network(schema),
+        schema,
+        preprocessing=Preprocessing(size=32),
+        scoring=Scoring((Component("absolute", 4, 80), Component("ssim", 6, 40), Component("brighter", 4, 80, "one_step")), noise_level=80, steps=2),
+    )
+    torch.manual_seed(0)
+    network = Diff3M(config.network)
+    randomize(network)
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", config, network, torch.float32)
+
+
+@pytest.fixture
+def tiny_detector(tiny_checkpoint) -> Detector:
+    return Detector(load_checkpoint(tiny_checkpoint), device="cpu", precision="float32")
+
+
+@pytest.fixture
+def film_folder(tmp_path) -> Path:
+    """Twelve drawn films and a manifest: eight normal, four with a bright spot; both views."""
+    lines = ["path,age,sex,view,bmi,label"]
+    for index in range(12):
+        abnormal = index % 3 == 2
+        cv2.imwrite(str(tmp_path / f"film{index}.png"), (drawn_film(seed=index, bright=0.4 * abnormal) * 255).astype(np.uint8))
+        view, sex = ("PA", "AP")[index % 2], ("F", "M")[index // 2 % 2]
+        lines.append(f"film{index}.png,{40 + index},{sex},{view},{'' if index % 4 else 24.5},{'opacity' if abnormal else 'normal'}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def real_films() -> Path:
+    """The folder of real films; tests that need it skip where it is absent."""
+    folder = REAL_DATA / "cxr"
+    if not (folder / "metadata.csv").is_file():
+        pytest.skip(f"no real films: put them at {folder}, or name their folder in DIFF3M_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_uploads() -> Path:
+    folder = REAL_DATA / "upload"
+    if not folder.is_dir():
+        pytest.skip("no full-size real files beside the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Detector:
+    """The shipped checkpoint."""
+    if not (SHIPPED / "real-films" / "config.json").is_file():
+        pytest.fail("the shipped checkpoint is missing")
+    return Detector.from_pretrained("real-films", device="cpu")

@@ -1,0 +1,208 @@
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from conftest import drawn_film
+from pydicom.data import get_testdata_file
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage
+
+from diff3m.dicom import ALLOWED_TAGS, looks_like_dicom
+from diff3m.radiograph import RadiographError, read_radiograph
+
+
+def dicom(pixels: np.ndarray, **tags) -> bytes:
+    """A small but whole CR file around (rows, columns) uint16 or int16 pixels."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.Modality, dataset.PhotometricInterpretation = "CR", "MONOCHROME2"
+    signed = pixels.dtype == np.int16
+    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.PixelRepresentation = 1, 16, int(signed)
+    dataset.BitsStored, dataset.HighBit = (16, 15) if signed else (12, 11)
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    dataset.PixelData = pixels.tobytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some values are malformed on purpose
+        for name, value in tags.items():
+            if value is None:
+                delattr(dataset, name)
+            else:
+                setattr(dataset, name, value)
+        buffer = io.BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+FILM = np.round(drawn_film(128) * 4000).astype(np.uint16)
+EXPECTED = (FILM.astype(np.float32) - FILM.min()) / float(np.ptp(FILM))
+
+
+def test_plain_pixels_are_exact():
+    film = read_radiograph(dicom(FILM))
+    assert film.source == "DICOM"
+    assert film.pixels == pytest.approx(EXPECTED, abs=1e-6)
+
+
+def test_monochrome1_is_inverted():
+    film = read_radiograph(dicom(4095 - FILM, PhotometricInterpretation="MONOCHROME1"))
+    assert film.pixels == pytest.approx(EXPECTED, abs=1e-6)
+
+
+def test_rescale_and_window_are_applied():
+    data = dicom(FILM, RescaleSlope=2.0, RescaleIntercept=-1000.0, WindowCenter=3000.0, WindowWidth=4000.0)
+    values = np.clip((FILM * 2.0 - 1000 - (3000 - 0.5)) / (4000 - 1) + 0.5, 0, 1)  # PS3.3 C.11.2.1.2
+    expected = (values - values.min()) / np.ptp(values)
+    assert read_radiograph(data).pixels == pytest.approx(expected, abs=2e-3)
+
+
+def test_negative_values_are_read():
+    signed = FILM.astype(np.int16) - 2000
+    assert read_radiograph(dicom(signed)).pixels == pytest.approx(EXPECTED, abs=1e-6)
+
+
+def test_padding_does_not_set_the_range():
+    padded = FILM.astype(np.int16).copy()
+    padded[:30] = -2000
+    film = read_radiograph(dicom(padded, PixelPaddingValue=-2000))
+    inside = FILM[30:].astype(np.float32)
+    assert film.pixels[:30].max() == 0
+    assert film.pixels[30:] == pytest.approx((inside - inside.min()) / np.ptp(inside), abs=1e-6)
+
+
+def test_run_length_encoding_is_read():
+    dataset = pydicom.dcmread(io.BytesIO(dicom(FILM)))
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    assert read_radiograph(buffer.getvalue()).pixels == pytest.approx(EXPECTED, abs=1e-6)
+
+
+def test_header_facts_come_from_the_allow_list_only():
+    film = read_radiograph(
+        dicom(FILM, PatientAge="063Y", PatientSex="F", ViewPosition="AP", PatientSize="1.70", PatientWeight="81", BodyPartExamined="CHEST",
+              PatientName="Somebody^Else", PatientID="1234", InstitutionName="Nowhere")  # fmt: skip
+    )
+    assert film.facts == {"age": 63.0, "sex": "F", "view": "AP", "height_cm": 170.0, "weight_kg": 81.0}
+    assert "Somebody" not in repr(film) and "1234" not in repr(film) and "Nowhere" not in repr(film)
+    assert set(film.header) <= set(ALLOWED_TAGS)
+
+
+@pytest.mark.parametrize(
+    ("tags", "age"),
+    [
+        ({"PatientAge": "018M"}, 1.0),
+        ({"PatientAge": "58"}, 58.0),
+        ({"PatientBirthDate": "19600615", "StudyDate": "20200614"}, 59.0),
+        ({"PatientBirthDate": "19600615", "StudyDate": "20200615"}, 60.0),
+        ({"PatientBirthDate": "20300615", "StudyDate": "20200615"}, None),
+        ({"PatientAge": "999Y"}, None),
+        ({"PatientAge": "abc"}, None),
+        ({}, None),
+    ],
+)
+def test_age(tags, age):
+    assert read_radiograph(dicom(FILM, **tags)).facts.get("age") == age
+
+
+def test_lateral_and_other_body_parts_are_noted():
+    film = read_radiograph(dicom(FILM, ViewPosition="LL", BodyPartExamined="HAND"))
+    assert "view" not in film.facts
+    assert any("lateral" in note for note in film.notes) and any("HAND" in note for note in film.notes)
+
+
+BAD = {
+    "CT slice": (dicom(FILM, Modality="CT"), "modality CT"),
+    "several frames": (dicom(np.stack([FILM, FILM]), NumberOfFrames=2), "2 frames"),
+    "no pixels": (dicom(FILM, PixelData=None), "no picture"),
+    "truncated pixels": (dicom(FILM)[:-9000], "decoded|damaged"),
+    "truncated header": (dicom(FILM)[:200], "."),
+    "no size": (dicom(FILM, Rows=None), "how large"),
+    "constant": (dicom(np.full((128, 128), 7, np.uint16)), "blank"),
+    "only a preamble": (bytes(128) + b"DICM", "."),
+    "noise": (bytes(128) + b"DICM" + np.random.default_rng(0).bytes(3000), "."),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_dicom_gets_a_sentence(name):
+    data, word = BAD[name]
+    with pytest.raises(RadiographError, match=word) as caught:
+        read_radiograph(data)
+    assert str(caught.value).endswith(".")
+
+
+PYDICOMS_OWN = sorted(Path(get_testdata_file("CT_small.dcm")).parent.glob("*.dcm"))
+
+
+@pytest.mark.parametrize("path", PYDICOMS_OWN, ids=lambda path: path.name)
+def test_each_of_pydicoms_own_files_gets_a_film_or_a_sentence(path):
+    try:
+        film = read_radiograph(path)
+    except RadiographError as error:
+        assert str(error).endswith(".")
+    else:
+        assert film.pixels.ndim == 2 and film.pixels.min() == 0 and film.pixels.max() == 1
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "JPEG-lossy.dcm", "JPGExtended.dcm", "SC_rgb_rle_2frame.dcm", "liver_1frame.dcm"])
+def test_what_is_no_single_readable_projection_is_refused(name):
+    with pytest.raises(RadiographError):
+        read_radiograph(get_testdata_file(name))
+
+
+# pydicom's own compressed files with a single grey frame; modality set to CR, since none of them is a radiograph
+COMPRESSED = [
+    "693_J2KI.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm",
+    "MR_small_expb.dcm", "MR_small_implicit.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_compressed_syntaxes_decode_to_what_pydicom_says(name):
+    dataset = pydicom.dcmread(get_testdata_file(name, download=False))
+    stored = dataset.pixel_array.astype(np.float64)
+    dataset.Modality = "CR"
+    for tag in ("WindowCenter", "WindowWidth", "VOILUTSequence", "PixelPaddingValue"):
+        if tag in dataset:
+            delattr(dataset, tag)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    film = read_radiograph(buffer.getvalue())
+    expected = (stored - stored.min()) / np.ptp(stored)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        expected = 1 - expected
+    assert film.pixels == pytest.approx(expected, abs=1e-5)
+
+
+def test_files_without_preamble_are_recognized():
+    whole = dicom(FILM)
+    assert looks_like_dicom(whole)
+    bare = whole[132:]
+    assert looks_like_dicom(bare)
+    assert read_radiograph(bare).pixels == pytest.approx(EXPECTED, abs=1e-6)
+
+
+def test_no_header_value_reaches_a_warning_or_a_log(caplog, recwarn, capfd):
+    data = dicom(FILM, PatientAge="063Y", PatientSize="1.70", PatientBirthDate="19600101")
+    for valid, malformed in ((b"063Y", b"SEC1"), (b"1.70", b"SEC2"), (b"19600101", b"SECRET33")):
+        assert valid in data
+        data = data.replace(valid, malformed)
+    with caplog.at_level(logging.DEBUG):
+        film = read_radiograph(data)
+    captured = capfd.readouterr()
+    said = caplog.text + captured.out + captured.err + " ".join(str(w.message) for w in recwarn)
+    assert "SEC" not in said and film.facts == {}
+
+
+def test_a_real_dicom_film(real_uploads):
+    film = read_radiograph(real_uploads / "rsna_chest_pa.dcm")
+    assert film.pixels.shape == (1024, 1024)
+    assert film.facts == {"age": 62.0, "sex": "M", "view": "PA"}

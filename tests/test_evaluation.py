@@ -1,0 +1,97 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from diff3m.checkpoint import load_checkpoint, read_config, save_checkpoint
+from diff3m.data.manifest import ManifestError
+from diff3m.detector import Detector
+from diff3m.evaluation.metrics import auroc, auroc_within_view, average_precision, bootstrap_interval, detection_metrics
+from diff3m.evaluation.run import calibrate_checkpoint, evaluate
+
+
+def example(n: int = 300, shift: float = 1.0, confound: float = 0.0):
+    rng = np.random.default_rng(0)
+    abnormal = rng.random(n) < 0.5
+    views = np.where(rng.random(n) < np.where(abnormal, 0.8, 0.2), "AP", "PA")
+    return rng.normal(size=n) + shift * abnormal + confound * (views == "AP"), abnormal, views
+
+
+def test_auroc_equals_scikit_learn_with_ties():
+    scores, abnormal, _ = example()
+    for values in (scores, np.round(scores)):
+        assert auroc(values, abnormal) == pytest.approx(roc_auc_score(abnormal, values))
+    assert np.isnan(auroc(scores[abnormal], abnormal[abnormal])) and np.isnan(average_precision(scores[abnormal], abnormal[abnormal]))
+
+
+def test_within_view_is_not_fooled_by_view():
+    scores, abnormal, views = example(3000, shift=0, confound=3)
+    assert auroc(scores, abnormal) > 0.7
+    assert auroc_within_view(scores, abnormal, views) == pytest.approx(0.5, abs=0.05)
+    each = [auroc(scores[views == v], abnormal[views == v]) for v in ("AP", "PA")]
+    assert auroc_within_view(scores, abnormal, views) == pytest.approx(np.mean(each))
+
+
+def test_bootstrap_interval_has_the_known_width():
+    values = np.random.default_rng(1).normal(size=400)
+    low, high = bootstrap_interval(lambda i: values[i].mean(), np.zeros(400, dtype=int))
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
+
+
+def test_metrics_hold_everything():
+    metrics = detection_metrics(*example(), repeats=100)
+    assert metrics["films"] == 300 and set(metrics["views"]) == {"AP", "PA"}
+    for part in (metrics, *metrics["views"].values()):
+        for name in ("auroc", "average_precision"):
+            low, high = part[f"{name}_interval"]
+            assert low < part[name] < high
+    assert metrics["auroc_within_view"] == pytest.approx(np.mean([v["auroc"] for v in metrics["views"].values()]))
+    one_class = detection_metrics(np.ones(3), np.ones(3, dtype=bool), np.array(["PA"] * 3))
+    assert one_class["auroc"] is None and one_class["auroc_within_view"] is None
+
+
+@pytest.fixture
+def calibrated(tiny_checkpoint, tmp_path, film_folder):
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    folder = save_checkpoint(tmp_path / "calibrated", checkpoint.config, checkpoint.network)
+    calibrate_checkpoint(Detector.from_pretrained(folder, device="cpu"), film_folder / "manifest.csv")
+    return folder
+
+
+def test_calibration_measures_normals_only_and_is_stored(calibrated):
+    scoring = read_config(calibrated).scoring
+    entries = dict(scoring.calibration)
+    assert entries["any"].count == 8 and entries["PA"].count + entries["AP"].count == 8
+    assert np.mean(entries["any"].scores) == pytest.approx(0, abs=1e-4)
+    assert scoring.heat_normal > 0
+
+
+def test_evaluation_writes_scores_and_metrics(calibrated, film_folder, tmp_path):
+    manifest = film_folder / "manifest.csv"
+    manifest.write_text(manifest.read_text() + "absent.png,50,F,PA,,opacity\n" + "film0.png,50,F,PA,,\n")
+    (film_folder / "film5.png").write_bytes(b"no picture at all")
+    detector = Detector.from_pretrained(calibrated, device="cpu")
+    seen = []
+    metrics = evaluate(detector, manifest, tmp_path / "out", batch_size=4, report=lambda *p: seen.append(p))
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").open()))
+    assert len(rows) == metrics["rows"] == 14 and seen[-1] == (14, 14)
+    assert [r["row"] for r in rows if r["error"]] == ["6", "13"] and len(metrics["unreadable"]) == 2
+    assert metrics["films"] == 11 and metrics["unlabelled"] == 1
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["auroc_within_view"] == metrics["auroc_within_view"]
+    assert set(metrics["labels"]) == {"opacity"} and metrics["mse"]["auroc"] is not None
+    good = [r for r in rows if not r["error"] and r["label"]]
+    scores, abnormal = np.array([float(r["score"]) for r in good]), np.array([r["label"] != "normal" for r in good])
+    assert metrics["auroc"] == pytest.approx(roc_auc_score(abnormal, scores))
+
+
+def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, film_folder, tmp_path):
+    (tmp_path / "m.csv").write_text("path,label\nnowhere.png,normal\n")
+    with pytest.raises(ManifestError, match="None of the 1 films"):
+        evaluate(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv", tmp_path / "out")
+    with pytest.raises(ManifestError, match="diff3m calibrate"):
+        evaluate(Detector.from_pretrained(tiny_checkpoint, device="cpu"), film_folder / "manifest.csv", tmp_path / "out")
+    with pytest.raises(ManifestError, match="fewer than two"):
+        calibrate_checkpoint(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")

@@ -1,0 +1,60 @@
+import pandas as pd
+import pytest
+
+from diff3m.data.folder import manifest_from_table
+from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.ehr import paper_schema
+
+SCHEMA = paper_schema()
+
+
+def test_a_manifest_is_read(film_folder):
+    cases = read_manifest(film_folder / "manifest.csv", SCHEMA)
+    assert len(cases) == 12 and cases[0].path == film_folder / "film0.png" and cases[0].row == 1
+    assert cases[1].record["age"] == 41 and cases[1].record["view"] == "AP" and cases[1].record["bmi"] is None
+    assert [c.abnormal for c in cases[:3]] == [False, False, True]
+    assert len(read_manifest(film_folder / "manifest.csv", SCHEMA, limit=5)) == 5
+
+
+def test_parquet_beside_csv(film_folder):
+    pd.read_csv(film_folder / "manifest.csv").to_parquet(film_folder / "manifest.parquet")
+    assert read_manifest(film_folder / "manifest.parquet", SCHEMA) == read_manifest(film_folder / "manifest.csv", SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "empty"),
+        ("path,age\n", "no rows"),
+        ("file,age\na.png,3\n", "no column `path`"),
+        ("path,age\n,3\n", "Row 1: the path"),
+        ("path,age\na.png,3\nb.png,old\n", "Row 2: Age"),
+        ("path,height_cm\na.png,1.8\n", "Row 1: Height"),
+    ],
+)
+def test_a_bad_manifest_gets_a_sentence(tmp_path, text, word):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(ManifestError, match=word):
+        read_manifest(tmp_path / "m.csv", SCHEMA)
+
+
+def test_an_absent_or_binary_manifest_gets_a_sentence(tmp_path):
+    with pytest.raises(ManifestError, match="no manifest"):
+        read_manifest(tmp_path / "absent.csv", SCHEMA)
+    (tmp_path / "m.csv").write_bytes(bytes(range(256)) * 9)
+    with pytest.raises(ManifestError):
+        read_manifest(tmp_path / "m.csv", SCHEMA)
+
+
+def test_any_table_becomes_a_manifest(film_folder, tmp_path):
+    table = film_folder / "table.csv"
+    table.write_text("file,years,set,label\nfilm0.png,50,a,normal\nfilm1.png,60,b,normal\nfilm2.png,70,a,opacity\n")
+    out = tmp_path / "deep" / "m.csv"
+    rows = manifest_from_table(table, out, {"path": "file", "age": "years"}, {"set": {"a"}})
+    cases = read_manifest(out, SCHEMA)
+    assert len(rows) == len(cases) == 2
+    assert cases[1].record["age"] == 70 and cases[1].path.resolve() == (film_folder / "film2.png").resolve()
+    with pytest.raises(ManifestError, match="no column age_in_years"):
+        manifest_from_table(table, out, {"path": "file", "age": "age_in_years"}, {})
+    with pytest.raises(ManifestError, match="No row"):
+        manifest_from_table(table, out, {"path": "file"}, {"set": {"z"}})

@@ -1,0 +1,128 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+from conftest import drawn_film
+from PIL import Image
+
+from diff3m.radiograph import MAX_PIXELS, Preprocessing, Radiograph, RadiographError, border_box, crop_to_film, prepare, read_radiograph
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def grey(size: int = 96) -> Image.Image:
+    return Image.fromarray((drawn_film(size) * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("TIFF", {}), ("JPEG", {"quality": 95}), ("WEBP", {"quality": 95})])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_formats_are_known_by_content(tmp_path, kind, options, mode):
+    path = tmp_path / "no-suffix"
+    path.write_bytes(encoded(grey().convert(mode), kind, **options))
+    film = read_radiograph(path)
+    assert film.source == kind and film.pixels.dtype == np.float32
+    expected = np.asarray(grey()).astype(np.float32)
+    expected = (expected - expected.min()) / np.ptp(expected)
+    assert np.abs(film.pixels - expected).mean() < 0.02
+
+
+def test_sixteen_bits_are_kept():
+    levels = (np.linspace(0, 60000, 96 * 96).reshape(96, 96)).astype(np.uint16)
+    ok, data = cv2.imencode(".png", levels)
+    assert ok
+    film = read_radiograph(data.tobytes())
+    assert len(np.unique(film.pixels)) > 9000
+    assert film.pixels == pytest.approx(levels / 60000, abs=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "I", "F"])
+def test_other_modes_are_read(mode):
+    film = read_radiograph(encoded(grey().convert("L").convert(mode), "TIFF" if mode in ("F", "I") else "PNG"))
+    assert film.pixels.shape == (96, 96)
+
+
+def photograph() -> Image.Image:
+    y, x = np.mgrid[0:96, 0:96]
+    return Image.fromarray(np.stack([x * 2, y * 2, 190 - x - y // 2], axis=2).astype(np.uint8))
+
+
+def animation() -> bytes:
+    return encoded(grey(), "WEBP", save_all=True, append_images=[grey(), grey().rotate(20)])
+
+
+BAD = {
+    "empty": (b"", "empty"),
+    "text": (b"hello, this is no picture" * 9, "no PNG"),
+    "truncated png": (encoded(grey(), "PNG")[:2000], "damaged"),
+    "truncated jpeg": (encoded(grey(256), "JPEG")[:1500], "damaged"),
+    "color photograph": (encoded(photograph(), "PNG"), "color"),
+    "one pixel": (encoded(Image.new("L", (1, 1), 9), "PNG"), "at least"),
+    "blank": (encoded(Image.new("L", (128, 128), 9), "PNG"), "blank"),
+    "strip": (encoded(Image.fromarray((drawn_film(512)[:100] * 255).astype(np.uint8)), "PNG"), "too long"),
+    "animation": (animation(), "pictures"),
+    "pdf": (b"%PDF-1.7 \n" + bytes(500), "no PNG"),
+    "bomb": (encoded(Image.new("1", (9000, 9000)), "PNG"), "million"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_get_a_sentence(name):
+    data, word = BAD[name]
+    with pytest.raises(RadiographError, match=word) as caught:
+        read_radiograph(data)
+    assert str(caught.value).endswith(".") and "Traceback" not in str(caught.value)
+
+
+def test_bad_paths_get_a_sentence(tmp_path):
+    with pytest.raises(RadiographError, match="no such file"):
+        read_radiograph(tmp_path / "absent.png")
+    with pytest.raises(RadiographError, match="folder"):
+        read_radiograph(tmp_path)
+
+
+def test_pixel_limit_is_checked_before_decoding():
+    assert 9000 * 9000 > MAX_PIXELS
+
+
+def test_borders_do_not_change_what_the_model_sees():
+    film = drawn_film(400)
+    padded = np.zeros((500, 480), dtype=np.float32)
+    padded[60:460, 30:430] = film
+    top, bottom, left, right = border_box(padded)
+    assert abs(top - 60) <= 2 and abs(bottom - 460) <= 2 and abs(left - 30) <= 2 and abs(right - 430) <= 2
+    bare, framed = (prepare(Radiograph(image), Preprocessing(64)) for image in (film, padded))
+    assert np.abs(bare - framed).mean() < 0.02
+    untrimmed = prepare(Radiograph(padded), Preprocessing(64, trim=False))
+    assert np.abs(bare - untrimmed).mean() > 0.1
+
+
+def test_a_film_without_borders_is_left_whole():
+    assert border_box(drawn_film(300, seed=3)) == (0, 300, 0, 300)
+
+
+def test_preparation_is_contrast_invariant_and_bounded():
+    film = drawn_film(200)
+    first = prepare(Radiograph(film), Preprocessing(64))
+    second = prepare(Radiograph(0.3 + 0.4 * film), Preprocessing(64))
+    assert first.shape == (64, 64) and first.dtype == np.float32
+    assert 0 <= first.min() < 0.03 and 0.97 < first.max() <= 1
+    assert second == pytest.approx(first, abs=1e-4)
+
+
+def test_full_size_crop_shrinks_to_the_prepared_film():
+    film = Radiograph(drawn_film(256))
+    crop = crop_to_film(film, Preprocessing(64))
+    assert crop.shape == (256, 256)
+    assert cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA) == pytest.approx(prepare(film, Preprocessing(64)), abs=1e-5)
+
+
+def test_real_films_are_read(real_uploads):
+    for path in sorted(real_uploads.glob("*.png")):
+        film = read_radiograph(path)
+        assert min(film.pixels.shape) >= 1000
+        assert 0.2 < prepare(film, Preprocessing()).mean() < 0.9

@@ -1,0 +1,111 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from diff3m.scoring import Component, Scoring, calibrate, gaussian_blur, heat_map, inner, measure, structural_similarity
+
+
+def pair(seed: int = 0):
+    g = torch.Generator().manual_seed(seed)
+    film = gaussian_blur(torch.rand(2, 1, 64, 64, generator=g), 2)
+    return film, (film + 0.05 * torch.randn(2, 1, 64, 64, generator=g)).clamp(0, 1)
+
+
+def test_blur_equals_opencv():
+    film, _ = pair()
+    sigma = 3.0
+    radius = int(3 * sigma + 0.5)
+    expected = cv2.GaussianBlur(film[0, 0].numpy(), (2 * radius + 1,) * 2, sigma, borderType=cv2.BORDER_REFLECT_101)
+    assert gaussian_blur(film, sigma)[0, 0].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_ssim_against_the_formula_with_opencv():
+    a, b = (image[0, 0].numpy().astype(np.float64) for image in pair())
+
+    def blur(x):
+        return cv2.GaussianBlur(x, (15, 15), 2.4, borderType=cv2.BORDER_REFLECT_101)
+
+    ma, mb = blur(a), blur(b)
+    va, vb, cab = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
+    expected = ((2 * ma * mb + 1e-4) * (2 * cab + 9e-4)) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
+    film, other = pair()
+    assert structural_similarity(film, other, 2.4)[0, 0].numpy() == pytest.approx(expected, abs=1e-3)
+    assert structural_similarity(film, film, 2.4) == pytest.approx(torch.ones_like(film), abs=1e-5)
+
+
+def test_blurring_keeps_the_sign_until_the_end():
+    film = torch.full((1, 1, 64, 64), 0.5)
+    grain = film + 0.2 * (torch.arange(64 * 64).view(1, 1, 64, 64) % 2 - 0.5)  # fine grain, mean zero
+    spot = film.clone()
+    spot[..., 28:36, 28:36] += 0.1
+    kind = Component("absolute", 4, 400)
+    assert measure(kind, spot, film, 0.08) > 10 * measure(kind, grain, film, 0.08)
+    assert measure(Component("mse", 0, 400), grain, film, 0.08) > measure(Component("mse", 0, 400), spot, film, 0.08)
+
+
+def test_brighter_and_darker_are_told_apart():
+    film = torch.full((1, 1, 64, 64), 0.5)
+    bright = film.clone()
+    bright[..., 28:36, 28:36] += 0.3
+    up, down = (measure(Component(kind, 2, 400), bright, film, 0.0).item() for kind in ("brighter", "darker"))
+    assert up > 0.1 and abs(down) < 0.01
+    assert heat_map(bright, film, 2).amax() > 0 and heat_map(film, bright, 2).amin() < 0
+
+
+def test_margin_is_left_out():
+    film = torch.zeros(1, 1, 100, 100)
+    edged = film.clone()
+    edged[..., :5, :] = 1
+    assert inner(film, 0.1).shape[-2:] == (80, 80)
+    assert measure(Component("absolute", 0.1, 400), edged, film, 0.1) == 0
+
+
+def test_sigma_scales_with_the_picture():
+    small, _ = pair()
+    large = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
+    flat = [torch.full_like(image, 0.5) for image in (small, large)]
+    values = [measure(Component("absolute", 8, 400), image, other, 0.08) for image, other in zip((small, large), flat, strict=True)]
+    assert values[0] == pytest.approx(values[1], rel=0.15)
+
+
+def calibrated():
+    g = torch.Generator().manual_seed(0)
+    values = torch.randn(100, 3, generator=g) * torch.tensor([1.0, 2.0, 3.0]) + torch.tensor([10.0, 20.0, 30.0])
+    views = ["PA"] * 60 + ["AP"] * 25 + ["LL"] * 5 + [None] * 10
+    values[60:85] += 5
+    return calibrate(Scoring(), values, views, torch.linspace(0, 1, 100 * 64).view(100, 8, 8)), values
+
+
+def test_scores_are_mean_z_scores_within_view():
+    scoring, values = calibrated()
+    expected = ((values[3].double() - values[:60].double().mean(0)) / values[:60].double().std(0)).mean()
+    assert scoring.score(values[3], "PA") == pytest.approx(expected.item())
+    assert scoring.score(values[:60].mean(0), "PA") == pytest.approx(0, abs=1e-6)
+    assert scoring.score(values[70], "AP") < scoring.score(values[70], "PA")
+
+
+def test_percentiles_count_normals_below():
+    scoring, values = calibrated()
+    scores = [scoring.score(row, "PA") for row in values[:60]]
+    assert scoring.percentile(max(scores) + 1, "PA") == 100 and scoring.percentile(min(scores) - 1, "PA") == 0
+    middle = sorted(scores)[30]
+    assert scoring.percentile(middle + 1e-4, "PA") == pytest.approx(100 * 31 / 60, abs=1.7)
+
+
+def test_a_view_that_is_unknown_or_too_rare_is_compared_with_all():
+    scoring, _ = calibrated()
+    assert scoring.for_view("PA")[0] == "PA" and scoring.for_view("PA")[1].count == 60
+    for view in (None, "LL", "oblique"):
+        assert scoring.for_view(view)[0] == "any" and scoring.for_view(view)[1].count == 100
+    with pytest.raises(LookupError, match="calibrate"):
+        Scoring().for_view("PA")
+
+
+def test_scoring_survives_json():
+    import json
+
+    scoring, _ = calibrated()
+    assert Scoring.from_dict(json.loads(json.dumps(scoring.to_dict()))) == scoring
+    with pytest.raises(ValueError):
+        Component("entropy", 1, 400)

@@ -1,0 +1,163 @@
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from diff3m.checkpoint import load_checkpoint
+from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.ehr import paper_schema
+from diff3m.network import Diff3M
+from diff3m.radiograph import Preprocessing
+from diff3m.training.config import ConfigError, TrainingConfig
+from diff3m.training.films import augment, draw, drop_features, load_films
+from diff3m.training.loop import TrainingError, learning_rate, train
+
+SCHEMA = paper_schema()
+TINY = dict(image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8])
+
+
+def config(folder, **changes) -> TrainingConfig:
+    values = dict(
+        name="test", manifest=str(folder / "manifest.csv"), validation=str(folder / "manifest.csv"), out=str(folder / "run"), network=TINY,
+        steps=6, batch_size=4, warmup_steps=2, log_every=2, validate_every=3, precision="no", rotate_degrees=5, shift=0.05, gamma=0.1,
+    )  # fmt: skip
+    return TrainingConfig(**{**values, **changes})
+
+
+def films(folder):
+    return load_films(read_manifest(folder / "manifest.csv", SCHEMA), SCHEMA, Preprocessing(32))
+
+
+def test_a_batch_depends_on_seed_and_step_alone(film_folder):
+    data, settings = films(film_folder), config(film_folder)
+    first, again, next_step = (draw(data, SCHEMA, settings, step, 1000) for step in (5, 5, 6))
+    assert torch.equal(first.x0, again.x0) and torch.equal(first.noise, again.noise) and torch.equal(first.t, again.t)
+    assert not torch.equal(first.noise, next_step.noise)
+
+
+def test_processes_share_the_global_batch(film_folder):
+    data, settings = films(film_folder), config(film_folder)
+    whole = draw(data, SCHEMA, settings, 3, 1000)
+    parts = [draw(data, SCHEMA, settings, 3, 1000, rank, 2) for rank in (0, 1)]
+    assert torch.equal(torch.stack([p.x0 for p in parts], 1).flatten(0, 1), whole.x0)
+
+
+def test_every_film_is_seen_once_an_epoch(film_folder):
+    data, settings = films(film_folder), config(film_folder, rotate_degrees=0, shift=0, gamma=0)
+    epoch = torch.cat([draw(data, SCHEMA, settings, step, 1000).x0 for step in range(3)])
+    seen = {film.numpy().tobytes() for film in torch.round(epoch * 255).to(torch.uint8)}
+    assert len(seen) == 12
+
+
+def test_features_are_dropped_whole(film_folder):
+    values = torch.zeros(4000, 10)
+    settings = config(film_folder, feature_dropout=0.2, record_dropout=0.1)
+    dropped = torch.isnan(drop_features(values, SCHEMA, settings, torch.Generator().manual_seed(0)))
+    assert torch.equal(dropped[:, 1], dropped[:, 2]) and torch.equal(dropped[:, 3], dropped[:, 4])  # one-hot slots go together
+    assert dropped[:, 0].float().mean() == pytest.approx(1 - 0.8 * 0.9, abs=0.03)
+    assert dropped.all(1).float().mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_augmentation_keeps_shape_and_range_and_can_be_off(film_folder):
+    x0 = torch.rand(4, 1, 32, 32)
+    g = torch.Generator().manual_seed(0)
+    moved = augment(x0, config(film_folder), g)
+    assert moved.shape == x0.shape and 0 <= moved.min() and moved.max() <= 1 and not torch.equal(moved, x0)
+    assert torch.equal(augment(x0, config(film_folder, rotate_degrees=0, shift=0, gamma=0), g), x0)
+
+
+def test_learning_rate_warms_up_and_decays(film_folder):
+    settings = config(film_folder, steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.1)
+    rates = [learning_rate(settings, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] and rates[100] == pytest.approx(0.1)
+
+
+def test_training_lowers_the_loss_and_leaves_a_whole_checkpoint(film_folder):
+    settings = config(film_folder, steps=60, learning_rate=2e-3, log_every=10)
+    stages = []
+    folder = train(settings, report=stages.append)
+    rows = [row for row in csv.DictReader((film_folder / "run" / "log.csv").open()) if row["kind"] == "training"]
+    assert float(rows[-1]["noise_mse"]) < 0.8 * float(rows[0]["noise_mse"])
+    assert float(rows[-1]["masked_pixel_mse"]) < float(rows[0]["masked_pixel_mse"])
+    assert {p.stage for p in stages} == {"films", "training"}
+    assert list((film_folder / "run" / "samples").glob("*.png"))
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.config.training["films"] == 8  # the normals
+    assert [f.trained for f in checkpoint.config.schema.features] == [True, True, True, True, False, False, False, False]
+    assert checkpoint.config.schema["age"].mean == pytest.approx(np.mean([40, 41, 43, 44, 46, 47, 49, 50]))
+
+
+def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
+    whole = train(config(film_folder, out=str(film_folder / "whole")))
+
+    class Killed(Exception):
+        pass
+
+    def kill(progress):
+        if progress.stage == "training" and progress.done == 4:
+            raise Killed
+
+    broken = config(film_folder, out=str(film_folder / "broken"), save_minutes=0)
+    with pytest.raises(Killed):
+        train(broken, report=kill)
+    (film_folder / "broken" / "state.pt.partial").write_bytes(b"half a save")
+    resumed = train(broken)
+    first, second = (load_checkpoint(folder).network.state_dict() for folder in (whole, resumed))
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_a_finished_run_is_left_as_it_is(film_folder):
+    folder = train(config(film_folder))
+    before = (folder / "model.safetensors").read_bytes()
+    train(config(film_folder))
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_ends_with_a_sentence(film_folder, monkeypatch):
+    monkeypatch.setattr(Diff3M, "predict_noise", lambda self, x, t, c: x * math.nan)
+    with pytest.raises(TrainingError, match="not finite at step 0"):
+        train(config(film_folder))
+
+
+def test_a_manifest_without_normals_ends_with_a_sentence(film_folder):
+    (film_folder / "manifest.csv").write_text("path,label\nfilm0.png,opacity\n")
+    with pytest.raises(ManifestError, match="no normal film"):
+        train(config(film_folder, validation=None))
+    (film_folder / "manifest.csv").write_text("path,label\nabsent.png,normal\n")
+    with pytest.raises(ManifestError, match="Row 1"):
+        train(config(film_folder, validation=None))
+
+
+def test_another_network_is_not_resumed(film_folder):
+    train(config(film_folder))
+    with pytest.raises(TrainingError, match="another network"):
+        train(config(film_folder, network={**TINY, "channels": 64}, steps=9))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("name: a\nmanifest: b\n", "lacks: out"),
+        ("name: a\nmanifest: b\nout: c\nstep: 4\n", "unknown setting"),
+        ("name: a\nmanifest: b\nout: c\nsteps: 0\n", "steps must be"),
+        ("name: a\nmanifest: b\nout: c\nlearning_rate: fast\n", "learning_rate"),
+        ("name: a\nmanifest: b\nout: c\nprecision: int8\n", "precision"),
+        ("- a\n- b\n", "setting: value"),
+        ("a: [", "valid YAML"),
+    ],
+)
+def test_a_bad_configuration_gets_a_sentence(tmp_path, text, word):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=word):
+        TrainingConfig.from_yaml(tmp_path / "c.yaml")
+
+
+def test_configurations_in_the_repository_are_valid():
+    from conftest import ROOT
+
+    for path in (ROOT / "configs").glob("*.yaml"):
+        settings = TrainingConfig.from_yaml(path, out="elsewhere")
+        assert settings.out == "elsewhere" and settings.network_config(SCHEMA.slots).slots == SCHEMA.slots
