@@ -23,12 +23,13 @@ STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
 def build_demo(detector: Detector | None = None) -> gr.Blocks:
     """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or the shipped one)."""
     detector = detector or Detector.from_pretrained(os.environ.get("DIFF3M_CHECKPOINT", DEFAULT_CHECKPOINT))
+    name = detector.config.name
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS)) as demo:
         gr.Markdown(f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?")
         gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')
         with gr.Tabs():
             with gr.Tab("Explore a case"):
-                build_explore(detector)
+                build_explore(detector, name)
             with gr.Tab("About"):
                 build_about(detector)
     return demo.queue(max_size=20)
@@ -39,7 +40,7 @@ def launch(demo: gr.Blocks, **options) -> None:
     settings = dict(
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860),
-        theme=gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]),
+        theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]),
         css_paths=STYLE,
         run_history=False,
         enable_monitoring=False,

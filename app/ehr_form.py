@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from diff3m.ehr import EHRError, EHRSchema, Feature, body_mass_index
+from diff3m.ehr import EHRError, EHRSchema, Feature
 
 UNKNOWN = "unknown"
 FROM_HEADER = "filled in from the DICOM header"
@@ -35,17 +35,17 @@ class EHRForm:
         Without `values` every other field becomes unknown.
         """
         facts, computed = with_bmi(self.schema, facts)
+        texts = {feature.name: _shown(feature, facts[feature.name]) for feature in self.schema.features if feature.name in facts}
         updates = []
         for feature, value in zip(self.schema.features, values or [None] * len(self.fields), strict=True):
             stale = not values or (automatic or {}).get(feature.name) == value
-            if feature.name in facts:
-                source = COMPUTED if feature.name in computed else origin
-                updates.append(gr.update(value=facts[feature.name], info=_info(feature, source)))
+            if feature.name in texts:
+                updates.append(gr.update(value=texts[feature.name], info=_info(feature, COMPUTED if feature.name in computed else origin)))
             elif stale:
-                updates.append(gr.update(value=_unknown(feature), info=_info(feature)))
+                updates.append(gr.update(value=_shown(feature, None), info=_info(feature)))
             else:
                 updates.append(gr.update(info=_info(feature)))
-        return updates, facts
+        return updates, texts
 
 
 def build_form(schema: EHRSchema) -> EHRForm:
@@ -61,43 +61,55 @@ def build_form(schema: EHRSchema) -> EHRForm:
     form = EHRForm(schema, tuple(fields[name] for name in schema.names))
     if all(name in schema for name in ("height_cm", "weight_kg", "bmi")):
         pair = [fields["height_cm"], fields["weight_kg"]]
-        gr.on([field.input for field in pair], _bmi_update, pair, fields["bmi"], show_progress="hidden", queue=False, api_visibility="private")
+        gr.on(
+            [field.input for field in pair], _bmi_updater(schema), pair, fields["bmi"], show_progress="hidden", queue=False, api_visibility="private"
+        )
     return form
 
 
 def _rows(features: list[Feature], fields: dict[str, gr.components.Component]) -> None:
     """Numbers side by side, two a row; categories on lines of their own."""
     numbers = [feature for feature in features if feature.kind == "number"]
-    for feature in (feature for feature in features if feature.kind == "category"):
-        choices = [*zip(feature.labels or feature.categories, feature.categories, strict=True), ("Unknown", UNKNOWN)]
-        fields[feature.name] = gr.Radio(choices, value=UNKNOWN, label=feature.label, info=_info(feature), elem_id=f"ehr-{feature.name}")
     for start in range(0, len(numbers), 2):
         with gr.Row():
             for feature in numbers[start : start + 2]:
-                fields[feature.name] = gr.Number(
-                    None,
+                fields[feature.name] = gr.Textbox(  # gr.Number shows, and sends, 0 for "no value"
+                    "",
                     label=f"{feature.label} ({feature.unit})",
                     info=_info(feature),
                     placeholder="unknown",
+                    max_lines=1,
                     min_width=130,
                     elem_id=f"ehr-{feature.name}",
+                    html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
                 )
+    for feature in (feature for feature in features if feature.kind == "category"):
+        choices = [*zip(feature.labels or feature.categories, feature.categories, strict=True), ("Unknown", UNKNOWN)]
+        fields[feature.name] = gr.Radio(choices, value=UNKNOWN, label=feature.label, info=_info(feature), elem_id=f"ehr-{feature.name}")
 
 
 def _info(feature: Feature, origin: str = "") -> str:
     return origin or ("empty = unknown" if feature.kind == "number" else "")
 
 
-def _unknown(feature: Feature) -> str | None:
-    """What an unknown value looks like in a field."""
-    return None if feature.kind == "number" else UNKNOWN
+def _shown(feature: Feature, value: object) -> str:
+    """A value as its field holds it: text, "" or "unknown" for none."""
+    if value is None:
+        return "" if feature.kind == "number" else UNKNOWN
+    return f"{float(value):g}" if feature.kind == "number" else str(value)
 
 
-def _bmi_update(height_cm: float | None, weight_kg: float | None) -> dict:
-    """BMI follows height and weight as soon as both are given."""
-    if not height_cm or not weight_kg or height_cm <= 0:
-        return gr.skip()
-    return gr.update(value=round(body_mass_index(height_cm, weight_kg), 1), info=COMPUTED)
+def _bmi_updater(schema: EHRSchema):
+    """BMI follows height and weight as soon as both are given and plausible."""
+
+    def update(height_cm: str, weight_kg: str) -> dict:
+        try:
+            bmi = schema.parse({"height_cm": height_cm, "weight_kg": weight_kg})["bmi"]
+        except EHRError:
+            return gr.skip()
+        return gr.skip() if bmi is None else gr.update(value=f"{bmi:g}", info=COMPUTED)
+
+    return update
 
 
 def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[Facts, set[str]]:

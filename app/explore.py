@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import gradio as gr
 import numpy as np
@@ -12,18 +11,19 @@ import numpy as np
 from diff3m.detector import Analysis, Detector
 from diff3m.ehr import EHRError
 from diff3m.export import FULL_COLOR, PICTURE_HEIGHT, analysis_to_dict
-from diff3m.radiograph import Radiograph, RadiographError, prepare, read_radiograph
-from diff3m.reconstruct import Progress
-from diff3m.visualize import enlarge, overlay, to_uint8
+from diff3m.radiograph import RadiographError, prepare, read_radiograph
+from diff3m.visualize import enlarge, overlay
 
-from . import figures, words
+from . import panels, words
 from .ehr_form import FROM_EXAMPLE, FROM_HEADER, EHRForm, build_form
-from .examples import load_examples
+from .examples import Example, load_examples
 from .streaming import Done, stream
 
-PREVIEW_EVERY = 2  # of the denoising steps, how many pass between two pictures
-MODES = {"Brighter (red) or darker (blue) than expected": "signed", "Size of the difference only": "absolute"}
-START = "Choose an example, or drop a film above; then press **Analyze**."
+PREVIEW_EVERY = 2  # denoising steps from one picture to the next
+MODES = {"Brighter (red), darker (blue)": "signed", "Size of the difference": "absolute"}
+START = "Drop a film on the left, or choose an example; then press **Analyze**."
+READ = "The film is read. Check the record, then press **Analyze**."
+SILENT = dict(show_progress="hidden", api_visibility="private")
 
 
 @dataclass(frozen=True)
@@ -35,139 +35,163 @@ class HeatView:
     aspect: float
 
 
-def build_explore(detector: Detector) -> None:
-    """Lay the tab out and wire it; called inside a Blocks."""
-    examples = load_examples(detector.config.name)
+@dataclass
+class Results:
+    """The right-hand side of the tab, one component a field; as a value, one update a field."""
+
+    status: object = None
+    panel: object = None
+    score: object = None
+    compare: object = None
+    heat: object = None
+    heat_words: object = None
+    attention: object = None
+    numbers: object = None
+    view: object = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) is None:
+                setattr(self, field.name, gr.skip())
+
+    def row(self) -> list:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def cleared(show: bool = False, **given) -> list:
+    """Nothing shown but what is given, so that no result outlives its film. show: keep the results' side open."""
+    empty = dict(
+        panel=gr.update(visible=show),
+        score="",
+        compare=gr.update(value=None),
+        heat=gr.update(value=None),
+        heat_words="",
+        attention="",
+        numbers=gr.update(value=None),
+    )
+    return Results(**{**empty, "view": gr.update(value=None), **given}).row()
+
+
+def build_explore(detector: Detector, name: str) -> None:
+    """Lay the tab out and wire it; called inside a Blocks. name: the checkpoint's, for its examples."""
+    examples = load_examples(name)
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
-            gr.Markdown("### 1 · The film")
-            file = gr.File(label="Chest film, frontal: DICOM, PNG, JPEG, WebP or TIFF", elem_id="film-file", height=130)
-            gallery = gr.Gallery(
-                [(str(example.path), example.title) for example in examples],
-                label="Or an example (synthetic, no patient)",
-                columns=3,
-                height="auto",
-                allow_preview=False,
-                object_fit="contain",
-                format="png",
-                buttons=[],
-                elem_id="examples",
-                visible=bool(examples),
-            )
-            film_facts = gr.HTML(elem_id="film-facts")
-            gr.Markdown("### 2 · The patient's record\nWhat is unknown stays empty.")
+            file, gallery, facts = _film_inputs(examples)
+            gr.Markdown("### 2 · The patient's record\nWhat is not known stays empty.")
             form = build_form(detector.schema)
             with gr.Row():
                 analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", scale=3)
                 cancel = gr.Button("Cancel", elem_id="cancel", scale=1, min_width=80)
-            with gr.Accordion("Settings", open=False):
-                level = gr.Slider(
-                    50,
-                    900,
-                    detector.scoring.noise_level,
-                    step=10,
-                    label="Noise level of the shown reconstruction",
-                    info="higher: freer to differ from the film",
-                )
-                steps = gr.Slider(
-                    2, 50, detector.scoring.steps, step=1, label="DDIM steps each way", info="the percentile was calibrated with the default"
-                )
-                seed = gr.Number(0, label="Seed", precision=0)
+            settings = _settings(detector)
         with gr.Column(scale=8, min_width=320):
-            status = gr.HTML(_status(START), elem_id="status")
-            score = gr.HTML(elem_id="score")
-            with gr.Row():
-                with gr.Column(min_width=300):
-                    compare = gr.ImageSlider(
-                        label="Film (left) and pseudo-healthy reconstruction (right): drag the line",
-                        format="png",
-                        elem_id="compare",
-                        buttons=["fullscreen"],
-                        interactive=False,
-                    )
-                with gr.Column(min_width=300):
-                    heat = gr.Image(
-                        label="Heat map over the film", format="png", elem_id="heat", buttons=["download", "fullscreen"], interactive=False
-                    )
-                    heat_words = gr.HTML(elem_id="heat-words")
-            with gr.Row():
-                opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Heat map opacity", elem_id="opacity", min_width=140)
-                threshold = gr.Slider(
-                    0,
-                    0.5,
-                    round(detector.scoring.heat_normal, 3),
-                    step=0.005,
-                    label="Threshold (share of the grey range)",
-                    elem_id="threshold",
-                    min_width=140,
-                )
-                mode = gr.Dropdown(list(MODES), value=next(iter(MODES)), label="Shows", min_width=200)
-            attention = gr.HTML(elem_id="attention")
-            with gr.Accordion("All numbers and settings (JSON)", open=False):
-                numbers = gr.JSON(show_label=False)
-    view, automatic = gr.State(None, time_to_live=3600), gr.State({}, time_to_live=3600)
-    results = [status, score, compare, heat, heat_words, attention, numbers, view]
-    page = _Page(detector, form)
+            status = gr.HTML(panels.status(START), elem_id="status")
+            with gr.Column(visible=False) as panel:
+                results, display = _outputs(detector)
+            results.status, results.panel = status, panel
+    page = _Page(detector, form, examples)
+    automatic = gr.State({}, time_to_live=3600)
+    shown = results.row()
 
-    opened = dict(fn=page.open, inputs=[file, automatic, *form.fields], outputs=[film_facts, compare, status, automatic, *form.fields])
-    file.upload(**opened, api_visibility="private", show_progress="hidden")
-    inputs = [file, level, steps, seed, opacity, threshold, mode, *form.fields]
-    run = dict(fn=page.analyze, inputs=inputs, outputs=results, concurrency_id="model", concurrency_limit=1, show_progress="hidden")
-    clicked = analyze.click(**run, api_name="analyze", scroll_to_output=True)
+    opening = [facts, automatic, *form.fields, *shown]
+    file.upload(page.open, [file, automatic, *form.fields], opening, **SILENT)
+    file.clear(lambda: ["", *cleared(status=panels.status(START))], None, [facts, *shown], **SILENT)
+    run = dict(fn=page.analyze, inputs=[file, *settings, *display, *form.fields], outputs=shown)
+    run |= dict(concurrency_id="model", concurrency_limit=1, show_progress="hidden", scroll_to_output=True)
+    clicked = analyze.click(**run, api_name="analyze")
+    chosen = gallery.select(page.choose, None, [file, *opening], **SILENT)
+    followed = chosen.then(**run, api_visibility="private")
+    stopped = panels.status("Stopped. Film and record are as you left them.")
+    cancel.click(lambda: stopped, None, results.status, cancels=[clicked, followed], queue=False, **SILENT)
+    for control in display:
+        control.change(page.redraw, [results.view, *display], [results.heat, results.heat_words], queue=False, **SILENT)
 
-    def choose(event: gr.SelectData):
-        example = examples[event.index]
-        updates, filled = form.filled(example.record, FROM_EXAMPLE)
-        return [str(example.path), _facts_html([f"{example.title}. Synthetic: {example.teaches}"]), filled, *updates]
 
-    chosen = gallery.select(choose, None, [file, film_facts, automatic, *form.fields], api_visibility="private", show_progress="hidden")
-    followed = chosen.then(**run, api_visibility="private", scroll_to_output=True)
-    cancel.click(
-        lambda: _status("Cancelled. The form is as you left it."), None, status, cancels=[clicked, followed], queue=False, api_visibility="private"
-    )
-    for control in (opacity, threshold):
-        control.change(
-            page.redraw, [view, opacity, threshold, mode], [heat, heat_words], queue=False, show_progress="hidden", api_visibility="private"
-        )
-    mode.change(page.redraw, [view, opacity, threshold, mode], [heat, heat_words], queue=False, show_progress="hidden", api_visibility="private")
+def _film_inputs(examples: list[Example]) -> tuple[gr.File, gr.Gallery, gr.HTML]:
+    gr.Markdown("### 1 · The film")
+    file = gr.File(label="Frontal chest film: DICOM, PNG, JPEG, WebP, TIFF", elem_id="film-file", height=130)
+    gallery = gr.Gallery(
+        [(str(example.path), example.title) for example in examples], label="Or an example (synthetic, no patient)", columns=3, height="auto",
+        allow_preview=False, object_fit="cover", format="png", buttons=[], elem_id="examples", visible=bool(examples),
+    )  # fmt: skip
+    return file, gallery, gr.HTML(elem_id="film-facts")
+
+
+def _settings(detector: Detector) -> list[gr.components.Component]:
+    scoring = detector.scoring
+    with gr.Accordion("Settings", open=False):
+        return [
+            gr.Slider(50, 900, scoring.noise_level, step=10, label="Noise level of the reconstruction", info="higher: freer to leave the film"),
+            gr.Slider(2, 50, scoring.steps, step=1, label="DDIM steps each way", info=f"the percentile was calibrated with {scoring.steps}"),
+            gr.Number(0, label="Seed", precision=0),
+        ]
+
+
+def _outputs(detector: Detector) -> tuple[Results, list[gr.components.Component]]:
+    start = round(detector.scoring.heat_normal, 3)
+    results = Results(score=gr.HTML(elem_id="score"))
+    with gr.Row():
+        with gr.Column(min_width=300):
+            gr.Markdown("### Film | what normal would look like")
+            results.compare = gr.ImageSlider(
+                label="Film on the left, pseudo-healthy reconstruction on the right of the line", show_label=False, format="png",
+                elem_id="compare", buttons=["fullscreen"], interactive=False,
+            )  # fmt: skip
+            gr.HTML(panels.quiet("Drag the line: the film as the model sees it on the left, the pseudo-healthy reconstruction on the right."))
+        with gr.Column(min_width=300):
+            gr.Markdown("### Where the film differs")
+            results.heat = gr.Image(
+                label="Heat map", show_label=False, format="png", elem_id="heat", buttons=["download", "fullscreen"], interactive=False
+            )
+            results.heat_words = gr.HTML(elem_id="heat-words")
+    with gr.Row():
+        opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity", elem_id="opacity", min_width=150)
+        threshold = gr.Slider(0, 0.5, start, step=0.005, label="Threshold", elem_id="threshold", min_width=150)
+        mode = gr.Radio(list(MODES), value=next(iter(MODES)), label="Heat map shows", min_width=240)
+    results.attention = gr.HTML(elem_id="attention")
+    with gr.Accordion("All numbers and settings (JSON)", open=False):
+        results.numbers = gr.JSON(show_label=False)
+    results.view = gr.State(None, time_to_live=3600)
+    return results, [opacity, threshold, mode]
 
 
 class _Page:
     """The tab's event handlers."""
 
-    def __init__(self, detector: Detector, form: EHRForm) -> None:
-        self.detector, self.form = detector, form
+    def __init__(self, detector: Detector, form: EHRForm, examples: list[Example]) -> None:
+        self.detector, self.form, self.examples = detector, form, examples
 
-    def open(self, path: str | None, automatic: dict, *values):
+    def open(self, path: str | None, automatic: dict, *values) -> list:
         """A film was uploaded: show it, and put its header's facts into the form."""
-        unchanged = [gr.skip()] * len(self.form.fields)
+        untouched = [automatic, *[gr.skip()] * len(self.form.fields)]
         if not path:
-            return ["", gr.skip(), _status(START), automatic, *unchanged]
+            return ["", *untouched, *cleared(status=panels.status(START))]
         try:
             film = read_radiograph(path)
-            shown = _large(prepare(film, self.detector.config.preprocessing), film.aspect)
+            still = panels.picture(prepare(film, self.detector.config.preprocessing), film.aspect)
         except RadiographError as error:
-            return ["", None, _status(str(error), alert=True), automatic, *unchanged]
+            return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
         updates, filled = self.form.filled(film.facts, FROM_HEADER, values, automatic)
-        return [
-            _facts_html(_describe(film)),
-            (shown, shown),
-            _status("The film is read. Check the record, then press **Analyze**."),
-            filled,
-            *updates,
-        ]
+        labels = [self.detector.schema[name].label for name in film.facts if name in self.detector.schema]
+        return [panels.film_facts(film, labels), filled, *updates, *cleared(True, status=panels.status(READ), compare=(still, still))]
 
-    def analyze(self, path: str | None, level: int, steps: int, seed: int | None, opacity: float, threshold: float, mode: str, *values) -> Generator:
+    def choose(self, event: gr.SelectData) -> list:
+        """An example was clicked: take its film and record."""
+        example = self.examples[event.index]
+        updates, filled = self.form.filled(example.record, FROM_EXAMPLE)
+        caption = panels.quiet(f"{example.title}. Synthetic, drawn by the model itself. {example.teaches}")
+        return [str(example.path), caption, filled, *updates, *cleared(True, status=panels.status("The example is read."))]
+
+    def analyze(
+        self, path: str | None, level: int, steps: int, seed: int | None, opacity: float, threshold: float, mode: str, *values
+    ) -> Generator[list, None, None]:
         """Stream the analysis: progress and the forming reconstruction, then everything."""
-        skipped = [gr.skip()] * 6
         if not path:
-            yield [_status("There is no film yet: drop one, or choose an example.", alert=True), gr.skip(), *skipped]
+            yield Results(status=panels.status("There is no film yet: drop one, or choose an example.", alert=True)).row()
             return
         try:
-            film = read_radiograph(path)
-            record = self.form.record(values)
-            still = _large(prepare(film, self.detector.config.preprocessing), film.aspect)
-            yield [_status("Reading the record and the film …"), "", (still, still), *[gr.skip()] * 5]
+            film, record = read_radiograph(path), self.form.record(values)
+            still = panels.picture(prepare(film, self.detector.config.preprocessing), film.aspect)
 
             def work(callback):
                 return self.detector.analyze(film, record, noise_level=int(level), steps=int(steps), seed=int(seed or 0), callback=callback)
@@ -175,96 +199,33 @@ class _Page:
             for event in stream(work):
                 if isinstance(event, Done):
                     yield self._finished(event.value, opacity, threshold, mode)
-                    continue
-                formed = gr.skip()
+                    return
+                forming = None
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
-                    formed = (still, _large(event.preview[0, 0].cpu().numpy(), film.aspect))
-                yield [_progress(event), gr.skip(), formed, *[gr.skip()] * 5]
+                    forming = (still, panels.picture(event.preview[0, 0].cpu().numpy(), film.aspect))
+                yield Results(status=panels.progress(event), panel=gr.update(visible=True), compare=forming).row()
         except (RadiographError, EHRError, ValueError) as error:
-            yield [_status(str(error), alert=True), gr.skip(), *skipped]
+            yield Results(status=panels.status(str(error), alert=True)).row()
 
     def _finished(self, analysis: Analysis, opacity: float, threshold: float, mode: str) -> list:
         view = HeatView(analysis.film, analysis.heat_map, analysis.aspect)
         heat, sentence = self.redraw(view, opacity, threshold, mode)
-        seconds = sum(analysis.seconds.values())
-        return [
-            _status(f"Done in {seconds:.1f} s."),
-            self._score_html(analysis),
-            (_large(analysis.film, analysis.aspect), _large(analysis.reconstruction, analysis.aspect)),
-            heat,
-            sentence,
-            self._attention_html(analysis),
-            analysis_to_dict(analysis, self.detector),
-            view,
-        ]
+        return Results(
+            status=panels.status(f"Done in {sum(analysis.seconds.values()):.1f} s."),
+            score=panels.score(analysis, self.detector),
+            compare=tuple(panels.picture(image, analysis.aspect) for image in (analysis.film, analysis.reconstruction)),
+            heat=heat,
+            heat_words=sentence,
+            attention=panels.attention(analysis, self.detector),
+            numbers=analysis_to_dict(analysis, self.detector),
+            view=view,
+        ).row()
 
-    def redraw(self, view: HeatView | None, opacity: float, threshold: float, mode: str):
-        """The heat map under other display settings, without the model: (picture, sentence)."""
+    def redraw(self, view: HeatView | None, opacity: float, threshold: float, mode: str) -> tuple:
+        """The heat map under other display settings, without the model: (picture, words)."""
         if view is None:
             return gr.skip(), gr.skip()
         film, heat = (enlarge(image, PICTURE_HEIGHT, view.aspect) for image in (view.film, view.heat))
         full = max(FULL_COLOR * self.detector.scoring.heat_normal, threshold + 0.02)
-        picture = overlay(film, heat, alpha=opacity, threshold=threshold, full=full, mode=MODES[mode])
-        sentence = words.heat_summary(view.heat, threshold)
-        legend = words.heat_legend(full)
-        return gr.Image(picture, alt_text=sentence), f'<p>{html.escape(sentence)}</p><p class="quiet">{html.escape(legend)}</p>'
-
-    def _score_html(self, analysis: Analysis) -> str:
-        sentence, meaning = words.score_sentence(analysis), words.score_meaning(analysis)
-        if analysis.score is None:
-            return f'<div class="card"><p>{html.escape(sentence)}</p></div>'
-        normals = self.detector.scoring.for_view(analysis.record.get("view"))[1].scores
-        group = analysis.compared_with if analysis.compared_with in words.VIEW_WORDS else ""
-        chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.percentile, group), sentence)
-        return (
-            f'<div class="card columns"><div><p class="verdict">{html.escape(words.verdict(analysis.percentile))}</p>'
-            f'<p class="big">percentile {analysis.percentile:.0f}</p><p>{html.escape(sentence)}</p><p class="quiet">{html.escape(meaning)}</p></div>'
-            f"<div>{chart}</div></div>{_notes_html(analysis.notes)}"
-        )
-
-    def _attention_html(self, analysis: Analysis) -> str:
-        schema = self.detector.schema
-        groups = {}
-        for group, weights in analysis.attention.items():
-            rows = []
-            for name, weight in weights.items():
-                value = analysis.record.get(name) if schema[name].trained else None
-                rows.append((f"{schema[name].label}: {schema[name].describe(value)}", weight, value is not None))
-            groups[group.upper() if group == "ehr" else group.capitalize()] = rows
-        caption = words.attention_caption(analysis, schema)
-        chart = figures.inline_svg(figures.attention_bars(groups), caption)
-        return f'<div class="card columns"><div><h3>Attention over the record</h3><p>{html.escape(caption)}</p></div><div>{chart}</div></div>'
-
-
-def _large(image: np.ndarray, aspect: float) -> np.ndarray:
-    return to_uint8(enlarge(image, PICTURE_HEIGHT, aspect))
-
-
-def _describe(film: Radiograph) -> list[str]:
-    height, width = film.pixels.shape
-    lines = [f"{film.source}, {width}×{height} pixels"]
-    if film.facts:
-        lines.append(f"from the header: {', '.join(film.facts)}")
-    return lines + list(film.notes)
-
-
-def _facts_html(lines: list[str]) -> str:
-    return f'<p class="quiet">{html.escape(" · ".join(lines))}</p>'
-
-
-def _notes_html(notes: tuple[str, ...]) -> str:
-    return f'<ul class="notes">{"".join(f"<li>{html.escape(note)}</li>" for note in notes)}</ul>' if notes else ""
-
-
-def _status(text: str, alert: bool = False) -> str:
-    """A line of status; **bold** as in Markdown."""
-    safe = html.escape(text)
-    while safe.count("**") >= 2:
-        safe = safe.replace("**", "<b>", 1).replace("**", "</b>", 1)
-    return f'<div class="status{" alert" if alert else ""}" role="{"alert" if alert else "status"}">{safe}</div>'
-
-
-def _progress(event: Progress) -> str:
-    what = {"inversion": "Inverting the film to noise", "denoising": "Drawing the normal film of this patient"}[event.phase]
-    text = html.escape(f"{what}: step {event.done} of {event.total}")
-    return f'<div class="status" role="status">{text}<progress value="{event.done}" max="{event.total}" aria-label="analysis"></progress></div>'
+        colored = overlay(film, heat, alpha=opacity, threshold=threshold, full=full, mode=MODES[mode])
+        return gr.Image(colored, alt_text=words.heat_summary(view.heat, threshold)), panels.heat_words(view.heat, threshold, full)

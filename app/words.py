@@ -75,6 +75,11 @@ def heat_legend(full: float) -> str:
     )
 
 
+def group_title(group: str) -> str:
+    """An attention group's name as a title."""
+    return group.upper() if len(group) <= 3 else group.capitalize()
+
+
 def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
     """One sentence on where attention lay."""
     parts = []
@@ -82,9 +87,9 @@ def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
         known = {name: weight for name, weight in weights.items() if analysis.record.get(name) is not None and schema[name].trained}
         if known:
             name = max(known, key=known.get)
-            parts.append(f"among {group}, most to {schema[name].label} ({known[name]:.2f})")
+            parts.append(f"in the group “{group_title(group)}”, most to {schema[name].label} ({known[name]:.2f})")
         else:
-            parts.append(f"all {group} values are unknown to the model, so their weights only share out the “unknown” tokens")
+            parts.append(f"every value of the group “{group_title(group)}” is unknown to the model, so its weights say nothing about the patient")
     return (
         "Attention: "
         + "; ".join(parts)

@@ -119,12 +119,12 @@ def _analyze(options) -> None:
 
     analysis = detector.analyze(film, {**facts, **given}, noise_level=options.noise_level, steps=options.steps, seed=options.seed, callback=callback)
     bar.close()
-    _print_analysis(analysis, detector, facts)
     if options.json:
         write_json(options.json, analysis_to_dict(analysis, detector))
-    if options.out:
-        for path in write_pictures(options.out, analysis, detector.scoring.heat_normal):
-            print(f"wrote {path}")
+    written = write_pictures(options.out, analysis, detector.scoring.heat_normal) if options.out else []
+    _print_analysis(analysis, detector, facts)
+    for path in written:
+        print(f"wrote {path}")
     print(NOTICE)
 
 

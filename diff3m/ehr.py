@@ -81,7 +81,7 @@ class Feature:
 
     def _parse_number(self, text: str) -> float:
         try:
-            number = float(text)
+            number = float(text.replace(",", ".") if text.count(",") == 1 else text)
         except ValueError:
             raise EHRError(f"{self.label}: {text!r} is not a number. Give it in {self.unit or 'plain numbers'}, or leave it unknown.") from None
         if not math.isfinite(number):

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
@@ -48,7 +50,7 @@ def test_denoising_equals_diffusers():
     for t in oracle.timesteps:
         expected = oracle.step(toy_predictor(expected, t.repeat(3)), t, expected).prev_sample
     ours = x
-    for t, t_next in zip(path[:-1], path[1:], strict=True):
+    for t, t_next in itertools.pairwise(path):
         ours, _ = ddim_step(ours, toy_predictor, t, t_next, SCHEDULE, None)
     assert torch.allclose(ours, expected, atol=1e-4)
 

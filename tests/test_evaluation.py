@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diff3m.checkpoint import load_checkpoint, read_config, save_checkpoint
 from diff3m.data.manifest import ManifestError
@@ -19,10 +19,11 @@ def example(n: int = 300, shift: float = 1.0, confound: float = 0.0):
     return rng.normal(size=n) + shift * abnormal + confound * (views == "AP"), abnormal, views
 
 
-def test_auroc_equals_scikit_learn_with_ties():
+def test_metrics_equal_scikit_learn_with_ties():
     scores, abnormal, _ = example()
     for values in (scores, np.round(scores)):
         assert auroc(values, abnormal) == pytest.approx(roc_auc_score(abnormal, values))
+        assert average_precision(values, abnormal) == pytest.approx(average_precision_score(abnormal, values))
     assert np.isnan(auroc(scores[abnormal], abnormal[abnormal])) and np.isnan(average_precision(scores[abnormal], abnormal[abnormal]))
 
 

@@ -90,7 +90,7 @@ def test_without_unknown_tokens_a_missing_value_is_refused():
 
 def test_paper_encoders_never_see_the_record():
     net = network(fusion="paper", condition_encoders=False)
-    x_t, t, x0, values = inputs()
+    _x_t, t, x0, values = inputs()
     first, second = (net.embeddings(t, net.condition(x0, v)) for v in (values, values + 1))
     assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
 

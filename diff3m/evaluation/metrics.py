@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score
 
 REPEATS = 1000
 
@@ -26,10 +25,17 @@ def auroc(scores: np.ndarray, abnormal: np.ndarray) -> float:
 
 
 def average_precision(scores: np.ndarray, abnormal: np.ndarray) -> float:
-    """Average precision; NaN without both classes."""
+    """Σ (R_n − R_{n−1}) P_n over distinct thresholds, as scikit-learn's, which takes ten times as long in a bootstrap.
+
+    NaN without both classes.
+    """
     if abnormal.all() or not abnormal.any():
         return float("nan")
-    return float(average_precision_score(abnormal, scores))
+    order = np.argsort(-scores, kind="stable")
+    ordered, hits = scores[order], np.cumsum(abnormal[order])
+    last = np.append(ordered[1:] != ordered[:-1], True)  # the last film of each run of equal scores
+    precision, recall = (hits / np.arange(1, len(scores) + 1))[last], (hits / hits[-1])[last]
+    return float(np.sum(np.diff(recall, prepend=0) * precision))
 
 
 def auroc_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:

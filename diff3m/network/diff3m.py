@@ -61,7 +61,8 @@ class Diff3M(nn.Module):
     def condition(self, x0: Tensor, values: Tensor) -> Condition:
         """IECA for films x0 (B, 1, S, S) and encoded EHR values (B, slots)."""
         query = self.query_head(self.query_encoder(x0, None)[-1].amax(dim=(2, 3)))
-        return Condition(*self.fusion(query, values))
+        with torch.autocast(x0.device.type, enabled=False):  # a few thousand sums; in bfloat16 attention would not sum to 1
+            return Condition(*self.fusion(query.float(), values.float()))
 
     def embeddings(self, t: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """(encoder embedding, decoder embedding) at timesteps t: e and LayerNorm(e + cond)."""

@@ -1,0 +1,90 @@
+"""What the Explore tab shows of a film and of an analysis, as HTML and pictures: pure functions of their numbers."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from diff3m.detector import Analysis, Detector
+from diff3m.export import PICTURE_HEIGHT
+from diff3m.radiograph import Radiograph
+from diff3m.reconstruct import Progress
+from diff3m.visualize import enlarge, to_uint8
+
+from . import figures, words
+
+PHASES = {"inversion": "Turning the film into noise", "denoising": "Drawing the normal film of this patient"}
+
+
+def picture(image: np.ndarray, aspect: float) -> np.ndarray:
+    """A grey (S, S) image in [0, 1] as shown: 512 pixels high, in the film's own proportions, uint8."""
+    return to_uint8(enlarge(image, PICTURE_HEIGHT, aspect))
+
+
+def status(text: str, alert: bool = False) -> str:
+    """The line that says what is going on; **bold** as in Markdown."""
+    safe = html.escape(text)
+    while safe.count("**") >= 2:
+        safe = safe.replace("**", "<b>", 1).replace("**", "</b>", 1)
+    return f'<div class="status{" alert" if alert else ""}" role="{"alert" if alert else "status"}">{safe}</div>'
+
+
+def progress(event: Progress) -> str:
+    """The same line while an analysis runs."""
+    text = f"{PHASES[event.phase]}: step {event.done} of {event.total}"
+    bar = f'<progress value="{event.done}" max="{event.total}" aria-label="{text}"></progress>'
+    return f'<div class="status" role="status">{text}{bar}</div>'
+
+
+def film_facts(film: Radiograph, labels: Sequence[str]) -> str:
+    """What was read: format, size, which record fields came from the header, notes."""
+    height, width = film.pixels.shape
+    lines = [f"{film.source}, {width}×{height} pixels"]
+    if labels:
+        lines.append(f"From the header: {', '.join(labels)}")
+    return quiet(" · ".join(lines)) + notes(film.notes)
+
+
+def quiet(text: str) -> str:
+    return f'<p class="quiet">{html.escape(text)}</p>'
+
+
+def notes(items: Sequence[str]) -> str:
+    """Sentences that the reader must not miss."""
+    return f'<ul class="notes">{"".join(f"<li>{html.escape(item)}</li>" for item in items)}</ul>' if items else ""
+
+
+def score(analysis: Analysis, detector: Detector) -> str:
+    """Verdict, percentile, what they mean, and the histogram of normals."""
+    sentence = words.score_sentence(analysis)
+    if analysis.score is None or analysis.percentile is None:
+        return f'<div class="card"><p>{html.escape(sentence)}</p></div>{notes(analysis.notes)}'
+    normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
+    group = analysis.compared_with if analysis.compared_with in words.VIEW_WORDS else ""
+    chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.percentile, group), sentence)
+    return (
+        f'<div class="card columns"><div><p class="verdict">{html.escape(words.verdict(analysis.percentile))}</p>'
+        f'<p class="big">percentile {analysis.percentile:.0f}</p><p>{html.escape(sentence)}</p></div><div>{chart}</div>'
+        f'<div class="wide">{quiet(words.score_meaning(analysis))}</div></div>{notes(analysis.notes)}'
+    )
+
+
+def heat_words(heat: np.ndarray, threshold: float, full: float) -> str:
+    """What the heat map shows, and how to read it."""
+    return f"<p>{html.escape(words.heat_summary(heat, threshold))}</p>{quiet(words.heat_legend(full))}"
+
+
+def attention(analysis: Analysis, detector: Detector) -> str:
+    """Bars of attention by group; values that the model does not know are pale."""
+    schema, groups = detector.schema, {}
+    for group, weights in analysis.attention.items():
+        rows = []
+        for name, weight in weights.items():
+            value = analysis.record.get(name) if schema[name].trained else None
+            rows.append((f"{schema[name].label}: {schema[name].describe(value)}", weight, value is not None))
+        groups[words.group_title(group)] = rows
+    caption = words.attention_caption(analysis, schema)
+    chart = figures.inline_svg(figures.attention_bars(groups), caption)
+    return f'<div class="card columns"><div><h3>Attention over the record</h3><p>{html.escape(caption)}</p></div><div>{chart}</div></div>'

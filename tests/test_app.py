@@ -1,0 +1,217 @@
+"""The real app, started as a user starts it, with the shipped checkpoint; used through its API and in a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, drawn_film
+from gradio_client import Client, handle_file
+
+from app.ehr_form import FROM_HEADER, build_form, with_bmi
+from app.streaming import Cancelled, Done, stream
+from diff3m.ehr import paper_schema
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# the inputs of /analyze after the film: level, steps, seed, opacity, threshold, mode
+DISPLAY = (400, 10, 0, 0.6, 0.03, "Brighter (red), darker (blue)")
+UNKNOWN_RECORD = ("", "unknown", "unknown", "", "", "", "", "")  # age, sex, view, bmi, systolic, diastolic, height, weight
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("app") / "log"
+    environment = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1"}
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}/"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(address, timeout=2)
+            break
+        except (urllib.error.URLError, OSError):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.5)
+    yield address
+    process.terminate()
+    process.wait(20)
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    assert "secret-film-name" not in said
+
+
+@pytest.fixture
+def film(tmp_path):
+    path = tmp_path / "secret-film-name.png"
+    cv2.imwrite(str(path), (drawn_film(300) * 255).astype(np.uint8))
+    return path
+
+
+def analyze(client: Client, film, record=UNKNOWN_RECORD):
+    """(status, score, compare, heat, heat words, attention, numbers) of the last update, and how many came."""
+    job = client.submit(handle_file(str(film)) if film else None, *DISPLAY, *record, api_name="/analyze")
+    return job.result(timeout=120), job.outputs()
+
+
+def value(update):
+    return update.get("value", update) if isinstance(update, dict) else update
+
+
+def test_an_analysis_through_the_api(url, film):
+    result, outputs = analyze(Client(url, verbose=False), film, ("63", "F", "PA", "", "120", "80", "170", "70"))
+    status, score, compare, attention, numbers = (value(result[i]) for i in (0, 1, 2, 5, 6))
+    assert "Done in" in status and "percentile" in score and "role=" in attention
+    assert numbers["record"]["bmi"] == 24.2 and numbers["compared_with"]["view"] == "PA" and 0 <= numbers["percentile"] <= 100
+    assert len(outputs) > 10 and any("step" in str(value(update[0])) for update in outputs)  # it streamed
+    film_png, reconstruction = (cv2.imread(path, 0) for path in compare)
+    assert film_png.shape == reconstruction.shape == (512, 512)
+    assert 0 < np.abs(film_png.astype(int) - reconstruction).mean() < 60
+
+
+def test_the_same_film_and_record_give_the_same_numbers(url, film):
+    client = Client(url, verbose=False)
+    first, second = (value(analyze(client, film)[0][6]) for _ in range(2))
+    assert first["score"] == second["score"] and first["components"] == second["components"]
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [
+        (("200", *UNKNOWN_RECORD[1:]), "Age"),
+        (("", "unknown", "unknown", "60", "", "", "170", "70"), "BMI"),
+        (("", "unknown", "unknown", "", "70", "120", "", ""), "Blood pressure"),
+    ],
+)
+def test_a_wrong_record_gets_a_sentence(url, film, record, word):
+    result, _ = analyze(Client(url, verbose=False), film, record)
+    assert word in value(result[0]) and 'role="alert"' in value(result[0])
+
+
+def test_no_film_and_a_bad_film_get_a_sentence(url, tmp_path):
+    client = Client(url, verbose=False)
+    assert "no film yet" in value(analyze(client, None)[0][0])
+    (tmp_path / "letter.png").write_bytes(b"dear reader" * 50)
+    assert "no PNG" in value(analyze(client, tmp_path / "letter.png")[0][0])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: install Debian's `chromium` to run the browser test")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_person_drops_a_film_and_reads_the_result(url, film, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 1000})
+    outside: list[str] = []
+    page.on("request", lambda request: outside.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None)
+    page.goto(url)
+    page.wait_for_selector("#analyze")
+    assert page.input_value("#ehr-age textarea, #ehr-age input") == ""  # unknown is empty, not 0
+    page.set_input_files("#film-file input[type=file]", str(film))
+    page.wait_for_selector("#film-facts p")
+    assert "300×300" in page.inner_text("#film-facts")
+    page.fill("#ehr-age textarea, #ehr-age input", "63")
+    page.get_by_label("PA (standing)").check()
+    page.click("#analyze")
+    page.wait_for_selector("text=Done in", timeout=60_000)
+    assert "percentile" in page.inner_text("#score") and "normal PA films" in page.inner_text("#score")
+    assert page.locator("#compare img").count() >= 2
+    first = page.locator("#heat img").get_attribute("src")
+    assert "differ" in page.locator("#heat img").get_attribute("alt")
+    page.locator("#threshold input[type=number]").fill("0.2")
+    page.locator("#threshold input[type=number]").press("Enter")
+    page.wait_for_function("src => document.querySelector('#heat img').src !== src", arg=first, timeout=10_000)
+    assert "20%" in page.inner_text("#heat-words")
+    assert "Age: 63 years" in page.inner_html("#attention")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing sticks out
+    assert outside == []
+    page.close()
+
+
+def test_an_example_is_one_click(url, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    page.wait_for_selector("#examples button img")
+    assert page.locator("#examples button img").count() >= 6
+    page.locator("#examples button:has(img)").nth(1).click()
+    page.wait_for_selector("text=Done in", timeout=60_000)
+    assert page.input_value("#ehr-age textarea, #ehr-age input") != ""
+    page.close()
+
+
+def test_the_form_follows_the_schema_and_never_carries_a_record_to_another_film():
+    import gradio as gr
+
+    with gr.Blocks():
+        form = build_form(paper_schema())
+    assert len(form.fields) == 8
+    updates, automatic = form.filled({"age": 62.0, "sex": "M", "height_cm": 170.0, "weight_kg": 70.0}, FROM_HEADER)
+    by_name = dict(zip(form.schema.names, updates, strict=True))
+    assert by_name["age"]["value"] == "62" and by_name["age"]["info"] == FROM_HEADER
+    assert by_name["bmi"]["value"] == "24.2" and "computed" in by_name["bmi"]["info"] and by_name["view"]["value"] == "unknown"
+    # the next film brings only a sex; the person had changed the age by hand
+    held = ("40", "M", "unknown", "24.2", "", "", "170", "70")
+    by_name = dict(zip(form.schema.names, form.filled({"sex": "F"}, FROM_HEADER, held, automatic)[0], strict=True))
+    assert "value" not in by_name["age"] and by_name["sex"]["value"] == "F"
+    assert by_name["height_cm"]["value"] == by_name["bmi"]["value"] == ""
+
+
+def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
+    schema = paper_schema()
+    assert with_bmi(schema, {"height_cm": 170.0, "weight_kg": 70.0}) == ({"height_cm": 170.0, "weight_kg": 70.0, "bmi": 24.2}, {"bmi"})
+    assert with_bmi(schema, {"height_cm": 170.0, "unheard_of": 1}) == ({"height_cm": 170.0}, set())
+    assert with_bmi(schema, {"height_cm": 230.0, "weight_kg": 25.0})[1] == set()
+
+
+def test_a_stream_ends_raises_and_cancels():
+    def count(callback):
+        for number in range(3):
+            callback(number)
+            time.sleep(0.02)
+        return "end"
+
+    items = list(stream(count))
+    assert isinstance(items[-1], Done) and items[-1].value == "end" and items[:-1] == [0, 1, 2]
+
+    def fail(callback):
+        callback(0)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        list(stream(fail))
+
+    stopped = []
+
+    def endless(callback):
+        try:
+            while True:
+                callback(0)
+                time.sleep(0.01)
+        except Cancelled:
+            stopped.append(True)
+            raise
+
+    running = stream(endless)
+    next(running)
+    running.close()
+    assert stopped == [True]
