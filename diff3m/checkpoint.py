@@ -12,11 +12,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from . import released
 from .diffusion import Schedule
 from .ehr import EHRSchema
 from .network import Diff3M, NetworkConfig
 from .radiograph import Preprocessing
-from .scoring import Scoring
+from .scoring import RELEASED_SCORING, Scoring
 
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
@@ -97,6 +98,37 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     except RuntimeError as error:
         raise CheckpointError(f"{weights} does not fit the network of {CONFIG_FILE}: {str(error)[:300]}") from None
     return Checkpoint(config, network.eval(), folder, file_sha256(weights))
+
+
+def load_released(weights: str | Path, config: str | Path | dict) -> Checkpoint:
+    """The released code's weights (.safetensors or .pt) and configuration (JSON file or mapping) as a checkpoint.
+
+    Reference-compatible: ten token slots, no unknown tokens, masked pixel generation in place of x_t, the released path and
+    scores. Raises CheckpointError (or ReleasedError) with a sentence.
+    """
+    if not isinstance(config, dict):
+        try:
+            config = json.loads(Path(config).read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise CheckpointError(f"The configuration {config} cannot be read: {error}") from None
+    state = released.read_weights(weights)
+    network_config = released.network_config(config, state)
+    schedule = released.schedule(config)
+    network = Diff3M(network_config, schedule)
+    try:
+        network.load_state_dict(released.rename(state, network_config))
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights} does not fit the configuration: {str(error)[:300]}") from None
+    made = CheckpointConfig(
+        name=str(config.get("name", "released")),
+        network=network_config,
+        schema=released.schema(config),
+        schedule=schedule,
+        preprocessing=Preprocessing(size=network_config.image_size),
+        scoring=RELEASED_SCORING,
+        training={"imported": True, "ehr_constants": "given" if "ehr_mean" in config else "general adult values"},
+    )
+    return Checkpoint(made, network.eval())
 
 
 def read_config(folder: str | Path) -> CheckpointConfig:

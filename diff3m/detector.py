@@ -18,7 +18,7 @@ from .checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoint, Checkp
 from .ehr import EHRSchema, Record
 from .network import Condition
 from .radiograph import Radiograph, check_film, prepare, read_radiograph
-from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, steps_to
+from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, reconstruct_as_released, steps_to
 from .scoring import ANY_VIEW, Component, Scoring, heat_map, measure
 
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -185,7 +185,11 @@ class Detector:
             level: steps_to(level, settings.steps, self.scoring.noise_level) for level in needed_levels([*keys, ("inversion", shown)], "inversion")
         }
         with self.autocast():
-            walked = reconstruct(x0, predict, plan, schedule, shown, callback)
+            if self.scoring.released_path:
+                noises = {level: draw_noises(1, x0.shape[-1], level, settings.seed, self.device) for level in plan}
+                walked = {level: reconstruct_as_released(x0, predict, level, noises[level], schedule, callback) for level in plan}
+            else:
+                walked = reconstruct(x0, predict, plan, schedule, shown, callback)
             made = {("inversion", level): image for level, image in walked.items()}
             for level in needed_levels(keys, "one_step"):
                 noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)

@@ -59,9 +59,17 @@ def _coefficients(schedule: Schedule, t: Tensor | int, like: Tensor) -> tuple[Te
     return a.sqrt().to(like.device, like.dtype), (1 - a).sqrt().to(like.device, like.dtype)
 
 
-def add_noise(x0: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-    """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, t (B,) or a scalar."""
-    signal, sigma = _coefficients(schedule, t, x0)
+def _target(schedule: Schedule, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for a level that is stepped to, with the released code's rounding where that is asked for."""
+    if not schedule.released_rounding:
+        return _coefficients(schedule, t, like)
+    a = schedule.alpha_bar(t).view(-1, *[1] * (like.dim() - 1)).to(like.device, torch.float32)
+    return a.sqrt(), (1 - a).sqrt()
+
+
+def add_noise(x0: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
+    """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, t (B,) or a number."""
+    signal, sigma = _target(schedule, t, x0)
     return signal * x0 + sigma * noise
 
 
@@ -90,12 +98,7 @@ def ddim_step(x: Tensor, predictor: Predictor, t: int, t_next: int, schedule: Sc
     x0 = estimate_x0(source, noise, t, schedule, clamp)
     # at t = −1 the image is clean and is its own x̂_0; ε cannot be re-derived from it, so the network's estimate stands
     direction = noise if t < 0 else implied_noise(x, x0, t, schedule)
-    if schedule.released_rounding:
-        a = schedule.alpha_bar(t_next).to(x.device, torch.float32)
-        signal, sigma = a.sqrt(), (1 - a).sqrt()
-    else:
-        signal, sigma = _coefficients(schedule, t_next, x)
-    return signal * x0 + sigma * direction, x0
+    return add_noise(x0, direction, t_next, schedule), x0
 
 
 def levels(noise_level: int, steps: int) -> list[int]:

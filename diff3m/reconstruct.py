@@ -91,6 +91,24 @@ def reconstruct(
     return results
 
 
+def reconstruct_as_released(
+    x0: Tensor, predict: Predictor, level: int, noise: Tensor, schedule: Schedule, callback: Callable[[Progress], None] | None = None
+) -> Tensor:
+    """The released loop, quirks included: one step of random noise (t = 0), inversion at t = 1 … level − 1, denoising from level − 2.
+
+    noise: like x0, or one for all films. Clamps x̂_0 to [−1, 1]. Returns (B, 1, S, S), not clamped further.
+    """
+    total, done = 2 * (level - 1), 0
+    x = add_noise(x0, noise.expand_as(x0), torch.zeros(len(x0), dtype=torch.long, device=x0.device), schedule)
+    for phase, path in (("inversion", range(1, level + 1)), ("denoising", range(level - 2, -2, -1))):
+        for t, t_next in itertools.pairwise(path):
+            x, estimate = ddim_step(x, predict, t, t_next, schedule, (-1.0, 1.0))
+            done += 1
+            if callback:
+                callback(Progress(phase, done, total, estimate if phase == "denoising" else None))
+    return x
+
+
 def _shared_walks(paths: dict[int, list[int]]) -> list[tuple[list[int], list[int]]]:
     """Group levels whose path is the beginning of a higher one: [(longest path, its levels, highest first), …]."""
     walks: list[tuple[list[int], list[int]]] = []

@@ -64,7 +64,8 @@ class Scoring:
     """How a checkpoint scores: components, margin (share of each side left out), DDIM steps at `noise_level`, calibration.
 
     noise_level: the level whose reconstruction is shown. Other levels take steps in proportion. estimate: "x_t", or
-    "masked_pixels" to let masked pixel generation stand in for x_t as published. one_step_noises: draws averaged by
+    "masked_pixels" to let masked pixel generation stand in for x_t as published. released_path: walk every timestep as
+    the released loop does, its quirks included (see `reconstruct.reconstruct_as_released`). one_step_noises: draws averaged by
     one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side. heat_normal: the |heat map| value that
     95 % of the pixels of normal films stay under; where display thresholds start.
     """
@@ -78,6 +79,7 @@ class Scoring:
     steps: int = 10
     margin: float = 0.08
     estimate: str = "x_t"
+    released_path: bool = False
     one_step_noises: int = 3
     heat_sigma: float = 3.0
     heat_normal: float = 0.05
@@ -121,6 +123,12 @@ class Scoring:
             for view, entry in plain.get("calibration", {}).items()
         )
         return cls(**plain)
+
+
+# the released code's scores, at its level and with a step at every timestep
+RELEASED_SCORING = Scoring(
+    (Component("mse", 0, 400), Component("max", 0, 400)), noise_level=400, steps=400, margin=0.0, estimate="masked_pixels", released_path=True
+)
 
 
 def calibrate(scoring: Scoring, values: Tensor, views: list[str | None], heat_maps: Tensor) -> Scoring:

@@ -91,11 +91,11 @@ class Upsample(nn.Module):
 
 def encoder_widths(config: NetworkConfig) -> list[int]:
     """Channels of every encoder output that a decoder will concatenate: stem, blocks and down-samplings in order."""
-    widths = [config.channels * config.channel_multipliers[0]]
-    for level, multiplier in enumerate(config.channel_multipliers):
-        widths += [config.channels * multiplier] * config.blocks_per_level
-        if level < len(config.channel_multipliers) - 1:
-            widths.append(config.channels * multiplier)
+    widths = [config.widths[0]]
+    for level, width in enumerate(config.widths):
+        widths += [width] * config.blocks_per_level
+        if level < len(config.widths) - 1:
+            widths.append(width)
     return widths
 
 
@@ -104,18 +104,18 @@ class Encoder(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        width, size = config.channels * config.channel_multipliers[0], config.feature_size
+        width, size = config.widths[0], config.feature_size
         self.fold = nn.PixelUnshuffle(config.space_to_depth)
         self.stem = nn.Conv2d(config.space_to_depth**2, width, 3, padding=1)
         self.stages = nn.ModuleList()
-        for level, multiplier in enumerate(config.channel_multipliers):
+        for level, target in enumerate(config.widths):
             for _ in range(config.blocks_per_level):
-                stage = [ResidualBlock(width, config.channels * multiplier, config.embedding_width)]
-                width = config.channels * multiplier
+                stage = [ResidualBlock(width, target, config.embedding_width)]
+                width = target
                 if size in config.attention_resolutions:
                     stage.append(SelfAttention(width, config.attention_heads))
                 self.stages.append(nn.ModuleList(stage))
-            if level < len(config.channel_multipliers) - 1:
+            if level < len(config.widths) - 1:
                 self.stages.append(nn.ModuleList([Downsample(width)]))
                 size //= 2
 
@@ -135,11 +135,10 @@ class Decoder(nn.Module):
     def __init__(self, config: NetworkConfig, channels_out: int) -> None:
         super().__init__()
         mirrored, d = encoder_widths(config), config.embedding_width
-        width, size = mirrored[-1], config.feature_size // 2 ** (len(config.channel_multipliers) - 1)
+        width, size = mirrored[-1], config.feature_size // 2 ** (len(config.widths) - 1)
         self.middle = nn.ModuleList([ResidualBlock(width, width, d), SelfAttention(width, config.attention_heads), ResidualBlock(width, width, d)])
         self.stages = nn.ModuleList()
-        for level in reversed(range(len(config.channel_multipliers))):
-            target = config.channels * config.channel_multipliers[level]
+        for level, target in reversed(list(enumerate(config.widths))):
             for block in range(config.blocks_per_level + 1):
                 stage = [ResidualBlock(width + mirrored.pop(), target, d)]
                 width = target

@@ -30,7 +30,7 @@ class NetworkConfig:
     image_size: int = 256
     space_to_depth: int = 1
     channels: int = 128
-    channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4, 4)
+    channel_multipliers: tuple[float, ...] = (1, 1, 2, 2, 4, 4)
     blocks_per_level: int = 2
     attention_resolutions: tuple[int, ...] = (16,)
     attention_heads: int = 1
@@ -64,6 +64,11 @@ class NetworkConfig:
         return 4 * self.channels
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each resolution level, finest first."""
+        return tuple(int(self.channels * multiplier) for multiplier in self.channel_multipliers)
+
+    @property
     def feature_size(self) -> int:
         """Side of the feature map after the stem, pixels."""
         return self.image_size // self.space_to_depth
@@ -80,7 +85,7 @@ class NetworkConfig:
         plain = dict(values)
         for key in ("channel_multipliers", "attention_resolutions"):
             if key in plain:
-                plain[key] = tuple(int(v) for v in plain[key])
+                plain[key] = tuple(plain[key])
         if "slots" in plain:
             plain["slots"] = tuple((str(name), int(count)) for name, count in plain["slots"])
         return cls(**plain)

@@ -51,7 +51,7 @@ class Diff3M(nn.Module):
         self.noise_encoder = Encoder(config)
         self.masked_encoders = nn.ModuleList([Encoder(config) for _ in range(1 if config.shared_masked_encoder else 2)])
         self.query_encoder = Encoder(config)
-        self.query_head = nn.Sequential(nn.Linear(config.channels * config.channel_multipliers[-1], d), nn.LayerNorm(d))
+        self.query_head = nn.Sequential(nn.Linear(config.widths[-1], d), nn.LayerNorm(d))
         self.fusion = Fusion(config)
         self.embedding_norm = nn.LayerNorm(d)
         self.noise_decoder = Decoder(config, config.noise_head_channels)
