@@ -1,5 +1,7 @@
 import csv
 import math
+import os
+import socket
 
 import numpy as np
 import pytest
@@ -107,6 +109,26 @@ def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
     first, second = (load_checkpoint(folder).network.state_dict() for folder in (whole, resumed))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
+
+
+def one_of_two(rank: int, port: int, settings: TrainingConfig) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
+    torch.set_num_threads(1)
+    train(settings)
+
+
+def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
+    alone = train(config(film_folder, out=str(film_folder / "alone"), masked_fraction=1.0))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two, (port, config(film_folder, out=str(film_folder / "both"), masked_fraction=1.0)), nprocs=2)
+    checkpoint = load_checkpoint(alone)
+    torch.manual_seed(0)
+    start = torch.nn.utils.parameters_to_vector(Diff3M(checkpoint.config.network).parameters())
+    one = torch.nn.utils.parameters_to_vector(checkpoint.network.parameters())
+    two = torch.nn.utils.parameters_to_vector(load_checkpoint(film_folder / "both" / "checkpoint").network.parameters())
+    assert (one - two).norm() < 0.05 * (one - start).norm()  # the way that both went, but for rounding
 
 
 def test_a_finished_run_is_left_as_it_is(film_folder):

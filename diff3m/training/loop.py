@@ -18,18 +18,19 @@ import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from ..checkpoint import CheckpointConfig, save_checkpoint
 from ..data.manifest import ManifestError, read_manifest
-from ..diffusion import Schedule, estimate_x0
+from ..diffusion import Schedule, add_noise, estimate_x0
 from ..ehr import EHRSchema, paper_schema
 from ..network import Diff3M, count_parameters
 from ..radiograph import Preprocessing
 from ..scoring import Scoring
 from .config import TrainingConfig
 from .films import Batch, Films, draw, load_films
-from .loss import add_noise, diffusion_loss
+from .loss import DiffusionLoss, diffusion_loss
 
 STATE_FILE, LOG_FILE, CHECKPOINT_DIR = "state.pt", "log.csv", "checkpoint"
 VALIDATION_FILMS = 64
@@ -70,7 +71,9 @@ class _Run:
 
     def __init__(self, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]) -> None:
         self.config, self.report, self.out = config, report, Path(config.out)
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        # the image query's encoder has no time embedding, so its embedding layers get no gradient
+        distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[distributed])
         cases = [case for case in read_manifest(config.manifest, schema) if not case.abnormal]
         if not cases:
             raise ManifestError(f"The manifest {config.manifest} holds no normal film to train on (label `normal`, or none).")
@@ -84,7 +87,7 @@ class _Run:
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
+        self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule), optimizer)
         self.step, self.seconds = 0, 0.0
 
     def _validation(self, schema: EHRSchema) -> Films | None:
@@ -138,18 +141,18 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         with accelerator.autocast():
-            losses = diffusion_loss(self._bare(), batch, self.schedule)
+            losses = self.loss(batch)
         if not bool(torch.isfinite(losses.total)):
             raise TrainingError(f"The loss is not finite at step {self.step}. The last save in {self.out} is kept; lower learning_rate and resume.")
         accelerator.backward(losses.total)
-        accelerator.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+        accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._average()
         return losses.noise.item(), losses.masked_pixels.item()
 
     def _bare(self) -> Diff3M:
-        return self.accelerator.unwrap_model(self.network)
+        return self.accelerator.unwrap_model(self.loss).network
 
     def _to_device(self, batch: Batch) -> Batch:
         tensors = {name: getattr(batch, name).to(self.accelerator.device) for name in batch.__dataclass_fields__}

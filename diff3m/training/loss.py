@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..diffusion import Schedule, add_noise
 from ..network import Condition, Diff3M
@@ -18,6 +18,17 @@ class Losses:
     total: Tensor
     noise: Tensor
     masked_pixels: Tensor
+
+
+class DiffusionLoss(nn.Module):
+    """The loss as a module around the network, so that a distributed wrapper sees one forward pass."""
+
+    def __init__(self, network: Diff3M, schedule: Schedule) -> None:
+        super().__init__()
+        self.network, self.schedule = network, schedule
+
+    def forward(self, batch: Batch) -> Losses:
+        return diffusion_loss(self.network, batch, self.schedule)
 
 
 def diffusion_loss(network: Diff3M, batch: Batch, schedule: Schedule) -> Losses:

@@ -1,0 +1,79 @@
+"""Make the synthetic example cases of a checkpoint: films drawn by its own model, some with a painted finding.
+
+    python tools/make_examples.py real-films --training MANIFEST --sheet SHEET.png      # candidates to choose from
+    python tools/make_examples.py real-films --training MANIFEST                        # write assets/examples
+
+No film is a patient's: each is drawn from pure noise under a record that was made up. That it is no copy of a training film
+either is checked: its nearest training film must not be nearer than real films of different patients are to each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from diff3m.data.lesions import paint
+from diff3m.data.manifest import read_manifest
+from diff3m.detector import Detector
+from diff3m.draw import draw_normals
+from diff3m.training.films import load_films
+from diff3m.visualize import enlarge, to_uint8
+
+FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
+STEPS, SIDE = 100, 512
+
+
+def nearest(film: np.ndarray, others: np.ndarray) -> float:
+    """Smallest root-mean-square difference of a film (S, S) to the others, (N, 32, 32)."""
+    small = cv2.resize(film, (32, 32), interpolation=cv2.INTER_AREA)
+    return float(np.sqrt(((others - small) ** 2).mean(axis=(1, 2))).min())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    parser.add_argument("--training", required=True, help="manifest of the films that the checkpoint was trained on")
+    parser.add_argument("--sheet", default=None, help="only draw several seeds a case into this picture")
+    options = parser.parse_args()
+    detector = Detector.from_pretrained(options.checkpoint)
+    cases = yaml.safe_load((FOLDER / "cases.yaml").read_text(encoding="utf-8"))
+    if options.sheet:
+        rows = []
+        for seed in range(10, 22):
+            rows.append(np.hstack(list(draw_normals(detector, [case["record"] for case in cases], seed=seed, steps=STEPS))))
+        cv2.imwrite(options.sheet, to_uint8(np.vstack(rows)))
+        return
+
+    films = load_films(read_manifest(options.training, detector.schema), detector.schema, detector.config.preprocessing)
+    small = np.stack([cv2.resize(film, (32, 32), interpolation=cv2.INTER_AREA) for film in films.images]).astype(np.float32) / 255
+    rng = np.random.default_rng(0)
+    among = [nearest(small[i], np.delete(small, i, axis=0)) for i in rng.choice(len(small), 200, replace=False)]
+    limit = float(np.percentile(among, 5))
+    print(f"nearest other training film, 200 training films: median {np.median(among):.4f}, 5th percentile {limit:.4f}")
+
+    entries = []
+    for case in cases:
+        name, record, finding = case["id"], case["record"], case.pop("finding", None)
+        film = draw_normals(detector, [record], seed=case["seed"], steps=STEPS)[0]
+        distance = nearest(film, small)
+        if distance < limit:
+            raise SystemExit(f"{name}: its nearest training film is at {distance:.4f}, nearer than {limit:.4f}; choose another seed.")
+        entry = {**case, "checkpoint": detector.config.name, "file": f"{name}.png", "nearest_training_film": round(distance, 4)}
+        if finding is not None:
+            film, mask = paint(film, finding["kind"], tuple(finding["center"]), finding["extent"], finding["strength"], case["seed"])
+            entry["mask"] = f"{name}.mask.png"
+            cv2.imwrite(str(FOLDER / entry["mask"]), cv2.resize(mask.astype(np.uint8) * 255, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
+        cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(enlarge(film, SIDE)))
+        analysis = detector.analyze(FOLDER / entry["file"], record)
+        print(f"{name:<20} nearest training film {distance:.4f}, percentile {analysis.percentile:.0f}")
+        entries.append(entry)
+    (FOLDER / "examples.json").write_text(json.dumps(entries, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
