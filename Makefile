@@ -6,7 +6,7 @@ PORT ?= 7860
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo install test lint format clean
+.PHONY: demo install test lint format bench clean
 
 demo: $(VENV)/.installed
 	PORT=$(PORT) $(BIN)/python app.py
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/app_cost.py assets/examples/normal-pa-woman.png
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
