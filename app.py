@@ -1,8 +1,14 @@
 """Entry of the app, here and on Spaces: builds the page and serves it."""
 
-from app.demo import build_demo, launch
+import sys
 
-demo = build_demo()
+from app.demo import build_demo, launch
+from diff3m.checkpoint import CheckpointError
+
+try:
+    demo = build_demo()
+except CheckpointError as error:
+    sys.exit(f"The app cannot start. {error}")
 
 if __name__ == "__main__":
     launch(demo)

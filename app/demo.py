@@ -12,19 +12,20 @@ from diff3m.export import NOTICE
 
 from .about import build_about
 from .explore import build_explore
+from .storage import Storage, exit_on_terminate
 
 TITLE = "Diff3M Explorer"
 PRIVACY = "A film you drop here goes to the computer that runs this page, and is deleted within the hour."
-KEEP_SECONDS = 3600
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
 
 
 def build_demo(detector: Detector | None = None) -> gr.Blocks:
     """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or the shipped one)."""
+    storage = Storage()
     detector = detector or Detector.from_pretrained(os.environ.get("DIFF3M_CHECKPOINT", DEFAULT_CHECKPOINT))
     name = detector.config.name
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS)) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.Markdown(f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?")
         gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')
         with gr.Tabs():
@@ -32,6 +33,8 @@ def build_demo(detector: Detector | None = None) -> gr.Blocks:
                 build_explore(detector, name)
             with gr.Tab("About"):
                 build_about(detector)
+    storage.protect()
+    storage.keep_sweeping()
     return demo.queue(max_size=20)
 
 
@@ -47,4 +50,5 @@ def launch(demo: gr.Blocks, **options) -> None:
         max_file_size="64mb",
         share=False,
     )
+    exit_on_terminate()
     demo.launch(**(settings | options))

@@ -27,25 +27,22 @@ class EHRForm:
         """Field values as a mapping by feature name, unchecked."""
         return dict(zip(self.schema.names, values, strict=True))
 
-    def filled(self, facts: Facts, origin: str, values: tuple = (), automatic: Facts | None = None) -> tuple[list, Facts]:
-        """Updates that put facts into the fields and mark them, and what was filled in.
+    def filled(self, facts: Facts, origin: str, keep: tuple = ()) -> tuple[list, str]:
+        """Updates that put facts into the fields and mark them; and the BMI that was computed, if any.
 
-        values: what the fields hold now; automatic: what the last film filled in. A value that came with another film and
-        was not changed since becomes unknown, so that no record is carried over to the next patient; what a person typed stays.
-        Without `values` every other field becomes unknown.
+        keep: what the fields hold, where that is to stay; without it every other field becomes unknown.
         """
         facts, computed = with_bmi(self.schema, facts)
-        texts = {feature.name: _shown(feature, facts[feature.name]) for feature in self.schema.features if feature.name in facts}
         updates = []
-        for feature, value in zip(self.schema.features, values or [None] * len(self.fields), strict=True):
-            stale = not values or (automatic or {}).get(feature.name) == value
-            if feature.name in texts:
-                updates.append(gr.update(value=texts[feature.name], info=_info(feature, COMPUTED if feature.name in computed else origin)))
-            elif stale:
-                updates.append(gr.update(value=_shown(feature, None), info=_info(feature)))
+        for feature in self.schema.features:
+            if feature.name in facts:
+                source = COMPUTED if feature.name in computed else origin
+                updates.append(gr.update(value=_shown(feature, facts[feature.name]), info=_info(feature, source)))
+            elif keep:
+                updates.append(gr.skip())
             else:
-                updates.append(gr.update(info=_info(feature)))
-        return updates, texts
+                updates.append(gr.update(value=_shown(feature, None), info=_info(feature)))
+        return updates, _shown(self.schema["bmi"], facts["bmi"]) if computed else ""
 
 
 def build_form(schema: EHRSchema) -> EHRForm:
@@ -59,12 +56,30 @@ def build_form(schema: EHRSchema) -> EHRForm:
             gr.Markdown("No training film came with these, so the model treats them as unknown: they are recorded, and **cannot change the result**.")
             _rows(untrained, fields)
     form = EHRForm(schema, tuple(fields[name] for name in schema.names))
-    if all(name in schema for name in ("height_cm", "weight_kg", "bmi")):
-        pair = [fields["height_cm"], fields["weight_kg"]]
-        gr.on(
-            [field.input for field in pair], _bmi_updater(schema), pair, fields["bmi"], show_progress="hidden", queue=False, api_visibility="private"
-        )
     return form
+
+
+def follow_height_and_weight(form: EHRForm, computed: gr.State) -> None:
+    """Wire BMI to height and weight, where the schema has the three. computed: the BMI last computed, as text."""
+    if not all(name in form.schema for name in ("height_cm", "weight_kg", "bmi")):
+        return
+    height, weight, bmi = (form.fields[form.schema.names.index(name)] for name in ("height_cm", "weight_kg", "bmi"))
+    feature = form.schema["bmi"]
+
+    def update(height_cm: str, weight_kg: str, held: str, before: str) -> tuple:
+        try:
+            value = form.schema.parse({"height_cm": height_cm, "weight_kg": weight_kg})["bmi"]
+        except EHRError:
+            value = None
+        if value is not None:
+            text = _shown(feature, value)
+            return gr.update(value=text, info=COMPUTED), text
+        if before and held == before:  # what it was computed from is gone
+            return gr.update(value="", info=_info(feature)), ""
+        return gr.skip(), ""
+
+    events = [height.input, weight.input]
+    gr.on(events, update, [height, weight, bmi, computed], [bmi, computed], show_progress="hidden", queue=False, api_visibility="private")
 
 
 def _rows(features: list[Feature], fields: dict[str, gr.components.Component]) -> None:
@@ -97,19 +112,6 @@ def _shown(feature: Feature, value: object) -> str:
     if value is None:
         return "" if feature.kind == "number" else UNKNOWN
     return f"{float(value):g}" if feature.kind == "number" else str(value)
-
-
-def _bmi_updater(schema: EHRSchema):
-    """BMI follows height and weight as soon as both are given and plausible."""
-
-    def update(height_cm: str, weight_kg: str) -> dict:
-        try:
-            bmi = schema.parse({"height_cm": height_cm, "weight_kg": weight_kg})["bmi"]
-        except EHRError:
-            return gr.skip()
-        return gr.skip() if bmi is None else gr.update(value=f"{bmi:g}", info=COMPUTED)
-
-    return update
 
 
 def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[Facts, set[str]]:

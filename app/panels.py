@@ -71,9 +71,9 @@ def score(analysis: Analysis, detector: Detector) -> str:
     )
 
 
-def heat_words(heat: np.ndarray, threshold: float, full: float) -> str:
+def heat_words(summary: str, full: float) -> str:
     """What the heat map shows, and how to read it."""
-    return f"<p>{html.escape(words.heat_summary(heat, threshold))}</p>{quiet(words.heat_legend(full))}"
+    return f"<p>{html.escape(summary)}</p>{quiet(words.heat_legend(full))}"
 
 
 def attention(analysis: Analysis, detector: Detector) -> str:

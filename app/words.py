@@ -39,37 +39,41 @@ def score_sentence(analysis: Analysis) -> str:
 
 def score_meaning(analysis: Analysis) -> str:
     """What the score does and does not mean."""
-    unknown_view = "" if analysis.compared_with in VIEW_WORDS else " The view is unknown, so AP and PA films are mixed in the comparison."
+    mixed = "" if analysis.compared_with in VIEW_WORDS else " AP and PA films are mixed in the comparison: "
+    if mixed:
+        mixed += "the view is unknown." if analysis.record.get("view") is None else "too few normal films of this view are there."
     return (
         "It says how far the film lies from what the model would draw as normal for this patient. It does not say what the "
         "difference is, nor that there is disease: one normal film in twenty lies above percentile 95, and small or subtle "
-        f"findings can lie below it.{unknown_view}"
+        f"findings can lie below it.{mixed}"
     )
 
 
-def heat_summary(heat: np.ndarray, threshold: float) -> str:
-    """Where and how much a signed heat map (S, S) is colored; also its alternative text."""
-    size = np.abs(heat)
+def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
+    """Where and how much a signed heat map (S, S) is colored, its outer margin left out as in the score; also its alternative text."""
+    side = heat.shape[0]
+    cut = round(margin * side)
+    size = np.abs(heat[cut : side - cut, cut : side - cut])
     share = float((size > threshold).mean())
     if share == 0:
-        return f"Nowhere does the film differ from the reconstruction by more than {threshold:.0%} of its grey range."
-    row, column = divmod(int(size.argmax()), size.shape[1])
-    side = size.shape[0]
+        return f"Nowhere does the film differ from the reconstruction by more than {threshold:.1%} of its grey range."
+    row, column = (int(place) + cut for place in np.unravel_index(size.argmax(), size.shape))
     vertical = ("upper", "middle", "lower")[min(2, 3 * row // side)]
     # films are shown as usual: the patient's right is on the left of the picture
     horizontal = "left" if column < 0.45 * side else "right" if column > 0.55 * side else "center"
-    sign = "brighter" if heat[row, column] > 0 else "darker"
     place = "middle" if (vertical, horizontal) == ("middle", "center") else f"{vertical} {horizontal}"
+    sign = "brighter" if heat[row, column] > 0 else "darker"
+    amount = "Less than 1%" if share < 0.01 else f"{share:.0%}"
     return (
-        f"{share:.0%} of the picture differs by more than {threshold:.0%} of the grey range. The largest difference is in the {place} "
-        f"of the picture, where the film is {size.max():.0%} {sign} than the reconstruction."
+        f"{amount} of the picture differs by more than {threshold:.1%} of the grey range. The largest difference is in the {place} "
+        f"of the picture, where the film is {size.max():.1%} {sign} than the reconstruction."
     )
 
 
 def heat_legend(full: float) -> str:
     """How to read the heat map's colors; full: the difference that has full color."""
     return (
-        f"Colored where film and reconstruction differ by more than the threshold, in full color from {full:.0%} of the grey range. "
+        f"Colored where film and reconstruction differ by more than the threshold, in full color from {full:.1%} of the grey range. "
         "At the start the threshold is the value that 95 % of the picture points of normal films stay under. "
         "It shows a difference, not a diagnosis."
     )

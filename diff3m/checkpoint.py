@@ -54,8 +54,9 @@ class CheckpointConfig:
     @classmethod
     def from_dict(cls, values: dict) -> CheckpointConfig:
         """Read what `to_dict` wrote. Raises CheckpointError."""
-        if values.get("format") != FORMAT:
-            raise CheckpointError(f"config.json has format {values.get('format')!r}; this version reads format {FORMAT}.")
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            stated = str(values.get("format") if isinstance(values, dict) else "none")[:20]
+            raise CheckpointError(f"config.json has format {stated}; this version reads format {FORMAT}.")
         try:
             config = cls(
                 name=values["name"],
@@ -66,8 +67,8 @@ class CheckpointConfig:
                 scoring=Scoring.from_dict(values["scoring"]),
                 training=values.get("training", {}),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"config.json is not a valid checkpoint configuration: {error}") from None
+        except Exception as error:  # any value may stand in the file
+            raise CheckpointError(f"config.json is not a valid checkpoint configuration: {str(error)[:200]}") from None
         if config.network.slots != config.schema.slots:
             raise CheckpointError("config.json contradicts itself: the network's token slots are not those of the EHR schema.")
         return config
@@ -87,15 +88,17 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Load a folder, weights as float32, network in evaluation mode. Raises CheckpointError."""
     folder = Path(folder)
     config = read_config(folder)
-    network = Diff3M(config.network, config.schedule)
     weights = folder / WEIGHTS_FILE
+    if weights.exists() and not weights.is_file():
+        raise CheckpointError(f"{weights} is no ordinary file. Copy the whole checkpoint folder.")
     try:
+        network = Diff3M(config.network, config.schedule)
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
     except FileNotFoundError:
         raise CheckpointError(f"{folder} holds no {WEIGHTS_FILE}. Copy the whole checkpoint folder.") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{weights} is damaged or no safetensors file: {error}") from None
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{weights} does not fit the network of {CONFIG_FILE}: {str(error)[:300]}") from None
     return Checkpoint(config, network.eval(), folder, file_sha256(weights))
 
@@ -138,8 +141,8 @@ def read_config(folder: str | Path) -> CheckpointConfig:
         return CheckpointConfig.from_dict(json.loads(path.read_text()))
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no checkpoint folder: it holds no {CONFIG_FILE}.") from None
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {str(error)[:200]}") from None
 
 
 def save_checkpoint(folder: str | Path, config: CheckpointConfig, network: Diff3M, dtype: torch.dtype = torch.float16) -> Path:

@@ -34,10 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, LookupError, RuntimeError, OSError) as error:
+    except Exception as error:
         if os.environ.get("DIFF3M_TRACEBACK"):
             raise
-        print(f"diff3m {options.command}: {error}", file=sys.stderr)
+        expected = isinstance(error, ValueError | LookupError | RuntimeError | OSError) and str(error)
+        text = error if expected else f"unexpected {type(error).__name__}; DIFF3M_TRACEBACK=1 shows where"
+        print(f"diff3m {options.command}: {text}", file=sys.stderr)
         return 1
 
 
@@ -58,6 +60,13 @@ def _command(commands, name: str, run: Callable, help_text: str) -> argparse.Arg
     command = commands.add_parser(name, help=help_text, description=help_text)
     command.set_defaults(run=run)
     return command
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
 
 
 def _model_options(command: argparse.ArgumentParser) -> None:
@@ -160,8 +169,8 @@ def _add_evaluate(commands) -> None:
     command = _command(commands, "evaluate", _evaluate, "Score a manifest; write metrics.json and scores.csv.")
     command.add_argument("--manifest", required=True, metavar="CSV")
     command.add_argument("--out", required=True, metavar="DIR")
-    command.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N rows")
-    command.add_argument("--batch-size", type=int, default=16)
+    command.add_argument("--limit", type=_positive, default=None, metavar="N", help="only the first N rows")
+    command.add_argument("--batch-size", type=_positive, default=16)
     _model_options(command)
 
 

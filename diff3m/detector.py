@@ -17,9 +17,9 @@ from torch import Tensor
 from .checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoint, CheckpointError, load_checkpoint
 from .ehr import EHRSchema, Record
 from .network import Condition
-from .radiograph import Radiograph, check_film, prepare, read_radiograph
+from .radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, reconstruct_as_released, steps_to
-from .scoring import ANY_VIEW, Component, Scoring, heat_map, measure
+from .scoring import ANY_VIEW, ESTIMATES, Component, Scoring, heat_map, measure
 
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT_CHECKPOINT = "real-films"
@@ -73,6 +73,8 @@ class Detector:
             raise ValueError(f'precision must be "auto", "float32" or "bfloat16", got {precision!r}')
         self.checkpoint, self.config = checkpoint, checkpoint.config
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("There is no CUDA device here, or this torch was built without CUDA. Use the device cpu.")
         self.precision = ("bfloat16" if has_bfloat16(self.device) else "float32") if precision == "auto" else precision
         self.network = checkpoint.network.to(self.device, memory_format=torch.channels_last).eval()
 
@@ -95,12 +97,16 @@ class Detector:
     def settings(self, noise_level: int | None = None, steps: int | None = None, seed: int = 0, estimate: str | None = None) -> Settings:
         """Settings with the checkpoint's own defaults filled in. Raises ValueError for values out of range."""
         scoring = self.scoring
-        level, steps = noise_level or scoring.noise_level, steps or scoring.steps
+        level = scoring.noise_level if noise_level is None else noise_level
+        steps = scoring.steps if steps is None else steps
+        estimate = scoring.estimate if estimate is None else estimate
+        if estimate not in ESTIMATES:
+            raise ValueError(f"The estimate must be one of {', '.join(ESTIMATES)}, got {estimate!r}.")
         if not 1 <= level <= self.config.schedule.timesteps:
             raise ValueError(f"The noise level must lie between 1 and {self.config.schedule.timesteps}, got {level}.")
         if not 1 <= steps <= scoring.noise_level:
             raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
-        return Settings(int(level), int(steps), int(seed), estimate or scoring.estimate)
+        return Settings(int(level), int(steps), int(seed), estimate)
 
     def analyze(
         self,
@@ -233,7 +239,7 @@ class Detector:
             settings=settings,
             reconstructions={level: _array(image[index]) for (source, level), image in made.items() if source == "inversion"},
             components=tuple(zip(scoring.components, values.tolist(), z, strict=True)),
-            aspect=film.aspect,
+            aspect=film_aspect(film, self.config.preprocessing),
             notes=tuple(notes),
             seconds=stages,
         )

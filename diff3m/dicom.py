@@ -6,16 +6,20 @@ import io
 import logging
 import re
 import warnings
+import zlib
 from datetime import date
 
 import numpy as np
 import pydicom
 from pydicom.config import IGNORE, settings
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from .radiograph import MAX_PIXELS, Radiograph, RadiographError, check_film, grey_from_rgb
+from .dicom_pixels import decode
+from .radiograph import MAX_BYTES, Radiograph, RadiographError, check_film, check_size, grey_from_rgb
 
 # pydicom quotes malformed header values in its warnings and log lines; a patient's data must reach neither. Silenced for
 # pydicom alone, once, because switching it for each file would not be safe with several threads.
@@ -24,12 +28,18 @@ warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 settings.reading_validation_mode = IGNORE
 
 PROJECTION_MODALITIES = frozenset({"CR", "DX", "RG", "RF", "XR", "OT", "SC", ""})
+# header text is quoted to the reader only if it is one of these terms: anything may stand in a header
+OTHER_MODALITIES = frozenset({"CT", "MR", "US", "NM", "PT", "MG", "XA", "ECG", "SR", "PR", "SEG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "DOC"})
+OTHER_BODY_PARTS = frozenset(
+    {"ABDOMEN", "ANKLE", "ARM", "BREAST", "CSPINE", "ELBOW", "EXTREMITY", "FOOT", "HAND", "HEAD", "HIP", "KNEE", "LEG", "LSPINE", "NECK",
+     "PELVIS", "SHOULDER", "SKULL", "SPINE", "TSPINE", "WRIST"}
+)  # fmt: skip
 CHEST_WORDS = ("CHEST", "THORAX", "LUNG", "RIB")
 ALLOWED_TAGS = (
     "PatientAge", "PatientBirthDate", "StudyDate", "PatientSex", "ViewPosition", "PatientSize", "PatientWeight",
     "BodyPartExamined", "Modality", "PhotometricInterpretation",
 )  # fmt: skip
-SHOWN_TAGS = ("Modality", "BodyPartExamined", "ViewPosition", "PhotometricInterpretation")
+PLAIN_TEXT = re.compile(r"[A-Za-z0-9 _.+-]{1,24}")
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -43,43 +53,62 @@ def read_dicom(data: bytes) -> Radiograph:
     _check_kind(dataset)
     pixels = _pixels(dataset)
     facts, notes = header_facts(dataset)
-    header = {tag: _text(dataset, tag) for tag in SHOWN_TAGS if _text(dataset, tag)}
-    return Radiograph(check_film(pixels), "DICOM", facts, header, notes)
+    return Radiograph(check_film(pixels), "DICOM", facts, notes)
 
 
 def _parse(data: bytes) -> Dataset:
+    _refuse_bomb(data)
     try:
         return pydicom.dcmread(io.BytesIO(data), force=data[128:132] != b"DICM")
-    except (InvalidDicomError, EOFError):
-        raise RadiographError("The DICOM file is damaged or incomplete. Export it again.") from None
     except Exception:  # pydicom raises many kinds of error on damaged files
-        raise RadiographError("The DICOM file cannot be parsed. Export it again from the archive.") from None
+        raise RadiographError("The DICOM file is damaged or incomplete. Export it again from the archive.") from None
+
+
+def _refuse_bomb(data: bytes) -> None:
+    """Deflated files are inflated whole by pydicom; refuse one that would not stay within the size of an upload."""
+    if DeflatedExplicitVRLittleEndian.encode() not in data[:2048]:
+        return
+    try:
+        meta = read_partial(io.BytesIO(data), stop_when=lambda tag, vr, length: True).file_meta
+        start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflater.decompress(data[start:], MAX_BYTES)
+    except Exception:  # damaged: the parser says so
+        return
+    if inflater.unconsumed_tail:
+        raise RadiographError(f"Unpacked, this DICOM file is larger than {MAX_BYTES // 2**20} MB. Export a single film, uncompressed.")
 
 
 def _text(dataset: Dataset, tag: str) -> str:
-    """One allow-listed header value as stripped text, "" if absent, empty or malformed."""
+    """One allow-listed header value as short plain text; "" if absent, empty, of another kind or malformed."""
     if tag not in ALLOWED_TAGS:
         raise KeyError(f"{tag} is not on the allow-list")
     try:
         value = dataset.get(tag)
+        if isinstance(value, MultiValue | list | tuple):
+            value = value[0]
+        if not isinstance(value, str | int | float):
+            return ""
+        text = str(value).strip()
     except Exception:  # a malformed value is the same as none
         return ""
-    return "" if value is None else str(value).strip()
+    return text if PLAIN_TEXT.fullmatch(text) else ""
 
 
 def _check_kind(dataset: Dataset) -> None:
     modality = _text(dataset, "Modality").upper()
     if modality not in PROJECTION_MODALITIES:
-        raise RadiographError(f"This DICOM file holds modality {modality[:16]}, not a projection radiograph. Choose a frontal chest film (CR or DX).")
+        named = f"modality {modality}" if modality in OTHER_MODALITIES else "another modality"
+        raise RadiographError(f"This DICOM file holds {named}, not a projection radiograph. Choose a frontal chest film (CR or DX).")
     if "PixelData" not in dataset:
         raise RadiographError("This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). Choose the image file.")
     frames, rows, columns = (_whole(dataset, tag) for tag in ("NumberOfFrames", "Rows", "Columns"))
     if frames and frames > 1:
-        raise RadiographError(f"This DICOM file holds {frames} frames. Export a single frontal film.")
+        count = frames if frames < 10_000 else "many"
+        raise RadiographError(f"This DICOM file holds {count} frames. Export a single frontal film.")
     if not rows or not columns:
         raise RadiographError("This DICOM file does not say how large its picture is. Export it again from the archive.")
-    if rows * columns > MAX_PIXELS:
-        raise RadiographError(f"The film has {columns}×{rows} pixels, more than {MAX_PIXELS // 10**6} million. Export it smaller.")
+    check_size(columns, rows)
 
 
 def _whole(dataset: Dataset, tag: str) -> int | None:
@@ -91,29 +120,23 @@ def _whole(dataset: Dataset, tag: str) -> int | None:
 
 def _pixels(dataset: Dataset) -> np.ndarray:
     """Stored values → modality LUT / rescale → VOI LUT / window → bright = dense; padding set to black."""
+    stored = decode(dataset)
     try:
-        stored = dataset.pixel_array
-    except Exception:  # decoders raise many kinds of error
-        name = getattr(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None), "name", "unknown")
-        raise RadiographError(
-            f"The picture in this DICOM file cannot be decoded (transfer syntax: {name}). "
-            "It may be incomplete; export it uncompressed or as JPEG 2000, or as PNG."
-        ) from None
-    try:
-        photometric = _text(dataset, "PhotometricInterpretation").upper()
-        if photometric == "PALETTE COLOR":
-            stored = apply_color_lut(stored, dataset)
-        if stored.ndim == 3 and stored.shape[-1] in (3, 4):
-            return grey_from_rgb(stored[..., :3])
-        if stored.ndim != 2:
-            raise RadiographError("This DICOM file does not hold a single grey picture. Export one frontal film.")
-        padding = _padding(dataset, stored)
-        values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset).astype(np.float32)
-        if photometric == "MONOCHROME1":
-            values = values.max() + values.min() - values
-        if padding.any() and not padding.all():
-            values[padding] = values[~padding].min()
-        return values
+        with np.errstate(all="ignore"):  # what overflows is refused afterwards, as not finite
+            photometric = _text(dataset, "PhotometricInterpretation").upper()
+            if photometric == "PALETTE COLOR":
+                stored = apply_color_lut(stored, dataset)
+            if stored.ndim == 3 and stored.shape[-1] in (3, 4):
+                return grey_from_rgb(stored[..., :3])
+            if stored.ndim != 2:
+                raise RadiographError("This DICOM file does not hold a single grey picture. Export one frontal film.")
+            padding = _padding(dataset, stored)
+            values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset).astype(np.float32)
+            if photometric == "MONOCHROME1":
+                values = values.max() + values.min() - values
+            if padding.any() and not padding.all():
+                values[padding] = values[~padding].min()
+            return values
     except RadiographError:
         raise
     except Exception:  # a malformed LUT or window
@@ -136,6 +159,8 @@ def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, .
     age = _age(dataset)
     if age is not None and 0 <= age <= 120:
         facts["age"] = age
+        if age < 18:
+            notes.append("The header says the patient is under 18; the model knows adult films only.")
     sex = _text(dataset, "PatientSex").upper()
     if sex in ("F", "M"):
         facts["sex"] = sex
@@ -154,7 +179,8 @@ def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, .
         facts["weight_kg"] = round(weight, 1)
     body_part = _text(dataset, "BodyPartExamined").upper()
     if body_part and not any(word in body_part for word in CHEST_WORDS):
-        notes.append(f"The header says the body part is {body_part[:24]}; the model knows chest films only.")
+        named = f"the body part is {body_part}" if body_part in OTHER_BODY_PARTS else "this is another body part"
+        notes.append(f"The header says {named}; the model knows chest films only.")
     return facts, tuple(notes)
 
 

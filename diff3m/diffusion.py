@@ -41,6 +41,10 @@ class Schedule:
     beta_end: float = 0.02
     released_rounding: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.timesteps, int) or not 1 <= self.timesteps <= 100_000 or not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError("a schedule needs 1 to 100000 timesteps and 0 < beta_start ≤ beta_end < 1")
+
     @cached_property
     def alpha_bars(self) -> Tensor:
         """ᾱ for t = −1..T as a (T + 2,) float64 tensor: index t + 1; ᾱ_{−1} counts as 1 and ᾱ_T as 0."""

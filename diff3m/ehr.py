@@ -7,6 +7,7 @@ reports and manifests all ask it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -16,6 +17,8 @@ Value = float | str | None
 Record = dict[str, Value]
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
+MAX_TEXT = 40
+DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
 CM_PER_INCH = 2.54
 KG_PER_POUND = 0.45359237
 
@@ -68,7 +71,12 @@ class Feature:
         """
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
-        text = str(value).strip()
+        try:
+            text = str(value).strip()
+        except Exception:  # a number with thousands of digits, say
+            text = "?" * (MAX_TEXT + 1)
+        if len(text) > MAX_TEXT:
+            raise EHRError(f"{self.label}: the value is too long. Give a plain {self.kind}, or leave it unknown.")
         if text.lower() in UNKNOWN_WORDS:
             return None
         return self._parse_category(text) if self.kind == "category" else self._parse_number(text)
@@ -81,7 +89,7 @@ class Feature:
 
     def _parse_number(self, text: str) -> float:
         try:
-            number = float(text.replace(",", ".") if text.count(",") == 1 else text)
+            number = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text.replace("_", "?"))
         except ValueError:
             raise EHRError(f"{self.label}: {text!r} is not a number. Give it in {self.unit or 'plain numbers'}, or leave it unknown.") from None
         if not math.isfinite(number):

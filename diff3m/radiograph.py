@@ -7,21 +7,27 @@ of training and inference.
 from __future__ import annotations
 
 import io
+import logging
 import os
+import stat
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+logging.getLogger("PIL").setLevel(logging.WARNING)  # below that, Pillow logs the text of TIFF and EXIF tags
 
 MIN_SIDE = 64
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 36_000_000  # the largest detectors have about half of that
+MAX_SCANS = 200  # of a progressive JPEG; about 10 are usual
+MAX_RANGE = 1e30
 MAX_ASPECT = 2.0
 MAX_BYTES = 256 * 2**20
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 COLOR_SPREAD = 0.10  # channel difference, of full scale, from which a pixel counts as colored
 COLOR_SHARE = 0.05  # share of colored pixels that makes a picture a color picture
+TIFF_PHOTOMETRIC = 262
 TRIM_LIMIT = 0.30  # at most this share of a side is taken for a border
 
 
@@ -34,14 +40,12 @@ class Radiograph:
     """One film as read.
 
     pixels: (H, W) float32 in [0, 1], bright = dense (bone white). source: "DICOM", "PNG", "JPEG", "WEBP", "TIFF" or "array".
-    facts: EHR values found in the header, by feature name. header: other allow-listed facts as text. notes: sentences
-    for the reader about what was seen or changed.
+    facts: EHR values found in the header, by feature name. notes: sentences for the reader about what was seen.
     """
 
     pixels: np.ndarray
     source: str = "array"
     facts: dict[str, float | str] = field(default_factory=dict)
-    header: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -53,59 +57,74 @@ class Radiograph:
 def read_radiograph(source: str | os.PathLike | bytes) -> Radiograph:
     """Open a film from a path or from bytes. Raises RadiographError with a sentence that says what to do."""
     data = _bytes(source)
+    if len(data) > MAX_BYTES:
+        raise RadiographError(f"The file is larger than {MAX_BYTES // 2**20} MB. Export a single film.")
     if not data:
         raise RadiographError("The file is empty. Export or download it again.")
     from .dicom import looks_like_dicom, read_dicom
 
-    if looks_like_dicom(data):
-        return read_dicom(data)
-    return _read_raster(data)
+    return read_dicom(data) if looks_like_dicom(data) else _read_raster(data)
 
 
 def _bytes(source: str | os.PathLike | bytes) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    else:
-        path = Path(source)
-        if path.is_dir():
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    try:
+        path = os.fspath(source)
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
             raise RadiographError("This is a folder. Choose one image or DICOM file in it.")
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise RadiographError(f"The file is larger than {MAX_BYTES // 2**20} MB. Export a single film.")
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise RadiographError("There is no such file. Check the path.") from None
-        except OSError:
-            raise RadiographError("The file cannot be read. Check that it exists and that you may open it.") from None
-    if len(data) > MAX_BYTES:
-        raise RadiographError(f"The file is larger than {MAX_BYTES // 2**20} MB. Export a single film.")
-    return data
+        if not stat.S_ISREG(mode):
+            raise RadiographError("This is no ordinary file. Choose an image or DICOM file.")
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise RadiographError("There is no such file. Check the path.") from None
+    except (OSError, TypeError, ValueError) as error:
+        if isinstance(error, RadiographError):
+            raise
+        raise RadiographError("The file cannot be read. Check that it exists and that you may open it.") from None
 
 
 def _read_raster(data: bytes) -> Radiograph:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # decoders raise many kinds of error on damaged data
         raise RadiographError("This file is no PNG, JPEG, WebP, TIFF or DICOM image. Export the film in one of these formats.") from None
     name = image.format or "image"
-    if image.width * image.height > MAX_PIXELS:
-        raise RadiographError(f"The image has {image.width}×{image.height} pixels, more than {MAX_PIXELS // 10**6} million. Export it smaller.")
-    if getattr(image, "n_frames", 1) > 1:
-        raise RadiographError(f"The {name} file holds {image.n_frames} pictures. Export a single frontal film.")
+    check_size(image.width, image.height)
     try:
+        if _has_second_picture(image):
+            raise RadiographError(f"The {name} file holds several pictures. Export a single frontal film.")
+        if data.count(b"\xff\xda") > MAX_SCANS and name == "JPEG":
+            raise RadiographError("This JPEG file is built of too many scans. Save it again as a plain JPEG or PNG.")
         image.load()
         pixels = _grey(ImageOps.exif_transpose(image))
     except RadiographError:
         raise
-    except Exception:  # decoders raise many kinds of error on damaged data
+    except Exception:
         raise RadiographError(f"The {name} file is damaged or incomplete. Export or download it again.") from None
     return Radiograph(check_film(pixels), source=name)
+
+
+def _has_second_picture(image: Image.Image) -> bool:
+    """True if a second frame can be reached; counting them all can take very long."""
+    try:
+        image.seek(1)
+    except Exception:  # none, or damaged from there on
+        second = False
+    else:
+        second = True
+    image.seek(0)
+    return second
 
 
 def _grey(image: Image.Image) -> np.ndarray:
     """A PIL image of any mode as float32 in its own units."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        return np.asarray(image).astype(np.float32)
+        pixels = np.asarray(image).astype(np.float32)
+        white_is_zero = getattr(image, "tag_v2", {}).get(TIFF_PHOTOMETRIC) == 0  # Pillow turns only 1- and 8-bit films around
+        return pixels.max() + pixels.min() - pixels if white_is_zero else pixels
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L")).astype(np.float32)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
@@ -127,17 +146,25 @@ def check_film(pixels: np.ndarray) -> np.ndarray:
     """Scale a decoded film to [0, 1]. Raises RadiographError if it is too small, too long, blank or not finite."""
     if pixels.ndim != 2:
         raise RadiographError("The file does not hold a single grey picture. Export one frontal film.")
-    height, width = pixels.shape
-    if min(height, width) < MIN_SIDE:
-        raise RadiographError(f"The image has {width}×{height} pixels; at least {MIN_SIDE}×{MIN_SIDE} are needed. Export the film in full size.")
-    if max(height, width) / min(height, width) > MAX_ASPECT:
-        raise RadiographError(f"The image is {width}×{height} pixels, too long for a frontal chest film. Crop it to the chest.")
+    check_size(pixels.shape[1], pixels.shape[0])
     if not np.isfinite(pixels).all():
         raise RadiographError("The image holds values that are not numbers. Export it again as PNG or DICOM.")
     low, high = float(pixels.min()), float(pixels.max())
     if not high > low:
         raise RadiographError("The image is blank: every pixel has the same value. Export the film again.")
-    return ((pixels - low) / (high - low)).astype(np.float32)
+    if high - low > MAX_RANGE:
+        raise RadiographError("The image holds values that are too large to be grey levels. Export it again as PNG or DICOM.")
+    return ((pixels - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise RadiographError for a picture that is too small, too large or too long for a frontal chest film."""
+    if min(height, width) < MIN_SIDE:
+        raise RadiographError(f"The image has {width}×{height} pixels; at least {MIN_SIDE}×{MIN_SIDE} are needed. Export the film in full size.")
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise RadiographError(f"The image is {width}×{height} pixels, too long for a frontal chest film. Crop it to the chest.")
+    if width * height > MAX_PIXELS:
+        raise RadiographError(f"The image has {width}×{height} pixels, more than {MAX_PIXELS // 10**6} million. Export it smaller.")
 
 
 @dataclass(frozen=True)
@@ -151,6 +178,10 @@ class Preprocessing:
     low: float = 1.0
     high: float = 99.0
     trim: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or not 8 <= self.size <= 4096 or not 0 <= self.low < self.high <= 100:
+            raise ValueError("preprocessing needs a size of 8 to 4096 and percentiles 0 ≤ low < high ≤ 100")
 
 
 def border_box(pixels: np.ndarray) -> tuple[int, int, int, int]:
@@ -172,6 +203,14 @@ def border_box(pixels: np.ndarray) -> tuple[int, int, int, int]:
         return first * step if first <= limit else 0
 
     return margin(small), height - margin(small[::-1]), margin(small.T), width - margin(small.T[::-1])
+
+
+def film_aspect(radiograph: Radiograph, settings: Preprocessing) -> float:
+    """Width over height of the film inside its borders: the proportions in which `prepare`'s square is to be shown."""
+    if not settings.trim:
+        return radiograph.aspect
+    top, bottom, left, right = border_box(radiograph.pixels)
+    return (right - left) / (bottom - top)
 
 
 def crop_to_film(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 ANY_VIEW = "any"
 KINDS = ("absolute", "brighter", "darker", "ssim", "mse", "max")
+ESTIMATES = ("x_t", "masked_pixels")
 SOURCES = ("inversion", "one_step")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for values in [0, 1]; Wang et al. 2004
@@ -86,7 +87,7 @@ class Scoring:
     calibration: tuple[tuple[str, ViewCalibration], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.estimate not in ("x_t", "masked_pixels"):
+        if self.estimate not in ESTIMATES:
             raise ValueError(f'estimate must be "x_t" or "masked_pixels", got {self.estimate!r}')
 
     def for_view(self, view: str | None) -> tuple[str, ViewCalibration]:

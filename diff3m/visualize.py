@@ -6,7 +6,7 @@ import cv2
 import matplotlib
 import numpy as np
 
-SIGNED_MAP = "coolwarm"
+SIGNED_MAP, SIZE_MAP = "coolwarm", "inferno"
 MODES = ("signed", "absolute")
 
 
@@ -22,9 +22,7 @@ def enlarge(image: np.ndarray, height: int, aspect: float = 1.0) -> np.ndarray:
     return np.clip(larger, image.min(), image.max())
 
 
-def overlay(
-    film: np.ndarray, heat: np.ndarray, *, alpha: float, threshold: float, full: float, mode: str = "signed", colormap: str | None = None
-) -> np.ndarray:
+def overlay(film: np.ndarray, heat: np.ndarray, *, alpha: float, threshold: float, full: float, mode: str = "signed") -> np.ndarray:
     """A heat map in color over a grey film.
 
     film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full` (full
@@ -37,9 +35,9 @@ def overlay(
     reach = max(full - threshold, 1e-6)
     strength = np.clip((size - threshold) / reach, 0, 1)
     if mode == "signed":
-        color = matplotlib.colormaps[colormap or SIGNED_MAP](0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))[..., :3]
+        color = matplotlib.colormaps[SIGNED_MAP](0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))[..., :3]
     else:
-        color = matplotlib.colormaps[colormap or "inferno"](np.clip(size / max(full, 1e-6), 0, 1))[..., :3]
+        color = matplotlib.colormaps[SIZE_MAP](np.clip(size / max(full, 1e-6), 0, 1))[..., :3]
     # a soft edge: opacity rises quickly above the threshold, so that the border of a region can be seen
     opacity = (alpha * np.clip(strength * 4, 0, 1))[..., None]
     grey = np.repeat(film[..., None], 3, axis=2)

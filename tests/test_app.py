@@ -18,6 +18,7 @@ from conftest import ROOT, drawn_film
 from gradio_client import Client, handle_file
 
 from app.ehr_form import FROM_HEADER, build_form, with_bmi
+from app.storage import Storage
 from app.streaming import Cancelled, Done, stream
 from diff3m.ehr import paper_schema
 
@@ -33,7 +34,8 @@ def url(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("app") / "log"
-    environment = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1"}
+    storage = tmp_path_factory.mktemp("storage")
+    environment = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", "TMPDIR": str(storage)}
     with log.open("w") as file:
         process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}/"
@@ -45,8 +47,10 @@ def url(tmp_path_factory):
             assert process.poll() is None, log.read_text()
             time.sleep(0.5)
     yield address
+    left_before = list(storage.rglob("*.png"))
     process.terminate()
     process.wait(20)
+    assert left_before and not list(storage.rglob("*.png"))  # pictures of films do not outlive the server
     said = log.read_text()
     assert "Traceback" not in said, said
     assert "secret-film-name" not in said
@@ -141,10 +145,40 @@ def test_a_person_drops_a_film_and_reads_the_result(url, film, browser, width):
     page.locator("#threshold input[type=number]").fill("0.2")
     page.locator("#threshold input[type=number]").press("Enter")
     page.wait_for_function("src => document.querySelector('#heat img').src !== src", arg=first, timeout=10_000)
-    assert "20%" in page.inner_text("#heat-words")
+    assert "20.0%" in page.inner_text("#heat-words")
     assert "Age: 63 years" in page.inner_html("#attention")
+    page.locator("#threshold input[type=number]").fill("")  # an emptied box is no error
+    page.locator("#threshold input[type=number]").press("Enter")
+    page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing sticks out
     assert outside == []
+    page.close()
+
+
+def test_no_record_and_no_result_is_carried_to_the_next_film(url, film, tmp_path, browser):
+    second = tmp_path / "second.png"
+    cv2.imwrite(str(second), (drawn_film(200, seed=5) * 255).astype(np.uint8))
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    age = page.locator("#ehr-age textarea, #ehr-age input")
+    age.fill("63")
+    page.set_input_files("#film-file input[type=file]", str(film))
+    page.wait_for_selector("text=300×300")
+    assert age.input_value() == "63"  # typed before the first film
+    page.click("#analyze")
+    page.wait_for_selector("text=Done in", timeout=60_000)
+    age.fill("200")  # a wrong record takes the old result away
+    page.click("#analyze")
+    page.wait_for_selector("#status .alert")
+    assert "Age" in page.inner_text("#status") and page.inner_text("#score") == ""
+    age.fill("63")
+    page.click("#analyze")  # still running when the film is taken away
+    page.locator("#film-file button[aria-label*='Clear'], #film-file button[aria-label*='Remove']").first.click()
+    page.wait_for_function("document.querySelector('#ehr-age textarea, #ehr-age input').value === ''")
+    page.set_input_files("#film-file input[type=file]", str(second))
+    page.wait_for_selector("text=200×200")
+    page.wait_for_timeout(4000)
+    assert age.input_value() == "" and "Done" not in page.inner_text("#status") and page.locator("#score .card").count() == 0
     page.close()
 
 
@@ -159,21 +193,42 @@ def test_an_example_is_one_click(url, browser):
     page.close()
 
 
-def test_the_form_follows_the_schema_and_never_carries_a_record_to_another_film():
+def test_the_form_follows_the_schema_and_marks_what_it_filled_in():
     import gradio as gr
 
     with gr.Blocks():
         form = build_form(paper_schema())
     assert len(form.fields) == 8
-    updates, automatic = form.filled({"age": 62.0, "sex": "M", "height_cm": 170.0, "weight_kg": 70.0}, FROM_HEADER)
+    updates, bmi = form.filled({"age": 62.0, "sex": "M", "height_cm": 170.0, "weight_kg": 70.0}, FROM_HEADER)
     by_name = dict(zip(form.schema.names, updates, strict=True))
     assert by_name["age"]["value"] == "62" and by_name["age"]["info"] == FROM_HEADER
-    assert by_name["bmi"]["value"] == "24.2" and "computed" in by_name["bmi"]["info"] and by_name["view"]["value"] == "unknown"
-    # the next film brings only a sex; the person had changed the age by hand
-    held = ("40", "M", "unknown", "24.2", "", "", "170", "70")
-    by_name = dict(zip(form.schema.names, form.filled({"sex": "F"}, FROM_HEADER, held, automatic)[0], strict=True))
+    assert by_name["bmi"]["value"] == bmi == "24.2" and "computed" in by_name["bmi"]["info"] and by_name["view"]["value"] == "unknown"
+    typed = ("40", "M", "unknown", "", "", "", "", "")
+    by_name = dict(zip(form.schema.names, form.filled({"sex": "F"}, FROM_HEADER, typed)[0], strict=True))
     assert "value" not in by_name["age"] and by_name["sex"]["value"] == "F"
-    assert by_name["height_cm"]["value"] == by_name["bmi"]["value"] == ""
+    emptied = form.filled({}, "")[0]
+    assert [update["value"] for update in emptied] == ["", "unknown", "unknown", "", "", "", "", ""]
+
+
+def test_the_storage_forgets_all_but_the_examples(monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "elsewhere")
+    storage = Storage(keep_seconds=100)
+    try:
+        assert os.environ["GRADIO_TEMP_DIR"] == str(storage.folder)
+        example = storage.folder / "a" / "example.png"
+        example.parent.mkdir()
+        example.write_bytes(b"x")
+        storage.protect()
+        old, new = storage.folder / "a" / "old.png", storage.folder / "a" / "new.png"
+        for path in (old, new):
+            path.write_bytes(b"x")
+        for path in (example, old):
+            os.utime(path, (time.time() - 200,) * 2)
+        assert storage.sweep() == 1
+        assert example.exists() and new.exists() and not old.exists()
+    finally:
+        storage.remove()
+    assert not storage.folder.exists()
 
 
 def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():

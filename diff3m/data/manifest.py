@@ -1,6 +1,7 @@
 """The manifest: the one table that every data set becomes. Training, calibration and evaluation all read it.
 
-Columns: path, the schema's feature names (empty = unknown), label ("normal" or anything else). `path` is relative to the
+Columns (in any case): path, the schema's feature names (empty = unknown), label ("normal" or anything else, empty = not
+known). `path` is relative to the
 manifest's folder, or absolute. CSV or Parquet.
 """
 
@@ -38,28 +39,40 @@ class Case:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A CSV or Parquet file as text columns. Raises ManifestError."""
+    if not path.is_file():
+        raise ManifestError(f"There is no manifest file {path}. Check the path.")
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path).astype("string").fillna("")
-        return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except FileNotFoundError:
-        raise ManifestError(f"There is no manifest {path}. Check the path.") from None
+        return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression=None, index_col=False)
     except pd.errors.EmptyDataError:
         raise ManifestError(f"The manifest {path} is empty. It needs a header line and one row a film.") from None
-    except (OSError, ValueError, UnicodeDecodeError, ImportError) as error:
-        raise ManifestError(f"The manifest {path} cannot be read as a table ({error}). Save it as CSV with a header line.") from None
+    except Exception as error:  # pandas raises many kinds of error
+        raise ManifestError(f"The manifest {path} cannot be read as a table ({str(error)[:200]}). Save it as CSV with a header line.") from None
 
 
 def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:
     """All rows, checked. Raises ManifestError naming the first row that is wrong."""
     path = Path(path)
     table = read_table(path)
-    table.columns = [str(column).strip() for column in table.columns]
+    table.columns = [str(column).strip().lower() for column in table.columns]
     if "path" not in table.columns:
-        raise ManifestError(f"The manifest {path} has no column `path`. Its columns are: {', '.join(table.columns)}.")
-    cases = list(_cases(table.head(limit) if limit else table, path.parent, schema))
+        raise ManifestError(f"The manifest {path} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}.")
+    if len(set(table.columns)) < len(table.columns):
+        raise ManifestError(f"The manifest {path} has two columns of the same name. Rename or remove one.")
+    if limit is not None and limit < 1:
+        raise ManifestError(f"The limit must be at least 1, got {limit}.")
+    cases = list(_cases(table if limit is None else table.head(limit), path.parent, schema))
     if not cases:
         raise ManifestError(f"The manifest {path} has no rows.")
+    return cases
+
+
+def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
+    """The rows labelled `normal`, for training and calibration. Raises ManifestError if there is none."""
+    cases = [case for case in read_manifest(path, schema) if case.abnormal is False]
+    if not cases:
+        raise ManifestError(f"The manifest {path} holds no normal film: its column `label` must say `normal` for the films to learn from.")
     return cases
 
 
@@ -72,4 +85,5 @@ def _cases(table: pd.DataFrame, folder: Path, schema: EHRSchema) -> Iterator[Cas
             record = schema.parse(values)
         except EHRError as error:
             raise ManifestError(f"Row {row}: {error}") from None
-        yield Case(row, folder / name, record, str(values.get("label", "")).strip() or None)
+        label = str(values.get("label", "")).strip()
+        yield Case(row, folder / name, record, NORMAL if label.casefold() == NORMAL else label or None)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..checkpoint import write_config
-from ..data.manifest import Case, ManifestError, read_manifest
+from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest
 from ..detector import Analysis, Detector
 from ..radiograph import Radiograph, RadiographError, read_radiograph
 from ..scoring import Scoring, calibrate
@@ -60,9 +60,9 @@ def _analyze_batch(detector: Detector, films: list, settings: dict) -> list[Anal
     """A batch at once; if one film in it cannot be prepared, one at a time so that only that one is lost."""
     try:
         return list(detector.analyze_many(films, batch_size=max(1, len(films)), **settings))
-    except RadiographError:
+    except RadiographError as error:
         if len(films) == 1:
-            raise
+            return [error]
     outcomes: list[Analysis | RadiographError] = []
     for film, record in films:
         try:
@@ -78,14 +78,15 @@ def calibrate_checkpoint(detector: Detector, manifest: str | Path, scoring: Scor
     scoring replaces the checkpoint's components and settings. Raises ManifestError without at least two normals.
     """
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
-    cases = [case for case in read_manifest(manifest, detector.schema) if not case.abnormal]
-    done = [scored for scored in analyze_cases(plain, cases, report=report) if scored.analysis is not None]
-    if len(done) < 2:
+    values, views, heat_maps = [], [], []
+    for scored in analyze_cases(plain, normal_cases(manifest, detector.schema), report=report):
+        if scored.analysis is not None:
+            values.append([value for _, value, _ in scored.analysis.components])
+            views.append(_view(scored.case) or None)
+            heat_maps.append(scored.analysis.heat_map)
+    if len(values) < 2:
         raise ManifestError(f"The manifest {manifest} holds fewer than two readable normal films; a calibration needs more.")
-    values = torch.tensor([[value for _, value, _ in scored.analysis.components] for scored in done])
-    views = [_view(scored.case) or None for scored in done]
-    heat_maps = torch.from_numpy(np.stack([scored.analysis.heat_map for scored in done]))
-    calibrated = calibrate(plain.scoring, values, views, heat_maps)
+    calibrated = calibrate(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(heat_maps)))
     if detector.checkpoint.folder is not None:
         write_config(detector.checkpoint.folder, plain.with_scoring(calibrated).config)
     return calibrated
@@ -132,10 +133,11 @@ def evaluate(
 def summarize(rows: list[dict]) -> dict:
     """Metrics of labelled rows (keys score, mse, label, view): of the score, of "mse", and of each abnormal label."""
     if not rows:
-        return detection_metrics(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype="U2"))
+        nothing = detection_metrics(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype="U2"))
+        return {**nothing, "mse": nothing, "labels": {}}
     score, mse = (np.array([row[name] for row in rows], dtype=np.float64) for name in ("score", "mse"))
     label, view = (np.array([row[name] for row in rows], dtype=object).astype(str) for name in ("label", "view"))
-    abnormal = label != "normal"
+    abnormal = label != NORMAL
     result = detection_metrics(score, abnormal, view)
     result["mse"] = detection_metrics(mse, abnormal, view)
     result["labels"] = {}

@@ -44,11 +44,18 @@ class NetworkConfig:
     unknown_tokens: bool = True
 
     def __post_init__(self) -> None:
+        counts = (self.image_size, self.space_to_depth, self.blocks_per_level, self.attention_heads, self.noise_head_channels, self.fusion_heads)
+        if not all(isinstance(count, int) and 1 <= count <= 4096 for count in counts):
+            raise ValueError("sizes, blocks, heads and channels must be whole numbers of at least 1")
+        if not 1 <= len(self.channel_multipliers) <= 10 or not all(0 < multiplier <= 64 for multiplier in self.channel_multipliers):
+            raise ValueError("channel_multipliers must be one to ten positive numbers")
         folded = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)
-        if self.image_size < 1 or self.image_size % folded:
+        if self.image_size % folded:
             raise ValueError(f"image_size {self.image_size} must be a multiple of {folded} (space_to_depth × the down-samplings)")
-        if self.channels < 2 or self.channels % 2:
-            raise ValueError(f"channels must be an even number, got {self.channels}")
+        if not isinstance(self.channels, int) or not 2 <= self.channels <= 1024 or self.channels % 2:
+            raise ValueError(f"channels must be an even number up to 1024, got {self.channels}")
+        if self.blocks_per_level > 16:
+            raise ValueError(f"blocks_per_level must be at most 16, got {self.blocks_per_level}")
         if self.fusion not in ("paper", "multihead"):
             raise ValueError(f'fusion must be "paper" or "multihead", got {self.fusion!r}')
         if self.parameterization not in ("noise", "velocity"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from ..ehr import EHRSchema, paper_schema
 from ..network import NetworkConfig, preset
 
 
@@ -19,6 +20,7 @@ class TrainingConfig:
     """Settings of one run.
 
     name, manifest, validation: the checkpoint's name; normals to train on; normals for validation and calibration.
+    schema: YAML or JSON file with a list of features (the fields of `diff3m.ehr.Feature`); default, the paper's eight.
     out: folder of the run. preset, network: preset name and fields to replace.
     steps, batch_size (over all processes), learning_rate, warmup_steps, final_learning_rate (as a fraction), weight_decay,
     gradient_clip, ema: optimization. low_level, low_fraction: this share of timesteps is uniform under low_level, the
@@ -32,6 +34,7 @@ class TrainingConfig:
     manifest: str
     out: str
     validation: str | None = None
+    schema: str | None = None
     preset: str = "compact"
     network: dict = field(default_factory=dict)
     steps: int = 6000
@@ -73,6 +76,15 @@ class TrainingConfig:
             return preset(self.preset, **{**self.network, "slots": slots})
         except (ValueError, TypeError) as error:
             raise ConfigError(f"network: {error}") from None
+
+    def ehr_schema(self) -> EHRSchema:
+        """The features to train with. Raises ConfigError."""
+        if self.schema is None:
+            return paper_schema()
+        try:
+            return EHRSchema.from_list(yaml.safe_load(Path(self.schema).read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"schema: {self.schema} is no list of features ({error}).") from None
 
     @classmethod
     def from_yaml(cls, path: str | Path, **changes) -> TrainingConfig:

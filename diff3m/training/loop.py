@@ -21,10 +21,10 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
-from ..checkpoint import CheckpointConfig, save_checkpoint
-from ..data.manifest import ManifestError, read_manifest
+from ..checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
+from ..data.manifest import normal_cases
 from ..diffusion import Schedule, add_noise, estimate_x0
-from ..ehr import EHRSchema, paper_schema
+from ..ehr import EHRSchema
 from ..network import Diff3M, count_parameters
 from ..radiograph import Preprocessing
 from ..scoring import Scoring
@@ -59,7 +59,7 @@ def train(config: TrainingConfig, schema: EHRSchema | None = None, report: Calla
     """
     report = report or (lambda progress: None)
     out = Path(config.out)
-    run = _Run(config, schema or paper_schema(), report)
+    run = _Run(config, schema or config.ehr_schema(), report)
     out.mkdir(parents=True, exist_ok=True)
     run.resume()
     run.go()
@@ -74,9 +74,7 @@ class _Run:
         # the image query's encoder has no time embedding, so its embedding layers get no gradient
         distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[distributed])
-        cases = [case for case in read_manifest(config.manifest, schema) if not case.abnormal]
-        if not cases:
-            raise ManifestError(f"The manifest {config.manifest} holds no normal film to train on (label `normal`, or none).")
+        cases = normal_cases(config.manifest, schema)
         self.schema = schema.fitted([case.record for case in cases])
         self.schedule = Schedule()
         network_config = config.network_config(self.schema.slots)
@@ -93,8 +91,7 @@ class _Run:
     def _validation(self, schema: EHRSchema) -> Films | None:
         if not self.config.validation:
             return None
-        cases = [case for case in read_manifest(self.config.validation, schema) if not case.abnormal]
-        return load_films(cases[:VALIDATION_FILMS], self.schema, self.preprocessing)
+        return load_films(normal_cases(self.config.validation, schema)[:VALIDATION_FILMS], self.schema, self.preprocessing)
 
     def resume(self) -> None:
         """Go on from the last whole save, if there is one."""
@@ -113,6 +110,8 @@ class _Run:
     def go(self) -> None:
         """Steps until the end; logs, saves and samples on the way."""
         config, saved = self.config, time.monotonic()
+        if self.step >= config.steps and (self.out / CHECKPOINT_DIR / CONFIG_FILE).is_file():
+            return  # finished before; its calibration stays
         recent: list[tuple[float, float]] = []
         started, first = time.monotonic(), self.step
         while self.step < config.steps:

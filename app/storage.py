@@ -1,0 +1,66 @@
+"""Where the page keeps films and pictures: a folder of its own, emptied by age and removed at the end.
+
+Gradio writes every upload and every picture it shows to a cache folder, and its own `delete_cache` misses the pictures of
+components that were updated during a session. So the app gives Gradio a fresh folder and clears it itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+KEEP_SECONDS = 50 * 60  # with the interval below, nothing lives for an hour
+SWEEP_SECONDS = 5 * 60
+
+
+class Storage:
+    """A temporary folder for Gradio. Files present at `protect` (the examples) stay; others go when they are old."""
+
+    def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="diff3m-explorer-"))
+        self.keep_seconds = keep_seconds
+        self._protected: set[Path] = set()
+        os.environ["GRADIO_TEMP_DIR"] = str(self.folder)
+        atexit.register(self.remove)
+
+    def protect(self) -> None:
+        """Keep what is there now for as long as the app runs."""
+        self._protected = {path for path in self.folder.rglob("*") if path.is_file()}
+
+    def sweep(self) -> int:
+        """Delete files that are older than `keep_seconds`; returns how many."""
+        limit, removed = time.time() - self.keep_seconds, 0
+        for path in list(self.folder.rglob("*")):
+            try:
+                if path.is_file() and path not in self._protected and path.stat().st_mtime < limit:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:  # gone meanwhile
+                continue
+        return removed
+
+    def keep_sweeping(self, interval: float = SWEEP_SECONDS) -> None:
+        """Sweep in the background for as long as the process lives."""
+
+        def loop() -> None:
+            while self.folder.exists():
+                time.sleep(interval)
+                self.sweep()
+
+        threading.Thread(target=loop, daemon=True, name="storage-sweep").start()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def exit_on_terminate() -> None:
+    """Let SIGTERM end the process the ordinary way, so that the storage is removed."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
