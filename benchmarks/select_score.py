@@ -24,7 +24,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import read_radiograph
-from diff3m.scoring import Component, Scoring, measure
+from diff3m.scoring import ESTIMATES, Component, Scoring, measure
 
 LEVELS, ONE_STEP_LEVELS = (200, 400, 720), (300, 500)
 KINDS = (("absolute", 2), ("absolute", 4), ("brighter", 4), ("ssim", 6))
@@ -56,9 +56,22 @@ def half(patient: int) -> str:
     return "AB"[hashlib.sha256(str(patient).encode()).digest()[0] % 2]
 
 
-def measurements(detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16) -> np.ndarray:
+def compare_estimates(detector: Detector, folder: Path, films: pd.DataFrame) -> None:
+    """Rule 5: x_t against masked pixel generation, absolute σ = 4 at 400, on `val` and the radiologists' films of half A."""
+    reader = films[(films["split"] == "val") | (films["label"].isin(("normal", "opacity", "other_abnormal")) & (films["patient"].map(half) == "A"))]
+    val, views = (reader["split"] == "val").to_numpy(), reader["view"].to_numpy()
+    for estimate in ESTIMATES:
+        values = measurements(detector, folder, reader, [Component("absolute", 4, 400)], estimate=estimate)
+        scores = z_scores(values[~val], views[~val], values[val], views[val])[:, 0]
+        found = criterion(scores, reader[~val], CONTRASTS[:2])
+        print(f"estimate {estimate:<14} opacity {found[0]:.3f} other {found[1]:.3f} mean {np.mean(found):.3f}")
+
+
+def measurements(
+    detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16, estimate: str = "x_t"
+) -> np.ndarray:
     """Component values (films, components)."""
-    settings = detector.settings()
+    settings = detector.settings(estimate=estimate)
     keys, rows = [component.key for component in components], []
     for start in tqdm(range(0, len(films), batch), unit="batch"):
         part = films.iloc[start : start + batch]
@@ -94,6 +107,7 @@ def main() -> None:
     parser.add_argument("--cxr", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--estimates", action="store_true", help="compare x_t and masked pixel generation, and stop")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -101,6 +115,9 @@ def main() -> None:
     films = films[films["split"].isin(("val", "dev"))].reset_index(drop=True)
     detector = Detector.from_pretrained(options.checkpoint)
     detector = detector.with_scoring(replace(Scoring(), components=tuple(MEASURED)))
+    if options.estimates:
+        compare_estimates(detector, options.cxr, films)
+        return
     kept = options.out / "measurements.npz"
     if kept.exists() and str(np.load(kept)["sha256"]) == detector.checkpoint.sha256:
         values = np.load(kept)["values"]

@@ -100,6 +100,8 @@ def _read_raster(data: bytes) -> Radiograph:
             raise RadiographError("This JPEG file is built of too many scans. Save it again as a plain JPEG or PNG.")
         image.load()
         pixels = _grey(ImageOps.exif_transpose(image))
+        if image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(TIFF_PHOTOMETRIC) == 0:
+            pixels = pixels.max() + pixels.min() - pixels  # white is zero; Pillow turns only 1- and 8-bit films around
     except RadiographError:
         raise
     except Exception:
@@ -122,9 +124,7 @@ def _has_second_picture(image: Image.Image) -> bool:
 def _grey(image: Image.Image) -> np.ndarray:
     """A PIL image of any mode as float32 in its own units."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        pixels = np.asarray(image).astype(np.float32)
-        white_is_zero = getattr(image, "tag_v2", {}).get(TIFF_PHOTOMETRIC) == 0  # Pillow turns only 1- and 8-bit films around
-        return pixels.max() + pixels.min() - pixels if white_is_zero else pixels
+        return np.asarray(image).astype(np.float32)
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L")).astype(np.float32)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:

@@ -1,6 +1,7 @@
 import csv
 import json
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -86,6 +87,23 @@ def test_evaluation_writes_scores_and_metrics(calibrated, film_folder, tmp_path)
     good = [r for r in rows if not r["error"] and r["label"]]
     scores, abnormal = np.array([float(r["score"]) for r in good]), np.array([r["label"] != "normal" for r in good])
     assert metrics["auroc"] == pytest.approx(roc_auc_score(abnormal, scores))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_one_film_without_contrast_loses_only_itself(calibrated, film_folder, tmp_path, batch_size):
+    flat = np.zeros((96, 96), np.uint8)
+    flat[0, 0] = 255
+    cv2.imwrite(str(film_folder / "film4.png"), flat)
+    metrics = evaluate(
+        Detector.from_pretrained(calibrated, device="cpu"), film_folder / "manifest.csv", tmp_path / "o", limit=5, batch_size=batch_size
+    )
+    assert [row["row"] for row in metrics["unreadable"]] == [5] and metrics["films"] == 4
+
+
+def test_unlabelled_films_get_scores_and_no_metrics(calibrated, film_folder, tmp_path):
+    (film_folder / "m.csv").write_text("Path,Age\nfilm0.png,40\nfilm1.png,41\n")
+    metrics = evaluate(Detector.from_pretrained(calibrated, device="cpu"), film_folder / "m.csv", tmp_path / "o")
+    assert metrics["unlabelled"] == 2 and metrics["auroc"] is None and metrics["labels"] == {}
 
 
 def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, film_folder, tmp_path):

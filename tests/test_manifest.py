@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from diff3m.data.folder import manifest_from_table
-from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.ehr import paper_schema
 
 SCHEMA = paper_schema()
@@ -30,12 +30,20 @@ def test_parquet_beside_csv(film_folder):
         ("path,age\n,3\n", "Row 1: the path"),
         ("path,age\na.png,3\nb.png,old\n", "Row 2: Age"),
         ("path,height_cm\na.png,1.8\n", "Row 1: Height"),
+        ("path,age,Path\na.png,3,b.png\n", "same name"),
     ],
 )
 def test_a_bad_manifest_gets_a_sentence(tmp_path, text, word):
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(ManifestError, match=word):
         read_manifest(tmp_path / "m.csv", SCHEMA)
+
+
+def test_labels_and_columns_are_read_in_any_case(film_folder):
+    (film_folder / "m.csv").write_text("Path,AGE,Label\nfilm0.png,50,Normal\nfilm1.png,60,Opacity\nfilm2.png,,\n")
+    cases = read_manifest(film_folder / "m.csv", SCHEMA)
+    assert [c.abnormal for c in cases] == [False, True, None] and cases[0].record["age"] == 50
+    assert [c.row for c in normal_cases(film_folder / "m.csv", SCHEMA)] == [1]
 
 
 def test_an_absent_or_binary_manifest_gets_a_sentence(tmp_path):

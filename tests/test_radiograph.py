@@ -1,4 +1,6 @@
+import contextlib
 import io
+import os
 
 import cv2
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 from conftest import drawn_film
 from PIL import Image
 
-from diff3m.radiograph import MAX_PIXELS, Preprocessing, Radiograph, RadiographError, border_box, crop_to_film, prepare, read_radiograph
+from diff3m.radiograph import Preprocessing, Radiograph, RadiographError, border_box, crop_to_film, prepare, read_radiograph
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -85,8 +87,58 @@ def test_bad_paths_get_a_sentence(tmp_path):
         read_radiograph(tmp_path)
 
 
-def test_pixel_limit_is_checked_before_decoding():
-    assert 9000 * 9000 > MAX_PIXELS
+def test_pixel_limit_is_checked_before_decoding(monkeypatch):
+    def decoded(self):
+        raise AssertionError("the picture was decoded")
+
+    monkeypatch.setattr(Image.Image, "load", decoded)
+    with pytest.raises(RadiographError, match="million"):
+        read_radiograph(BAD["bomb"][0])
+
+
+def test_white_is_zero_tiffs_are_turned_around():
+    for bits, image in ((8, grey()), (16, Image.fromarray(np.asarray(grey()).astype(np.uint16) * 257))):
+        data = encoded(image, "TIFF")
+        turned = read_radiograph(white_is_zero(data)).pixels
+        assert turned == pytest.approx(1 - read_radiograph(data).pixels, abs=1e-5), bits
+
+
+def white_is_zero(data: bytes) -> bytes:
+    """A little-endian TIFF with its PhotometricInterpretation entry (262, SHORT, 1 value) set to 0."""
+    entry = (262).to_bytes(2, "little") + (3).to_bytes(2, "little") + (1).to_bytes(4, "little")
+    place = data.index(entry) + len(entry)
+    return data[:place] + bytes(2) + data[place + 2 :]
+
+
+def test_values_beyond_float_range_are_refused():
+    wild = np.asarray(grey()).astype(np.float32)
+    wild[0, :2] = (3.3e38, -3.3e38)
+    with pytest.raises(RadiographError, match="too large"):
+        read_radiograph(encoded(Image.fromarray(wild), "TIFF"))
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
+    data = encoded(grey(), "JPEG", progressive=True)
+    scan = data.rindex(b"\xff\xda")
+    with pytest.raises(RadiographError, match="scans"):
+        read_radiograph(data[:-2] + data[scan:-2] * 500 + data[-2:])
+
+
+@pytest.mark.parametrize("kind", ["two pages cut short", "junk after the first page"])
+def test_damaged_further_pages_are_no_crash(kind):
+    pages = encoded(grey(), "TIFF", save_all=True, append_images=[grey()])
+    for cut in range(len(pages) // 2, len(pages), 97):
+        data = pages[:cut] if kind.startswith("two") else pages[:cut] + b"junk" * 9
+        with contextlib.suppress(RadiographError):
+            assert read_radiograph(data).pixels.shape == (96, 96)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_pipes_devices_and_nonsense_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for source in (tmp_path / "pipe", "/dev/zero", "a\0b", "a" * 5000, None, 3):
+        with pytest.raises(RadiographError):
+            read_radiograph(source)
 
 
 def test_borders_do_not_change_what_the_model_sees():

@@ -1,4 +1,5 @@
 import csv
+import json
 import math
 import os
 import socket
@@ -9,7 +10,9 @@ import torch
 
 from diff3m.checkpoint import load_checkpoint
 from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
+from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.network import Diff3M
 from diff3m.radiograph import Preprocessing
 from diff3m.training.config import ConfigError, TrainingConfig
@@ -133,9 +136,27 @@ def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
 
 def test_a_finished_run_is_left_as_it_is(film_folder):
     folder = train(config(film_folder))
-    before = (folder / "model.safetensors").read_bytes()
+    calibrate_checkpoint(Detector.from_pretrained(folder, device="cpu"), film_folder / "manifest.csv")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     train(config(film_folder))
-    assert (folder / "model.safetensors").read_bytes() == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert load_checkpoint(folder).config.scoring.calibration
+
+
+def test_another_schema_trains_without_other_code(film_folder):
+    features = [
+        {"name": "heart_rate", "label": "Heart rate", "kind": "number", "group": "vitals", "explanation_group": "heart", "unit": "/min"},
+        {"name": "spo2", "label": "SpO2", "kind": "number", "group": "vitals", "explanation_group": "oxygen", "unit": "%"},
+    ]
+    (film_folder / "schema.json").write_text(json.dumps(features))
+    (film_folder / "manifest.csv").write_text("path,heart_rate,spo2,label\n" + "".join(f"film{i}.png,{60 + i},,normal\n" for i in range(8)))
+    folder = train(config(film_folder, schema=str(film_folder / "schema.json")))
+    detector = Detector.from_pretrained(folder, device="cpu")
+    assert detector.schema["heart_rate"].mean == pytest.approx(63.5) and not detector.schema["spo2"].trained
+    assert set(detector.analyze(film_folder / "film0.png", {"heart_rate": 90}).attention["vitals"]) == {"heart_rate", "spo2"}
+    (film_folder / "schema.json").write_text("[1, 2]")
+    with pytest.raises(ConfigError, match="no list of features"):
+        train(config(film_folder, schema=str(film_folder / "schema.json"), out=str(film_folder / "other")))
 
 
 def test_a_loss_that_is_not_finite_ends_with_a_sentence(film_folder, monkeypatch):

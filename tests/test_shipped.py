@@ -1,0 +1,91 @@
+"""What is in the repository: the shipped checkpoint and the examples, on real films where they are."""
+
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from app.examples import load_examples
+from diff3m.data.lesions import KINDS, paint
+from diff3m.detector import SHIPPED, shipped_checkpoints
+from diff3m.draw import draw_normals
+from diff3m.evaluation.metrics import auroc
+from diff3m.radiograph import prepare, read_radiograph
+
+
+def test_the_checkpoint_is_whole_small_calibrated_and_described(shipped):
+    assert shipped_checkpoints()[0] == "real-films" == shipped.config.name
+    for path in SHIPPED.rglob("*"):
+        assert path.is_dir() or path.stat().st_size < 60 * 2**20
+    entries = dict(shipped.scoring.calibration)
+    assert entries["PA"].count + entries["AP"].count == entries["any"].count == 311
+    trained = {feature.name: feature.trained for feature in shipped.schema.features}
+    assert trained == {name: name in ("age", "sex", "view") for name in shipped.schema.names}
+    card = (SHIPPED / "real-films" / "README.md").read_text()
+    assert "Not a medical device" in card and "NIH Clinical Center" in card
+
+
+def test_a_real_dicom_from_file_to_percentile(shipped, real_uploads):
+    film = read_radiograph(real_uploads / "rsna_chest_pa.dcm")
+    first, second = (shipped.analyze(film, film.facts) for _ in range(2))
+    assert first.compared_with == "PA" and 0 <= first.percentile <= 100
+    assert first.score == second.score and np.array_equal(first.reconstruction, second.reconstruction)
+    assert np.abs(first.residual).mean() < 0.1  # it is still this patient
+    assert shipped.analyze(film, {**film.facts, "bmi": 31}).score == first.score  # never trained: changes nothing, and says so
+    assert any("BMI" in note for note in shipped.analyze(film, {"bmi": 31}).notes)
+
+
+def test_real_abnormal_films_score_higher_than_normal_ones(shipped, real_films):
+    """Far below the measured AUROC (README): this catches a broken score, it does not measure it."""
+    films = pd.read_csv(real_films / "metadata.csv")
+    films = films[(films["split"] == "dev") & (films["view"] == "PA") & films["label"].isin(("normal", "opacity"))]
+    chosen = pd.concat([part.head(30) for _, part in films.groupby("label")])
+    cases = [(real_films / row.file, {"age": row.age, "sex": row.sex, "view": row.view}) for row in chosen.itertuples()]
+    analyses = list(shipped.analyze_many(cases, batch_size=15))
+    abnormal = (chosen["label"] == "opacity").to_numpy()
+    assert auroc(np.array([analysis.score for analysis in analyses]), abnormal) > 0.7
+    percentiles = np.array([analysis.percentile for analysis in analyses])
+    assert 20 < percentiles[~abnormal].mean() < 85  # normals of another source still lie among the normals
+
+
+def test_examples_are_synthetic_and_open(shipped):
+    examples = load_examples("real-films")
+    assert len(examples) >= 6 and len({example.id for example in examples}) == len(examples)
+    entries = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())
+    assert all(entry["nearest_training_film"] > 0 for entry in entries)
+    for example in examples:
+        film = read_radiograph(example.path)
+        assert prepare(film, shipped.config.preprocessing).shape == (128, 128)
+        shipped.schema.parse(example.record)
+
+
+def test_a_painted_finding_is_hot_inside_its_mask(shipped):
+    entries = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())
+    painted = [entry for entry in entries if entry.get("mask")]
+    assert len(painted) >= 3
+    for entry in painted:
+        analysis = shipped.analyze(ROOT / "assets" / "examples" / entry["file"], entry["record"])
+        mask = cv2.imread(str(ROOT / "assets" / "examples" / entry["mask"]), 0)
+        inside = cv2.resize(mask, (128, 128), interpolation=cv2.INTER_AREA) > 127
+        assert analysis.heat_map[inside].mean() > 3 * np.abs(analysis.heat_map[~inside]).mean(), entry["id"]
+
+
+def test_drawn_films_depend_on_record_and_seed(shipped):
+    record = {"age": 40, "sex": "F", "view": "PA"}
+    first, again, other = (draw_normals(shipped, [record], seed=seed, steps=4) for seed in (1, 1, 2))
+    assert first.shape == (1, 128, 128) and np.array_equal(first, again) and not np.array_equal(first, other)
+    assert not np.array_equal(first, draw_normals(shipped, [{**record, "view": "AP"}], seed=1, steps=4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mask_covers_the_change_that_a_lesion_makes(kind):
+    film = np.full((128, 128), 0.3, np.float32)
+    changed, mask = paint(film, kind, (0.3, 0.6), 0.12, 0.6, seed=1)
+    change = changed - film
+    assert change.min() >= 0 and changed.max() <= 1 and 0.001 < mask.mean() < 0.3
+    assert change[mask].min() > change[~mask].max() - 1e-6
+    with pytest.raises(ValueError, match="unknown lesion"):
+        paint(film, "gout", (0.3, 0.6), 0.12, 0.6)
