@@ -19,6 +19,7 @@ from .ehr_form import FROM_EXAMPLE, FROM_HEADER, EHRForm, build_form, follow_hei
 from .examples import Example, load_examples
 from .streaming import Done, stream
 
+GALLERY_HEIGHT = 310
 PREVIEW_EVERY = 2  # denoising steps from one picture to the next
 MODES = {"Brighter (red), darker (blue)": "signed", "Size of the difference": "absolute"}
 EMPTIED = "The film is read. The record of the film before it was emptied: fill in this patient's, then press **Analyze**."
@@ -71,7 +72,7 @@ def build_explore(detector: Detector, name: str) -> None:
     """Lay the tab out and wire it; called inside a Blocks. name: the checkpoint's, for its examples."""
     examples = load_examples(name)
     with gr.Row():
-        with gr.Column(scale=5, min_width=320):
+        with gr.Column(scale=5, min_width=280):
             file, gallery, facts = _film_inputs(examples)
             gr.Markdown("### 2 · The patient's record\nWhat is not known stays empty.")
             form = build_form(detector.schema)
@@ -79,7 +80,7 @@ def build_explore(detector: Detector, name: str) -> None:
                 analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", scale=3)
                 cancel = gr.Button("Cancel", elem_id="cancel", scale=1, min_width=80, visible=False)
             settings = _settings(detector)
-        with gr.Column(scale=8, min_width=320):
+        with gr.Column(scale=8, min_width=280):
             status = gr.HTML(panels.status(START), elem_id="status")
             with gr.Column(visible=False) as panel:
                 results, display = _outputs(detector)
@@ -109,8 +110,10 @@ def build_explore(detector: Detector, name: str) -> None:
 def _film_inputs(examples: list[Example]) -> tuple[gr.File, gr.Gallery, gr.HTML]:
     gr.Markdown("### 1 · The film")
     file = gr.File(label="Frontal chest film: DICOM, PNG, JPEG, WebP, TIFF", elem_id="film-file", height=130)
+    gr.Markdown("Or an example: synthetic, no patient's film.", visible=bool(examples))
+    captioned = [(str(example.path), example.title.split(",")[0]) for example in examples]
     gallery = gr.Gallery(
-        [(str(example.path), example.title) for example in examples], label="Or an example (synthetic, no patient)", columns=3, height="auto",
+        captioned, label="Examples", show_label=False, columns=3, height=GALLERY_HEIGHT,
         allow_preview=False, object_fit="cover", format="png", buttons=[], elem_id="examples", visible=bool(examples),
     )  # fmt: skip
     return file, gallery, gr.HTML(elem_id="film-facts")
@@ -120,8 +123,8 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
     scoring = detector.scoring
     with gr.Accordion("Settings", open=False):
         return [
-            _Slider(50, 900, scoring.noise_level, step=10, label="Noise level of the reconstruction", info="higher: freer to leave the film"),
-            _Slider(2, 50, scoring.steps, step=1, label="DDIM steps each way", info=f"the percentile was calibrated with {scoring.steps}"),
+            _slider(50, 900, scoring.noise_level, step=10, label="Noise level of the reconstruction", info="higher: freer to leave the film"),
+            _slider(2, 50, scoring.steps, step=1, label="DDIM steps each way", info=f"the percentile was calibrated with {scoring.steps}"),
             gr.Number(0, label="Seed", precision=0),
         ]
 
@@ -130,22 +133,22 @@ def _outputs(detector: Detector) -> tuple[Results, list[gr.components.Component]
     start = round(detector.scoring.heat_normal, 3)
     results = Results(score=gr.HTML(elem_id="score"))
     with gr.Row():
-        with gr.Column(min_width=300):
+        with gr.Column(min_width=280):
             gr.Markdown("### Film | what normal would look like")
             results.compare = gr.ImageSlider(
                 label="Film on the left, pseudo-healthy reconstruction on the right of the line", show_label=False, format="png",
                 elem_id="compare", buttons=["fullscreen"], interactive=False,
             )  # fmt: skip
             gr.HTML(panels.quiet("Drag the line: the film as the model sees it on the left, the pseudo-healthy reconstruction on the right."))
-        with gr.Column(min_width=300):
+        with gr.Column(min_width=280):
             gr.Markdown("### Where the film differs")
             results.heat = gr.Image(
                 label="Heat map", show_label=False, format="png", elem_id="heat", buttons=["download", "fullscreen"], interactive=False
             )
             results.heat_words = gr.HTML(elem_id="heat-words")
     with gr.Row():
-        opacity = _Slider(0, 1, 0.6, step=0.05, label="Opacity", elem_id="opacity", min_width=150)
-        threshold = _Slider(0, 0.5, start, step=0.005, label="Threshold", elem_id="threshold", min_width=150)
+        opacity = _slider(0, 1, 0.6, step=0.05, label="Opacity", elem_id="opacity", min_width=150)
+        threshold = _slider(0, 0.5, start, step=0.005, label="Threshold", elem_id="threshold", min_width=150)
         mode = gr.Radio(list(MODES), value=next(iter(MODES)), label="Heat map shows", min_width=240)
     results.attention = gr.HTML(elem_id="attention")
     with gr.Accordion("All numbers and settings (JSON)", open=False):
@@ -189,7 +192,7 @@ class _Page:
         caption = panels.quiet(f"{example.title}. Synthetic, drawn by the model itself. {example.teaches}")
         return [str(example.path), caption, True, bmi, *updates, *cleared(True, status=panels.status("The example is read."))]
 
-    def _still(self, path: str) -> tuple[Radiograph, np.ndarray]:
+    def _still(self, path: str) -> tuple[Radiograph, str]:
         """A film, and its picture as the model sees it. Raises RadiographError."""
         film, settings = read_radiograph(path), self.detector.config.preprocessing
         return film, panels.picture(prepare(film, settings), film_aspect(film, settings))
@@ -250,10 +253,9 @@ class _Page:
         return gr.Image(colored, alt_text=summary), panels.heat_words(summary, full)
 
 
-class _Slider(gr.Slider):
-    """A slider whose emptied number box counts as its first value."""
-
-    is_template = True  # to the page it is a plain slider
-
-    def preprocess(self, payload: float | None) -> float:
-        return self.value if payload is None else super().preprocess(payload)
+def _slider(low: float, high: float, start: float, **options) -> gr.Slider:
+    """A slider whose emptied number box counts as its first value (Gradio's own raises an error on the server)."""
+    slider = gr.Slider(low, high, start, **options)
+    strict = slider.preprocess
+    slider.preprocess = lambda payload: start if payload is None else strict(payload)
+    return slider

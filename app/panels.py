@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from diff3m.detector import Analysis, Detector
@@ -14,13 +15,18 @@ from diff3m.reconstruct import Progress
 from diff3m.visualize import enlarge, to_uint8
 
 from . import figures, words
+from .storage import keep_picture
 
 PHASES = {"inversion": "Turning the film into noise", "denoising": "Drawing the normal film of this patient"}
 
 
-def picture(image: np.ndarray, aspect: float) -> np.ndarray:
-    """A grey (S, S) image in [0, 1] as shown: 512 pixels high, in the film's own proportions, uint8."""
-    return to_uint8(enlarge(image, PICTURE_HEIGHT, aspect))
+def picture(image: np.ndarray, aspect: float) -> str:
+    """A grey (S, S) image in [0, 1] as shown, 512 pixels high, in the film's own proportions: the path of a PNG for Gradio.
+
+    Handed an array, Gradio writes the file anew at every update, while the page may be fetching it.
+    """
+    data = cv2.imencode(".png", to_uint8(enlarge(image, PICTURE_HEIGHT, aspect)))[1].tobytes()
+    return str(keep_picture(data))
 
 
 def status(text: str, alert: bool = False) -> str:

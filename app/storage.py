@@ -7,6 +7,7 @@ components that were updated during a session. So the app gives Gradio a fresh f
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+from gradio.utils import get_upload_folder
 
 KEEP_SECONDS = 50 * 60  # with the interval below, nothing lives for an hour
 SWEEP_SECONDS = 5 * 60
@@ -58,6 +61,20 @@ class Storage:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def keep_picture(png: bytes) -> Path:
+    """Write a PNG into Gradio's folder under a name made from its content, whole or not at all; a second time only its age is renewed."""
+    folder = Path(get_upload_folder()) / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(png).hexdigest()}.png"
+    if path.exists():
+        os.utime(path)
+        return path
+    partial = folder / f"{path.name}.{threading.get_ident()}.partial"
+    partial.write_bytes(png)
+    os.replace(partial, path)
+    return path
 
 
 def exit_on_terminate() -> None:
