@@ -24,13 +24,12 @@ def build_demo(detector: Detector | None = None) -> gr.Blocks:
     """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or the shipped one)."""
     storage = Storage()
     detector = detector or Detector.from_pretrained(os.environ.get("DIFF3M_CHECKPOINT", DEFAULT_CHECKPOINT))
-    name = detector.config.name
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.Markdown(f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?")
         gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')
         with gr.Tabs():
             with gr.Tab("Explore a case"):
-                build_explore(detector, name)
+                build_explore(detector)
             with gr.Tab("About"):
                 build_about(detector)
     storage.protect()

@@ -68,9 +68,9 @@ def cleared(show: bool = False, **given) -> list:
     return Results(**{**empty, **given}).row()
 
 
-def build_explore(detector: Detector, name: str) -> None:
-    """Lay the tab out and wire it; called inside a Blocks. name: the checkpoint's, for its examples."""
-    examples = load_examples(name)
+def build_explore(detector: Detector) -> None:
+    """Lay the tab out and wire it; called inside a Blocks."""
+    examples = load_examples(detector.config.name)
     with gr.Row():
         with gr.Column(scale=5, min_width=280):
             file, gallery, facts = _film_inputs(examples)
@@ -171,7 +171,7 @@ class _Page:
         if not path:
             return self.close()
         try:
-            film, still = self._still(path)
+            film, _, still = self._still(path)
         except RadiographError as error:
             untouched = [opened, gr.skip(), *[gr.skip()] * len(self.form.fields)]
             return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
@@ -192,10 +192,11 @@ class _Page:
         caption = panels.quiet(f"{example.title}. Synthetic, drawn by the model itself. {example.teaches}")
         return [str(example.path), caption, True, bmi, *updates, *cleared(True, status=panels.status("The example is read."))]
 
-    def _still(self, path: str) -> tuple[Radiograph, str]:
-        """A film, and its picture as the model sees it. Raises RadiographError."""
+    def _still(self, path: str) -> tuple[Radiograph, float, str]:
+        """A film, its proportions, and its picture as the model sees it. Raises RadiographError."""
         film, settings = read_radiograph(path), self.detector.config.preprocessing
-        return film, panels.picture(prepare(film, settings), film_aspect(film, settings))
+        aspect = film_aspect(film, settings)
+        return film, aspect, panels.picture(prepare(film, settings), aspect)
 
     def analyze(
         self, path: str | None, level: float, steps: float, seed: float | None, opacity: float, threshold: float, mode: str, *values
@@ -206,11 +207,10 @@ class _Page:
             return
         shown = {}
         try:
-            film, still = self._still(path)
+            film, aspect, still = self._still(path)
             shown = dict(show=True, compare=(still, still))
             record = self.detector.schema.parse(self.form.record(values))
             yield cleared(**shown, status=panels.status("Starting …"), cancel=gr.update(visible=True))
-            aspect = film_aspect(film, self.detector.config.preprocessing)
 
             def work(callback):
                 return self.detector.analyze(film, record, noise_level=int(level), steps=int(steps), seed=int(seed or 0), callback=callback)

@@ -218,7 +218,7 @@ class Detector:
             group, calibration = scoring.for_view(view)
             score, normals = scoring.score(values, view), calibration.count
             percentile = scoring.percentile(score, view)
-            z = [(v - m) / s for v, m, s in zip(values.tolist(), calibration.mean, calibration.std, strict=True)]
+            z = scoring.z_scores(values, view).tolist()
         except LookupError:
             notes.append("This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`.")
         if score is not None and (settings.steps, settings.estimate) != (scoring.steps, scoring.estimate):

@@ -48,11 +48,6 @@ class Radiograph:
     facts: dict[str, float | str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    @property
-    def aspect(self) -> float:
-        """Width over height."""
-        return self.pixels.shape[1] / self.pixels.shape[0]
-
 
 def read_radiograph(source: str | os.PathLike | bytes) -> Radiograph:
     """Open a film from a path or from bytes. Raises RadiographError with a sentence that says what to do."""
@@ -205,20 +200,23 @@ def border_box(pixels: np.ndarray) -> tuple[int, int, int, int]:
     return margin(small), height - margin(small[::-1]), margin(small.T), width - margin(small.T[::-1])
 
 
+def inside_borders(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
+    """The film's pixels without its borders, or all of them where the settings do not trim."""
+    if not settings.trim:
+        return radiograph.pixels
+    top, bottom, left, right = border_box(radiograph.pixels)
+    return radiograph.pixels[top:bottom, left:right]
+
+
 def film_aspect(radiograph: Radiograph, settings: Preprocessing) -> float:
     """Width over height of the film inside its borders: the proportions in which `prepare`'s square is to be shown."""
-    if not settings.trim:
-        return radiograph.aspect
-    top, bottom, left, right = border_box(radiograph.pixels)
-    return (right - left) / (bottom - top)
+    height, width = inside_borders(radiograph, settings).shape
+    return width / height
 
 
 def crop_to_film(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
     """The film's pixels inside its borders, at full size, contrast-stretched: what `prepare` shrinks. (h, w) in [0, 1]."""
-    pixels = radiograph.pixels
-    if settings.trim:
-        top, bottom, left, right = border_box(pixels)
-        pixels = pixels[top:bottom, left:right]
+    pixels = inside_borders(radiograph, settings)
     shrunk = cv2.resize(pixels, (settings.size, settings.size), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(shrunk, [settings.low, settings.high])
     if not high - low > 1e-6:

@@ -99,10 +99,14 @@ class Scoring:
             raise LookupError("this checkpoint has not been calibrated: run `diff3m calibrate`")
         return ANY_VIEW, by_view[ANY_VIEW]
 
+    def z_scores(self, values: Tensor, view: str | None) -> Tensor:
+        """Component values (n,) in standard deviations from the mean of normals of the view, float64."""
+        _, normals = self.for_view(view)
+        return (values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)
+
     def score(self, values: Tensor, view: str | None) -> float:
         """Mean z-score of component values (n,) against normals of the view: 0 = an average normal, larger = more unusual."""
-        _, normals = self.for_view(view)
-        return float(((values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)).mean())
+        return float(self.z_scores(values, view).mean())
 
     def percentile(self, score: float, view: str | None) -> float:
         """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""

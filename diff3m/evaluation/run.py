@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -58,11 +59,8 @@ def analyze_cases(detector: Detector, cases: Sequence[Case], batch_size: int = 1
 
 def _analyze_batch(detector: Detector, films: list, settings: dict) -> list[Analysis | RadiographError]:
     """A batch at once; if one film in it cannot be prepared, one at a time so that only that one is lost."""
-    try:
+    with suppress(RadiographError):
         return list(detector.analyze_many(films, batch_size=max(1, len(films)), **settings))
-    except RadiographError as error:
-        if len(films) == 1:
-            return [error]
     outcomes: list[Analysis | RadiographError] = []
     for film, record in films:
         try:
