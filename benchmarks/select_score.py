@@ -67,11 +67,9 @@ def compare_estimates(detector: Detector, folder: Path, films: pd.DataFrame) -> 
         print(f"estimate {estimate:<14} opacity {found[0]:.3f} other {found[1]:.3f} mean {np.mean(found):.3f}")
 
 
-def measurements(
-    detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16, estimate: str = "x_t"
-) -> np.ndarray:
-    """Component values (films, components)."""
-    settings = detector.settings(estimate=estimate)
+def measurements(detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16, **settings) -> np.ndarray:
+    """Component values (films, components); settings as in `Detector.settings`."""
+    settings = detector.settings(**settings)
     keys, rows = [component.key for component in components], []
     for start in tqdm(range(0, len(films), batch), unit="batch"):
         part = films.iloc[start : start + batch]

@@ -56,11 +56,13 @@ def straightforward(detector: Detector, x0: Tensor, values: Tensor, plan: dict[i
 
 def masked_pixels(network: Diff3M, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
     """x̃_t with the two masked branches one after the other and the masks made anew."""
-    e, fused = network.embeddings(t, condition)
+    e = network.encoder_embedding(t, condition)
     m1, m2 = masks(t, checkerboard(network.config.image_size, x.device))
     first, second = network.masked_encoders[0], network.masked_encoders[-1]
-    g1 = network.masked_decoder(first(x * m1, e), fused)
-    g2 = network.masked_decoder(second(x * m2, e), fused)
+    features = first(x * m1, e)
+    g1 = network.masked_decoder(features, network.decoder_embedding(t, condition, features))
+    features = second(x * m2, e)
+    g2 = network.masked_decoder(features, network.decoder_embedding(t, condition, features))
     return g1 * m2 + g2 * m1
 
 

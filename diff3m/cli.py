@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,24 +9,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-# the plain words of the paper's features; any feature of a checkpoint's schema can be given as --ehr NAME=VALUE
-EHR_FLAGS = {
-    "age": ("age", "years"),
-    "sex": ("sex", "F or M"),
-    "view": ("view", "PA or AP"),
-    "bmi": ("bmi", "kg/m²; follows from height and weight"),
-    "systolic": ("systolic_mmhg", "mmHg"),
-    "diastolic": ("diastolic_mmhg", "mmHg"),
-    "height-cm": ("height_cm", "cm"),
-    "weight-kg": ("weight_kg", "kg"),
-}
+from .options import EHR_FLAGS, build_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors that a user can mend are one sentence on stderr and status 1."""
     options = build_parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        return COMMANDS[options.run](options) or 0
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -41,41 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = error if expected else f"unexpected {type(error).__name__}; DIFF3M_TRACEBACK=1 shows where"
         print(f"diff3m {options.command}: {text}", file=sys.stderr)
         return 1
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
-    parser = argparse.ArgumentParser(prog="diff3m", description="Anomaly detection on chest X-rays, conditioned on the patient's record.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_analyze(commands)
-    _add_evaluate(commands)
-    _add_train(commands)
-    _add_calibrate(commands)
-    _add_prepare(commands)
-    _add_released(commands)
-    return parser
-
-
-def _command(commands, name: str, run: Callable, help_text: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=help_text, description=help_text)
-    command.set_defaults(run=run)
-    return command
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def _model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--checkpoint", default=None, help="folder, shipped name or Hub id (default: real-films)")
-    command.add_argument("--device", default=None, help="cpu, cuda, … (default: a GPU if there is one)")
-    command.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    command.add_argument("--steps", type=int, default=None, help="DDIM steps each way (default: the checkpoint's)")
-    command.add_argument("--noise-level", type=int, default=None, help="noise level of the shown reconstruction, 1 to 1000")
-    command.add_argument("--seed", type=int, default=0)
 
 
 def _detector(options):
@@ -95,18 +49,6 @@ def _bar(label: str) -> Callable[[int, int], None]:
             bar.close()
 
     return report
-
-
-def _add_analyze(commands) -> None:
-    command = _command(commands, "analyze", _analyze, "Analyze one radiograph (DICOM, PNG, JPEG, WebP or TIFF).")
-    command.add_argument("image")
-    for flag, (feature, text) in EHR_FLAGS.items():
-        command.add_argument(f"--{flag}", dest=f"ehr_{feature}", default=None, metavar=flag.split("-")[0].upper(), help=text)
-    command.add_argument("--ehr", action="append", default=[], metavar="NAME=VALUE", help="any feature of the checkpoint's schema")
-    command.add_argument("--no-header", action="store_true", help="ignore age, sex, view, height and weight in a DICOM header")
-    command.add_argument("--json", default=None, metavar="FILE", help="write score, percentile, attention and settings")
-    command.add_argument("--out", default=None, metavar="DIR", help="write film, reconstruction, residual and heat map as PNG")
-    _model_options(command)
 
 
 def _analyze(options) -> None:
@@ -165,15 +107,6 @@ def _pairs(items: Sequence[str], flag: str) -> dict[str, str]:
     return pairs
 
 
-def _add_evaluate(commands) -> None:
-    command = _command(commands, "evaluate", _evaluate, "Score a manifest; write metrics.json and scores.csv.")
-    command.add_argument("--manifest", required=True, metavar="CSV")
-    command.add_argument("--out", required=True, metavar="DIR")
-    command.add_argument("--limit", type=_positive, default=None, metavar="N", help="only the first N rows")
-    command.add_argument("--batch-size", type=_positive, default=16)
-    _model_options(command)
-
-
 def _evaluate(options) -> None:
     from .evaluation.run import evaluate
 
@@ -198,14 +131,6 @@ def _print_metrics(name: str, metrics: dict) -> None:
         return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
 
     print(f"{name:>16}: AUROC within view {show('auroc_within_view')}, views mixed {show('auroc')}, average precision {show('average_precision')}")
-
-
-def _add_train(commands) -> None:
-    command = _command(commands, "train", _train, "Train a checkpoint, or go on with one, as a YAML file says.")
-    command.add_argument("config", metavar="CONFIG.yaml")
-    for name in ("manifest", "validation", "out"):
-        command.add_argument(f"--{name}", default=None, help=f"instead of the file's `{name}`")
-    command.add_argument("--steps", type=int, default=None, help="instead of the file's `steps`")
 
 
 def _train(options) -> None:
@@ -236,12 +161,6 @@ def _train(options) -> None:
         print(f"calibrated on {dict(scoring.calibration)['any'].count} normal films of {config.validation}")
 
 
-def _add_calibrate(commands) -> None:
-    command = _command(commands, "calibrate", _calibrate, "Measure normal films, so that scores and percentiles have a scale.")
-    command.add_argument("checkpoint", help="checkpoint folder; its config.json is rewritten")
-    command.add_argument("--manifest", required=True, metavar="CSV", help="normal films that training never saw")
-
-
 def _calibrate(options) -> None:
     from .detector import Detector
     from .evaluation.run import calibrate_checkpoint
@@ -251,33 +170,12 @@ def _calibrate(options) -> None:
         print(f"{view:>4}: {entry.count} normal films")
 
 
-def _add_prepare(commands) -> None:
-    command = _command(commands, "prepare", lambda options: options.prepare(options), "Turn a data set into a manifest.")
-    kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
-    folder = kinds.add_parser("folder", help="images and a table of anything")
-    folder.set_defaults(prepare=_prepare_folder)
-    folder.add_argument("--table", required=True, metavar="CSV")
-    folder.add_argument("--out", required=True, metavar="CSV")
-    folder.add_argument("--column", action="append", default=[], metavar="NAME=COLUMN", help="which column is which, e.g. path=file")
-    folder.add_argument("--where", action="append", default=[], metavar="COLUMN=A,B", help="keep only rows with these values")
-
-
 def _prepare_folder(options) -> None:
     from .data.folder import manifest_from_table
 
     where = {name: set(values.split(",")) for name, values in _pairs(options.where, "--where").items()}
     rows = manifest_from_table(Path(options.table), Path(options.out), _pairs(options.column, "--column"), where)
     print(f"wrote {options.out}: {len(rows)} rows")
-
-
-def _add_released(commands) -> None:
-    command = _command(commands, "import-released", _import_released, "Turn weights of the authors' released code into a checkpoint folder.")
-    command.add_argument("weights", metavar="WEIGHTS", help=".pt or .safetensors with the released names")
-    command.add_argument("--config", required=True, metavar="JSON", help="image_size, num_channels, channel_mult, num_res_blocks, …")
-    command.add_argument("--out", required=True, metavar="DIR")
-    command = _command(commands, "verify-released", _verify_released, "Compare our network with outputs of the released code.")
-    command.add_argument("stem", metavar="STEM", help="of STEM.json, STEM.weights.safetensors and STEM.io.safetensors")
-    command.add_argument("--tolerance", type=float, default=1e-4, help="relative to each tensor's largest value")
 
 
 def _import_released(options) -> None:
@@ -302,6 +200,34 @@ def _verify_released(options) -> int:
         verdict = "ok" if difference.within(options.tolerance) else "DIFFERS"
         print(f"{difference.name:<24} {difference.largest:>18.3e} {difference.scale:>10.3g}  {verdict}")
     return 0 if all(difference.within(options.tolerance) for difference in differences) else 1
+
+
+def _phantom(options) -> None:
+    from .data.phantom import write_cohort
+
+    table = write_cohort(
+        Path(options.out),
+        options.n,
+        options.size,
+        options.seed,
+        options.lesions,
+        _pairs(options.counterfactual, "--counterfactual"),
+        _bar("rendering"),
+    )
+    normal = int((table["label"] == "normal").sum())
+    print(f"wrote {Path(options.out) / 'manifest.csv'}: {normal} normal phantoms, {len(table) - normal} with a lesion")
+
+
+COMMANDS: dict[str, Callable] = {
+    "analyze": _analyze,
+    "evaluate": _evaluate,
+    "train": _train,
+    "calibrate": _calibrate,
+    "prepare folder": _prepare_folder,
+    "phantom": _phantom,
+    "import-released": _import_released,
+    "verify-released": _verify_released,
+}
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ class Detector:
         Raises RadiographError or EHRError with a sentence, ValueError for settings out of range.
         """
         settings = self.settings(noise_level, steps, seed, estimate)
-        return self._analyze([_film(radiograph)], [self.schema.parse(ehr or {})], settings, callback)[0]
+        return self._analyze([self.film(radiograph)], [self.schema.parse(ehr or {})], settings, callback)[0]
 
     def analyze_many(
         self,
@@ -141,7 +141,7 @@ class Detector:
         settings = self.settings(noise_level, steps, seed, estimate)
         for start in range(0, len(cases), batch_size):
             part = cases[start : start + batch_size]
-            yield from self._analyze([_film(film) for film, _ in part], [self.schema.parse(ehr or {}) for _, ehr in part], settings)
+            yield from self._analyze([self.film(film) for film, _ in part], [self.schema.parse(ehr or {}) for _, ehr in part], settings)
 
     @torch.no_grad()
     def _analyze(
@@ -162,6 +162,15 @@ class Detector:
         stages["score"] = time.perf_counter() - reconstructed
         return [self._assemble(i, films[i], records[i], settings, (x0, shown, heat), made, condition, values[i], stages) for i in range(len(films))]
 
+    @staticmethod
+    def film(source: Radiograph | np.ndarray | str | os.PathLike) -> Radiograph:
+        """A Radiograph from a Radiograph, a grey array (H, W) or a file. Raises RadiographError."""
+        if isinstance(source, Radiograph):
+            return source
+        if isinstance(source, np.ndarray):
+            return Radiograph(check_film(source.astype(np.float32)))
+        return read_radiograph(source)
+
     def prepared(self, films: Sequence[Radiograph]) -> Tensor:
         """Films as the network's input (B, 1, S, S) on the device."""
         stacked = np.stack([prepare(film, self.config.preprocessing) for film in films])
@@ -173,7 +182,8 @@ class Detector:
         values = torch.from_numpy(np.stack([self.schema.encode(record) for record in records])).to(self.device)
         with self.autocast():
             condition = self.network.condition(x0, values)
-        return Condition(condition.embedding.float(), {group: weights.float() for group, weights in condition.attention.items()})
+            condition = replace(condition, attention=self.network.attention(x0, condition))
+        return condition.map(Tensor.float)
 
     @torch.no_grad()
     def reconstructions(
@@ -252,14 +262,6 @@ class Detector:
 
 def _array(image: Tensor) -> np.ndarray:
     return image[0].float().cpu().numpy()
-
-
-def _film(source: Radiograph | np.ndarray | str | os.PathLike) -> Radiograph:
-    if isinstance(source, Radiograph):
-        return source
-    if isinstance(source, np.ndarray):
-        return Radiograph(check_film(source.astype(np.float32)))
-    return read_radiograph(source)
 
 
 def has_bfloat16(device: torch.device) -> bool:

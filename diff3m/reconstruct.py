@@ -34,8 +34,7 @@ def predictor(network: Diff3M, condition: Condition, estimate: str = "x_t") -> P
     """ε̂ (and x̃_t, for estimate "masked_pixels") for k·B images under the condition of B films, k ≥ 1."""
 
     def predict(x: Tensor, t: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        embedding = condition.embedding.repeat(x.shape[0] // condition.embedding.shape[0], 1)
-        repeated = Condition(embedding, condition.attention)
+        repeated = condition.repeat(x.shape[0] // condition.embedding.shape[0])
         if estimate == "x_t":
             return network.predict_noise(x, t, repeated).float()
         prediction = network.predict(x, t, repeated)

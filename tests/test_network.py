@@ -91,8 +91,24 @@ def test_without_unknown_tokens_a_missing_value_is_refused():
 def test_paper_encoders_never_see_the_record():
     net = network(fusion="paper", condition_encoders=False)
     _x_t, t, x0, values = inputs()
-    first, second = (net.embeddings(t, net.condition(x0, v)) for v in (values, values + 1))
-    assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
+    first, second = (net.condition(x0, v) for v in (values, values + 1))
+    assert torch.equal(net.encoder_embedding(t, first), net.encoder_embedding(t, second))
+    assert not torch.equal(net.decoder_embedding(t, first, []), net.decoder_embedding(t, second, []))
+
+
+def test_a_query_from_features_never_sees_the_clean_film():
+    net = network(fusion="multihead", query="features", condition_encoders=True)
+    x_t, t, x0, values = inputs()
+    first, second = (net.condition(film, values) for film in (x0, 1 - x0))
+    assert torch.equal(net.predict_noise(x_t, t, first), net.predict_noise(x_t, t, second))
+    attention = net.attention(x0, first)
+    assert all(torch.allclose(weights.sum(1), torch.ones(len(x0))) for weights in attention.values())
+    assert not torch.equal(attention["ehr"], net.attention(1 - x0, second)["ehr"])
+    repeated = net.predict_noise(x_t.repeat(2, 1, 1, 1), t.repeat(2), first.repeat(2))
+    torch.testing.assert_close(repeated[len(x_t) :], repeated[: len(x_t)])
+    paper = network(fusion="multihead", query="film", condition_encoders=True)
+    first, second = (paper.condition(film, values) for film in (x0, 1 - x0))
+    assert not torch.equal(first.embedding, second.embedding)
 
 
 def test_at_time_zero_a_masked_pixel_is_drawn_from_its_neighbors_alone():

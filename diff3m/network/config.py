@@ -20,6 +20,9 @@ class NetworkConfig:
     shared_masked_encoder: one encoder for both checkerboard-masked inputs instead of two.
     fusion: "paper" (one softmax over dot products, METHOD step 6) or "multihead" (key/value projections).
     fusion_heads: heads of the multi-head fusion.
+    query: the image's side of the cross attention: "film" (paper: a fourth encoder over the clean film), or "features" (the noise branch's
+        own bottleneck at x_t, beside a learned query without image). A query from the clean film tells the decoder, through its attention weights,
+        what the noise has hidden, so the record has less to tell.
     condition_encoders: feed the fused embedding to the encoders too (paper: time only).
     parameterization: what the noise head gives: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
         (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
@@ -38,6 +41,7 @@ class NetworkConfig:
     shared_masked_encoder: bool = False
     fusion: str = "paper"
     fusion_heads: int = 8
+    query: str = "film"
     condition_encoders: bool = False
     parameterization: str = "noise"
     slots: tuple[tuple[str, int], ...] = (("demographics", 5), ("ehr", 5))
@@ -58,6 +62,8 @@ class NetworkConfig:
             raise ValueError(f"blocks_per_level must be at most 16, got {self.blocks_per_level}")
         if self.fusion not in ("paper", "multihead"):
             raise ValueError(f'fusion must be "paper" or "multihead", got {self.fusion!r}')
+        if self.query not in ("film", "features"):
+            raise ValueError(f'query must be "film" or "features", got {self.query!r}')
         if self.parameterization not in ("noise", "velocity"):
             raise ValueError(f'parameterization must be "noise" or "velocity", got {self.parameterization!r}')
         if self.fusion == "multihead" and self.embedding_width % self.fusion_heads:
@@ -110,6 +116,7 @@ PRESETS = {
         attention_heads=4,
         shared_masked_encoder=True,
         fusion="multihead",
+        query="features",
         condition_encoders=True,
         parameterization="velocity",
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +17,24 @@ from .masking import checkerboard, masks
 
 @dataclass(frozen=True)
 class Condition:
-    """What the record says about one film; computed once, valid at every timestep.
+    """What the record says about a film; computed once, valid at every timestep.
 
-    embedding: (B, d), the sum of the groups' conditions; attention: {group: (B, slots)}, each summing to 1.
+    embedding: (B, d), the sum of the groups' conditions. tokens: {group: (B, slots, d)} for networks whose image query is asked at
+    every step, else empty. attention: {group: (B, slots)}, each summing to 1; empty where only `Diff3M.attention` can say.
     """
 
     embedding: Tensor
     attention: dict[str, Tensor]
+    tokens: dict[str, Tensor] = field(default_factory=dict)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        """The condition with every tensor changed alike, e.g. rows chosen or repeated."""
+        maps = ({name: change(tensor) for name, tensor in part.items()} for part in (self.attention, self.tokens))
+        return Condition(change(self.embedding), *maps)
+
+    def repeat(self, count: int) -> Condition:
+        """For `count` images in turn of every film: rows 0 … B − 1, 0 … B − 1, …"""
+        return self if count == 1 else self.map(lambda tensor: tensor.repeat(count, *[1] * (tensor.dim() - 1)))
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,10 @@ class Diff3M(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(config.channels, d), nn.SiLU(), nn.Linear(d, d))
         self.noise_encoder = Encoder(config)
         self.masked_encoders = nn.ModuleList([Encoder(config) for _ in range(1 if config.shared_masked_encoder else 2)])
-        self.query_encoder = Encoder(config)
+        if config.query == "film":
+            self.query_encoder = Encoder(config)
+        else:
+            self.record_query = nn.Parameter(torch.randn(d))
         self.query_head = nn.Sequential(nn.Linear(config.widths[-1], d), nn.LayerNorm(d))
         self.fusion = Fusion(config)
         self.embedding_norm = nn.LayerNorm(d)
@@ -59,21 +74,44 @@ class Diff3M(nn.Module):
         self.register_buffer("pattern", checkerboard(config.image_size), persistent=False)
 
     def condition(self, x0: Tensor, values: Tensor) -> Condition:
-        """IECA for films x0 (B, 1, S, S) and encoded EHR values (B, slots)."""
-        query = self.query_head(self.query_encoder(x0, None)[-1].amax(dim=(2, 3)))
+        """What films x0 (B, 1, S, S) and encoded EHR values (B, slots) say that holds at every timestep."""
+        asks_film = self.config.query == "film"
+        query = self._query(self.query_encoder(x0, None)) if asks_film else self.record_query.expand(len(values), -1)
         with torch.autocast(x0.device.type, enabled=False):  # a few thousand sums; in bfloat16 attention would not sum to 1
-            return Condition(*self.fusion(query.float(), values.float()))
+            tokens = self.fusion.tokens(values.float())
+            embedding, attention = self.fusion(query.float(), tokens)
+        return Condition(embedding, attention) if asks_film else Condition(embedding, {}, tokens)
 
-    def embeddings(self, t: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """(encoder embedding, decoder embedding) at timesteps t: e and LayerNorm(e + cond)."""
+    def attention(self, x0: Tensor, condition: Condition) -> dict[str, Tensor]:
+        """IECA's weights for films x0 (B, 1, S, S), {group: (B, slots)}: those of every step, or of the film itself at t = 0."""
+        if condition.attention:
+            return condition.attention
+        t = torch.zeros(len(x0), dtype=torch.long, device=x0.device)
+        return self._attend(self.noise_encoder(x0, self.encoder_embedding(t, condition)), condition)[1]
+
+    def _query(self, features: list[Tensor]) -> Tensor:
+        """Global maximum over space, projected: (B, d)."""
+        return self.query_head(features[-1].amax(dim=(2, 3)))
+
+    def _attend(self, features: list[Tensor], condition: Condition) -> tuple[Tensor, dict[str, Tensor]]:
+        query = self._query(features)
+        with torch.autocast(query.device.type, enabled=False):
+            return self.fusion(query.float(), condition.tokens)
+
+    def encoder_embedding(self, t: Tensor, condition: Condition) -> Tensor:
+        """What encoders see at timesteps t (B,): (B, d), time, and the record where the configuration says so."""
         e = self.time_embed(sinusoid(t, self.config.channels))
-        fused = self.embedding_norm(e + condition.embedding)
-        return (fused if self.config.condition_encoders else e), fused
+        return self.embedding_norm(e + condition.embedding) if self.config.condition_encoders else e
+
+    def decoder_embedding(self, t: Tensor, condition: Condition, features: list[Tensor]) -> Tensor:
+        """LayerNorm(e + cond), cond asked with the image's own query."""
+        e = self.time_embed(sinusoid(t, self.config.channels)) + condition.embedding
+        return self.embedding_norm(e + self._attend(features, condition)[0] if condition.tokens else e)
 
     def predict_noise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """ε̂(x_t, t), the noise branch alone. Returns (B, 1, S, S)."""
-        e, fused = self.embeddings(t, condition)
-        head = self.noise_decoder(self.noise_encoder(x_t, e), fused)[:, :1]
+        features = self.noise_encoder(x_t, self.encoder_embedding(t, condition))
+        head = self.noise_decoder(features, self.decoder_embedding(t, condition, features))[:, :1]
         if self.config.parameterization == "noise":
             return head
         signal, sigma = (factor[t].view(-1, 1, 1, 1) for factor in (self.signal, self.sigma))
@@ -81,14 +119,15 @@ class Diff3M(nn.Module):
 
     def predict_masked_pixels(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """x̃_t = g1⊙m2 + g2⊙m1: every pixel from the branch in which it was masked. Returns (B, 1, S, S)."""
-        e, fused = self.embeddings(t, condition)
+        e = self.encoder_embedding(t, condition)
         m1, m2 = masks(t, self.pattern)
         if self.config.shared_masked_encoder:
             features = self.masked_encoders[0](torch.cat([x_t * m1, x_t * m2]), e.repeat(2, 1))
         else:
             pairs = zip(self.masked_encoders[0](x_t * m1, e), self.masked_encoders[1](x_t * m2, e), strict=True)
             features = [torch.cat(pair) for pair in pairs]
-        g1, g2 = self.masked_decoder(features, fused.repeat(2, 1)).chunk(2)
+        fused = self.decoder_embedding(t.repeat(2), condition.repeat(2), features)
+        g1, g2 = self.masked_decoder(features, fused).chunk(2)
         return g1 * m2 + g2 * m1
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
@@ -98,7 +137,7 @@ class Diff3M(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor, x0: Tensor, values: Tensor) -> tuple[Prediction, dict[str, Tensor]]:
         """One pass as published: (prediction, attention by group)."""
         condition = self.condition(x0, values)
-        return self.predict(x_t, t, condition), condition.attention
+        return self.predict(x_t, t, condition), self.attention(x0, condition)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -57,8 +57,7 @@ class MultiHeadFusion(nn.Module):
 class Fusion(nn.Module):
     """All groups of EHR tokens against one image query.
 
-    query: (B, d); values: (B, sum of slots), NaN = unknown. Returns the sum of the groups' conditions (B, d) and
-    each group's attention {group: (B, slots)}.
+    `tokens` does not depend on the image, so it is computed once a record.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -70,12 +69,18 @@ class Fusion(nn.Module):
             {name: PaperAttention() if config.fusion == "paper" else MultiHeadFusion(d, config.fusion_heads) for name, _ in config.slots}
         )
 
-    def forward(self, query: Tensor, values: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def tokens(self, values: Tensor) -> dict[str, Tensor]:
+        """Encoded values (B, sum of slots), NaN = unknown → {group: (B, slots, d)}."""
         expected = sum(count for _, count in self.groups)
         if values.shape[-1] != expected:
             raise ValueError(f"expected {expected} encoded EHR slots, got {values.shape[-1]}")
+        parts = values.split([count for _, count in self.groups], dim=-1)
+        return {name: self.tokenizers[name](part) for (name, _), part in zip(self.groups, parts, strict=True)}
+
+    def forward(self, query: Tensor, tokens: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Image query (B, d) → the sum of the groups' conditions (B, d), and each group's attention {group: (B, slots)}."""
         total, attention = torch.zeros_like(query), {}
-        for (name, _), part in zip(self.groups, values.split([count for _, count in self.groups], dim=-1), strict=True):
-            condition, attention[name] = self.attend[name](query, self.tokenizers[name](part))
+        for name, _ in self.groups:
+            condition, attention[name] = self.attend[name](query, tokens[name])
             total = total + condition
         return total, attention

@@ -24,7 +24,9 @@ class TrainingConfig:
     out: folder of the run. preset, network: preset name and fields to replace.
     steps, batch_size (over all processes), learning_rate, warmup_steps, final_learning_rate (as a fraction), weight_decay,
     gradient_clip, ema: optimization. low_level, low_fraction: this share of timesteps is uniform under low_level, the
-    rest over all. feature_dropout, record_dropout: chance that one feature, or all, become unknown.
+    rest over all. weighting: of the noise error, "noise" (paper) or "velocity" (see `diffusion_loss`).
+    feature_dropout, record_dropout: chance that one feature, or all, become unknown. coalition_dropout: chance that each explanation
+    group becomes unknown by a coin of its own, so that every coalition that attributions ask about was seen.
     masked_fraction: share of each batch on which masked pixel generation is trained (its expected loss is unchanged).
     rotate_degrees, shift, zoom, gamma: augmentation ranges (±; gamma and zoom as log factors).
     precision: "bf16", "fp16" or "no". save_minutes, log_every, validate_every: bookkeeping.
@@ -47,8 +49,10 @@ class TrainingConfig:
     ema: float = 0.999
     low_level: int = 500
     low_fraction: float = 0.65
+    weighting: str = "noise"
     feature_dropout: float = 0.1
     record_dropout: float = 0.1
+    coalition_dropout: float = 0.0
     masked_fraction: float = 0.25
     rotate_degrees: float = 0.0
     shift: float = 0.0
@@ -64,9 +68,11 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "log_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("low_fraction", "feature_dropout", "record_dropout", "masked_fraction", "ema"):
+        for name in ("low_fraction", "feature_dropout", "record_dropout", "coalition_dropout", "masked_fraction", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.weighting not in ("noise", "velocity"):
+            raise ConfigError(f'weighting must be "noise" or "velocity", got {self.weighting!r}')
         if self.precision not in ("bf16", "fp16", "no"):
             raise ConfigError(f'precision must be "bf16", "fp16" or "no", got {self.precision!r}')
 

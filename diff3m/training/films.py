@@ -90,9 +90,16 @@ def drop_features(values: Tensor, schema: EHRSchema, config: TrainingConfig, gen
     """Make single features, or whole records, unknown at random: (B, slots) → (B, slots)."""
     values = values.clone()
     whole = torch.rand(len(values), generator=generator) < config.record_dropout
-    for place in schema.feature_slots().values():
+    places = schema.feature_slots()
+    for place in places.values():
         single = torch.rand(len(values), generator=generator) < config.feature_dropout
         values[single | whole, place] = math.nan
+    if config.coalition_dropout:
+        coalition = torch.rand(len(values), generator=generator) < config.coalition_dropout
+        for members in schema.explanation_groups.values():
+            absent = torch.rand(len(values), generator=generator) < 0.5
+            for feature in members:
+                values[coalition & absent, places[feature.name]] = math.nan
     return values
 
 

@@ -85,7 +85,7 @@ class _Run:
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule), optimizer)
+        self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule, config.weighting), optimizer)
         self.step, self.seconds = 0, 0.0
 
     def _validation(self, schema: EHRSchema) -> Films | None:

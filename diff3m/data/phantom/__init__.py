@@ -1,0 +1,30 @@
+"""Simulated chest radiographs whose anatomy follows from a patient's record by stated equations.
+
+`person(number)` draws a patient and their individual variation, `Person.film` renders them under their own record or another,
+`render_with` puts a lesion in with its exact mask, `write_cohort` makes a folder of them.
+"""
+
+from .anatomy import Anatomy, anatomy, cardiothoracic_ratio
+from .cohort import write_cohort
+from .lesion import KINDS, Diseased, Lesion, draw_lesion, render_with
+from .patient import Patient, draw_patient
+from .person import SEEDS, Person, person
+from .render import render
+
+__all__ = [
+    "KINDS",
+    "SEEDS",
+    "Anatomy",
+    "Diseased",
+    "Lesion",
+    "Patient",
+    "Person",
+    "anatomy",
+    "cardiothoracic_ratio",
+    "draw_lesion",
+    "draw_patient",
+    "person",
+    "render",
+    "render_with",
+    "write_cohort",
+]

@@ -1,0 +1,89 @@
+"""Write a cohort of phantoms: PNGs, masks and a manifest in the project's one format."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from ...ehr import EHRError, paper_schema
+from ..manifest import NORMAL, ManifestError
+from .person import is_diseased, person
+
+MANIFEST_FILE, FILMS, MASKS, COUNTERFACTUALS = "manifest.csv", "films", "masks", "counterfactuals"
+
+
+def write_cohort(
+    out: Path,
+    count: int,
+    size: int,
+    seed: int,
+    lesions: float = 0.0,
+    counterfactual: Mapping[str, object] | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Phantoms `seed` … `seed + count − 1` under `out`; returns the manifest, which is also written there.
+
+    size: pixels a side, 32 to 1024. lesions: share of films with one. counterfactual: features and values; each person's film under
+    that record is written too and named in the column `counterfactual`. Raises ManifestError or EHRError with a sentence.
+    """
+    if count < 1 or not 32 <= size <= 1024 or seed < 0 or not 0 <= lesions <= 1:
+        raise ManifestError("A cohort needs n of at least 1, a size of 32 to 1024 pixels, a seed of at least 0 and a share of lesions of 0 to 1.")
+    changes = check_changes(counterfactual or {})
+    if (out / MANIFEST_FILE).exists():
+        raise ManifestError(f"{out} already holds a cohort. Choose another folder, or remove it.")
+    for folder in (FILMS, *([MASKS] if lesions else []), *([COUNTERFACTUALS] if changes else [])):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    work = partial(_write_one, out=out, size=size, lesions=lesions, changes=changes)
+    rows = []
+    fresh = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
+    with ProcessPoolExecutor(min(count, os.cpu_count() or 1), fresh) as pool:
+        for row in pool.map(work, range(seed, seed + count), chunksize=16):
+            rows.append(row)
+            if report:
+                report(len(rows), count)
+    table = pd.DataFrame(rows)
+    partial_file = out / f"{MANIFEST_FILE}.partial"
+    table.to_csv(partial_file, index=False)
+    os.replace(partial_file, out / MANIFEST_FILE)
+    return table
+
+
+def check_changes(values: Mapping[str, object]) -> dict:
+    """Parsed feature values of a counterfactual. Raises EHRError for an unknown feature or an implausible value."""
+    schema, parsed = paper_schema(), {}
+    for name, value in values.items():
+        if name not in schema:
+            raise EHRError(f"There is no feature {name!r}. The features are: {', '.join(schema.names)}.")
+        parsed[name] = schema[name].parse(value)
+        if parsed[name] is None:
+            raise EHRError(f"{schema[name].label}: give the value of the other record, e.g. {name}=35.")
+    return parsed
+
+
+def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mapping) -> dict:
+    cv2.setNumThreads(1)
+    who = person(number, "any" if is_diseased(number, lesions) else None)
+    name = f"{number:07d}.png"
+    row = {"path": f"{FILMS}/{name}", "label": who.lesion.kind if who.lesion else NORMAL, **who.patient.record(), "seed": number, "mask": ""}
+    if who.lesion:
+        row["mask"] = f"{MASKS}/{name}"
+        diseased = who.diseased(size)
+        _write(out / MASKS / name, diseased.mask.astype(np.float32))
+    _write(out / FILMS / name, diseased.film if who.lesion else who.film(size))
+    if changes:
+        row["counterfactual"] = f"{COUNTERFACTUALS}/{name}"
+        _write(out / COUNTERFACTUALS / name, who.film(size, who.patient.under(**changes)))
+    return row
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    if not cv2.imwrite(str(path), np.round(image * 255).astype(np.uint8)):
+        raise ManifestError(f"{path} could not be written. Check the folder and the free space.")

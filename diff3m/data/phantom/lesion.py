@@ -1,0 +1,144 @@
+"""Six kinds of disease put into a phantom before the film is taken, each with its exact mask.
+
+A lesion changes the anatomy (heart, diaphragm, mediastinum) or what the beam passes (fluid for air, air for lung). Its mask is where the
+line integral of attenuation differs from the same person's without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .anatomy import Anatomy
+from .render import LUNG, SOFT, Layers, dome, expose, layers, lung_outline
+from .shapes import smooth_noise
+
+KINDS = ("opacity", "nodule", "effusion", "pneumothorax", "cardiomegaly", "atelectasis")
+MASK_FROM = 0.15  # of the largest change of attenuation
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """kind: one of KINDS. side: −1 the image's left, 1 its right. x, y: middle, as shares of half the thorax width and of the lung length.
+    extent: cm (radius, height of fluid, gap, raised diaphragm), or the addition to the cardiothoracic ratio. strength: share of
+    the air replaced, or density against soft tissue. seed: of its texture."""
+
+    kind: str
+    side: int
+    x: float
+    y: float
+    extent: float
+    strength: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown lesion {self.kind!r}; choose one of {', '.join(KINDS)}")
+
+
+# extent from barely visible to gross, and strength
+RANGES = {
+    "opacity": ((1.2, 4.0), (0.15, 0.80)),
+    "nodule": ((0.5, 2.0), (0.60, 1.20)),
+    "effusion": ((2.0, 9.0), (0.55, 0.95)),
+    "pneumothorax": ((0.8, 4.0), (1.0, 1.0)),
+    "cardiomegaly": ((0.03, 0.10), (1.0, 1.0)),
+    "atelectasis": ((0.8, 3.0), (0.30, 0.80)),
+}
+
+
+def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
+    """A lesion of a kind, its size and contrast uniform over `RANGES`. The same number of draws for every kind."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown lesion {kind!r}; choose one of {', '.join(KINDS)}")
+    u = rng.uniform(size=5)
+    (low, high), (faint, dense) = RANGES[kind]
+    side = -1 if u[0] < 0.5 else 1
+    return Lesion(
+        kind, side, 0.38 + 0.42 * u[1], 0.18 + 0.62 * u[2], low + (high - low) * u[3], faint + (dense - faint) * u[4], int(rng.integers(2**31))
+    )
+
+
+@dataclass(frozen=True)
+class Diseased:
+    """film (S, S) float32 in [0, 1]; mask (S, S) bool; anatomy: with the lesion's displacement."""
+
+    film: np.ndarray
+    mask: np.ndarray
+    anatomy: Anatomy
+
+
+def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> Diseased:
+    """The film of an anatomy with a lesion, under the same exposure and noise as without."""
+    healthy = layers(anatomy, size).attenuation
+    moved = displaced(anatomy, lesion)
+    maps = layers(moved, size)
+    attenuation = np.maximum(maps.attenuation + _added(lesion, moved, maps), 0).astype(np.float32)
+    change = np.abs(attenuation - healthy)
+    return Diseased(expose(attenuation, moved), change > MASK_FROM * change.max(), moved)
+
+
+def displaced(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
+    """What the lesion moves: a larger heart; with volume loss a raised diaphragm and the mediastinum drawn to that side."""
+    if lesion.kind == "cardiomegaly":
+        return replace(anatomy, ctr=min(anatomy.ctr + lesion.extent, 0.80))
+    if lesion.kind == "atelectasis":
+        raised = (lesion.extent, 0.0) if lesion.side < 0 else (0.0, lesion.extent)
+        return replace(anatomy, diaphragm_raised=raised, mediastinal_shift=0.45 * lesion.extent * lesion.side)
+    return anatomy
+
+
+def _added(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
+    """Change of the line integral on top of the displaced anatomy."""
+    if lesion.kind == "cardiomegaly":
+        return 0.0
+    g, rng = maps.grid, np.random.default_rng(lesion.seed)
+    lung = maps.lung_left if lesion.side < 0 else maps.lung_right
+    air = SOFT * (1 - LUNG) * maps.lung_depth * lung  # what filling all alveoli would add
+    half, length = a.thorax_width / 2, a.lung_length
+    x, y = lesion.side * lesion.x * half, lesion.y * length
+    if lesion.kind == "opacity":
+        patchy = np.clip(1 + 0.30 * smooth_noise(rng, g.x.shape, 24), 0.2, 1.8)
+        shape = g.cloud(x, y, lesion.extent, lesion.extent * rng.uniform(0.6, 1.0), rng.uniform(0, np.pi))
+        return np.minimum(lesion.strength * shape * patchy, 1.0) * air
+    if lesion.kind == "nodule":
+        return (
+            lesion.strength * SOFT * (1 - LUNG) * 2 * lesion.extent * g.ellipsoid(x, y, lesion.extent, lesion.extent * rng.uniform(0.85, 1.15)) * lung
+        )
+    if lesion.kind == "effusion":
+        return lesion.strength * air * _fluid(lesion, a, g)
+    if lesion.kind == "pneumothorax":
+        return _pneumothorax(lesion, a, maps, lung)
+    return lesion.strength * air * _collapsed(lesion, a, g)
+
+
+def _fluid(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
+    """Share of the lung's depth that fluid takes: up to a meniscus that climbs toward the chest wall."""
+    outward = np.clip(np.abs(g.x) / (a.thorax_width / 2), 0, 1)
+    angle = float(dome(a, np.array(lesion.side * a.thorax_width / 2), lesion.side))
+    surface = angle - lesion.extent * (0.55 + 0.45 * outward**3)
+    return g.inside(g.y - surface, 0.9)
+
+
+def _pneumothorax(lesion: Lesion, a: Anatomy, maps: Layers, lung: np.ndarray) -> np.ndarray:
+    """Air outside a collapsed lung: no vessels, no lung tissue, and the thin line of the visceral pleura."""
+    g = maps.grid
+    gap = lesion.extent * np.clip(1.15 - 0.75 * g.y / a.lung_length, 0.2, 1.15)
+    inward = np.minimum(lung_outline(a, g.y) - np.abs(g.x), 1.15 * (g.y + 0.2))  # distance from the chest wall and the apex
+    outside = g.inside(gap - inward, 0.2) * lung
+    pleura = 0.10 * np.exp(-0.5 * ((inward - gap) / max(0.12, 0.5 * g.pixel)) ** 2) * lung
+    tissue = SOFT * LUNG * maps.lung_depth
+    return pleura - outside * (0.9 * tissue + maps.vessels) + 0.10 * (lung - outside) * tissue
+
+
+def _collapsed(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
+    """An airless wedge from the hilum to the base, or to the apex."""
+    half, length = a.thorax_width / 2, a.lung_length
+    lower = lesion.y > 0.42
+    far = 1.02 * length if lower else 0.02 * length
+    points = np.array([[0.10, 0.42 * length], [0.10, far], [0.62 if lower else 0.50, far]]) * np.array([lesion.side * half, 1.0])
+    wedge = np.zeros(g.x.shape, np.uint8)
+    cv2.fillPoly(wedge, [np.round(g.pixels(points) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return cv2.GaussianBlur(wedge.astype(np.float32) / 255, (0, 0), max(0.5 / g.pixel, 0.5))

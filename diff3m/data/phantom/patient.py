@@ -1,0 +1,58 @@
+"""Simulated patients: the eight EHR values, drawn from a population model of adults.
+
+Marginals follow the United States' health survey (NHANES): height, weight and BMI by sex from Fryar et al., "Anthropometric
+Reference Data for Children and Adults: United States, 2015-2018", Vital Health Stat 3(46), 2021 (rounded); systolic pressure rises
+by about 0.5 mmHg a year of age and 0.5 mmHg a unit of BMI, diastolic pressure peaks near 50 years (Franklin et al., Circulation 1997).
+The shares of AP films and the spread around those lines are assumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from ...ehr import body_mass_index
+
+AP_SHARE = 0.35
+HEIGHT = {"M": (175.3, 7.5), "F": (161.3, 7.0)}  # cm: mean, standard deviation
+BMI = {"M": (28.6, 0.19), "F": (28.7, 0.24)}  # kg/m²: median, standard deviation of the logarithm
+AGE_RANGE, BMI_RANGE = (18.0, 95.0), (16.0, 52.0)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One person's record, named and in units as `paper_schema` has them; BMI = weight / height² always holds."""
+
+    age: float
+    sex: str
+    view: str
+    bmi: float
+    systolic_mmhg: float
+    diastolic_mmhg: float
+    height_cm: float
+    weight_kg: float
+
+    def under(self, **changes) -> Patient:
+        """The same person with other values. Weight follows BMI and height, unless weight itself is given: then BMI follows."""
+        changed = replace(self, **changes)
+        if "weight_kg" in changes and "bmi" not in changes:
+            return replace(changed, bmi=body_mass_index(changed.height_cm, changed.weight_kg))
+        return replace(changed, weight_kg=changed.bmi * (changed.height_cm / 100) ** 2)
+
+    def record(self, decimals: int = 1) -> dict[str, float | str]:
+        """Values by feature name, rounded as a record would hold them."""
+        return {name: round(value, decimals) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+def draw_patient(rng: np.random.Generator) -> Patient:
+    """One adult. The number of draws is the same for everyone."""
+    z, u = rng.normal(size=5), rng.uniform(size=2)
+    sex, view = "FM"[int(u[0] < 0.5)], "AP" if u[1] < AP_SHARE else "PA"
+    age = float(np.clip(52 + 17 * z[0], *AGE_RANGE))
+    height = HEIGHT[sex][0] + HEIGHT[sex][1] * float(z[1])
+    bmi = float(np.clip(BMI[sex][0] * np.exp(BMI[sex][1] * z[2]), *BMI_RANGE))
+    systolic = float(np.clip(122 + 0.5 * (age - 50) + 0.5 * (bmi - 28) + 14 * z[3], 85, 220))
+    diastolic = 75 + 0.35 * (systolic - 122) - 0.006 * (age - 50) ** 2 + 0.2 * (bmi - 28) + 7 * z[4]
+    diastolic = float(np.clip(diastolic, 40, systolic - 15))
+    return Patient(age, sex, view, bmi, systolic, diastolic, height, bmi * (height / 100) ** 2)

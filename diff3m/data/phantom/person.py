@@ -1,0 +1,51 @@
+"""Phantoms by number: the same number is the same person, film and lesion, anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import Anatomy, anatomy
+from .lesion import KINDS, Diseased, Lesion, draw_lesion, render_with
+from .patient import Patient, draw_patient
+from .render import render
+
+# first number and how many of each use; training must stay in "train", and nothing is chosen on "test"
+SEEDS = {"train": (0, 1_000_000), "val": (1_000_000, 100_000), "dev": (2_000_000, 100_000), "test": (3_000_000, 100_000)}
+
+
+@dataclass(frozen=True)
+class Person:
+    """number; patient: the record; lesion: None for a normal."""
+
+    number: int
+    patient: Patient
+    lesion: Lesion | None = None
+
+    def anatomy(self, patient: Patient | None = None) -> Anatomy:
+        """The person's anatomy, under their own record or another one (the counterfactual)."""
+        return anatomy(patient or self.patient, np.random.default_rng([self.number, 1]))
+
+    def film(self, size: int = 256, patient: Patient | None = None) -> np.ndarray:
+        """The film (size, size) float32 in [0, 1], with the lesion if there is one."""
+        return self.diseased(size, patient).film if self.lesion else render(self.anatomy(patient), size)
+
+    def diseased(self, size: int = 256, patient: Patient | None = None) -> Diseased:
+        """Film, mask and moved anatomy. Raises ValueError for a normal."""
+        if self.lesion is None:
+            raise ValueError(f"phantom {self.number} has no lesion")
+        return render_with(self.anatomy(patient), self.lesion, size)
+
+
+def person(number: int, lesion: str | None = None) -> Person:
+    """The phantom of a number, normal or with a lesion of a kind ("any" draws the kind too)."""
+    rng = np.random.default_rng([number, 2])
+    kind = KINDS[int(rng.integers(len(KINDS)))]
+    drawn = None if lesion is None else draw_lesion(kind if lesion == "any" else lesion, rng)
+    return Person(number, draw_patient(np.random.default_rng([number, 0])), drawn)
+
+
+def is_diseased(number: int, share: float) -> bool:
+    """Whether a phantom of a mixed cohort gets a lesion, by its number."""
+    return float(np.random.default_rng([number, 3]).random()) < share

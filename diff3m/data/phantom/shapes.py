@@ -1,0 +1,67 @@
+"""Soft-edged shapes on a grid in cm, for the renderer. All return float32 arrays of the grid's shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixel centres in cm: x from the chest's midline, positive to the image's right; y from the apices, downward."""
+
+    x: np.ndarray
+    y: np.ndarray
+    pixel: float
+
+    @classmethod
+    def of(cls, size: int, field_cm: float, center_x: float, apex_y: float, rotation: float = 0.0) -> Grid:
+        """size: pixels a side of a square field."""
+        centres = ((np.arange(size, dtype=np.float32) + 0.5) * (field_cm / size)).astype(np.float32)
+        x, y = np.meshgrid(centres - np.float32(center_x), centres - np.float32(apex_y))
+        cos, sin = np.float32(np.cos(rotation)), np.float32(np.sin(rotation))
+        return cls(cos * x + sin * y, -sin * x + cos * y, field_cm / size)
+
+    def inside(self, distance: np.ndarray, softness: float = 0.0) -> np.ndarray:
+        """1 where a signed distance (cm, positive inside) is well above 0, 0 well below, linear over a pixel (or `softness` cm)."""
+        return np.clip(0.5 + distance / max(softness, self.pixel), 0.0, 1.0)
+
+    def ellipsoid(self, x: float, y: float, half_width: float, half_height: float, power: float = 0.5) -> np.ndarray:
+        """Thickness profile of an ellipsoid, 1 in the middle."""
+        rest = 1 - ((self.x - x) / half_width) ** 2 - ((self.y - y) / half_height) ** 2
+        return np.maximum(rest, 0.0) ** power
+
+    def cloud(self, x: float, y: float, half_width: float, half_height: float, angle: float = 0.0) -> np.ndarray:
+        """A Gaussian blob, 1 in the middle, half_width and half_height one standard deviation."""
+        dx, dy = self.x - x, self.y - y
+        u, v = dx * np.cos(angle) + dy * np.sin(angle), -dx * np.sin(angle) + dy * np.cos(angle)
+        return np.exp(-0.5 * ((u / half_width) ** 2 + (v / half_height) ** 2)).astype(np.float32)
+
+    def band(self, centre: np.ndarray, half_width: float, hollow: float = 0.55) -> np.ndarray:
+        """A bone seen side on: a horizontal band around the rows `centre` (cm), its cortex denser than its middle."""
+        q = np.abs(self.y - centre) / half_width
+        return self.inside((1 - q) * half_width) * (1 - hollow + hollow * np.minimum(q, 1.0) ** 2)
+
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) in cm as fractional pixel coordinates (column, row)."""
+        x0, y0 = self.x[0, 0], self.y[0, 0]
+        along = np.array([self.x[0, -1] - x0, self.y[0, -1] - y0]) / (self.x.shape[1] - 1)
+        down = np.array([-along[1], along[0]])
+        offset = points - np.array([x0, y0])
+        return np.stack([offset @ along, offset @ down], 1) / self.pixel**2
+
+    def lines(self, paths: list[np.ndarray], width: float, weight: float) -> np.ndarray:
+        """Polylines (N, 2) in cm, anti-aliased, of one width (cm) and weight; where they cross, the weight is taken once."""
+        layer = np.zeros(self.x.shape, np.uint8)
+        share = min(1.0, width / self.pixel)  # thinner than a pixel: fainter
+        corners = [np.round(self.pixels(path) * 16).astype(np.int32) for path in paths]
+        cv2.polylines(layer, corners, False, 255, max(1, round(width / self.pixel)), cv2.LINE_AA, 4)
+        return layer * np.float32(weight * share / 255)
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
+    """Noise with about `cells` blobs a side, standard deviation 1; the same field at any size."""
+    coarse = rng.normal(size=(cells + 3, cells + 3)).astype(np.float32)
+    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)

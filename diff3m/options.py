@@ -1,0 +1,121 @@
+"""The command line's arguments: which commands there are and what each takes. `cli` runs them."""
+
+from __future__ import annotations
+
+import argparse
+
+# the plain words of the paper's features; any feature of a checkpoint's schema can be given as --ehr NAME=VALUE
+EHR_FLAGS = {
+    "age": ("age", "years"),
+    "sex": ("sex", "F or M"),
+    "view": ("view", "PA or AP"),
+    "bmi": ("bmi", "kg/m²; follows from height and weight"),
+    "systolic": ("systolic_mmhg", "mmHg"),
+    "diastolic": ("diastolic_mmhg", "mmHg"),
+    "height-cm": ("height_cm", "cm"),
+    "weight-kg": ("weight_kg", "kg"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(prog="diff3m", description="Anomaly detection on chest X-rays, conditioned on the patient's record.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_analyze(commands)
+    _add_evaluate(commands)
+    _add_train(commands)
+    _add_calibrate(commands)
+    _add_prepare(commands)
+    _add_phantom(commands)
+    _add_released(commands)
+    return parser
+
+
+def _command(commands, name: str, help_text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help_text, description=help_text)
+    command.set_defaults(run=name)
+    return command
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--checkpoint", default=None, help="folder, shipped name or Hub id (default: real-films)")
+    command.add_argument("--device", default=None, help="cpu, cuda, … (default: a GPU if there is one)")
+    command.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    command.add_argument("--steps", type=int, default=None, help="DDIM steps each way (default: the checkpoint's)")
+    command.add_argument("--noise-level", type=int, default=None, help="noise level of the shown reconstruction, 1 to 1000")
+    command.add_argument("--seed", type=int, default=0)
+
+
+def _add_analyze(commands) -> None:
+    command = _command(commands, "analyze", "Analyze one radiograph (DICOM, PNG, JPEG, WebP or TIFF).")
+    command.add_argument("image")
+    for flag, (feature, text) in EHR_FLAGS.items():
+        command.add_argument(f"--{flag}", dest=f"ehr_{feature}", default=None, metavar=flag.split("-")[0].upper(), help=text)
+    command.add_argument("--ehr", action="append", default=[], metavar="NAME=VALUE", help="any feature of the checkpoint's schema")
+    command.add_argument("--no-header", action="store_true", help="ignore age, sex, view, height and weight in a DICOM header")
+    command.add_argument("--json", default=None, metavar="FILE", help="write score, percentile, attention and settings")
+    command.add_argument("--out", default=None, metavar="DIR", help="write film, reconstruction, residual and heat map as PNG")
+    _model_options(command)
+
+
+def _add_evaluate(commands) -> None:
+    command = _command(commands, "evaluate", "Score a manifest; write metrics.json and scores.csv.")
+    command.add_argument("--manifest", required=True, metavar="CSV")
+    command.add_argument("--out", required=True, metavar="DIR")
+    command.add_argument("--limit", type=_positive, default=None, metavar="N", help="only the first N rows")
+    command.add_argument("--batch-size", type=_positive, default=16)
+    _model_options(command)
+
+
+def _add_train(commands) -> None:
+    command = _command(commands, "train", "Train a checkpoint, or go on with one, as a YAML file says.")
+    command.add_argument("config", metavar="CONFIG.yaml")
+    for name in ("manifest", "validation", "out"):
+        command.add_argument(f"--{name}", default=None, help=f"instead of the file's `{name}`")
+    command.add_argument("--steps", type=int, default=None, help="instead of the file's `steps`")
+
+
+def _add_calibrate(commands) -> None:
+    command = _command(commands, "calibrate", "Measure normal films, so that scores and percentiles have a scale.")
+    command.add_argument("checkpoint", help="checkpoint folder; its config.json is rewritten")
+    command.add_argument("--manifest", required=True, metavar="CSV", help="normal films that training never saw")
+
+
+def _add_prepare(commands) -> None:
+    command = _command(commands, "prepare", "Turn a data set into a manifest.")
+    kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
+    folder = kinds.add_parser("folder", help="images and a table of anything")
+    folder.set_defaults(run="prepare folder")
+    folder.add_argument("--table", required=True, metavar="CSV")
+    folder.add_argument("--out", required=True, metavar="CSV")
+    folder.add_argument("--column", action="append", default=[], metavar="NAME=COLUMN", help="which column is which, e.g. path=file")
+    folder.add_argument("--where", action="append", default=[], metavar="COLUMN=A,B", help="keep only rows with these values")
+
+
+def _add_phantom(commands) -> None:
+    command = _command(commands, "phantom", "Simulate chest films whose anatomy follows from the record; write films, masks and a manifest.")
+    command.add_argument("--n", type=_positive, required=True, metavar="N", help="how many")
+    command.add_argument("--size", type=_positive, default=256, help="pixels a side (default 256)")
+    command.add_argument("--seed", type=int, default=0, help="number of the first person; the same number is the same person")
+    command.add_argument("--lesions", type=float, default=0.0, metavar="SHARE", help="share of films with a lesion, 0 to 1")
+    command.add_argument(
+        "--counterfactual", action="append", default=[], metavar="NAME=VALUE", help="also each person under another record, e.g. bmi=35"
+    )
+    command.add_argument("--out", required=True, metavar="DIR")
+
+
+def _add_released(commands) -> None:
+    command = _command(commands, "import-released", "Turn weights of the authors' released code into a checkpoint folder.")
+    command.add_argument("weights", metavar="WEIGHTS", help=".pt or .safetensors with the released names")
+    command.add_argument("--config", required=True, metavar="JSON", help="image_size, num_channels, channel_mult, num_res_blocks, …")
+    command.add_argument("--out", required=True, metavar="DIR")
+    command = _command(commands, "verify-released", "Compare our network with outputs of the released code.")
+    command.add_argument("stem", metavar="STEM", help="of STEM.json, STEM.weights.safetensors and STEM.io.safetensors")
+    command.add_argument("--tolerance", type=float, default=1e-4, help="relative to each tensor's largest value")
