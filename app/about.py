@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import gradio as gr
 
@@ -29,11 +30,12 @@ modality are read. Nothing is kept in your browser, sent elsewhere or used for t
 """
 
 
-def build_about(detector: Detector) -> None:
+def build_about(detectors: Sequence[Detector]) -> None:
     """Lay the tab out; called inside a Blocks."""
     gr.Markdown(ABOUT)
-    card = detector.checkpoint.folder / CARD_FILE if detector.checkpoint.folder else None
-    if card and card.is_file():
-        with gr.Accordion(f"Model card of the checkpoint “{detector.config.name}”", open=True):
-            text = re.sub(r"\A---\n.*?\n---\n", "", card.read_text(encoding="utf-8"), flags=re.S)
-            gr.Markdown(text)
+    for index, detector in enumerate(detectors):
+        card = detector.checkpoint.folder / CARD_FILE if detector.checkpoint.folder else None
+        if card and card.is_file():
+            with gr.Accordion(f"Model card of the checkpoint “{detector.config.name}”", open=index == 0):
+                text = re.sub(r"\A---\n.*?\n---\n", "", card.read_text(encoding="utf-8"), flags=re.S)
+                gr.Markdown(text)

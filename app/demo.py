@@ -7,11 +7,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from diff3m.detector import DEFAULT_CHECKPOINT, Detector
+from diff3m.detector import Detector, shipped_checkpoints
 from diff3m.export import NOTICE
 
 from .about import build_about
-from .explore import build_explore
+from .explore import build_explorers
 from .storage import Storage, exit_on_terminate
 
 TITLE = "Diff3M Explorer"
@@ -21,17 +21,18 @@ STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
 
 
 def build_demo(detector: Detector | None = None) -> gr.Blocks:
-    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or the shipped one)."""
+    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped, one tab each)."""
     storage = Storage()
-    detector = detector or Detector.from_pretrained(os.environ.get("DIFF3M_CHECKPOINT", DEFAULT_CHECKPOINT))
+    named = os.environ.get("DIFF3M_CHECKPOINT")
+    detectors = [detector] if detector else [Detector.from_pretrained(name) for name in ([named] if named else shipped_checkpoints())]
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.Markdown(f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?")
         gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')
         with gr.Tabs():
             with gr.Tab("Explore a case"):
-                build_explore(detector)
+                build_explorers(detectors)
             with gr.Tab("About"):
-                build_about(detector)
+                build_about(detectors)
     storage.protect()
     storage.keep_sweeping()
     return demo.queue(max_size=20)

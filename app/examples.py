@@ -6,18 +6,29 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 
 @dataclass(frozen=True)
 class Example:
-    """One case: its id, the film's path, a caption, the record by feature name, and what is to be seen."""
+    """One case: its id, the film's path, a caption, the record by feature name, what is to be seen, where the film comes from, and its true
+    mask's path."""
 
     id: str
     path: Path
     title: str
     record: dict
     teaches: str
+    origin: str
+    mask: Path | None
+
+
+def read_mask(path: str) -> np.ndarray | None:
+    """An example's true mask (H, W) bool; None for an empty path."""
+    return cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 127 if path else None
 
 
 def load_examples(checkpoint: str) -> list[Example]:
@@ -27,7 +38,15 @@ def load_examples(checkpoint: str) -> list[Example]:
         return []
     entries = json.loads(index.read_text(encoding="utf-8"))
     return [
-        Example(entry["id"], FOLDER / entry["file"], entry["title"], entry["record"], entry["teaches"])
+        Example(
+            id=entry["id"],
+            path=FOLDER / entry["file"],
+            title=entry["title"],
+            record=entry["record"],
+            teaches=entry["teaches"],
+            origin=entry["origin"],
+            mask=FOLDER / entry["mask"] if "mask" in entry else None,
+        )
         for entry in entries
         if entry["checkpoint"] == checkpoint
     ]

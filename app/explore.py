@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
 
 import gradio as gr
@@ -12,11 +12,11 @@ from diff3m.detector import Analysis, Detector
 from diff3m.ehr import EHRError
 from diff3m.export import FULL_COLOR, PICTURE_HEIGHT, analysis_to_dict
 from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, read_radiograph
-from diff3m.visualize import enlarge, overlay
+from diff3m.visualize import enlarge, outlined, overlay
 
 from . import panels, words
 from .ehr_form import FROM_EXAMPLE, FROM_HEADER, EHRForm, build_form, follow_height_and_weight
-from .examples import Example, load_examples
+from .examples import Example, load_examples, read_mask
 from .streaming import Done, stream
 
 GALLERY_HEIGHT = 310
@@ -30,11 +30,13 @@ SILENT = dict(show_progress="hidden", api_visibility="private")
 
 @dataclass(frozen=True)
 class HeatView:
-    """What the heat-map controls redraw from, without the model: film and signed heat map (S, S), width over height."""
+    """What the heat-map controls redraw from, without the model: film and signed heat map (S, S), width over height, and the true mask
+    (any size, bool) of a case whose truth is known."""
 
     film: np.ndarray
     heat: np.ndarray
     aspect: float
+    truth: np.ndarray | None = None
 
 
 @dataclass
@@ -68,32 +70,46 @@ def cleared(show: bool = False, **given) -> list:
     return Results(**{**empty, **given}).row()
 
 
-def build_explore(detector: Detector) -> None:
-    """Lay the tab out and wire it; called inside a Blocks."""
+def build_explorers(detectors: Sequence[Detector]) -> None:
+    """One Explore page for each checkpoint, chosen by name; with one checkpoint, no choice is shown. Called inside a Blocks."""
+    if len(detectors) == 1:
+        build_explore(detectors[0])
+        return
+    gr.Markdown("**Model** · which films it learned what is normal from:", elem_classes="quiet")
+    with gr.Tabs():
+        for index, detector in enumerate(detectors):
+            name = detector.config.name
+            with gr.Tab(words.model_title(name, detector.schema), id=name, elem_id=f"model-{name}"):
+                build_explore(detector, suffix=f"_{name}" if index else "")
+
+
+def build_explore(detector: Detector, suffix: str = "") -> None:
+    """Lay the tab out and wire it; called inside a Blocks. suffix: of element ids and of the API's name, where there are several."""
     examples = load_examples(detector.config.name)
     with gr.Row():
         with gr.Column(scale=5, min_width=280):
-            file, gallery, facts = _film_inputs(examples)
+            file, gallery, facts = _film_inputs(examples, suffix)
             gr.Markdown("### 2 · The patient's record\nWhat is not known stays empty.")
             form = build_form(detector.schema)
             with gr.Row():
-                analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", scale=3)
-                cancel = gr.Button("Cancel", elem_id="cancel", scale=1, min_width=80, visible=False)
+                analyze = gr.Button("Analyze", variant="primary", elem_id=f"analyze{suffix}", scale=3)
+                cancel = gr.Button("Cancel", elem_id=f"cancel{suffix}", scale=1, min_width=80, visible=False)
             settings = _settings(detector)
         with gr.Column(scale=8, min_width=280):
-            status = gr.HTML(panels.status(START), elem_id="status")
+            status = gr.HTML(panels.status(START), elem_id=f"status{suffix}")
             with gr.Column(visible=False) as panel:
-                results, display = _outputs(detector)
+                results, display = _outputs(detector, suffix)
             results.cancel, results.status, results.panel = cancel, status, panel
     page = _Page(detector, form, examples)
-    opened, computed_bmi = gr.State(False), gr.State("")  # was a film open before; the BMI that was filled in
+    # was a film open before; the BMI that was filled in; the true mask's file, where there is one
+    opened, computed_bmi, truth = gr.State(False), gr.State(""), gr.State("")
     follow_height_and_weight(form, computed_bmi)
     shown = results.row()
-    opening = [facts, opened, computed_bmi, *form.fields, *shown]
-    run = dict(fn=page.analyze, inputs=[file, *settings, *display, *form.fields], outputs=shown)
+    opening = [facts, opened, computed_bmi, truth, *form.fields, *shown]
+    run = dict(fn=page.analyze, inputs=[file, truth, *settings, *display, *form.fields], outputs=shown)
     run |= dict(concurrency_id="model", concurrency_limit=1, show_progress="hidden", scroll_to_output=True)
 
-    clicked = analyze.click(**run, api_name="analyze")
+    clicked = analyze.click(**run, api_name=f"analyze{suffix}")
     chosen = gallery.select(page.choose, None, [file, *opening], cancels=[clicked], **SILENT)
     followed = chosen.then(**run, api_visibility="private")
     # whatever is still being analyzed belongs to another film
@@ -107,16 +123,16 @@ def build_explore(detector: Detector) -> None:
         control.change(page.redraw, [results.view, *display], [results.heat, results.heat_words], queue=False, **SILENT)
 
 
-def _film_inputs(examples: list[Example]) -> tuple[gr.File, gr.Gallery, gr.HTML]:
+def _film_inputs(examples: list[Example], suffix: str) -> tuple[gr.File, gr.Gallery, gr.HTML]:
     gr.Markdown("### 1 · The film")
-    file = gr.File(label="Frontal chest film: DICOM, PNG, JPEG, WebP, TIFF", elem_id="film-file", height=130)
+    file = gr.File(label="Frontal chest film: DICOM, PNG, JPEG, WebP, TIFF", elem_id=f"film-file{suffix}", height=130)
     gr.Markdown("Or an example: synthetic, no patient's film.", visible=bool(examples))
     captioned = [(str(example.path), example.title.split(",")[0]) for example in examples]
     gallery = gr.Gallery(
         captioned, label="Examples", show_label=False, columns=3, height=GALLERY_HEIGHT,
-        allow_preview=False, object_fit="cover", format="png", buttons=[], elem_id="examples", visible=bool(examples),
+        allow_preview=False, object_fit="cover", format="png", buttons=[], elem_id=f"examples{suffix}", visible=bool(examples),
     )  # fmt: skip
-    return file, gallery, gr.HTML(elem_id="film-facts")
+    return file, gallery, gr.HTML(elem_id=f"film-facts{suffix}")
 
 
 def _settings(detector: Detector) -> list[gr.components.Component]:
@@ -129,28 +145,28 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
         ]
 
 
-def _outputs(detector: Detector) -> tuple[Results, list[gr.components.Component]]:
+def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.components.Component]]:
     start = round(detector.scoring.heat_normal, 3)
-    results = Results(score=gr.HTML(elem_id="score"))
+    results = Results(score=gr.HTML(elem_id=f"score{suffix}"))
     with gr.Row():
         with gr.Column(min_width=280):
             gr.Markdown("### Film | what normal would look like")
             results.compare = gr.ImageSlider(
                 label="Film on the left, pseudo-healthy reconstruction on the right of the line", show_label=False, format="png",
-                elem_id="compare", buttons=["fullscreen"], interactive=False,
+                elem_id=f"compare{suffix}", buttons=["fullscreen"], interactive=False,
             )  # fmt: skip
             gr.HTML(panels.quiet("Drag the line: the film as the model sees it on the left, the pseudo-healthy reconstruction on the right."))
         with gr.Column(min_width=280):
             gr.Markdown("### Where the film differs")
             results.heat = gr.Image(
-                label="Heat map", show_label=False, format="png", elem_id="heat", buttons=["download", "fullscreen"], interactive=False
+                label="Heat map", show_label=False, format="png", elem_id=f"heat{suffix}", buttons=["download", "fullscreen"], interactive=False
             )
-            results.heat_words = gr.HTML(elem_id="heat-words")
+            results.heat_words = gr.HTML(elem_id=f"heat-words{suffix}")
     with gr.Row():
-        opacity = _slider(0, 1, 0.6, step=0.05, label="Opacity", elem_id="opacity", min_width=150)
-        threshold = _slider(0, 0.5, start, step=0.005, label="Threshold", elem_id="threshold", min_width=150)
+        opacity = _slider(0, 1, 0.6, step=0.05, label="Opacity", elem_id=f"opacity{suffix}", min_width=150)
+        threshold = _slider(0, 0.5, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
         mode = gr.Radio(list(MODES), value=next(iter(MODES)), label="Heat map shows", min_width=240)
-    results.attention = gr.HTML(elem_id="attention")
+    results.attention = gr.HTML(elem_id=f"attention{suffix}")
     with gr.Accordion("All numbers and settings (JSON)", open=False):
         results.numbers = gr.JSON(show_label=False)
     results.view = gr.State(None)
@@ -173,24 +189,25 @@ class _Page:
         try:
             film, _, still = self._still(path)
         except RadiographError as error:
-            untouched = [opened, gr.skip(), *[gr.skip()] * len(self.form.fields)]
+            untouched = [opened, gr.skip(), "", *[gr.skip()] * len(self.form.fields)]
             return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
         updates, bmi = self.form.filled(film.facts, FROM_HEADER, () if opened else values)
         labels = [self.detector.schema[name].label for name in film.facts if name in self.detector.schema]
         text = EMPTIED if opened else READ
-        return [panels.film_facts(film, labels), True, bmi, *updates, *cleared(True, status=panels.status(text), compare=(still, still))]
+        return [panels.film_facts(film, labels), True, bmi, "", *updates, *cleared(True, status=panels.status(text), compare=(still, still))]
 
     def close(self) -> list:
         """The film was taken away: its record and its results go with it."""
         updates, _ = self.form.filled({}, "")
-        return ["", False, "", *updates, *cleared(status=panels.status(START))]
+        return ["", False, "", "", *updates, *cleared(status=panels.status(START))]
 
     def choose(self, event: gr.SelectData) -> list:
         """An example was clicked: take its film and record."""
         example = self.examples[event.index]
         updates, bmi = self.form.filled(example.record, FROM_EXAMPLE)
-        caption = panels.quiet(f"{example.title}. Synthetic, drawn by the model itself. {example.teaches}")
-        return [str(example.path), caption, True, bmi, *updates, *cleared(True, status=panels.status("The example is read."))]
+        caption = panels.quiet(f"{example.title}. {example.origin} {example.teaches}")
+        shown = cleared(True, status=panels.status("The example is read."))
+        return [str(example.path), caption, True, bmi, str(example.mask or ""), *updates, *shown]
 
     def _still(self, path: str) -> tuple[Radiograph, float, str]:
         """A film, its proportions, and its picture as the model sees it. Raises RadiographError."""
@@ -199,7 +216,7 @@ class _Page:
         return film, aspect, panels.picture(prepare(film, settings), aspect)
 
     def analyze(
-        self, path: str | None, level: float, steps: float, seed: float | None, opacity: float, threshold: float, mode: str, *values
+        self, path: str | None, truth: str, level: float, steps: float, seed: float | None, opacity: float, threshold: float, mode: str, *values
     ) -> Generator[list, None, None]:
         """Stream the analysis: progress and the forming reconstruction, then everything."""
         if not path:
@@ -217,7 +234,7 @@ class _Page:
 
             for event in stream(work):
                 if isinstance(event, Done):
-                    yield self._finished(event.value, opacity, threshold, mode)
+                    yield self._finished(event.value, truth, opacity, threshold, mode)
                     return
                 forming = None
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
@@ -226,8 +243,8 @@ class _Page:
         except (RadiographError, EHRError, ValueError) as error:
             yield cleared(**shown, status=panels.status(str(error), alert=True))
 
-    def _finished(self, analysis: Analysis, opacity: float, threshold: float, mode: str) -> list:
-        view = HeatView(analysis.film, analysis.heat_map, analysis.aspect)
+    def _finished(self, analysis: Analysis, truth: str, opacity: float, threshold: float, mode: str) -> list:
+        view = HeatView(analysis.film, analysis.heat_map, analysis.aspect, read_mask(truth))
         heat, sentence = self.redraw(view, opacity, threshold, mode)
         return Results(
             cancel=gr.update(visible=False),
@@ -250,7 +267,9 @@ class _Page:
         full = max(FULL_COLOR * scoring.heat_normal, threshold + 0.02)
         colored = overlay(film, heat, alpha=opacity, threshold=threshold, full=full, mode=MODES[mode])
         summary = words.heat_summary(view.heat, threshold, scoring.margin)
-        return gr.Image(colored, alt_text=summary), panels.heat_words(summary, full)
+        if view.truth is not None:
+            colored = outlined(colored, view.truth)
+        return gr.Image(colored, alt_text=summary), panels.heat_words(summary, full, outline=view.truth is not None)
 
 
 def _slider(low: float, high: float, start: float, **options) -> gr.Slider:

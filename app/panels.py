@@ -77,9 +77,10 @@ def score(analysis: Analysis, detector: Detector) -> str:
     )
 
 
-def heat_words(summary: str, full: float) -> str:
+def heat_words(summary: str, full: float, outline: bool = False) -> str:
     """What the heat map shows, and how to read it."""
-    return f"<p>{html.escape(summary)}</p>{quiet(words.heat_legend(full))}"
+    truth = "The green outline is the truth: where this synthetic film was changed. " if outline else ""
+    return f"<p>{html.escape(summary)}</p>{quiet(truth + words.heat_legend(full))}"
 
 
 def attention(analysis: Analysis, detector: Detector) -> str:

@@ -10,6 +10,13 @@ from diff3m.ehr import EHRSchema
 VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
 
 
+def model_title(name: str, schema: EHRSchema) -> str:
+    """A checkpoint's name as a person reads it, with what it knows of a patient, e.g. "Real films (age, sex, view)"."""
+    known = [feature.label.lower() if not feature.label.isupper() else feature.label for feature in schema.features if feature.trained]
+    listed = ", ".join(known) if len(known) <= 4 else f"all {len(known)} features of the record"
+    return f"{name.replace('-', ' ').capitalize()} ({listed})"
+
+
 def verdict(percentile: float) -> str:
     """A few words for a percentile among normal films."""
     if percentile >= 99:

@@ -218,6 +218,36 @@ def _phantom(options) -> None:
     print(f"wrote {Path(options.out) / 'manifest.csv'}: {normal} normal phantoms, {len(table) - normal} with a lesion")
 
 
+def _benchmark_phantoms(options) -> None:
+    from .evaluation.phantoms import benchmark_phantoms
+    from .evaluation.realism import realism_of
+
+    bars: dict[str, Callable[[int, int], None]] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        bars.setdefault(stage, _bar(stage))(done, total)
+
+    detector = _detector(options)
+    found = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, report)
+    for record, kinds in found["detection"].items():
+        print(f"AUROC, {record} record: " + ", ".join(f"{kind} {entry['auroc']:.3f}" for kind, entry in kinds.items()))
+    for other, kinds in found["gain"].items():
+        print(f"AUROC, true above {other}: " + ", ".join(f"{kind} {_interval(entry, 'difference')}" for kind, entry in kinds.items()))
+    for record, entry in found["localization"].items():
+        print(f"pixels, {record} record: average precision {entry['average_precision']['all']:.3f}, best Dice {entry['best_dice']['all']:.3f}")
+    for name, entry in found["counterfactual"]["features"].items():
+        print(f"counterfactual {name}: correlation {_interval(entry, 'correlation')}, control {entry['control']:+.3f}")
+    if options.films:
+        distances = realism_of(options.films, detector.config.preprocessing, Path(options.out))
+        print(f"phantoms against real films: histograms {distances['histogram_distance']:.3f}, spectra {distances['spectrum_distance']:.3f}")
+    print(f"wrote {Path(options.out) / 'phantoms.json'}")
+
+
+def _interval(entry: dict, name: str) -> str:
+    low, high = entry["interval"]
+    return f"{entry[name]:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
 COMMANDS: dict[str, Callable] = {
     "analyze": _analyze,
     "evaluate": _evaluate,
@@ -225,6 +255,7 @@ COMMANDS: dict[str, Callable] = {
     "calibrate": _calibrate,
     "prepare folder": _prepare_folder,
     "phantom": _phantom,
+    "benchmark phantoms": _benchmark_phantoms,
     "import-released": _import_released,
     "verify-released": _verify_released,
 }

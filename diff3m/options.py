@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_calibrate(commands)
     _add_prepare(commands)
     _add_phantom(commands)
+    _add_benchmark(commands)
     _add_released(commands)
     return parser
 
@@ -109,6 +110,21 @@ def _add_phantom(commands) -> None:
         "--counterfactual", action="append", default=[], metavar="NAME=VALUE", help="also each person under another record, e.g. bmi=35"
     )
     command.add_argument("--out", required=True, metavar="DIR")
+
+
+def _add_benchmark(commands) -> None:
+    command = _command(commands, "benchmark", "Measure a checkpoint where the truth is known.")
+    kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
+    phantoms = kinds.add_parser("phantoms", help="detection, localization and counterfactuals on simulated patients that training never saw")
+    phantoms.set_defaults(run="benchmark phantoms")
+    phantoms.add_argument("--checkpoint", default="phantoms", help="folder, shipped name or Hub id (default: phantoms)")
+    phantoms.add_argument("--device", default=None, help="cpu, cuda, … (default: a GPU if there is one)")
+    phantoms.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    phantoms.add_argument("--out", required=True, metavar="DIR", help="phantoms.json is written here")
+    phantoms.add_argument("--normals", type=_positive, default=300, help="normal phantoms")
+    phantoms.add_argument("--each", type=_positive, default=75, help="phantoms of each kind of lesion")
+    phantoms.add_argument("--people", type=_positive, default=60, help="people whose films are compared under other records")
+    phantoms.add_argument("--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films")
 
 
 def _add_released(commands) -> None:

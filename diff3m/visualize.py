@@ -8,6 +8,7 @@ import numpy as np
 
 SIGNED_MAP, SIZE_MAP = "coolwarm", "inferno"
 MODES = ("signed", "absolute")
+OUTLINE = (60, 220, 90)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -20,6 +21,13 @@ def enlarge(image: np.ndarray, height: int, aspect: float = 1.0) -> np.ndarray:
     size = (max(1, round(height * aspect)), height)
     larger = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     return np.clip(larger, image.min(), image.max())
+
+
+def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The outline of a mask (any size, bool) in green over a color picture (H, W, 3) uint8."""
+    fitted = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    contours, _ = cv2.findContours(fitted, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(picture.copy(), contours, -1, OUTLINE, max(1, picture.shape[0] // 256), cv2.LINE_AA)
 
 
 def overlay(film: np.ndarray, heat: np.ndarray, *, alpha: float, threshold: float, full: float, mode: str = "signed") -> np.ndarray:

@@ -1,5 +1,6 @@
 import csv
 import json
+import weakref
 
 import cv2
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diff3m.checkpoint import load_checkpoint, read_config, save_checkpoint
-from diff3m.data.manifest import ManifestError
+from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
+from diff3m.ehr import paper_schema
 from diff3m.evaluation.metrics import auroc, auroc_within_view, average_precision, bootstrap_interval, detection_metrics
-from diff3m.evaluation.run import calibrate_checkpoint, evaluate
+from diff3m.evaluation.run import analyze_cases, calibrate_checkpoint, evaluate
 
 
 def example(n: int = 300, shift: float = 1.0, confound: float = 0.0):
@@ -114,3 +116,26 @@ def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, f
         evaluate(Detector.from_pretrained(tiny_checkpoint, device="cpu"), film_folder / "manifest.csv", tmp_path / "out")
     with pytest.raises(ManifestError, match="fewer than two"):
         calibrate_checkpoint(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
+
+
+def test_ten_thousand_rows_stream(tmp_path, monkeypatch):
+    """No more than a batch of analyses is alive at any time, however long the manifest."""
+    cv2.imwrite(str(tmp_path / "film.png"), np.full((64, 64), 90, np.uint8) + np.arange(64, dtype=np.uint8))
+    (tmp_path / "manifest.csv").write_text("path,label\n" + "film.png,normal\n" * 10_000)
+    alive, most = weakref.WeakSet(), 0
+
+    class Result:
+        pass
+
+    class Stub:
+        schema = paper_schema()
+
+        def analyze_many(self, films, **_options):
+            nonlocal most
+            made = [Result() for _ in films]
+            alive.update(made)
+            most = max(most, len(alive))
+            return made
+
+    scored = sum(entry.analysis is not None for entry in analyze_cases(Stub(), read_manifest(tmp_path / "manifest.csv", Stub.schema), 16))
+    assert scored == 10_000 and most <= 33

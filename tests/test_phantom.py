@@ -176,7 +176,7 @@ def test_a_cohort_on_disk_is_the_same_as_in_memory(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (["--n", "3", "--size", "20"], "size of 32 to 1024"),
+        (["--n", "3", "--size", "20"], "size of 64 to 1024"),
         (["--n", "3", "--lesions", "2"], "share of lesions"),
         (["--n", "3", "--counterfactual", "bmi=400"], "not plausible"),
         (["--n", "3", "--counterfactual", "mood=good"], "no feature 'mood'"),

@@ -2,6 +2,7 @@
 
     python tools/make_examples.py real-films --training MANIFEST --sheet SHEET.png      # candidates to choose from
     python tools/make_examples.py real-films --training MANIFEST                        # write assets/examples
+    python tools/make_examples.py phantoms                                              # the simulated ones
 
 No film is a patient's: each is drawn from pure noise under a record that was made up. That it is no copy of a training film
 either is checked: its nearest training film must not be nearer than real films of different patients are to each other.
@@ -20,6 +21,7 @@ import yaml
 
 from diff3m.data.lesions import paint
 from diff3m.data.manifest import read_manifest
+from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
 from diff3m.radiograph import Radiograph
@@ -27,6 +29,8 @@ from diff3m.training.films import load_films
 from diff3m.visualize import enlarge, to_uint8
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
+ORIGIN = "Synthetic, drawn by the model itself."
+PHANTOM = "A simulated phantom, no patient."
 STEPS, SIDE, SMOOTH = 100, 512, 0.8
 
 
@@ -50,13 +54,43 @@ def drawn(detector: Detector, cases: list[dict], seed: int) -> np.ndarray:
     return _drawn(detector, json.dumps([case["record"] for case in cases]), seed)
 
 
+def rendered(detector: Detector) -> list[dict]:
+    """Write the simulated cases of phantoms.yaml; returns their entries."""
+    entries = []
+    for case in yaml.safe_load((FOLDER / "phantoms.yaml").read_text(encoding="utf-8")):
+        changes, shown, lesion = case.pop("patient", {}), case.pop("record", {}), case.pop("lesion", None)
+        who = person(case["number"], lesion)
+        patient = who.patient.under(**{name: float(value) if isinstance(value, int) else value for name, value in changes.items()})
+        entry = {**case, "record": {**patient.record(), **shown}, "origin": PHANTOM, "checkpoint": detector.config.name, "file": f"{case['id']}.png"}
+        cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(who.film(SIDE, patient)))
+        if lesion:
+            entry["mask"] = f"{case['id']}.mask.png"
+            cv2.imwrite(str(FOLDER / entry["mask"]), who.diseased(SIDE, patient).mask.astype(np.uint8) * 255)
+        analysis = detector.analyze(FOLDER / entry["file"], entry["record"])
+        print(f"{case['id']:<34} percentile {analysis.percentile:.0f}")
+        entries.append(entry)
+    return entries
+
+
+def write_entries(entries: list[dict], checkpoint: str) -> None:
+    """Replace a checkpoint's entries in examples.json; the others stay."""
+    index = FOLDER / "examples.json"
+    others = [entry for entry in json.loads(index.read_text()) if entry["checkpoint"] != checkpoint] if index.exists() else []
+    index.write_text(json.dumps([*others, *entries], indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
-    parser.add_argument("--training", required=True, help="manifest of the films that the checkpoint was trained on")
+    parser.add_argument("--training", default=None, help="manifest of the films that the checkpoint was trained on")
     parser.add_argument("--sheet", default=None, help="only draw several seeds a case into this picture")
     options = parser.parse_args()
     detector = Detector.from_pretrained(options.checkpoint)
+    if detector.config.name == "phantoms":
+        write_entries(rendered(detector), "phantoms")
+        return
+    if not options.training:
+        parser.error("--training is needed, to check that no drawn film is a copy of a training film")
     cases = yaml.safe_load((FOLDER / "cases.yaml").read_text(encoding="utf-8"))
     if options.sheet:
         rows = []
@@ -79,7 +113,7 @@ def main() -> None:
         distance = nearest(film, small)
         if distance < limit:
             raise SystemExit(f"{name}: its nearest training film is at {distance:.4f}, nearer than {limit:.4f}; choose another seed.")
-        entry = {**case, "checkpoint": detector.config.name, "file": f"{name}.png", "nearest_training_film": round(distance, 4)}
+        entry = {**case, "origin": ORIGIN, "checkpoint": detector.config.name, "file": f"{name}.png", "nearest_training_film": round(distance, 4)}
         if finding is not None:
             film, mask = paint(film, finding["kind"], tuple(finding["center"]), finding["extent"], finding["strength"], case["seed"])
             entry["mask"] = f"{name}.mask.png"
@@ -88,7 +122,7 @@ def main() -> None:
         analysis = detector.analyze(FOLDER / entry["file"], record)
         print(f"{name:<20} nearest training film {distance:.4f}, percentile {analysis.percentile:.0f}")
         entries.append(entry)
-    (FOLDER / "examples.json").write_text(json.dumps(entries, indent=1) + "\n")
+    write_entries(entries, detector.config.name)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,200 @@
+"""A checkpoint against known truth: detection, localization and counterfactuals on phantoms that training never saw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..data.phantom import KINDS, SEEDS, Patient, Person, person
+from ..detector import Detector
+from ..ehr import Record
+from ..explain import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
+from ..radiograph import Radiograph, prepare
+from .metrics import auroc, average_precision, bootstrap_interval
+
+RECORDS = ("true", "unknown", "shuffled")
+KIND_STRIDE = 10_000  # numbers from one kind's first phantom to the next's
+Report = Callable[[str, int, int], None]
+
+# a feature's other value, on the far side of the population's middle
+CHANGES: dict[str, Callable[[Patient], dict]] = {
+    "bmi": lambda patient: {"bmi": 21.0 if patient.bmi > 28 else 37.0},
+    "systolic_mmhg": lambda patient: {"systolic_mmhg": 105.0 if patient.systolic_mmhg > 130 else 170.0, "diastolic_mmhg": 75.0},
+    "age": lambda patient: {"age": 25.0 if patient.age > 52 else 80.0},
+    "sex": lambda patient: {"sex": "F" if patient.sex == "M" else "M"},
+    "view": lambda patient: {"view": "PA" if patient.view == "AP" else "AP"},
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One phantom analyzed under one record: score among normals of its true view, |heat map| (S, S) and mask, both None for normals."""
+
+    score: float
+    heat: np.ndarray | None
+    mask: np.ndarray | None
+
+
+def cohort_of(normals: int, each: int, split: str = "test") -> list[Person]:
+    """Normals, then `each` of every kind of lesion, by number; no number is used twice."""
+    first = SEEDS[split][0]
+    people = [person(first + index) for index in range(normals)]
+    return people + [person(first + KIND_STRIDE * (1 + place) + index, kind) for place, kind in enumerate(KINDS) for index in range(each)]
+
+
+def benchmark_phantoms(
+    detector: Detector, out: str | Path, normals: int = 300, each: int = 75, people: int = 60, report: Report | None = None, split: str = "test"
+) -> dict:
+    """Measure everything and write phantoms.json under `out`; returns what was written.
+
+    Detection under the true record, with all features unknown and with another patient's record; counterfactuals of `people` normals.
+    """
+    report = report or (lambda stage, done, total: None)
+    cohort = cohort_of(normals, each, split)
+    size = detector.config.network.image_size
+    films = [_film(who, size) for who in cohort]
+    measured = {}
+    for kind in RECORDS:
+        records = _records(detector, cohort, kind)
+        measured[kind] = list(_measure(detector, cohort, films, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))))
+    labels = np.array([who.lesion.kind if who.lesion else "normal" for who in cohort])
+    result = {
+        "checkpoint": detector.config.name,
+        "weights_sha256": detector.checkpoint.sha256,
+        "split": split,
+        "first_number": SEEDS[split][0],
+        "normals": normals,
+        "each": each,
+        "detection": {kind: detection(measured[kind], labels) for kind in RECORDS},
+        "gain": {other: gain(measured["true"], measured[other], labels) for other in RECORDS[1:]},
+        "localization": {kind: localization(measured[kind], labels) for kind in RECORDS},
+        "counterfactual": counterfactual_fidelity(detector, people, split, report),
+    }
+    Path(out).mkdir(parents=True, exist_ok=True)
+    (Path(out) / "phantoms.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _film(who: Person, size: int) -> Radiograph:
+    return Radiograph(who.film(size))
+
+
+def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
+    """The cohort's records: their own, none, or each that of another (a fixed derangement)."""
+    own = [detector.schema.parse(who.patient.record()) for who in cohort]
+    if kind == "true":
+        return own
+    if kind == "unknown":
+        return [detector.schema.parse({})] * len(cohort)
+    order = np.random.default_rng(0).permutation(len(cohort))
+    shuffled: list[Record] = [{}] * len(cohort)
+    for place, following in zip(order, np.roll(order, 1), strict=True):
+        shuffled[place] = own[following]
+    return shuffled
+
+
+def _measure(detector: Detector, cohort, films, records, heard: Callable[[int], None], batch: int = 16) -> Iterator[Measured]:
+    size = detector.config.network.image_size
+    for place, analysis in enumerate(detector.analyze_many(list(zip(films, records, strict=True)), batch_size=batch)):
+        who = cohort[place]
+        values = torch.tensor([value for _, value, _ in analysis.components])
+        score = detector.scoring.score(values, who.patient.view)
+        yield Measured(score, *((np.abs(analysis.heat_map), who.diseased(size).mask) if who.lesion else (None, None)))
+        heard(place + 1)
+
+
+def detection(measured: Sequence[Measured], labels: np.ndarray) -> dict:
+    """AUROC with a 95 % interval of each kind of lesion against the normals, and of all."""
+    scores = np.array([entry.score for entry in measured])
+    found = {}
+    for kind in ("all", *KINDS):
+        rows = labels >= "" if kind == "all" else np.isin(labels, ("normal", kind))
+        part, abnormal = scores[rows], labels[rows] != "normal"
+        interval = bootstrap_interval(lambda i, p=part, a=abnormal: auroc(p[i], a[i]), abnormal)
+        found[kind] = {"auroc": auroc(part, abnormal), "interval": interval}
+    return found
+
+
+def gain(first: Sequence[Measured], second: Sequence[Measured], labels: np.ndarray) -> dict:
+    """AUROC of the first scores minus that of the second, on the same films, with a paired 95 % interval."""
+    a, b = (np.array([entry.score for entry in measured]) for measured in (first, second))
+    found = {}
+    for kind in ("all", *KINDS):
+        rows = labels >= "" if kind == "all" else np.isin(labels, ("normal", kind))
+        one, two, abnormal = a[rows], b[rows], labels[rows] != "normal"
+
+        def difference(i: np.ndarray, one=one, two=two, abnormal=abnormal) -> float:
+            return auroc(one[i], abnormal[i]) - auroc(two[i], abnormal[i])
+
+        found[kind] = {"difference": difference(np.arange(len(one))), "interval": bootstrap_interval(difference, abnormal)}
+    return found
+
+
+def localization(measured: Sequence[Measured], labels: np.ndarray) -> dict:
+    """Mean pixel average precision of |heat map| by kind, and the best Dice that one threshold reaches over all lesion films."""
+    rows = [index for index, entry in enumerate(measured) if entry.mask is not None and entry.mask.any()]
+    precision = {index: average_precision(measured[index].heat.ravel(), measured[index].mask.ravel()) for index in rows}
+    places = {"all": list(range(len(rows)))} | {kind: [place for place, i in enumerate(rows) if labels[i] == kind] for kind in KINDS}
+    places = {kind: chosen for kind, chosen in places.items() if chosen}
+    mean_precision = {kind: float(np.mean([precision[rows[place]] for place in chosen])) for kind, chosen in places.items()}
+    thresholds = np.quantile(np.concatenate([measured[index].heat.ravel()[::7] for index in rows]), np.linspace(0.5, 0.999, 60))
+    dice = np.array([[_dice(measured[index].heat > threshold, measured[index].mask) for index in rows] for threshold in thresholds])
+    best = int(dice.mean(1).argmax())
+    by_kind = {kind: float(dice[best, chosen].mean()) for kind, chosen in places.items()}
+    chance = float(np.mean([measured[index].mask.mean() for index in rows]))
+    return {"average_precision": mean_precision, "best_dice": by_kind, "threshold": float(thresholds[best]), "share_of_pixels": chance}
+
+
+def _dice(found: np.ndarray, truth: np.ndarray) -> float:
+    return 2 * float((found & truth).sum()) / max(float(found.sum() + truth.sum()), 1.0)
+
+
+def counterfactual_fidelity(
+    detector: Detector,
+    people: int,
+    split: str,
+    report: Report,
+    level: int = COUNTERFACTUAL_LEVEL,
+    steps: int = COUNTERFACTUAL_STEPS,
+    batch: int = 4,
+) -> dict:
+    """Correlation over pixels of the model's difference under a changed record with the phantom's own, mean over people, by feature.
+
+    control: the same against the true difference of another feature's change in the same person, which should be near 0.
+    """
+    size, settings, first = detector.config.network.image_size, detector.config.preprocessing, SEEDS[split][0] + 90_000
+    names, correlations, controls = list(CHANGES), [], []
+    for start in range(0, people, batch):
+        part = [person(first + index) for index in range(start, min(start + batch, people))]
+        x0 = detector.prepared([_film(who, size) for who in part])
+        changed = [[who.patient.under(**CHANGES[name](who.patient)) for name in names] for who in part]
+        records = [detector.schema.parse(who.patient.record()) for who in part]
+        others = [[detector.schema.parse(patient.record()) for patient in row] for row in changed]
+        made = counterfactual_films(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
+        for who, row, own, shown in zip(part, changed, x0[:, 0].cpu().numpy(), made, strict=True):
+            truth = [prepare(Radiograph(who.film(size, patient)), settings) - own for patient in row]
+            model = shown[1:] - shown[0]
+            correlations.append([_correlation(a, b) for a, b in zip(model, truth, strict=True)])
+            controls.append([_correlation(a, b) for a, b in zip(model, [*truth[1:], truth[0]], strict=True)])
+        report("counterfactuals", min(start + batch, people), people)
+    rows = np.zeros(len(correlations))
+    found = {"people": people, "noise_level": level, "steps": steps, "features": {}}
+    for place, name in enumerate(names):
+        values, control = (np.array(table)[:, place] for table in (correlations, controls))
+        found["features"][name] = {
+            "correlation": float(values.mean()),
+            "interval": bootstrap_interval(lambda i, v=values: float(v[i].mean()), rows),
+            "control": float(control.mean()),
+            "control_interval": bootstrap_interval(lambda i, v=control: float(v[i].mean()), rows),
+        }
+    return found
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / max(np.sqrt((a**2).sum() * (b**2).sum()), 1e-12))

@@ -1,0 +1,88 @@
+"""The phantom benchmark's own arithmetic, and its run from end to end with a tiny network."""
+
+import json
+
+import numpy as np
+import pytest
+
+from diff3m.cli import main
+from diff3m.data.phantom import KINDS, SEEDS, person
+from diff3m.detector import Detector
+from diff3m.evaluation.phantoms import CHANGES, Measured, cohort_of, detection, gain, localization
+from diff3m.evaluation.realism import realism
+from diff3m.evaluation.run import calibrate_checkpoint
+from diff3m.explain import counterfactual
+
+
+def measured(score: float, hot: bool | None = None) -> Measured:
+    if hot is None:
+        return Measured(score, None, None)
+    mask = np.zeros((16, 16), bool)
+    mask[4:8, 4:8] = True
+    heat = np.where(mask, 1.0, 0.1) if hot else np.where(mask, 0.1, 1.0)
+    return Measured(score, heat + 1e-3 * np.arange(256).reshape(16, 16), mask)
+
+
+def test_detection_and_gain_compare_the_same_films():
+    labels = np.array(["normal"] * 40 + ["nodule"] * 20)
+    rng = np.random.default_rng(0)
+    good = [measured(score) for score in rng.normal(0, 1, 40)] + [measured(score, True) for score in rng.normal(3, 1, 20)]
+    blind = [measured(score) for score in rng.normal(0, 1, 60)]
+    assert detection(good, labels)["nodule"]["auroc"] > 0.9 > 0.65 > detection(blind, labels)["all"]["auroc"]
+    found = gain(good, blind, labels)["nodule"]
+    assert found["interval"][0] > 0.1 < found["difference"]
+    assert gain(good, good, labels)["all"] == {"difference": 0.0, "interval": (0.0, 0.0)}
+
+
+def test_localization_rewards_heat_inside_the_mask():
+    labels = np.array(["normal", "nodule", "nodule"])
+    right = localization([measured(0), measured(1, True), measured(1, True)], labels)
+    wrong = localization([measured(0), measured(1, False), measured(1, False)], labels)
+    assert right["average_precision"]["nodule"] == pytest.approx(1) and right["best_dice"]["all"] > 0.9
+    assert wrong["average_precision"]["all"] < 0.1 and wrong["best_dice"]["all"] < 0.3
+
+
+def test_nobody_is_used_twice_and_training_is_far_away():
+    numbers = [who.number for who in cohort_of(300, 75)] + [SEEDS["test"][0] + 90_000 + index for index in range(60)]
+    assert len(set(numbers)) == len(numbers) and min(numbers) >= SEEDS["test"][0] > sum(SEEDS["train"])
+    assert {who.lesion.kind for who in cohort_of(2, 2) if who.lesion} == set(KINDS)
+    for change in CHANGES.values():
+        assert person(5).patient.under(**change(person(5).patient)) != person(5).patient
+
+
+def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, capsys):
+    cohort, out = tmp_path / "cohort", tmp_path / "out"
+    assert main(["phantom", "--n", "24", "--size", "64", "--out", str(cohort)]) == 0
+    calibrate_checkpoint(Detector.from_pretrained(tiny_checkpoint, device="cpu"), cohort / "manifest.csv")
+    command = ["benchmark", "phantoms", "--checkpoint", str(tiny_checkpoint), "--out", str(out), "--normals", "6", "--each", "2", "--people", "2"]
+    assert main([*command, "--films", str(cohort / "manifest.csv")]) == 0
+    text = capsys.readouterr().out
+    assert "true above unknown" in text and "counterfactual bmi" in text and "against real films" in text
+    found = json.loads((out / "phantoms.json").read_text())
+    assert set(found["detection"]) == {"true", "unknown", "shuffled"} and set(found["detection"]["true"]) == {"all", *KINDS}
+    assert all(-1 <= entry["correlation"] <= 1 for entry in found["counterfactual"]["features"].values())
+
+
+def test_realism_is_zero_for_the_same_films_and_grows_with_blur():
+    films = np.stack([person(number).film(64) for number in range(6)])
+    same, darker = realism(films, films), realism(films * 0.7, films)
+    assert same == {"histogram_distance": 0.0, "spectrum_distance": 0.0}
+    assert darker["histogram_distance"] > 0.05 and darker["spectrum_distance"] > 0.1
+
+
+def test_a_counterfactual_is_the_same_person_and_its_own_record_changes_nothing(tiny_detector):
+    film, record = person(3).film(64), person(3).patient.record()
+    heard = []
+    found = counterfactual(
+        tiny_detector,
+        film,
+        record,
+        [record, {**record, "systolic_mmhg": 190}],
+        noise_level=500,
+        steps=4,
+        callback=lambda done, total: heard.append((done, total)),
+    )
+    assert np.abs(found.differences[0]).max() < 1e-5 < np.abs(found.differences[1]).max()
+    assert heard[-1] == (8, 8) and found.reconstructions.shape == (2, 32, 32)
+    with pytest.raises(ValueError, match="steps must lie"):
+        counterfactual(tiny_detector, film, record, [record], noise_level=3, steps=4)
