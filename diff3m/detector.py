@@ -19,7 +19,7 @@ from .ehr import EHRSchema, Record
 from .network import Condition
 from .radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, reconstruct_as_released, steps_to
-from .scoring import ANY_VIEW, ESTIMATES, Component, Scoring, heat_map, measure
+from .scoring import ANY_VIEW, ESTIMATES, Component, Scoring, contradiction, heat_map, measure
 
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT_CHECKPOINT = "real-films"
@@ -155,7 +155,7 @@ class Detector:
         keys = [component.key for component in self.scoring.components]
         made = self.reconstructions(x0, condition, keys, settings, callback)
         reconstructed = time.perf_counter()
-        values = torch.stack([measure(c, x0, made[c.key], self.scoring.margin) for c in self.scoring.components], dim=1).cpu()
+        values = self.measurements(x0, records, made, settings)
         shown = made["inversion", settings.noise_level]
         heat = heat_map(x0, shown, self.scoring.heat_sigma)
         stages = {"prepare": prepared - started, "condition": conditioned - prepared, "reconstruct": reconstructed - conditioned}
@@ -208,9 +208,38 @@ class Detector:
                 walked = reconstruct(x0, predict, plan, schedule, shown, callback)
             made = {("inversion", level): image for level, image in walked.items()}
             for level in needed_levels(keys, "one_step"):
-                noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)
-                made["one_step", level] = estimate_in_one_step(x0, predict, level, noises, schedule)
+                made["one_step", level] = self._estimate(x0, condition, level, settings)
         return made
+
+    @torch.no_grad()
+    def measurements(self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings) -> Tensor:
+        """The score's components for prepared films and their reconstructions: (B, components) on the CPU."""
+        raised: dict[str, tuple[Condition, Tensor]] = {}
+        columns = []
+        for component in self.scoring.components:
+            if component.feature:
+                if component.feature not in raised:
+                    raised[component.feature] = self._raised(x0, records, component.feature)
+                columns.append(self._contradiction(component, x0, made, settings, *raised[component.feature]))
+            else:
+                columns.append(measure(component, x0, made[component.key], self.scoring.margin))
+        return torch.stack(columns, dim=1).cpu()
+
+    def _raised(self, x0: Tensor, records: Sequence[Record], name: str) -> tuple[Condition, Tensor]:
+        """The condition with one number raised by a standard deviation, and which records know that number (B,)."""
+        step = self.schema[name].std
+        known = torch.tensor([record.get(name) is not None for record in records], device=x0.device)
+        return self.condition(x0, [record if record.get(name) is None else {**record, name: record[name] + step} for record in records]), known
+
+    def _contradiction(self, component: Component, x0: Tensor, made, settings: Settings, condition: Condition, known: Tensor) -> Tensor:
+        with self.autocast():
+            estimate = self._estimate(x0, condition, component.level, settings)
+        return contradiction(x0, made[component.key], estimate, self.scoring.margin).masked_fill(~known, float("nan"))
+
+    def _estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
+        """x̂_0 in one step from a level, over the scoring's fixed noises."""
+        noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)
+        return estimate_in_one_step(x0, predictor(self.network, condition, settings.estimate), level, noises, self.config.schedule)
 
     def autocast(self) -> AbstractContextManager:
         """The precision of network passes; everything outside them is float32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -37,7 +38,7 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "score": analysis.score,
         "percentile": analysis.percentile,
         "compared_with": {"view": analysis.compared_with, "normal_films": analysis.normals},
-        "components": [{**asdict(component), "value": value, "z": z} for component, value, z in analysis.components],
+        "components": [{**asdict(component), "value": None if math.isnan(value) else value, "z": z} for component, value, z in analysis.components],
         "attention": analysis.attention,
         "record": analysis.record,
         "notes": list(analysis.notes),

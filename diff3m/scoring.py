@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ANY_VIEW = "any"
-KINDS = ("absolute", "brighter", "darker", "ssim", "mse", "max")
+KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction")
+COMBINATIONS = ("mean", "max")
 ESTIMATES = ("x_t", "masked_pixels")
 SOURCES = ("inversion", "one_step")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
@@ -29,20 +30,27 @@ PERCENTILE_MIN = 20  # fewer normals of a view than this: compare with all views
 class Component:
     """One measurement of a residual.
 
-    kind: "absolute" (mean |blurred residual|), "brighter" / "darker" (mean of its most positive / negative 1.2 %),
-    "ssim" (1 − mean structural similarity), "mse" and "max" (of the unblurred residual, as in the released code).
+    kind: "absolute" (mean |blurred residual|), "brighter" / "darker" / "largest" (mean of its most positive / most negative / largest
+    `share`), "ssim" (1 − mean structural similarity), "mse" and "max" (of the unblurred residual, as in the released code), "contradiction"
+    (how far the film lies from its record toward a higher value of `feature`, see `contradiction`; NaN where that is unknown).
     sigma: of the Gaussian, in pixels of a 128-pixel side. level: the noise level of the reconstruction.
     source: "inversion" (DDIM up and down) or "one_step" (x̂_0 from freshly noised films, averaged over noises).
+    relative: divided by the film's own median |blurred residual|, so that contrast and grain of the film do not count.
     """
 
     kind: str
     sigma: float
     level: int
     source: str = "inversion"
+    share: float = TOP_SHARE
+    relative: bool = False
+    feature: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.source not in SOURCES:
             raise ValueError(f"unknown score component {self.kind!r} of {self.source!r}")
+        if (self.kind == "contradiction") != bool(self.feature) or (self.feature and self.source != "one_step"):
+            raise ValueError("a contradiction, and nothing else, names a feature, and is measured in one step")
 
     @property
     def key(self) -> tuple[str, int]:
@@ -52,12 +60,14 @@ class Component:
 
 @dataclass(frozen=True)
 class ViewCalibration:
-    """Normal films of one view: number, mean and std of each component, and their scores, sorted."""
+    """Normal films of one view: number, mean and std of each component, their scores, sorted, and the mean of their combined z-scores, which
+    `offset` takes away so that an average normal film scores 0."""
 
     count: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scores: tuple[float, ...]
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Scoring:
     "masked_pixels" to let masked pixel generation stand in for x_t as published. released_path: walk every timestep as
     the released loop does, its quirks included (see `reconstruct.reconstruct_as_released`). one_step_noises: draws averaged by
     one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side. heat_normal: the |heat map| value that
-    95 % of the pixels of normal films stay under; where display thresholds start.
+    95 % of the pixels of normal films stay under; where display thresholds start. combine: "mean" of the z-scores, or their "max".
     """
 
     components: tuple[Component, ...] = (
@@ -84,11 +94,14 @@ class Scoring:
     one_step_noises: int = 3
     heat_sigma: float = 3.0
     heat_normal: float = 0.05
+    combine: str = "mean"
     calibration: tuple[tuple[str, ViewCalibration], ...] = ()
 
     def __post_init__(self) -> None:
         if self.estimate not in ESTIMATES:
             raise ValueError(f'estimate must be "x_t" or "masked_pixels", got {self.estimate!r}')
+        if self.combine not in COMBINATIONS:
+            raise ValueError(f'combine must be "mean" or "max", got {self.combine!r}')
 
     def for_view(self, view: str | None) -> tuple[str, ViewCalibration]:
         """The normals to compare with: the view's own, or all if the view is unknown or has too few. Raises LookupError."""
@@ -100,13 +113,13 @@ class Scoring:
         return ANY_VIEW, by_view[ANY_VIEW]
 
     def z_scores(self, values: Tensor, view: str | None) -> Tensor:
-        """Component values (n,) in standard deviations from the mean of normals of the view, float64."""
+        """Component values (n,) in standard deviations from the mean of normals of the view, float64; 0 where a value is NaN (not known)."""
         _, normals = self.for_view(view)
-        return (values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)
+        return ((values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)).nan_to_num(nan=0.0)
 
     def score(self, values: Tensor, view: str | None) -> float:
-        """Mean z-score of component values (n,) against normals of the view: 0 = an average normal, larger = more unusual."""
-        return float(self.z_scores(values, view).mean())
+        """Combined z-scores of component values (n,) against normals of the view: 0 = an average normal film, larger = more unusual."""
+        return float(combined(self.z_scores(values, view), self.combine)) - self.for_view(view)[1].offset
 
     def percentile(self, score: float, view: str | None) -> float:
         """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
@@ -142,16 +155,26 @@ def calibrate(scoring: Scoring, values: Tensor, views: list[str | None], heat_ma
     for index, view in enumerate(views):
         if view is not None:
             groups.setdefault(view, []).append(index)
-    entries = tuple((view, _calibrate_view(values[torch.tensor(rows)])) for view, rows in groups.items() if len(rows) > 1)
+    entries = tuple((view, _calibrate_view(values[torch.tensor(rows)], scoring.combine)) for view, rows in groups.items() if len(rows) > 1)
     heat_normal = float(np.percentile(inner(heat_maps, scoring.margin).abs().numpy(), 95))
     return replace(scoring, calibration=entries, heat_normal=round(heat_normal, 5))
 
 
-def _calibrate_view(values: Tensor) -> ViewCalibration:
+def combined(z: Tensor, how: str) -> Tensor:
+    """One score from z-scores (…, n): their mean or their maximum."""
+    return z.mean(-1) if how == "mean" else z.amax(-1)
+
+
+def _calibrate_view(values: Tensor, combine: str) -> ViewCalibration:
     values = values.double()
-    mean, std = values.mean(0), values.std(0).clamp_min(1e-9)
-    scores = sorted(((values - mean) / std).mean(1).tolist())
-    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), tuple(round(score, 5) for score in scores))
+    known = ~values.isnan()
+    mean = values.nanmean(0).nan_to_num(nan=0.0)
+    deviation = torch.where(known, values - mean, 0.0)
+    std = (deviation.square().sum(0) / (known.sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
+    scores = combined(deviation / std, combine)
+    offset = float(scores.mean()) if combine == "max" else 0.0  # the mean of z-scores is 0 by itself
+    sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
+    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset)
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
@@ -191,11 +214,24 @@ def measure(component: Component, film: Tensor, reconstruction: Tensor, margin: 
         return residual.square().mean(dim=(1, 2, 3))
     if component.kind == "max":
         return residual.abs().amax(dim=(1, 2, 3))
-    blurred = inner(gaussian_blur(residual, sigma), margin)
+    blurred = inner(gaussian_blur(residual, sigma), margin).flatten(1)
+    if component.relative:
+        blurred = blurred / blurred.abs().median(dim=1, keepdim=True).values.clamp_min(1e-6)
     if component.kind == "absolute":
-        return blurred.abs().mean(dim=(1, 2, 3))
-    signed = (blurred if component.kind == "brighter" else -blurred).flatten(1)
-    return signed.topk(max(1, round(TOP_SHARE * signed.shape[1])), dim=1).values.mean(1)
+        return blurred.abs().mean(dim=1)
+    signed = {"brighter": blurred, "darker": -blurred, "largest": blurred.abs()}[component.kind]
+    return signed.topk(max(1, round(component.share * signed.shape[1])), dim=1).values.mean(1)
+
+
+def contradiction(film: Tensor, estimate: Tensor, raised: Tensor, margin: float) -> Tensor:
+    """How far films lie from the estimate under their record in the direction in which a higher value of one feature moves it.
+
+    All (B, 1, S, S) from the same noises; raised: the estimate under the record with that feature raised. ⟨x − x̂_0, d⟩/‖d‖ with
+    d = x̂_0(raised) − x̂_0: the score test (Rao 1948) of "the record's value is right" against a higher one, as the denoising
+    likelihood's gradient gives it. Positive: the film looks like one of a higher value. Returns (B,).
+    """
+    direction, residual = (inner(image, margin).flatten(1) for image in (raised - estimate, film - estimate))
+    return (residual * direction).sum(1) / direction.norm(dim=1).clamp_min(1e-6)
 
 
 def heat_map(film: Tensor, reconstruction: Tensor, sigma: float) -> Tensor:

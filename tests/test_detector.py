@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import drawn_film
@@ -5,7 +7,9 @@ from conftest import drawn_film
 from diff3m.checkpoint import CheckpointError, load_checkpoint
 from diff3m.detector import Detector, resolve_checkpoint
 from diff3m.ehr import EHRError
+from diff3m.export import analysis_to_dict
 from diff3m.radiograph import Radiograph, RadiographError
+from diff3m.scoring import Component
 
 RECORD = {"age": 60, "sex": "F", "view": "PA", "height_cm": 170, "weight_kg": 70}
 
@@ -96,3 +100,13 @@ def test_a_missing_checkpoint_gets_a_sentence(source):
 def test_a_folder_without_configuration_gets_a_sentence(tmp_path):
     with pytest.raises(CheckpointError, match=r"config\.json"):
         Detector.from_pretrained(tmp_path)
+
+
+def test_a_contradiction_is_measured_where_the_record_has_the_value(tiny_detector):
+    component = Component("contradiction", 0, 80, "one_step", feature="systolic_mmhg")
+    detector = tiny_detector.with_scoring(replace(tiny_detector.scoring, components=(component, *tiny_detector.scoring.components)))
+    film = drawn_film()
+    known, higher, unknown = (detector.analyze(film, {"systolic_mmhg": value}) for value in (110, 180, None))
+    assert known.components[0][1] != higher.components[0][1] and np.isnan(unknown.components[0][1])
+    assert known.components[1:] == tiny_detector.analyze(film, {"systolic_mmhg": 110}).components
+    assert analysis_to_dict(unknown, detector)["components"][0]["value"] is None

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from diff3m.scoring import Component, Scoring, calibrate, gaussian_blur, heat_map, inner, measure, structural_similarity
+from diff3m.scoring import Component, Scoring, calibrate, contradiction, gaussian_blur, heat_map, inner, measure, structural_similarity
 
 
 def pair(seed: int = 0):
@@ -109,3 +109,46 @@ def test_scoring_survives_json():
     assert Scoring.from_dict(json.loads(json.dumps(scoring.to_dict()))) == scoring
     with pytest.raises(ValueError):
         Component("entropy", 1, 400)
+
+
+def test_a_contradiction_points_where_the_record_points():
+    generator = torch.Generator().manual_seed(0)
+    estimate, direction = (torch.rand(1, 1, 32, 32, generator=generator) for _ in range(2))
+    raised = estimate + 0.1 * direction
+    toward, away = (contradiction(estimate + sign * 0.3 * direction, estimate, raised, 0.0) for sign in (1, -1))
+    assert float(toward) == pytest.approx(0.3 * float(direction.norm()), rel=1e-4) == -float(away)
+    assert float(contradiction(estimate, estimate, raised, 0.0)) == 0
+    with pytest.raises(ValueError, match="names a feature"):
+        Component("contradiction", 0, 300, "one_step")
+    with pytest.raises(ValueError, match="names a feature"):
+        Component("contradiction", 0, 300, "inversion", feature="age")
+
+
+def test_an_unknown_contradiction_counts_neither_way_and_max_starts_at_zero():
+    components = (Component("absolute", 2, 200), Component("contradiction", 0, 300, "one_step", feature="age"))
+    values = torch.randn(40, 2, generator=torch.Generator().manual_seed(1))
+    values[::4, 1] = float("nan")
+    for combine in ("mean", "max"):
+        scoring = calibrate(Scoring(components, combine=combine), values, ["PA"] * 40, torch.zeros(40, 8, 8))
+        entry = dict(scoring.calibration)["PA"]
+        scores = [scoring.score(row, "PA") for row in values]
+        assert np.mean(scores) == pytest.approx(0, abs=1e-6) and sorted(scores) == pytest.approx(entry.scores, abs=1e-4)
+        alone = torch.tensor([entry.mean[0] + 2 * entry.std[0], float("nan")])
+        expected = 1.0 if combine == "mean" else 2 - entry.offset
+        assert scoring.score(alone, "PA") == pytest.approx(expected)
+        assert Scoring.from_dict(scoring.to_dict()) == scoring
+    with pytest.raises(ValueError, match="combine"):
+        Scoring(combine="sum")
+
+
+def test_a_relative_measurement_ignores_the_films_contrast():
+    generator = torch.Generator().manual_seed(2)
+    film, other = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(2))
+    plain, relative = (Component("brighter", 2, 200, relative=flag) for flag in (False, True))
+    half = other + 0.5 * (film - other)
+    assert float(measure(plain, half, other, 0.1)) == pytest.approx(0.5 * float(measure(plain, film, other, 0.1)), rel=1e-4)
+    assert float(measure(relative, half, other, 0.1)) == pytest.approx(float(measure(relative, film, other, 0.1)), rel=1e-4)
+    largest = Component("largest", 2, 200)
+    assert float(measure(largest, film, other, 0.1)) == pytest.approx(float(measure(largest, other, film, 0.1)), rel=1e-5)
+    fewer = Component("brighter", 2, 200, share=0.002)
+    assert float(measure(fewer, film, other, 0.1)) > float(measure(plain, film, other, 0.1))
