@@ -1,0 +1,132 @@
+"""Choose the phantom checkpoint's score by the rule of docs/phantoms.md, on phantoms of the "dev" numbers.
+
+    python benchmarks/select_phantom_score.py CHECKPOINT --out DIR [--normals 150] [--each 40] [--write]
+
+Measurements are kept in OUT/measurements.npz and not made twice for the same weights. --write puts the chosen score into the
+checkpoint, and calibrates it on phantoms of the "val" numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from diff3m.checkpoint import write_config
+from diff3m.data.phantom import KINDS, SEEDS, write_cohort
+from diff3m.detector import Detector
+from diff3m.evaluation.metrics import auroc
+from diff3m.evaluation.phantoms import cohort_of
+from diff3m.evaluation.run import calibrate_checkpoint
+from diff3m.radiograph import Radiograph
+from diff3m.scoring import COMBINATIONS, Component, Scoring, combined
+
+TOLERANCE, NOISES, CALIBRATED_ON = 0.005, 4, 500
+PEAKS = [Component(*key, share=0.002, relative=True) for key in itertools.product(("brighter", "darker"), (2, 4), (200, 400, 720))]
+AREAS = [Component(*key) for key in itertools.product(("brighter", "darker"), (2, 4), (200, 400))]
+LARGEST = [Component("largest", 2, level) for level in (200, 400)]
+FOUR = [Component(kind, sigma, level) for kind, sigma in (("absolute", 2), ("absolute", 4), ("ssim", 6)) for level in (200, 400, 720)]
+ONE_STEP = [Component("brighter", 2, level, "one_step") for level in (200, 350)]
+NUMBERS = ("systolic_mmhg", "bmi", "age")
+RECORD = [Component("contradiction", 0, level, "one_step", feature=name) for name in NUMBERS for level in (200, 350)]
+PRESSURE = RECORD[:2]
+MEASURED = PEAKS + AREAS + LARGEST + FOUR + ONE_STEP + RECORD
+
+
+def candidates() -> dict[str, list[Component]]:
+    """The fixed sets of the rule, by name; each is tried as mean and as maximum, without contradictions, with that of blood pressure,
+    and with those of blood pressure, BMI and age."""
+    four_levels = [component for component in PEAKS if component.level in (200, 400)]
+    sets = {
+        "peaks": PEAKS,
+        "peaks at 200, 400": four_levels,
+        "peaks σ4": [component for component in PEAKS if component.sigma == 4],
+        "areas": AREAS,
+        "peaks + areas": PEAKS + AREAS,
+        "peaks + largest": PEAKS + LARGEST,
+        "peaks + one-step": PEAKS + ONE_STEP,
+        "three at all levels": FOUR,
+        "everything": PEAKS + AREAS + LARGEST + ONE_STEP,
+    }
+    with_pressure = {f"{name} + pressure": chosen + PRESSURE for name, chosen in sets.items()}
+    return sets | with_pressure | {f"{name} + numbers": chosen + RECORD for name, chosen in sets.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--normals", type=int, default=150)
+    parser.add_argument("--each", type=int, default=40)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    detector = Detector.from_pretrained(options.checkpoint)
+    detector = detector.with_scoring(Scoring(tuple(MEASURED), one_step_noises=NOISES))
+    people = cohort_of(options.normals, options.each, "dev")
+    label = np.array([who.lesion.kind if who.lesion else "normal" for who in people])
+    view = np.array([who.patient.view for who in people])
+    values = kept_measurements(detector, people, options.out / "measurements.npz")
+
+    z = np.empty_like(values)
+    for name in np.unique(view):
+        rows, normal = view == name, (view == name) & (label == "normal")
+        z[rows] = (values[rows] - values[normal].mean(0)) / values[normal].std(0, ddof=1)
+    index = {component: place for place, component in enumerate(MEASURED)}
+    table = {}
+    for (name, chosen), how in itertools.product(candidates().items(), COMBINATIONS):
+        scores = combined(torch.from_numpy(z[:, [index[component] for component in chosen]]), how).numpy()
+        found = {}
+        for kind in KINDS:
+            rows = np.isin(label, ("normal", kind))
+            found[kind] = auroc(scores[rows], label[rows] == kind)
+        table[f"{how} of {name}"] = {"components": len(chosen), "how": how, "set": name, **found, "mean": float(np.mean(list(found.values())))}
+    best = max(row["mean"] for row in table.values())
+    chosen = min((row for row in table.values() if row["mean"] >= best - TOLERANCE), key=lambda row: (row["components"], -row["mean"]))
+
+    print(f"{'candidate':<48} n  " + " ".join(f"{kind[:8]:>8}" for kind in KINDS) + "     mean")
+    for name, row in sorted(table.items(), key=lambda item: -item[1]["mean"]):
+        mark = "  <- chosen" if row is chosen else ""
+        print(f"{name:<48} {row['components']:>2} " + " ".join(f"{row[kind]:8.3f}" for kind in KINDS) + f"  {row['mean']:.4f}{mark}")
+    print("single measurements")
+    for component, place in index.items():
+        found = [auroc(z[np.isin(label, ("normal", kind)), place], label[np.isin(label, ("normal", kind))] == kind) for kind in KINDS]
+        print(f"{component.kind:<13} σ{component.sigma} {component.level} {component.source:<9} share {component.share:.4f}", np.round(found, 2))
+    (options.out / "selection.json").write_text(json.dumps(table, indent=1))
+
+    if options.write:
+        scoring = Scoring(tuple(candidates()[chosen["set"]]), combine=chosen["how"], one_step_noises=NOISES)
+        manifest = options.out / "val" / "manifest.csv"
+        if not manifest.exists():
+            write_cohort(manifest.parent, CALIBRATED_ON, detector.config.network.image_size, SEEDS["val"][0])
+        write_config(detector.checkpoint.folder, replace(detector.config, scoring=scoring))
+        calibrate_checkpoint(Detector.from_pretrained(options.checkpoint), manifest)
+        print(f"wrote {options.checkpoint}")
+
+
+def kept_measurements(detector: Detector, people: list, path: Path, batch: int = 16) -> np.ndarray:
+    """Component values (people, components) under the true records."""
+    if path.exists() and str(np.load(path)["sha256"]) == detector.checkpoint.sha256 and len(np.load(path)["values"]) == len(people):
+        return np.load(path)["values"]
+    size, settings, rows = detector.config.network.image_size, detector.settings(), []
+    keys = [component.key for component in MEASURED]
+    for start in tqdm(range(0, len(people), batch), unit="batch"):
+        part = people[start : start + batch]
+        x0 = detector.prepared([Radiograph(who.film(size)) for who in part])
+        records = [detector.schema.parse(who.patient.record()) for who in part]
+        made = detector.reconstructions(x0, detector.condition(x0, records), keys, settings)
+        rows.append(detector.measurements(x0, records, made, settings).numpy())
+    values = np.concatenate(rows)
+    np.savez(path, values=values, sha256=detector.checkpoint.sha256)
+    return values
+
+
+if __name__ == "__main__":
+    main()
