@@ -174,8 +174,31 @@ def _prepare_folder(options) -> None:
     from .data.folder import manifest_from_table
 
     where = {name: set(values.split(",")) for name, values in _pairs(options.where, "--where").items()}
-    rows = manifest_from_table(Path(options.table), Path(options.out), _pairs(options.column, "--column"), where)
-    print(f"wrote {options.out}: {len(rows)} rows")
+    _print_report(manifest_from_table(Path(options.table), Path(options.out), _pairs(options.column, "--column"), where), options.out)
+
+
+def _prepare_mimic(options) -> None:
+    from .data.mimic import prepare_mimic
+
+    _print_report(prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), Path(options.ed) if options.ed else None), options.out)
+
+
+def _prepare_chexpert(options) -> None:
+    from .data.open_sets import prepare_chexpert
+
+    _print_report(prepare_chexpert(Path(options.dir), Path(options.out), options.seed), options.out)
+
+
+def _prepare_nih(options) -> None:
+    from .data.open_sets import prepare_nih
+
+    _print_report(prepare_nih(Path(options.dir), Path(options.out), options.seed), options.out)
+
+
+def _print_report(report, out: str) -> None:
+    for line in report.lines():
+        print(line)
+    print(f"wrote {out} and {Path(out).stem}-report.json")
 
 
 def _import_released(options) -> None:
@@ -254,6 +277,9 @@ COMMANDS: dict[str, Callable] = {
     "train": _train,
     "calibrate": _calibrate,
     "prepare folder": _prepare_folder,
+    "prepare mimic": _prepare_mimic,
+    "prepare chexpert": _prepare_chexpert,
+    "prepare nih": _prepare_nih,
     "phantom": _phantom,
     "benchmark phantoms": _benchmark_phantoms,
     "import-released": _import_released,

@@ -92,6 +92,18 @@ def _add_calibrate(commands) -> None:
 def _add_prepare(commands) -> None:
     command = _command(commands, "prepare", "Turn a data set into a manifest.")
     kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
+    mimic = kinds.add_parser("mimic", help="MIMIC-CXR-JPG with the record of MIMIC-IV, linked as the paper does")
+    mimic.set_defaults(run="prepare mimic")
+    mimic.add_argument("--cxr", required=True, metavar="DIR", help="of mimic-cxr-2.…-metadata.csv.gz and files/")
+    mimic.add_argument("--iv", required=True, metavar="DIR", help="of hosp/patients.csv.gz and hosp/omr.csv.gz")
+    mimic.add_argument("--ed", default=None, metavar="DIR", help="of ed/edstays.csv.gz and ed/triage.csv.gz: adds vitals")
+    mimic.add_argument("--out", required=True, metavar="MANIFEST")
+    for name, text in (("chexpert", "CheXpert, demographics only"), ("nih", "NIH ChestX-ray14, demographics only")):
+        kind = kinds.add_parser(name, help=text)
+        kind.set_defaults(run=f"prepare {name}")
+        kind.add_argument("--dir", required=True, metavar="DIR", help="as released")
+        kind.add_argument("--out", required=True, metavar="MANIFEST")
+        kind.add_argument("--seed", type=int, default=0, help="of the split of patients, where the release has none")
     folder = kinds.add_parser("folder", help="images and a table of anything")
     folder.set_defaults(run="prepare folder")
     folder.add_argument("--table", required=True, metavar="CSV")

@@ -58,9 +58,9 @@ def test_any_table_becomes_a_manifest(film_folder, tmp_path):
     table = film_folder / "table.csv"
     table.write_text("file,years,set,label\nfilm0.png,50,a,normal\nfilm1.png,60,b,normal\nfilm2.png,70,a,opacity\n")
     out = tmp_path / "deep" / "m.csv"
-    rows = manifest_from_table(table, out, {"path": "file", "age": "years"}, {"set": {"a"}})
+    report = manifest_from_table(table, out, {"path": "file", "age": "years"}, {"set": {"a"}})
     cases = read_manifest(out, SCHEMA)
-    assert len(rows) == len(cases) == 2
+    assert report.kept == len(cases) == 2
     assert cases[1].record["age"] == 70 and cases[1].path.resolve() == (film_folder / "film2.png").resolve()
     with pytest.raises(ManifestError, match="no column age_in_years"):
         manifest_from_table(table, out, {"path": "file", "age": "age_in_years"}, {})

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
+from ..ehr import paper_schema
 from .manifest import ManifestError, read_table
+from .preparing import Report, disjoint, keep, with_readable_images, without_duplicates, write_manifests
 
 
-def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], where: Mapping[str, set[str]]) -> pd.DataFrame:
-    """Select rows of a CSV and rename its columns into a manifest at `out`.
+def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], where: Mapping[str, set[str]]) -> Report:
+    """Select rows of a table (CSV or Parquet) and rename its columns into a manifest at `out`.
 
     columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. where: the table's column →
-    the values to keep. Paths are read relative to the table's folder and written relative to `out`'s.
-    Raises ManifestError if a column is missing or no row is left.
+    the values to keep. Paths are read relative to the table's folder and written relative to `out`'s. Where columns `patient` and `split` are
+    there, patients in two splits are dropped. Raises ManifestError if a column is missing or no row is left.
     """
-    rows = read_table(table)
+    rows, report = read_table(table), Report()
     missing = [name for name in (*columns.values(), *where) if name not in rows.columns]
     if missing:
         raise ManifestError(f"{table} has no column {', '.join(missing)}. Its columns are: {', '.join(rows.columns)}.")
@@ -29,7 +28,10 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
         raise ManifestError(f"{table} has no column `path`. Say which column holds it, e.g. path=file.")
     if rows.empty:
         raise ManifestError(f"No row of {table} meets the conditions.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    rows = rows.assign(path=[os.path.relpath(table.parent / name, out.parent) for name in rows["path"]])
-    rows.to_csv(out, index=False)
-    return rows
+    report.read = len(rows)
+    rows = keep(rows, rows["path"].str.strip() != "", report, "no path")
+    rows = with_readable_images(without_duplicates(rows, "path", report), table.parent, report)
+    if {"patient", "split"} <= set(rows.columns):
+        rows = disjoint(rows, report)
+    write_manifests(rows, table.parent, out, paper_schema(), report, split=False)
+    return report

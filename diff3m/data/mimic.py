@@ -1,0 +1,158 @@
+"""MIMIC-CXR-JPG and MIMIC-IV, as PhysioNet ships them, to one manifest with the EHR linked as the paper does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from ..ehr import CM_PER_INCH, KG_PER_POUND, EHRSchema, Feature, paper_schema
+from .linkage import day_number, nearest_mean
+from .preparing import Report, disjoint, keep, label_of, open_table, with_readable_images, without_duplicates, write_manifests
+
+VERSIONS = ("2.1.0", "2.0.0")
+PRESSURE = "Blood Pressure"
+MEASUREMENTS = {"BMI (kg/m2)": ("bmi", 1.0), "Height (Inches)": ("height_cm", CM_PER_INCH), "Weight (Lbs)": ("weight_kg", KG_PER_POUND)}
+STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
+VITALS = (
+    Feature("heart_rate_bpm", "Heart rate", "number", "ehr", "vitals", "1/min", (20, 250), 85, 18),
+    Feature("respiratory_rate", "Respiratory rate", "number", "ehr", "vitals", "1/min", (4, 70), 18, 3),
+    Feature("spo2_percent", "Oxygen saturation", "number", "ehr", "vitals", "%", (40, 100), 98, 3),
+    Feature("temperature_c", "Temperature", "number", "ehr", "vitals", "°C", (30, 44), 36.8, 0.5),
+)
+TRIAGE = {"heartrate": "heart_rate_bpm", "resprate": "respiratory_rate", "o2sat": "spo2_percent", "temperature": "temperature_c"}
+
+
+def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None) -> Report:
+    """Link MIMIC-CXR-JPG (`cxr`) with MIMIC-IV (`iv`), and MIMIC-IV-ED triage (`ed`), into a manifest at `out`.
+
+    Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with that value
+    unknown. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError with a sentence.
+    """
+    report = Report()
+    films = _films(cxr, report)
+    films = _demographics(films, iv, report)
+    films = _measurements(films, iv, report)
+    schema = paper_schema()
+    if ed is not None:
+        films, schema = _triage(films, ed), EHRSchema(schema.features + VITALS)
+    films = with_readable_images(films, cxr, report)
+    names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
+    write_manifests(films[names], cxr, out, schema, report)
+    if ed is not None:
+        plain = [{key: value for key, value in entry.items() if value not in ("", None, ())} for entry in schema.to_list()]
+        lists = [{key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()} for entry in plain]
+        out.with_name(f"{out.stem}-schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
+    return report
+
+
+def _table(cxr: Path, part: str, **options) -> pd.DataFrame:
+    return open_table(cxr, *[f"mimic-cxr-{version}-{part}.csv" for version in VERSIONS], **options)
+
+
+def _films(cxr: Path, report: Report) -> pd.DataFrame:
+    """Frontal films with path, split, label, study day and second."""
+    columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
+    films = _table(cxr, "metadata", usecols=columns, dtype={"ViewPosition": "string"})
+    report.read = len(films)
+    films = without_duplicates(films, "dicom_id", report)
+    films = keep(films, films["ViewPosition"].isin(("PA", "AP")), report, "not a frontal film", "dicom_id")
+    films = films.assign(day=day_number(films["StudyDate"]))
+    films = keep(films, films["day"].notna(), report, "no study date", "dicom_id")
+    splits = without_duplicates(_table(cxr, "split", usecols=["dicom_id", "split"]), "dicom_id", Report())
+    films = films.merge(splits, on="dicom_id", how="left")
+    films = keep(films, films["split"].notna(), report, "in no split", "dicom_id")
+    findings = _table(cxr, "chexpert", usecols=["study_id", "No Finding"]).drop_duplicates("study_id")
+    films = films.merge(findings.assign(labelled=True), on="study_id", how="left")
+    subject, study = films["subject_id"].astype(str), films["study_id"].astype(str)
+    films = films.assign(
+        path="files/p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"] + ".jpg",
+        label=label_of(films["No Finding"] == 1, films["labelled"].notna()),
+        view=films["ViewPosition"].astype(str),
+        split=films["split"].replace({"validate": "val"}),
+        patient=films["subject_id"],
+        study=films["study_id"],
+        day=films["day"].astype("int64"),
+        second=films["day"].astype("int64") * 86400 + _second_of_day(films["StudyTime"]),
+    )
+    return disjoint(films, report)
+
+
+def _second_of_day(times: pd.Series) -> pd.Series:
+    """HHMMSS.ffff as a number → seconds; midday where it is missing."""
+    whole = pd.to_numeric(times, errors="coerce").fillna(120000.0).astype("int64")
+    return whole // 10000 * 3600 + whole // 100 % 100 * 60 + whole % 100
+
+
+def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
+    """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
+    people = open_table(iv / "hosp", "patients.csv", usecols=["subject_id", "gender", "anchor_age", "anchor_year"]).drop_duplicates("subject_id")
+    films = films.merge(people, on="subject_id", how="left")
+    report.refuse("patient is in no patients table", films.loc[films["gender"].isna() & films["anchor_age"].isna(), "path"])
+    year = films["StudyDate"].astype("string").str.slice(0, 4).astype("float")
+    age = films["anchor_age"] + (year - films["anchor_year"])
+    sex = films["gender"].where(films["gender"].isin(("F", "M")))
+    return films.assign(age=age, sex=sex)
+
+
+def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
+    """The four result names of hosp/omr.csv for some patients: patient, day, name (a feature's), value in the schema's units."""
+    columns = {"subject_id": "int64", "chartdate": "string[pyarrow]", "result_name": "category", "result_value": "string[pyarrow]"}
+    records = open_table(iv / "hosp", "omr.csv", usecols=list(columns), dtype=columns, engine="c")
+    records = records[records["result_name"].isin((*MEASUREMENTS, PRESSURE)) & records["subject_id"].isin(patients)]
+    records = records.rename(columns={"subject_id": "patient"}).assign(day=lambda rows: _days_of(rows["chartdate"]))
+    records = records.dropna(subset=["day"]).astype({"day": "int64"})
+    parts = []
+    for source, (name, factor) in MEASUREMENTS.items():
+        rows = records[records["result_name"] == source]
+        values = pd.to_numeric(rows["result_value"], errors="coerce").astype("float64") * factor
+        parts.append(rows[["patient", "day"]].assign(name=name, value=values))
+    rows = records[records["result_name"] == PRESSURE]
+    both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$")
+    for column, name in ((0, "systolic_mmhg"), (1, "diastolic_mmhg")):
+        parts.append(rows[["patient", "day"]].assign(name=name, value=pd.to_numeric(both[column], errors="coerce").astype("float64")))
+    found = pd.concat(parts, ignore_index=True)
+    unread = found["value"].isna()
+    report.refuse("measurement is no number", found.loc[unread, "name"])
+    return found[~unread]
+
+
+def _days_of(dates: pd.Series) -> pd.Series:
+    """Dates as days; each distinct text is parsed once."""
+    codes, distinct = pd.factorize(dates)
+    days = day_number(pd.Series(distinct, dtype="string")).astype("float64").to_numpy()
+    return pd.Series(np.where(codes >= 0, days[codes], np.nan), index=dates.index)
+
+
+def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
+    records = read_omr(iv, films["patient"].unique(), report)
+    records = _plausible_records(records, report)
+    names = [*(name for name, _ in MEASUREMENTS.values()), "systolic_mmhg", "diastolic_mmhg"]
+    linked = {name: nearest_mean(films, records[records["name"] == name]) for name in names}
+    return films.assign(**{name: values.round(1) for name, values in linked.items()})
+
+
+def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Measurements outside the schema's range never enter a mean: a height in m would spoil a good one of the same day."""
+    schema = paper_schema()
+    low, high = (records["name"].map({name: schema[name].plausible[end] for name in records["name"].unique()}).astype(float) for end in (0, 1))
+    good = records["value"].between(low, high)
+    report.refuse("measurement outside the plausible range (wrong unit?)", records.loc[~good, "name"])
+    return records[good]
+
+
+def _triage(films: pd.DataFrame, ed: Path) -> pd.DataFrame:
+    """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest arrival first."""
+    stays = open_table(ed / "ed", "edstays.csv", usecols=["subject_id", "stay_id", "intime", "outtime"])
+    triage = open_table(ed / "ed", "triage.csv", usecols=["stay_id", *TRIAGE]).drop_duplicates("stay_id")
+    epoch, second = pd.Timestamp(0), pd.Timedelta(seconds=1)
+    stays = stays.assign(**{name: (pd.to_datetime(stays[name], errors="coerce") - epoch) // second for name in ("intime", "outtime")})
+    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays, on="subject_id")
+    margin = STAY_HOURS * 3600
+    pairs = pairs[(pairs["second"] >= pairs["intime"] - margin) & (pairs["second"] <= pairs["outtime"] + margin)]
+    pairs = pairs.assign(distance=(pairs["second"] - pairs["intime"]).abs()).sort_values("distance").drop_duplicates("dicom_id")
+    vitals = pairs.merge(triage, on="stay_id")[["dicom_id", *TRIAGE]].rename(columns=TRIAGE)
+    vitals["temperature_c"] = ((pd.to_numeric(vitals["temperature_c"], errors="coerce") - 32) / 1.8).round(1)  # °F in the file
+    return films.merge(vitals, on="dicom_id", how="left")

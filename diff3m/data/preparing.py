@@ -1,0 +1,192 @@
+"""What every `diff3m prepare` does with its rows: check them, count what is dropped and why, write manifests and a report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..ehr import EHRSchema, bmi_rounding
+from .manifest import NORMAL, ManifestError
+
+NAMED = 20  # examples of each problem that a report names
+MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class Report:
+    """Counts of rows kept, dropped and why, values missing or refused, with the first few of each by name."""
+
+    read: int = 0
+    kept: int = 0
+    dropped: Counter = field(default_factory=Counter)
+    refused: Counter = field(default_factory=Counter)
+    missing: dict[str, int] = field(default_factory=dict)
+    named: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, names: Iterable[object]) -> None:
+        """Count dropped rows under a reason."""
+        self._count(self.dropped, reason, names)
+
+    def refuse(self, reason: str, names: Iterable[object]) -> None:
+        """Count values that were set to unknown under a reason; their rows stay."""
+        self._count(self.refused, reason, names)
+
+    def _count(self, counter: Counter, reason: str, names: Iterable[object]) -> None:
+        names = [str(name) for name in names]
+        if names:
+            counter[reason] += len(names)
+            self.named.setdefault(reason, []).extend(names[: NAMED - len(self.named.get(reason, []))])
+
+    def lines(self) -> list[str]:
+        """The report as sentences."""
+        lines = [f"{self.read} rows read, {self.kept} kept"]
+        lines += [f"dropped, {reason}: {count}" for reason, count in self.dropped.most_common()]
+        lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refused.most_common()]
+        lines += [f"missing {name}: {count} of {self.kept}" for name, count in self.missing.items()]
+        return lines
+
+    def to_dict(self) -> dict:
+        values = {name: getattr(self, name) for name in ("read", "kept", "missing", "named")}
+        return {**values, "dropped": dict(self.dropped), "refused": dict(self.refused)}
+
+
+def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
+    """The first of several file names that exists under a folder, as a table; each is tried plain and gzipped.
+
+    Raises ManifestError naming what was looked for, and what is wrong with the file.
+    """
+    for name in names:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                try:
+                    return pd.read_csv(path, **options)
+                except (ValueError, OSError, EOFError, pd.errors.ParserError) as error:
+                    raise ManifestError(f"{path} cannot be read: {str(error)[:200]}") from None
+    raise ManifestError(f"There is no {' or '.join(names)} (or .gz) in {folder}. Check the folder.")
+
+
+def keep(rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reason: str, name: str = "path") -> pd.DataFrame:
+    """The rows that are good; the others are counted under a reason."""
+    good = np.asarray(good, dtype=bool)
+    report.drop(reason, rows.loc[~good, name])
+    return rows[good]
+
+
+def without_duplicates(rows: pd.DataFrame, column: str, report: Report) -> pd.DataFrame:
+    """Rows whose column was not seen before."""
+    return keep(rows, ~rows[column].duplicated(), report, "duplicate row", column)
+
+
+def with_readable_images(rows: pd.DataFrame, root: Path, report: Report) -> pd.DataFrame:
+    """Rows whose `path` under root is there and begins as an image does (or is DICOM)."""
+
+    def state(name: str) -> str:
+        try:
+            with (root / name).open("rb") as file:
+                start = file.read(132)
+        except OSError:
+            return "missing image"
+        known = start.startswith(MAGIC) or start[128:132] == b"DICM"
+        return "" if known else "unreadable image"
+
+    with ThreadPoolExecutor(16) as pool:
+        states = np.array(list(pool.map(state, rows["path"], chunksize=256)), dtype=object)
+    for reason in ("missing image", "unreadable image"):
+        report.drop(reason, rows.loc[states == reason, "path"])
+    return rows[states == ""]
+
+
+def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report) -> pd.DataFrame:
+    """Numbers outside the schema's plausible range (a height in m or inches, a weight in lb) are set to unknown and counted."""
+    rows = rows.copy()
+    for feature in schema.features:
+        if feature.name not in rows.columns or feature.kind != "number" or feature.plausible is None:
+            continue
+        values = pd.to_numeric(rows[feature.name], errors="coerce")
+        text = rows[feature.name].notna() & (rows[feature.name].astype(str).str.strip() != "") & values.isna()
+        report.refuse(f"{feature.name} is no number", rows.loc[text, "path"])
+        wrong = values.notna() & ~values.between(*feature.plausible)
+        low, high = feature.plausible
+        report.refuse(f"{feature.name} outside {low:g} to {high:g} {feature.unit} (wrong unit?)", rows.loc[wrong, "path"])
+        rows[feature.name] = values.mask(wrong)
+    if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
+        crossed = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
+        report.refuse("diastolic not below systolic", rows.loc[crossed, "path"])
+        rows.loc[crossed, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan
+    return _consistent_bmi(rows, report)
+
+
+def _consistent_bmi(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """BMI, height and weight that contradict each other by more than a tenth become unknown; a BMI that differs by less (the three
+    were taken on different days) is left out, and follows from height and weight wherever the manifest is read."""
+    if not {"bmi", "height_cm", "weight_kg"} <= set(rows.columns):
+        return rows
+    implied = rows["weight_kg"] / (rows["height_cm"] / 100) ** 2
+    contradicted = rows["bmi"].notna() & implied.notna() & ((rows["bmi"] - implied).abs() > 0.1 * implied)
+    report.refuse("bmi, height and weight contradict each other", rows.loc[contradicted, "path"])
+    rows.loc[contradicted, ["bmi", "height_cm", "weight_kg"]] = np.nan
+    apart = rows["bmi"].notna() & implied.notna() & ((rows["bmi"] - implied).abs() > 0.5 * bmi_rounding(rows["height_cm"], rows["weight_kg"]))
+    report.refuse("bmi replaced by that of height and weight", rows.loc[apart, "path"])
+    rows.loc[apart, "bmi"] = np.nan
+    return rows
+
+
+def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split: str = "split") -> pd.DataFrame:
+    """Rows of patients who are in one split only."""
+    splits = rows.groupby(patient)[split].transform("nunique")
+    return keep(rows, splits == 1, report, "patient in two splits")
+
+
+def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
+    """Train, val and test by patient: the same patients always, whatever else the table holds."""
+    patients = np.unique(rows["patient"].astype(str))
+    order = np.random.default_rng(seed).permutation(len(patients))
+    train, val = (int(share * len(patients)) for share in (shares[0], shares[0] + shares[1]))
+    names = np.where(np.arange(len(patients)) < train, "train", np.where(np.arange(len(patients)) < val, "val", "test"))
+    place = dict(zip(patients[order], names, strict=True))
+    return rows.assign(split=rows["patient"].astype(str).map(place))
+
+
+def write_manifests(rows: pd.DataFrame, root: Path, out: Path, schema: EHRSchema, report: Report, split: bool = True) -> pd.DataFrame:
+    """Write OUT, one file a split (OUT-train.csv …, if `split`) and OUT-report.json; paths become relative to OUT's folder.
+
+    CSV, or Parquet where OUT ends in .parquet. Raises ManifestError if no row is left.
+    """
+    rows = plausible(rows, schema, report).reset_index(drop=True)
+    if rows.empty:
+        raise ManifestError(f"No film is left of {report.read} rows. " + "; ".join(report.lines()[1:]))
+    report.kept = len(rows)
+    report.missing = {name: int((rows[name].isna() | (rows[name].astype(str) == "")).sum()) for name in schema.names if name in rows.columns}
+    if {"height_cm", "weight_kg", "bmi"} <= set(rows.columns):
+        report.missing["bmi"] = int((rows["bmi"].isna() & (rows["height_cm"].isna() | rows["weight_kg"].isna())).sum())
+    start = os.path.relpath(root, out.parent)
+    rows = rows.assign(path=[os.path.normpath(os.path.join(start, name)) for name in rows["path"]])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(rows, out)
+    for name in sorted(rows["split"].unique()) if split else ():
+        _write(rows[rows["split"] == name], out.with_name(f"{out.stem}-{name}{out.suffix}"))
+    out.with_name(f"{out.stem}-report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+    return rows
+
+
+def _write(rows: pd.DataFrame, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    if path.suffix.lower() in (".parquet", ".pq"):
+        rows.to_parquet(partial, index=False)
+    else:
+        rows.to_csv(partial, index=False)
+    os.replace(partial, path)
+
+
+def label_of(normal: pd.Series, known: pd.Series) -> np.ndarray:
+    """`normal`, `abnormal`, or empty where nothing is known."""
+    return np.where(~known, "", np.where(normal, NORMAL, "abnormal"))

@@ -1,0 +1,255 @@
+"""Data sets in their original formats → one manifest, with awkward rows; the MIMIC linkage against an independent brute force."""
+
+import gzip
+import json
+from datetime import date, timedelta
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from diff3m.cli import main
+from diff3m.data.linkage import nearest_mean
+from diff3m.data.manifest import read_manifest
+from diff3m.ehr import EHRSchema, paper_schema
+from diff3m.training.config import TrainingConfig
+
+SCHEMA = paper_schema()
+
+
+def picture(path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((70, 70), 90, np.uint8))
+
+
+def gzipped(path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()))
+
+
+def test_the_nearest_values_equal_a_brute_force_answer():
+    rng = np.random.default_rng(0)
+    films = pd.DataFrame({"patient": rng.integers(0, 12, 300), "day": rng.integers(0, 400, 300)})
+    records = pd.DataFrame({"patient": rng.integers(0, 13, 500), "day": rng.integers(-50, 460, 500), "value": rng.normal(25, 4, 500)})
+    found, ties = nearest_mean(films, records), 0
+    for place, film in films.iterrows():
+        near = [
+            (abs(entry.day - film.day), entry.day, entry.value)
+            for entry in records.itertuples()
+            if entry.patient == film.patient and abs(entry.day - film.day) <= 90
+        ]
+        if not near:
+            assert np.isnan(found[place])
+            continue
+        chosen = [(day, value) for distance, day, value in near if distance == min(near)[0]]
+        ties += len({day for day, _ in chosen}) > 1
+        assert found[place] == pytest.approx(np.mean([value for _, value in chosen]))
+    assert ties > 3 and found.notna().sum() > 100
+
+
+@pytest.fixture
+def mimic(tmp_path):
+    """Seven films of five patients as PhysioNet ships them, with every awkward row."""
+    cxr, iv = tmp_path / "cxr", tmp_path / "iv"
+    films = [  # dicom, subject, study, view, date
+        ("a1", 10000001, 50000001, "PA", 21800510),
+        ("a2", 10000001, 50000001, "LATERAL", 21800510),
+        ("b1", 10000002, 50000002, "AP", 21811231),
+        ("c1", 10000003, 50000003, "PA", 21500101),
+        ("d1", 10000004, 50000004, "PA", 21700301),
+        ("e1", 10000005, 50000005, "AP", 21600601),
+        ("e2", 10000005, 50000006, "AP", 21600602),
+    ]
+    metadata = "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime\n"
+    metadata += "".join(f"{d},{s},{t},CHEST,{v},3056,2544,{day},142030.5\n" for d, s, t, v, day in films)
+    metadata += "a1,10000001,50000001,CHEST,PA,3056,2544,21800510,142030.5\n"  # twice
+    gzipped(cxr / "mimic-cxr-2.0.0-metadata.csv.gz", metadata)
+    chexpert = "subject_id,study_id,Atelectasis,No Finding\n" + "10000001,50000001,,1.0\n10000002,50000002,1.0,\n10000003,50000003,,1.0\n"
+    gzipped(cxr / "mimic-cxr-2.0.0-chexpert.csv.gz", chexpert + "10000004,50000004,,1.0\n10000005,50000005,,1.0\n")
+    splits = {"a1": "train", "a2": "train", "b1": "test", "c1": "validate", "d1": "train", "e1": "train", "e2": "test"}  # e is in two
+    rows = "".join(f"{d},{t},{s},{splits[d]}\n" for d, s, t, _, _ in films)
+    gzipped(cxr / "mimic-cxr-2.0.0-split.csv.gz", "dicom_id,study_id,subject_id,split\n" + rows)
+    for dicom, subject, study, _, _ in films:
+        if dicom != "d1":  # missing
+            picture(cxr / f"files/p{str(subject)[:2]}/p{subject}/s{study}/{dicom}.jpg")
+    people = (
+        "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n10000001,F,52,2178,2011 - 2013,\n10000002,M,60,2180,,\n10000003,M,40,,,\n"
+    )
+    gzipped(iv / "hosp/patients.csv.gz", people + "10000005,F,30,2160,,\n10000004,F,30,2170,,\n")
+    omr = [
+        (10000001, "2180-05-08", 1, "Blood Pressure", "120/80"),
+        (10000001, "2180-05-08", 2, "Blood Pressure", "130/84"),  # two the same day
+        (10000001, "2180-05-12", 1, "Blood Pressure", "150/70"),  # as near, after
+        (10000001, "2180-05-13", 1, "Blood Pressure", "190/99"),  # farther
+        (10000001, "2180-05-10", 1, "Blood Pressure Lying", "90/50"),  # ignored
+        (10000001, "2180-02-09", 1, "Weight (Lbs)", "150"),  # 91 days
+        (10000001, "2180-02-10", 1, "Weight (Lbs)", "160.0"),  # 90 days before, and the next 90 days after
+        (10000001, "2180-08-08", 1, "Weight (Lbs)", "180"),
+        (10000001, "2180-05-01", 1, "Height (Inches)", "1.70"),  # metres
+        (10000001, "2180-04-01", 1, "Height (Inches)", "65"),
+        (10000001, "2180-05-10", 1, "BMI (kg/m2)", "28.3"),
+        (10000002, "2181-12-30", 1, "BMI (kg/m2)", "about 30"),
+        (10000002, "2182-01-01", 1, "Blood Pressure", "118/"),
+        (19999999, "2180-05-10", 1, "BMI (kg/m2)", "22"),  # in no film
+    ]
+    text = "subject_id,chartdate,seq_num,result_name,result_value\n" + "".join(",".join(map(str, row)) + "\n" for row in omr)
+    gzipped(iv / "hosp/omr.csv.gz", text)
+    return cxr, iv
+
+
+def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
+    cxr, iv = mimic
+    out = tmp_path / "out" / "mimic.csv"
+    assert main(["prepare", "mimic", "--cxr", str(cxr), "--iv", str(iv), "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    for sentence in (
+        "8 rows read, 3 kept",
+        "duplicate row: 1",
+        "not a frontal film: 1",
+        "missing image: 1",
+        "patient in two splits: 2",
+        "is no number",
+    ):
+        assert sentence in text
+    table = pd.read_csv(out).set_index("patient")
+    first = table.loc[10000001]
+    assert first["systolic_mmhg"] == pytest.approx(np.mean([120, 130, 150]), abs=0.05)
+    assert first["diastolic_mmhg"] == pytest.approx(np.mean([80, 84, 70]), abs=0.05)
+    assert first["weight_kg"] == pytest.approx(170 * 0.45359237, abs=0.05)
+    assert first["height_cm"] == pytest.approx(65 * 2.54, abs=0.05)  # the one in metres is no height in inches
+    assert first["age"] == 54 and first["sex"] == "F" and first["label"] == "normal" and first["split"] == "train"
+    second, third = table.loc[10000002], table.loc[10000003]
+    assert second["label"] == "abnormal" and second["age"] == 61 and np.isnan(second["bmi"]) and np.isnan(second["systolic_mmhg"])
+    assert third["split"] == "val" and np.isnan(third["age"])  # no anchor year
+    cases = read_manifest(out, SCHEMA)
+    assert all(case.path.is_file() for case in cases) and cases[0].record["bmi"] == pytest.approx(28.3, abs=0.1)
+    assert len(read_manifest(out.with_name("mimic-train.csv"), SCHEMA)) == 1
+    report = json.loads(out.with_name("mimic-report.json").read_text())
+    assert report["missing"]["systolic_mmhg"] == 2 and any("d1" in name for name in report["named"]["missing image"])
+    assert any("wrong unit" in reason for reason in report["refused"])
+
+
+def test_names_of_a_later_version_and_plain_files_are_taken(mimic, tmp_path):
+    cxr, iv = mimic
+    for part in ("metadata", "chexpert", "split"):
+        old = cxr / f"mimic-cxr-2.0.0-{part}.csv.gz"
+        (cxr / f"mimic-cxr-2.1.0-{part}.csv").write_bytes(gzip.decompress(old.read_bytes()))
+        old.unlink()
+    assert main(["prepare", "mimic", "--cxr", str(cxr), "--iv", str(iv), "--out", str(tmp_path / "m.parquet")]) == 0
+    assert len(read_manifest(tmp_path / "m.parquet", SCHEMA)) == 3
+
+
+def test_triage_vitals_become_further_features(mimic, tmp_path):
+    cxr, iv = mimic
+    ed = tmp_path / "ed"
+    stays = "subject_id,hadm_id,stay_id,intime,outtime\n10000001,,1,2180-05-10 12:00:00,2180-05-10 18:00:00\n"
+    stays += "10000001,,2,2180-04-10 12:00:00,2180-04-10 18:00:00\n"
+    gzipped(ed / "ed/edstays.csv.gz", stays)
+    gzipped(ed / "ed/triage.csv.gz", "stay_id,temperature,heartrate,resprate,o2sat,sbp\n1,98.6,88,18,97,120\n2,101,120,30,90,100\n")
+    out = tmp_path / "m.csv"
+    assert main(["prepare", "mimic", "--cxr", str(cxr), "--iv", str(iv), "--ed", str(ed), "--out", str(out)]) == 0
+    config = TrainingConfig(name="x", manifest=str(out), out="x", schema=str(tmp_path / "m-schema.yaml"))
+    schema = config.ehr_schema()
+    record = next(case.record for case in read_manifest(out, schema) if "s50000001" in str(case.path))
+    assert record["heart_rate_bpm"] == 88 and record["spo2_percent"] == 97 and record["temperature_c"] == pytest.approx(37.0)
+    assert record["respiratory_rate"] == 18 and set(schema.names) > set(SCHEMA.names)
+    assert EHRSchema.from_list(yaml.safe_load((tmp_path / "m-schema.yaml").read_text())) == schema
+
+
+def test_chexpert_frontal_films_with_demographics(tmp_path, capsys):
+    head = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema\n"
+    train = [f"CheXpert-v1.0-small/train/patient{n:05d}/study1/view1_frontal.jpg" for n in range(1, 31)]
+    rows = "".join(
+        f"{name},{'Female' if n % 2 else 'Male'},{40 + n},Frontal,{'AP' if n % 3 else 'PA'},{'1.0' if n % 2 else ''},\n"
+        for n, name in enumerate(train)
+    )
+    rows += f"{train[0].replace('view1_frontal', 'view2_lateral')},Female,40,Lateral,,1.0,\n"
+    (tmp_path / "train.csv").write_text(head + rows)
+    valid = "CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg"
+    (tmp_path / "valid.csv").write_text(head + f"{valid},Unknown,0,Frontal,LL,0.0,1.0\n")
+    for name in (*train, valid):
+        picture(tmp_path / name.partition("/")[2])
+    (tmp_path / "train/patient00003/study1/view1_frontal.jpg").write_text("not an image")
+    out = tmp_path / "out.csv"
+    assert main(["prepare", "chexpert", "--dir", str(tmp_path), "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "not a frontal film: 1" in text and "unreadable image: 1" in text
+    table = pd.read_csv(out)
+    assert table["split"].value_counts().to_dict() == {"train": 26, "val": 3, "test": 1}
+    last = table[table["split"] == "test"].iloc[0]
+    assert np.isnan(last["age"]) and pd.isna(last["sex"]) and pd.isna(last["view"]) and last["label"] == "abnormal"
+    assert not set(table.loc[table["split"] == "train", "patient"]) & set(table.loc[table["split"] == "val", "patient"])
+    assert len(read_manifest(out, SCHEMA)) == 30
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
+    head = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,OriginalImage[Width,Height]\n"
+    names = [f"{n:08d}_000.png" for n in range(1, 41)]
+    rows = "".join(
+        f"{name},{'No Finding' if n % 2 else 'Mass|Nodule'},0,{n},{'058Y' if n == 3 else 30 + n},F,PA,2500\n" for n, name in enumerate(names, 1)
+    )
+    (tmp_path / "Data_Entry_2017.csv").write_text(head + rows + "99999999_000.png,Mass,0,99,411,M,AP,2500\n")
+    for index, name in enumerate(names):
+        picture(tmp_path / ("images_001/images" if index % 2 else "images") / name)
+    (tmp_path / "BBox_List_2017.csv").write_text(f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{names[1]},Mass,256.0,512.0,102.4,51.2\n")
+    if lists:
+        (tmp_path / "train_val_list.txt").write_text("\n".join(names[:30]))
+        (tmp_path / "test_list.txt").write_text("\n".join(names[30:]))
+    out = tmp_path / "o" / "nih.csv"
+    assert main(["prepare", "nih", "--dir", str(tmp_path), "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert len(table) == 40 and table.set_index("image").loc[names[2], "age"] == 58
+    assert table["split"].value_counts().to_dict() == ({"train": 27, "val": 3, "test": 10} if lists else {"train": 32, "val": 4, "test": 4})
+    box = pd.read_csv(tmp_path / "o" / "nih-boxes.csv").iloc[0]
+    assert box[["x", "y", "width", "height"]].tolist() == [0.25, 0.5, 0.1, 0.05]
+    assert sum(case.abnormal for case in read_manifest(out, SCHEMA)) == 20
+
+
+def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
+    for name in ("a", "b", "c", "d", "e"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "bad.png").write_text("text")
+    rows = ["a.png,50,170,70,1,train", "a.png,50,170,70,1,train", "b.png,60,1.7,70,2,train", "c.png,61,65,160,3,train", "d.png,old,,,4,train"]
+    rows += ["e.png,70,,,4,test", "bad.png,3,,,5,train", "gone.png,3,,,6,train"]
+    table = "file,age,height_cm,weight_kg,patient,split,label\n" + "".join(f"{row},normal\n" for row in rows)
+    (tmp_path / "t.csv").write_text(table)
+    command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--column", "path=file", "--out", str(tmp_path / "m.csv")]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    for sentence in (
+        "duplicate row: 1",
+        "unreadable image: 1",
+        "missing image: 1",
+        "patient in two splits: 2",
+        "height_cm outside 100 to 230 cm (wrong unit?): 2",
+    ):
+        assert sentence in text, text
+    cases = read_manifest(tmp_path / "m.csv", SCHEMA)
+    assert [case.path.name for case in cases] == ["a.png", "b.png", "c.png"] and cases[1].record["height_cm"] is None
+    named = json.loads((tmp_path / "m-report.json").read_text())["named"]
+    assert named["missing image"] == ["gone.png"] and "b.png" in named["height_cm outside 100 to 230 cm (wrong unit?)"]
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["mimic", "--cxr", "nowhere", "--iv", "nowhere"], "metadata.csv"),
+        (["chexpert", "--dir", "nowhere"], "train.csv"),
+        (["nih", "--dir", "nowhere"], "Data_Entry_2017"),
+    ],
+)
+def test_an_absent_data_set_gets_a_sentence(command, sentence, tmp_path, capsys):
+    assert main(["prepare", *command, "--out", str(tmp_path / "m.csv")]) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and "Check the folder" in error and "Traceback" not in error
+
+
+def test_days_far_from_any_film_are_never_linked():
+    film = date(2180, 5, 10)
+    films = pd.DataFrame({"patient": [1], "day": [film.toordinal()]})
+    for offset, linked in ((-91, False), (-90, True), (0, True), (90, True), (91, False)):
+        record = pd.DataFrame({"patient": [1], "day": [(film + timedelta(days=offset)).toordinal()], "value": [20.0]})
+        assert nearest_mean(films, record).notna().all() == linked
