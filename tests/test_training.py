@@ -2,11 +2,16 @@ import csv
 import json
 import math
 import os
+import signal
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 
 from diff3m.checkpoint import load_checkpoint
 from diff3m.data.manifest import ManifestError, read_manifest
@@ -87,7 +92,7 @@ def test_training_lowers_the_loss_and_leaves_a_whole_checkpoint(film_folder):
     assert float(rows[-1]["noise_mse"]) < 0.8 * float(rows[0]["noise_mse"])
     assert float(rows[-1]["masked_pixel_mse"]) < float(rows[0]["masked_pixel_mse"])
     assert {p.stage for p in stages} == {"films", "training"}
-    assert list((film_folder / "run" / "samples").glob("*.png"))
+    assert list((film_folder / "run" / "samples").glob("*.png")) and list((film_folder / "run" / "tensorboard").iterdir())
     checkpoint = load_checkpoint(folder)
     assert checkpoint.config.training["films"] == 8  # the normals
     assert [f.trained for f in checkpoint.config.schema.features] == [True, True, True, True, False, False, False, False]
@@ -114,6 +119,71 @@ def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
         assert torch.equal(tensor, second[name]), name
 
 
+CHILD = """
+import os, signal, sys, torch
+from diff3m.training import loop
+from diff3m.training.config import TrainingConfig
+torch.set_num_threads(1)
+config, moment = TrainingConfig.from_yaml(sys.argv[1]), sys.argv[2]
+save, average = torch.save, loop._Run._average
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def half_a_save(state, path):
+    if state["step"] < 4:
+        return save(state, path)
+    with open(path, "wb") as file:
+        file.write(b"half a save")
+    die()
+
+def half_a_step(run):
+    if run.step == 4:
+        die()
+    average(run)
+
+if moment == "save":
+    torch.save = half_a_save
+elif moment == "step":
+    loop._Run._average = half_a_step
+loop.train(config)
+"""
+
+
+@pytest.mark.parametrize("moment", ["step", "save"])
+def test_a_run_killed_in_the_middle_ends_as_an_unbroken_one(film_folder, moment):
+    folders = {}
+    for name, how in (("whole", ["never"]), ("killed", [moment, "never"])):
+        settings = config(film_folder, out=str(film_folder / name), save_minutes=0, validation=None)
+        (film_folder / f"{name}.yaml").write_text(yaml.safe_dump(settings.to_dict()))
+        for when in how:
+            child = subprocess.run([sys.executable, "-c", CHILD, str(film_folder / f"{name}.yaml"), when], capture_output=True, cwd=ROOT, timeout=200)
+            assert child.returncode == (0 if when == "never" else -signal.SIGKILL), child.stderr[-500:]
+        folders[name] = film_folder / name / "checkpoint"
+    first, second = (load_checkpoint(folder).network.state_dict() for folder in folders.values())
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_a_full_disk_ends_with_a_sentence_and_keeps_the_last_save(film_folder, monkeypatch):
+    settings, saves, save = config(film_folder, save_minutes=0), [], torch.save
+
+    def full(state, path):
+        saves.append(state["step"])
+        if state["step"] == 3:
+            path.write_bytes(b"part")
+            raise OSError(28, "No space left on device")
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match=r"No space left.*last save is kept"):
+        train(settings)
+    assert saves == [1, 2, 3] and not list((film_folder / "run").rglob("*.partial"))
+    assert torch.load(film_folder / "run" / "state.pt", weights_only=True)["step"] == 2
+    monkeypatch.setattr(torch, "save", save)
+    assert load_checkpoint(train(settings)).config.training["steps_done"] == 6
+
+
 def one_of_two(rank: int, port: int, settings: TrainingConfig) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
     torch.set_num_threads(1)
@@ -132,6 +202,11 @@ def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
     one = torch.nn.utils.parameters_to_vector(checkpoint.network.parameters())
     two = torch.nn.utils.parameters_to_vector(load_checkpoint(film_folder / "both" / "checkpoint").network.parameters())
     assert (one - two).norm() < 0.05 * (one - start).norm()  # the way that both went, but for rounding
+    curves = [[row for row in csv.DictReader((film_folder / run / "log.csv").open()) if row["kind"] == "training"] for run in ("alone", "both")]
+    assert len(curves[0]) == len(curves[1]) == 3
+    for name in ("noise_mse", "masked_pixel_mse"):
+        first, second = ([float(row[name]) for row in curve] for curve in curves)
+        assert second == pytest.approx(first, rel=2e-3)
 
 
 def test_a_finished_run_is_left_as_it_is(film_folder):
@@ -199,8 +274,6 @@ def test_a_bad_configuration_gets_a_sentence(tmp_path, text, word):
 
 
 def test_configurations_in_the_repository_are_valid():
-    from conftest import ROOT
-
     for path in (ROOT / "configs").glob("*.yaml"):
         settings = TrainingConfig.from_yaml(path, out="elsewhere")
         assert settings.out == "elsewhere" and settings.network_config(SCHEMA.slots).slots == SCHEMA.slots

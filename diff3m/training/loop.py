@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
+from safetensors import SafetensorError
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
 from ..data.manifest import normal_cases
@@ -32,7 +35,7 @@ from .config import TrainingConfig
 from .films import Batch, Films, draw, load_films
 from .loss import DiffusionLoss, diffusion_loss
 
-STATE_FILE, LOG_FILE, CHECKPOINT_DIR = "state.pt", "log.csv", "checkpoint"
+STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
 
 
@@ -87,6 +90,7 @@ class _Run:
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule, config.weighting), optimizer)
         self.step, self.seconds = 0, 0.0
+        self.board: SummaryWriter | None = None
 
     def _validation(self, schema: EHRSchema) -> Films | None:
         if not self.config.validation:
@@ -148,7 +152,9 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._average()
-        return losses.noise.item(), losses.masked_pixels.item()
+        mine = torch.stack([losses.noise.detach(), losses.masked_pixels.detach()]).float()
+        noise, masked = accelerator.reduce(mine, "mean").tolist()  # of the whole batch, whichever process logs
+        return noise, masked
 
     def _bare(self) -> Diff3M:
         return self.accelerator.unwrap_model(self.loss).network
@@ -172,6 +178,11 @@ class _Run:
             if fresh:
                 writer.writerow(["step", "kind", "noise_mse", "masked_pixel_mse", "learning_rate", "films_per_second"])
             writer.writerow([self.step, kind, f"{noise:.6f}", f"{masked:.6f}", f"{learning_rate(self.config, self.step):.3e}", f"{rate:.2f}"])
+        self.board = self.board or SummaryWriter(str(self.out / BOARD_DIR))
+        for name, value in (("noise_mse", noise), ("masked_pixel_mse", masked), ("films_per_second", rate)):
+            if math.isfinite(value):
+                self.board.add_scalar(f"{kind}/{name}", value, self.step)
+        self.board.flush()
 
     @torch.no_grad()
     def _validate(self) -> None:
@@ -208,10 +219,21 @@ class _Run:
         return network.eval().to(memory_format=torch.channels_last)
 
     def save(self) -> None:
-        """Replace the training state and the checkpoint folder."""
+        """Replace the training state and the checkpoint folder. Raises TrainingError where they cannot be written; the last save stays."""
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
+        try:
+            self._write()
+        except (OSError, RuntimeError, SafetensorError) as error:
+            for partial in self.out.rglob("*.partial"):
+                with suppress(OSError):
+                    partial.unlink()
+            reason = str(error).splitlines()[0][:200]
+            hint = "The last save is kept: free some space and run the same command again."
+            raise TrainingError(f"Step {self.step} could not be saved in {self.out} ({reason}). {hint}") from None
+
+    def _write(self) -> None:
         state = {
             "network": self._bare().state_dict(),
             "optimizer": self.optimizer.state_dict(),
