@@ -27,6 +27,8 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/app_cost.py assets/examples/normal-pa-woman.png
+	$(BIN)/python benchmarks/phantom_rate.py
+	$(BIN)/python benchmarks/link_mimic.py
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

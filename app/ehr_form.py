@@ -45,16 +45,16 @@ class EHRForm:
         return updates, _shown(self.schema["bmi"], facts["bmi"]) if computed else ""
 
 
-def build_form(schema: EHRSchema) -> EHRForm:
-    """Fields for every feature: those that training knew first, the others folded away with the reason."""
+def build_form(schema: EHRSchema, suffix: str = "") -> EHRForm:
+    """Fields for every feature: those that training knew first, the others folded away with the reason. suffix: of element ids."""
     fields: dict[str, gr.components.Component] = {}
     with gr.Group():
-        _rows([feature for feature in schema.features if feature.trained], fields)
+        _rows([feature for feature in schema.features if feature.trained], fields, suffix)
     untrained = [feature for feature in schema.features if not feature.trained]
     if untrained:
         with gr.Accordion(f"{len(untrained)} more values that this checkpoint was not trained with", open=False):
             gr.Markdown("No training film came with these, so the model treats them as unknown: they are recorded, and **cannot change the result**.")
-            _rows(untrained, fields)
+            _rows(untrained, fields, suffix)
     form = EHRForm(schema, tuple(fields[name] for name in schema.names))
     return form
 
@@ -82,7 +82,7 @@ def follow_height_and_weight(form: EHRForm, computed: gr.State) -> None:
     gr.on(events, update, [height, weight, bmi, computed], [bmi, computed], show_progress="hidden", queue=False, api_visibility="private")
 
 
-def _rows(features: list[Feature], fields: dict[str, gr.components.Component]) -> None:
+def _rows(features: list[Feature], fields: dict[str, gr.components.Component], suffix: str) -> None:
     """Numbers side by side, two a row; categories on lines of their own."""
     numbers = [feature for feature in features if feature.kind == "number"]
     for start in range(0, len(numbers), 2):
@@ -95,12 +95,12 @@ def _rows(features: list[Feature], fields: dict[str, gr.components.Component]) -
                     placeholder="unknown",
                     max_lines=1,
                     min_width=130,
-                    elem_id=f"ehr-{feature.name}",
+                    elem_id=f"ehr-{feature.name}{suffix}",
                     html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
                 )
     for feature in (feature for feature in features if feature.kind == "category"):
         choices = [*zip(feature.labels or feature.categories, feature.categories, strict=True), ("Unknown", UNKNOWN)]
-        fields[feature.name] = gr.Radio(choices, value=UNKNOWN, label=feature.label, info=_info(feature), elem_id=f"ehr-{feature.name}")
+        fields[feature.name] = gr.Radio(choices, value=UNKNOWN, label=feature.label, info=_info(feature), elem_id=f"ehr-{feature.name}{suffix}")
 
 
 def _info(feature: Feature, origin: str = "") -> str:

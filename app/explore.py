@@ -90,7 +90,7 @@ def build_explore(detector: Detector, suffix: str = "") -> None:
         with gr.Column(scale=5, min_width=280):
             file, gallery, facts = _film_inputs(examples, suffix)
             gr.Markdown("### 2 · The patient's record\nWhat is not known stays empty.")
-            form = build_form(detector.schema)
+            form = build_form(detector.schema, suffix)
             with gr.Row():
                 analyze = gr.Button("Analyze", variant="primary", elem_id=f"analyze{suffix}", scale=3)
                 cancel = gr.Button("Cancel", elem_id=f"cancel{suffix}", scale=1, min_width=80, visible=False)

@@ -193,6 +193,22 @@ def test_an_example_is_one_click(url, browser):
     page.close()
 
 
+def test_the_other_model_is_chosen_by_name_and_its_examples_show_the_truth(url, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    page.get_by_role("tab", name="Phantoms (all 8 features of the record)").click()
+    page.wait_for_selector("#examples_phantoms button img")
+    captions = page.inner_text("#examples_phantoms")
+    place = next(index for index, text in enumerate(captions.split("\n")) if text.startswith("Opacity"))
+    page.locator("#examples_phantoms button:has(img)").nth(place).click()
+    page.wait_for_selector("#status_phantoms :text('Done in')", timeout=60_000)
+    filled = [page.input_value(f"#ehr-{name}_phantoms textarea, #ehr-{name}_phantoms input") for name in ("age", "bmi", "systolic_mmhg", "weight_kg")]
+    assert all(filled) and "green outline is the truth" in page.inner_text("#heat-words_phantoms")
+    assert "phantom, no patient" in page.inner_text("#film-facts_phantoms")
+    assert page.evaluate("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size === document.querySelectorAll('[id]').length")
+    page.close()
+
+
 def test_the_form_follows_the_schema_and_marks_what_it_filled_in():
     import gradio as gr
 
