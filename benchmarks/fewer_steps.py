@@ -20,7 +20,6 @@ from select_score import CONTRASTS, criterion, measurements, z_scores
 
 from diff3m.detector import Detector
 
-
 NORMALS = 80  # of a view, from `val`
 
 
