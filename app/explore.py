@@ -11,7 +11,7 @@ import numpy as np
 from diff3m.detector import Analysis, Detector
 from diff3m.ehr import EHRError
 from diff3m.export import FULL_COLOR, PICTURE_HEIGHT, analysis_to_dict
-from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, read_radiograph
+from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
 from diff3m.visualize import enlarge, outlined, overlay
 
 from . import panels, words
@@ -31,7 +31,7 @@ SILENT = dict(show_progress="hidden", api_visibility="private")
 @dataclass(frozen=True)
 class HeatView:
     """What the heat-map controls redraw from, without the model: film and signed heat map (S, S), width over height, and the true mask
-    (any size, bool) of a case whose truth is known."""
+    (S, S) bool of a case whose truth is known."""
 
     film: np.ndarray
     heat: np.ndarray
@@ -227,6 +227,8 @@ class _Page:
             film, aspect, still = self._still(path)
             shown = dict(show=True, compare=(still, still))
             record = self.detector.schema.parse(self.form.record(values))
+            mask = read_mask(truth)
+            mask = None if mask is None else prepare_mask(mask, film, self.detector.config.preprocessing)
             yield cleared(**shown, status=panels.status("Starting …"), cancel=gr.update(visible=True))
 
             def work(callback):
@@ -234,7 +236,7 @@ class _Page:
 
             for event in stream(work):
                 if isinstance(event, Done):
-                    yield self._finished(event.value, truth, opacity, threshold, mode)
+                    yield self._finished(event.value, mask, opacity, threshold, mode)
                     return
                 forming = None
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
@@ -243,8 +245,8 @@ class _Page:
         except (RadiographError, EHRError, ValueError) as error:
             yield cleared(**shown, status=panels.status(str(error), alert=True))
 
-    def _finished(self, analysis: Analysis, truth: str, opacity: float, threshold: float, mode: str) -> list:
-        view = HeatView(analysis.film, analysis.heat_map, analysis.aspect, read_mask(truth))
+    def _finished(self, analysis: Analysis, truth: np.ndarray | None, opacity: float, threshold: float, mode: str) -> list:
+        view = HeatView(analysis.film, analysis.heat_map, analysis.aspect, truth)
         heat, sentence = self.redraw(view, opacity, threshold, mode)
         return Results(
             cancel=gr.update(visible=False),

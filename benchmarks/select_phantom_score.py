@@ -21,7 +21,7 @@ from tqdm import tqdm
 from diff3m.checkpoint import write_config
 from diff3m.data.phantom import KINDS, SEEDS, write_cohort
 from diff3m.detector import Detector
-from diff3m.evaluation.metrics import auroc
+from diff3m.evaluation.metrics import auroc, auroc_within_view
 from diff3m.evaluation.phantoms import cohort_of
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import Radiograph
@@ -86,7 +86,7 @@ def main() -> None:
         found = {}
         for kind in KINDS:
             rows = np.isin(label, ("normal", kind))
-            found[kind] = auroc(scores[rows], label[rows] == kind)
+            found[kind] = auroc_within_view(scores[rows], label[rows] == kind, view[rows])
         table[f"{how} of {name}"] = {"components": len(chosen), "how": how, "set": name, **found, "mean": float(np.mean(list(found.values())))}
     best = max(row["mean"] for row in table.values())
     chosen = min((row for row in table.values() if row["mean"] >= best - TOLERANCE), key=lambda row: (row["components"], -row["mean"]))
@@ -113,7 +113,8 @@ def main() -> None:
 
 def kept_measurements(detector: Detector, people: list, path: Path, batch: int = 16) -> np.ndarray:
     """Component values (people, components) under the true records."""
-    if path.exists() and str(np.load(path)["sha256"]) == detector.checkpoint.sha256 and len(np.load(path)["values"]) == len(people):
+    made_of = repr((detector.checkpoint.sha256, MEASURED, NOISES, [(who.number, who.lesion and who.lesion.kind) for who in people]))
+    if path.exists() and str(np.load(path)["made_of"]) == made_of:
         return np.load(path)["values"]
     size, settings, rows = detector.config.network.image_size, detector.settings(), []
     keys = [component.key for component in MEASURED]
@@ -124,7 +125,7 @@ def kept_measurements(detector: Detector, people: list, path: Path, batch: int =
         made = detector.reconstructions(x0, detector.condition(x0, records), keys, settings)
         rows.append(detector.measurements(x0, records, made, settings).numpy())
     values = np.concatenate(rows)
-    np.savez(path, values=values, sha256=detector.checkpoint.sha256)
+    np.savez(path, values=values, made_of=made_of)
     return values
 
 

@@ -227,9 +227,8 @@ class Detector:
 
     def _raised(self, x0: Tensor, records: Sequence[Record], name: str) -> tuple[Condition, Tensor]:
         """The condition with one number raised by a standard deviation, and which records know that number (B,)."""
-        step = self.schema[name].std
         known = torch.tensor([record.get(name) is not None for record in records], device=x0.device)
-        return self.condition(x0, [record if record.get(name) is None else {**record, name: record[name] + step} for record in records]), known
+        return self.condition(x0, [self.schema.raised(record, name) for record in records]), known
 
     def _contradiction(self, component: Component, x0: Tensor, made, settings: Settings, condition: Condition, known: Tensor) -> Tensor:
         with self.autocast():
@@ -262,6 +261,10 @@ class Detector:
             notes.append("This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`.")
         if score is not None and (settings.steps, settings.estimate) != (scoring.steps, scoring.estimate):
             notes.append(f"The percentile was calibrated with {scoring.steps} steps; with other settings it is approximate.")
+        unknown = {c.feature for c in scoring.components if c.feature and record.get(c.feature) is None}
+        if score is not None and unknown:
+            listed = ", ".join(self.schema[name].label for name in sorted(unknown))
+            notes.append(f"{listed}: not known, so whether the film fits it is left out of the score, and the percentile is approximate.")
         for feature in self.schema.ignored(record):
             notes.append(f"{feature.label}: this checkpoint was trained without it, so the value cannot change the result.")
         return Analysis(

@@ -191,6 +191,20 @@ class EHRSchema:
             )
         return record
 
+    def raised(self, record: Record, name: str) -> Record:
+        """The record with one number a standard deviation higher; weight follows BMI. Unchanged where the number is unknown.
+
+        Raises ValueError for a feature that is no number of this schema.
+        """
+        if name not in self or self[name].kind != "number":
+            raise ValueError(f"{name!r} is no number of this checkpoint's record")
+        if record.get(name) is None:
+            return record
+        higher = {**record, name: float(record[name]) + self[name].std}
+        if name == "bmi" and record.get("weight_kg") is not None:
+            higher["weight_kg"] = float(record["weight_kg"]) * higher["bmi"] / float(record["bmi"])
+        return higher
+
     def encode(self, record: Mapping[str, Value]) -> np.ndarray:
         """A parsed record as the network's float32 vector of slots, group by group; NaN where unknown."""
         slots: list[float] = []

@@ -38,7 +38,7 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "score": analysis.score,
         "percentile": analysis.percentile,
         "compared_with": {"view": analysis.compared_with, "normal_films": analysis.normals},
-        "components": [{**asdict(component), "value": None if math.isnan(value) else value, "z": z} for component, value, z in analysis.components],
+        "components": [{**asdict(component), "value": _finite(value), "z": _finite(z)} for component, value, z in analysis.components],
         "attention": analysis.attention,
         "record": analysis.record,
         "notes": list(analysis.notes),
@@ -49,6 +49,11 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "versions": software_versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """The number, or None for one that is not known (JSON has no NaN)."""
+    return None if value is None or math.isnan(value) else value
 
 
 def write_json(path: str | Path, values: dict) -> None:

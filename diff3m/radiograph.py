@@ -208,6 +208,14 @@ def inside_borders(radiograph: Radiograph, settings: Preprocessing) -> np.ndarra
     return radiograph.pixels[top:bottom, left:right]
 
 
+def prepare_mask(mask: np.ndarray, radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
+    """A mask of the film as read (any size of its proportions, bool), cut and scaled as `prepare` does the film: (size, size) bool."""
+    height, width = radiograph.pixels.shape
+    top, bottom, left, right = border_box(radiograph.pixels) if settings.trim else (0, height, 0, width)
+    fitted = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)[top:bottom, left:right]
+    return cv2.resize(fitted, (settings.size, settings.size), interpolation=cv2.INTER_AREA) > 0.5
+
+
 def film_aspect(radiograph: Radiograph, settings: Preprocessing) -> float:
     """Width over height of the film inside its borders: the proportions in which `prepare`'s square is to be shown."""
     height, width = inside_borders(radiograph, settings).shape

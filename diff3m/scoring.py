@@ -113,9 +113,9 @@ class Scoring:
         return ANY_VIEW, by_view[ANY_VIEW]
 
     def z_scores(self, values: Tensor, view: str | None) -> Tensor:
-        """Component values (n,) in standard deviations from the mean of normals of the view, float64; 0 where a value is NaN (not known)."""
+        """Component values (n,) in standard deviations from the mean of normals of the view, float64; NaN where a value is NaN (not known)."""
         _, normals = self.for_view(view)
-        return ((values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)).nan_to_num(nan=0.0)
+        return (values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)
 
     def score(self, values: Tensor, view: str | None) -> float:
         """Combined z-scores of component values (n,) against normals of the view: 0 = an average normal film, larger = more unusual."""
@@ -161,16 +161,15 @@ def calibrate(scoring: Scoring, values: Tensor, views: list[str | None], heat_ma
 
 
 def combined(z: Tensor, how: str) -> Tensor:
-    """One score from z-scores (…, n): their mean or their maximum."""
-    return z.mean(-1) if how == "mean" else z.amax(-1)
+    """One score from z-scores (…, n): the mean or the maximum of those that are known (not NaN)."""
+    return z.nanmean(-1) if how == "mean" else z.nan_to_num(nan=-torch.inf).amax(-1)
 
 
 def _calibrate_view(values: Tensor, combine: str) -> ViewCalibration:
     values = values.double()
-    known = ~values.isnan()
     mean = values.nanmean(0).nan_to_num(nan=0.0)
-    deviation = torch.where(known, values - mean, 0.0)
-    std = (deviation.square().sum(0) / (known.sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
+    deviation = values - mean
+    std = (deviation.square().nansum(0) / ((~values.isnan()).sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
     scores = combined(deviation / std, combine)
     offset = float(scores.mean()) if combine == "max" else 0.0  # the mean of z-scores is 0 by itself
     sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))

@@ -25,13 +25,16 @@ def measured(score: float, hot: bool | None = None) -> Measured:
 
 def test_detection_and_gain_compare_the_same_films():
     labels = np.array(["normal"] * 40 + ["nodule"] * 20)
+    views = np.array(["PA", "AP"] * 30)
     rng = np.random.default_rng(0)
     good = [measured(score) for score in rng.normal(0, 1, 40)] + [measured(score, True) for score in rng.normal(3, 1, 20)]
     blind = [measured(score) for score in rng.normal(0, 1, 60)]
-    assert detection(good, labels)["nodule"]["auroc"] > 0.9 > 0.65 > detection(blind, labels)["all"]["auroc"]
-    found = gain(good, blind, labels)["nodule"]
+    assert detection(good, labels, views)["nodule"]["auroc"] > 0.9 > 0.65 > detection(blind, labels, views)["all"]["auroc"]
+    found = gain(good, blind, labels, views)["nodule"]
     assert found["interval"][0] > 0.1 < found["difference"]
-    assert gain(good, good, labels)["all"] == {"difference": 0.0, "interval": (0.0, 0.0)}
+    shifted = [Measured(entry.score + 5 * (view == "AP"), entry.heat, entry.mask) for entry, view in zip(good, views, strict=True)]
+    assert detection(shifted, labels, views) == detection(good, labels, views)  # an offset of one view is no loss
+    assert gain(good, good, labels, views)["all"] == {"difference": 0.0, "interval": (0.0, 0.0)}
 
 
 def test_localization_rewards_heat_inside_the_mask():

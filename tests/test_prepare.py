@@ -84,6 +84,8 @@ def mimic(tmp_path):
         (10000001, "2180-05-12", 1, "Blood Pressure", "150/70"),  # as near, after
         (10000001, "2180-05-13", 1, "Blood Pressure", "190/99"),  # farther
         (10000001, "2180-05-10", 1, "Blood Pressure Lying", "90/50"),  # ignored
+        (10000001, "2180-05-10", 2, "Blood Pressure", "80/120"),  # swapped
+        (10000001, "2180-05-10", 3, "Blood Pressure", "390/80"),  # no pressure
         (10000001, "2180-02-09", 1, "Weight (Lbs)", "150"),  # 91 days
         (10000001, "2180-02-10", 1, "Weight (Lbs)", "160.0"),  # 90 days before, and the next 90 days after
         (10000001, "2180-08-08", 1, "Weight (Lbs)", "180"),
@@ -129,6 +131,7 @@ def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
     report = json.loads(out.with_name("mimic-report.json").read_text())
     assert report["missing"]["systolic_mmhg"] == 2 and any("d1" in name for name in report["named"]["missing image"])
     assert any("wrong unit" in reason for reason in report["refused"])
+    assert report["named"]["measurement is no number"] == ["patient 10000002, 2181-12-30, bmi"]
 
 
 def test_names_of_a_later_version_and_plain_files_are_taken(mimic, tmp_path):
@@ -177,7 +180,8 @@ def test_chexpert_frontal_films_with_demographics(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "not a frontal film: 1" in text and "unreadable image: 1" in text
     table = pd.read_csv(out)
-    assert table["split"].value_counts().to_dict() == {"train": 26, "val": 3, "test": 1}
+    counts = table["split"].value_counts()
+    assert counts["test"] == 1 and counts["train"] > 20 and counts.sum() == 30
     last = table[table["split"] == "test"].iloc[0]
     assert np.isnan(last["age"]) and pd.isna(last["sex"]) and pd.isna(last["view"]) and last["label"] == "abnormal"
     assert not set(table.loc[table["split"] == "train", "patient"]) & set(table.loc[table["split"] == "val", "patient"])
@@ -202,19 +206,20 @@ def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
     assert main(["prepare", "nih", "--dir", str(tmp_path), "--out", str(out)]) == 0
     table = pd.read_csv(out)
     assert len(table) == 40 and table.set_index("image").loc[names[2], "age"] == 58
-    assert table["split"].value_counts().to_dict() == ({"train": 27, "val": 3, "test": 10} if lists else {"train": 32, "val": 4, "test": 4})
+    counts = table["split"].value_counts()
+    assert counts.sum() == 40 and counts["train"] > 20 and (counts["test"] == 10 or not lists)
     box = pd.read_csv(tmp_path / "o" / "nih-boxes.csv").iloc[0]
     assert box[["x", "y", "width", "height"]].tolist() == [0.25, 0.5, 0.1, 0.05]
     assert sum(case.abnormal for case in read_manifest(out, SCHEMA)) == 20
 
 
 def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
-    for name in ("a", "b", "c", "d", "e"):
+    for name in "abcdefg":
         picture(tmp_path / f"{name}.png")
     (tmp_path / "bad.png").write_text("text")
     rows = ["a.png,50,170,70,1,train", "a.png,50,170,70,1,train", "b.png,60,1.7,70,2,train", "c.png,61,65,160,3,train", "d.png,old,,,4,train"]
-    rows += ["e.png,70,,,4,test", "bad.png,3,,,5,train", "gone.png,3,,,6,train"]
-    table = "file,age,height_cm,weight_kg,patient,split,label\n" + "".join(f"{row},normal\n" for row in rows)
+    rows += ["e.png,70,,,4,test", "bad.png,3,,,5,train", "gone.png,3,,,6,train", "f.png,40,101.6,110,7,train", 'g.png,"62,5",n/a,70,8,train']
+    table = "file,Age,height_cm,weight_kg,patient,split,label\n" + "".join(f"{row},normal\n" for row in rows)
     (tmp_path / "t.csv").write_text(table)
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--column", "path=file", "--out", str(tmp_path / "m.csv")]
     assert main(command) == 0
@@ -224,13 +229,15 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
         "unreadable image: 1",
         "missing image: 1",
         "patient in two splits: 2",
-        "height_cm outside 100 to 230 cm (wrong unit?): 2",
+        "height_cm outside the plausible range (wrong unit?): 2",
+        "imply an impossible BMI (wrong unit?): 1",
     ):
         assert sentence in text, text
     cases = read_manifest(tmp_path / "m.csv", SCHEMA)
-    assert [case.path.name for case in cases] == ["a.png", "b.png", "c.png"] and cases[1].record["height_cm"] is None
+    assert [case.path.name for case in cases] == ["a.png", "b.png", "c.png", "f.png", "g.png"] and cases[1].record["height_cm"] is None
+    assert cases[3].record["weight_kg"] is None and cases[4].record["age"] == 62.5
     named = json.loads((tmp_path / "m-report.json").read_text())["named"]
-    assert named["missing image"] == ["gone.png"] and "b.png" in named["height_cm outside 100 to 230 cm (wrong unit?)"]
+    assert named["missing image"] == ["gone.png"] and "b.png" in named["height_cm outside the plausible range (wrong unit?)"]
 
 
 @pytest.mark.parametrize(

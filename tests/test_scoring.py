@@ -134,7 +134,7 @@ def test_an_unknown_contradiction_counts_neither_way_and_max_starts_at_zero():
         scores = [scoring.score(row, "PA") for row in values]
         assert np.mean(scores) == pytest.approx(0, abs=1e-6) and sorted(scores) == pytest.approx(entry.scores, abs=1e-4)
         alone = torch.tensor([entry.mean[0] + 2 * entry.std[0], float("nan")])
-        expected = 1.0 if combine == "mean" else 2 - entry.offset
+        expected = 2 - entry.offset  # of what is known
         assert scoring.score(alone, "PA") == pytest.approx(expected)
         assert Scoring.from_dict(scoring.to_dict()) == scoring
     with pytest.raises(ValueError, match="combine"):

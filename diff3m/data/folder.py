@@ -24,6 +24,9 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
     for name, values in where.items():
         rows = rows[rows[name].isin(values)]
     rows = rows.assign(**{name: rows[source] for name, source in columns.items()})
+    rows.columns = [str(name).strip().lower() for name in rows.columns]  # as the manifest's reader takes them
+    if rows.columns.duplicated().any():
+        raise ManifestError(f"{table} has two columns of the same name once case is ignored. Rename one.")
     if "path" not in rows.columns:
         raise ManifestError(f"{table} has no column `path`. Say which column holds it, e.g. path=file.")
     if rows.empty:

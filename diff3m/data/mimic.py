@@ -110,13 +110,30 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
         values = pd.to_numeric(rows["result_value"], errors="coerce").astype("float64") * factor
         parts.append(rows[["patient", "day"]].assign(name=name, value=values))
     rows = records[records["result_name"] == PRESSURE]
-    both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$")
-    for column, name in ((0, "systolic_mmhg"), (1, "diastolic_mmhg")):
-        parts.append(rows[["patient", "day"]].assign(name=name, value=pd.to_numeric(both[column], errors="coerce").astype("float64")))
+    both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
+    crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
+    report.refuse("pressure whose diastolic is not below its systolic", _named(rows[crossed], "blood pressure"))
+    schema, columns = paper_schema(), {0: "systolic_mmhg", 1: "diastolic_mmhg"}
+    off = (
+        ~crossed
+        & both.notna().all(axis=1)
+        & ~np.logical_and.reduce([both[place].between(*schema[name].plausible) for place, name in columns.items()])
+    )
+    report.refuse("pressure outside the plausible range", _named(rows[off], "blood pressure"))
+    report.refuse("pressure that is not like 120/80", _named(rows[both.isna().any(axis=1)], "blood pressure"))
+    good = ~crossed & ~off & both.notna().all(axis=1)
+    parts += [rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place]) for place, name in columns.items()]
     found = pd.concat(parts, ignore_index=True)
     unread = found["value"].isna()
-    report.refuse("measurement is no number", found.loc[unread, "name"])
+    report.refuse("measurement is no number", _named(found[unread]))
     return found[~unread]
+
+
+def _named(records: pd.DataFrame, name: str | None = None) -> list[str]:
+    """ "patient …, day …, measurement" of each record, for the report."""
+    names = records["name"] if name is None else [name] * len(records)
+    dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
+    return [f"patient {who}, {when}, {what}" for who, when, what in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)]
 
 
 def _days_of(dates: pd.Series) -> pd.Series:
@@ -139,7 +156,7 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     schema = paper_schema()
     low, high = (records["name"].map({name: schema[name].plausible[end] for name in records["name"].unique()}).astype(float) for end in (0, 1))
     good = records["value"].between(low, high)
-    report.refuse("measurement outside the plausible range (wrong unit?)", records.loc[~good, "name"])
+    report.refuse("measurement outside the plausible range (wrong unit?)", _named(records[~good]))
     return records[good]
 
 

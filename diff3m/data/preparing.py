@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..ehr import EHRSchema, bmi_rounding
+from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
 from .manifest import NORMAL, ManifestError
 
 NAMED = 20  # examples of each problem that a report names
@@ -106,35 +107,60 @@ def with_readable_images(rows: pd.DataFrame, root: Path, report: Report) -> pd.D
 
 
 def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report) -> pd.DataFrame:
-    """Numbers outside the schema's plausible range (a height in m or inches, a weight in lb) are set to unknown and counted."""
+    """Every feature's column as the schema reads it; values it refuses become unknown, counted and named.
+
+    A height in m or inches, a weight in lb declared as kg where height or BMI show it, a category that is not listed, swapped pressures.
+    """
     rows = rows.copy()
     for feature in schema.features:
-        if feature.name not in rows.columns or feature.kind != "number" or feature.plausible is None:
-            continue
-        values = pd.to_numeric(rows[feature.name], errors="coerce")
-        text = rows[feature.name].notna() & (rows[feature.name].astype(str).str.strip() != "") & values.isna()
-        report.refuse(f"{feature.name} is no number", rows.loc[text, "path"])
-        wrong = values.notna() & ~values.between(*feature.plausible)
-        low, high = feature.plausible
-        report.refuse(f"{feature.name} outside {low:g} to {high:g} {feature.unit} (wrong unit?)", rows.loc[wrong, "path"])
-        rows[feature.name] = values.mask(wrong)
+        if feature.name in rows.columns:
+            rows[feature.name] = _parsed(rows, feature, report)
+    if {"height_cm", "weight_kg"} <= set(rows.columns):
+        rows = _consistent_body(rows, schema, report)
     if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
         crossed = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
         report.refuse("diastolic not below systolic", rows.loc[crossed, "path"])
         rows.loc[crossed, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan
-    return _consistent_bmi(rows, report)
+    return rows
 
 
-def _consistent_bmi(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """BMI, height and weight that contradict each other by more than a tenth become unknown; a BMI that differs by less (the three
-    were taken on different days) is left out, and follows from height and weight wherever the manifest is read."""
-    if not {"bmi", "height_cm", "weight_kg"} <= set(rows.columns):
+def _parsed(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
+    """One column read by the feature itself, each distinct value once."""
+    codes, distinct = pd.factorize(rows[feature.name])
+    values, reasons = [], []
+    for value in distinct:
+        try:
+            values.append(feature.parse(value))
+            reasons.append("")
+        except EHRError as error:
+            values.append(None)
+            reasons.append(
+                "no number" if "number" in str(error) else "outside the plausible range (wrong unit?)" if feature.plausible else "not listed"
+            )
+    reasons = np.array([*reasons, ""], dtype=object)[codes]  # code −1: missing
+    for reason in sorted(set(reasons) - {""}):
+        report.refuse(f"{feature.name} {reason}", rows.loc[reasons == reason, "path"])
+    kind = "float64" if feature.kind == "number" else "object"
+    return pd.Series(pd.Series([*values, None], dtype=kind).to_numpy()[codes], index=rows.index, dtype=kind)
+
+
+def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report) -> pd.DataFrame:
+    """Height, weight and BMI that contradict each other by more than a tenth, or imply an impossible BMI, become unknown; a BMI that differs
+    by less (the three were taken on different days) is left out, and follows from height and weight wherever the manifest is read."""
+    height, weight = rows["height_cm"], rows["weight_kg"]
+    implied = body_mass_index(height, weight)
+    names = ["height_cm", "weight_kg"]
+    if "bmi" in schema:
+        wrong = implied.notna() & ~implied.between(*schema["bmi"].plausible)
+        report.refuse("height and weight imply an impossible BMI (wrong unit?)", rows.loc[wrong, "path"])
+        rows.loc[wrong, names] = np.nan
+    if "bmi" not in rows.columns:
         return rows
-    implied = rows["weight_kg"] / (rows["height_cm"] / 100) ** 2
-    contradicted = rows["bmi"].notna() & implied.notna() & ((rows["bmi"] - implied).abs() > 0.1 * implied)
-    report.refuse("bmi, height and weight contradict each other", rows.loc[contradicted, "path"])
-    rows.loc[contradicted, ["bmi", "height_cm", "weight_kg"]] = np.nan
-    apart = rows["bmi"].notna() & implied.notna() & ((rows["bmi"] - implied).abs() > 0.5 * bmi_rounding(rows["height_cm"], rows["weight_kg"]))
+    difference = (rows["bmi"] - implied).abs()
+    contradicted = difference > 0.1 * implied
+    report.refuse("bmi, height and weight contradict each other (wrong unit?)", rows.loc[contradicted, "path"])
+    rows.loc[contradicted, ["bmi", *names]] = np.nan
+    apart = (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicted
     report.refuse("bmi replaced by that of height and weight", rows.loc[apart, "path"])
     rows.loc[apart, "bmi"] = np.nan
     return rows
@@ -147,13 +173,13 @@ def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split
 
 
 def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
-    """Train, val and test by patient: the same patients always, whatever else the table holds."""
-    patients = np.unique(rows["patient"].astype(str))
-    order = np.random.default_rng(seed).permutation(len(patients))
-    train, val = (int(share * len(patients)) for share in (shares[0], shares[0] + shares[1]))
-    names = np.where(np.arange(len(patients)) < train, "train", np.where(np.arange(len(patients)) < val, "val", "test"))
-    place = dict(zip(patients[order], names, strict=True))
-    return rows.assign(split=rows["patient"].astype(str).map(place))
+    """Train, val and test by a hash of (seed, patient): a patient's split is the same whatever else the table holds."""
+
+    def split(patient: str) -> str:
+        number = int.from_bytes(hashlib.sha256(f"{seed}/{patient}".encode()).digest()[:8]) / 2**64
+        return "train" if number < shares[0] else "val" if number < shares[0] + shares[1] else "test"
+
+    return rows.assign(split=rows["patient"].astype(str).map({patient: split(patient) for patient in rows["patient"].astype(str).unique()}))
 
 
 def write_manifests(rows: pd.DataFrame, root: Path, out: Path, schema: EHRSchema, report: Report, split: bool = True) -> pd.DataFrame:

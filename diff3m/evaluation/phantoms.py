@@ -14,26 +14,26 @@ from ..data.phantom import KINDS, SEEDS, Patient, Person, person
 from ..detector import Detector
 from ..ehr import Record
 from ..explain import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
-from ..radiograph import Radiograph, prepare
-from .metrics import auroc, average_precision, bootstrap_interval
+from ..radiograph import Radiograph, prepare, prepare_mask
+from .metrics import auroc_within_view, average_precision, bootstrap_interval
 
 RECORDS = ("true", "unknown", "shuffled")
 KIND_STRIDE = 10_000  # numbers from one kind's first phantom to the next's
 Report = Callable[[str, int, int], None]
 
-# a feature's other value, on the far side of the population's middle
+# a feature's other value, on the far side of the population's middle; each is the control of the one before
 CHANGES: dict[str, Callable[[Patient], dict]] = {
     "bmi": lambda patient: {"bmi": 21.0 if patient.bmi > 28 else 37.0},
-    "systolic_mmhg": lambda patient: {"systolic_mmhg": 105.0 if patient.systolic_mmhg > 130 else 170.0, "diastolic_mmhg": 75.0},
-    "age": lambda patient: {"age": 25.0 if patient.age > 52 else 80.0},
     "sex": lambda patient: {"sex": "F" if patient.sex == "M" else "M"},
+    "systolic_mmhg": lambda patient: {"systolic_mmhg": 105.0 if patient.systolic_mmhg > 130 else 170.0, "diastolic_mmhg": 75.0},
     "view": lambda patient: {"view": "PA" if patient.view == "AP" else "AP"},
+    "age": lambda patient: {"age": 25.0 if patient.age > 52 else 80.0},
 }
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One phantom analyzed under one record: score among normals of its true view, |heat map| (S, S) and mask, both None for normals."""
+    """One phantom analyzed under one record: score, |heat map| (S, S) and mask, both None for normals, in the prepared film's frame."""
 
     score: float
     heat: np.ndarray | None
@@ -43,6 +43,8 @@ class Measured:
 def cohort_of(normals: int, each: int, split: str = "test") -> list[Person]:
     """Normals, then `each` of every kind of lesion, by number; no number is used twice."""
     first = SEEDS[split][0]
+    if not (1 <= normals <= KIND_STRIDE and 1 <= each <= KIND_STRIDE):
+        raise ValueError(f"Give at least 1 and at most {KIND_STRIDE:,} normals, and as many of each kind.")
     people = [person(first + index) for index in range(normals)]
     return people + [person(first + KIND_STRIDE * (1 + place) + index, kind) for place, kind in enumerate(KINDS) for index in range(each)]
 
@@ -63,6 +65,7 @@ def benchmark_phantoms(
         records = _records(detector, cohort, kind)
         measured[kind] = list(_measure(detector, cohort, films, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))))
     labels = np.array([who.lesion.kind if who.lesion else "normal" for who in cohort])
+    views = np.array([who.patient.view for who in cohort])
     result = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -70,8 +73,8 @@ def benchmark_phantoms(
         "first_number": SEEDS[split][0],
         "normals": normals,
         "each": each,
-        "detection": {kind: detection(measured[kind], labels) for kind in RECORDS},
-        "gain": {other: gain(measured["true"], measured[other], labels) for other in RECORDS[1:]},
+        "detection": {kind: detection(measured[kind], labels, views) for kind in RECORDS},
+        "gain": {other: gain(measured["true"], measured[other], labels, views) for other in RECORDS[1:]},
         "localization": {kind: localization(measured[kind], labels) for kind in RECORDS},
         "counterfactual": counterfactual_fidelity(detector, people, split, report),
     }
@@ -104,35 +107,51 @@ def _measure(detector: Detector, cohort, films, records, heard: Callable[[int], 
         who = cohort[place]
         values = torch.tensor([value for _, value, _ in analysis.components])
         score = detector.scoring.score(values, who.patient.view)
-        yield Measured(score, *((np.abs(analysis.heat_map), who.diseased(size).mask) if who.lesion else (None, None)))
+        where = (None, None)
+        if who.lesion:
+            where = np.abs(analysis.heat_map), prepare_mask(who.diseased(size).mask, films[place], detector.config.preprocessing)
+        yield Measured(score, *where)
         heard(place + 1)
 
 
-def detection(measured: Sequence[Measured], labels: np.ndarray) -> dict:
-    """AUROC with a 95 % interval of each kind of lesion against the normals, and of all."""
-    scores = np.array([entry.score for entry in measured])
-    found = {}
-    for kind in ("all", *KINDS):
-        rows = labels >= "" if kind == "all" else np.isin(labels, ("normal", kind))
-        part, abnormal = scores[rows], labels[rows] != "normal"
-        interval = bootstrap_interval(lambda i, p=part, a=abnormal: auroc(p[i], a[i]), abnormal)
-        found[kind] = {"auroc": auroc(part, abnormal), "interval": interval}
+def detection(measured: Sequence[Measured], labels: np.ndarray, views: np.ndarray) -> dict:
+    """Within-view AUROC with a 95 % interval of each kind of lesion against the normals, and of all.
+
+    Within view, because a score made without the record is not placed among normals of its own view, and that must not count against it.
+    """
+    scores, found = np.array([entry.score for entry in measured]), {}
+    for kind, rows in _contrasts(labels).items():
+        part, abnormal, view = scores[rows], labels[rows] != "normal", views[rows]
+
+        def statistic(i: np.ndarray, part=part, abnormal=abnormal, view=view) -> float:
+            return auroc_within_view(part[i], abnormal[i], view[i])
+
+        found[kind] = {"auroc": statistic(np.arange(len(part))), "interval": bootstrap_interval(statistic, _strata(abnormal, view))}
     return found
 
 
-def gain(first: Sequence[Measured], second: Sequence[Measured], labels: np.ndarray) -> dict:
-    """AUROC of the first scores minus that of the second, on the same films, with a paired 95 % interval."""
+def gain(first: Sequence[Measured], second: Sequence[Measured], labels: np.ndarray, views: np.ndarray) -> dict:
+    """Within-view AUROC of the first scores minus that of the second, on the same films, with a paired 95 % interval."""
     a, b = (np.array([entry.score for entry in measured]) for measured in (first, second))
     found = {}
-    for kind in ("all", *KINDS):
-        rows = labels >= "" if kind == "all" else np.isin(labels, ("normal", kind))
-        one, two, abnormal = a[rows], b[rows], labels[rows] != "normal"
+    for kind, rows in _contrasts(labels).items():
+        one, two, abnormal, view = a[rows], b[rows], labels[rows] != "normal", views[rows]
 
-        def difference(i: np.ndarray, one=one, two=two, abnormal=abnormal) -> float:
-            return auroc(one[i], abnormal[i]) - auroc(two[i], abnormal[i])
+        def difference(i: np.ndarray, one=one, two=two, abnormal=abnormal, view=view) -> float:
+            return auroc_within_view(one[i], abnormal[i], view[i]) - auroc_within_view(two[i], abnormal[i], view[i])
 
-        found[kind] = {"difference": difference(np.arange(len(one))), "interval": bootstrap_interval(difference, abnormal)}
+        found[kind] = {"difference": difference(np.arange(len(one))), "interval": bootstrap_interval(difference, _strata(abnormal, view))}
     return found
+
+
+def _contrasts(labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of all films, and of the normals with each kind that is there."""
+    kinds = [kind for kind in KINDS if (labels == kind).any()]
+    return {"all": np.ones(len(labels), dtype=bool)} | {kind: np.isin(labels, ("normal", kind)) for kind in kinds}
+
+
+def _strata(abnormal: np.ndarray, view: np.ndarray) -> np.ndarray:
+    return np.char.add(view.astype(str), abnormal.astype(str))
 
 
 def localization(measured: Sequence[Measured], labels: np.ndarray) -> dict:
@@ -165,10 +184,11 @@ def counterfactual_fidelity(
 ) -> dict:
     """Correlation over pixels of the model's difference under a changed record with the phantom's own, mean over people, by feature.
 
-    control: the same against the true difference of another feature's change in the same person, which should be near 0.
+    control: the same against the true difference of another feature's change in the same person; control_truth: what a perfect model would have
+    there, the correlation of the two true differences.
     """
     size, settings, first = detector.config.network.image_size, detector.config.preprocessing, SEEDS[split][0] + 90_000
-    names, correlations, controls = list(CHANGES), [], []
+    names, correlations, controls, perfect = list(CHANGES), [], [], []
     for start in range(0, people, batch):
         part = [person(first + index) for index in range(start, min(start + batch, people))]
         x0 = detector.prepared([_film(who, size) for who in part])
@@ -180,7 +200,9 @@ def counterfactual_fidelity(
             truth = [prepare(Radiograph(who.film(size, patient)), settings) - own for patient in row]
             model = shown[1:] - shown[0]
             correlations.append([_correlation(a, b) for a, b in zip(model, truth, strict=True)])
-            controls.append([_correlation(a, b) for a, b in zip(model, [*truth[1:], truth[0]], strict=True)])
+            others_truth = [*truth[1:], truth[0]]
+            controls.append([_correlation(a, b) for a, b in zip(model, others_truth, strict=True)])
+            perfect.append([_correlation(a, b) for a, b in zip(truth, others_truth, strict=True)])
         report("counterfactuals", min(start + batch, people), people)
     rows = np.zeros(len(correlations))
     found = {"people": people, "noise_level": level, "steps": steps, "features": {}}
@@ -190,6 +212,7 @@ def counterfactual_fidelity(
             "correlation": float(values.mean()),
             "interval": bootstrap_interval(lambda i, v=values: float(v[i].mean()), rows),
             "control": float(control.mean()),
+            "control_truth": float(np.mean(perfect, axis=0)[place]),
             "control_interval": bootstrap_interval(lambda i, v=control: float(v[i].mean()), rows),
         }
     return found

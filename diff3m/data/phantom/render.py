@@ -63,7 +63,7 @@ def expose(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
     rng = np.random.default_rng([a.texture_seed, 1])
     primary = np.exp(-attenuation)
     detected = primary + 0.35 * a.scatter * _blurred(primary, 3.5 / a.field_cm)
-    grain = rng.normal(size=(size, size)).astype(np.float32) * np.float32(a.noise * (size / 128) ** 0.5)
+    grain = rng.normal(size=(size, size)).astype(np.float32) * np.float32(a.noise * size / 128)  # the same after reduction to any size
     detected = detected * (1 + grain * (0.12 / (detected + 0.03)) ** 0.5)
     shown = -np.log(np.maximum(detected, 1e-4)) + a.exposure - 0.85 * SOFT * (a.depth_cm - 22)  # automatic exposure control
     shown -= EQUALIZATION * (_blurred(shown, 5.0 / a.field_cm) - 2.6)
