@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from diff3m.detector import Detector, shipped_checkpoints
+from diff3m.detector import DEFAULT_CHECKPOINT, Detector, shipped_checkpoints
 from diff3m.export import NOTICE
 
 from .about import build_about
@@ -24,7 +24,8 @@ def build_demo(detector: Detector | None = None) -> gr.Blocks:
     """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped, one tab each)."""
     storage = Storage()
     named = os.environ.get("DIFF3M_CHECKPOINT")
-    detectors = [detector] if detector else [Detector.from_pretrained(name) for name in ([named] if named else shipped_checkpoints())]
+    names = [named] if named else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
+    detectors = [detector] if detector else [Detector.from_pretrained(name) for name in names]
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.Markdown(f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?")
         gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')

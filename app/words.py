@@ -104,6 +104,5 @@ def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
     return (
         "Attention: "
         + "; ".join(parts)
-        + ". Attention says where the model looked in the record, not what changed the result: it depends neither on the "
-        "score nor on the noise level."
+        + ". Attention says where the model looked in the record, not what changed the result: it does not know the score."
     )

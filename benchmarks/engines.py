@@ -22,7 +22,7 @@ from diff3m.detector import Detector
 
 
 class Pass(torch.nn.Module):
-    """ε̂ from tensors alone, so that it can be traced: x_t, t, the record's encoding and the film."""
+    """ε̂ from tensors alone, so that it can be traced: x_t, t and the record's embedding (of networks that ask the film itself)."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -75,6 +75,8 @@ def main() -> None:
     options = parser.parse_args()
     detector = Detector.from_pretrained(options.checkpoint, device="cpu")
     size, width = detector.config.network.image_size, detector.config.network.embedding_width
+    if detector.config.network.query != "film":
+        parser.error("this benchmark traces networks whose image query is the film, such as real-films")
     for films in (1, 3):
         generator = torch.Generator().manual_seed(0)
         x = torch.rand(films, 1, size, size, generator=generator).contiguous(memory_format=torch.channels_last)

@@ -41,7 +41,7 @@ class Analysis:
     """What the model thinks of one film. Arrays are (S, S) float32; film and reconstruction in [0, 1].
 
     residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker.
-    score: mean z-score among normals (0 = average normal); None for a checkpoint without calibration. percentile: share of
+    score: combined z-score among normals (0 = average normal); None for a checkpoint without calibration. percentile: share of
     normal films with a lower score, 0..100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
     components: (component, value, z) for each part of the score. notes: sentences for the reader. seconds: by stage.

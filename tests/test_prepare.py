@@ -217,8 +217,16 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     for name in "abcdefg":
         picture(tmp_path / f"{name}.png")
     (tmp_path / "bad.png").write_text("text")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-30])
     rows = ["a.png,50,170,70,1,train", "a.png,50,170,70,1,train", "b.png,60,1.7,70,2,train", "c.png,61,65,160,3,train", "d.png,old,,,4,train"]
-    rows += ["e.png,70,,,4,test", "bad.png,3,,,5,train", "gone.png,3,,,6,train", "f.png,40,101.6,110,7,train", 'g.png,"62,5",n/a,70,8,train']
+    rows += [
+        "e.png,70,,,4,test",
+        "bad.png,3,,,5,train",
+        "gone.png,3,,,6,train",
+        "cut.png,3,,,9,train",
+        "f.png,40,101.6,110,7,train",
+        'g.png,"62,5",n/a,70,8,train',
+    ]
     table = "file,Age,height_cm,weight_kg,patient,split,label\n" + "".join(f"{row},normal\n" for row in rows)
     (tmp_path / "t.csv").write_text(table)
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--column", "path=file", "--out", str(tmp_path / "m.csv")]

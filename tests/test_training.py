@@ -52,6 +52,8 @@ def test_processes_share_the_global_batch(film_folder):
     whole = draw(data, SCHEMA, settings, 3, 1000)
     parts = [draw(data, SCHEMA, settings, 3, 1000, rank, 2) for rank in (0, 1)]
     assert torch.equal(torch.stack([p.x0 for p in parts], 1).flatten(0, 1), whole.x0)
+    assert whole.masked_scale == 1 and [int(part.masked.sum()) for part in parts] == [1, 0]  # one of four is masked
+    assert [float(part.masked_scale) for part in parts] == [2, 0]  # whose mean over both is the whole batch's
 
 
 def test_every_film_is_seen_once_an_epoch(film_folder):

@@ -19,7 +19,8 @@ from .manifest import NORMAL, ManifestError
 
 NAMED = 20  # examples of each problem that a report names
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
-SPLITS = ("train", "val", "test")
+ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
+END_BYTES = 1024  # some writers pad their files
 
 
 @dataclass
@@ -88,16 +89,19 @@ def without_duplicates(rows: pd.DataFrame, column: str, report: Report) -> pd.Da
 
 
 def with_readable_images(rows: pd.DataFrame, root: Path, report: Report) -> pd.DataFrame:
-    """Rows whose `path` under root is there and begins as an image does (or is DICOM)."""
+    """Rows whose `path` under root is there, begins as an image does (or is DICOM) and, for JPEG and PNG, ends as one."""
 
     def state(name: str) -> str:
         try:
             with (root / name).open("rb") as file:
                 start = file.read(132)
+                file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
+                end = file.read()
         except OSError:
             return "missing image"
         known = start.startswith(MAGIC) or start[128:132] == b"DICM"
-        return "" if known else "unreadable image"
+        whole = all(mark in end for begin, mark in ENDS.items() if start.startswith(begin))
+        return "" if known and whole else "unreadable image"
 
     with ThreadPoolExecutor(16) as pool:
         states = np.array(list(pool.map(state, rows["path"], chunksize=256)), dtype=object)
@@ -134,9 +138,8 @@ def _parsed(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
             reasons.append("")
         except EHRError as error:
             values.append(None)
-            reasons.append(
-                "no number" if "number" in str(error) else "outside the plausible range (wrong unit?)" if feature.plausible else "not listed"
-            )
+            outside = "outside the plausible range (wrong unit?)" if feature.plausible else "not listed"
+            reasons.append("no number" if "number" in str(error) else outside)
     reasons = np.array([*reasons, ""], dtype=object)[codes]  # code −1: missing
     for reason in sorted(set(reasons) - {""}):
         report.refuse(f"{feature.name} {reason}", rows.loc[reasons == reason, "path"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,13 +31,17 @@ class Films:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's share of films: x0 (B, 1, S, S) in [0, 1], noise alike, t (B,), values (B, slots), masked (B,) bool."""
+    """One step's share of films: x0 (B, 1, S, S) in [0, 1], noise alike, t (B,), values (B, slots), masked (B,) bool.
+
+    masked_scale: weight of this share's masked error, so that the mean over processes is that of the whole batch.
+    """
 
     x0: Tensor
     noise: Tensor
     t: Tensor
     values: Tensor
     masked: Tensor
+    masked_scale: Tensor = field(default_factory=lambda: torch.ones(()))
 
 
 def load_films(cases: Sequence[Case], schema: EHRSchema, settings: Preprocessing, progress: Callable[[int], None] | None = None) -> Films:
@@ -75,7 +79,8 @@ def draw(films: Films, schema: EHRSchema, config: TrainingConfig, step: int, tim
     noise = torch.randn(count, 1, size, size, generator=generator)
     masked = torch.arange(count) < max(1, round(config.masked_fraction * count))
     mine = slice(rank, None, world)
-    return Batch(x0[mine], noise[mine], t[mine], values[mine], masked[mine])
+    scale = world * masked[mine].sum() / masked.sum()
+    return Batch(x0[mine], noise[mine], t[mine], values[mine], masked[mine], scale.float())
 
 
 def _epoch_indices(total: int, count: int, step: int, seed: int) -> np.ndarray:

@@ -178,7 +178,7 @@ class _Run:
             if fresh:
                 writer.writerow(["step", "kind", "noise_mse", "masked_pixel_mse", "learning_rate", "films_per_second"])
             writer.writerow([self.step, kind, f"{noise:.6f}", f"{masked:.6f}", f"{learning_rate(self.config, self.step):.3e}", f"{rate:.2f}"])
-        self.board = self.board or SummaryWriter(str(self.out / BOARD_DIR))
+        self.board = self.board or SummaryWriter(str(self.out / BOARD_DIR), purge_step=self.step)
         for name, value in (("noise_mse", noise), ("masked_pixel_mse", masked), ("films_per_second", rate)):
             if math.isfinite(value):
                 self.board.add_scalar(f"{kind}/{name}", value, self.step)
@@ -226,10 +226,10 @@ class _Run:
         try:
             self._write()
         except (OSError, RuntimeError, SafetensorError) as error:
-            for partial in self.out.rglob("*.partial"):
+            for partial in (*self.out.glob("*.partial"), *(self.out / CHECKPOINT_DIR).glob("*.partial")):
                 with suppress(OSError):
                     partial.unlink()
-            reason = str(error).splitlines()[0][:200]
+            reason = str(error)[:200].partition("\n")[0]
             hint = "The last save is kept: free some space and run the same command again."
             raise TrainingError(f"Step {self.step} could not be saved in {self.out} ({reason}). {hint}") from None
 

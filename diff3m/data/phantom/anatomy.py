@@ -1,8 +1,8 @@
 """From a record to anatomy, by stated equations; what the record does not explain is drawn.
 
-Lengths are cm on the detector. `PRINCIPAL` names what each feature does; a coefficient's source stands beside it, "assumed" where
-there is none. The direction of every effect is textbook radiology (Goodman, *Felson's Principles of Chest Roentgenology*); sizes are of
-the right order, and exact only in that this simulator uses them.
+Lengths are cm on the detector. A coefficient's source stands beside it, "assumed" where there is none. The direction of every
+effect is textbook radiology (Goodman, *Felson's Principles of Chest Roentgenology*); sizes are of the right order, and exact only in
+that this simulator uses them.
 """
 
 from __future__ import annotations
@@ -70,17 +70,6 @@ class Anatomy:
     devices: tuple[str, ...]
     mediastinal_shift: float = 0.0
     diaphragm_raised: tuple[float, float] = (0.0, 0.0)
-
-
-PRINCIPAL = {
-    "bmi": "soft-tissue rim and depth, height of the diaphragm, heart width, breast size, scatter and noise",
-    "height_cm": "length and width of the thorax",
-    "sex": "breast shadows, shoulder and thorax width",
-    "systolic_mmhg": "heart width, aortic knob",
-    "diastolic_mmhg": "aortic knob",
-    "age": "aortic knob and unfolding, rib density, heart width",
-    "view": "heart width, height of the diaphragm, scapulae, clavicles, collimation",
-}
 
 
 def cardiothoracic_ratio(patient: Patient) -> float:

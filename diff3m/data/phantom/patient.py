@@ -2,8 +2,8 @@
 
 Marginals follow the United States' health survey (NHANES): height, weight and BMI by sex from Fryar et al., "Anthropometric
 Reference Data for Children and Adults: United States, 2015-2018", Vital Health Stat 3(46), 2021 (rounded); systolic pressure rises
-by about 0.5 mmHg a year of age and 0.5 mmHg a unit of BMI, diastolic pressure flattens and then falls in later life (Franklin et al., Circulation 1997).
-The shares of AP films and the spread around those lines are assumed.
+by about 0.5 mmHg a year of age and 0.5 mmHg a unit of BMI, diastolic pressure flattens and then falls in later life (Franklin et
+al., Circulation 1997). Ages (52 ± 17 years), the share of AP films and the spread around those lines are assumed.
 """
 
 from __future__ import annotations
