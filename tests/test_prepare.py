@@ -234,7 +234,7 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     text = capsys.readouterr().out
     for sentence in (
         "duplicate row: 1",
-        "unreadable image: 1",
+        "unreadable image: 2",
         "missing image: 1",
         "patient in two splits: 2",
         "height_cm outside the plausible range (wrong unit?): 2",
