@@ -133,8 +133,8 @@ def _add_benchmark(commands) -> None:
     phantoms.add_argument("--device", default=None, help="cpu, cuda, … (default: a GPU if there is one)")
     phantoms.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     phantoms.add_argument("--out", required=True, metavar="DIR", help="phantoms.json is written here")
-    phantoms.add_argument("--normals", type=_positive, default=300, help="normal phantoms")
-    phantoms.add_argument("--each", type=_positive, default=75, help="phantoms of each kind of lesion")
+    phantoms.add_argument("--normals", type=_positive, default=200, help="normal phantoms")
+    phantoms.add_argument("--each", type=_positive, default=50, help="phantoms of each kind of lesion")
     phantoms.add_argument("--people", type=_positive, default=60, help="people whose films are compared under other records")
     phantoms.add_argument("--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films")
 

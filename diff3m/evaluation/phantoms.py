@@ -50,7 +50,7 @@ def cohort_of(normals: int, each: int, split: str = "test") -> list[Person]:
 
 
 def benchmark_phantoms(
-    detector: Detector, out: str | Path, normals: int = 300, each: int = 75, people: int = 60, report: Report | None = None, split: str = "test"
+    detector: Detector, out: str | Path, normals: int = 200, each: int = 50, people: int = 60, report: Report | None = None, split: str = "test"
 ) -> dict:
     """Measure everything and write phantoms.json under `out`; returns what was written.
 
