@@ -75,11 +75,11 @@ def build_explorers(detectors: Sequence[Detector]) -> None:
     if len(detectors) == 1:
         build_explore(detectors[0])
         return
-    gr.Markdown("**Model** · which films it learned what is normal from:", elem_classes="quiet")
     with gr.Tabs():
         for index, detector in enumerate(detectors):
             name = detector.config.name
-            with gr.Tab(words.model_title(name, detector.schema), id=name, elem_id=f"model-{name}"):
+            with gr.Tab(words.model_title(name), id=name, elem_id=f"model-{name}"):
+                gr.HTML(panels.quiet(words.model_sentence(name, detector.schema)))
                 build_explore(detector, suffix=f"_{name}" if index else "")
 
 

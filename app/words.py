@@ -10,11 +10,16 @@ from diff3m.ehr import EHRSchema
 VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
 
 
-def model_title(name: str, schema: EHRSchema) -> str:
-    """A checkpoint's name as a person reads it, with what it knows of a patient, e.g. "Real films (age, sex, view)"."""
-    known = [feature.label.lower() if not feature.label.isupper() else feature.label for feature in schema.features if feature.trained]
-    listed = ", ".join(known) if len(known) <= 4 else f"all {len(known)} features of the record"
-    return f"{name.replace('-', ' ').capitalize()} ({listed})"
+def model_title(name: str) -> str:
+    """A checkpoint's name as a person reads it, e.g. "Real films"."""
+    return name.replace("-", " ").capitalize()
+
+
+def model_sentence(name: str, schema: EHRSchema) -> str:
+    """What a checkpoint learned from, and what it knows of a patient."""
+    known = [feature.label if feature.label.isupper() else feature.label.lower() for feature in schema.features if feature.trained]
+    listed = ", ".join(known[:-1]) + " and " + known[-1] if len(known) > 1 else "".join(known)
+    return f"This model learned what is normal from {model_title(name).lower()}, and knows {listed or 'nothing'} of a patient."
 
 
 def verdict(percentile: float) -> str:
