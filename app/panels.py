@@ -69,10 +69,11 @@ def score(analysis: Analysis, detector: Detector) -> str:
         return f'<div class="card"><p>{html.escape(sentence)}</p></div>{notes(analysis.notes)}'
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
     group = analysis.compared_with if analysis.compared_with in words.VIEW_WORDS else ""
+    fits = "".join(f"<p>{html.escape(text)}</p>" for text in words.contradiction_sentences(analysis, detector.schema))
     chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.percentile, group), sentence)
     return (
         f'<div class="card columns"><div><p class="verdict">{html.escape(words.verdict(analysis.percentile))}</p>'
-        f'<p class="big">percentile {analysis.percentile:.0f}</p><p>{html.escape(sentence)}</p></div><div>{chart}</div>'
+        f'<p class="big">percentile {analysis.percentile:.0f}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
         f'<div class="wide">{quiet(words.score_meaning(analysis))}</div></div>{notes(analysis.notes)}'
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 from diff3m.detector import Analysis
 from diff3m.ehr import EHRSchema
 
+FITS = 1.645  # standard deviations: nine normal films in ten lie within
 VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
 
 
@@ -59,6 +60,24 @@ def score_meaning(analysis: Analysis) -> str:
         "difference is, nor that there is disease: one normal film in twenty lies above percentile 95, and small or subtle "
         f"findings can lie below it.{mixed}"
     )
+
+
+def contradiction_sentences(analysis: Analysis, schema: EHRSchema) -> list[str]:
+    """For each number whose fit to the film the score measures: whether the film looks like one of a higher or lower value."""
+    by_feature: dict[str, list[float]] = {}
+    for component, _, z in analysis.components:
+        if component.feature and z is not None and np.isfinite(z):
+            by_feature.setdefault(component.feature, []).append(z)
+    sentences = []
+    for name, values in by_feature.items():
+        z, label = float(np.mean(values)), schema[name].label.lower()
+        given = schema[name].describe(analysis.record[name])
+        if abs(z) < FITS:
+            sentences.append(f"The film fits a {label} of {given}: {z:+.1f} standard deviations of normal films.")
+        else:
+            way = "higher" if z > 0 else "lower"
+            sentences.append(f"The film looks like one of a {way} {label} than {given}: {z:+.1f} standard deviations of normal films.")
+    return sentences
 
 
 def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:

@@ -88,3 +88,16 @@ def test_schema_survives_json():
     import json
 
     assert EHRSchema.from_list(json.loads(json.dumps(SCHEMA.to_list()))) == SCHEMA
+
+
+def test_raising_a_number_keeps_the_body_consistent():
+    schema = paper_schema()
+    record = schema.parse({"height_cm": 170, "weight_kg": 70, "systolic_mmhg": 120})
+    higher = schema.raised(record, "bmi")
+    assert higher["bmi"] == pytest.approx(record["bmi"] + schema["bmi"].std)
+    assert higher["weight_kg"] == pytest.approx(higher["bmi"] * 1.7**2, rel=0.01) and higher["height_cm"] == 170
+    assert schema.raised(record, "systolic_mmhg")["systolic_mmhg"] == 120 + schema["systolic_mmhg"].std
+    assert schema.raised(record, "age") == record  # unknown
+    for name in ("sex", "mood"):
+        with pytest.raises(ValueError, match="no number"):
+            schema.raised(record, name)

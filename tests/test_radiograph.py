@@ -8,7 +8,7 @@ import pytest
 from conftest import drawn_film
 from PIL import Image
 
-from diff3m.radiograph import Preprocessing, Radiograph, RadiographError, border_box, crop_to_film, prepare, read_radiograph
+from diff3m.radiograph import Preprocessing, Radiograph, RadiographError, border_box, crop_to_film, prepare, prepare_mask, read_radiograph
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -178,3 +178,17 @@ def test_real_films_are_read(real_uploads):
         film = read_radiograph(path)
         assert min(film.pixels.shape) >= 1000
         assert 0.2 < prepare(film, Preprocessing()).mean() < 0.9
+
+
+def test_a_mask_is_cut_and_scaled_as_its_film():
+    film = np.zeros((300, 300), np.float32)
+    film[30:270, 60:240] = drawn_film(300)[30:270, 60:240]  # a wide black border
+    film[40:80, 70:130], film[200:240, 70:130] = 1.0, 0.0  # so that the mark does not change the contrast stretch
+    mask = np.zeros((150, 150), bool)  # at half the film's size
+    mask[60:75, 75:90] = True  # a square of the film's pixels 120:150, 150:180
+    marked = film.copy()
+    marked[120:150, 150:180] = 1.0
+    for settings in (Preprocessing(size=64), Preprocessing(size=64, trim=False)):
+        difference = np.abs(prepare(Radiograph(marked), settings) - prepare(Radiograph(film), settings))
+        found, prepared = difference > 0.5 * difference.max(), prepare_mask(mask, Radiograph(film), settings)
+        assert prepared.shape == (64, 64) and 2 * (found & prepared).sum() / (found.sum() + prepared.sum()) > 0.85

@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 from app.examples import load_examples, read_mask
+from app.words import contradiction_sentences
 from diff3m.data.lesions import KINDS, paint
 from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
 from diff3m.data.phantom import SEEDS
@@ -128,6 +129,9 @@ def test_the_same_film_is_more_unusual_under_a_record_that_does_not_explain_it(p
     assert np.array_equal(cv2.imread(str(explained.path), 0), cv2.imread(str(unexplained.path), 0))
     first, second = (phantoms.analyze(example.path, example.record) for example in (explained, unexplained))
     assert second.score > first.score
+    (fits,), (contradicts,) = (contradiction_sentences(analysis, phantoms.schema) for analysis in (first, second))
+    assert "fits a systolic pressure of 188 mmHg" in fits and "higher systolic pressure than 115 mmHg" in contradicts
+    assert contradiction_sentences(phantoms.analyze(explained.path, {}), phantoms.schema) == []
 
 
 def test_another_bmi_changes_a_reconstruction_as_it_changes_the_phantom(phantoms):
