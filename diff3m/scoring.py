@@ -171,7 +171,7 @@ def _calibrate_view(values: Tensor, combine: str) -> ViewCalibration:
     deviation = values - mean
     std = (deviation.square().nansum(0) / ((~values.isnan()).sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
     scores = combined(deviation / std, combine)
-    offset = float(scores.mean()) if combine == "max" else 0.0  # the mean of z-scores is 0 by itself
+    offset = float(scores.mean())
     sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
     return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset)
 

@@ -1,6 +1,7 @@
 """The phantom benchmark's own arithmetic, and its run from end to end with a tiny network."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -54,10 +55,11 @@ def test_nobody_is_used_twice_and_training_is_far_away():
 
 
 def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, capsys):
-    cohort, out = tmp_path / "cohort", tmp_path / "out"
+    cohort, out, checkpoint = tmp_path / "cohort", tmp_path / "out", tmp_path / "tiny"
+    shutil.copytree(tiny_checkpoint, checkpoint)
     assert main(["phantom", "--n", "24", "--size", "64", "--out", str(cohort)]) == 0
-    calibrate_checkpoint(Detector.from_pretrained(tiny_checkpoint, device="cpu"), cohort / "manifest.csv")
-    command = ["benchmark", "phantoms", "--checkpoint", str(tiny_checkpoint), "--out", str(out), "--normals", "6", "--each", "2", "--people", "2"]
+    calibrate_checkpoint(Detector.from_pretrained(checkpoint, device="cpu"), cohort / "manifest.csv")
+    command = ["benchmark", "phantoms", "--checkpoint", str(checkpoint), "--out", str(out), "--normals", "6", "--each", "2", "--people", "2"]
     assert main([*command, "--films", str(cohort / "manifest.csv")]) == 0
     text = capsys.readouterr().out
     assert "true above unknown" in text and "counterfactual bmi" in text and "against real films" in text
