@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from diff3m.checkpoint import write_config
@@ -24,7 +23,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import read_radiograph
-from diff3m.scoring import ESTIMATES, Component, Scoring, measure
+from diff3m.scoring import ESTIMATES, Component, Scoring
 
 LEVELS, ONE_STEP_LEVELS = (200, 400, 720), (300, 500)
 KINDS = (("absolute", 2), ("absolute", 4), ("brighter", 4), ("ssim", 6))
@@ -70,13 +69,14 @@ def compare_estimates(detector: Detector, folder: Path, films: pd.DataFrame) -> 
 def measurements(detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16, **settings) -> np.ndarray:
     """Component values (films, components); settings as in `Detector.settings`."""
     settings = detector.settings(**settings)
+    detector = detector.with_scoring(replace(detector.scoring, components=tuple(components)))
     keys, rows = [component.key for component in components], []
     for start in tqdm(range(0, len(films), batch), unit="batch"):
         part = films.iloc[start : start + batch]
         x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
         records = [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")]
         made = detector.reconstructions(x0, detector.condition(x0, records), keys, settings)
-        rows.append(torch.stack([measure(c, x0, made[c.key], detector.scoring.margin) for c in components], 1).cpu().numpy())
+        rows.append(detector.measurements(x0, records, made, settings).numpy())
     return np.concatenate(rows)
 
 

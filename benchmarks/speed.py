@@ -56,13 +56,14 @@ def straightforward(detector: Detector, x0: Tensor, values: Tensor, plan: dict[i
 
 def masked_pixels(network: Diff3M, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
     """x̃_t with the two masked branches one after the other and the masks made anew."""
-    e = network.encoder_embedding(t, condition)
+    embedded = network.embed_time(t)
+    e = network.encoder_embedding(embedded, condition)
     m1, m2 = masks(t, checkerboard(network.config.image_size, x.device))
     first, second = network.masked_encoders[0], network.masked_encoders[-1]
     features = first(x * m1, e)
-    g1 = network.masked_decoder(features, network.decoder_embedding(t, condition, features))
+    g1 = network.masked_decoder(features, network.decoder_embedding(embedded, condition, features))
     features = second(x * m2, e)
-    g2 = network.masked_decoder(features, network.decoder_embedding(t, condition, features))
+    g2 = network.masked_decoder(features, network.decoder_embedding(embedded, condition, features))
     return g1 * m2 + g2 * m1
 
 

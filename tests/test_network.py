@@ -92,8 +92,9 @@ def test_paper_encoders_never_see_the_record():
     net = network(fusion="paper", condition_encoders=False)
     _x_t, t, x0, values = inputs()
     first, second = (net.condition(x0, v) for v in (values, values + 1))
-    assert torch.equal(net.encoder_embedding(t, first), net.encoder_embedding(t, second))
-    assert not torch.equal(net.decoder_embedding(t, first, []), net.decoder_embedding(t, second, []))
+    e = net.embed_time(t)
+    assert torch.equal(net.encoder_embedding(e, first), net.encoder_embedding(e, second))
+    assert not torch.equal(net.decoder_embedding(e, first, []), net.decoder_embedding(e, second, []))
 
 
 def test_a_query_from_features_never_sees_the_clean_film():

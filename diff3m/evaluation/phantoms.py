@@ -58,12 +58,11 @@ def benchmark_phantoms(
     """
     report = report or (lambda stage, done, total: None)
     cohort = cohort_of(normals, each, split)
-    size = detector.config.network.image_size
-    films = [_film(who, size) for who in cohort]
+    films, masks = zip(*(_rendered(who, detector) for who in cohort), strict=True)
     measured = {}
     for kind in RECORDS:
         records = _records(detector, cohort, kind)
-        measured[kind] = list(_measure(detector, cohort, films, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))))
+        measured[kind] = list(_measure(detector, cohort, films, masks, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))))
     labels = np.array([who.lesion.kind if who.lesion else "normal" for who in cohort])
     views = np.array([who.patient.view for who in cohort])
     result = {
@@ -87,6 +86,16 @@ def _film(who: Person, size: int) -> Radiograph:
     return Radiograph(who.film(size))
 
 
+def _rendered(who: Person, detector: Detector) -> tuple[Radiograph, np.ndarray | None]:
+    """The film, and its true mask in the prepared film's frame."""
+    size = detector.config.network.image_size
+    if who.lesion is None:
+        return _film(who, size), None
+    diseased = who.diseased(size)
+    film = Radiograph(diseased.film)
+    return film, prepare_mask(diseased.mask, film, detector.config.preprocessing)
+
+
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
     """The cohort's records: their own, none, or each that of another (a fixed derangement)."""
     own = [detector.schema.parse(who.patient.record()) for who in cohort]
@@ -101,16 +110,11 @@ def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Re
     return shuffled
 
 
-def _measure(detector: Detector, cohort, films, records, heard: Callable[[int], None], batch: int = 16) -> Iterator[Measured]:
-    size = detector.config.network.image_size
+def _measure(detector: Detector, cohort, films, masks, records, heard: Callable[[int], None], batch: int = 16) -> Iterator[Measured]:
     for place, analysis in enumerate(detector.analyze_many(list(zip(films, records, strict=True)), batch_size=batch)):
-        who = cohort[place]
         values = torch.tensor([value for _, value, _ in analysis.components])
-        score = detector.scoring.score(values, who.patient.view)
-        where = (None, None)
-        if who.lesion:
-            where = np.abs(analysis.heat_map), prepare_mask(who.diseased(size).mask, films[place], detector.config.preprocessing)
-        yield Measured(score, *where)
+        score = detector.scoring.score(values, cohort[place].patient.view)
+        yield Measured(score, None if masks[place] is None else np.abs(analysis.heat_map), masks[place])
         heard(place + 1)
 
 

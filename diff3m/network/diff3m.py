@@ -87,7 +87,7 @@ class Diff3M(nn.Module):
         if condition.attention:
             return condition.attention
         t = torch.zeros(len(x0), dtype=torch.long, device=x0.device)
-        return self._attend(self.noise_encoder(x0, self.encoder_embedding(t, condition)), condition)[1]
+        return self._attend(self.noise_encoder(x0, self.encoder_embedding(self.embed_time(t), condition)), condition)[1]
 
     def _query(self, features: list[Tensor]) -> Tensor:
         """Global maximum over space, projected: (B, d)."""
@@ -98,20 +98,24 @@ class Diff3M(nn.Module):
         with torch.autocast(query.device.type, enabled=False):
             return self.fusion(query.float(), condition.tokens)
 
-    def encoder_embedding(self, t: Tensor, condition: Condition) -> Tensor:
-        """What encoders see at timesteps t (B,): (B, d), time, and the record where the configuration says so."""
-        e = self.time_embed(sinusoid(t, self.config.channels))
+    def embed_time(self, t: Tensor) -> Tensor:
+        """e of timesteps t (B,): (B, d)."""
+        return self.time_embed(sinusoid(t, self.config.channels))
+
+    def encoder_embedding(self, e: Tensor, condition: Condition) -> Tensor:
+        """What encoders see beside the image, (B, d): time, and the record where the configuration says so."""
         return self.embedding_norm(e + condition.embedding) if self.config.condition_encoders else e
 
-    def decoder_embedding(self, t: Tensor, condition: Condition, features: list[Tensor]) -> Tensor:
+    def decoder_embedding(self, e: Tensor, condition: Condition, features: list[Tensor]) -> Tensor:
         """LayerNorm(e + cond), cond asked with the image's own query."""
-        e = self.time_embed(sinusoid(t, self.config.channels)) + condition.embedding
+        e = e + condition.embedding
         return self.embedding_norm(e + self._attend(features, condition)[0] if condition.tokens else e)
 
     def predict_noise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """ε̂(x_t, t), the noise branch alone. Returns (B, 1, S, S)."""
-        features = self.noise_encoder(x_t, self.encoder_embedding(t, condition))
-        head = self.noise_decoder(features, self.decoder_embedding(t, condition, features))[:, :1]
+        e = self.embed_time(t)
+        features = self.noise_encoder(x_t, self.encoder_embedding(e, condition))
+        head = self.noise_decoder(features, self.decoder_embedding(e, condition, features))[:, :1]
         if self.config.parameterization == "noise":
             return head
         signal, sigma = (factor[t].view(-1, 1, 1, 1) for factor in (self.signal, self.sigma))
@@ -119,14 +123,15 @@ class Diff3M(nn.Module):
 
     def predict_masked_pixels(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """x̃_t = g1⊙m2 + g2⊙m1: every pixel from the branch in which it was masked. Returns (B, 1, S, S)."""
-        e = self.encoder_embedding(t, condition)
+        time = self.embed_time(t)
+        e = self.encoder_embedding(time, condition)
         m1, m2 = masks(t, self.pattern)
         if self.config.shared_masked_encoder:
             features = self.masked_encoders[0](torch.cat([x_t * m1, x_t * m2]), e.repeat(2, 1))
         else:
             pairs = zip(self.masked_encoders[0](x_t * m1, e), self.masked_encoders[1](x_t * m2, e), strict=True)
             features = [torch.cat(pair) for pair in pairs]
-        fused = self.decoder_embedding(t.repeat(2), condition.repeat(2), features)
+        fused = self.decoder_embedding(time.repeat(2, 1), condition.repeat(2), features)
         g1, g2 = self.masked_decoder(features, fused).chunk(2)
         return g1 * m2 + g2 * m1
 
