@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
 
@@ -14,7 +15,7 @@ from diff3m.export import FULL_COLOR, PICTURE_HEIGHT, analysis_to_dict
 from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
 from diff3m.visualize import enlarge, outlined, overlay
 
-from . import panels, words
+from . import explanations, panels, words
 from .ehr_form import FROM_EXAMPLE, FROM_HEADER, EHRForm, build_form, follow_height_and_weight
 from .examples import Example, load_examples, read_mask
 from .streaming import Done, stream
@@ -53,6 +54,7 @@ class Results:
     attention: object = None
     numbers: object = None
     view: object = None
+    explanation: object = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,7 +67,7 @@ class Results:
 
 def cleared(show: bool = False, **given) -> list:
     """Nothing shown but what is given, so that no result outlives its film or its record. show: keep the results' side open."""
-    empty = dict(cancel=gr.update(visible=False), panel=gr.update(visible=show), score="", heat_words="", attention="")
+    empty = dict(cancel=gr.update(visible=False), panel=gr.update(visible=show), score="", heat_words="", attention="", explanation="")
     empty |= {name: gr.update(value=None) for name in ("compare", "heat", "numbers", "view")}
     return Results(**{**empty, **given}).row()
 
@@ -98,7 +100,7 @@ def build_explore(detector: Detector, suffix: str = "") -> None:
         with gr.Column(scale=8, min_width=280):
             status = gr.HTML(panels.status(START), elem_id=f"status{suffix}")
             with gr.Column(visible=False) as panel:
-                results, display = _outputs(detector, suffix)
+                results, display, explain, number = _outputs(detector, suffix)
             results.cancel, results.status, results.panel = cancel, status, panel
     page = _Page(detector, form, examples)
     # was a film open before; the BMI that was filled in; the true mask's file, where there is one
@@ -112,8 +114,12 @@ def build_explore(detector: Detector, suffix: str = "") -> None:
     clicked = analyze.click(**run, api_name=f"analyze{suffix}")
     chosen = gallery.select(page.choose, None, [file, *opening], cancels=[clicked], **SILENT)
     followed = chosen.then(**run, api_visibility="private")
+    asked = explain.click(
+        page.explain, [file, number, *form.fields], [results.status, results.explanation],
+        concurrency_id="model", concurrency_limit=1, show_progress="hidden", api_name=f"explain{suffix}",
+    )  # fmt: skip
     # whatever is still being analyzed belongs to another film
-    running = dict(cancels=[clicked, followed], **SILENT)
+    running = dict(cancels=[clicked, followed, asked], **SILENT)
     gallery.select(None, None, None, cancels=[followed], api_visibility="private")
     file.upload(page.open, [file, opened, *form.fields], opening, **running)
     file.clear(page.close, None, opening, **running)
@@ -145,7 +151,7 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
         ]
 
 
-def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.components.Component]]:
+def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.components.Component], gr.Button, gr.Dropdown]:
     start = round(detector.scoring.heat_normal, 3)
     results = Results(score=gr.HTML(elem_id=f"score{suffix}"))
     with gr.Row():
@@ -167,10 +173,15 @@ def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.componen
         threshold = _slider(0, 0.5, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
         mode = gr.Radio(list(MODES), value=next(iter(MODES)), label="Heat map shows", min_width=240)
     results.attention = gr.HTML(elem_id=f"attention{suffix}")
+    choices = explanations.influence_choices(detector.schema)
+    with gr.Row(equal_height=True):
+        explain = gr.Button("What did the record change?", elem_id=f"explain{suffix}", scale=2, min_width=200)
+        number = gr.Dropdown(choices, value=choices[0][1], label="Influence of", elem_id=f"influence{suffix}", scale=1, min_width=150)
+    results.explanation = gr.HTML(elem_id=f"explanation{suffix}")
     with gr.Accordion("All numbers and settings (JSON)", open=False):
         results.numbers = gr.JSON(show_label=False)
     results.view = gr.State(None)
-    return results, [opacity, threshold, mode]
+    return results, [opacity, threshold, mode], explain, number
 
 
 class _Page:
@@ -244,6 +255,20 @@ class _Page:
                 yield Results(status=panels.progress(event), compare=forming).row()
         except (RadiographError, EHRError, ValueError) as error:
             yield cleared(**shown, status=panels.status(str(error), alert=True))
+
+    def explain(self, path: str | None, feature: str, *values) -> Generator[tuple, None, None]:
+        """Stream what the record changed: (status, HTML)."""
+        if not path:
+            yield panels.status("There is no film yet: drop one, or choose an example.", alert=True), ""
+            return
+        try:
+            film, aspect, _ = self._still(path)
+            record = self.form.record(values)
+            started = time.perf_counter()
+            for doing, shown in explanations.explained(self.detector, film, record, feature, aspect):
+                yield panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."), shown
+        except (RadiographError, EHRError, ValueError) as error:
+            yield panels.status(str(error), alert=True), ""
 
     def _finished(self, analysis: Analysis, truth: np.ndarray | None, opacity: float, threshold: float, mode: str) -> list:
         view = HeatView(analysis.film, analysis.heat_map, analysis.aspect, truth)

@@ -7,9 +7,12 @@ import io
 import re
 from collections.abc import Sequence
 
+import cv2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+
+from diff3m.explain import Influence
 
 TEXT = "#102030"  # replaced by the page's own text color in `inline_svg`
 NORMAL, CASE, KNOWN, MISSING = "#7aa6c2", "#c2410c", "#0f766e", "#9ca3af"
@@ -52,6 +55,47 @@ def attention_bars(groups: dict[str, list[tuple[str, float, bool]]]) -> Figure:
             axes.set_title(group, loc="left", fontsize=10, fontweight="bold")
         panels[-1].set_xlabel("attention weight (each group sums to 1)")
     return figure
+
+
+def attribution_bars(values: dict[str, float]) -> Figure:
+    """Signed bars by group: below zero, explained by the record; above, contradicted by it."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 0.34 * len(values) + 0.8), layout="constrained")
+        axes = figure.add_subplot()
+        names, amounts = list(values), np.array(list(values.values()))
+        bars = axes.barh(range(len(names)), amounts, color=[KNOWN if amount <= 0 else CASE for amount in amounts], height=0.65)
+        axes.bar_label(bars, [f"{amount:+.1f}" for amount in amounts], padding=3, fontsize=9)
+        axes.axvline(0, color=TEXT, linewidth=0.8)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.margins(x=0.18)
+        axes.set_xlabel("explained by it  ◂   change of the misfit   ▸  contradicted by it")
+    return figure
+
+
+def influence_curve(curve: Influence, label: str) -> Figure:
+    """Misfit over the values of one number; the record's value marked, values beyond training shaded."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 2.3), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(curve.values, curve.misfit, marker="o", color=KNOWN, linewidth=2)
+        left, right = float(curve.values[0]), float(curve.values[-1])
+        axes.set_xlim(left, right)
+        for start, end in ((left, curve.trained[0]), (curve.trained[1], right)):
+            if end > start:
+                axes.axvspan(start, end, color=MISSING, alpha=0.3, linewidth=0)
+        if curve.own is not None:
+            axes.axvline(curve.own, color=CASE, linewidth=2, label=f"the record: {curve.own:.4g}")
+            axes.legend(frameon=False, fontsize=9)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(label)
+        axes.set_ylabel("misfit of film and record")
+    return figure
+
+
+def smoothed(image: np.ndarray, sigma: float = 3.0) -> np.ndarray:
+    """A map (S, S) after a Gaussian, σ in pixels, for showing."""
+    return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
 def inline_svg(figure: Figure, alternative: str) -> str:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from . import released
 from .diffusion import Schedule
 from .ehr import EHRSchema
+from .fit import GroupFit
 from .network import Diff3M, NetworkConfig
 from .radiograph import Preprocessing
 from .scoring import RELEASED_SCORING, Scoring
@@ -29,7 +30,8 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What config.json holds. scoring carries the calibration; training is a free record of how the weights were made."""
+    """What config.json holds. scoring carries the calibration, fit that of the record's fit by explanation
+    group (empty: not measured); training is a free record of how the weights were made."""
 
     name: str
     network: NetworkConfig
@@ -38,6 +40,7 @@ class CheckpointConfig:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     scoring: Scoring = field(default_factory=Scoring)
     training: dict = field(default_factory=dict)
+    fit: tuple[GroupFit, ...] = ()
 
     def to_dict(self) -> dict:
         return {
@@ -48,6 +51,7 @@ class CheckpointConfig:
             "diffusion": asdict(self.schedule),
             "preprocessing": asdict(self.preprocessing),
             "scoring": self.scoring.to_dict(),
+            "fit": [asdict(entry) for entry in self.fit],
             "training": self.training,
         }
 
@@ -65,6 +69,7 @@ class CheckpointConfig:
                 schedule=Schedule(**values["diffusion"]),
                 preprocessing=Preprocessing(**values["preprocessing"]),
                 scoring=Scoring.from_dict(values["scoring"]),
+                fit=tuple(GroupFit(**entry) for entry in values.get("fit", ())),
                 training=values.get("training", {}),
             )
         except Exception as error:  # any value may stand in the file

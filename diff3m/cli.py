@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .options import EHR_FLAGS, build_parser
+from .options import build_parser
+from .terminal import bar, detector_for, interval, pairs, record_for, stage_bars
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,45 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _detector(options):
-    from .detector import DEFAULT_CHECKPOINT, Detector
-
-    return Detector.from_pretrained(options.checkpoint or DEFAULT_CHECKPOINT, device=options.device, precision=options.precision)
-
-
-def _bar(label: str) -> Callable[[int, int], None]:
-    """A report(done, total) that draws a progress bar on a terminal's stderr."""
-    bar = tqdm(desc=label, unit="film", disable=None, leave=False)
-
-    def report(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return report
-
-
 def _analyze(options) -> None:
     from .export import NOTICE, analysis_to_dict, write_json, write_pictures
     from .radiograph import read_radiograph
 
     film = read_radiograph(options.image)
-    detector = _detector(options)
-    given = {feature: getattr(options, f"ehr_{feature}") for feature, _ in EHR_FLAGS.values()}
-    given = {feature: value for feature, value in given.items() if value is not None} | _pairs(options.ehr, "--ehr")
-    unknown = [name for name in given if name not in detector.schema]
-    if unknown:
-        raise ValueError(f"This checkpoint has no feature {', '.join(unknown)}; it knows {', '.join(detector.schema.names)}.")
-    facts = {} if options.no_header else {name: value for name, value in film.facts.items() if name in detector.schema and name not in given}
-    bar = tqdm(desc="analyzing", unit="step", disable=None, leave=False)
+    detector = detector_for(options)
+    record, facts = record_for(film, detector, options)
+    steps = tqdm(desc="analyzing", unit="step", disable=None, leave=False)
 
     def callback(progress) -> None:
-        bar.total = progress.total
-        bar.update(progress.done - bar.n)
+        steps.total = progress.total
+        steps.update(progress.done - steps.n)
 
-    analysis = detector.analyze(film, {**facts, **given}, noise_level=options.noise_level, steps=options.steps, seed=options.seed, callback=callback)
-    bar.close()
+    analysis = detector.analyze(film, record, noise_level=options.noise_level, steps=options.steps, seed=options.seed, callback=callback)
+    steps.close()
     if options.json:
         write_json(options.json, analysis_to_dict(analysis, detector))
     written = write_pictures(options.out, analysis, detector.scoring.heat_normal) if options.out else []
@@ -96,22 +73,11 @@ def _print_analysis(analysis, detector, facts: dict) -> None:
     print(f"{detector.config.name}, {sum(analysis.seconds.values()):.2f} s, {detector.precision} on {detector.device.type}")
 
 
-def _pairs(items: Sequence[str], flag: str) -> dict[str, str]:
-    """["a=b", …] → {"a": "b"}."""
-    pairs = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise ValueError(f"{flag} takes NAME=VALUE, got {item!r}")
-        pairs[name] = value
-    return pairs
-
-
 def _evaluate(options) -> None:
     from .evaluation.run import evaluate
 
     metrics = evaluate(
-        _detector(options), options.manifest, options.out, options.limit, options.batch_size, _bar("evaluating"),
+        detector_for(options), options.manifest, options.out, options.limit, options.batch_size, bar("evaluating"),
         noise_level=options.noise_level, steps=options.steps, seed=options.seed,
     )  # fmt: skip
     print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
@@ -144,20 +110,20 @@ def _train(options) -> None:
         unit = "step" if progress.stage == "training" else "film"
         if progress.stage not in bars:
             bars[progress.stage] = tqdm(desc=progress.stage, total=progress.total, unit=unit)
-        bar = bars[progress.stage]
-        bar.update(progress.done - bar.n)
+        drawn = bars[progress.stage]
+        drawn.update(progress.done - drawn.n)
         if progress.stage == "training":
-            bar.set_postfix_str(f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, {progress.films_per_second:.1f} films/s")
+            drawn.set_postfix_str(f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, {progress.films_per_second:.1f} films/s")
 
     folder = train(config, report=report)
-    for bar in bars.values():
-        bar.close()
+    for drawn in bars.values():
+        drawn.close()
     print(f"wrote {folder}")
     if config.validation:
         from .detector import Detector
         from .evaluation.run import calibrate_checkpoint
 
-        scoring = calibrate_checkpoint(Detector.from_pretrained(folder), config.validation, report=_bar("calibrating"))
+        scoring = calibrate_checkpoint(Detector.from_pretrained(folder), config.validation, report=bar("calibrating"))
         print(f"calibrated on {dict(scoring.calibration)['any'].count} normal films of {config.validation}")
 
 
@@ -165,16 +131,63 @@ def _calibrate(options) -> None:
     from .detector import Detector
     from .evaluation.run import calibrate_checkpoint
 
-    scoring = calibrate_checkpoint(Detector.from_pretrained(options.checkpoint), options.manifest, report=_bar("calibrating"))
+    detector = Detector.from_pretrained(options.checkpoint)
+    if options.fit:
+        _calibrate_fit(detector, options.manifest)
+        return
+    scoring = calibrate_checkpoint(detector, options.manifest, report=bar("calibrating"))
     for view, entry in scoring.calibration:
         print(f"{view:>4}: {entry.count} normal films")
+
+
+def _calibrate_fit(detector, manifest: str) -> None:
+    from .data.manifest import normal_cases
+    from .explain import calibrate_fit
+
+    cases = [(case.path, case.record) for case in normal_cases(manifest, detector.schema)]
+    for entry in calibrate_fit(detector, cases, report=bar("calibrating")):
+        print(f"{entry.group}: {entry.count} normal films, noise level {entry.level}")
+
+
+def _explain(options) -> None:
+    from .explain import attribute, influence, information
+    from .export import NOTICE, explanation_to_dict, write_json
+    from .radiograph import read_radiograph
+
+    film = read_radiograph(options.image)
+    detector = detector_for(options)
+    record, _ = record_for(film, detector, options)
+    targets = {name: attribute(detector, film, record, target=name, parts=name == "misfit") for name in options.target.split(",")}
+    curves = [influence(detector, film, record, name, strip=False) for name in options.curve]
+    bits = information(detector, film, record)
+    for target, found in targets.items():
+        print(f"{EXPLAINED[target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
+        for group, value in found.groups.items():
+            print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
+        for fit in found.fits:
+            shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
+            print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")
+    print(
+        f"information of the record about this film: {bits.bits:.1f} bits; lost without " + ", ".join(f"{k}: {v:.1f}" for k, v in bits.groups.items())
+    )
+    for curve in curves:
+        print(
+            f"misfit by {curve.feature}: " + ", ".join(f"{value:.4g}: {level:.1f}" for value, level in zip(curve.values, curve.misfit, strict=True))
+        )
+    if options.json:
+        write_json(options.json, explanation_to_dict(detector, detector.schema.parse(record), targets, curves, bits))
+        print(f"wrote {options.json}")
+    print(NOTICE)
+
+
+EXPLAINED = {"misfit": "misfit of film and record (sum of squared z-scores)", "score": "anomaly score"}
 
 
 def _prepare_folder(options) -> None:
     from .data.folder import manifest_from_table
 
-    where = {name: set(values.split(",")) for name, values in _pairs(options.where, "--where").items()}
-    _print_report(manifest_from_table(Path(options.table), Path(options.out), _pairs(options.column, "--column"), where), options.out)
+    where = {name: set(values.split(",")) for name, values in pairs(options.where, "--where").items()}
+    _print_report(manifest_from_table(Path(options.table), Path(options.out), pairs(options.column, "--column"), where), options.out)
 
 
 def _prepare_mimic(options) -> None:
@@ -234,8 +247,8 @@ def _phantom(options) -> None:
         options.size,
         options.seed,
         options.lesions,
-        _pairs(options.counterfactual, "--counterfactual"),
-        _bar("rendering"),
+        pairs(options.counterfactual, "--counterfactual"),
+        bar("rendering"),
     )
     normal = int((table["label"] == "normal").sum())
     print(f"wrote {Path(options.out) / 'manifest.csv'}: {normal} normal phantoms, {len(table) - normal} with a lesion")
@@ -245,34 +258,36 @@ def _benchmark_phantoms(options) -> None:
     from .evaluation.phantoms import benchmark_phantoms
     from .evaluation.realism import realism_of
 
-    bars: dict[str, Callable[[int, int], None]] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        bars.setdefault(stage, _bar(stage))(done, total)
-
-    detector = _detector(options)
-    found = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, report)
+    detector = detector_for(options)
+    found = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, stage_bars())
     for record, kinds in found["detection"].items():
         print(f"AUROC, {record} record: " + ", ".join(f"{kind} {entry['auroc']:.3f}" for kind, entry in kinds.items()))
     for other, kinds in found["gain"].items():
-        print(f"AUROC, true above {other}: " + ", ".join(f"{kind} {_interval(entry, 'difference')}" for kind, entry in kinds.items()))
+        print(f"AUROC, true above {other}: " + ", ".join(f"{kind} {interval(entry, 'difference')}" for kind, entry in kinds.items()))
     for record, entry in found["localization"].items():
         print(f"pixels, {record} record: average precision {entry['average_precision']['all']:.3f}, best Dice {entry['best_dice']['all']:.3f}")
     for name, entry in found["counterfactual"]["features"].items():
-        print(f"counterfactual {name}: correlation {_interval(entry, 'correlation')}, control {entry['control']:+.3f}")
+        print(f"counterfactual {name}: correlation {interval(entry, 'correlation')}, control {entry['control']:+.3f}")
     if options.films:
         distances = realism_of(options.films, detector.config.preprocessing, Path(options.out))
         print(f"phantoms against real films: histograms {distances['histogram_distance']:.3f}, spectra {distances['spectrum_distance']:.3f}")
     print(f"wrote {Path(options.out) / 'phantoms.json'}")
 
 
-def _interval(entry: dict, name: str) -> str:
-    low, high = entry["interval"]
-    return f"{entry[name]:+.3f} [{low:+.3f}, {high:+.3f}]"
+def _benchmark_explanations(options) -> None:
+    from .evaluation.explanations import benchmark_explanations
+
+    found = benchmark_explanations(detector_for(options), options.out, options.each, options.with_oracle, report=stage_bars())
+    for name in ("shapley", "ablation", "attention", "random_weights", "oracle"):
+        top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in found[name]["top_1"].items())
+        rank = found[name].get("rank_correlation")
+        print(f"{name}: top-1 {top}" + ("" if rank is None else f"; rank correlation with the oracle {rank:+.2f}"))
+    print(f"wrote {Path(options.out) / 'explanations.json'}")
 
 
 COMMANDS: dict[str, Callable] = {
     "analyze": _analyze,
+    "explain": _explain,
     "evaluate": _evaluate,
     "train": _train,
     "calibrate": _calibrate,
@@ -282,6 +297,7 @@ COMMANDS: dict[str, Callable] = {
     "prepare nih": _prepare_nih,
     "phantom": _phantom,
     "benchmark phantoms": _benchmark_phantoms,
+    "benchmark explanations": _benchmark_explanations,
     "import-released": _import_released,
     "verify-released": _verify_released,
 }

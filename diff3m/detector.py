@@ -177,12 +177,14 @@ class Detector:
         return torch.from_numpy(stacked)[:, None].to(self.device)
 
     @torch.no_grad()
-    def condition(self, x0: Tensor, records: Sequence[Mapping]) -> Condition:
-        """IECA for prepared films and parsed records."""
+    def condition(self, x0: Tensor, records: Sequence[Mapping], attention: bool = True) -> Condition:
+        """IECA for prepared films and parsed records. attention: also what `Diff3M.attention` gives, a pass of the encoder where the query is
+        asked at every step."""
         values = torch.from_numpy(np.stack([self.schema.encode(record) for record in records])).to(self.device)
         with self.autocast():
             condition = self.network.condition(x0, values)
-            condition = replace(condition, attention=self.network.attention(x0, condition))
+            if attention:
+                condition = replace(condition, attention=self.network.attention(x0, condition))
         return condition.map(Tensor.float)
 
     @torch.no_grad()

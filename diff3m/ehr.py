@@ -200,10 +200,33 @@ class EHRSchema:
             raise ValueError(f"{name!r} is no number of this checkpoint's record")
         if record.get(name) is None:
             return record
-        higher = {**record, name: float(record[name]) + self[name].std}
-        if name == "bmi" and record.get("weight_kg") is not None:
-            higher["weight_kg"] = float(record["weight_kg"]) * higher["bmi"] / float(record["bmi"])
-        return higher
+        return self.changed(record, name, float(record[name]) + self[name].std)
+
+    def changed(self, record: Record, name: str, value: float) -> Record:
+        """The record with another number. BMI, height and weight stay consistent: weight follows BMI and height, BMI follows weight."""
+        changed = {**record, name: value}
+        height = changed.get("height_cm")
+        if name == "weight_kg":
+            changed["bmi"] = record.get("bmi") if height is None or "bmi" not in changed else body_mass_index(float(height), value)
+        elif name in ("bmi", "height_cm") and record.get("weight_kg") is not None and height is not None and changed.get("bmi") is not None:
+            changed["weight_kg"] = float(changed["bmi"]) * (float(height) / 100) ** 2
+        elif name == "bmi" and record.get("weight_kg") is not None and record.get("bmi") is not None:
+            changed["weight_kg"] = float(record["weight_kg"]) * value / float(record["bmi"])
+        return changed
+
+    def ends(self, group: str) -> tuple[Record, Record]:
+        """Two records that know one explanation group alone: its numbers a standard deviation below and above their mean, or its
+        first and last category. Habitus is moved by BMI alone, which height and weight then follow. Raises KeyError."""
+        members = self.explanation_groups[group]
+        members = tuple(feature for feature in members if feature.name == "bmi") or members
+        unknown: Record = dict.fromkeys(self.names)
+        low, high = dict(unknown), dict(unknown)
+        for feature in members:
+            if feature.kind == "category":
+                low[feature.name], high[feature.name] = feature.categories[0], feature.categories[-1]
+            else:
+                low[feature.name], high[feature.name] = feature.mean - feature.std, feature.mean + feature.std
+        return low, high
 
     def encode(self, record: Mapping[str, Value]) -> np.ndarray:
         """A parsed record as the network's float32 vector of slots, group by group; NaN where unknown."""

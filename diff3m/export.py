@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 
 from .detector import Analysis, Detector
+from .ehr import Record
+from .explain import Attribution, Influence, Information
 from .visualize import enlarge, overlay, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
@@ -46,6 +49,46 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256},
         "precision": detector.precision,
         "seconds": {stage: round(value, 4) for stage, value in analysis.seconds.items()},
+        "versions": software_versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def explanation_to_dict(
+    detector: Detector,
+    record: Record,
+    attributions: Mapping[str, Attribution],
+    curves: Sequence[Influence] = (),
+    information: Information | None = None,
+) -> dict:
+    """Explanations as plain JSON values, without pictures. No file name and no header text is in it."""
+    return {
+        "notice": NOTICE,
+        "record": record,
+        "attributions": {
+            target: {
+                "known": found.known,
+                "unknown": found.unknown,
+                "groups": found.groups,
+                "parts": found.parts,
+                "ablation": found.ablation,
+                "fit": [{"group": f.group, "known": f.known, "z": f.z, "shift": f.shift, "unit": f.feature.unit} for f in found.fits],
+            }
+            for target, found in attributions.items()
+        },
+        "influence": {
+            curve.feature: {
+                "values": curve.values.tolist(),
+                "misfit": curve.misfit.tolist(),
+                "deviation": curve.deviation.tolist(),
+                "own": curve.own,
+                "trained": list(curve.trained),
+            }
+            for curve in curves
+        },
+        "information_bits": None if information is None else {"record": information.bits, "lost_without": information.groups},
+        "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256},
+        "precision": detector.precision,
         "versions": software_versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

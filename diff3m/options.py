@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="diff3m", description="Anomaly detection on chest X-rays, conditioned on the patient's record.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_analyze(commands)
+    _add_explain(commands)
     _add_evaluate(commands)
     _add_train(commands)
     _add_calibrate(commands)
@@ -45,24 +46,43 @@ def _positive(text: str) -> int:
     return value
 
 
-def _model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--checkpoint", default=None, help="folder, shipped name or Hub id (default: real-films)")
+def _model_options(command: argparse.ArgumentParser, default: str = "real-films") -> None:
+    command.add_argument("--checkpoint", default=default, help=f"folder, shipped name or Hub id (default: {default})")
     command.add_argument("--device", default=None, help="cpu, cuda, … (default: a GPU if there is one)")
     command.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+
+
+def _walk_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=int, default=None, help="DDIM steps each way (default: the checkpoint's)")
     command.add_argument("--noise-level", type=int, default=None, help="noise level of the shown reconstruction, 1 to 1000")
     command.add_argument("--seed", type=int, default=0)
 
 
-def _add_analyze(commands) -> None:
-    command = _command(commands, "analyze", "Analyze one radiograph (DICOM, PNG, JPEG, WebP or TIFF).")
+def _case_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("image")
     for flag, (feature, text) in EHR_FLAGS.items():
         command.add_argument(f"--{flag}", dest=f"ehr_{feature}", default=None, metavar=flag.split("-")[0].upper(), help=text)
     command.add_argument("--ehr", action="append", default=[], metavar="NAME=VALUE", help="any feature of the checkpoint's schema")
     command.add_argument("--no-header", action="store_true", help="ignore age, sex, view, height and weight in a DICOM header")
+
+
+def _add_analyze(commands) -> None:
+    command = _command(commands, "analyze", "Analyze one radiograph (DICOM, PNG, JPEG, WebP or TIFF).")
+    _case_options(command)
     command.add_argument("--json", default=None, metavar="FILE", help="write score, percentile, attention and settings")
     command.add_argument("--out", default=None, metavar="DIR", help="write film, reconstruction, residual and heat map as PNG")
+    _model_options(command)
+    _walk_options(command)
+
+
+def _add_explain(commands) -> None:
+    command = _command(
+        commands, "explain", "What the record does to the opinion on one radiograph: attributions, fit, information, influence curves."
+    )
+    _case_options(command)
+    command.add_argument("--target", default="misfit", help="misfit, score, or both with a comma (default: misfit; score takes longer)")
+    command.add_argument("--curve", action="append", default=[], metavar="NAME", help="also an influence curve of a number, e.g. bmi")
+    command.add_argument("--json", default=None, metavar="FILE", help="write everything")
     _model_options(command)
 
 
@@ -73,6 +93,7 @@ def _add_evaluate(commands) -> None:
     command.add_argument("--limit", type=_positive, default=None, metavar="N", help="only the first N rows")
     command.add_argument("--batch-size", type=_positive, default=16)
     _model_options(command)
+    _walk_options(command)
 
 
 def _add_train(commands) -> None:
@@ -87,6 +108,7 @@ def _add_calibrate(commands) -> None:
     command = _command(commands, "calibrate", "Measure normal films, so that scores and percentiles have a scale.")
     command.add_argument("checkpoint", help="checkpoint folder; its config.json is rewritten")
     command.add_argument("--manifest", required=True, metavar="CSV", help="normal films that training never saw")
+    command.add_argument("--fit", action="store_true", help="measure how films fit their record, for explanations, instead of scores")
 
 
 def _add_prepare(commands) -> None:
@@ -129,14 +151,18 @@ def _add_benchmark(commands) -> None:
     kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
     phantoms = kinds.add_parser("phantoms", help="detection, localization and counterfactuals on simulated patients that training never saw")
     phantoms.set_defaults(run="benchmark phantoms")
-    phantoms.add_argument("--checkpoint", default="phantoms", help="folder, shipped name or Hub id (default: phantoms)")
-    phantoms.add_argument("--device", default=None, help="cpu, cuda, … (default: a GPU if there is one)")
-    phantoms.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     phantoms.add_argument("--out", required=True, metavar="DIR", help="phantoms.json is written here")
     phantoms.add_argument("--normals", type=_positive, default=200, help="normal phantoms")
     phantoms.add_argument("--each", type=_positive, default=50, help="phantoms of each kind of lesion")
     phantoms.add_argument("--people", type=_positive, default=60, help="people whose films are compared under other records")
     phantoms.add_argument("--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films")
+    _model_options(phantoms, default="phantoms")
+    explained = kinds.add_parser("explanations", help="attributions and attention against known causes, on simulated patients")
+    explained.set_defaults(run="benchmark explanations")
+    explained.add_argument("--out", required=True, metavar="DIR", help="explanations.json is written here")
+    explained.add_argument("--each", type=_positive, default=100, help="phantoms with each group extreme")
+    explained.add_argument("--with-oracle", type=_positive, default=40, help="of those, how many the oracle explains too")
+    _model_options(explained, default="phantoms")
 
 
 def _add_released(commands) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .detector import Detector
-from .diffusion import denoise, invert
-from .ehr import Record
-from .radiograph import Radiograph
-from .reconstruct import CLAMP, predictor
+from ..detector import Detector
+from ..diffusion import denoise, invert
+from ..ehr import Record
+from ..radiograph import Radiograph
+from ..reconstruct import CLAMP, predictor
 
 COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS = 1000, 40
 

@@ -1,0 +1,140 @@
+"""What the record changed: fit, attributions, information and influence curves, as HTML made from their numbers."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+
+from diff3m.detector import Detector
+from diff3m.ehr import EHRSchema, Feature, Record
+from diff3m.explain import Attribution, Influence, Information, RecordFit, attribute, influence, information
+from diff3m.radiograph import Radiograph
+from diff3m.visualize import enlarge, to_uint8
+
+from . import figures, panels
+
+UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
+FRAME_HEIGHT = 128  # pixels, of the strip's pictures
+
+
+def explained(detector: Detector, film: Radiograph, record: Mapping, feature: str | None, aspect: float) -> Iterator[tuple[str, str]]:
+    """Explain one film step by step: (what is being done, HTML so far)."""
+    parsed = detector.schema.parse(record)
+    yield "Asking what each part of the record adds …", ""
+    found = attribute(detector, film, parsed)
+    shown = fit_card(found, detector.schema, parsed) + attribution_card(found)
+    yield "Measuring the record's information …", shown
+    shown += information_card(information(detector, film, parsed), aspect)
+    if feature is None:
+        yield "", shown
+        return
+    yield f"Drawing the influence of {detector.schema[feature].label} …", shown
+    yield "", shown + influence_card(influence(detector, film, parsed, feature), detector.schema[feature], aspect)
+
+
+def influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
+    """(label, name) of the numbers whose influence can be drawn."""
+    return [(feature.label, feature.name) for feature in schema.features if feature.kind == "number" and feature.trained]
+
+
+def fit_card(found: Attribution, schema: EHRSchema, record: Record) -> str:
+    """Does the film fit its record, group by group?"""
+    items = "".join(f"<li>{html.escape(fit_sentence(fit, record))}</li>" for fit in found.fits)
+    text = panels.quiet(
+        "Measured along what each part of the record does to a film. The values “the film looks like” are the model's guess from the "
+        "picture: they show direction and rough size, and are no measurement of the patient."
+    )
+    return f'<div class="card"><h3>Does the film fit the record?</h3><ul>{items}</ul>{text}</div>'
+
+
+def fit_sentence(fit: RecordFit, record: Record) -> str:
+    """One sentence on one group of the record."""
+    name = fit.group.capitalize()
+    if not fit.known:
+        return f"{name}: not in the record."
+    given = fit.feature.describe(record.get(fit.feature.name))
+    what = f"{fit.feature.label} {given}" if record.get(fit.feature.name) is not None else name
+    if abs(fit.z) < UNUSUAL:
+        return f"{what}: the film fits ({fit.z:+.1f} standard deviations of normal films)."
+    if fit.shift is None:
+        toward = fit.feature.labels[-1 if fit.z > 0 else 0] if fit.feature.labels else ("the last", "the first")[fit.z < 0]
+        same = record.get(fit.feature.name) == fit.feature.categories[-1 if fit.z > 0 else 0]
+        verb = "looks even more like" if same else "looks more like"
+        return f"{what}: the film {verb} {toward} than such films do ({fit.z:+.1f} standard deviations)."
+    way = "higher" if fit.shift > 0 else "lower"
+    return f"{what}: the film looks like a value about {abs(fit.shift):.2g} {fit.feature.unit} {way} ({fit.z:+.1f} standard deviations)."
+
+
+def attribution_card(found: Attribution) -> str:
+    """What each part of the record adds to the misfit."""
+    caption = attribution_sentence(found)
+    chart = figures.inline_svg(figures.attribution_bars(found.groups), caption)
+    parts = ", ".join(f"{name.replace('_', ' ')} {value:+.1f}" for name, value in found.parts.items())
+    how = panels.quiet(
+        "Shapley values: each group's share of the change from knowing nothing to knowing the whole record, averaged over the orders in "
+        f"which the groups could become known. By single values: {parts or 'none is known'}."
+    )
+    return (
+        f'<div class="card columns"><div><h3>What the record explains</h3><p>{html.escape(caption)}</p></div><div>{chart}</div>'
+        f'<div class="wide">{how}</div></div>'
+    )
+
+
+def attribution_sentence(found: Attribution) -> str:
+    """The attribution in words."""
+    normal = len(found.fits)
+    start = (
+        f"Without the record the film contradicts what the model expects by {found.unknown:.1f}; with it, by {found.known:.1f} "
+        f"(a normal film: about {normal}). "
+    )
+    group = max(found.groups, key=lambda name: abs(found.groups[name]))
+    value = found.groups[group]
+    if abs(value) < 1:
+        return start + "No part of the record changes that by more than 1: nothing here is explained by the record."
+    if value < 0:
+        return start + f"Most of what is explained is explained by {group} ({value:+.1f})."
+    return start + f"It is {group} that makes the film more unusual, not less ({value:+.1f}): the picture does not show what the record says."
+
+
+def information_card(found: Information, aspect: float) -> str:
+    """Bits that the record carries about the film, and where."""
+    groups = ", ".join(f"{name} {bits:.1f}" for name, bits in found.groups.items()) or "none is known"
+    caption = (
+        f"Knowing the record saves the model {found.bits:.1f} bits in describing this film. Bits lost when one group alone is unknown: {groups}."
+    )
+    scale = float(np.quantile(np.abs(figures.smoothed(found.map)), 0.995)) or 1.0
+    picture = cv2.applyColorMap(to_uint8(0.5 + 0.5 * np.clip(figures.smoothed(found.map) / scale, -1, 1)), cv2.COLORMAP_TWILIGHT_SHIFTED)
+    shown = _image(enlarge(picture, 2 * FRAME_HEIGHT, aspect), "Map of where the record informs the picture")
+    how = panels.quiet(
+        "Red: where the record helps to predict the picture; blue: where it misleads. Estimated from the denoising errors with and "
+        "without the record over ten noise levels; differences of a bit or two are noise."
+    )
+    return f'<div class="card columns"><div><h3>Where the record informs</h3><p>{html.escape(caption)}</p>{how}</div><div>{shown}</div></div>'
+
+
+def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
+    """The curve of one number, and what normal looks like along it."""
+    best = float(curve.values[int(curve.misfit.argmin())])
+    own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
+    caption = f"The film fits the record best with {feature.label.lower()} near {best:.3g} {feature.unit}.{own} Everything else is held fixed."
+    chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
+    frames = ""
+    if curve.reconstructions is not None:
+        for value, image in zip(curve.values, curve.reconstructions, strict=True):
+            label = f"{value:.3g}"
+            picture = _image(to_uint8(enlarge(image, FRAME_HEIGHT, aspect)), f"What normal would look like at {feature.label} {label}")
+            frames += f"<figure>{picture}<figcaption>{label}</figcaption></figure>"
+    text = panels.quiet("Below: what normal would look like for this person at each value, from the same noise. Shaded: beyond the training values.")
+    return (
+        f'<div class="card"><h3>Influence of {html.escape(feature.label)}</h3><p>{html.escape(caption)}</p>{chart}{text}'
+        f'<div class="strip">{frames}</div></div>'
+    )
+
+
+def _image(pixels: np.ndarray, alternative: str) -> str:
+    data = base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative, quote=True)}">'

@@ -1,0 +1,74 @@
+"""Influence curves: the fit of the record as one of its numbers runs over a range, everything else fixed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..detector import Detector
+from ..radiograph import Radiograph
+from .counterfactual import COUNTERFACTUAL_LEVEL, counterfactual_films
+from .record_fit import ExplanationError, calibrated, deviations, misfit, z_scores
+
+STRIP_STEPS = 20
+REACH = 3.0  # standard deviations of the training values on each side
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Curves over `values` (n,) of one feature, in its unit.
+
+    misfit, deviation (n,): how badly the film contradicts the record with that value, and the z-score of the feature's own group (+: the film looks
+    like more). own: the record's value, None if unknown. trained: values within two standard deviations of the training mean; outside, the
+    curve extrapolates. reconstructions (n, S, S): what normal looks like for this person at each value, or None.
+    """
+
+    feature: str
+    group: str
+    values: np.ndarray
+    misfit: np.ndarray
+    deviation: np.ndarray
+    own: float | None
+    trained: tuple[float, float]
+    reconstructions: np.ndarray | None
+
+
+def influence(
+    detector: Detector,
+    radiograph: Radiograph | np.ndarray | str | os.PathLike,
+    ehr: Mapping[str, object] | None,
+    feature: str,
+    points: int = 9,
+    strip: bool = True,
+) -> Influence:
+    """Run one number of the record over its range, same noises. Weight follows BMI and height, and BMI follows weight.
+
+    Raises RadiographError, EHRError or ExplanationError with a sentence.
+    """
+    schema, fits = detector.schema, calibrated(detector)
+    if feature not in schema or schema[feature].kind != "number" or not schema[feature].trained:
+        numbers = ", ".join(entry.name for entry in schema.features if entry.kind == "number" and entry.trained)
+        raise ExplanationError(f"An influence curve needs a number that this checkpoint was trained with: {numbers}.")
+    if points < 2:
+        raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
+    entry, record = schema[feature], schema.parse(ehr or {})
+    low, high = entry.mean - REACH * entry.std, entry.mean + REACH * entry.std
+    if entry.plausible:
+        low, high = max(low, entry.plausible[0]), min(high, entry.plausible[1])
+    own = record[feature]
+    if own is not None:
+        low, high = min(low, float(own)), max(high, float(own))
+    values = np.linspace(low, high, points)
+    records = [schema.changed(record, feature, float(value)) for value in values]
+    x0 = detector.prepared([detector.film(radiograph)])
+    z = z_scores(deviations(detector, x0, records, fits)[0], fits)
+    place = [fit.group for fit in fits].index(entry.explanation_group)
+    made = None
+    if strip:
+        films = counterfactual_films(detector, x0, [record], [records], COUNTERFACTUAL_LEVEL, STRIP_STEPS)
+        made = films[0, 1:, 0].float().cpu().numpy()
+    trained = (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std)
+    return Influence(feature, entry.explanation_group, values, misfit(z), z[:, place], None if own is None else float(own), trained, made)

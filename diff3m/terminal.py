@@ -1,0 +1,67 @@
+"""What commands share: the detector, the record from flags and header, progress bars, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tqdm import tqdm
+
+from .options import EHR_FLAGS
+
+
+def detector_for(options):
+    """The detector that --checkpoint, --device and --precision name."""
+    from .detector import Detector
+
+    return Detector.from_pretrained(options.checkpoint, device=options.device, precision=options.precision)
+
+
+def bar(label: str) -> Callable[[int, int], None]:
+    """A report(done, total) that draws a progress bar on a terminal's stderr."""
+    drawn = tqdm(desc=label, unit="film", disable=None, leave=False)
+
+    def report(done: int, total: int) -> None:
+        drawn.total = total
+        drawn.update(done - drawn.n)
+        if done >= total:
+            drawn.close()
+
+    return report
+
+
+def stage_bars() -> Callable[[str, int, int], None]:
+    """A report(stage, done, total) with a bar for each stage."""
+    bars: dict[str, Callable[[int, int], None]] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        bars.setdefault(stage, bar(stage))(done, total)
+
+    return report
+
+
+def record_for(film, detector, options) -> tuple[dict, dict]:
+    """The record of a command: (values by name, those of them that came from the film's header). Raises ValueError."""
+    given = {feature: getattr(options, f"ehr_{feature}") for feature, _ in EHR_FLAGS.values()}
+    given = {feature: value for feature, value in given.items() if value is not None} | pairs(options.ehr, "--ehr")
+    unknown = [name for name in given if name not in detector.schema]
+    if unknown:
+        raise ValueError(f"This checkpoint has no feature {', '.join(unknown)}; it knows {', '.join(detector.schema.names)}.")
+    facts = {} if options.no_header else {name: value for name, value in film.facts.items() if name in detector.schema and name not in given}
+    return {**facts, **given}, facts
+
+
+def pairs(items: Sequence[str], flag: str) -> dict[str, str]:
+    """["a=b", …] → {"a": "b"}."""
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise ValueError(f"{flag} takes NAME=VALUE, got {item!r}")
+        found[name] = value
+    return found
+
+
+def interval(entry: dict, name: str) -> str:
+    """ "+0.233 [+0.167, +0.302]" of an entry with that value and its interval."""
+    low, high = entry["interval"]
+    return f"{entry[name]:+.3f} [{low:+.3f}, {high:+.3f}]"
