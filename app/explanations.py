@@ -11,7 +11,7 @@ import numpy as np
 
 from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, Feature, Record
-from diff3m.explain import Attribution, Influence, Information, RecordFit, attribute, influence, information
+from diff3m.explain import Attribution, Influence, Information, RecordFit, RegionAttribution, attribute, attribute_region, influence, information
 from diff3m.radiograph import Radiograph
 from diff3m.visualize import enlarge, to_uint8
 
@@ -28,6 +28,7 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, feature: st
     found = attribute(detector, film, parsed)
     shown = fit_card(found, detector.schema, parsed) + attribution_card(found)
     yield "Measuring the record's information …", shown
+    shown += region_card(attribute_region(detector, film, parsed))
     shown += information_card(information(detector, film, parsed), aspect)
     if feature is None:
         yield "", shown
@@ -98,6 +99,28 @@ def attribution_sentence(found: Attribution) -> str:
     if value < 0:
         return start + f"Most of what is explained is explained by {group} ({value:+.1f})."
     return start + f"It is {group} that makes the film more unusual, not less ({value:+.1f}): the picture does not show what the record says."
+
+
+def region_card(found: RegionAttribution) -> str:
+    """What the record says about the place where the film differs most."""
+    return f'<div class="card"><h3>The place that differs most</h3><p>{html.escape(region_sentence(found))}</p></div>'
+
+
+def region_sentence(found: RegionAttribution) -> str:
+    """The region's attribution in words."""
+    row, column = (found.box[0] + found.box[2]) / 2, (found.box[1] + found.box[3]) / 2
+    vertical = ("upper", "middle", "lower")[min(2, int(3 * row))]
+    horizontal = "left" if column < 0.45 else "right" if column > 0.55 else "center"
+    sign = "brighter" if found.known > 0 else "darker"
+    start = (
+        f"Under the record, the {vertical} {horizontal} of the picture is {abs(found.known):.1%} of the grey range {sign} than expected; without the "
+        f"record the difference would be {found.unknown:+.1%}. "
+    )
+    group = max(found.groups, key=lambda name: abs(found.groups[name]))
+    if abs(found.groups[group]) < 0.01:
+        return start + "Nothing in the record changes that by as much as 1%."
+    way = "explains part of it" if abs(found.known) < abs(found.unknown) else "makes it larger"
+    return start + f"The record {way}, most of all {group} ({found.groups[group]:+.1%})."
 
 
 def information_card(found: Information, aspect: float) -> str:

@@ -150,7 +150,7 @@ def _calibrate_fit(detector, manifest: str) -> None:
 
 
 def _explain(options) -> None:
-    from .explain import attribute, influence, information
+    from .explain import attribute, attribute_region, influence, information, uncertainty
     from .export import NOTICE, explanation_to_dict, write_json
     from .radiograph import read_radiograph
 
@@ -159,7 +159,8 @@ def _explain(options) -> None:
     record, _ = record_for(film, detector, options)
     targets = {name: attribute(detector, film, record, target=name, parts=name == "misfit") for name in options.target.split(",")}
     curves = [influence(detector, film, record, name, strip=False) for name in options.curve]
-    bits = information(detector, film, record)
+    bits, spread = information(detector, film, record), uncertainty(detector, film, record)
+    region = attribute_region(detector, film, record, options.box)
     for target, found in targets.items():
         print(f"{EXPLAINED[target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
         for group, value in found.groups.items():
@@ -170,12 +171,18 @@ def _explain(options) -> None:
     print(
         f"information of the record about this film: {bits.bits:.1f} bits; lost without " + ", ".join(f"{k}: {v:.1f}" for k, v in bits.groups.items())
     )
+    top, left, bottom, right = region.box
+    print(
+        f"region from {top:.0%} to {bottom:.0%} of the height, {left:.0%} to {right:.0%} of the width: mean residual {region.known:+.1%} of the grey range"
+    )
+    print(f"  {region.unknown:+.1%} without the record; added by " + ", ".join(f"{group} {value:+.1%}" for group, value in region.groups.items()))
+    print("score by noise level: " + ", ".join(f"{level}: {value:+.2f}" for level, value in spread.by_level.items()))
     for curve in curves:
         print(
             f"misfit by {curve.feature}: " + ", ".join(f"{value:.4g}: {level:.1f}" for value, level in zip(curve.values, curve.misfit, strict=True))
         )
     if options.json:
-        write_json(options.json, explanation_to_dict(detector, detector.schema.parse(record), targets, curves, bits))
+        write_json(options.json, explanation_to_dict(detector, detector.schema.parse(record), targets, curves, bits, region, spread))
         print(f"wrote {options.json}")
     print(NOTICE)
 

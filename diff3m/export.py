@@ -17,7 +17,7 @@ import torch
 
 from .detector import Analysis, Detector
 from .ehr import Record
-from .explain import Attribution, Influence, Information
+from .explain import Attribution, Influence, Information, RegionAttribution, Uncertainty
 from .visualize import enlarge, overlay, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
@@ -60,6 +60,8 @@ def explanation_to_dict(
     attributions: Mapping[str, Attribution],
     curves: Sequence[Influence] = (),
     information: Information | None = None,
+    region: RegionAttribution | None = None,
+    uncertainty: Uncertainty | None = None,
 ) -> dict:
     """Explanations as plain JSON values, without pictures. No file name and no header text is in it."""
     return {
@@ -87,6 +89,9 @@ def explanation_to_dict(
             for curve in curves
         },
         "information_bits": None if information is None else {"record": information.bits, "lost_without": information.groups},
+        "region": None if region is None else asdict(region),
+        "score_by_noise_level": None if uncertainty is None else uncertainty.by_level,
+        "score_by_seed": None if uncertainty is None else uncertainty.by_seed,
         "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256},
         "precision": detector.precision,
         "versions": software_versions(),

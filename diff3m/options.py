@@ -82,6 +82,10 @@ def _add_explain(commands) -> None:
     _case_options(command)
     command.add_argument("--target", default="misfit", help="misfit, score, or both with a comma (default: misfit; score takes longer)")
     command.add_argument("--curve", action="append", default=[], metavar="NAME", help="also an influence curve of a number, e.g. bmi")
+    command.add_argument(
+        "--box", type=float, nargs=4, default=None, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),
+        help="a region to explain, as shares of the film (default: around the largest difference)",
+    )  # fmt: skip
     command.add_argument("--json", default=None, metavar="FILE", help="write everything")
     _model_options(command)
 

@@ -17,8 +17,8 @@ from diff3m.data.phantom import SEEDS, person
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.explanations import GROUPS, Oracle, attention_by_group, extreme_patient, shapley, spearman
-from diff3m.explain import ExplanationError, attribute, calibrate_fit, influence, information, record_fit
-from diff3m.explain.record_fit import NOISES, deviations, misfit, z_scores
+from diff3m.explain import ExplanationError, attribute, attribute_region, calibrate_fit, influence, information, record_fit, uncertainty
+from diff3m.explain.record_fit import NOISES, deviations, misfit, one_step, z_scores
 from diff3m.fit import GroupFit, deviation
 from diff3m.radiograph import Radiograph
 
@@ -151,12 +151,41 @@ def test_information_sums_over_pixels_and_is_nothing_without_a_record(fitted):
     assert nothing.bits == 0 and nothing.groups == {}
 
 
+def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted):
+    film = person(8).film(64)
+    film[40:46, 20:26] = 1.0
+    found = attribute_region(fitted, film, RECORD)
+    assert sum(found.groups.values()) == pytest.approx(found.known - found.unknown, abs=1e-6)
+    chosen = attribute_region(fitted, film, RECORD, box=(0.0, 0.0, 1.0, 1.0))
+    x0 = fitted.prepared([fitted.film(film)])
+    whole = one_step(fitted, x0, [fitted.schema.parse(RECORD)], 350)
+    assert chosen.known == pytest.approx(float((x0 - whole).mean()), abs=1e-5)
+    with pytest.raises(ExplanationError, match="region is empty"):
+        attribute_region(fitted, film, RECORD, box=(0.5, 0.5, 0.5, 0.9))
+
+
+def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
+    who = person(13)
+    found = uncertainty(phantoms, who.film(128), who.patient.record())
+    assert set(found.by_level) == {200, 350, 400} and set(found.by_seed) == {0, 1, 2} and found.heat_spread.max() > 0
+    real = uncertainty(shipped, who.film(128), {"view": "PA"})
+    assert len(set(real.by_seed.values())) == 1 and set(real.by_level) == {200, 400, 720}  # inversion draws no noise
+    with pytest.raises(ExplanationError, match="no score"):
+        uncertainty(tiny_detector, who.film(128), {})
+
+
 def test_the_command_explains_and_writes_json(phantoms, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
     command = ["explain", str(tmp_path / "film.png"), "--checkpoint", "phantoms", "--age", "60", "--view", "PA", "--curve", "age"]
     assert main([*command, "--json", str(tmp_path / "out.json")]) == 0
     text, found = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
-    assert "bits" in text and "misfit by age" in text and "film.png" not in json.dumps(found)
+    assert (
+        "bits" in text
+        and "mean residual" in text
+        and "score by noise level" in text
+        and "misfit by age" in text
+        and "film.png" not in json.dumps(found)
+    )
     entry = found["attributions"]["misfit"]
     assert sum(entry["groups"].values()) == pytest.approx(entry["known"] - entry["unknown"], rel=0.01)
     assert main([*command, "--target", "luck"]) == 1 and "target must be" in capsys.readouterr().err
@@ -200,7 +229,10 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     steps = list(explained(phantoms, Radiograph(person(12).film(128)), person(12).patient.record(), "bmi", 1.0))
     assert len(steps) == 4 and steps[0][1] == "" and steps[-1][0] == ""
     last = re.sub('base64,[^"]*', "", steps[-1][1])
-    assert all(title in last for title in ("Does the film fit", "What the record explains", "Where the record informs", "Influence of BMI"))
+    assert all(
+        title in last
+        for title in ("Does the film fit", "What the record explains", "place that differs", "Where the record informs", "Influence of BMI")
+    )
     assert last.count("<img") == 10 and "None" not in last and "nan" not in last
     unknown = attribute(phantoms, Radiograph(person(12).film(128)), {}, parts=False)
     assert "No part of the record" in attribution_sentence(unknown)

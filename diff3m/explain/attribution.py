@@ -19,9 +19,11 @@ from torch import Tensor
 from ..detector import Detector
 from ..ehr import Record
 from ..radiograph import Radiograph
-from .record_fit import ExplanationError, RecordFit, calibrated, deviations, explainable_groups, fits_of, misfit, z_scores
+from ..scoring import Scoring, gaussian_blur, inner
+from .record_fit import ExplanationError, RecordFit, calibrated, deviations, explainable_groups, fits_of, misfit, one_step, z_scores
 
 TARGETS = ("misfit", "score")
+REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Coalition = tuple[int, ...]
 
 
@@ -45,6 +47,17 @@ class Attribution:
     fits: tuple[RecordFit, ...] = ()
 
 
+@dataclass(frozen=True)
+class RegionAttribution:
+    """What each group adds to the mean residual in a region. box: (top, left, bottom, right) as shares of the prepared film's side. groups sum to
+    known − unknown, both in grey levels of the film's range: + brighter than expected under the whole record, or under none."""
+
+    box: tuple[float, float, float, float]
+    groups: dict[str, float]
+    known: float
+    unknown: float
+
+
 def attribute(
     detector: Detector,
     radiograph: Radiograph | np.ndarray | str | os.PathLike,
@@ -61,9 +74,7 @@ def attribute(
     record = detector.schema.parse(ehr or {})
     x0 = detector.prepared([detector.film(radiograph)])
     fits = calibrated(detector) if target == "misfit" else ()
-    players = _players(detector, record, single=parts)
-    coalitions = list(itertools.product((0, 1), repeat=len(players)))
-    records = [_coalition_record(record, players, coalition) for coalition in coalitions]
+    players, coalitions, records = _coalitions(detector, record, single=parts)
     found: tuple[RecordFit, ...] = ()
     if target == "misfit":
         along, relative = deviations(detector, x0, records, fits)
@@ -72,13 +83,12 @@ def attribute(
     else:
         values = _scores(detector, x0, records, record.get("view"))
     table = dict(zip(coalitions, values.tolist(), strict=True))
-    group_of = {name: group for group, members in _group_members(detector, record).items() for name in members}
     every = dict.fromkeys(explainable_groups(detector), 0.0)
-    by_group = [group_of[player[0]] for player in players]
+    by_group = _groups_of(detector, record, players)
     return Attribution(
         target,
         every | _captum(ShapleyValues, table, by_group),
-        _captum(ShapleyValues, table, [player[0] if len(player) == 1 else group_of[player[0]] for player in players]) if parts else {},
+        _captum(ShapleyValues, table, _part_names(players, by_group)) if parts else {},
         every | _captum(FeatureAblation, table, by_group),
         float(values[-1]),
         float(values[0]),
@@ -86,7 +96,67 @@ def attribute(
     )
 
 
-def _group_members(detector: Detector, record: Record) -> dict[str, list[str]]:
+def attribute_region(
+    detector: Detector,
+    radiograph: Radiograph | np.ndarray | str | os.PathLike,
+    ehr: Mapping[str, object] | None,
+    box: tuple[float, float, float, float] | None = None,
+    level: int = REGION_LEVEL,
+) -> RegionAttribution:
+    """Attribute the mean residual in a region to the record's groups: "this bright area is explained by habitus; that one by nothing in it".
+
+    The residual is that of one-step estimates, which inversion's hiding of the record does not touch. box: (top, left, bottom, right) as shares of
+    the side; default, the square around the largest blurred residual. Raises RadiographError, EHRError or ExplanationError.
+    """
+    record = detector.schema.parse(ehr or {})
+    x0 = detector.prepared([detector.film(radiograph)])
+    players, coalitions, records = _coalitions(detector, record, single=False)
+    residual = (x0 - one_step(detector, x0, records, level))[:, 0]
+    rows, columns = _pixels(_hottest(residual[-1], detector.scoring) if box is None else box, x0.shape[-1])
+    values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
+    table = dict(zip(coalitions, values, strict=True))
+    groups = dict.fromkeys(explainable_groups(detector), 0.0) | _captum(ShapleyValues, table, _groups_of(detector, record, players))
+    side = x0.shape[-1]
+    shares = (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
+    return RegionAttribution(shares, groups, values[-1], values[0])
+
+
+def _hottest(residual: Tensor, scoring: Scoring) -> tuple[float, float, float, float]:
+    """The square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
+    side = residual.shape[-1]
+    heat = inner(gaussian_blur(residual[None, None], scoring.heat_sigma * side / 128), scoring.margin)[0, 0].abs()
+    cut = (side - heat.shape[-1]) // 2
+    row, column = (int(place) + cut for place in np.unravel_index(int(heat.argmax()), heat.shape))
+    top, left = (min(max(place / side - REGION_SIDE / 2, 0.0), 1.0 - REGION_SIDE) for place in (row, column))
+    return top, left, top + REGION_SIDE, left + REGION_SIDE
+
+
+def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
+    """Rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
+    top, left, bottom, right = (round(min(max(share, 0.0), 1.0) * side) for share in box)
+    if bottom <= top or right <= left:
+        raise ExplanationError("The region is empty: give top, left, bottom and right as shares of the film, 0 to 1, each pair rising.")
+    return slice(top, bottom), slice(left, right)
+
+
+def _coalitions(detector: Detector, record: Record, single: bool) -> tuple[list[tuple[str, ...]], list[Coalition], list[Record]]:
+    """Players, all coalitions of them (nothing known first, everything last), and the record of each."""
+    players = _players(detector, record, single)
+    coalitions = list(itertools.product((0, 1), repeat=len(players)))
+    return players, coalitions, [coalition_record(record, players, coalition) for coalition in coalitions]
+
+
+def _groups_of(detector: Detector, record: Record, players: Sequence[Sequence[str]]) -> list[str]:
+    """The explanation group of each player."""
+    group_of = {name: group for group, members in group_members(detector, record).items() for name in members}
+    return [group_of[player[0]] for player in players]
+
+
+def _part_names(players: Sequence[Sequence[str]], groups: Sequence[str]) -> list[str]:
+    return [player[0] if len(player) == 1 else group for player, group in zip(players, groups, strict=True)]
+
+
+def group_members(detector: Detector, record: Record) -> dict[str, list[str]]:
     """Known, trained features by explanation group; groups without one are left out."""
     found = {
         group: [feature.name for feature in members if feature.trained and record.get(feature.name) is not None]
@@ -98,13 +168,14 @@ def _group_members(detector: Detector, record: Record) -> dict[str, list[str]]:
 def _players(detector: Detector, record: Record, single: bool) -> list[tuple[str, ...]]:
     """What can be known or unknown on its own: groups, or single features but for habitus, which moves as one."""
     players: list[tuple[str, ...]] = []
-    for names in _group_members(detector, record).values():
+    for names in group_members(detector, record).values():
         together = not single or any(name in ("bmi", "height_cm", "weight_kg") for name in names)
         players += [tuple(names)] if together else [(name,) for name in names]
     return players
 
 
-def _coalition_record(record: Record, players: Sequence[Sequence[str]], coalition: Coalition) -> Record:
+def coalition_record(record: Record, players: Sequence[Sequence[str]], coalition: Sequence[int]) -> Record:
+    """The record with only the present players known."""
     kept = {name for player, present in zip(players, coalition, strict=True) if present for name in player}
     return {name: value if name in kept else None for name, value in record.items()}
 

@@ -15,7 +15,7 @@ from ..detector import Detector
 from ..diffusion import add_noise
 from ..radiograph import Radiograph
 from ..reconstruct import draw_noises, predictor
-from .attribution import _coalition_record, _group_members
+from .attribution import coalition_record, group_members
 
 LEVELS = (60, 120, 200, 300, 400, 500, 600, 700, 800, 900)
 NOISES = 2
@@ -39,11 +39,11 @@ def information(detector: Detector, radiograph: Radiograph | np.ndarray | str | 
     """
     record = detector.schema.parse(ehr or {})
     x0, schedule = detector.prepared([detector.film(radiograph)]), detector.config.schedule
-    members = _group_members(detector, record)
+    members = group_members(detector, record)
     players = list(members.values())
     without = [[int(index != place) for index in range(len(players))] for place in range(len(players))]
     coalitions = [[1] * len(players), [0] * len(players), *without]
-    records = [_coalition_record(record, players, tuple(coalition)) for coalition in coalitions]
+    records = [coalition_record(record, players, tuple(coalition)) for coalition in coalitions]
     films = x0.expand(len(records), -1, -1, -1)
     predict = predictor(detector.network, detector.condition(films, records, attention=False))
     errors = []

@@ -1,0 +1,47 @@
+"""How much an opinion depends on what was free to choose: the noise level and the seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..detector import Detector
+from ..radiograph import Radiograph
+from ..scoring import combined, heat_map
+from .record_fit import ExplanationError
+
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """by_level: the score that the measurements of one noise level alone would give, in standard deviations of normals, before the offset of the
+    whole. by_seed: the score under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map
+    over noise levels."""
+
+    by_level: dict[int, float]
+    by_seed: dict[int, float]
+    heat_spread: np.ndarray
+
+
+def uncertainty(
+    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, seeds: tuple[int, ...] = SEEDS
+) -> Uncertainty:
+    """Analyze one film under several seeds. Raises RadiographError, EHRError or ExplanationError with a sentence."""
+    film, fresh = detector.film(radiograph), any(component.source == "one_step" for component in detector.scoring.components)
+    first = detector.analyze(film, ehr, seed=seeds[0])
+    if first.score is None:
+        raise ExplanationError("This checkpoint gives no score, so there is no spread of it: run `diff3m calibrate`.")
+    others = {seed: detector.analyze(film, ehr, seed=seed).score if fresh else first.score for seed in seeds[1:]}
+    by_level = {}
+    for level in sorted({component.level for component, _, _ in first.components}):
+        z = torch.tensor([float("nan") if value is None else value for component, _, value in first.components if component.level == level])
+        if not z.isnan().all():
+            by_level[level] = float(combined(z, detector.scoring.combine))
+    x0 = torch.from_numpy(first.film)[None, None]
+    maps = [heat_map(x0, torch.from_numpy(image)[None, None], detector.scoring.heat_sigma)[0, 0].numpy() for image in first.reconstructions.values()]
+    return Uncertainty(by_level, {seeds[0]: first.score, **others}, np.std(maps, axis=0))
