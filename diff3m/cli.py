@@ -168,19 +168,16 @@ def _explain(options) -> None:
         for fit in found.fits:
             shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
             print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")
-    print(
-        f"information of the record about this film: {bits.bits:.1f} bits; lost without " + ", ".join(f"{k}: {v:.1f}" for k, v in bits.groups.items())
-    )
+    lost = ", ".join(f"{group} {value:.1f}" for group, value in bits.groups.items())
+    print(f"information of the record about this film: {bits.bits:.1f} bits; lost without one group: {lost}")
     top, left, bottom, right = region.box
-    print(
-        f"region from {top:.0%} to {bottom:.0%} of the height, {left:.0%} to {right:.0%} of the width: mean residual {region.known:+.1%} of the grey range"
-    )
-    print(f"  {region.unknown:+.1%} without the record; added by " + ", ".join(f"{group} {value:+.1%}" for group, value in region.groups.items()))
+    added = ", ".join(f"{group} {value:+.1%}" for group, value in region.groups.items())
+    print(f"region from {top:.0%} to {bottom:.0%} of the height, {left:.0%} to {right:.0%} of the width:")
+    print(f"  mean residual {region.known:+.1%} of the grey range, {region.unknown:+.1%} without the record; added by {added}")
     print("score by noise level: " + ", ".join(f"{level}: {value:+.2f}" for level, value in spread.by_level.items()))
     for curve in curves:
-        print(
-            f"misfit by {curve.feature}: " + ", ".join(f"{value:.4g}: {level:.1f}" for value, level in zip(curve.values, curve.misfit, strict=True))
-        )
+        points = ", ".join(f"{value:.4g}: {level:.1f}" for value, level in zip(curve.values, curve.misfit, strict=True))
+        print(f"misfit by {curve.feature}: {points}")
     if options.json:
         write_json(options.json, explanation_to_dict(detector, detector.schema.parse(record), targets, curves, bits, region, spread))
         print(f"wrote {options.json}")
