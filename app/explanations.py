@@ -18,6 +18,8 @@ from diff3m.visualize import enlarge, to_uint8
 from . import figures, panels
 
 UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
+NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
+FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
 FRAME_HEIGHT = 128  # pixels, of the strip's pictures
 
 
@@ -40,6 +42,12 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, feature: st
 def influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
     """(label, name) of the numbers whose influence can be drawn."""
     return [(feature.label, feature.name) for feature in schema.features if feature.kind == "number" and feature.trained]
+
+
+def first_choice(choices: list[tuple[str, str]]) -> str:
+    """BMI where the model knows it, else the first number."""
+    names = [name for _, name in choices]
+    return "bmi" if "bmi" in names else names[0]
 
 
 def fit_card(found: Attribution, schema: EHRSchema, record: Record) -> str:
@@ -67,7 +75,9 @@ def fit_sentence(fit: RecordFit, record: Record) -> str:
         verb = "looks even more like" if same else "looks more like"
         return f"{what}: the film {verb} {toward} than such films do ({fit.z:+.1f} standard deviations)."
     way = "higher" if fit.shift > 0 else "lower"
-    return f"{what}: the film looks like a value about {abs(fit.shift):.2g} {fit.feature.unit} {way} ({fit.z:+.1f} standard deviations)."
+    far = abs(fit.shift) > FAR * fit.feature.std
+    amount = f"a value far {way}" if far else f"a value about {abs(fit.shift):.0f} {fit.feature.unit} {way}"
+    return f"{what}: the film looks like {amount} ({fit.z:+.1f} standard deviations)."
 
 
 def attribution_card(found: Attribution) -> str:
@@ -116,18 +126,22 @@ def region_sentence(found: RegionAttribution) -> str:
         f"Under the record, the {vertical} {horizontal} of the picture is {abs(found.known):.1%} of the grey range {sign} than expected; without the "
         f"record the difference would be {found.unknown:+.1%}. "
     )
-    group = max(found.groups, key=lambda name: abs(found.groups[name]))
-    if abs(found.groups[group]) < 0.01:
-        return start + "Nothing in the record changes that by as much as 1%."
-    way = "explains part of it" if abs(found.known) < abs(found.unknown) else "makes it larger"
-    return start + f"The record {way}, most of all {group} ({found.groups[group]:+.1%})."
+    change = abs(found.known) - abs(found.unknown)
+    group = max(found.groups, key=lambda name: abs(found.groups[name]), default="")
+    if not group or abs(found.groups[group]) < NOTICED:
+        return start + f"Nothing in the record changes that by as much as {NOTICED:.0%}."
+    whole = "leaves it as it is" if abs(change) < NOTICED else "explains part of it" if change < 0 else "makes it larger"
+    return start + f"The record as a whole {whole}; its largest single effect here is that of {group} ({found.groups[group]:+.1%})."
 
 
 def information_card(found: Information, aspect: float) -> str:
     """Bits that the record carries about the film, and where."""
     groups = ", ".join(f"{name} {bits:.1f}" for name, bits in found.groups.items()) or "none is known"
+    effect = "saves" if found.bits >= 0 else "costs"
+    misled = "" if found.bits >= 0 else " The record misleads the model here: the film is not what it predicts."
     caption = (
-        f"Knowing the record saves the model {found.bits:.1f} bits in describing this film. Bits lost when one group alone is unknown: {groups}."
+        f"Knowing the record {effect} the model {abs(found.bits):.1f} bits in describing this film.{misled} "
+        f"Lost when one group alone is unknown: {groups}."
     )
     scale = float(np.quantile(np.abs(figures.smoothed(found.map)), 0.995)) or 1.0
     picture = cv2.applyColorMap(to_uint8(0.5 + 0.5 * np.clip(figures.smoothed(found.map) / scale, -1, 1)), cv2.COLORMAP_TWILIGHT_SHIFTED)
@@ -143,12 +157,12 @@ def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     """The curve of one number, and what normal looks like along it."""
     best = float(curve.values[int(curve.misfit.argmin())])
     own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
-    caption = f"The film fits the record best with {feature.label.lower()} near {best:.3g} {feature.unit}.{own} Everything else is held fixed."
+    caption = f"The film fits the record best with {feature.label.lower()} near {best:.0f} {feature.unit}.{own} Everything else is held fixed."
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
     frames = ""
     if curve.reconstructions is not None:
         for value, image in zip(curve.values, curve.reconstructions, strict=True):
-            label = f"{value:.3g}"
+            label = f"{value:.0f}"
             picture = _image(to_uint8(enlarge(image, FRAME_HEIGHT, aspect)), f"What normal would look like at {feature.label} {label}")
             frames += f"<figure>{picture}<figcaption>{label}</figcaption></figure>"
     text = panels.quiet("Below: what normal would look like for this person at each value, from the same noise. Shaded: beyond the training values.")

@@ -176,7 +176,9 @@ def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.componen
     choices = explanations.influence_choices(detector.schema)
     with gr.Row(equal_height=True):
         explain = gr.Button("What did the record change?", elem_id=f"explain{suffix}", scale=2, min_width=200)
-        number = gr.Dropdown(choices, value=choices[0][1], label="Influence of", elem_id=f"influence{suffix}", scale=1, min_width=150)
+        number = gr.Dropdown(
+            choices, value=explanations.first_choice(choices), label="Influence of", elem_id=f"influence{suffix}", scale=1, min_width=150
+        )
     results.explanation = gr.HTML(elem_id=f"explanation{suffix}")
     with gr.Accordion("All numbers and settings (JSON)", open=False):
         results.numbers = gr.JSON(show_label=False)
