@@ -286,6 +286,8 @@ def _benchmark_explanations(options) -> None:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in found[name]["top_1"].items())
         rank = found[name].get("rank_correlation")
         print(f"{name}: top-1 {top}" + ("" if rank is None else f"; rank correlation with the oracle {rank:+.2f}"))
+    for feature, entry in found["influence"].items():
+        print(f"influence of {feature}: sign agreement with the oracle {interval(entry, 'agreement')}")
     print(f"wrote {Path(options.out) / 'explanations.json'}")
 
 

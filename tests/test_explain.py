@@ -220,6 +220,9 @@ def test_the_oracle_explains_an_extreme_by_its_own_group(phantoms):
         patient = extreme_patient(group, np.random.default_rng(1))
         values = oracle.attribution(person(11), patient)
         assert min(values, key=values.get) == group
+    patient = extreme_patient("blood pressure", np.random.default_rng(1))
+    truth = oracle.curve(person(11), patient, "systolic_mmhg", [90.0, patient.systolic_mmhg, 200.0])
+    assert truth[1] < 1e-9 < truth.max()
     assert spearman(np.array([1.0, 2, 3]), np.array([10.0, 20, 30])) == pytest.approx(1)
     weights = attention_by_group(phantoms, Radiograph(person(11).film(128)), phantoms.schema.parse(RECORD))
     assert sum(weights.values()) == pytest.approx(2, abs=1e-3)  # two attention groups, each summing to 1
@@ -238,3 +241,12 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     assert "No part of the record" in attribution_sentence(unknown)
     assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
     assert ("BMI", "bmi") in influence_choices(phantoms.schema) and NOISES >= 1
+
+
+def test_the_benchmark_of_explanations_runs_from_the_command_line(phantoms, tmp_path, capsys):
+    assert main(["benchmark", "explanations", "--out", str(tmp_path), "--each", "2", "--with-oracle", "2"]) == 0
+    found = json.loads((tmp_path / "explanations.json").read_text())
+    assert found["each"] == 2 and found["largest_efficiency_error"] < 1e-3 and "top-1" in capsys.readouterr().out
+    for name in ("shapley", "ablation", "attention", "random_weights", "oracle"):
+        assert set(found[name]["top_1"]) == {"age", "view", "habitus", "blood pressure"} and -1 <= found[name]["rank_correlation"] <= 1
+    assert found["oracle"]["rank_correlation"] == pytest.approx(1)

@@ -22,7 +22,7 @@ from ..data.phantom import SEEDS, Patient, Person, person
 from ..data.phantom.patient import AP_SHARE, HEIGHT
 from ..detector import Detector
 from ..ehr import Record
-from ..explain import attribute
+from ..explain import attribute, influence
 from ..explain.attribution import Attribution
 from ..radiograph import Radiograph, prepare
 from ..scoring import inner
@@ -32,6 +32,8 @@ GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
 OFFSET, STRIDE = 70_000, 2_000  # of the phantoms' numbers, away from those of `evaluation.phantoms`
 AVERAGE = {"age": dict(age=52.0), "habitus": dict(bmi=28.6), "blood pressure": dict(systolic_mmhg=123.0, diastolic_mmhg=75.0)}
 SHARES = {"sex": {"F": 0.5, "M": 0.5}, "view": {"PA": 1 - AP_SHARE, "AP": AP_SHARE}}
+CURVES = ("bmi", "systolic_mmhg", "age")
+NOISE = 1.0  # the variance of one group's shift among people of one record
 Report = Callable[[str, int, int], None]
 
 
@@ -73,10 +75,11 @@ def benchmark_explanations(
     attributions and the oracle's. Attention's own of both beside it, and those of a network with the same shape and random weights.
     """
     report = report or (lambda stage, done, total: None)
-    cases = explain_cases(detector, each, with_oracle, split, report)
+    oracle = Oracle(detector)
+    cases = explain_cases(detector, oracle, each, with_oracle, split, report)
     randomized = Detector(replace(detector.checkpoint, network=_randomized(detector)), device=detector.device, precision=detector.precision)
     fewer = min(each, with_oracle)
-    control = explain_cases(randomized, fewer, fewer, split, lambda stage, done, total: report(f"random weights, {stage}", done, total))
+    control = explain_cases(randomized, oracle, fewer, fewer, split, lambda stage, done, total: report(f"random weights, {stage}", done, total))
     result = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -90,6 +93,7 @@ def benchmark_explanations(
         "oracle": _summary([case for case in cases if case.oracle], lambda case: case.oracle),
         "largest_efficiency_error": max(abs(sum(c.model.groups.values()) - (c.model.known - c.model.unknown)) for c in cases),
         "sign_agreement_shapley_ablation": _agreement(cases),
+        "influence": influence_truth(detector, oracle, fewer, split, report),
         "mean": {group: _means([case for case in cases if case.group == group]) for group in GROUPS if group != "sex"},
     }
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -97,9 +101,9 @@ def benchmark_explanations(
     return result
 
 
-def explain_cases(detector: Detector, each: int, with_oracle: int, split: str, report: Report) -> list[Explained]:
+def explain_cases(detector: Detector, oracle: Oracle, each: int, with_oracle: int, split: str, report: Report) -> list[Explained]:
     """`each` phantoms with each group in turn extreme, explained."""
-    cases, size, oracle = [], detector.config.network.image_size, Oracle(detector)
+    cases, size = [], detector.config.network.image_size
     for place, group in enumerate(name for name in GROUPS if name != "sex"):
         for index in range(each):
             number = SEEDS[split][0] + OFFSET + STRIDE * place + index
@@ -112,6 +116,29 @@ def explain_cases(detector: Detector, each: int, with_oracle: int, split: str, r
             cases.append(Explained(group, model, attention_by_group(detector, film, record), truth))
             report(group, index + 1, each)
     return cases
+
+
+def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str, report: Report) -> dict:
+    """Whether the model's influence curves rise and fall with the oracle's, on normals drawn from the population.
+
+    agreement: share of the curves' steps whose sign is the oracle's, where the oracle's misfit changes by more than `NOISE`, with a 95 %
+    interval over people.
+    """
+    size, found = detector.config.network.image_size, {}
+    for feature in CURVES:
+        shares = []
+        for index in range(people):
+            who = person(SEEDS[split][0] + OFFSET + STRIDE * 5 + index)
+            curve = influence(detector, Radiograph(who.film(size)), who.patient.record(), feature, strip=False)
+            truth, model = np.diff(oracle.curve(who, who.patient, feature, curve.values)), np.diff(curve.misfit)
+            counted = np.abs(truth) > NOISE
+            if counted.any():
+                shares.append(float((np.sign(truth) == np.sign(model))[counted].mean()))
+            report(f"influence of {feature}", index + 1, people)
+        values = np.array(shares)
+        interval = bootstrap_interval(lambda i, v=values: float(v[i].mean()), np.zeros(len(values)))
+        found[feature] = {"agreement": float(values.mean()), "interval": interval, "people": len(values)}
+    return found
 
 
 def attention_by_group(detector: Detector, film: Radiograph, record: Record) -> dict[str, float]:
@@ -152,10 +179,20 @@ class Oracle:
             found.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
         return np.stack(found)
 
+    def filters(self, who: Person, sex: str) -> np.ndarray:
+        """What turns a residual into shifts along each group's direction, in spreads: (groups, pixels)."""
+        directions = self.directions(who, average_patient(sex))
+        return directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
+
+    def curve(self, who: Person, patient: Patient, feature: str, values: Sequence[float]) -> np.ndarray:
+        """The oracle's misfit of a person's own film with records in which one number has other values: (n,)."""
+        own, filters = self.film(who, patient), self.filters(who, patient.sex)
+        residuals = [own - self.film(who, patient.under(**{feature: float(value)})) for value in values]
+        return np.array([float(np.square(filters @ residual).sum()) for residual in residuals])
+
     def attribution(self, who: Person, patient: Patient) -> dict[str, float]:
         """Shapley values by group of the oracle's misfit: Σ over groups of the squared shift along that group's direction, in spreads."""
-        own, directions = self.film(who, patient), self.directions(who, average_patient(patient.sex))
-        filters = directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
+        own, filters = self.film(who, patient), self.filters(who, patient.sex)
         values = {}
         for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
             absent = [group for group, present in zip(GROUPS, coalition, strict=True) if not present]
