@@ -6,7 +6,7 @@ PORT ?= 7860
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo install test lint format bench clean
+.PHONY: demo install test lint format bench space clean
 
 demo: $(VENV)/.installed
 	PORT=$(PORT) $(BIN)/python app.py
@@ -30,6 +30,9 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/app_cost.py assets/examples/normal-pa-woman.png
 	$(BIN)/python benchmarks/phantom_rate.py
 	$(BIN)/python benchmarks/link_mimic.py
+
+space: $(VENV)/.installed
+	$(BIN)/python tools/make_space.py
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
