@@ -122,7 +122,7 @@ def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str,
     """Whether the model's influence curves rise and fall with the oracle's, on normals drawn from the population.
 
     agreement: share of the curves' steps whose sign is the oracle's, where the oracle's misfit changes by more than `NOISE`, with a 95 %
-    interval over people.
+    interval over people; a feature that moves nobody's misfit so far is left out.
     """
     size, found = detector.config.network.image_size, {}
     for feature in CURVES:
@@ -136,8 +136,9 @@ def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str,
                 shares.append(float((np.sign(truth) == np.sign(model))[counted].mean()))
             report(f"influence of {feature}", index + 1, people)
         values = np.array(shares)
-        interval = bootstrap_interval(lambda i, v=values: float(v[i].mean()), np.zeros(len(values)))
-        found[feature] = {"agreement": float(values.mean()), "interval": interval, "people": len(values)}
+        if len(values):
+            interval = bootstrap_interval(lambda i, v=values: float(v[i].mean()), np.zeros(len(values)))
+            found[feature] = {"agreement": float(values.mean()), "interval": interval, "people": len(values)}
     return found
 
 
