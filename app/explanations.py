@@ -19,6 +19,7 @@ from . import figures, panels
 
 UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
+FEW_BITS = 2.0  # within the estimate's own noise
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
 FRAME_HEIGHT = 128  # pixels, of the strip's pictures
 
@@ -138,9 +139,10 @@ def information_card(found: Information, aspect: float) -> str:
     """Bits that the record carries about the film, and where."""
     groups = ", ".join(f"{name} {bits:.1f}" for name, bits in found.groups.items()) or "none is known"
     effect = "saves" if found.bits >= 0 else "costs"
-    misled = "" if found.bits >= 0 else " The record misleads the model here: the film is not what it predicts."
+    meaning = " The record misleads the model here: the film is not what it predicts." if found.bits < -FEW_BITS else ""
+    meaning = " That is next to nothing." if abs(found.bits) <= FEW_BITS else meaning
     caption = (
-        f"Knowing the record {effect} the model {abs(found.bits):.1f} bits in describing this film.{misled} "
+        f"Knowing the record {effect} the model {abs(found.bits):.1f} bits in describing this film.{meaning} "
         f"Lost when one group alone is unknown: {groups}."
     )
     scale = float(np.quantile(np.abs(figures.smoothed(found.map)), 0.995)) or 1.0
