@@ -15,12 +15,13 @@ from diff3m.explain import Attribution, Influence, Information, RecordFit, Regio
 from diff3m.radiograph import Radiograph
 from diff3m.visualize import enlarge, to_uint8
 
-from . import figures, panels
+from . import figures, panels, words
 
 UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
 FEW_BITS = 2.0  # within the estimate's own noise
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
+MAP_SIGMA = 3.0  # pixels of the Gaussian that the information map is shown after
 FRAME_HEIGHT = 128  # pixels, of the strip's pictures
 
 
@@ -45,10 +46,10 @@ def influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
     return [(feature.label, feature.name) for feature in schema.features if feature.kind == "number" and feature.trained]
 
 
-def first_choice(choices: list[tuple[str, str]]) -> str:
-    """BMI where the model knows it, else the first number."""
+def first_choice(choices: list[tuple[str, str]]) -> str | None:
+    """BMI where the model knows it, else the first number; None where it knows none."""
     names = [name for _, name in choices]
-    return "bmi" if "bmi" in names else names[0]
+    return "bmi" if "bmi" in names else next(iter(names), None)
 
 
 def fit_card(found: Attribution, schema: EHRSchema, record: Record) -> str:
@@ -119,12 +120,10 @@ def region_card(found: RegionAttribution) -> str:
 
 def region_sentence(found: RegionAttribution) -> str:
     """The region's attribution in words."""
-    row, column = (found.box[0] + found.box[2]) / 2, (found.box[1] + found.box[3]) / 2
-    vertical = ("upper", "middle", "lower")[min(2, int(3 * row))]
-    horizontal = "left" if column < 0.45 else "right" if column > 0.55 else "center"
+    place = words.place_of((found.box[0] + found.box[2]) / 2, (found.box[1] + found.box[3]) / 2)
     sign = "brighter" if found.known > 0 else "darker"
     start = (
-        f"Under the record, the {vertical} {horizontal} of the picture is {abs(found.known):.1%} of the grey range {sign} than expected; without the "
+        f"Under the record, the {place} of the picture is {abs(found.known):.1%} of the grey range {sign} than expected; without the "
         f"record the difference would be {found.unknown:+.1%}. "
     )
     change = abs(found.known) - abs(found.unknown)
@@ -145,8 +144,9 @@ def information_card(found: Information, aspect: float) -> str:
         f"Knowing the record {effect} the model {abs(found.bits):.1f} bits in describing this film.{meaning} "
         f"Lost when one group alone is unknown: {groups}."
     )
-    scale = float(np.quantile(np.abs(figures.smoothed(found.map)), 0.995)) or 1.0
-    picture = cv2.applyColorMap(to_uint8(0.5 + 0.5 * np.clip(figures.smoothed(found.map) / scale, -1, 1)), cv2.COLORMAP_TWILIGHT_SHIFTED)
+    smooth = cv2.GaussianBlur(found.map, (0, 0), MAP_SIGMA)
+    scale = float(np.quantile(np.abs(smooth), 0.995)) or 1.0
+    picture = cv2.applyColorMap(to_uint8(0.5 + 0.5 * np.clip(smooth / scale, -1, 1)), cv2.COLORMAP_TWILIGHT_SHIFTED)
     shown = _image(enlarge(picture, 2 * FRAME_HEIGHT, aspect), "Map of where the record informs the picture")
     how = panels.quiet(
         "Red: where the record helps to predict the picture; blue: where it misleads. Estimated from the denoising errors with and "

@@ -7,7 +7,6 @@ import io
 import re
 from collections.abc import Sequence
 
-import cv2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -91,11 +90,6 @@ def influence_curve(curve: Influence, label: str) -> Figure:
         axes.set_xlabel(label)
         axes.set_ylabel("misfit of film and record")
     return figure
-
-
-def smoothed(image: np.ndarray, sigma: float = 3.0) -> np.ndarray:
-    """A map (S, S) after a Gaussian, σ in pixels, for showing."""
-    return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
 def inline_svg(figure: Figure, alternative: str) -> str:

@@ -80,6 +80,13 @@ def contradiction_sentences(analysis: Analysis, schema: EHRSchema) -> list[str]:
     return sentences
 
 
+def place_of(row: float, column: float) -> str:
+    """A place in the picture in words, from shares of its height and width; not of the patient, whose right is on the picture's left."""
+    vertical = ("upper", "middle", "lower")[min(2, int(3 * row))]
+    horizontal = "left" if column < 0.45 else "right" if column > 0.55 else "center"
+    return "middle" if (vertical, horizontal) == ("middle", "center") else f"{vertical} {horizontal}"
+
+
 def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
     """Where and how much a signed heat map (S, S) is colored, its outer margin left out as in the score; also its alternative text."""
     side = heat.shape[0]
@@ -89,10 +96,7 @@ def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
     if share == 0:
         return f"Nowhere does the film differ from the reconstruction by more than {threshold:.1%} of its grey range."
     row, column = (int(place) + cut for place in np.unravel_index(size.argmax(), size.shape))
-    vertical = ("upper", "middle", "lower")[min(2, 3 * row // side)]
-    # films are shown as usual: the patient's right is on the left of the picture
-    horizontal = "left" if column < 0.45 * side else "right" if column > 0.55 * side else "center"
-    place = "middle" if (vertical, horizontal) == ("middle", "center") else f"{vertical} {horizontal}"
+    place = place_of(row / side, column / side)
     sign = "brighter" if heat[row, column] > 0 else "darker"
     amount = "Less than 1%" if share < 0.01 else f"{share:.0%}"
     return (

@@ -46,9 +46,16 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "record": analysis.record,
         "notes": list(analysis.notes),
         "settings": asdict(analysis.settings),
+        "seconds": {stage: round(value, 4) for stage, value in analysis.seconds.items()},
+        **_provenance(detector),
+    }
+
+
+def _provenance(detector: Detector) -> dict:
+    """What made a result: checkpoint, precision, versions, date."""
+    return {
         "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256},
         "precision": detector.precision,
-        "seconds": {stage: round(value, 4) for stage, value in analysis.seconds.items()},
         "versions": software_versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -92,10 +99,7 @@ def explanation_to_dict(
         "region": None if region is None else asdict(region),
         "score_by_noise_level": None if uncertainty is None else uncertainty.by_level,
         "score_by_seed": None if uncertainty is None else uncertainty.by_seed,
-        "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256},
-        "precision": detector.precision,
-        "versions": software_versions(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **_provenance(detector),
     }
 
 

@@ -103,10 +103,15 @@ def fits_of(detector: Detector, record: Record, fits: Sequence[GroupFit], along:
     found = []
     for entry, z, part in zip(fits, z_scores(along, fits), relative, strict=True):
         feature = leading_feature(detector, entry.group)
-        known = any(record.get(member.name) is not None for member in detector.schema.explanation_groups[entry.group])
+        known = knows(detector, record, entry.group)
         shift = 2 * feature.std * float(part) if feature.kind == "number" else None
         found.append(RecordFit(entry.group, feature, known, float(z), shift))
     return tuple(found)
+
+
+def knows(detector: Detector, record: Record, group: str) -> bool:
+    """Whether a record holds anything of an explanation group."""
+    return any(record.get(member.name) is not None for member in detector.schema.explanation_groups[group])
 
 
 def leading_feature(detector: Detector, group: str) -> Feature:
@@ -139,7 +144,7 @@ def calibrate_fit(
     for done, (film, ehr) in enumerate(cases, start=1):
         record = detector.schema.parse(ehr)
         along, _ = deviations(detector, detector.prepared([detector.film(film)]), [record], plain)
-        known = [any(record.get(member.name) is not None for member in detector.schema.explanation_groups[entry.group]) for entry in plain]
+        known = [knows(detector, record, entry.group) for entry in plain]
         rows.append(np.where(known, along[0], np.nan))
         if report:
             report(done, len(cases))
