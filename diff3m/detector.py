@@ -224,7 +224,7 @@ class Detector:
                     raised[component.feature] = self._raised(x0, records, component.feature)
                 columns.append(self._contradiction(component, x0, made, settings, *raised[component.feature]))
             else:
-                columns.append(measure(component, x0, made[component.key], self.scoring.margin))
+                columns.append(measure(component, x0, made[component.key], self.scoring.measured_inside))
         return torch.stack(columns, dim=1).cpu()
 
     def _raised(self, x0: Tensor, records: Sequence[Record], name: str) -> tuple[Condition, Tensor]:
@@ -240,6 +240,8 @@ class Detector:
     def _estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """x̂_0 in one step from a level, over the scoring's fixed noises."""
         noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)
+        if self.scoring.mirrored_noises:
+            noises = torch.cat([noises, -noises])
         return estimate_in_one_step(x0, predictor(self.network, condition, settings.estimate), level, noises, self.config.schedule)
 
     def autocast(self) -> AbstractContextManager:

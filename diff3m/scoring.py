@@ -95,6 +95,8 @@ class Scoring:
     heat_sigma: float = 3.0
     heat_normal: float = 0.05
     combine: str = "mean"
+    window: tuple[float, float, float, float] | None = None
+    mirrored_noises: bool = False
     calibration: tuple[tuple[str, ViewCalibration], ...] = ()
 
     def __post_init__(self) -> None:
@@ -102,6 +104,13 @@ class Scoring:
             raise ValueError(f'estimate must be "x_t" or "masked_pixels", got {self.estimate!r}')
         if self.combine not in COMBINATIONS:
             raise ValueError(f'combine must be "mean" or "max", got {self.combine!r}')
+        if self.window is not None and (len(self.window) != 4 or not all(0 <= share < 0.5 for share in self.window)):
+            raise ValueError(f"window must be four shares of at least 0 and under a half, got {self.window!r}")
+
+    @property
+    def measured_inside(self) -> float | tuple[float, float, float, float]:
+        """What components leave out: `window`, or `margin` where there is none."""
+        return self.margin if self.window is None else self.window
 
     def for_view(self, view: str | None) -> tuple[str, ViewCalibration]:
         """The normals to compare with: the view's own, or all if the view is unknown or has too few. Raises LookupError."""
@@ -136,6 +145,7 @@ class Scoring:
         """Read what `to_dict` wrote. Raises ValueError or TypeError."""
         plain = dict(values)
         plain["components"] = tuple(Component(**entry) for entry in plain["components"])
+        plain["window"] = tuple(plain["window"]) if plain.get("window") else None
         plain["calibration"] = tuple(
             (view, ViewCalibration(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}))
             for view, entry in plain.get("calibration", {}).items()
@@ -197,13 +207,14 @@ def structural_similarity(a: Tensor, b: Tensor, sigma: float) -> Tensor:
     return (2 * mu_a * mu_b + SSIM_C1) * (2 * covariance + SSIM_C2) / ((mu_a**2 + mu_b**2 + SSIM_C1) * (var_a + var_b + SSIM_C2))
 
 
-def inner(x: Tensor, margin: float) -> Tensor:
-    """Cut `margin` of each side away: markers and collimation edges make false residuals there. (…, S, S) → smaller."""
-    cut = round(margin * x.shape[-1])
-    return x[..., cut : x.shape[-2] - cut, cut : x.shape[-1] - cut]
+def inner(x: Tensor, margin: float | tuple[float, float, float, float]) -> Tensor:
+    """Cut `margin` of each side (or top, right, bottom, left) away: markers and collimation edges make false residuals there. (…, S, S) → smaller."""
+    shares = (margin,) * 4 if isinstance(margin, int | float) else margin
+    top, right, bottom, left = (round(share * x.shape[-1]) for share in shares)
+    return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
 
 
-def measure(component: Component, film: Tensor, reconstruction: Tensor, margin: float) -> Tensor:
+def measure(component: Component, film: Tensor, reconstruction: Tensor, margin: float | tuple[float, float, float, float]) -> Tensor:
     """One component for films and reconstructions (B, 1, S, S) in [0, 1]: (B,)."""
     sigma = component.sigma * film.shape[-1] / 128
     residual = film - reconstruction

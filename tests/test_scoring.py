@@ -152,3 +152,13 @@ def test_a_relative_measurement_ignores_the_films_contrast():
     assert float(measure(largest, film, other, 0.1)) == pytest.approx(float(measure(largest, other, film, 0.1)), rel=1e-5)
     fewer = Component("brighter", 2, 200, share=0.002)
     assert float(measure(fewer, film, other, 0.1)) > float(measure(plain, film, other, 0.1))
+
+
+def test_a_window_cuts_each_side_by_its_own_share():
+    x = torch.arange(400.0).view(1, 1, 20, 20)
+    assert torch.equal(inner(x, (0.1, 0.2, 0.3, 0.05)), x[..., 2:14, 1:16]) and torch.equal(inner(x, 0.1), x[..., 2:18, 2:18])
+    scoring = Scoring(window=(0.1, 0.2, 0.3, 0.05), mirrored_noises=True)
+    assert scoring.measured_inside == scoring.window and Scoring().measured_inside == Scoring().margin
+    assert Scoring.from_dict(scoring.to_dict()) == scoring
+    with pytest.raises(ValueError, match="window"):
+        Scoring(window=(0.1, 0.2, 0.6, 0.05))

@@ -22,7 +22,7 @@ from diff3m.network import Diff3M
 from diff3m.radiograph import Preprocessing
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import augment, draw, drop_features, load_films
-from diff3m.training.loop import TrainingError, learning_rate, train
+from diff3m.training.loop import TrainingError, learning_rate, mixed_precision, start_from, train
 
 SCHEMA = paper_schema()
 TINY = dict(image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8])
@@ -119,6 +119,28 @@ def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
     first, second = (load_checkpoint(folder).network.state_dict() for folder in (whole, resumed))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
+
+
+def test_a_run_starts_from_another_checkpoint_where_weights_fit(film_folder):
+    first = train(config(film_folder, out=str(film_folder / "first")))
+    given = load_checkpoint(first).network.state_dict()
+    network = Diff3M(config(film_folder, network={**TINY, "query": "film"}).network_config(SCHEMA.slots))
+    assert 0 < start_from(str(first), network) < len(given)  # the record's query has no place in that network
+    state = network.state_dict()
+    assert torch.equal(state["noise_encoder.stem.weight"], given["noise_encoder.stem.weight"])
+    train(config(film_folder, out=str(film_folder / "second"), init=str(first), steps=1))
+    with pytest.raises(TrainingError, match="init: "):
+        train(config(film_folder, out=str(film_folder / "third"), init=str(film_folder / "nothing")))
+    other = Diff3M(config(film_folder, network={**TINY, "channels": 64}).network_config(SCHEMA.slots))
+    with pytest.raises(TrainingError, match="most weights"):
+        start_from(str(first), other)
+
+
+def test_automatic_precision_is_half_only_where_that_is_native(monkeypatch):
+    for native, expected in ((True, "bf16"), (False, "no")):
+        monkeypatch.setattr("diff3m.training.loop.has_bfloat16", lambda device, native=native: native)
+        assert mixed_precision("auto") == expected
+    assert mixed_precision("fp16") == "fp16"
 
 
 CHILD = """

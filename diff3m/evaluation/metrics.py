@@ -77,6 +77,16 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     return result
 
 
+def paired_difference(first: np.ndarray, second: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS) -> dict:
+    """Within-view AUROC of the first scores (N,) minus that of the second on the same films, with a 95 % interval over films drawn in pairs."""
+
+    def statistic(i: np.ndarray) -> float:
+        return auroc_within_view(first[i], abnormal[i], views[i]) - auroc_within_view(second[i], abnormal[i], views[i])
+
+    strata = np.char.add(views.astype(str), abnormal.astype(str))
+    return {"difference": statistic(np.arange(len(first))), "interval": bootstrap_interval(statistic, strata, repeats)}
+
+
 def _with_interval(name: str, statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int) -> dict:
     value = statistic(np.arange(len(strata)))
     if not np.isfinite(value):

@@ -15,7 +15,7 @@ from ..detector import Detector
 from ..ehr import Record
 from ..explain import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
 from ..radiograph import Radiograph, prepare, prepare_mask
-from .metrics import auroc_within_view, average_precision, bootstrap_interval
+from .metrics import auroc_within_view, average_precision, bootstrap_interval, paired_difference
 
 RECORDS = ("true", "unknown", "shuffled")
 KIND_STRIDE = 10_000  # numbers from one kind's first phantom to the next's
@@ -137,15 +137,7 @@ def detection(measured: Sequence[Measured], labels: np.ndarray, views: np.ndarra
 def gain(first: Sequence[Measured], second: Sequence[Measured], labels: np.ndarray, views: np.ndarray) -> dict:
     """Within-view AUROC of the first scores minus that of the second, on the same films, with a paired 95 % interval."""
     a, b = (np.array([entry.score for entry in measured]) for measured in (first, second))
-    found = {}
-    for kind, rows in _contrasts(labels).items():
-        one, two, abnormal, view = a[rows], b[rows], labels[rows] != "normal", views[rows]
-
-        def difference(i: np.ndarray, one=one, two=two, abnormal=abnormal, view=view) -> float:
-            return auroc_within_view(one[i], abnormal[i], view[i]) - auroc_within_view(two[i], abnormal[i], view[i])
-
-        found[kind] = {"difference": difference(np.arange(len(one))), "interval": bootstrap_interval(difference, _strata(abnormal, view))}
-    return found
+    return {kind: paired_difference(a[rows], b[rows], labels[rows] != "normal", views[rows]) for kind, rows in _contrasts(labels).items()}
 
 
 def _contrasts(labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,7 +21,8 @@ class TrainingConfig:
 
     name, manifest, validation: the checkpoint's name; normals to train on; normals for validation and calibration.
     schema: YAML or JSON file with a list of features (the fields of `diff3m.ehr.Feature`); default, the paper's eight.
-    out: folder of the run. preset, network: preset name and fields to replace.
+    out: folder of the run. preset, network: preset name and fields to replace. init: a checkpoint (folder, shipped name or Hub id) to start from:
+    its weights are taken wherever name and shape agree.
     steps, batch_size (over all processes), learning_rate, warmup_steps, final_learning_rate (as a fraction), weight_decay,
     gradient_clip, ema: optimization. low_level, low_fraction: this share of timesteps is uniform under low_level, the
     rest over all. weighting: of the noise error, "noise" (paper) or "velocity" (see `diffusion_loss`).
@@ -29,7 +30,8 @@ class TrainingConfig:
     group becomes unknown by a coin of its own, so that every coalition that attributions ask about was seen.
     masked_fraction: share of each batch on which masked pixel generation is trained (its expected loss is unchanged).
     rotate_degrees, shift, zoom, gamma: augmentation ranges (±; gamma and zoom as log factors).
-    precision: "bf16", "fp16" or "no". save_minutes, log_every, validate_every: bookkeeping.
+    precision: "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no".
+    save_minutes, log_every, validate_every: bookkeeping.
     """
 
     name: str
@@ -39,6 +41,7 @@ class TrainingConfig:
     schema: str | None = None
     preset: str = "compact"
     network: dict = field(default_factory=dict)
+    init: str | None = None
     steps: int = 6000
     batch_size: int = 16
     learning_rate: float = 4e-4
@@ -49,6 +52,7 @@ class TrainingConfig:
     ema: float = 0.999
     low_level: int = 500
     low_fraction: float = 0.65
+    noise: str = "gaussian"
     weighting: str = "noise"
     feature_dropout: float = 0.1
     record_dropout: float = 0.1
@@ -58,7 +62,7 @@ class TrainingConfig:
     shift: float = 0.0
     zoom: float = 0.0
     gamma: float = 0.0
-    precision: str = "bf16"
+    precision: str = "auto"
     seed: int = 0
     save_minutes: float = 5.0
     log_every: int = 20
@@ -71,10 +75,12 @@ class TrainingConfig:
         for name in ("low_fraction", "feature_dropout", "record_dropout", "coalition_dropout", "masked_fraction", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.noise not in ("gaussian", "simplex"):
+            raise ConfigError(f'noise must be "gaussian" or "simplex", got {self.noise!r}')
         if self.weighting not in ("noise", "velocity"):
             raise ConfigError(f'weighting must be "noise" or "velocity", got {self.weighting!r}')
-        if self.precision not in ("bf16", "fp16", "no"):
-            raise ConfigError(f'precision must be "bf16", "fp16" or "no", got {self.precision!r}')
+        if self.precision not in ("auto", "bf16", "fp16", "no"):
+            raise ConfigError(f'precision must be "auto", "bf16", "fp16" or "no", got {self.precision!r}')
 
     def network_config(self, slots: tuple[tuple[str, int], ...]) -> NetworkConfig:
         """The network of this run for a schema's slots. Raises ConfigError."""

@@ -17,6 +17,8 @@ from ..ehr import EHRSchema
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from .config import TrainingConfig
 
+Noises = Callable[[int, int, torch.Generator], Tensor]
+
 
 @dataclass(frozen=True)
 class Films:
@@ -62,10 +64,17 @@ def load_films(cases: Sequence[Case], schema: EHRSchema, settings: Preprocessing
     return Films(images, np.stack([schema.encode(case.record) for case in cases]))
 
 
-def draw(films: Films, schema: EHRSchema, config: TrainingConfig, step: int, timesteps: int, rank: int = 0, world: int = 1) -> Batch:
+def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Standard normal noise (count, 1, size, size)."""
+    return torch.randn(count, 1, size, size, generator=generator)
+
+
+def draw(
+    films: Films, schema: EHRSchema, config: TrainingConfig, step: int, timesteps: int, rank: int = 0, world: int = 1, noises: Noises = gaussian
+) -> Batch:
     """The batch of one step: a function of (seed, step) alone, so that a resumed run sees what an unbroken one would.
 
-    Each of `world` processes takes every world-th film of the same global batch.
+    noises: what to add to films, as `gaussian` draws it. Each of `world` processes takes every world-th film of the same global batch.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     count, size = config.batch_size, films.images.shape[-1]
@@ -76,7 +85,7 @@ def draw(films: Films, schema: EHRSchema, config: TrainingConfig, step: int, tim
     low = torch.rand(count, generator=generator) < config.low_fraction
     top = torch.where(low, torch.tensor(config.low_level), torch.tensor(timesteps))
     t = (torch.rand(count, generator=generator) * top).long()
-    noise = torch.randn(count, 1, size, size, generator=generator)
+    noise = noises(count, size, generator)
     masked = torch.arange(count) < max(1, round(config.masked_fraction * count))
     mine = slice(rank, None, world)
     scale = world * masked[mine].sum() / masked.sum()

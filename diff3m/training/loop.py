@@ -24,15 +24,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from ..checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
+from ..checkpoint import CONFIG_FILE, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
 from ..data.manifest import normal_cases
+from ..detector import has_bfloat16, resolve_checkpoint
 from ..diffusion import Schedule, add_noise, estimate_x0
 from ..ehr import EHRSchema
 from ..network import Diff3M, count_parameters
 from ..radiograph import Preprocessing
 from ..scoring import Scoring
+from ..simplex import SimplexPool
 from .config import TrainingConfig
-from .films import Batch, Films, draw, load_films
+from .films import Batch, Films, draw, gaussian, load_films
 from .loss import DiffusionLoss, diffusion_loss
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
@@ -76,16 +78,19 @@ class _Run:
         self.config, self.report, self.out = config, report, Path(config.out)
         # the image query's encoder has no time embedding, so its embedding layers get no gradient
         distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[distributed])
+        self.accelerator = Accelerator(mixed_precision=mixed_precision(config.precision), kwargs_handlers=[distributed])
         cases = normal_cases(config.manifest, schema)
         self.schema = schema.fitted([case.record for case in cases])
         self.schedule = Schedule()
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
         self.films = load_films(cases, self.schema, self.preprocessing, lambda n: report(Progress("films", n, len(cases))))
+        self.noises = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
         self.validation = self._validation(schema)
         torch.manual_seed(config.seed)
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
+        if config.init:
+            start_from(config.init, network)
         self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule, config.weighting), optimizer)
@@ -138,9 +143,8 @@ class _Run:
 
     def _one_step(self) -> tuple[float, float]:
         config, accelerator = self.config, self.accelerator
-        batch = self._to_device(
-            draw(self.films, self.schema, config, self.step, self.schedule.timesteps, accelerator.process_index, accelerator.num_processes)
-        )
+        place = accelerator.process_index, accelerator.num_processes
+        batch = self._to_device(draw(self.films, self.schema, config, self.step, self.schedule.timesteps, *place, self.noises))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         with accelerator.autocast():
@@ -193,7 +197,7 @@ class _Run:
         n, size = len(films), films.images.shape[-1]
         x0 = torch.from_numpy(films.images).float()[:, None] / 255
         t = torch.arange(n) * self.schedule.timesteps // n
-        noise = torch.randn(n, 1, size, size, generator=generator)
+        noise = self.noises(n, size, generator)
         batch = self._to_device(Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(n, dtype=torch.bool)))
         with self.accelerator.autocast():
             losses = diffusion_loss(averaged, batch, self.schedule)
@@ -250,6 +254,27 @@ class _Run:
         made["parameters"] = count_parameters(averaged)
         config = CheckpointConfig(self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), made)
         save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
+
+
+def mixed_precision(asked: str) -> str:
+    """What accelerate is told: "auto" is bf16 where it is native, else float32, since emulated bf16 is many times slower."""
+    if asked != "auto":
+        return asked
+    return "bf16" if has_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "no"
+
+
+def start_from(source: str, network: Diff3M) -> int:
+    """Copy a checkpoint's weights into a network wherever name and shape agree; returns how many tensors that were. Raises TrainingError."""
+    try:
+        given = load_checkpoint(resolve_checkpoint(source)).network.state_dict()
+    except CheckpointError as error:
+        raise TrainingError(f"init: {error}") from None
+    wanted = network.state_dict()
+    fitting = {name: tensor for name, tensor in given.items() if name in wanted and tensor.shape == wanted[name].shape}
+    if 2 * sum(tensor.numel() for tensor in fitting.values()) < sum(tensor.numel() for tensor in wanted.values()):
+        raise TrainingError(f"init: most weights of {source} do not fit this network. Choose a checkpoint of the same preset, or leave `init` out.")
+    network.load_state_dict(fitting, strict=False)
+    return len(fitting)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:

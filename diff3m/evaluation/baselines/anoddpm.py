@@ -1,0 +1,35 @@
+"""AnoDDPM (Wyatt et al., CVPR workshops 2022): noise a film part of the way in one jump, and denoise it with fresh noise at every step.
+
+With Gaussian noise any diffusion network will do; simplex noise needs one that was trained with it (`noise: simplex` in a training configuration).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...diffusion import Predictor, Schedule, add_noise, estimate_x0, implied_noise, levels
+
+LEVEL = 250
+
+
+def anoddpm(x0: Tensor, predict: Predictor, schedule: Schedule, draw: Callable[[int], Tensor], level: int = LEVEL, steps: int = 25) -> Tensor:
+    """Films (B, 1, S, S) → reconstructions: √ᾱ x_0 + √(1 − ᾱ) ε at `level`, then `steps` ancestral steps (DDIM with η = 1) down.
+
+    draw: count → noises (count, 1, S, S) of the network's kind.
+    """
+    path = levels(level, steps)[::-1]
+    x = add_noise(x0, draw(len(x0)), path[0], schedule)
+    for t, t_next in itertools.pairwise(path):
+        noise = predict(x, torch.full((len(x),), t, device=x.device))
+        estimate = estimate_x0(x, noise, t, schedule, (0.0, 1.0))
+        if t_next < 0:
+            return estimate
+        a, a_next = float(schedule.alpha_bar(t)), float(schedule.alpha_bar(t_next))
+        fresh = ((1 - a_next) / (1 - a) * (1 - a / a_next)) ** 0.5  # Song et al., ICLR 2021, equation 16 with η = 1
+        kept = (1 - a_next - fresh**2) ** 0.5
+        x = a_next**0.5 * estimate + kept * implied_noise(x, estimate, t, schedule) + fresh * draw(len(x))
+    return x

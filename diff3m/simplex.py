@@ -1,0 +1,55 @@
+"""Simplex noise of several octaves, in place of Gaussian noise (AnoDDPM, Wyatt et al., CVPR workshops 2022).
+
+It has structure at every scale, so that a network trained with it learns to repair large shapes too. Frequencies as published.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OCTAVES, PERSISTENCE, WAVELENGTH = 6, 0.8, 64 / 256  # the longest wave, as a share of the side
+FIELDS = 256
+
+
+def simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
+    """Octaves of simplex noise, each field scaled to mean 0 and standard deviation 1: (count, size, size) float32.
+
+    Needs the package `opensimplex` with numba. Raises ValueError where it is absent.
+    """
+    try:
+        import opensimplex
+    except ImportError:
+        raise ValueError("Simplex noise needs the package opensimplex: pip install opensimplex numba.") from None
+    rng = np.random.default_rng(seed)
+    fields = np.empty((count, size, size), np.float32)
+    for index in range(count):
+        generator = opensimplex.OpenSimplex(int(rng.integers(2**31)))
+        origin = rng.uniform(-1e4, 1e4, 2)
+        field = np.zeros((size, size))
+        for octave in range(OCTAVES):
+            places = np.arange(size) * 2**octave / (WAVELENGTH * size)
+            field += PERSISTENCE**octave * generator.noise2array(places + origin[0], places + origin[1])
+        fields[index] = (field - field.mean()) / field.std()
+    return fields
+
+
+class SimplexPool:
+    """Fields drawn once and used many times, turned, turned over and negated, so that training and sampling are not held up by them."""
+
+    def __init__(self, size: int, fields: int = FIELDS, seed: int = 0) -> None:
+        self.fields = torch.from_numpy(simplex_noises(fields, size, seed))
+
+    def draw(self, count: int, size: int, generator: torch.Generator) -> Tensor:
+        """(count, 1, size, size), a function of the generator's state. Raises ValueError for another size than the pool's."""
+        if size != self.fields.shape[-1]:
+            raise ValueError(f"the pool holds fields of {self.fields.shape[-1]} pixels, {size} were asked for")
+        chosen = torch.randint(len(self.fields), (count,), generator=generator)
+        turns = torch.randint(8, (count,), generator=generator).tolist()
+        signs = torch.randint(2, (count,), generator=generator) * 2 - 1
+        drawn = []
+        for field, turn in zip(self.fields[chosen], turns, strict=True):
+            field = field.rot90(turn % 4)
+            drawn.append(field.flip(0) if turn >= 4 else field)
+        return torch.stack(drawn)[:, None] * signs.view(-1, 1, 1, 1)
