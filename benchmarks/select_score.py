@@ -3,7 +3,7 @@
     python benchmarks/select_score.py CHECKPOINT --cxr DIR --out DIR [--write]
 
 DIR of --cxr holds metadata.csv and the films. Measurements are kept in OUT/measurements.npz and not made twice. --write puts
-the chosen score and its calibration on `val` into the checkpoint.
+the chosen score and its calibration on `val` into the checkpoint. --window and --mirrored measure every candidate so (see `Scoring`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ LEVELS, ONE_STEP_LEVELS = (200, 400, 720), (300, 500)
 KINDS = (("absolute", 2), ("absolute", 4), ("brighter", 4), ("ssim", 6))
 INVERSION = [Component(kind, sigma, level) for kind, sigma in KINDS for level in LEVELS]
 ONE_STEP = [Component(kind, sigma, level, "one_step") for kind, sigma in KINDS[1:] for level in ONE_STEP_LEVELS]
+THREE = (("absolute", 2), ("absolute", 4), ("ssim", 6))
+LOW = {level: [Component(kind, sigma, level, "one_step") for kind, sigma in THREE] for level in (30, 60)}
 RELEASED = [Component("mse", 0, 400), Component("max", 0, 400)]
-MEASURED = INVERSION + ONE_STEP + RELEASED
+MEASURED = INVERSION + ONE_STEP + LOW[30] + LOW[60] + RELEASED
 CONTRASTS = (("opacity", "normal"), ("other_abnormal", "normal"), ("nih_finding", "nih_no_finding"))
 TOLERANCE = 0.005
 
@@ -38,7 +40,7 @@ TOLERANCE = 0.005
 def candidates() -> dict[str, list[Component]]:
     """The fixed sets of the rule, by name."""
 
-    def at(levels, kinds=(("absolute", 2), ("absolute", 4), ("ssim", 6))):
+    def at(levels, kinds=THREE):
         return [component for component in INVERSION if component.level in levels and (component.kind, component.sigma) in kinds]
 
     sets = {f"{kind} {sigma} at 400": at((400,), ((kind, sigma),)) for kind, sigma in KINDS}
@@ -47,6 +49,9 @@ def candidates() -> dict[str, list[Component]]:
     sets["four at all levels"] = INVERSION
     sets["one-step"] = ONE_STEP
     sets |= {f"{name} + one-step": [*sets[name], *ONE_STEP] for name in (*combined, "four at all levels")}
+    sets |= {f"three one-step at {level}": components for level, components in LOW.items()}
+    sets["three one-step at 30, 60"] = LOW[30] + LOW[60]
+    sets["four at all levels + three one-step at 30"] = [*INVERSION, *LOW[30]]
     return sets
 
 
@@ -106,22 +111,29 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--estimates", action="store_true", help="compare x_t and masked pixel generation, and stop")
+    parser.add_argument(
+        "--window", nargs=4, type=float, default=None, metavar=("TOP", "RIGHT", "BOTTOM", "LEFT"), help="shares left out of every measurement"
+    )
+    parser.add_argument("--mirrored", action="store_true", help="two one-step noises with both signs instead of three")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
     films = pd.read_csv(options.cxr / "metadata.csv")
     films = films[films["split"].isin(("val", "dev"))].reset_index(drop=True)
     detector = Detector.from_pretrained(options.checkpoint)
-    detector = detector.with_scoring(replace(Scoring(), components=tuple(MEASURED)))
+    base = replace(Scoring(), window=tuple(options.window) if options.window else None, mirrored_noises=options.mirrored)
+    base = replace(base, one_step_noises=2 if options.mirrored else base.one_step_noises)
+    detector = detector.with_scoring(replace(base, components=tuple(MEASURED)))
+    measured_as = f"{detector.checkpoint.sha256} {base.window} {base.mirrored_noises} {len(MEASURED)}"
     if options.estimates:
         compare_estimates(detector, options.cxr, films)
         return
     kept = options.out / "measurements.npz"
-    if kept.exists() and str(np.load(kept)["sha256"]) == detector.checkpoint.sha256:
+    if kept.exists() and "measured_as" in np.load(kept) and str(np.load(kept)["measured_as"]) == measured_as:
         values = np.load(kept)["values"]
     else:
         values = measurements(detector, options.cxr, films, MEASURED)
-        np.savez(kept, values=values, sha256=detector.checkpoint.sha256)
+        np.savez(kept, values=values, measured_as=measured_as)
 
     val, dev = films["split"] == "val", films["split"] == "dev"
     views = films["view"].to_numpy()
@@ -163,7 +175,7 @@ def main() -> None:
     (options.out / "selection.json").write_text(json.dumps(report, indent=1))
 
     if options.write:
-        scoring = replace(Scoring(), components=tuple(candidates()[chosen]))
+        scoring = replace(base, components=tuple(candidates()[chosen]))
         manifest = options.out / "val.csv"
         films[val].assign(path=[str((options.cxr / name).resolve()) for name in films[val]["file"]]).to_csv(manifest, index=False)
         write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
