@@ -89,7 +89,7 @@ class _Run:
         self.validation = self._validation(schema)
         torch.manual_seed(config.seed)
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
-        if config.init:
+        if config.init and not (self.out / STATE_FILE).exists():  # a run that goes on has its own weights
             start_from(config.init, network)
         self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
