@@ -25,7 +25,8 @@ class TrainingConfig:
     its weights are taken wherever name and shape agree.
     steps, batch_size (over all processes), learning_rate, warmup_steps, final_learning_rate (as a fraction), weight_decay,
     gradient_clip, ema: optimization. low_level, low_fraction: this share of timesteps is uniform under low_level, the
-    rest over all. noise: "gaussian", or "simplex" (the baseline AnoDDPM). weighting: of the noise error, "noise" (paper) or "velocity" (see `diffusion_loss`).
+    rest over all. noise: "gaussian", or "simplex" (the baseline AnoDDPM).
+    weighting: of the noise error, "noise" (paper) or "velocity" (see `diffusion_loss`).
     feature_dropout, record_dropout: chance that one feature, or all, become unknown. coalition_dropout: chance that each explanation
     group becomes unknown by a coin of its own, so that every coalition that attributions ask about was seen.
     masked_fraction: share of each batch on which masked pixel generation is trained (its expected loss is unchanged).
