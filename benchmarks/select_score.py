@@ -9,7 +9,6 @@ the chosen score and its calibration on `val` into the checkpoint. --window and 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from diff3m.checkpoint import write_config
 from diff3m.detector import Detector
+from diff3m.evaluation.films import half
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import read_radiograph
@@ -53,11 +53,6 @@ def candidates() -> dict[str, list[Component]]:
     sets["three one-step at 30, 60"] = LOW[30] + LOW[60]
     sets["four at all levels + three one-step at 30"] = [*INVERSION, *LOW[30]]
     return sets
-
-
-def half(patient: int) -> str:
-    """ "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient number."""
-    return "AB"[hashlib.sha256(str(patient).encode()).digest()[0] % 2]
 
 
 def compare_estimates(detector: Detector, folder: Path, films: pd.DataFrame) -> None:

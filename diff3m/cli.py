@@ -278,6 +278,28 @@ def _benchmark_phantoms(options) -> None:
     print(f"wrote {Path(options.out) / 'phantoms.json'}")
 
 
+def _benchmark_films(options) -> None:
+    from .detector import Detector
+    from .evaluation.films import benchmark_films
+
+    simplex = Detector.from_pretrained(options.simplex, device=options.device, precision=options.precision) if options.simplex else None
+    found = benchmark_films(
+        detector_for(options), options.manifest, options.train, options.out, options.boxes, options.halves, simplex, stage_bars()
+    )  # fmt: skip
+    for part, labels in found["parts"].items():
+        for label, entry in labels.items():
+            print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
+            for name, scores in entry["methods"].items():
+                listed = ", ".join(f"{score} {values['auroc_within_view']:.3f} ({values['auroc']:.3f})" for score, values in scores.items())
+                print(f"  {name:<24} {listed}, {found['seconds_a_film'][name]:.2f} s")
+            for name, difference in entry["difference"].items():
+                print(f"  ours with the true record {name}: {interval(difference, 'difference')}")
+    for name, labels in found["localization"].items():
+        for label, entry in (labels or {}).items():
+            print(f"{name}, {label}: pointing game {entry['pointing_game']:.2f}, box average precision {entry['average_precision']:.2f}")
+    print(f"wrote {Path(options.out) / 'films.json'}, scores.csv and films.svg")
+
+
 def _benchmark_explanations(options) -> None:
     from .evaluation.explanations import benchmark_explanations
 
@@ -303,6 +325,7 @@ COMMANDS: dict[str, Callable] = {
     "prepare nih": _prepare_nih,
     "phantom": _phantom,
     "benchmark phantoms": _benchmark_phantoms,
+    "benchmark films": _benchmark_films,
     "benchmark explanations": _benchmark_explanations,
     "import-released": _import_released,
     "verify-released": _verify_released,

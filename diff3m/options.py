@@ -151,7 +151,7 @@ def _add_phantom(commands) -> None:
 
 
 def _add_benchmark(commands) -> None:
-    command = _command(commands, "benchmark", "Measure a checkpoint where the truth is known.")
+    command = _command(commands, "benchmark", "Measure a checkpoint beside other methods, or where the truth is known.")
     kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
     phantoms = kinds.add_parser("phantoms", help="detection, localization and counterfactuals on simulated patients that training never saw")
     phantoms.set_defaults(run="benchmark phantoms")
@@ -161,6 +161,15 @@ def _add_benchmark(commands) -> None:
     phantoms.add_argument("--people", type=_positive, default=60, help="people whose films are compared under other records")
     phantoms.add_argument("--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films")
     _model_options(phantoms, default="phantoms")
+    films = kinds.add_parser("films", help="detection on real films beside PCA, autoencoder, AnoDDPM and the released inference")
+    films.set_defaults(run="benchmark films")
+    films.add_argument("--manifest", required=True, metavar="CSV", help="labelled films that nothing was trained on")
+    films.add_argument("--train", required=True, metavar="CSV", help="normal films that PCA and the autoencoder learn from")
+    films.add_argument("--boxes", default=None, metavar="CSV", help="image, x, y, w, h in pixels; matched to the manifest's column `image`")
+    films.add_argument("--halves", default=None, metavar="COLUMN", help="cut the films in two by the hash of this column, report each half too")
+    films.add_argument("--simplex", default=None, metavar="CHECKPOINT", help="trained with `noise: simplex`, for AnoDDPM")
+    films.add_argument("--out", required=True, metavar="DIR", help="films.json, scores.csv and films.svg are written here")
+    _model_options(films)
     explained = kinds.add_parser("explanations", help="attributions and attention against known causes, on simulated patients")
     explained.set_defaults(run="benchmark explanations")
     explained.add_argument("--out", required=True, metavar="DIR", help="explanations.json is written here")

@@ -91,21 +91,35 @@ def reconstruct(
 
 
 def reconstruct_as_released(
-    x0: Tensor, predict: Predictor, level: int, noise: Tensor, schedule: Schedule, callback: Callable[[Progress], None] | None = None
+    x0: Tensor,
+    predict: Predictor,
+    level: int,
+    noise: Tensor,
+    schedule: Schedule,
+    callback: Callable[[Progress], None] | None = None,
+    stride: int = 1,
 ) -> Tensor:
     """The released loop, quirks included: one step of random noise (t = 0), inversion at t = 1 … level − 1, denoising from level − 2.
 
-    noise: like x0, or one for all films. Clamps x̂_0 to [−1, 1]. Returns (B, 1, S, S), not clamped further.
+    noise: like x0, or one for all films. stride: timesteps from one step to the next, 1 as released; more is a cheaper approximation. Clamps
+    x̂_0 to [−1, 1]. Returns (B, 1, S, S), not clamped further.
     """
-    total, done = 2 * (level - 1), 0
+    up, down = _every(range(1, level + 1), stride), _every(range(level - 2, -2, -1), stride)
+    total, done = len(up) + len(down) - 2, 0
     x = add_noise(x0, noise.expand_as(x0), torch.zeros(len(x0), dtype=torch.long, device=x0.device), schedule)
-    for phase, path in (("inversion", range(1, level + 1)), ("denoising", range(level - 2, -2, -1))):
+    for phase, path in (("inversion", up), ("denoising", down)):
         for t, t_next in itertools.pairwise(path):
             x, estimate = ddim_step(x, predict, t, t_next, schedule, (-1.0, 1.0))
             done += 1
             if callback:
                 callback(Progress(phase, done, total, estimate if phase == "denoising" else None))
     return x
+
+
+def _every(path: range, stride: int) -> list[int]:
+    """Every stride-th timestep of a path, and its last."""
+    kept = list(path[::stride])
+    return kept if kept[-1] == path[-1] else [*kept, path[-1]]
 
 
 def _shared_walks(paths: dict[int, list[int]]) -> list[tuple[list[int], list[int]]]:

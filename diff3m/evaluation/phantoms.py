@@ -97,17 +97,21 @@ def _rendered(who: Person, detector: Detector) -> tuple[Radiograph, np.ndarray |
 
 
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
-    """The cohort's records: their own, none, or each that of another (a fixed derangement)."""
-    own = [detector.schema.parse(who.patient.record()) for who in cohort]
+    """The cohort's records: their own, none, or each that of another."""
+    return asked_records([detector.schema.parse(who.patient.record()) for who in cohort], detector.schema.parse({}), kind)
+
+
+def asked_records(own: Sequence[Record], unknown: Record, kind: str) -> list[Record]:
+    """What a model is told, by one of RECORDS: the true records, nothing, or each that of another film (a fixed derangement)."""
     if kind == "true":
-        return own
+        return list(own)
     if kind == "unknown":
-        return [detector.schema.parse({})] * len(cohort)
-    order = np.random.default_rng(0).permutation(len(cohort))
-    shuffled: list[Record] = [{}] * len(cohort)
+        return [unknown] * len(own)
+    order = np.random.default_rng(0).permutation(len(own))
+    exchanged: list[Record] = [{}] * len(own)
     for place, following in zip(order, np.roll(order, 1), strict=True):
-        shuffled[place] = own[following]
-    return shuffled
+        exchanged[place] = own[following]
+    return exchanged
 
 
 def _measure(detector: Detector, cohort, films, masks, records, heard: Callable[[int], None], batch: int = 16) -> Iterator[Measured]:

@@ -1,0 +1,333 @@
+"""Our detector beside other methods of unsupervised anomaly detection: the same real films, preparation and protocol."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest, read_table
+from ..detector import Detector
+from ..radiograph import Radiograph, prepare_mask, read_radiograph
+from ..reconstruct import draw_noises, predictor, reconstruct_as_released
+from ..scoring import Component, heat_map, inner, measure
+from ..simplex import SimplexPool
+from ..training.films import load_films
+from .baselines import anoddpm, autoencoder, pca
+from .charts import comparison
+from .metrics import average_precision, bootstrap_interval, detection_metrics, paired_difference
+from .phantoms import RECORDS, asked_records
+
+# what every reconstruction is scored by: as such methods usually are, and after the blur that our own score owes much to
+SCORES = {"mse": Component("mse", 0, 1), "ssim": Component("ssim", 6, 1), "blurred": Component("absolute", 2, 1), "max": Component("max", 0, 1)}
+RELEASED_LEVEL, RELEASED_STRIDE = 400, 20
+BATCH = 16
+REPEATS = 1000  # of each bootstrap
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a method says of films: scores by name, each (B,), larger = more abnormal; heat (B, S, S), larger = more abnormal there."""
+
+    scores: dict[str, np.ndarray]
+    heat: np.ndarray
+
+
+Method = Callable[[Tensor, slice], Judged]  # films (B, 1, S, S) and their rows in the cohort
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Prepared films x0 (N, 1, S, S), their cases, a part ("" = none) and boxes (S, S) bool (None = none drawn) for each."""
+
+    x0: Tensor
+    cases: list[Case]
+    parts: np.ndarray
+    boxes: list[np.ndarray | None]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.array([case.label for case in self.cases])
+
+    @property
+    def views(self) -> np.ndarray:
+        return np.array([str(case.record.get("view") or "") for case in self.cases])
+
+
+def half(patient: object) -> str:
+    """ "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient number."""
+    return "AB"[hashlib.sha256(str(patient).encode()).digest()[0] % 2]
+
+
+def benchmark_films(
+    detector: Detector,
+    manifest: str | Path,
+    train: str | Path,
+    out: str | Path,
+    boxes: str | Path | None = None,
+    halves: str | None = None,
+    simplex: Detector | None = None,
+    report: Report = lambda stage, done, total: None,
+) -> dict:
+    """Train or load every method, judge the labelled films of `manifest` with each, compare; write films.json, scores.csv, films.svg under `out`.
+
+    train: manifest of normals that PCA and autoencoder learn from. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the
+    manifest's column `image`. halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
+    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. Every method's answers are kept in `out` and not made twice
+    from the same weights and films. Raises ManifestError.
+    """
+    out = Path(out)
+    (out / "kept").mkdir(parents=True, exist_ok=True)
+    cohort = load_cohort(detector, Path(manifest), boxes, halves)
+    made, seconds = {}, {}
+    for name, key, build in _methods(detector, cohort, train, out, simplex, report):
+        made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {_fingerprint(cohort)}.npz", report)
+    found = {
+        "checkpoint": detector.config.name,
+        "weights_sha256": detector.checkpoint.sha256,
+        "device": detector.device.type,
+        "precision": detector.precision,
+        "released_stride": RELEASED_STRIDE,
+        "seconds_a_film": seconds,
+        "parts": {part: compare(made, cohort, rows) for part, rows in _parts(cohort).items()},
+        "localization": {name: localization(judged.heat, cohort, detector.scoring.measured_inside) for name, judged in made.items()},
+    }
+    (out / "films.json").write_text(json.dumps(found, indent=1) + "\n")
+    _write_scores(out / "scores.csv", made, cohort)
+    comparison(found["parts"]["B" if "B" in found["parts"] else "all"]).savefig(out / "films.svg", metadata={"Date": None})
+    return found
+
+
+def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, halves: str | None) -> Cohort:
+    """The labelled films of a manifest, prepared, with their boxes. Raises ManifestError or RadiographError."""
+    table = read_table(manifest)
+    cases = [case for case in read_manifest(manifest, detector.schema) if case.label is not None]
+    if {case.abnormal for case in cases} != {True, False}:
+        raise ManifestError(f"The manifest {manifest} needs labelled normal films and labelled abnormal ones to compare methods on.")
+    for column in [halves] * bool(halves) + ["image"] * bool(boxes):
+        if column not in table.columns:
+            raise ManifestError(f"The manifest {manifest} has no column `{column}`.")
+    films = [read_radiograph(case.path) for case in cases]
+    x0 = torch.cat([detector.prepared([film]) for film in films])
+    parts = np.array([half(table[halves].iloc[case.row - 1]) if halves else "" for case in cases])
+    drawn = _drawn_boxes(Path(boxes)) if boxes else {}
+    named = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
+    masks = [_mask(drawn.get(name, []), film, detector) for name, film in zip(named, films, strict=True)]
+    return Cohort(x0, cases, parts, masks)
+
+
+def _drawn_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
+    """(x, y, w, h) by image name."""
+    table, found = read_table(path), {}
+    for row in table.to_dict("records"):
+        try:
+            found.setdefault(row["image"], []).append(tuple(float(row[name]) for name in "xywh"))
+        except (KeyError, ValueError):
+            raise ManifestError(f"{path} must be a table with columns image, x, y, w, h in pixels.") from None
+    return found
+
+
+def _mask(boxes: list, film: Radiograph, detector: Detector) -> np.ndarray | None:
+    if not boxes:
+        return None
+    mask = np.zeros(film.pixels.shape, bool)
+    for x, y, w, h in boxes:
+        mask[max(0, round(y)) : round(y + h), max(0, round(x)) : round(x + w)] = True
+    return prepare_mask(mask, film, detector.config.preprocessing)
+
+
+def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, simplex: Detector | None, report: Report):
+    """(name, what its answers depend on besides the films, builder) of every method; builders are called when they are needed."""
+    weights, normals = detector.checkpoint.sha256[:12], hashlib.sha256(Path(train).read_bytes()).hexdigest()[:12]
+    images: list[np.ndarray] = []
+
+    def learned() -> np.ndarray:
+        if not images:
+            cases = normal_cases(train, detector.schema)
+            films = load_films(cases, detector.schema, detector.config.preprocessing, lambda done: report("films", done, len(cases)))
+            images.append(films.images)
+        return images[0]
+
+    def trained_autoencoder():
+        return autoencoder(learned(), out / f"autoencoder {normals}.safetensors", report=lambda done, total: report("autoencoder", done, total))
+
+    yield "PCA", normals, lambda: _by_residual(pca(learned()), detector)
+    yield "autoencoder", normals, lambda: _by_residual(trained_autoencoder(), detector)
+    yield "AnoDDPM, Gaussian", weights, lambda: _anoddpm(detector, _gaussian())
+    if simplex is not None:
+        yield "AnoDDPM, simplex", simplex.checkpoint.sha256[:12], lambda: _anoddpm(simplex, _simplex(simplex.config.network.image_size))
+    yield "Diff3M as released", f"{weights} {RELEASED_STRIDE}", lambda: _released(detector, cohort)
+    scored = hashlib.sha256(json.dumps(detector.scoring.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+    for kind in RECORDS:
+        yield f"ours, {kind} record", f"{weights} {scored}", lambda kind=kind: _ours(detector, kind, cohort)
+
+
+def _by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detector) -> Method:
+    def judge(x0: Tensor, rows: slice) -> Judged:
+        made = reconstruct(x0)
+        scores = {name: measure(component, x0, made, detector.scoring.measured_inside).cpu().numpy() for name, component in SCORES.items()}
+        return Judged(scores, heat_map(x0, made, detector.scoring.heat_sigma)[:, 0].abs().cpu().numpy())
+
+    return judge
+
+
+def _gaussian() -> Callable[[int, int], Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return lambda count, size: torch.randn(count, 1, size, size, generator=generator)
+
+
+def _simplex(size: int) -> Callable[[int, int], Tensor]:
+    pool, generator = SimplexPool(size), torch.Generator().manual_seed(0)
+    return lambda count, size: pool.draw(count, size, generator)
+
+
+def _anoddpm(network: Detector, draw: Callable[[int, int], Tensor]) -> Method:
+    """AnoDDPM knows no record: the network is asked with everything unknown."""
+
+    def reconstruct(x0: Tensor) -> Tensor:
+        condition = network.condition(x0, [network.schema.parse({})] * len(x0), attention=False)
+        with torch.no_grad(), network.autocast():
+            return anoddpm(x0, predictor(network.network, condition), network.config.schedule, lambda count: draw(count, x0.shape[-1]).to(x0))
+
+    return _by_residual(reconstruct, network)
+
+
+def _released(detector: Detector, cohort: Cohort) -> Method:
+    """The released loop with the masked-pixel estimate and the true record, every RELEASED_STRIDE-th timestep."""
+    noise = draw_noises(1, detector.config.network.image_size, RELEASED_LEVEL, 0, detector.device)
+
+    def judge(x0: Tensor, rows: slice) -> Judged:
+        records = [case.record for case in cohort.cases[rows]]
+        predict = predictor(detector.network, detector.condition(x0, records, attention=False), "masked_pixels")
+        with torch.no_grad(), detector.autocast():
+            made = reconstruct_as_released(x0, predict, RELEASED_LEVEL, noise, detector.config.schedule, stride=RELEASED_STRIDE)
+        return _by_residual(lambda _: made, detector)(x0, rows)
+
+    return judge
+
+
+def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
+    """The shipped score under a kind of record. Placed among normals of the true view, so that kinds differ by what the model saw alone."""
+    asked = asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind)
+    settings, keys = detector.settings(), [component.key for component in detector.scoring.components]
+
+    def judge(x0: Tensor, rows: slice) -> Judged:
+        made = detector.reconstructions(x0, detector.condition(x0, asked[rows], attention=False), keys, settings)
+        values = detector.measurements(x0, asked[rows], made, settings)
+        scores = [detector.scoring.score(row, view or None) for row, view in zip(values, cohort.views[rows], strict=True)]
+        heat = heat_map(x0, made["inversion", settings.noise_level], detector.scoring.heat_sigma)
+        return Judged({"score": np.array(scores)}, heat[:, 0].abs().cpu().numpy())
+
+    return judge
+
+
+def _fingerprint(cohort: Cohort) -> str:
+    """Of the prepared films and their records."""
+    records = json.dumps([case.record for case in cohort.cases], sort_keys=True).encode()
+    return hashlib.sha256(cohort.x0.cpu().numpy().tobytes() + records).hexdigest()[:12]
+
+
+def _judge(name: str, build: Callable[[], Method], cohort: Cohort, kept: Path, report: Report) -> tuple[Judged, float]:
+    """A method's answers for all films, and its seconds a film in batches; read from `kept` if they are there."""
+    if kept.is_file():
+        with np.load(kept) as arrays:
+            return Judged({key[6:]: arrays[key] for key in arrays.files if key.startswith("score ")}, arrays["heat"]), float(arrays["seconds"])
+    method, parts, seconds = build(), [], 0.0
+    for start in range(0, len(cohort.cases), BATCH):
+        rows = slice(start, min(start + BATCH, len(cohort.cases)))
+        started = time.perf_counter()
+        parts.append(method(cohort.x0[rows], rows))
+        seconds += time.perf_counter() - started
+        report(name, rows.stop, len(cohort.cases))
+    scores = {key: np.concatenate([part.scores[key] for part in parts]) for key in parts[0].scores}
+    judged, seconds = Judged(scores, np.concatenate([part.heat for part in parts])), seconds / len(cohort.cases)
+    np.savez(kept, heat=judged.heat, seconds=seconds, **{f"score {key}": value for key, value in scores.items()})
+    return judged, seconds
+
+
+def _parts(cohort: Cohort) -> dict[str, np.ndarray]:
+    """Rows of all films, and of each part alone."""
+    names = [name for name in np.unique(cohort.parts) if name]
+    return {"all": np.ones(len(cohort.cases), bool)} | {str(name): cohort.parts == name for name in names}
+
+
+def compare(made: dict[str, Judged], cohort: Cohort, part: np.ndarray) -> dict:
+    """By abnormal label: metrics of every score of every method on the films of a part, and the paired differences of our score from the best
+    score of any baseline, and between records.
+
+    The best baseline is picked on the very films that are reported, which favors it.
+    """
+    found = {}
+    for label in np.unique(cohort.labels[part & (cohort.labels != NORMAL)]):
+        rows = part & np.isin(cohort.labels, (NORMAL, label))
+        abnormal, views = cohort.labels[rows] == label, cohort.views[rows]
+        if abnormal.all():
+            continue
+        methods = {name: {score: _metrics(values[rows], abnormal, views) for score, values in judged.scores.items()} for name, judged in made.items()}
+        others = [(name, score) for name in methods if not name.startswith("ours") for score in methods[name]]
+        best = max(others, key=lambda pair: methods[pair[0]][pair[1]]["auroc_within_view"] or 0)
+        ours = made["ours, true record"].scores["score"][rows]
+        gains = {f"over {best[0]} ({best[1]})": made[best[0]].scores[best[1]]}
+        gains |= {f"over {kind} record": made[f"ours, {kind} record"].scores["score"] for kind in RECORDS[1:]}
+        found[str(label)] = {
+            "methods": methods,
+            "best_baseline": list(best),
+            "difference": {name: paired_difference(ours, other[rows], abnormal, views, REPEATS) for name, other in gains.items()},
+        }
+    return found
+
+
+def _metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dict:
+    """`detection_metrics` with each view's share of them cut down to what a table shows."""
+    found = detection_metrics(scores, abnormal, views, REPEATS)
+    shown = ("films", "auroc", "auroc_interval", "average_precision", "average_precision_interval")
+    return {**found, "views": {view: {key: entry[key] for key in shown} for view, entry in found["views"].items()}}
+
+
+def localization(heat: np.ndarray, cohort: Cohort, margin: float | tuple[float, float, float, float]) -> dict | None:
+    """Pointing game (the hottest pixel inside the measured window lies in a box) and pixel average precision, over films with boxes, by label.
+
+    heat: (N, S, S). chance: the boxes' share of the window. None without boxes.
+    """
+    found = {}
+    for label in np.unique(cohort.labels):
+        rows = [index for index, mask in enumerate(cohort.boxes) if mask is not None and mask.any() and cohort.labels[index] == label]
+        if not rows:
+            continue
+        inside = [(_inner(heat[index], margin), _inner(cohort.boxes[index], margin)) for index in rows]
+        inside = [(values, mask) for values, mask in inside if mask.any()]
+        hits = np.array([mask.ravel()[values.argmax()] for values, mask in inside], float)
+        precision = np.array([average_precision(values.ravel(), mask.ravel()) for values, mask in inside])
+        found[str(label)] = {
+            "films": len(inside),
+            "pointing_game": float(hits.mean()),
+            "pointing_game_interval": bootstrap_interval(lambda i, h=hits: float(h[i].mean()), np.zeros(len(hits))),
+            "average_precision": float(precision.mean()),
+            "average_precision_interval": bootstrap_interval(lambda i, p=precision: float(p[i].mean()), np.zeros(len(hits))),
+            "chance": float(np.mean([mask.mean() for _, mask in inside])),
+        }
+    return found or None
+
+
+def _inner(image: np.ndarray, margin: float | tuple[float, float, float, float]) -> np.ndarray:
+    return inner(torch.from_numpy(image), margin).numpy()
+
+
+def _write_scores(path: Path, made: dict[str, Judged], cohort: Cohort) -> None:
+    """One row a film, one column a score."""
+    columns = {f"{name}: {score}": values for name, judged in made.items() for score, values in judged.scores.items()}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "path", "label", "view", "part", *columns])
+        for index, case in enumerate(cohort.cases):
+            values = [f"{values[index]:.6g}" for values in columns.values()]
+            writer.writerow([case.row, case.path, case.label, cohort.views[index], cohort.parts[index], *values])

@@ -1,0 +1,109 @@
+"""The comparison of methods on films: every method judged on the same films, boxes pointed at, answers kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import drawn_film
+from test_cli import run
+from test_evaluation import calibrated  # noqa: F401  (a fixture)
+
+from diff3m.checkpoint import load_checkpoint
+from diff3m.detector import Detector
+from diff3m.evaluation import films as benchmark
+from diff3m.evaluation.films import Cohort, Judged, benchmark_films, compare, half, load_cohort, localization
+
+OURS = ("ours, true record", "ours, unknown record", "ours, shuffled record")
+
+
+@pytest.fixture
+def tables(tmp_path) -> Path:
+    """train.csv of 40 drawn normals; dev.csv of 12 with a bright spot in every third, boxes.csv around the spots."""
+    train, dev, boxes = ["path,view,label"], ["path,image,patient,age,sex,view,label"], ["image,x,y,w,h"]
+    for index in range(52):
+        bright = 0.6 * (index >= 40 and index % 3 == 0)
+        cv2.imwrite(str(tmp_path / f"{index}.png"), (drawn_film(96, index, bright) * 255).astype(np.uint8))
+        view = ("PA", "AP")[index % 2]
+        if index < 40:
+            train.append(f"{index}.png,{view},normal")
+            continue
+        dev.append(f"{index}.png,{index}.png,{index},{30 + index},F,{view},{'opacity' if bright else 'normal'}")
+        if bright:
+            boxes.append(f"{index}.png,58,39,20,20")
+    for name, lines in (("train", train), ("dev", dev), ("boxes", boxes)):
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(benchmark, "RELEASED_LEVEL", 40)
+    monkeypatch.setattr(benchmark, "REPEATS", 30)
+    arguments = ["benchmark", "films", "--checkpoint", calibrated, "--manifest", tables / "dev.csv", "--train", tables / "train.csv"]
+    arguments += ["--boxes", tables / "boxes.csv", "--halves", "patient", "--simplex", calibrated, "--out", tables / "out"]
+    status, out, error = run(capsys, *arguments)
+    assert status == 0, error
+    found = json.loads((tables / "out" / "films.json").read_text())
+    methods = found["parts"]["all"]["opacity"]["methods"]
+    assert set(methods) == {"PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released", *OURS}
+    assert all(entry["films"] == 12 for scores in methods.values() for entry in scores.values())
+    assert methods["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
+    assert found["localization"]["PCA"]["opacity"]["pointing_game"] > 0.7 > found["localization"]["PCA"]["opacity"]["chance"]
+    assert set(found["parts"]) <= {"all", "A", "B"} and "over unknown record" in found["parts"]["all"]["opacity"]["difference"]
+    assert "pointing game" in out and (tables / "out" / "films.svg").read_text().count("PCA")
+    lines = (tables / "out" / "scores.csv").read_text().splitlines()
+    assert len(lines) == 13 and lines[0].startswith("row,path,label,view,part,PCA: mse")
+
+    kept = {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}
+    assert len(kept) == 8
+    assert run(capsys, *arguments)[0] == 0
+    assert kept == {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}, "answers that are kept are not made again"
+
+
+def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(benchmark, "REPEATS", 30)
+    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    first = benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out")
+    assert first["localization"]["PCA"] is None, "no boxes were given"
+    scoring = detector.scoring
+    other = detector.with_scoring(replace(scoring, one_step_noises=scoring.one_step_noises + 1))
+    benchmark_films(other, tables / "dev.csv", tables / "train.csv", tables / "out")
+    assert len(list((tables / "out" / "kept").glob("ours, true record *"))) == 2
+    assert len(list((tables / "out" / "kept").glob("PCA *"))) == 1
+
+
+def test_pointing_game_and_difference_by_hand():
+    heat, boxes = np.zeros((4, 20, 20)), [np.zeros((20, 20), bool) for _ in range(4)]
+    for index in range(4):
+        boxes[index][5:10, 5:10] = True
+    heat[0, 7, 7] = heat[1, 9, 5] = heat[2, 15, 15] = 1
+    heat[3, 7, 7], heat[3, 0, 0] = 1, 2  # the hottest pixel lies in the margin, which does not count
+    cases = [type("Case", (), {"label": "opacity", "record": {"view": "PA"}, "abnormal": True})() for _ in range(4)]
+    cohort = Cohort(None, cases, np.array([""] * 4), boxes)
+    found = localization(heat, cohort, 0.1)["opacity"]
+    assert found["pointing_game"] == 0.75 and found["films"] == 4
+    assert found["chance"] == pytest.approx(25 / 256)
+
+    labels = ["normal"] * 20 + ["opacity"] * 20
+    cases = [type("Case", (), {"label": label, "record": {"view": ("PA", "AP")[i % 2]}})() for i, label in enumerate(labels)]
+    cohort = Cohort(None, cases, np.array([""] * 40), [None] * 40)
+    perfect, blind = np.array([0.0] * 20 + [1.0] * 20) + np.arange(40) * 1e-3, np.tile([0.0, 1.0, 1.0, 0.0], 10)
+    made = {name: Judged({"score": perfect}, np.zeros((40, 2, 2))) for name in OURS} | {"PCA": Judged({"mse": blind}, np.zeros((40, 2, 2)))}
+    entry = compare(made, cohort, np.ones(40, bool))["opacity"]
+    assert entry["best_baseline"] == ["PCA", "mse"]
+    assert entry["difference"]["over PCA (mse)"]["difference"] == pytest.approx(0.5)
+    assert entry["difference"]["over shuffled record"]["interval"] == (0, 0)
+
+
+def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):  # noqa: F811
+    assert {half(number) for number in range(20)} == {"A", "B"} and half(7) == half("7")
+    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    with pytest.raises(ValueError, match="no column `person`"):
+        load_cohort(detector, tables / "dev.csv", None, "person")
+    with pytest.raises(ValueError, match="labelled normal films and labelled abnormal"):
+        load_cohort(detector, tables / "train.csv", None, None)
+    (tables / "boxes.csv").write_text("image,x\n1.png,3\n")
+    with pytest.raises(ValueError, match="columns image, x, y, w, h"):
+        load_cohort(detector, tables / "dev.csv", tables / "boxes.csv", None)
