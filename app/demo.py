@@ -11,8 +11,11 @@ from diff3m.detector import DEFAULT_CHECKPOINT, Detector, shipped_checkpoints
 from diff3m.export import NOTICE
 
 from .about import build_about
+from .api import build_api
+from .cohort import build_cohort
 from .explore import build_explorers
 from .storage import Storage, exit_on_terminate
+from .teach import build_teach
 
 TITLE = "Diff3M Explorer"
 PRIVACY = "A film you drop here goes to the computer that runs this page, and is deleted within the hour."
@@ -20,8 +23,11 @@ FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
 
 
-def build_demo(detector: Detector | None = None) -> gr.Blocks:
-    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped, one tab each)."""
+def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr.Blocks:
+    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped, one tab each).
+
+    data: a folder of this computer whose manifests Many cases may read.
+    """
     storage = Storage()
     named = os.environ.get("DIFF3M_CHECKPOINT")
     names = [named] if named else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
@@ -29,14 +35,19 @@ def build_demo(detector: Detector | None = None) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.Markdown(f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?")
         gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')
-        with gr.Tabs():
-            with gr.Tab("Explore a case"):
-                build_explorers(detectors)
-            with gr.Tab("About"):
+        with gr.Tabs(elem_id="rooms") as tabs:
+            with gr.Tab("Explore a case", id="explore"):
+                explorers, models = build_explorers(detectors, demo)
+            with gr.Tab("Teach", id="teach"):
+                build_teach(detectors)
+            with gr.Tab("Many cases", id="cohort"):
+                build_cohort(detectors, explorers, tabs, models, data)
+            with gr.Tab("About", id="about"):
                 build_about(detectors)
+        build_api(detectors)
     storage.protect()
     storage.keep_sweeping()
-    return demo.queue(max_size=20)
+    return demo.queue(max_size=40)
 
 
 def launch(demo: gr.Blocks, **options) -> None:

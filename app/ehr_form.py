@@ -10,6 +10,7 @@ from diff3m.ehr import EHRError, EHRSchema, Feature
 
 UNKNOWN = "unknown"
 FROM_HEADER = "filled in from the DICOM header"
+FROM_TABLE = "filled in from the table"
 FROM_EXAMPLE = "filled in from the example"
 COMPUTED = "computed from height and weight"
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from diff3m.detector import Analysis, Detector
+from diff3m.stored import stored_analysis
+
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 
@@ -25,10 +28,14 @@ class Example:
     origin: str
     mask: Path | None
 
+    def result(self, detector: Detector) -> Analysis | None:
+        """The result that was computed beforehand (tools/make_examples.py), if it is still what the checkpoint gives."""
+        return stored_analysis(FOLDER / f"{self.id}.npz", detector)
 
-def read_mask(path: str) -> np.ndarray | None:
-    """An example's true mask (H, W) bool; None for an empty path."""
-    return cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 127 if path else None
+
+def read_mask(path: Path | None) -> np.ndarray | None:
+    """An example's true mask (H, W) bool; None where it has none."""
+    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127 if path else None
 
 
 def load_examples(checkpoint: str) -> list[Example]:

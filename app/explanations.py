@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Iterator, Mapping
 
@@ -11,14 +10,31 @@ import numpy as np
 
 from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, Feature, Record
-from diff3m.explain import Attribution, Influence, Information, RecordFit, RegionAttribution, attribute, attribute_region, influence, information
+from diff3m.explain import (
+    Attribution,
+    Counterfactual,
+    Influence,
+    Information,
+    RecordFit,
+    RegionAttribution,
+    Uncertainty,
+    attribute,
+    attribute_region,
+    counterfactual,
+    influence,
+    information,
+    uncertainty,
+)
 from diff3m.radiograph import Radiograph
-from diff3m.visualize import enlarge, to_uint8
 
 from . import figures, panels, words
+from .pictures import Frame, inline, signed, strip
+from .turns import MODEL
 
 UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
+NOTHING = 0.002  # of the grey range: a smaller mean change of the picture is next to nothing
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
+FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 FEW_BITS = 2.0  # within the estimate's own noise
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
 MAP_SIGMA = 3.0  # pixels of the Gaussian that the information map is shown after
@@ -29,16 +45,26 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, feature: st
     """Explain one film step by step: (what is being done, HTML so far)."""
     parsed = detector.schema.parse(record)
     yield "Asking what each part of the record adds …", ""
-    found = attribute(detector, film, parsed)
+    with MODEL.turn():
+        found = attribute(detector, film, parsed)
     shown = fit_card(found, detector.schema, parsed) + attribution_card(found)
     yield "Measuring the record's information …", shown
-    shown += region_card(attribute_region(detector, film, parsed))
-    shown += information_card(information(detector, film, parsed), aspect)
+    with MODEL.turn():
+        shown += region_card(attribute_region(detector, film, parsed))
+        shown += information_card(information(detector, film, parsed), aspect)
+    yield "Drawing this person with and without the record …", shown
+    with MODEL.turn():
+        shown += with_and_without_card(counterfactual(detector, film, parsed, [{}]), aspect)
+    yield "Measuring how much hangs on the noise level …", shown
+    with MODEL.turn():
+        shown += spread_card(uncertainty(detector, film, parsed))
     if feature is None:
         yield "", shown
         return
     yield f"Drawing the influence of {detector.schema[feature].label} …", shown
-    yield "", shown + influence_card(influence(detector, film, parsed, feature), detector.schema[feature], aspect)
+    with MODEL.turn():
+        curve = influence(detector, film, parsed, feature)
+    yield "", shown + influence_card(curve, detector.schema[feature], aspect)
 
 
 def influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
@@ -146,8 +172,7 @@ def information_card(found: Information, aspect: float) -> str:
     )
     smooth = cv2.GaussianBlur(found.map, (0, 0), MAP_SIGMA)
     scale = float(np.quantile(np.abs(smooth), 0.995)) or 1.0
-    picture = cv2.applyColorMap(to_uint8(0.5 + 0.5 * np.clip(smooth / scale, -1, 1)), cv2.COLORMAP_TWILIGHT_SHIFTED)
-    shown = _image(enlarge(picture, 2 * FRAME_HEIGHT, aspect), "Map of where the record informs the picture")
+    shown = inline(Frame(signed(smooth, scale), "Map of where the record informs the picture"), 2 * FRAME_HEIGHT, aspect)
     how = panels.quiet(
         "Red: where the record helps to predict the picture; blue: where it misleads. Estimated from the denoising errors with and "
         "without the record over ten noise levels; differences of a bit or two are noise."
@@ -155,25 +180,55 @@ def information_card(found: Information, aspect: float) -> str:
     return f'<div class="card columns"><div><h3>Where the record informs</h3><p>{html.escape(caption)}</p>{how}</div><div>{shown}</div></div>'
 
 
+def with_and_without_card(found: Counterfactual, aspect: float) -> str:
+    """What normal looks like for this person with the record and without it, side by side, and what the record did to the picture."""
+    change = -found.differences[0]
+    size = float(np.abs(change).mean())
+    full = max(float(np.quantile(np.abs(change), 0.995)), 0.02)
+    frames = [
+        Frame(found.film, "the film"),
+        Frame(found.reconstruction, "normal, record known"),
+        Frame(found.reconstructions[0], "normal, record unknown"),
+        Frame(signed(change, full), f"what the record did; full color at {full:.1%}"),
+    ]
+    caption = f"The record moves the picture of what is normal by {size:.2%} of the grey range on average" + (
+        ": next to nothing." if size < NOTHING else ", most where the colors are (red: brighter with the record, blue: darker)."
+    )
+    how = panels.quiet("Both from the same noise, inverted under the record over all noise levels, so that only the record differs.")
+    return f'<div class="card"><h3>With and without the record</h3><p>{html.escape(caption)}</p>{strip(frames, 2 * FRAME_HEIGHT, aspect)}{how}</div>'
+
+
+def spread_card(found: Uncertainty) -> str:
+    """How much the score hangs on the noise level and on the seed."""
+    levels = ", ".join(f"{level}: {value:+.2f}" for level, value in found.by_level.items())
+    seeds = list(found.by_seed.values())
+    drawn = (
+        f"Over {len(seeds)} seeds it lies between {min(seeds):+.2f} and {max(seeds):+.2f}."
+        if max(seeds) > min(seeds)
+        else "It uses no fresh noise, so that the seed does not matter."
+    )
+    text = f"By noise level alone the score would be {levels} (standard deviations of normal films). {drawn}"
+    where = panels.quiet(f"The heat map's own spread over noise levels is {float(found.heat_spread.mean()):.1%} of the grey range on average.")
+    return f'<div class="card"><h3>How sure is the score?</h3><p>{html.escape(text)}</p>{where}</div>'
+
+
 def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     """The curve of one number, and what normal looks like along it."""
-    best = float(curve.values[int(curve.misfit.argmin())])
+    trained = (curve.values >= curve.trained[0]) & (curve.values <= curve.trained[1])
+    best = float(curve.values[trained][int(curve.misfit[trained].argmin())])
     own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
-    caption = f"The film fits the record best with {feature.label.lower()} near {best:.0f} {feature.unit}.{own} Everything else is held fixed."
+    flat = float(np.ptp(curve.misfit[trained])) < FLAT
+    fit = "The curve is nearly flat: this film says little about it." if flat else f"The film fits the record best near {best:.0f} {feature.unit}."
+    caption = f"{feature.label}: {fit}{own} Everything else is held fixed."
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
     frames = ""
     if curve.reconstructions is not None:
         for value, image in zip(curve.values, curve.reconstructions, strict=True):
             label = f"{value:.0f}"
-            picture = _image(to_uint8(enlarge(image, FRAME_HEIGHT, aspect)), f"What normal would look like at {feature.label} {label}")
+            picture = inline(Frame(image, f"What normal would look like at {feature.label} {label}"), FRAME_HEIGHT, aspect)
             frames += f"<figure>{picture}<figcaption>{label}</figcaption></figure>"
     text = panels.quiet("Below: what normal would look like for this person at each value, from the same noise. Shaded: beyond the training values.")
     return (
         f'<div class="card"><h3>Influence of {html.escape(feature.label)}</h3><p>{html.escape(caption)}</p>{chart}{text}'
         f'<div class="strip">{frames}</div></div>'
     )
-
-
-def _image(pixels: np.ndarray, alternative: str) -> str:
-    data = base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative, quote=True)}">'

@@ -1,97 +1,67 @@
-"""Tab: one case. Film and record in; reconstruction, heat map, score among normals and attention out."""
+"""Tab: one case. Film and record in; reconstruction, heat map, score among normals and attention out. Layout and wiring."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import gradio as gr
-import numpy as np
 
-from diff3m.detector import Analysis, Detector
-from diff3m.ehr import EHRError
-from diff3m.export import FULL_COLOR, PICTURE_HEIGHT, analysis_to_dict
-from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
-from diff3m.visualize import enlarge, outlined, overlay
+from diff3m.detector import Detector
+from diff3m.visualize import PALETTES
 
-from . import explanations, panels, words
-from .ehr_form import FROM_EXAMPLE, FROM_HEADER, EHRForm, build_form, follow_height_and_weight
-from .examples import Example, load_examples, read_mask
-from .streaming import Done, stream
+from . import explanations, panels, viewer, words
+from .case import DISPLAY, START, Case, Results, cleared
+from .ehr_form import EHRForm, build_form, follow_height_and_weight
+from .examples import Example, load_examples
+from .film_tools import FilmTools, build_film_tools
 
 GALLERY_HEIGHT = 310
-PREVIEW_EVERY = 2  # denoising steps from one picture to the next
-MODES = {"Brighter (red), darker (blue)": "signed", "Size of the difference": "absolute"}
-EMPTIED = "The film is read. The record of the film before it was emptied: fill in this patient's, then press **Analyze**."
-START = "Drop a film on the left, or choose an example; then press **Analyze**."
-READ = "The film is read. Check the record, then press **Analyze**."
 SILENT = dict(show_progress="hidden", api_visibility="private")
+ON_MODEL = dict(concurrency_id="model", concurrency_limit=1, **SILENT)
 
 
 @dataclass(frozen=True)
-class HeatView:
-    """What the heat-map controls redraw from, without the model: film and signed heat map (S, S), width over height, and the true mask
-    (S, S) bool of a case whose truth is known."""
+class Explorer:
+    """One checkpoint's page: its name, the film's component, the record's form, its handlers, and what opening a film changes."""
 
-    film: np.ndarray
-    heat: np.ndarray
-    aspect: float
-    truth: np.ndarray | None = None
-
-
-@dataclass
-class Results:
-    """What an analysis changes on the page, one component a field; as a value, one update a field."""
-
-    cancel: object = None
-    status: object = None
-    panel: object = None
-    score: object = None
-    compare: object = None
-    heat: object = None
-    heat_words: object = None
-    attention: object = None
-    numbers: object = None
-    view: object = None
-    explanation: object = None
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) is None:
-                setattr(self, field.name, gr.skip())
-
-    def row(self) -> list:
-        return [getattr(self, field.name) for field in fields(self)]
+    name: str
+    file: gr.File
+    form: EHRForm
+    case: Case
+    opening: list[gr.components.Component]
 
 
-def cleared(show: bool = False, **given) -> list:
-    """Nothing shown but what is given, so that no result outlives its film or its record. show: keep the results' side open."""
-    empty = dict(cancel=gr.update(visible=False), panel=gr.update(visible=show), score="", heat_words="", attention="", explanation="")
-    empty |= {name: gr.update(value=None) for name in ("compare", "heat", "numbers", "view")}
-    return Results(**{**empty, **given}).row()
-
-
-def build_explorers(detectors: Sequence[Detector]) -> None:
-    """One Explore page for each checkpoint, chosen by name; with one checkpoint, no choice is shown. Called inside a Blocks."""
+def build_explorers(detectors: Sequence[Detector], page: gr.Blocks) -> tuple[list[Explorer], gr.Tabs | None]:
+    """One Explore page for each checkpoint, chosen by name; with one checkpoint, no choice is shown. Called inside `page`."""
     if len(detectors) == 1:
-        build_explore(detectors[0])
-        return
-    with gr.Tabs():
+        return [build_explore(detectors[0], page)], None
+    made = []
+    with gr.Tabs() as tabs:
         for index, detector in enumerate(detectors):
             name = detector.config.name
             with gr.Tab(words.model_title(name), id=name, elem_id=f"model-{name}"):
                 gr.HTML(panels.quiet(words.model_sentence(name, detector.schema)))
-                build_explore(detector, suffix=f"_{name}" if index else "")
+                made.append(build_explore(detector, page, suffix=f"_{name}" if index else ""))
+    chosen = {example: explorer.name for explorer in made for example in explorer.case.examples}
+
+    def open_tab(request: gr.Request):
+        """The tab of the example that the address asks for."""
+        name = chosen.get(request.query_params.get("example", ""))
+        return gr.Tabs(selected=name) if name else gr.skip()
+
+    page.load(open_tab, None, tabs, queue=False, **SILENT)
+    return made, tabs
 
 
-def build_explore(detector: Detector, suffix: str = "") -> None:
-    """Lay the tab out and wire it; called inside a Blocks. suffix: of element ids and of the API's name, where there are several."""
+def build_explore(detector: Detector, page: gr.Blocks, suffix: str = "") -> Explorer:
+    """Lay the tab out and wire it; called inside `page`. suffix: of element ids, where there are several."""
     examples = load_examples(detector.config.name)
     with gr.Row():
         with gr.Column(scale=5, min_width=280):
             file, gallery, facts = _film_inputs(examples, suffix)
-            gr.Markdown("### 2 · The patient's record\nWhat is not known stays empty.")
+            tools = build_film_tools(suffix)
+            gr.Markdown("## 2 · The patient's record\nWhat is not known stays empty.")
             form = build_form(detector.schema, suffix)
             with gr.Row():
                 analyze = gr.Button("Analyze", variant="primary", elem_id=f"analyze{suffix}", scale=3)
@@ -100,38 +70,85 @@ def build_explore(detector: Detector, suffix: str = "") -> None:
         with gr.Column(scale=8, min_width=280):
             status = gr.HTML(panels.status(START), elem_id=f"status{suffix}")
             with gr.Column(visible=False) as panel:
-                results, display, explain, number = _outputs(detector, suffix)
+                outputs = _outputs(detector, suffix)
+            results = outputs.results
             results.cancel, results.status, results.panel = cancel, status, panel
-    page = _Page(detector, form, examples)
-    # was a film open before; the BMI that was filled in; the true mask's file, where there is one
-    opened, computed_bmi, truth = gr.State(False), gr.State(""), gr.State("")
+    case = Case(detector, form, examples)
+    # was a film open before; the BMI that was filled in; the example's id, if it is one
+    opened, computed_bmi, example = gr.State(False), gr.State(""), gr.State("")
     follow_height_and_weight(form, computed_bmi)
     shown = results.row()
-    opening = [facts, opened, computed_bmi, truth, *form.fields, *shown]
-    run = dict(fn=page.analyze, inputs=[file, truth, *settings, *display, *form.fields], outputs=shown)
-    run |= dict(concurrency_id="model", concurrency_limit=1, show_progress="hidden", scroll_to_output=True)
+    opening = [facts, opened, computed_bmi, example, *tools.outputs, *form.fields, *shown]
+    inputs = [file, example, tools.handling, *settings, *outputs.display, *form.fields]
 
-    clicked = analyze.click(**run, api_name=f"analyze{suffix}")
-    chosen = gallery.select(page.choose, None, [file, *opening], cancels=[clicked], **SILENT)
-    followed = chosen.then(**run, api_visibility="private")
-    asked = explain.click(
-        page.explain, [file, number, *form.fields], [results.status, results.explanation],
-        concurrency_id="model", concurrency_limit=1, show_progress="hidden", api_name=f"explain{suffix}",
-    )  # fmt: skip
+    clicked = analyze.click(case.analyze, inputs, shown, scroll_to_output=True, **ON_MODEL)
+    chosen = gallery.select(case.choose, None, [file, *opening], cancels=[clicked], **SILENT)
+    followed = chosen.then(case.follow, [results.view, *inputs], shown, **ON_MODEL)
+    asked = outputs.explain.click(
+        case.explain, [file, tools.handling, outputs.number, *form.fields], [results.status, results.explanation], **ON_MODEL
+    )
+    linked = page.load(_opener(case, settings, len(opening)), None, [file, *settings, *opening], **SILENT)
+    reopened = linked.then(case.follow, [results.view, *inputs], shown, **ON_MODEL)
     # whatever is still being analyzed belongs to another film
-    running = dict(cancels=[clicked, followed, asked], **SILENT)
-    gallery.select(None, None, None, cancels=[followed], api_visibility="private")
-    file.upload(page.open, [file, opened, *form.fields], opening, **running)
-    file.clear(page.close, None, opening, **running)
+    running = dict(cancels=[clicked, followed, asked, reopened], **SILENT)
+    gallery.select(None, None, None, cancels=[followed, reopened], api_visibility="private")
+    file.upload(case.open, [file, opened, *form.fields], opening, **running)
+    file.clear(case.close, None, opening, **running)
+    _wire_tools(case, tools, file, [*tools.outputs, *shown], running)
     stopped = panels.status("Stopped. Film and record are as you left them.")
     cancel.click(lambda: cleared(status=stopped), None, shown, queue=False, **running)
-    for control in display:
-        control.change(page.redraw, [results.view, *display], [results.heat, results.heat_words], queue=False, **SILENT)
+    _wire_viewer(case, outputs)
+    outputs.save.click(case.save, results.view, [results.saved, results.status], **SILENT)
+    return Explorer(detector.config.name, file, form, case, opening)
+
+
+def _opener(case: Case, settings: Sequence[gr.components.Component], count: int):
+    """A handler of the page's load: show the example that the address names, with the settings in it."""
+
+    def open_link(request: gr.Request) -> list:
+        asked = request.query_params
+        example = case.examples.get(asked.get("example", ""))
+        if example is None:
+            return [gr.skip()] * (1 + len(settings) + count)
+        file, *opening = case.show_example(example)
+        return [file, *case.linked_settings(asked), *opening]
+
+    return open_link
+
+
+def _wire_tools(case: Case, tools: FilmTools, file: gr.File, outputs: list, running: dict) -> None:
+    """Every tool takes the film otherwise, and drops what was shown of it as it was."""
+    given = [tools.handling, file]
+    tools.mend.click(case.mend, given, outputs, **running)
+    for button, change in ((tools.left, dict(turn=1)), (tools.right, dict(turn=-1)), (tools.invert, dict(negative=True))):
+        button.click(lambda handling, path, change=change: case.take(handling.moved(**change), path), given, outputs, **running)
+    tools.accept.input(
+        lambda accepted, handling, path: case.take(replace(handling, accepted=accepted), path), [tools.accept, *given], outputs, **running
+    )
+    for slider in tools.cuts:
+        slider.release(case.cut, [*given, *tools.cuts], outputs, **running)
+
+
+def _wire_viewer(case: Case, outputs: _Outputs) -> None:
+    """Display settings draw anew from what is there; nothing is computed again."""
+    results, middle = outputs.results, outputs.middle
+    given = [results.view, middle, *outputs.display]
+    drawn, heat = [results.compare, results.heat, results.heat_words], [results.heat, results.heat_words]
+    for name, control in zip(DISPLAY, outputs.display, strict=True):
+        whole = name in ("level", "width", "zoom")
+        control.change(case.redraw if whole else case.recolor, given, drawn if whole else heat, queue=False, **SILENT)
+    zoom = outputs.display[DISPLAY.index("zoom")]
+    clicked = results.heat.select(case.center, [results.view, middle, zoom], middle, queue=False, **SILENT)
+    clicked.then(case.redraw, given, drawn, queue=False, **SILENT)
+    outputs.reset.click(
+        lambda: (0.5, 1.0, 1.0, viewer.MIDDLE), None, [*(outputs.display[DISPLAY.index(name)] for name in ("level", "width", "zoom")), middle],
+        queue=False, **SILENT,
+    )  # fmt: skip
 
 
 def _film_inputs(examples: list[Example], suffix: str) -> tuple[gr.File, gr.Gallery, gr.HTML]:
-    gr.Markdown("### 1 · The film")
-    file = gr.File(label="Frontal chest film: DICOM, PNG, JPEG, WebP, TIFF", elem_id=f"film-file{suffix}", height=130)
+    gr.Markdown("## 1 · The film")
+    file = gr.File(label="Frontal chest film: DICOM, PNG, JPEG, WebP, TIFF (drop, choose or paste)", elem_id=f"film-file{suffix}", height=130)
     gr.Markdown("Or an example: synthetic, no patient's film.", visible=bool(examples))
     captioned = [(str(example.path), example.title.split(",")[0]) for example in examples]
     gallery = gr.Gallery(
@@ -145,14 +162,26 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
     scoring = detector.scoring
     with gr.Accordion("Settings", open=False):
         return [
-            _slider(50, 900, scoring.noise_level, step=10, label="Noise level of the reconstruction", info="higher: freer to leave the film"),
-            _slider(2, 50, scoring.steps, step=1, label="DDIM steps each way", info=f"the percentile was calibrated with {scoring.steps}"),
+            slider(50, 900, scoring.noise_level, step=10, label="Noise level of the reconstruction", info="higher: freer to leave the film"),
+            slider(2, 50, scoring.steps, step=1, label="DDIM steps each way", info=f"the percentile was calibrated with {scoring.steps}"),
             gr.Number(0, label="Seed", precision=0),
         ]
 
 
-def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.components.Component], gr.Button, gr.Dropdown]:
-    start = round(detector.scoring.heat_normal, 3)
+@dataclass(frozen=True)
+class _Outputs:
+    """The right side's components: results, display settings in the order of DISPLAY, the magnified place, and the buttons."""
+
+    results: Results
+    display: list[gr.components.Component]
+    middle: gr.State
+    reset: gr.Button
+    explain: gr.Button
+    number: gr.Dropdown
+    save: gr.Button
+
+
+def _outputs(detector: Detector, suffix: str) -> _Outputs:
     results = Results(score=gr.HTML(elem_id=f"score{suffix}"))
     with gr.Row():
         with gr.Column(min_width=280):
@@ -168,10 +197,7 @@ def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.componen
                 label="Heat map", show_label=False, format="png", elem_id=f"heat{suffix}", buttons=["download", "fullscreen"], interactive=False
             )
             results.heat_words = gr.HTML(elem_id=f"heat-words{suffix}")
-    with gr.Row():
-        opacity = _slider(0, 1, 0.6, step=0.05, label="Opacity", elem_id=f"opacity{suffix}", min_width=150)
-        threshold = _slider(0, 0.5, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
-        mode = gr.Radio(list(MODES), value=next(iter(MODES)), label="Heat map shows", min_width=240)
+    display, middle, reset = _display(detector, suffix)
     results.attention = gr.HTML(elem_id=f"attention{suffix}")
     choices = explanations.influence_choices(detector.schema)
     with gr.Row(equal_height=True):
@@ -180,130 +206,37 @@ def _outputs(detector: Detector, suffix: str) -> tuple[Results, list[gr.componen
             choices, value=explanations.first_choice(choices), label="Influence of", elem_id=f"influence{suffix}", scale=1, min_width=150
         )
     results.explanation = gr.HTML(elem_id=f"explanation{suffix}")
+    save = gr.Button("Save: PDF report, pictures, JSON, DICOM", elem_id=f"save{suffix}")
+    results.saved = gr.File(label="Files of this result", visible=False, interactive=False, file_count="multiple", elem_id=f"saved{suffix}")
+    results.link = gr.HTML(elem_id=f"link{suffix}")
     with gr.Accordion("All numbers and settings (JSON)", open=False):
         results.numbers = gr.JSON(show_label=False)
-    results.view = gr.State(None)
-    return results, [opacity, threshold, mode], explain, number
+    results.view = gr.State(None, time_to_live=3600)
+    return _Outputs(results, display, middle, reset, explain, number, save)
 
 
-class _Page:
-    """The tab's event handlers."""
-
-    def __init__(self, detector: Detector, form: EHRForm, examples: list[Example]) -> None:
-        self.detector, self.form, self.examples = detector, form, examples
-
-    def open(self, path: str | None, opened: bool, *values) -> list:
-        """A film was uploaded: show it, and put its header's facts into the form.
-
-        What was typed before the first film stays. With a later film it is emptied: it may be another patient's.
-        """
-        if not path:
-            return self.close()
-        try:
-            film, _, still = self._still(path)
-        except RadiographError as error:
-            untouched = [opened, gr.skip(), "", *[gr.skip()] * len(self.form.fields)]
-            return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
-        updates, bmi = self.form.filled(film.facts, FROM_HEADER, () if opened else values)
-        labels = [self.detector.schema[name].label for name in film.facts if name in self.detector.schema]
-        text = EMPTIED if opened else READ
-        return [panels.film_facts(film, labels), True, bmi, "", *updates, *cleared(True, status=panels.status(text), compare=(still, still))]
-
-    def close(self) -> list:
-        """The film was taken away: its record and its results go with it."""
-        updates, _ = self.form.filled({}, "")
-        return ["", False, "", "", *updates, *cleared(status=panels.status(START))]
-
-    def choose(self, event: gr.SelectData) -> list:
-        """An example was clicked: take its film and record."""
-        example = self.examples[event.index]
-        updates, bmi = self.form.filled(example.record, FROM_EXAMPLE)
-        caption = panels.quiet(f"{example.title}. {example.origin} {example.teaches}")
-        shown = cleared(True, status=panels.status("The example is read."))
-        return [str(example.path), caption, True, bmi, str(example.mask or ""), *updates, *shown]
-
-    def _still(self, path: str) -> tuple[Radiograph, float, str]:
-        """A film, its proportions, and its picture as the model sees it. Raises RadiographError."""
-        film, settings = read_radiograph(path), self.detector.config.preprocessing
-        aspect = film_aspect(film, settings)
-        return film, aspect, panels.picture(prepare(film, settings), aspect)
-
-    def analyze(
-        self, path: str | None, truth: str, level: float, steps: float, seed: float | None, opacity: float, threshold: float, mode: str, *values
-    ) -> Generator[list, None, None]:
-        """Stream the analysis: progress and the forming reconstruction, then everything."""
-        if not path:
-            yield cleared(status=panels.status("There is no film yet: drop one, or choose an example.", alert=True))
-            return
-        shown = {}
-        try:
-            film, aspect, still = self._still(path)
-            shown = dict(show=True, compare=(still, still))
-            record = self.detector.schema.parse(self.form.record(values))
-            mask = read_mask(truth)
-            mask = None if mask is None else prepare_mask(mask, film, self.detector.config.preprocessing)
-            yield cleared(**shown, status=panels.status("Starting …"), cancel=gr.update(visible=True))
-
-            def work(callback):
-                return self.detector.analyze(film, record, noise_level=int(level), steps=int(steps), seed=int(seed or 0), callback=callback)
-
-            for event in stream(work):
-                if isinstance(event, Done):
-                    yield self._finished(event.value, mask, opacity, threshold, mode)
-                    return
-                forming = None
-                if event.preview is not None and event.done % PREVIEW_EVERY == 0:
-                    forming = (still, panels.picture(event.preview[0, 0].cpu().numpy(), aspect))
-                yield Results(status=panels.progress(event), compare=forming).row()
-        except (RadiographError, EHRError, ValueError) as error:
-            yield cleared(**shown, status=panels.status(str(error), alert=True))
-
-    def explain(self, path: str | None, feature: str, *values) -> Generator[tuple, None, None]:
-        """Stream what the record changed: (status, HTML)."""
-        if not path:
-            yield panels.status("There is no film yet: drop one, or choose an example.", alert=True), ""
-            return
-        try:
-            film, aspect, _ = self._still(path)
-            record = self.form.record(values)
-            started = time.perf_counter()
-            for doing, shown in explanations.explained(self.detector, film, record, feature, aspect):
-                yield panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."), shown
-        except (RadiographError, EHRError, ValueError) as error:
-            yield panels.status(str(error), alert=True), ""
-
-    def _finished(self, analysis: Analysis, truth: np.ndarray | None, opacity: float, threshold: float, mode: str) -> list:
-        view = HeatView(analysis.film, analysis.heat_map, analysis.aspect, truth)
-        heat, sentence = self.redraw(view, opacity, threshold, mode)
-        return Results(
-            cancel=gr.update(visible=False),
-            status=panels.status(f"Done in {sum(analysis.seconds.values()):.1f} s."),
-            score=panels.score(analysis, self.detector),
-            compare=tuple(panels.picture(image, analysis.aspect) for image in (analysis.film, analysis.reconstruction)),
-            heat=heat,
-            heat_words=sentence,
-            attention=panels.attention(analysis, self.detector),
-            numbers=analysis_to_dict(analysis, self.detector),
-            view=view,
-        ).row()
-
-    def redraw(self, view: HeatView | None, opacity: float, threshold: float, mode: str) -> tuple:
-        """The heat map under other display settings, without the model: (picture, words)."""
-        if view is None:
-            return gr.skip(), gr.skip()
-        film, heat = (enlarge(image, PICTURE_HEIGHT, view.aspect) for image in (view.film, view.heat))
-        scoring = self.detector.scoring
-        full = max(FULL_COLOR * scoring.heat_normal, threshold + 0.02)
-        colored = overlay(film, heat, alpha=opacity, threshold=threshold, full=full, mode=MODES[mode])
-        summary = words.heat_summary(view.heat, threshold, scoring.margin)
-        if view.truth is not None:
-            colored = outlined(colored, view.truth)
-        return gr.Image(colored, alt_text=summary), panels.heat_words(summary, full, outline=view.truth is not None)
+def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Component], gr.State, gr.Button]:
+    """Controls of the viewer, in the order of DISPLAY; the magnified place; the button that shows the whole film again."""
+    start = round(detector.scoring.heat_normal, 3)
+    with gr.Row():
+        opacity = slider(0, 1, viewer.START_OPACITY, step=0.05, label="Opacity of the colors", elem_id=f"opacity{suffix}", min_width=150)
+        threshold = slider(0, 0.5, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
+        mode = gr.Radio(list(viewer.MODES), value=next(iter(viewer.MODES)), label="Heat map shows", min_width=240, elem_id=f"mode{suffix}")
+    with gr.Accordion("Colors, grey window, magnifying", open=False, elem_id=f"display{suffix}"):
+        with gr.Row():
+            colors = gr.Dropdown(list(PALETTES), value=next(iter(PALETTES)), label="Colors", min_width=150, elem_id=f"colors{suffix}")
+            contours = gr.Checkbox(True, label="Outline and number the regions", min_width=150, elem_id=f"contours{suffix}")
+        with gr.Row():
+            level = slider(0, 1, 0.5, step=0.02, label="Level (mid-grey)", min_width=120, elem_id=f"level{suffix}")
+            width = slider(0.1, 2, 1, step=0.05, label="Window width", min_width=120, elem_id=f"width{suffix}")
+            zoom = slider(1, 4, 1, step=0.25, label="Magnify", info="click the heat map to choose the place", min_width=120, elem_id=f"zoom{suffix}")
+        reset = gr.Button("Whole film, full window", size="sm")
+    return [opacity, threshold, mode, colors, contours, level, width, zoom], gr.State(viewer.MIDDLE), reset
 
 
-def _slider(low: float, high: float, start: float, **options) -> gr.Slider:
+def slider(low: float, high: float, start: float, **options) -> gr.Slider:
     """A slider whose emptied number box counts as its first value (Gradio's own raises an error on the server)."""
-    slider = gr.Slider(low, high, start, **options)
-    strict = slider.preprocess
-    slider.preprocess = lambda payload: start if payload is None else strict(payload)
-    return slider
+    made = gr.Slider(low, high, start, **options)
+    strict = made.preprocess
+    made.preprocess = lambda payload: start if payload is None else strict(payload)
+    return made

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diff3m.explain import Influence
+from diff3m.scoring import ANY_VIEW
 
 TEXT = "#102030"  # replaced by the page's own text color in `inline_svg`
 NORMAL, CASE, KNOWN, MISSING = "#7aa6c2", "#c2410c", "#0f766e", "#9ca3af"
@@ -24,17 +26,39 @@ def score_histogram(scores: Sequence[float], score: float, percentile: float, vi
     """Scores of normal films of one view, with the case marked. A score beyond the axis is marked at its edge."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.4, 2.3), layout="constrained")
+        draw_histogram(figure.add_subplot(), scores, score, percentile, view)
+    return figure
+
+
+def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile: float, view: str) -> None:
+    """The same, on given axes."""
+    low, high = float(np.min(scores)), float(np.max(scores))
+    right = max(high, min(score, high + 2 * (high - low))) + 0.08 * (high - low)
+    left = min(low, max(score, low - (high - low))) - 0.08 * (high - low)
+    name = f"{view} " if view and view != ANY_VIEW else ""
+    axes.hist(scores, bins=24, color=NORMAL, label=f"{len(scores)} normal {name}films")
+    axes.axvline(float(np.clip(score, left, right)), color=CASE, linewidth=2.5, label=f"this film, {score:+.2f}")
+    axes.set_xlim(left, right)
+    axes.set_xlabel("anomaly score (standard deviations from the average normal film)")
+    axes.set_ylabel("films")
+    axes.legend(frameon=False, fontsize=9, title=f"percentile {percentile:.0f}", title_fontsize=9)
+
+
+def roc(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> Figure:
+    """Receiver operating characteristic of all films and of each view that has both kinds. scores (N,), abnormal (N,) bool, views (N,) text."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.6), layout="constrained")
         axes = figure.add_subplot()
-        low, high = float(np.min(scores)), float(np.max(scores))
-        right = max(high, min(score, high + 2 * (high - low))) + 0.08 * (high - low)
-        left = min(low, max(score, low - (high - low))) - 0.08 * (high - low)
-        axes.hist(scores, bins=24, color=NORMAL, label=f"{len(scores)} normal {view} films".replace("  ", " "))
-        place = float(np.clip(score, left, right))
-        axes.axvline(place, color=CASE, linewidth=2.5, label=f"this film, {score:+.2f}")
-        axes.set_xlim(left, right)
-        axes.set_xlabel("anomaly score (standard deviations from the average normal film)")
-        axes.set_ylabel("films")
-        axes.legend(frameon=False, fontsize=9, title=f"percentile {percentile:.0f}", title_fontsize=9)
+        parts = {"all": np.ones(len(scores), bool)} | {view: views == view for view in np.unique(views[views != ""])}
+        for (name, rows), color in zip(parts.items(), (TEXT, CASE, KNOWN), strict=False):
+            flags = abnormal[rows][np.argsort(-scores[rows], kind="stable")]
+            if flags.any() and not flags.all():
+                hits, alarms = (np.concatenate([[0], np.cumsum(kind) / kind.sum()]) for kind in (flags, ~flags))
+                axes.plot(alarms, hits, color=color, label=f"{name} ({rows.sum()} films)", linewidth=2)
+        axes.plot([0, 1], [0, 1], color=MISSING, linewidth=1)
+        axes.set_xlabel("share of normal films called abnormal")
+        axes.set_ylabel("share of abnormal films found")
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 

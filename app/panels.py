@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 import cv2
 import numpy as np
 
-from diff3m.detector import Analysis, Detector
+from diff3m.detector import Analysis, Detector, Settings
 from diff3m.export import PICTURE_HEIGHT
+from diff3m.quality import Quality
 from diff3m.radiograph import Radiograph
 from diff3m.reconstruct import Progress
 from diff3m.visualize import enlarge, to_uint8
@@ -25,8 +27,12 @@ def picture(image: np.ndarray, aspect: float) -> str:
 
     Handed an array, Gradio writes the file anew at every update, while the page may be fetching it.
     """
-    data = cv2.imencode(".png", to_uint8(enlarge(image, PICTURE_HEIGHT, aspect)))[1].tobytes()
-    return str(keep_picture(data))
+    return kept_picture(enlarge(image, PICTURE_HEIGHT, aspect))
+
+
+def kept_picture(image: np.ndarray) -> str:
+    """A grey picture (H, W) in [0, 1] as the path of a PNG for Gradio."""
+    return str(keep_picture(cv2.imencode(".png", to_uint8(image))[1].tobytes()))
 
 
 def status(text: str, alert: bool = False) -> str:
@@ -37,11 +43,18 @@ def status(text: str, alert: bool = False) -> str:
     return f'<div class="status{" alert" if alert else ""}" role="{"alert" if alert else "status"}">{safe}</div>'
 
 
-def progress(event: Progress) -> str:
-    """The same line while an analysis runs."""
-    text = f"{PHASES[event.phase]}: step {event.done} of {event.total}"
+def progress(event: Progress, seconds: float) -> str:
+    """The same line while an analysis runs. seconds: since it began."""
+    left = seconds / max(event.done, 1) * (event.total - event.done)
+    text = f"{PHASES[event.phase]}: step {event.done} of {event.total}, about {left:.0f} s left"
     bar = f'<progress value="{event.done}" max="{event.total}" aria-label="{text}"></progress>'
     return f'<div class="status" role="status">{text}{bar}</div>'
+
+
+def link(example: str, settings: Settings) -> str:
+    """A link that opens the page with an example and its settings."""
+    query = urlencode({"example": example, "level": settings.noise_level, "steps": settings.steps, "seed": settings.seed})
+    return f'<p class="quiet"><a href="?{query}">Link to this example with these settings</a> (copy its address to share it)</p>'
 
 
 def film_facts(film: Radiograph, labels: Sequence[str]) -> str:
@@ -68,9 +81,9 @@ def score(analysis: Analysis, detector: Detector) -> str:
     if analysis.score is None or analysis.percentile is None:
         return f'<div class="card"><p>{html.escape(sentence)}</p></div>{notes(analysis.notes)}'
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
-    group = analysis.compared_with if analysis.compared_with in words.VIEW_WORDS else ""
-    fits = "".join(f"<p>{html.escape(text)}</p>" for text in words.contradiction_sentences(analysis, detector.schema))
-    chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.percentile, group), sentence)
+    said = [*words.contradiction_sentences(analysis, detector.schema), *words.spread_sentences(analysis)]
+    fits = "".join(f"<p>{html.escape(text)}</p>" for text in said)
+    chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.percentile, analysis.compared_with), sentence)
     return (
         f'<div class="card columns"><div><p class="verdict">{html.escape(words.verdict(analysis.percentile))}</p>'
         f'<p class="big">percentile {analysis.percentile:.0f}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
@@ -78,10 +91,20 @@ def score(analysis: Analysis, detector: Detector) -> str:
     )
 
 
-def heat_words(summary: str, full: float, outline: bool = False) -> str:
-    """What the heat map shows, and how to read it."""
+def heat_words(summary: str, full: float, colors: str, places: Sequence[str] = (), outline: bool = False) -> str:
+    """What the heat map shows, its regions by number, and how to read it."""
     truth = "The green outline is the truth: where this synthetic film was changed. " if outline else ""
-    return f"<p>{html.escape(summary)}</p>{quiet(truth + words.heat_legend(full))}"
+    listed = f"<p>Outlined in yellow:</p><ul>{''.join(f'<li>{html.escape(place)}</li>' for place in places)}</ul>" if places else ""
+    return f"<p>{html.escape(summary)}</p>{listed}{quiet(truth + colors + words.heat_legend(full))}"
+
+
+def gate(quality: Quality, accepted: bool) -> str:
+    """What the look at the film before analysis found; empty where nothing speaks against it."""
+    if not quality.reasons:
+        return notes(quality.notes)
+    how = "You chose to go on with the film as it is." if accepted else "Set the film right below, or go on knowingly."
+    listed = "".join(f"<p>{html.escape(reason)}</p>" for reason in quality.reasons)
+    return f'<div class="status alert" role="alert">{listed}<p><b>{how}</b></p></div>{notes(quality.notes)}'
 
 
 def attention(analysis: Analysis, detector: Detector) -> str:

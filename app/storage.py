@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -74,6 +75,15 @@ def keep_picture(png: bytes) -> Path:
     partial = folder / f"{path.name}.{threading.get_ident()}.partial"
     partial.write_bytes(png)
     os.replace(partial, path)
+    return path
+
+
+def keep_file(name: str, data: bytes) -> Path:
+    """Write a file for download into a folder of its own, so that nobody can guess its address."""
+    folder = Path(get_upload_folder()) / "results" / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    path = folder / name
+    path.write_bytes(data)
     return path
 
 

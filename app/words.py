@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from diff3m.detector import Analysis
 from diff3m.ehr import EHRSchema
+from diff3m.regions import Region
 
 FITS = 1.645  # standard deviations: nine normal films in ten lie within
+ATTENTION_LIMIT = "Attention says where the model looked in the record, not what changed the result: it does not know the score."
 VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
 
 
@@ -62,6 +66,30 @@ def score_meaning(analysis: Analysis) -> str:
     )
 
 
+def spread_sentences(analysis: Analysis) -> list[str]:
+    """The score by noise level, where it was measured at several: how much the opinion hangs on the level."""
+    by_level: dict[int, list[float]] = {}
+    for component, _, z in analysis.components:
+        if z is not None and np.isfinite(z) and not component.feature:
+            by_level.setdefault(component.level, []).append(z)
+    if len(by_level) < 2:
+        return []
+    means = {level: float(np.mean(values)) for level, values in sorted(by_level.items())}
+    listed = ", ".join(f"{level}: {mean:+.1f}" for level, mean in means.items())
+    apart = max(means.values()) - min(means.values())
+    agree = "They agree." if apart < 1 else "They disagree by more than a standard deviation, so take the score with care."
+    return [f"By noise level alone (standard deviations of normal films), {listed}. {agree}"]
+
+
+def region_sentences(found: Sequence[Region]) -> list[str]:
+    """One line a region, in the order of their numbers on the picture."""
+    return [
+        f"{number}: {place_of(region.row, region.column)} of the picture, {region.share:.1%} of it, on average "
+        f"{abs(region.residual):.1%} {'brighter' if region.residual > 0 else 'darker'} than expected"
+        for number, region in enumerate(found, start=1)
+    ]
+
+
 def contradiction_sentences(analysis: Analysis, schema: EHRSchema) -> list[str]:
     """For each number whose fit to the film the score measures: whether the film looks like one of a higher or lower value."""
     by_feature: dict[str, list[float]] = {}
@@ -105,8 +133,14 @@ def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
     )
 
 
+def color_names(palette: str, mode: str) -> str:
+    """What the colors of a palette say, e.g. "Red: brighter than expected; blue: darker. "."""
+    first, second = palette.split(" and ")
+    return f"{first}: brighter than expected; {second}: darker. " if mode == "signed" else "The lighter the color, the larger the difference. "
+
+
 def heat_legend(full: float) -> str:
-    """How to read the heat map's colors; full: the difference that has full color."""
+    """How to read the heat map; full: the difference that has full color."""
     return (
         f"Colored where film and reconstruction differ by more than the threshold, in full color from {full:.1%} of the grey range. "
         "At the start the threshold is the value that 95 % of the picture points of normal films stay under. "
@@ -129,8 +163,4 @@ def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
             parts.append(f"in the group “{group_title(group)}”, most to {schema[name].label} ({known[name]:.2f})")
         else:
             parts.append(f"every value of the group “{group_title(group)}” is unknown to the model, so its weights say nothing about the patient")
-    return (
-        "Attention: "
-        + "; ".join(parts)
-        + ". Attention says where the model looked in the record, not what changed the result: it does not know the score."
-    )
+    return f"Attention: {'; '.join(parts)}. {ATTENTION_LIMIT}"

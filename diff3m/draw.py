@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .detector import Detector
 from .diffusion import ddim_step, levels
 from .reconstruct import CLAMP, predictor
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """What a callback hears: steps done of total, and the films as they form, (N, S, S) float32 in [0, 1]."""
+
+    done: int
+    total: int
+    films: np.ndarray
+
+
 @torch.no_grad()
-def draw_normals(detector: Detector, records: Sequence[Mapping[str, object]], *, seed: int = 0, steps: int = 50) -> np.ndarray:
+def draw_normals(
+    detector: Detector,
+    records: Sequence[Mapping[str, object]],
+    *,
+    seed: int = 0,
+    steps: int = 50,
+    callback: Callable[[Drawing], None] | None = None,
+) -> np.ndarray:
     """One film for each record by DDIM (η = 0) from noise at the highest level. Returns (N, S, S) float32 in [0, 1].
 
     The network's image query needs a clean film, which does not exist yet: it is asked with the newest estimate x̂_0, at
-    first with a plain grey one. Same records, seed and steps give the same films. Raises EHRError.
+    first with a plain grey one. Same records, seed and steps give the same films. The callback hears each step and
+    may raise to cancel. Raises EHRError.
     """
     parsed = [detector.schema.parse(record) for record in records]
     config = detector.config
@@ -26,8 +45,14 @@ def draw_normals(detector: Detector, records: Sequence[Mapping[str, object]], *,
     x = torch.randn(len(parsed), 1, size, size, generator=torch.Generator().manual_seed(seed)).to(detector.device)
     estimate = torch.full_like(x, 0.5)
     path = levels(schedule.timesteps, steps)[::-1]
-    for t, t_next in itertools.pairwise(path):
+    for done, (t, t_next) in enumerate(itertools.pairwise(path), start=1):
         condition = detector.condition(estimate, parsed)
         with detector.autocast():
             x, estimate = ddim_step(x, predictor(detector.network, condition), t, t_next, schedule, CLAMP)
+        if callback:
+            callback(Drawing(done, len(path) - 1, _films(estimate)))
+    return _films(x)
+
+
+def _films(x: Tensor) -> np.ndarray:
     return x.clamp(*CLAMP)[:, 0].float().cpu().numpy()

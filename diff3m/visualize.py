@@ -6,9 +6,10 @@ import cv2
 import matplotlib
 import numpy as np
 
-SIGNED_MAP, SIZE_MAP = "coolwarm", "inferno"
+# palette: (color map of signed differences, of sizes); all but the first are told apart with any color vision
+PALETTES = {"Red and blue": ("coolwarm", "inferno"), "Orange and purple": ("PuOr_r", "cividis"), "Brown and teal": ("BrBG_r", "viridis")}
 MODES = ("signed", "absolute")
-OUTLINE = (60, 220, 90)
+OUTLINE, REGION = (60, 220, 90), (250, 204, 21)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -30,22 +31,38 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.drawContours(picture.copy(), contours, -1, OUTLINE, max(1, picture.shape[0] // 256), cv2.LINE_AA)
 
 
-def overlay(film: np.ndarray, heat: np.ndarray, *, alpha: float, threshold: float, full: float, mode: str = "signed") -> np.ndarray:
+def numbered(picture: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:
+    """The outline of a mask (H, W) bool in yellow over a color picture (H, W, 3) uint8, with a number beside it. Nothing for an empty mask."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return picture
+    drawn = cv2.drawContours(picture.copy(), contours, -1, REGION, 1, cv2.LINE_AA)
+    left, top, _, _ = cv2.boundingRect(max(contours, key=cv2.contourArea))
+    place = (max(2, left), max(14, top - 4))
+    for color, thickness in (((0, 0, 0), 3), (REGION, 1)):
+        cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA)
+    return drawn
+
+
+def overlay(
+    film: np.ndarray, heat: np.ndarray, *, alpha: float, threshold: float, full: float, mode: str = "signed", palette: str = "Red and blue"
+) -> np.ndarray:
     """A heat map in color over a grey film.
 
     film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full` (full
-    color from there on). mode "signed": red where the film is brighter than expected, blue where darker; "absolute": size only.
-    Returns (H, W, 3) uint8.
+    color from there on). mode "signed": one color of the palette where the film is brighter than expected, the other where darker; "absolute":
+    size only. palette: a name of PALETTES. Returns (H, W, 3) uint8.
     """
     if mode not in MODES:
         raise ValueError(f'mode must be "signed" or "absolute", got {mode!r}')
+    signed_map, size_map = PALETTES[palette]
     size = np.abs(heat)
     reach = max(full - threshold, 1e-6)
     strength = np.clip((size - threshold) / reach, 0, 1)
     if mode == "signed":
-        color = matplotlib.colormaps[SIGNED_MAP](0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))[..., :3]
+        color = matplotlib.colormaps[signed_map](0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))[..., :3]
     else:
-        color = matplotlib.colormaps[SIZE_MAP](np.clip(size / max(full, 1e-6), 0, 1))[..., :3]
+        color = matplotlib.colormaps[size_map](np.clip(size / max(full, 1e-6), 0, 1))[..., :3]
     # a soft edge: opacity rises quickly above the threshold, so that the border of a region can be seen
     opacity = (alpha * np.clip(strength * 4, 0, 1))[..., None]
     grey = np.repeat(film[..., None], 3, axis=2)

@@ -23,9 +23,6 @@ from app.streaming import Cancelled, Done, stream
 from diff3m.ehr import paper_schema
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# the inputs of /analyze after the film: level, steps, seed, opacity, threshold, mode
-DISPLAY = (400, 10, 0, 0.6, 0.03, "Brighter (red), darker (blue)")
-UNKNOWN_RECORD = ("", "unknown", "unknown", "", "", "", "", "")  # age, sex, view, bmi, systolic, diastolic, height, weight
 
 
 @pytest.fixture(scope="module")
@@ -63,51 +60,69 @@ def film(tmp_path):
     return path
 
 
-def analyze(client: Client, film, record=UNKNOWN_RECORD):
-    """(status, score, compare, heat, heat words, attention, numbers) of the last update, and how many came."""
-    job = client.submit(handle_file(str(film)) if film else None, *DISPLAY, *record, api_name="/analyze")
-    return job.result(timeout=120), job.outputs()
-
-
-def value(update):
-    return update.get("value", update) if isinstance(update, dict) else update
+def analyze(client: Client, film, record: dict | None = None, **options) -> tuple[dict, list[str]]:
+    """(numbers, pictures) of a film through the API. The drawn films are no chest films to the gate: it is told to go on."""
+    return client.predict(handle_file(str(film)) if film else None, record, api_name="/analyze_film", **{"anyway": True, **options})
 
 
 def test_an_analysis_through_the_api(url, film):
-    result, outputs = analyze(Client(url, verbose=False), film, ("63", "F", "PA", "", "120", "80", "170", "70"))
-    status, score, compare, attention, numbers = (value(result[i]) for i in (0, 1, 2, 5, 6))
-    assert "Done in" in status and "percentile" in score and "role=" in attention
-    assert numbers["record"]["bmi"] == 24.2 and numbers["compared_with"]["view"] == "PA" and 0 <= numbers["percentile"] <= 100
-    assert len(outputs) > 10 and any("step" in str(value(update[0])) for update in outputs)  # it streamed
-    film_png, reconstruction = (cv2.imread(path, 0) for path in compare)
-    assert film_png.shape == reconstruction.shape == (512, 512)
-    assert 0 < np.abs(film_png.astype(int) - reconstruction).mean() < 60
-
-
-def test_the_same_film_and_record_give_the_same_numbers(url, film):
+    record = {"age": 63, "sex": "F", "view": "PA", "systolic_mmhg": 120, "diastolic_mmhg": 80, "height_cm": 170, "weight_kg": 70}
     client = Client(url, verbose=False)
-    first, second = (value(analyze(client, film)[0][6]) for _ in range(2))
-    assert first["score"] == second["score"] and first["components"] == second["components"]
+    numbers, pictures = analyze(client, film, record)
+    assert numbers["record"]["bmi"] == 24.2 and numbers["compared_with"]["view"] == "PA" and 0 <= numbers["percentile"] <= 100
+    shown = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
+    assert set(shown) == {"film.png", "reconstruction.png", "residual.png", "heat_map.png"}
+    assert 0 < np.abs(shown["film.png"].astype(int) - shown["reconstruction.png"]).mean() < 60
+    again = analyze(client, film, record)[0]
+    assert again["score"] == numbers["score"] and again["components"] == numbers["components"], "the same film and record give the same numbers"
+
+
+def test_the_api_explains_draws_and_describes_itself(url, film):
+    client = Client(url, verbose=False)
+    models = client.predict(api_name="/describe_models")
+    assert {"real-films", "phantoms"} <= set(models) and any(entry["name"] == "age" for entry in models["phantoms"]["features"])
+    found = client.predict(handle_file(str(film)), {"age": 50, "view": "PA"}, "age", "real-films", True, api_name="/explain_film")
+    assert set(found["attributions"]["misfit"]["groups"]) <= {"age", "sex", "view"} and len(found["influence"]["age"]["values"]) == 9
+    drawn = client.predict({"age": 50, "sex": "M", "view": "AP"}, 1, "phantoms", api_name="/draw_normal")
+    assert cv2.imread(drawn, 0).std() > 10
+    endpoints = set(client.view_api(return_format="dict")["named_endpoints"])
+    assert endpoints == {"/inspect_film", "/analyze_film", "/explain_film", "/draw_normal", "/describe_models"}, "the page's own events stay private"
+    assert "/analyze_film" in urllib.request.urlopen(f"{url}gradio_api/openapi.json").read().decode()
 
 
 @pytest.mark.parametrize(
     ("record", "word"),
     [
-        (("200", *UNKNOWN_RECORD[1:]), "Age"),
-        (("", "unknown", "unknown", "60", "", "", "170", "70"), "BMI"),
-        (("", "unknown", "unknown", "", "70", "120", "", ""), "Blood pressure"),
+        ({"age": 200}, "Age"),
+        ({"bmi": 60, "height_cm": 170, "weight_kg": 70}, "BMI"),
+        ({"systolic_mmhg": 70, "diastolic_mmhg": 120}, "Blood pressure"),
     ],
 )
 def test_a_wrong_record_gets_a_sentence(url, film, record, word):
-    result, _ = analyze(Client(url, verbose=False), film, record)
-    assert word in value(result[0]) and 'role="alert"' in value(result[0])
+    with pytest.raises(Exception, match=word):
+        analyze(Client(url, verbose=False), film, record)
 
 
-def test_no_film_and_a_bad_film_get_a_sentence(url, tmp_path):
+def test_no_film_and_a_bad_film_get_a_sentence(url, tmp_path, film):
     client = Client(url, verbose=False)
-    assert "no film yet" in value(analyze(client, None)[0][0])
+    with pytest.raises(Exception, match="There is no film"):
+        analyze(client, None)
     (tmp_path / "letter.png").write_bytes(b"dear reader" * 50)
-    assert "no PNG" in value(analyze(client, tmp_path / "letter.png")[0][0])
+    with pytest.raises(Exception, match="no PNG"):
+        analyze(client, tmp_path / "letter.png")
+    with pytest.raises(Exception, match="no model"):
+        analyze(client, film, model="absent")
+    noise = tmp_path / "noise.png"
+    cv2.imwrite(str(noise), np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8))
+    with pytest.raises(Exception, match="frontal chest film"):
+        analyze(client, noise, anyway=False)
+
+
+def test_a_file_of_the_server_cannot_be_named(url):
+    client = Client(url, verbose=False)
+    with pytest.raises(Exception) as caught:
+        client.predict({"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}, None, api_name="/analyze_film")
+    assert "no PNG" not in str(caught.value), "the file was opened"
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +150,12 @@ def test_a_person_drops_a_film_and_reads_the_result(url, film, browser, width):
     page.wait_for_selector("#film-facts p")
     assert "300×300" in page.inner_text("#film-facts")
     page.fill("#ehr-age textarea, #ehr-age input", "63")
-    page.get_by_label("PA (standing)").check()
+    page.get_by_label("PA (standing)").first.check()
+    page.click("#analyze")
+    page.wait_for_selector("#status .alert")  # a drawn film is none: the gate says so, and lets the user go on
+    assert "frontal chest film" in page.inner_text("#film-gate")
+    page.locator("#accept input").check()
+    page.wait_for_selector("#film-gate :text('You chose to go on')")
     page.click("#analyze")
     page.wait_for_selector("text=Done in", timeout=60_000)
     assert "percentile" in page.inner_text("#score") and "normal PA films" in page.inner_text("#score")
@@ -165,6 +185,8 @@ def test_no_record_and_no_result_is_carried_to_the_next_film(url, film, tmp_path
     page.set_input_files("#film-file input[type=file]", str(film))
     page.wait_for_selector("text=300×300")
     assert age.input_value() == "63"  # typed before the first film
+    page.locator("#accept input").check()
+    page.wait_for_selector("#film-gate :text('You chose to go on')")
     page.click("#analyze")
     page.wait_for_selector("text=Done in", timeout=60_000)
     age.fill("200")  # a wrong record takes the old result away
@@ -188,8 +210,11 @@ def test_an_example_is_one_click(url, browser):
     page.wait_for_selector("#examples button img")
     assert page.locator("#examples button img").count() >= 6
     page.locator("#examples button:has(img)").nth(1).click()
-    page.wait_for_selector("text=Done in", timeout=60_000)
-    assert page.input_value("#ehr-age textarea, #ehr-age input") != ""
+    page.wait_for_selector("#status :text('Computed beforehand')", timeout=10_000)
+    assert page.input_value("#ehr-age textarea, #ehr-age input") != "" and "percentile" in page.inner_text("#score")
+    page.click("#analyze")  # and then live
+    page.wait_for_selector("#status :text('Done in')", timeout=60_000)
+    assert "?example=" in page.locator("#link a").get_attribute("href")
     page.close()
 
 
@@ -201,7 +226,7 @@ def test_the_other_model_is_chosen_by_name_and_its_examples_show_the_truth(url, 
     captions = page.inner_text("#examples_phantoms")
     place = next(index for index, text in enumerate(captions.split("\n")) if text.startswith("Opacity"))
     page.locator("#examples_phantoms button:has(img)").nth(place).click()
-    page.wait_for_selector("#status_phantoms :text('Done in')", timeout=60_000)
+    page.wait_for_selector("#status_phantoms :text('Computed beforehand')", timeout=10_000)
     filled = [page.input_value(f"#ehr-{name}_phantoms textarea, #ehr-{name}_phantoms input") for name in ("age", "bmi", "systolic_mmhg", "weight_kg")]
     assert all(filled) and "green outline is the truth" in page.inner_text("#heat-words_phantoms")
     assert "phantom, no patient" in page.inner_text("#film-facts_phantoms")

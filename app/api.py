@@ -1,0 +1,159 @@
+"""The same functions for programs: named endpoints of the page (gradio_client, OpenAPI), and MCP tools where the server was started with --mcp.
+
+Endpoints go through ordinary hidden components, whose checks keep a caller from naming a file of the server as its film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import cv2
+import gradio as gr
+
+from diff3m.detector import Detector
+from diff3m.draw import draw_normals
+from diff3m.explain import attribute, attribute_region, influence, information, uncertainty
+from diff3m.export import analysis_to_dict, explanation_to_dict, pictures
+from diff3m.quality import inspect
+from diff3m.radiograph import Radiograph, read_radiograph
+from diff3m.visualize import to_uint8
+
+from .case import analyzed
+from .storage import keep_file
+from .turns import MODEL
+
+DRAW_STEPS = 50
+
+
+class Api:
+    """The functions behind the endpoints, for the checkpoints of the page by name. Their docstrings are what callers read."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        self.detectors = {detector.config.name: detector for detector in detectors}
+
+    def _detector(self, model: str | None) -> Detector:
+        name = model or next(iter(self.detectors))
+        if name not in self.detectors:
+            raise ValueError(f"There is no model {name!r} here; choose one of: {', '.join(self.detectors)}.")
+        return self.detectors[name]
+
+    @staticmethod
+    def _film(path: str | None, anyway: bool) -> Radiograph:
+        if not path:
+            raise ValueError("There is no film: send one as DICOM, PNG, JPEG, WebP or TIFF.")
+        film = read_radiograph(path)
+        quality = inspect(film)
+        if quality.reasons and not anyway:
+            raise ValueError(f"{' '.join(quality.reasons)} Send anyway=true to go on knowingly.")
+        return film
+
+    def inspect_film(self, film: str) -> dict:
+        """Look at a film before analysis: is it a whole, upright, positive frontal chest film? And what does its header say of the patient?
+
+        Args:
+            film: the film as DICOM, PNG, JPEG, WebP or TIFF.
+        """
+        with _sentences():
+            opened = self._film(film, anyway=True)
+            return {**asdict(inspect(opened)), "facts": opened.facts, "source": opened.source, "height_width": list(opened.pixels.shape)}
+
+    def analyze_film(self, film: str, record: dict | None = None, model: str | None = None, anyway: bool = False) -> tuple[dict, list[str]]:
+        """What would a normal chest film of this patient look like, where does the real one differ, and how unusual is that among normal films?
+        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction, residual, heat map.
+
+        Args:
+            film: the film as DICOM, PNG, JPEG, WebP or TIFF.
+            record: what is known of the patient, by feature name: age (years), sex (F or M), view (PA or AP), bmi, systolic_mmhg, diastolic_mmhg,
+                height_cm, weight_kg. What is missing counts as unknown; header facts are not used unless they are given here.
+            model: name of the checkpoint; the first one if empty.
+            anyway: analyze the picture even if it does not look like a frontal chest film.
+        """
+        with _sentences():
+            detector = self._detector(model)
+            found = analyzed(detector, self._film(film, anyway), detector.schema.parse(_record(record)), {})
+            files = []
+            for name, picture in pictures(found, detector.scoring.heat_normal).items():
+                data = cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+                files.append(str(keep_file(f"{name}.png", data)))
+            return analysis_to_dict(found, detector), files
+
+    def explain_film(self, film: str, record: dict | None = None, feature: str | None = None, model: str | None = None, anyway: bool = False) -> dict:
+        """What did the patient's record change? Fit of film and record, Shapley values by group of the record, information in bits, the region that
+        differs most, the spread of the score, and the influence of one number.
+
+        Args:
+            film: the film as DICOM, PNG, JPEG, WebP or TIFF.
+            record: what is known of the patient, by feature name, as for analyze_film.
+            feature: a number of the record whose influence curve is wanted, e.g. bmi or age; none if empty.
+            model: name of the checkpoint; the first one if empty.
+            anyway: explain the picture even if it does not look like a frontal chest film.
+        """
+        with _sentences():
+            detector = self._detector(model)
+            opened, parsed = self._film(film, anyway), detector.schema.parse(_record(record))
+            with MODEL.turn():
+                found = {"misfit": attribute(detector, opened, parsed)}
+                bits, region = information(detector, opened, parsed), attribute_region(detector, opened, parsed)
+                spread = uncertainty(detector, opened, parsed)
+                curves = [influence(detector, opened, parsed, feature, strip=False)] if feature else []
+            return explanation_to_dict(detector, parsed, found, curves, bits, region, spread)
+
+    def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
+        """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG file.
+
+        Args:
+            record: of the patient who does not exist, by feature name, as for analyze_film.
+            seed: another seed, another person.
+            model: name of the checkpoint; the first one if empty.
+        """
+        with _sentences():
+            detector = self._detector(model)
+            parsed = detector.schema.parse(_record(record))
+            with MODEL.turn():
+                film = draw_normals(detector, [parsed], seed=int(seed or 0), steps=DRAW_STEPS)[0]
+            return str(keep_file("synthetic.png", cv2.imencode(".png", to_uint8(film))[1].tobytes()))
+
+    def describe_models(self) -> dict:
+        """The checkpoints of this page: their names, weights, and the features of a record with unit, plausible range and categories."""
+        return {
+            name: {"weights_sha256": detector.checkpoint.sha256, "features": detector.schema.to_list()} for name, detector in self.detectors.items()
+        }
+
+
+@contextmanager
+def _sentences():
+    """Errors that a caller can mend as the sentence alone."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def _record(record: Any) -> dict:
+    if record is None or record == "":
+        return {}
+    if not isinstance(record, dict):
+        raise ValueError('The record must be an object of values by feature name, e.g. {"age": 63, "view": "PA"}.')
+    return record
+
+
+def build_api(detectors: Sequence[Detector]) -> None:
+    """The endpoints; called inside a Blocks. Nothing of it is seen on the page."""
+    api, names = Api(detectors), [detector.config.name for detector in detectors]
+    with gr.Group(visible=False):
+        film, record, model = gr.File(label="film"), gr.JSON(label="record"), gr.Dropdown(names, value=names[0], label="model")
+        anyway, feature, seed = gr.Checkbox(False, label="anyway"), gr.Textbox("", label="feature"), gr.Number(0, label="seed", precision=0)
+        numbers, files, picture = gr.JSON(label="numbers"), gr.File(label="pictures", file_count="multiple"), gr.File(label="picture")
+        _endpoint(api.inspect_film, [film], numbers)
+        _endpoint(api.analyze_film, [film, record, model, anyway], [numbers, files])
+        _endpoint(api.explain_film, [film, record, feature, model, anyway], numbers)
+        _endpoint(api.draw_normal, [record, seed, model], picture)
+        _endpoint(api.describe_models, None, numbers)
+
+
+def _endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
+    name = function.__name__
+    gr.Button(visible=False).click(function, inputs, outputs, api_name=name, concurrency_id="model", concurrency_limit=1, show_progress="hidden")

@@ -1,0 +1,294 @@
+"""What happens on the Explore tab: a film is opened, looked at, set right, analyzed, explained, drawn anew, saved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, fields, replace
+
+import gradio as gr
+import numpy as np
+
+from diff3m.detector import Analysis, Detector
+from diff3m.dicom_export import can_export_dicom, secondary_captures
+from diff3m.ehr import EHRError
+from diff3m.export import analysis_to_dict
+from diff3m.quality import Quality
+from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
+
+from . import explanations, film_tools, panels, report, viewer
+from .ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE, EHRForm
+from .examples import Example, read_mask
+from .film_tools import Handling
+from .storage import keep_file
+from .streaming import Done, stream
+from .turns import MODEL
+from .viewer import Look, View
+
+PREVIEW_EVERY = 2  # denoising steps from one picture to the next
+START = "Drop a film on the left, or choose an example; then press **Analyze**."
+READ = "The film is read. Check the record, then press **Analyze**."
+EMPTIED = "The film is read. The record of the film before it was emptied: fill in this patient's, then press **Analyze**."
+NO_FILM = "There is no film yet: drop one, or choose an example."
+STORED = "Computed beforehand, with the settings below. Press **Analyze** to see it computed, or change the record and ask again."
+STOPPED_BY_GATE = "The film was not analyzed: see what was found beside it. Set it right, or tick “Go on knowingly”."
+
+
+@dataclass
+class Results:
+    """What an analysis changes on the page, one component a field; as a value, one update a field."""
+
+    cancel: object = None
+    status: object = None
+    panel: object = None
+    score: object = None
+    compare: object = None
+    heat: object = None
+    heat_words: object = None
+    attention: object = None
+    numbers: object = None
+    view: object = None
+    explanation: object = None
+    saved: object = None
+    link: object = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) is None:
+                setattr(self, field.name, gr.skip())
+
+    def row(self) -> list:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def cleared(show: bool = False, **given) -> list:
+    """Nothing shown but what is given, so that no result outlives its film or its record. show: keep the results' side open."""
+    empty = dict(cancel=gr.update(visible=False), panel=gr.update(visible=show), score="", heat_words="", attention="", explanation="", link="")
+    empty |= {name: gr.update(value=None) for name in ("compare", "heat", "numbers", "view")}
+    empty["saved"] = gr.update(value=None, visible=False)
+    return Results(**{**empty, **given}).row()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A film as it is to be taken: its proportions, its picture on the page, and what the gate saw."""
+
+    film: Radiograph
+    aspect: float
+    still: str
+    quality: Quality
+
+
+class Case:
+    """The tab's event handlers, for one checkpoint."""
+
+    def __init__(self, detector: Detector, form: EHRForm, examples: list[Example]) -> None:
+        self.detector, self.form, self.examples = detector, form, {example.id: example for example in examples}
+
+    def look(self, path: str, handling: Handling) -> Opened:
+        """Read a film and look at it as it is to be taken. Raises RadiographError or ValueError."""
+        film, quality = film_tools.looked_at(read_radiograph(path), handling)
+        settings = self.detector.config.preprocessing
+        aspect = film_aspect(film, settings)
+        return Opened(film, aspect, panels.picture(prepare(film, settings), aspect), quality)
+
+    def open(self, path: str | None, opened: bool, *values) -> list:
+        """A film was uploaded: show it, look at it, and put its header's facts into the form.
+
+        What was typed before the first film stays. With a later film it is emptied: it may be another patient's.
+        """
+        if not path:
+            return self.close()
+        try:
+            seen = self.look(path, Handling())
+        except RadiographError as error:
+            untouched = [opened, gr.skip(), "", *film_tools.updates(Handling(), None), *[gr.skip()] * len(self.form.fields)]
+            return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
+        facts = seen.film.facts
+        updates, bmi = self.form.filled(facts, FROM_HEADER, () if opened else values)
+        labels = [self.detector.schema[name].label for name in facts if name in self.detector.schema]
+        text = EMPTIED if opened else READ
+        shown = cleared(True, status=panels.status(text), compare=(seen.still, seen.still))
+        return [panels.film_facts(seen.film, labels), True, bmi, "", *film_tools.updates(Handling(), seen.quality), *updates, *shown]
+
+    def open_with(self, path: str, record: Mapping) -> list:
+        """A film with its record, from elsewhere on the page: the file, and then what `open` gives."""
+        facts, opened, bmi, example, *rest = self.open(path, True)
+        count = len(film_tools.updates(Handling(), None))
+        known = {name: value for name, value in record.items() if value is not None}
+        updates, bmi = self.form.filled(known, FROM_TABLE) if known else (rest[count : count + len(self.form.fields)], bmi)
+        return [path, facts, opened, bmi, example, *rest[:count], *updates, *rest[count + len(self.form.fields) :]]
+
+    def close(self) -> list:
+        """The film was taken away: its record and its results go with it."""
+        updates, _ = self.form.filled({}, "")
+        return ["", False, "", "", *film_tools.updates(Handling(), None), *updates, *cleared(status=panels.status(START))]
+
+    def take(self, handling: Handling, path: str | None) -> list:
+        """The film is to be taken otherwise: turned, inverted, cut, or as it is in spite of the gate."""
+        if not path:
+            return [*film_tools.updates(Handling(), None), *cleared(status=panels.status(NO_FILM, alert=True))]
+        try:
+            seen = self.look(path, handling)
+        except ValueError as error:
+            return [handling, *[gr.skip()] * (len(film_tools.updates(handling, None)) - 1), *cleared(status=panels.status(str(error), alert=True))]
+        shown = cleared(True, status=panels.status(READ), compare=(seen.still, seen.still))
+        return [*film_tools.updates(handling, seen.quality), *shown]
+
+    def mend(self, handling: Handling, path: str | None) -> list:
+        """Do what the gate proposes."""
+        if not path:
+            return self.take(handling, path)
+        quality = film_tools.looked_at(read_radiograph(path), handling)[1]
+        return self.take(handling.moved(quality.turn, quality.negative), path)
+
+    def cut(self, handling: Handling, path: str | None, *percent: float | None) -> list:
+        """The sliders' shares were changed."""
+        return self.take(replace(handling, cut=tuple((value or 0) / 100 for value in percent)), path)
+
+    def choose(self, event: gr.SelectData) -> list:
+        """An example was clicked: take its film and record, and its result where that was computed beforehand."""
+        return self.show_example(list(self.examples.values())[event.index])
+
+    def show_example(self, example: Example) -> list:
+        """Film, record and, where there is one, the stored result of an example."""
+        updates, bmi = self.form.filled(example.record, FROM_EXAMPLE)
+        caption = panels.quiet(f"{example.title}. {example.origin} {example.teaches}")
+        stored = example.result(self.detector)
+        if stored is None:
+            shown = cleared(True, status=panels.status("The example is read."))
+        else:
+            look = Look(viewer.START_OPACITY, round(self.detector.scoring.heat_normal, 3))
+            finished = self.finished(stored, self._truth(example, Handling(), None), look, example.id)
+            shown = cleared(True, **{**finished, "status": panels.status(STORED)})
+        return [str(example.path), caption, True, bmi, example.id, *film_tools.updates(Handling(), None), *updates, *shown]
+
+    def _truth(self, example: Example | None, handling: Handling, film: Radiograph | None) -> np.ndarray | None:
+        """The true mask of an example in the prepared film's frame, if its truth is known and the film is as it was made."""
+        mask = read_mask(example.mask) if example and handling.untouched else None
+        film = film or (read_radiograph(example.path) if mask is not None else None)
+        return None if mask is None else prepare_mask(mask, film, self.detector.config.preprocessing)
+
+    def linked_settings(self, asked: Mapping[str, str]) -> list:
+        """Noise level, steps and seed of a link, as far as they are numbers in range; what is missing stays as it is."""
+        allowed = {"level": (50, 900), "steps": (2, 50), "seed": (0, 10**9)}
+        given = {name: int(asked[name]) for name in allowed if str(asked.get(name, "")).isdigit()}
+        return [given[name] if name in given and low <= given[name] <= high else gr.skip() for name, (low, high) in allowed.items()]
+
+    def follow(self, view: View | None, path: str | None, *inputs) -> Generator[list, None, None]:
+        """After an example was chosen: analyze it, unless its result is already shown."""
+        if view is not None or not path:
+            yield Results().row()
+            return
+        yield from self.analyze(path, *inputs)
+
+    def analyze(
+        self, path: str | None, example: str, handling: Handling, level: float, steps: float, seed: float | None, *inputs
+    ) -> Generator[list, None, None]:
+        """Stream the analysis: progress and the forming reconstruction, then everything. inputs: the display settings, then the form's values."""
+        look, values = look_of(inputs[: len(DISPLAY)]), inputs[len(DISPLAY) :]
+        if not path:
+            yield cleared(status=panels.status(NO_FILM, alert=True))
+            return
+        shown = {}
+        try:
+            seen = self.look(path, handling)
+            shown = dict(show=True, compare=(seen.still, seen.still))
+            if seen.quality.reasons and not handling.accepted:
+                yield cleared(**shown, status=panels.status(STOPPED_BY_GATE, alert=True))
+                return
+            record = self.detector.schema.parse(self.form.record(values))
+            truth = self._truth(self.examples.get(example), handling, seen.film)
+            yield cleared(**shown, status=panels.status("Waiting for its turn …"), cancel=gr.update(visible=True))
+            settings = dict(noise_level=int(level), steps=int(steps), seed=int(seed or 0))
+            started = time.perf_counter()
+            for event in stream(lambda callback: analyzed(self.detector, seen.film, record, settings, callback)):
+                if isinstance(event, Done):
+                    example_id = example if handling.untouched else ""
+                    yield Results(**self.finished(event.value, truth, look, example_id)).row()
+                    return
+                forming = None
+                if event.preview is not None and event.done % PREVIEW_EVERY == 0:
+                    forming = (seen.still, panels.picture(event.preview[0, 0].cpu().numpy(), seen.aspect))
+                yield Results(status=panels.progress(event, time.perf_counter() - started), compare=forming).row()
+        except ValueError as error:  # RadiographError, EHRError and settings out of range among them
+            yield cleared(**shown, status=panels.status(str(error), alert=True))
+
+    def finished(self, analysis: Analysis, truth: np.ndarray | None, look: Look, example: str) -> dict:
+        """Everything an analysis shows, by field of Results."""
+        view = View(analysis, truth)
+        picture, alternative, said = viewer.heat(view, look, self.detector.scoring)
+        return dict(
+            cancel=gr.update(visible=False),
+            status=panels.status(f"Done in {sum(analysis.seconds.values()):.1f} s."),
+            score=panels.score(analysis, self.detector),
+            compare=viewer.films(view, look),
+            heat=gr.Image(picture, alt_text=alternative),
+            heat_words=said,
+            attention=panels.attention(analysis, self.detector),
+            numbers=analysis_to_dict(analysis, self.detector),
+            view=view,
+            link=panels.link(example, analysis.settings) if example else "",
+        )
+
+    def explain(self, path: str | None, handling: Handling, feature: str, *values) -> Generator[tuple, None, None]:
+        """Stream what the record changed: (status, HTML)."""
+        if not path:
+            yield panels.status(NO_FILM, alert=True), ""
+            return
+        try:
+            seen = self.look(path, handling)
+            if seen.quality.reasons and not handling.accepted:
+                yield panels.status(STOPPED_BY_GATE, alert=True), ""
+                return
+            record = self.form.record(values)
+            started = time.perf_counter()
+            for doing, shown in explanations.explained(self.detector, seen.film, record, feature, seen.aspect):
+                yield panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."), shown
+        except (RadiographError, EHRError, ValueError) as error:
+            yield panels.status(str(error), alert=True), ""
+
+    def redraw(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
+        """Film, reconstruction and heat map under other display settings, without the model: (compare, picture, words)."""
+        if view is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        look = replace(look_of(display), middle=middle)
+        picture, alternative, said = viewer.heat(view, look, self.detector.scoring)
+        return viewer.films(view, look), gr.Image(picture, alt_text=alternative), said
+
+    def recolor(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
+        """The heat map alone: (picture, words)."""
+        return self.redraw(view, middle, *display)[1:]
+
+    def center(self, view: View | None, middle: tuple[float, float], zoom: float, event: gr.SelectData) -> tuple[float, float]:
+        """A place of the heat map was clicked: it becomes the middle of what is magnified."""
+        if view is None:
+            return viewer.MIDDLE
+        height = viewer.PICTURE_HEIGHT
+        x, y = event.index
+        return Look(0, 0, zoom=zoom or 1, middle=middle).place(y / height, x / (height * view.analysis.aspect))
+
+    def save(self, view: View | None) -> tuple:
+        """Files of the result: (files, status)."""
+        if view is None:
+            return gr.update(visible=False), panels.status("There is no result yet: press **Analyze** first.", alert=True)
+        made = {"diff3m-report.pdf": report.pdf_report(view.analysis, self.detector)}
+        made["diff3m-result.zip"] = report.zip_report(view.analysis, self.detector)
+        if can_export_dicom():
+            made |= {f"diff3m-{name}.dcm": data for name, data in secondary_captures(view.analysis, self.detector).items()}
+        paths = [str(keep_file(name, data)) for name, data in made.items()]
+        return gr.update(value=paths, visible=True), panels.status("The files are ready below the numbers.")
+
+
+DISPLAY = ("opacity", "threshold", "mode", "colors", "contours", "level", "width", "zoom")  # of Look, in the order of the controls
+
+
+def look_of(values: tuple) -> Look:
+    """Display settings from the controls' values."""
+    return Look(**dict(zip(DISPLAY, values, strict=True)))
+
+
+def analyzed(detector: Detector, film: Radiograph, record: Mapping, settings: Mapping, callback=None) -> Analysis:
+    """An analysis when the model is free. A callback is heard once more after the wait, so that a cancelled one never starts."""
+    with MODEL.turn():
+        return detector.analyze(film, record, callback=callback, **settings)

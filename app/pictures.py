@@ -1,0 +1,44 @@
+"""Pictures inside HTML: grey or color arrays as figures with captions and alternative text."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from diff3m.visualize import enlarge, to_uint8
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: (S, S) in [0, 1] or (H, W, 3) uint8 RGB, its caption, and its alternative text (default: the caption)."""
+
+    image: np.ndarray
+    caption: str
+    alternative: str = ""
+
+
+def strip(frames: Sequence[Frame], height: int = 256, aspect: float = 1.0) -> str:
+    """Frames side by side, scrolled where they do not fit."""
+    shown = "".join(f"<figure>{inline(frame, height, aspect)}<figcaption>{html.escape(frame.caption)}</figcaption></figure>" for frame in frames)
+    return f'<div class="strip tall" tabindex="0" role="group" aria-label="Pictures side by side">{shown}</div>'
+
+
+def inline(frame: Frame, height: int, aspect: float = 1.0) -> str:
+    """An <img> that holds its own data."""
+    image = frame.image if frame.image.dtype == np.uint8 else to_uint8(frame.image)
+    larger = enlarge(image, height, aspect)
+    data = cv2.imencode(".png", larger if larger.ndim == 2 else cv2.cvtColor(larger, cv2.COLOR_RGB2BGR))[1].tobytes()
+    alternative = html.escape(frame.alternative or frame.caption, quote=True)
+    return f'<img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{alternative}" height="{height}">'
+
+
+def signed(difference: np.ndarray, full: float) -> np.ndarray:
+    """A difference (S, S) in red (brighter) and blue (darker) over white, in full color at `full`: (S, S, 3) uint8."""
+    import matplotlib
+
+    return to_uint8(matplotlib.colormaps["coolwarm"](0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1))[..., :3])

@@ -1,0 +1,126 @@
+"""A result on paper and on disk: one-page PDF, PNGs, JSON, DICOM, and a ZIP of all."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from diff3m.detector import Analysis, Detector
+from diff3m.dicom_export import can_export_dicom, secondary_captures
+from diff3m.export import NOTICE, analysis_to_dict, pictures
+
+from . import figures, words
+
+A4 = (8.27, 11.69)  # inches
+WRAP = 105  # characters a line of small text
+README = (
+    "report.pdf      one page with everything\n"
+    "result.json     score, percentile, attention, record, settings, checkpoint hash, versions, date\n"
+    "*.png           film, reconstruction, residual (mid-grey = no difference), heat map over the film\n"
+    "*.dcm           the same as DICOM Secondary Capture, if highdicom is installed; no patient is named\n"
+)
+
+
+def pdf_report(analysis: Analysis, detector: Detector) -> bytes:
+    """One A4 page: pictures, score among normals, what it means, the record, attention, settings and provenance."""
+    values = analysis_to_dict(analysis, detector)
+    with matplotlib.rc_context(figures.STYLE | {"pdf.fonttype": 42}):
+        page = Figure(figsize=A4)
+        page.text(0.07, 0.962, "Diff3M Explorer", fontsize=17, fontweight="bold")
+        page.text(0.07, 0.946, NOTICE, fontsize=9, fontweight="bold", color=figures.CASE)
+        _pictures(page, analysis, detector)
+        _words(page, 0.672, _result_lines(analysis, detector))
+        _histogram(page, analysis, detector)
+        _record(page, analysis, detector)
+        _words(page, 0.16, _provenance_lines(values), size=7.5)
+        buffer = io.BytesIO()
+        with PdfPages(buffer, metadata={"Title": "Diff3M Explorer: one film", "Subject": NOTICE}) as pdf:
+            pdf.savefig(page)
+    return buffer.getvalue()
+
+
+def _pictures(page: Figure, analysis: Analysis, detector: Detector) -> None:
+    titles = {"film": "Film", "reconstruction": "What normal would look like", "heat_map": "Where they differ"}
+    drawn = pictures(analysis, detector.scoring.heat_normal)
+    for place, (name, title) in enumerate(titles.items()):
+        axes = page.add_axes((0.07 + 0.295 * place, 0.715, 0.28, 0.205))
+        axes.imshow(drawn[name], cmap="gray", vmin=0, vmax=255, aspect="equal")
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+
+
+def _result_lines(analysis: Analysis, detector: Detector) -> list[str]:
+    verdict = [] if analysis.percentile is None else [f"{words.verdict(analysis.percentile)}: percentile {analysis.percentile:.0f}."]
+    heat = words.heat_summary(analysis.heat_map, detector.scoring.heat_normal, detector.scoring.margin)
+    return [*verdict, words.score_sentence(analysis), *words.spread_sentences(analysis), heat, words.score_meaning(analysis), *analysis.notes]
+
+
+def _words(page: Figure, top: float, lines: list[str], size: float = 8.5) -> None:
+    """Paragraphs from `top` downward."""
+    import textwrap
+
+    text = "\n".join(textwrap.fill(line, WRAP if size > 8 else round(WRAP * 1.15)) for line in lines)
+    page.text(0.07, top, text, fontsize=size, verticalalignment="top", linespacing=1.45)
+
+
+def _histogram(page: Figure, analysis: Analysis, detector: Detector) -> None:
+    if analysis.score is None or analysis.percentile is None:
+        return
+    axes = page.add_axes((0.1, 0.245, 0.37, 0.15))
+    normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
+    figures.draw_histogram(axes, normals, analysis.score, analysis.percentile, analysis.compared_with)
+
+
+def _record(page: Figure, analysis: Analysis, detector: Detector) -> None:
+    """The record and the attention on it, as a table."""
+    schema, rows = detector.schema, []
+    weights = {name: weight for group in analysis.attention.values() for name, weight in group.items()}
+    for feature in schema.features:
+        rows.append(
+            (feature.label, feature.describe(analysis.record.get(feature.name)), f"{weights[feature.name]:.2f}" if feature.name in weights else "")
+        )
+    axes = page.add_axes((0.55, 0.235, 0.38, 0.17))
+    axes.set_axis_off()
+    table = axes.table(rows, colLabels=("Record", "", "Attention"), loc="upper left", cellLoc="left", colWidths=(0.42, 0.38, 0.2), edges="horizontal")
+    table.auto_set_font_size(False)
+    table.set_fontsize(8)
+
+
+def _provenance_lines(values: Mapping) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
+    settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values["settings"].items())
+    return [
+        f"Checkpoint {values['checkpoint']['name']}, weights SHA-256 {values['checkpoint']['weights_sha256']}.",
+        f"Settings: {settings}. Precision {values['precision']}. {versions}. {values['date']}.",
+        words.ATTENTION_LIMIT,
+        "The reconstruction is a model's guess at what a normal film of this patient would look like, not a picture of the patient.",
+    ]
+
+
+def zip_report(analysis: Analysis, detector: Detector, explanation: Mapping | None = None) -> bytes:
+    """Everything about a result in one ZIP. No file name of the film and no header text is in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README.txt", f"{NOTICE}\n\n{README}")
+        archive.writestr("report.pdf", pdf_report(analysis, detector))
+        archive.writestr("result.json", json.dumps(analysis_to_dict(analysis, detector), indent=1, ensure_ascii=False))
+        if explanation is not None:
+            archive.writestr("explanation.json", json.dumps(explanation, indent=1, ensure_ascii=False))
+        for name, picture in pictures(analysis, detector.scoring.heat_normal).items():
+            archive.writestr(f"{name}.png", _png(picture))
+        if can_export_dicom():
+            for name, data in secondary_captures(analysis, detector).items():
+                archive.writestr(f"{name}.dcm", data)
+    return buffer.getvalue()
+
+
+def _png(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

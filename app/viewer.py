@@ -1,0 +1,90 @@
+"""The viewer: film beside reconstruction and heat map, redrawn under other display settings without the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from diff3m.detector import Analysis
+from diff3m.export import FULL_COLOR, PICTURE_HEIGHT
+from diff3m.regions import Region, regions
+from diff3m.scoring import Scoring
+from diff3m.visualize import PALETTES, enlarge, numbered, outlined, overlay
+
+from . import panels, words
+
+MODES = {"Brighter or darker than expected": "signed", "Size of the difference only": "absolute"}
+START_OPACITY, MIDDLE = 0.6, (0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class View:
+    """What is drawn again without the model: an analysis, and the true mask (S, S) bool of a case whose truth is known."""
+
+    analysis: Analysis
+    truth: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """Display settings. opacity 0..1; threshold in grey levels; mode: a key of MODES; colors: a name of PALETTES; contours: regions outlined and
+    numbered; level, width: the grey window, as shares of the range; zoom: 1 = the whole film; middle: its center (row, column) as shares."""
+
+    opacity: float
+    threshold: float
+    mode: str = next(iter(MODES))
+    colors: str = next(iter(PALETTES))
+    contours: bool = True
+    level: float = 0.5
+    width: float = 1.0
+    zoom: float = 1.0
+    middle: tuple[float, float] = MIDDLE
+
+    @property
+    def corner(self) -> tuple[float, float]:
+        """Upper left of what is shown, as shares of the film's height and width."""
+        row, column = (float(np.clip(place - 0.5 / self.zoom, 0, 1 - 1 / self.zoom)) for place in self.middle)
+        return row, column
+
+    def place(self, row: float, column: float) -> tuple[float, float]:
+        """A place of the shown picture (shares of its sides) as a place of the film."""
+        top, left = self.corner
+        return top + row / self.zoom, left + column / self.zoom
+
+
+def windowed(image: np.ndarray, level: float, width: float) -> np.ndarray:
+    """Grey window: `level` becomes mid-grey and `width` the whole range. (H, W) → [0, 1]."""
+    return np.clip((image - level) / max(width, 1e-3) + 0.5, 0, 1)
+
+
+def _magnified(image: np.ndarray, look: Look, aspect: float) -> np.ndarray:
+    """The shown part of a picture (S, S), as high as every picture of the page."""
+    larger = enlarge(image, round(PICTURE_HEIGHT * look.zoom), aspect)
+    top, left = (round(share * side) for share, side in zip(look.corner, larger.shape[:2], strict=True))
+    return larger[top : top + PICTURE_HEIGHT, left : left + round(PICTURE_HEIGHT * aspect)]
+
+
+def films(view: View, look: Look) -> tuple[str, str]:
+    """Film and reconstruction under the same window and zoom: paths of PNG files."""
+    found = view.analysis
+    film, made = (_magnified(windowed(image, look.level, look.width), look, found.aspect) for image in (found.film, found.reconstruction))
+    return panels.kept_picture(film), panels.kept_picture(made)
+
+
+def heat(view: View, look: Look, scoring: Scoring) -> tuple[np.ndarray, str, str]:
+    """The heat map over the film: (picture (H, W, 3) uint8, its alternative text, what is to be said about it as HTML)."""
+    found, mode = view.analysis, MODES[look.mode]
+    full = max(FULL_COLOR * scoring.heat_normal, look.threshold + 0.02)
+    film = _magnified(windowed(found.film, look.level, look.width), look, found.aspect)
+    values = _magnified(found.heat_map, look, found.aspect)
+    picture = overlay(film, values, alpha=look.opacity, threshold=look.threshold, full=full, mode=mode, palette=look.colors)
+    places: list[Region] = regions(found.heat_map, found.residual, look.threshold, scoring.margin) if look.contours else []
+    for number, place in enumerate(places, start=1):
+        picture = numbered(picture, _magnified(place.mask.astype(np.float32), look, found.aspect) > 0.5, str(number))
+    if view.truth is not None:
+        picture = outlined(picture, _magnified(view.truth.astype(np.float32), look, found.aspect) > 0.5)
+    summary = words.heat_summary(found.heat_map, look.threshold, scoring.margin)
+    said = panels.heat_words(summary, full, words.color_names(look.colors, mode), words.region_sentences(places), view.truth is not None)
+    return cv2.convertScaleAbs(picture), summary, said
