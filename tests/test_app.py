@@ -10,6 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -20,7 +22,9 @@ from gradio_client import Client, handle_file
 from app.ehr_form import FROM_HEADER, build_form, with_bmi
 from app.storage import Storage
 from app.streaming import Cancelled, Done, stream
+from diff3m.data.phantom import person
 from diff3m.ehr import paper_schema
+from diff3m.radiograph import Preprocessing, prepare, read_radiograph
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -201,6 +205,111 @@ def test_no_record_and_no_result_is_carried_to_the_next_film(url, film, tmp_path
     page.wait_for_selector("text=200×200")
     page.wait_for_timeout(4000)
     assert age.input_value() == "" and "Done" not in page.inner_text("#status") and page.locator("#score .card").count() == 0
+    page.close()
+
+
+def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
+    paths = []
+    for index in range(20):
+        paths.append(tmp_path / f"{index}.png")
+        cv2.imwrite(str(paths[-1]), (drawn_film(140, seed=index, bright=0.02 * index) * 255).astype(np.uint8))
+
+    def ask(index: int) -> tuple[dict, np.ndarray]:
+        numbers, pictures = analyze(Client(url, verbose=False), paths[index], {"age": 30 + index, "view": ("PA", "AP")[index % 2]})
+        return numbers, cv2.imread(next(path for path in pictures if path.endswith("film.png")), 0)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, range(20)))
+    settings = Preprocessing(size=128)
+    for index, (numbers, _) in enumerate(answers):
+        assert numbers["record"]["age"] == 30 + index, "another user's record"
+        own = prepare(read_radiograph(paths[index]), settings) * 255
+        apart = [np.abs(cv2.resize(shown, (128, 128), interpolation=cv2.INTER_AREA) - own).mean() for _, shown in answers]
+        assert int(np.argmin(apart)) == index, "another user's film"
+
+
+def test_a_link_opens_an_example_with_its_settings(url, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(f"{url}?example=phantom-opacity&seed=7")
+    page.wait_for_selector("#status_phantoms :text('Computed beforehand')", timeout=30_000)
+    assert page.locator("#score_phantoms").is_visible() and "Opacity" in page.inner_text("#film-facts_phantoms")
+    page.close()
+
+
+def test_a_turned_film_is_noticed_and_set_right(url, browser, tmp_path):
+    turned = tmp_path / "turned.png"
+    cv2.imwrite(str(turned), 255 - np.rot90((person(2_050_001).film(256) * 255).astype(np.uint8)))
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    page.set_input_files("#film-file input[type=file]", str(turned))
+    page.wait_for_selector("#film-gate .alert")
+    said = page.inner_text("#film-gate")
+    assert "turned" in said and "negative" in said
+    page.click("#mend")
+    page.wait_for_function("!document.querySelector('#film-gate .alert')")
+    page.click("#analyze")
+    page.wait_for_selector("text=Done in", timeout=60_000)
+    page.click("#save")
+    page.wait_for_selector("#saved :text('.zip')", timeout=60_000)
+    page.close()
+
+
+def test_a_lesson_is_answered_and_many_cases_are_scored(url, browser, tmp_path):
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+        for index in range(3):
+            archive.writestr(f"{index}.png", cv2.imencode(".png", (person(2_050_001 + index).film(200) * 255).astype(np.uint8))[1].tobytes())
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    page.get_by_role("tab", name="Teach", exact=True).click()
+    page.locator("#lesson input[type=radio]").nth(2).check()
+    page.wait_for_selector("#lesson-question :text('AP or PA?')")
+    page.click("#lesson-ask")
+    page.wait_for_selector("#lesson-answer :text('The answer')", timeout=90_000)
+    assert "standard deviations" in page.inner_text("#lesson-answer")
+    page.get_by_role("tab", name="Many cases", exact=True).click()
+    page.set_input_files("#cohort-zip input[type=file]", str(tmp_path / "films.zip"))
+    page.wait_for_selector("#cohort-zip :text('films')")
+    page.click("#cohort-run")
+    page.wait_for_selector("#cohort-status :text('Done: 3 films')", timeout=90_000)
+    page.locator("#cohort-table").get_by_text("1.png").last.click()
+    page.wait_for_selector("#film-facts :text('200×200')", timeout=30_000)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(url, browser, scheme):
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)
+    page.goto(f"{url}?__theme={scheme}")
+    page.wait_for_selector("#examples button img")
+    page.locator("#examples button:has(img)").nth(3).click()
+    page.wait_for_selector("#score .card", timeout=30_000)
+    found = {}
+    for tab in ("Explore a case", "Teach", "Many cases", "About"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_timeout(800)
+        for violation in axe.run(page)["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                found[f"{tab}: {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+    assert not found, found
+    page.close()
+
+
+def test_the_page_is_used_by_keyboard_alone(url, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    page.wait_for_selector("#examples button img")
+    page.locator("#examples button:has(img)").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#score .card", timeout=30_000)
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.closest('[id]')?.id ?? ''"))
+    assert "analyze" in reached, "the button is reached by Tab from the examples on"
+    page.locator("#analyze").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status :text('Done in')", timeout=60_000)
     page.close()
 
 

@@ -1,0 +1,190 @@
+"""Parts of the page without a server: the viewer, the film tools, what is saved, stored results, many cases, turns."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+import zipfile
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from conftest import drawn_film
+from test_evaluation import calibrated  # noqa: F401  (a fixture)
+
+from app import cohort_run, report, viewer, words
+from app.film_tools import Handling, looked_at
+from app.turns import Turns
+from app.viewer import Look, View
+from diff3m.checkpoint import load_checkpoint
+from diff3m.data.archive import ArchiveError
+from diff3m.data.manifest import ManifestError
+from diff3m.detector import Detector
+from diff3m.dicom_export import can_export_dicom, secondary_captures
+from diff3m.quality import corrected
+from diff3m.radiograph import Radiograph
+from diff3m.regions import regions
+from diff3m.stored import store_analysis, stored_analysis
+
+
+@pytest.fixture
+def detector(calibrated) -> Detector:  # noqa: F811
+    return Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+
+
+@pytest.fixture
+def analysis(detector):
+    return detector.analyze(drawn_film(96, 3, bright=0.5), {"age": 60, "sex": "F", "view": "PA"})
+
+
+def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
+    heat = np.zeros((100, 100))
+    heat[20:30, 20:30], heat[60:80, 60:80], heat[0:9, 50:60], heat[50:51, 50:51] = -0.3, 0.2, 0.9, 0.9
+    found = regions(heat, heat, 0.1, 0.1)
+    assert [round(region.residual, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
+    assert (found[1].row, found[1].column) == (0.25, 0.25)
+    assert "middle right" in words.region_sentences(found)[0] or "lower right" in words.region_sentences(found)[0]
+
+
+def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detector):
+    view, look = View(analysis), Look(0.6, 0.01)
+    whole, text, said = viewer.heat(view, look, detector.scoring)
+    assert whole.shape == (512, 512, 3) and text and "Red: brighter than expected; blue: darker" in said
+    closer = replace(look, zoom=4.0, middle=(0.5, 0.7))
+    part, _, _ = viewer.heat(view, closer, detector.scoring)
+    assert part.shape == whole.shape and not np.array_equal(part, whole)
+    assert closer.place(0.5, 0.5) == pytest.approx((0.5, 0.7)) and closer.place(0, 0) == pytest.approx((0.375, 0.575))
+    corner = replace(look, zoom=2.0, middle=(0.0, 1.0))
+    assert corner.corner == (0.0, 0.5), "what is shown stays inside the film"
+    other = viewer.heat(view, replace(look, colors="Orange and purple"), detector.scoring)[2]
+    assert "Orange: brighter" in other
+
+
+def test_the_window_moves_grey_levels_only():
+    ramp = np.linspace(0, 1, 11, dtype=np.float32)[None]
+    assert np.allclose(viewer.windowed(ramp, 0.5, 1.0), ramp)
+    narrow = viewer.windowed(ramp, 0.5, 0.2)
+    assert narrow[0, 4] == pytest.approx(0, abs=1e-6) and narrow[0, 5] == pytest.approx(0.5) and narrow[0, 6] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_film_is_taken_as_it_is_handled():
+    film = corrected(Radiograph(drawn_film(200)))
+    assert Handling().applied(film) is film
+    turned = Handling().moved(turn=1).moved(turn=-2).moved(negative=True)
+    assert turned == Handling(turn=3, negative=True)
+    taken, quality = looked_at(film, turned)
+    assert np.allclose(taken.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0
+
+
+def test_what_is_saved_holds_everything_and_names_nobody(analysis, detector):
+    pdf = report.pdf_report(analysis, detector)
+    assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
+    with zipfile.ZipFile(io.BytesIO(report.zip_report(analysis, detector))) as archive:
+        names = set(archive.namelist())
+        values = json.loads(archive.read("result.json"))
+    assert {"README.txt", "report.pdf", "result.json", "film.png", "reconstruction.png", "residual.png", "heat_map.png"} <= names
+    assert values["checkpoint"]["weights_sha256"] == detector.checkpoint.sha256 and "not for diagnosis" in values["notice"]
+
+
+def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
+    if not can_export_dicom():
+        pytest.skip("highdicom is not installed")
+    made = secondary_captures(analysis, detector)
+    assert set(made) == {"film", "reconstruction", "heat_map"}
+    read = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in made.items()}
+    assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
+    assert len({image.SeriesInstanceUID for image in read.values()}) == 1
+    assert all(not image.PatientName and not image.PatientID for image in read.values())
+    assert read["film"].pixel_array.shape == (512, 512) and read["heat_map"].pixel_array.shape == (512, 512, 3)
+
+
+def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detector, tmp_path):
+    path = tmp_path / "stored.npz"
+    assert stored_analysis(path, detector) is None
+    store_analysis(path, analysis, detector)
+    again = stored_analysis(path, detector)
+    assert again.score == analysis.score and again.record == analysis.record and again.components == analysis.components
+    assert np.abs(again.heat_map - analysis.heat_map).max() < 1e-3 and again.settings == analysis.settings
+    other = detector.with_scoring(replace(detector.scoring, steps=detector.scoring.steps + 1))
+    assert stored_analysis(path, other) is None
+
+
+@pytest.fixture
+def cohort(tmp_path_factory):
+    """A manifest of four films and one that is missing, and a ZIP that also holds a picture of noise."""
+    folder, lines = tmp_path_factory.mktemp("cohort"), ["path,view,age,label"]
+    with zipfile.ZipFile(folder / "films.zip", "w") as archive:
+        for index in range(4):
+            data = cv2.imencode(".png", (drawn_film(96, index, 0.5 * (index > 1)) * 255).astype(np.uint8))[1].tobytes()
+            archive.writestr(f"films/{index}.png", data)
+            lines.append(f"{index}.png,{('PA', 'AP')[index % 2]},50,{'opacity' if index > 1 else 'normal'}")
+        archive.writestr("noise.png", cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (99, 99), np.uint8))[1].tobytes())
+    lines += ["absent.png,PA,50,normal"]
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
+    films, opened = cohort_run.films_of(detector, str(cohort / "manifest.csv"), str(cohort / "films.zip"))
+    rows = list(cohort_run.scored(detector, films, strict=False))
+    assert [row.score is not None for row in rows] == [True] * 4 + [False] and "no file of this name" in rows[4].note
+    alone = detector.analyze(drawn_film(96, 1), {"view": "AP", "age": 50})
+    assert rows[1].score == pytest.approx(alone.score, abs=0.05) and rows[1].compared_with == alone.compared_with
+    said = cohort_run.summary(rows)
+    assert "4 of 5 films were scored" in said and "within each view" in said and "<svg" in said
+    table = cohort_run.table_csv(rows, detector).decode().splitlines()
+    assert len(table) == 6 and table[0].startswith("row,film,view,label,score") and detector.checkpoint.sha256 in table[1]
+    opened.close()
+    assert cohort_run.reopened(films[0], str(cohort / "films.zip")).startswith(b"\x89PNG")
+    with pytest.raises(ArchiveError):
+        cohort_run.reopened(films[0], None)
+
+
+def test_without_a_table_all_films_of_the_zip_are_scored_and_the_gate_holds(cohort, detector):
+    films, _ = cohort_run.films_of(detector, None, str(cohort / "films.zip"))
+    rows = list(cohort_run.scored(detector, films, strict=True))
+    assert len(rows) == 5 and rows[4].score is None and "frontal chest film" in rows[4].note
+    with pytest.raises(ManifestError, match="no films yet"):
+        cohort_run.films_of(detector, str(cohort / "manifest.csv"), None)
+
+
+def test_a_folder_of_the_server_gives_only_what_lies_in_it(cohort, detector, tmp_path_factory):
+    inside = tmp_path_factory.mktemp("served")
+    cv2.imwrite(str(inside / "film.png"), (drawn_film(96) * 255).astype(np.uint8))
+    (inside / "m.csv").write_text(f"path,label\nfilm.png,normal\n{cohort}/films.zip,normal\n../secret.png,normal\n")
+    films = cohort_run.films_in_folder(detector, inside, "m.csv")
+    rows = list(cohort_run.scored(detector, films, strict=False))
+    assert [row.score is not None for row in rows] == [True, False, False] and "outside the folder" in rows[1].note
+    with pytest.raises(ManifestError, match="must lie in the folder"):
+        cohort_run.films_in_folder(detector, inside, "../m.csv")
+
+
+def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
+    turns, order = Turns(), []
+
+    def long_job():
+        for part in range(4):
+            with turns.turn():
+                order.append(("long", part))
+                time.sleep(0.15)
+
+    def short_job():
+        with turns.turn():
+            order.append(("short", 0))
+
+    job = threading.Thread(target=long_job)
+    job.start()
+    time.sleep(0.05)
+    other = threading.Thread(target=short_job)
+    other.start()
+    job.join()
+    other.join()
+    assert order.index(("short", 0)) == 1, "who comes during the first part goes before the second"
+    with pytest.raises(ValueError, match="x"), turns.turn():
+        raise ValueError("x")
+    with turns.turn():
+        pass
