@@ -22,6 +22,7 @@ from diff3m.radiograph import Radiograph, read_radiograph
 from diff3m.visualize import to_uint8
 
 from .case import analyzed
+from .gpu import on_gpu
 from .storage import keep_file
 from .turns import MODEL
 
@@ -155,5 +156,7 @@ def build_api(detectors: Sequence[Detector]) -> None:
 
 
 def _endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
-    name = function.__name__
-    gr.Button(visible=False).click(function, inputs, outputs, api_name=name, concurrency_id="model", concurrency_limit=1, show_progress="hidden")
+    hidden = gr.Button(visible=False)
+    hidden.click(
+        on_gpu(function), inputs, outputs, api_name=function.__name__, concurrency_id="model", concurrency_limit=1, show_progress="hidden"
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from diff3m.ehr import EHRError
 from . import panels, words
 from .cohort_run import PART, films_in_folder, films_of, reopened, scored, summary, table_csv
 from .explore import SILENT, Explorer
+from .gpu import on_gpu
 from .storage import keep_file
 
 MOST = 5_000
@@ -83,7 +84,7 @@ def build_cohort(detectors: Sequence[Detector], explorers: Sequence[Explorer], t
 
     outputs = [status, found, download, table, cancel, rows_state]
     inputs = [manifest, archive, served, model, strict]
-    running = run.click(score, inputs, outputs, concurrency_id="cohort", concurrency_limit=1, **SILENT)
+    running = run.click(on_gpu(score), inputs, outputs, concurrency_id="cohort", concurrency_limit=1, **SILENT)
     cancel.click(
         lambda: (panels.status("Stopped. What was scored stays below."), gr.update(visible=False)),
         None,

@@ -15,6 +15,7 @@ from .case import DISPLAY, START, Case, Results, cleared
 from .ehr_form import EHRForm, build_form, follow_height_and_weight
 from .examples import Example, load_examples
 from .film_tools import FilmTools, build_film_tools
+from .gpu import on_gpu
 
 GALLERY_HEIGHT = 310
 SILENT = dict(show_progress="hidden", api_visibility="private")
@@ -81,14 +82,14 @@ def build_explore(detector: Detector, page: gr.Blocks, suffix: str = "") -> Expl
     opening = [facts, opened, computed_bmi, example, *tools.outputs, *form.fields, *shown]
     inputs = [file, example, tools.handling, *settings, *outputs.display, *form.fields]
 
-    clicked = analyze.click(case.analyze, inputs, shown, scroll_to_output=True, **ON_MODEL)
+    clicked = analyze.click(on_gpu(case.analyze), inputs, shown, scroll_to_output=True, **ON_MODEL)
     chosen = gallery.select(case.choose, None, [file, *opening], cancels=[clicked], **SILENT)
-    followed = chosen.then(case.follow, [results.view, *inputs], shown, **ON_MODEL)
+    followed = chosen.then(on_gpu(case.follow), [results.view, *inputs], shown, **ON_MODEL)
     asked = outputs.explain.click(
-        case.explain, [file, tools.handling, outputs.number, *form.fields], [results.status, results.explanation], **ON_MODEL
+        on_gpu(case.explain), [file, tools.handling, outputs.number, *form.fields], [results.status, results.explanation], **ON_MODEL
     )
     linked = page.load(_opener(case, settings, len(opening)), None, [file, *settings, *opening], **SILENT)
-    reopened = linked.then(case.follow, [results.view, *inputs], shown, **ON_MODEL)
+    reopened = linked.then(on_gpu(case.follow), [results.view, *inputs], shown, **ON_MODEL)
     # whatever is still being analyzed belongs to another film
     running = dict(cancels=[clicked, followed, asked, reopened], **SILENT)
     gallery.select(None, None, None, cancels=[followed, reopened], api_visibility="private")

@@ -18,6 +18,7 @@ from diff3m.visualize import outlined, overlay, to_uint8
 from . import panels, words
 from .ehr_form import build_form
 from .explore import ON_MODEL, SILENT, slider
+from .gpu import on_gpu
 from .lessons import LESSONS
 from .pictures import Frame, strip
 from .streaming import Done, stream
@@ -67,7 +68,7 @@ def _build_lessons(detector: Detector) -> None:
         for part in LESSONS[titles.index(title)].answer(detector):
             yield start + part
 
-    asked = ask.click(tell, [chosen, guess], answer, **ON_MODEL)
+    asked = ask.click(on_gpu(tell), [chosen, guess], answer, **ON_MODEL)
     chosen.change(choose, chosen, [question, shown, guess, answer], cancels=[asked], **SILENT)
     shown.value = LESSONS[0].shown(detector)
 
@@ -126,7 +127,7 @@ def _build_playground(detector: Detector) -> None:
         event = (
             control.release if isinstance(control, gr.Slider) else control.change if isinstance(control, gr.Checkbox | gr.Dropdown) else control.input
         )
-        event(play, inputs, shown, trigger_mode="always_last", **ON_MODEL)
+        event(on_gpu(play), inputs, shown, trigger_mode="always_last", **ON_MODEL)
 
 
 def _build_draw(detectors: Sequence[Detector]) -> None:
@@ -173,4 +174,4 @@ def _draw_for(detector: Detector) -> None:
             said = "Synthetic: no patient's films." if done else f"Step {event.done} of {event.total}"
             yield panels.status(said) + strip([Frame(film, f"synthetic film {index + 1}") for index, film in enumerate(films)])
 
-    draw.click(drawn, [seed, *form.fields], shown, **ON_MODEL)
+    draw.click(on_gpu(drawn), [seed, *form.fields], shown, **ON_MODEL)

@@ -1,6 +1,8 @@
-"""Cost of the page: seconds from `python app.py` to an answer, seconds of an analysis through it, peak memory of the server.
+"""Cost of the page, as a user waits for it: the server's start, the first visit, an example, an upload, 20 users at once, many cases.
 
-python benchmarks/app_cost.py FILM [--repeats 5]
+    python benchmarks/app_cost.py FILM [--repeats 5] [--users 20] [--cases 200]
+
+The browser's part needs playwright and Chromium and is left out without them. Many cases are phantoms, rendered for it.
 """
 
 from __future__ import annotations
@@ -8,19 +10,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
+import numpy as np
 from gradio_client import Client, handle_file
 
+from diff3m.data.phantom import person
+
 ROOT = Path(__file__).resolve().parent.parent
-INPUTS = (400, 10, 0, 0.6, 0.03, "Brighter (red), darker (blue)", "60", "F", "PA", "", "", "", "", "")
+RECORD = {"age": 60, "sex": "F", "view": "PA"}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FIRST_PHANTOM = 2_070_000
 
 
 def wait_for(address: str, process: subprocess.Popen) -> None:
@@ -40,33 +53,121 @@ def peak_megabytes(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
+def analyze(client: Client, film: str) -> float:
+    """Seconds of one analysis through the API."""
+    began = time.perf_counter()
+    client.predict(handle_file(film), RECORD, None, True, api_name="/analyze_film")
+    return time.perf_counter() - began
+
+
+def visit(browser, address: str, film: str) -> dict[str, float]:
+    """Seconds of one visit: to a usable page, from an example's click to its result, from an upload to its preview, and from Analyze to the first
+    forming picture and to the result."""
+    found, page = {}, browser.new_page(viewport={"width": 1440, "height": 1000})
+
+    def until(name: str, began: float, ready) -> None:
+        ready()
+        found[name] = time.perf_counter() - began
+
+    began = time.perf_counter()
+    page.goto(address)
+    until("first visit to usable page", began, lambda: page.wait_for_selector("#examples button img"))
+    began = time.perf_counter()
+    page.locator("#examples button:has(img)").first.click()
+    until("example click to result", began, lambda: page.wait_for_selector("#score .card"))
+    page.goto(address)
+    page.wait_for_selector("#film-file input[type=file]", state="attached")
+    began = time.perf_counter()
+    page.set_input_files("#film-file input[type=file]", film)
+    until("upload to preview of the film", began, lambda: page.wait_for_selector("#compare img"))
+    began = time.perf_counter()
+    page.click("#analyze")
+    until("Analyze to first progress", began, lambda: page.wait_for_selector("#status progress"))
+    until("Analyze to result", began, lambda: page.wait_for_selector("#score .card", timeout=120_000))
+    page.close()
+    return found
+
+
+def many_cases(browser, address: str, count: int, film: str) -> dict[str, float]:
+    """Seconds of `count` phantoms through the page, and of another user's single case meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "films.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for index in range(count):
+                film_bytes = cv2.imencode(".png", (person(FIRST_PHANTOM + index).film(256) * 255).astype(np.uint8))[1].tobytes()
+                archive.writestr(f"{index}.png", film_bytes)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.goto(address)
+        page.get_by_role("tab", name="Many cases", exact=True).click()
+        page.set_input_files("#cohort-zip input[type=file]", str(path))
+        page.wait_for_selector("#cohort-zip :text('films')")
+        began = time.perf_counter()
+        page.click("#cohort-run")
+        page.wait_for_selector("#cohort-status progress", timeout=60_000)
+        single = analyze(Client(address, verbose=False), film)
+        page.wait_for_selector(f"#cohort-status :text('Done: {count} films')", timeout=3_600_000)
+        seconds = time.perf_counter() - began
+        page.close()
+    return {f"{count} cases": seconds, "a single case meanwhile": single}
+
+
+def at_once(address: str, users: int, film: str) -> dict[str, float]:
+    """Seconds until as many users as that have their answers, and until the one in the middle has."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(users) as pool:
+        each = list(pool.map(lambda _: analyze(Client(address, verbose=False), film), range(users)))
+    return {f"{users} users at once, the last": time.perf_counter() - began, f"{users} users at once, the median": statistics.median(each)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("film")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--users", type=int, default=0)
+    parser.add_argument("--cases", type=int, default=0)
     options = parser.parse_args()
-    starts, analyses, peaks = [], [], []
-    for _ in range(options.repeats):
+    taken: dict[str, list[float]] = {}
+
+    def note(values: dict[str, float]) -> None:
+        for name, value in values.items():
+            taken.setdefault(name, []).append(value)
+
+    for repeat in range(options.repeats):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        began = time.perf_counter()
+        address, began = f"http://127.0.0.1:{port}/", time.perf_counter()
         process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, "PORT": str(port)}, stdout=subprocess.DEVNULL)
         try:
-            wait_for(f"http://127.0.0.1:{port}/", process)
-            starts.append(time.perf_counter() - began)
-            client = Client(f"http://127.0.0.1:{port}/", verbose=False)
-            for _ in range(2):  # the first one warms up
-                began = time.perf_counter()
-                client.predict(handle_file(options.film), *INPUTS, api_name="/analyze")
-                seconds = time.perf_counter() - began
-            analyses.append(seconds)
-            peaks.append(peak_megabytes(process.pid))
+            wait_for(address, process)
+            note({"start of the server to a page that answers": time.perf_counter() - began})
+            client = Client(address, verbose=False)
+            analyze(client, options.film)  # warms up
+            note({"analysis through the API": analyze(client, options.film)})
+            in_browser(note, address, options, last=repeat == options.repeats - 1)
+            if options.users and repeat == options.repeats - 1:
+                note(at_once(address, options.users, options.film))
+            note({"peak memory, MB": peak_megabytes(process.pid)})
         finally:
             process.terminate()
             process.wait(20)
-    medians = {"start_seconds": starts, "analysis_through_the_page_seconds": analyses, "peak_memory_mb": peaks}
-    print(json.dumps({name: round(statistics.median(values), 2) for name, values in medians.items()}, indent=1))
+    print(json.dumps({name: round(statistics.median(values), 2) for name, values in taken.items()}, indent=1))
+
+
+def in_browser(note, address: str, options, last: bool) -> None:
+    """The browser's part, where there is a browser."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return
+    if CHROMIUM is None:
+        return
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        note(visit(browser, address, options.film))
+        if options.cases and last:
+            note(many_cases(browser, address, options.cases, options.film))
+        browser.close()
 
 
 if __name__ == "__main__":

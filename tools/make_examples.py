@@ -5,7 +5,8 @@
     python tools/make_examples.py phantoms                                              # the simulated ones
 
 No film is a patient's: each is drawn from pure noise under a record that was made up. That it is no copy of a training film
-either is checked: its nearest training film must not be nearer than real films of different patients are to each other.
+either is checked: its nearest training film must not be nearer than real films of different patients are to each other. The result of each
+is stored beside it (.npz), so that the page shows it at once.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import cv2
 import numpy as np
 import yaml
 
+from app.examples import load_examples
 from diff3m.data.lesions import paint
 from diff3m.data.manifest import read_manifest
 from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
 from diff3m.radiograph import Radiograph
+from diff3m.stored import store_analysis
 from diff3m.training.films import load_films
 from diff3m.visualize import enlarge, to_uint8
 
@@ -67,6 +70,7 @@ def rendered(detector: Detector) -> list[dict]:
             entry["mask"] = f"{case['id']}.mask.png"
             cv2.imwrite(str(FOLDER / entry["mask"]), who.diseased(SIDE, patient).mask.astype(np.uint8) * 255)
         analysis = detector.analyze(FOLDER / entry["file"], entry["record"])
+        store_analysis(FOLDER / f"{case['id']}.npz", analysis, detector)
         print(f"{case['id']:<34} percentile {analysis.percentile:.0f}")
         entries.append(entry)
     return entries
@@ -83,9 +87,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("--training", default=None, help="manifest of the films that the checkpoint was trained on")
+    parser.add_argument("--results", action="store_true", help="keep the films; only store their results anew, for other weights or another score")
     parser.add_argument("--sheet", default=None, help="only draw several seeds a case into this picture")
     options = parser.parse_args()
     detector = Detector.from_pretrained(options.checkpoint)
+    if options.results:
+        for example in load_examples(detector.config.name):
+            analysis = detector.analyze(example.path, example.record)
+            store_analysis(FOLDER / f"{example.id}.npz", analysis, detector)
+            print(f"{example.id:<34} percentile {analysis.percentile:.0f}")
+        return
     if detector.config.name == "phantoms":
         write_entries(rendered(detector), "phantoms")
         return
@@ -120,6 +131,7 @@ def main() -> None:
             cv2.imwrite(str(FOLDER / entry["mask"]), cv2.resize(mask.astype(np.uint8) * 255, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
         cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(enlarge(film, SIDE)))
         analysis = detector.analyze(FOLDER / entry["file"], record)
+        store_analysis(FOLDER / f"{name}.npz", analysis, detector)
         print(f"{name:<20} nearest training film {distance:.4f}, percentile {analysis.percentile:.0f}")
         entries.append(entry)
     write_entries(entries, detector.config.name)
