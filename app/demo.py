@@ -20,7 +20,8 @@ from .teach import build_teach
 TITLE = "Diff3M Explorer"
 PRIVACY = "A film you drop here goes to the computer that runs this page, and is deleted within the hour."
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
-STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+STYLE, PASTE = ASSETS / "style.css", ASSETS / "paste.js"
 
 
 def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr.Blocks:
@@ -57,6 +58,7 @@ def launch(demo: gr.Blocks, **options) -> None:
         server_port=int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860),
         theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]),
         css_paths=STYLE,
+        head=f"<script>{PASTE.read_text(encoding='utf-8')}</script>",
         run_history=False,
         enable_monitoring=False,
         max_file_size="64mb",

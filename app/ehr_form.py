@@ -8,7 +8,8 @@ import gradio as gr
 
 from diff3m.ehr import EHRError, EHRSchema, Feature
 
-UNKNOWN = "unknown"
+UNKNOWN, EMPTY = "unknown", "empty = unknown"
+WRITTEN = {"cm": "cm, or 5'10\", 70 in", "kg": "kg, or 154 lb"}  # by unit, where another is in use
 FROM_HEADER = "filled in from the DICOM header"
 FROM_TABLE = "filled in from the table"
 FROM_EXAMPLE = "filled in from the example"
@@ -105,7 +106,8 @@ def _rows(features: list[Feature], fields: dict[str, gr.components.Component], s
 
 
 def _info(feature: Feature, origin: str = "") -> str:
-    return origin or ("empty = unknown" if feature.kind == "number" else "")
+    """What stands under a field: where its value came from, or how it may be written."""
+    return origin or WRITTEN.get(feature.unit, EMPTY) if feature.kind == "number" else origin
 
 
 def _shown(feature: Feature, value: object) -> str:

@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from .units import CM_PER_INCH, to_unit
+
 Value = float | str | None
 Record = dict[str, Value]
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
 MAX_TEXT = 40
 DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
-CM_PER_INCH = 2.54
-KG_PER_POUND = 0.45359237
 
 
 class EHRError(ValueError):
@@ -88,8 +88,9 @@ class Feature:
         raise EHRError(f"{self.label}: {text!r} is not one of {', '.join(self.categories)}. Choose one of them, or leave it unknown.")
 
     def _parse_number(self, text: str) -> float:
+        named = to_unit(text, self.unit)
         try:
-            number = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text.replace("_", "?"))
+            number = named if named is not None else float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text.replace("_", "?"))
         except ValueError:
             raise EHRError(f"{self.label}: {text!r} is not a number. Give it in {self.unit or 'plain numbers'}, or leave it unknown.") from None
         if not math.isfinite(number):

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .diffusion import Schedule
-from .ehr import CM_PER_INCH, KG_PER_POUND, EHRSchema, paper_schema
+from .ehr import EHRSchema, paper_schema
 from .network import NetworkConfig
+from .units import CM_PER_INCH, KG_PER_POUND
 
 _PREFIXES = (
     ("apm_mask1_input_blocks.", "masked_encoders.0."),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 import torch
+from pydicom.uid import ExplicitVRLittleEndian
 
 from diff3m.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
 from diff3m.detector import SHIPPED, Detector
@@ -32,6 +35,24 @@ def drawn_film(size: int = 96, seed: int = 0, bright: float = 0.0) -> np.ndarray
     film += bright * np.exp(-(((x - 0.7) / 0.06) ** 2 + ((y - 0.5) / 0.06) ** 2))
     film[:, 0:2] = rng.uniform(0, 0.1, (size, 2))
     return np.clip(film + 0.02 * rng.normal(size=(size, size)), 0, 1).astype(np.float32)
+
+
+def dicom_film() -> bytes:
+    """A DICOM file of a drawn film, 128×128, 12 bits, with age, sex and view in its header."""
+    pixels = (drawn_film(128) * 4095).astype(np.uint16)
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.Modality, dataset.PatientAge, dataset.PatientSex, dataset.ViewPosition = "DX", "063Y", "F", "PA"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 1, 16, 12, 11, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = pixels.tobytes()
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def tiny_network(schema: EHRSchema, **changes) -> NetworkConfig:

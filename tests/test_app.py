@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 import socket
@@ -15,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
-from conftest import ROOT, drawn_film
+from conftest import ROOT, dicom_film, drawn_film
 from gradio_client import Client, handle_file
 
 from app.ehr_form import FROM_HEADER, build_form, with_bmi
@@ -54,7 +57,7 @@ def url(tmp_path_factory):
     assert left_before and not list(storage.rglob("*.png"))  # pictures of films do not outlive the server
     said = log.read_text()
     assert "Traceback" not in said, said
-    assert "secret-film-name" not in said
+    assert "secret-film-name" not in said and "SECRET" not in said
 
 
 @pytest.fixture
@@ -120,6 +123,48 @@ def test_no_film_and_a_bad_film_get_a_sentence(url, tmp_path, film):
     cv2.imwrite(str(noise), np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8))
     with pytest.raises(Exception, match="frontal chest film"):
         analyze(client, noise, anyway=False)
+
+
+def test_no_header_value_is_logged_or_told(url, tmp_path):
+    dataset = pydicom.dcmread(io.BytesIO(dicom_film()))
+    dataset.PatientName, dataset.PatientID, dataset.InstitutionName = "SECRET^NAME", "SECRETID", "SECRET HOSPITAL"
+    path = tmp_path / "film.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    client = Client(url, verbose=False)
+    seen = client.predict(handle_file(str(path)), api_name="/inspect_film")
+    assert seen["facts"] == {"age": 63, "sex": "F", "view": "PA"} and "SECRET" not in json.dumps(seen)
+    numbers, _ = analyze(client, path, seen["facts"])
+    assert numbers["record"]["age"] == 63 and "SECRET" not in json.dumps(numbers)
+
+
+def test_a_folder_that_is_absent_is_named():
+    done = subprocess.run([sys.executable, "app.py", "--data", "/absent"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "There is no folder /absent" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_mcp_tools_are_offered_when_asked_for():
+    pytest.importorskip("mcp")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", "DIFF3M_CHECKPOINT": "phantoms"}
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--mcp"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        for _ in range(240):
+            try:
+                tools = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/mcp/schema", timeout=2))
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None, process.stdout.read()
+                time.sleep(0.5)
+        names = {tool["name"] for tool in tools}
+        assert {"analyze_film", "explain_film", "inspect_film", "draw_normal"} <= {name.split("/")[-1].removeprefix("app_") for name in names}, names
+        assert any("not for diagnosis" in tool["description"] for tool in tools)
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def test_a_file_of_the_server_cannot_be_named(url):
@@ -251,6 +296,23 @@ def test_a_turned_film_is_noticed_and_set_right(url, browser, tmp_path):
     page.wait_for_selector("text=Done in", timeout=60_000)
     page.click("#save")
     page.wait_for_selector("#saved :text('.zip')", timeout=60_000)
+    page.close()
+
+
+def test_a_picture_may_be_pasted(url, browser):
+    data = cv2.imencode(".png", (person(2_050_001).film(256) * 255).astype(np.uint8))[1].tobytes()
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    page.wait_for_selector("#film-file input[type=file]", state="attached")
+    page.evaluate(
+        """bytes => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([new Uint8Array(bytes)], "pasted.png", {type: "image/png"}));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: carried, bubbles: true}));
+        }""",
+        list(data),
+    )
+    page.wait_for_selector("#film-facts :text('256×256')", timeout=20_000)
     page.close()
 
 

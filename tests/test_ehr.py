@@ -101,3 +101,27 @@ def test_raising_a_number_keeps_the_body_consistent():
     for name in ("sex", "mood"):
         with pytest.raises(ValueError, match="no number"):
             schema.raised(record, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("height_cm", "5'10\"", 177.8), ("height_cm", "5 ft 10 in", 177.8), ("height_cm", "6'", 182.88), ("height_cm", "70 in", 177.8),
+        ("height_cm", "1.78 m", 178), ("height_cm", "1,78 m", 178), ("height_cm", "178cm", 178), ("height_cm", "178", 178),
+        ("weight_kg", "154 lb", 69.853), ("weight_kg", "154lbs", 69.853), ("weight_kg", "70 kg", 70),
+    ],
+)  # fmt: skip
+def test_heights_and_weights_may_name_their_unit(name, text, value):
+    assert paper_schema().parse({name: text})[name] == pytest.approx(value, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("height_cm", "70 lb"), ("weight_kg", "5'10\""), ("age", "5'10\""), ("height_cm", "5'10\" tall"), ("weight_kg", "2 lb")]
+)
+def test_a_unit_of_something_else_is_named(name, text):
+    with pytest.raises(EHRError, match=paper_schema()[name].label):
+        paper_schema().parse({name: text})
+
+
+def test_bmi_follows_from_imperial_values():
+    assert paper_schema().parse({"height_cm": "5'10\"", "weight_kg": "154 lb"})["bmi"] == pytest.approx(22.1)

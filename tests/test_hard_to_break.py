@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from conftest import drawn_film
+from conftest import dicom_film, drawn_film
 from PIL import Image
-from pydicom.uid import ExplicitVRLittleEndian
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
 from app import viewer
@@ -30,27 +29,10 @@ SECONDS_EACH = 20
 LEAST_SURVIVING = 100  # of the mutated files; else the mutations only ever hit the first check
 
 
-def _dicom() -> bytes:
-    pixels = (drawn_film(128) * 4095).astype(np.uint16)
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.Modality, dataset.PatientAge, dataset.PatientSex, dataset.ViewPosition = "DX", "063Y", "F", "PA"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 1, 16, 12, 11, 0
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.PixelData = pixels.tobytes()
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
 def _seeds() -> list[bytes]:
     """One file of each kind, and small DICOM files with compressed pixels that come with pydicom."""
     grey = (drawn_film(128) * 255).astype(np.uint8)
-    seeds = [_dicom()]
+    seeds = [dicom_film()]
     for kind in ("PNG", "JPEG", "TIFF", "WEBP"):
         buffer = io.BytesIO()
         Image.fromarray(grey).save(buffer, kind)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ..ehr import CM_PER_INCH, KG_PER_POUND, EHRSchema, Feature, paper_schema
+from ..ehr import EHRSchema, Feature, paper_schema
+from ..units import CM_PER_INCH, KG_PER_POUND
 from .linkage import day_number, nearest_mean
 from .preparing import Report, disjoint, keep, label_of, open_table, with_readable_images, without_duplicates, write_manifests
 
