@@ -210,7 +210,7 @@ class Detector:
                 walked = reconstruct(x0, predict, plan, schedule, shown, callback)
             made = {("inversion", level): image for level, image in walked.items()}
             for level in needed_levels(keys, "one_step"):
-                made["one_step", level] = self._estimate(x0, condition, level, settings)
+                made["one_step", level] = self.one_step_estimate(x0, condition, level, settings)
         return made
 
     @torch.no_grad()
@@ -234,10 +234,10 @@ class Detector:
 
     def _contradiction(self, component: Component, x0: Tensor, made, settings: Settings, condition: Condition, known: Tensor) -> Tensor:
         with self.autocast():
-            estimate = self._estimate(x0, condition, component.level, settings)
+            estimate = self.one_step_estimate(x0, condition, component.level, settings)
         return contradiction(x0, made[component.key], estimate, self.scoring.margin).masked_fill(~known, float("nan"))
 
-    def _estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
+    def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """x̂_0 in one step from a level, over the scoring's fixed noises."""
         noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)
         if self.scoring.mirrored_noises:

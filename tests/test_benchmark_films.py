@@ -50,7 +50,8 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
     assert set(methods) == {"PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released", *OURS}
     assert all(entry["films"] == 12 for scores in methods.values() for entry in scores.values())
     assert methods["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
-    assert found["localization"]["PCA"]["opacity"]["pointing_game"] > 0.7 > found["localization"]["PCA"]["opacity"]["chance"]
+    place = found["localization"]["PCA"]["opacity"]
+    assert place["brighter"]["pointing_game"]["mean"] > 0.7 > place["chance"]
     assert set(found["parts"]) <= {"all", "A", "B"} and "over unknown record" in found["parts"]["all"]["opacity"]["difference"]
     assert "pointing game" in out and (tables / "out" / "films.svg").read_text().count("PCA")
     lines = (tables / "out" / "scores.csv").read_text().splitlines()
@@ -83,7 +84,8 @@ def test_pointing_game_and_difference_by_hand():
     cases = [type("Case", (), {"label": "opacity", "record": {"view": "PA"}, "abnormal": True})() for _ in range(4)]
     cohort = Cohort(None, cases, np.array([""] * 4), boxes)
     found = localization(heat, cohort, 0.1)["opacity"]
-    assert found["pointing_game"] == 0.75 and found["films"] == 4
+    assert found["size"]["pointing_game"]["mean"] == 0.75 and found["films"] == 4
+    assert localization(-heat, cohort, 0.1)["opacity"]["brighter"]["pointing_game"]["mean"] == 0, "darker is not brighter"
     assert found["chance"] == pytest.approx(25 / 256)
 
     labels = ["normal"] * 20 + ["opacity"] * 20

@@ -28,7 +28,7 @@ from .phantoms import RECORDS, asked_records
 
 # what every reconstruction is scored by: as such methods usually are, and after the blur that our own score owes much to
 SCORES = {"mse": Component("mse", 0, 1), "ssim": Component("ssim", 6, 1), "blurred": Component("absolute", 2, 1), "max": Component("max", 0, 1)}
-RELEASED_LEVEL, RELEASED_STRIDE = 400, 20
+RELEASED_LEVEL, RELEASED_STRIDE = 400, 40
 BATCH = 16
 REPEATS = 1000  # of each bootstrap
 Report = Callable[[str, int, int], None]
@@ -36,7 +36,7 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Judged:
-    """What a method says of films: scores by name, each (B,), larger = more abnormal; heat (B, S, S), larger = more abnormal there."""
+    """What a method says of films: scores by name, each (B,), larger = more abnormal; heat (B, S, S), signed: + brighter than expected."""
 
     scores: dict[str, np.ndarray]
     heat: np.ndarray
@@ -175,7 +175,7 @@ def _by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detector) ->
     def judge(x0: Tensor, rows: slice) -> Judged:
         made = reconstruct(x0)
         scores = {name: measure(component, x0, made, detector.scoring.measured_inside).cpu().numpy() for name, component in SCORES.items()}
-        return Judged(scores, heat_map(x0, made, detector.scoring.heat_sigma)[:, 0].abs().cpu().numpy())
+        return Judged(scores, heat_map(x0, made, detector.scoring.heat_sigma)[:, 0].cpu().numpy())
 
     return judge
 
@@ -225,7 +225,7 @@ def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
         values = detector.measurements(x0, asked[rows], made, settings)
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, cohort.views[rows], strict=True)]
         heat = heat_map(x0, made["inversion", settings.noise_level], detector.scoring.heat_sigma)
-        return Judged({"score": np.array(scores)}, heat[:, 0].abs().cpu().numpy())
+        return Judged({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
 
     return judge
 
@@ -296,26 +296,27 @@ def _metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dic
 def localization(heat: np.ndarray, cohort: Cohort, margin: float | tuple[float, float, float, float]) -> dict | None:
     """Pointing game (the hottest pixel inside the measured window lies in a box) and pixel average precision, over films with boxes, by label.
 
-    heat: (N, S, S). chance: the boxes' share of the window. None without boxes.
+    heat: (N, S, S), signed. Both for its size and for its brighter side alone, where an opacity is. chance: the boxes' share of the window.
+    None without boxes.
     """
     found = {}
     for label in np.unique(cohort.labels):
         rows = [index for index, mask in enumerate(cohort.boxes) if mask is not None and mask.any() and cohort.labels[index] == label]
-        if not rows:
-            continue
         inside = [(_inner(heat[index], margin), _inner(cohort.boxes[index], margin)) for index in rows]
         inside = [(values, mask) for values, mask in inside if mask.any()]
-        hits = np.array([mask.ravel()[values.argmax()] for values, mask in inside], float)
-        precision = np.array([average_precision(values.ravel(), mask.ravel()) for values, mask in inside])
-        found[str(label)] = {
-            "films": len(inside),
-            "pointing_game": float(hits.mean()),
-            "pointing_game_interval": bootstrap_interval(lambda i, h=hits: float(h[i].mean()), np.zeros(len(hits))),
-            "average_precision": float(precision.mean()),
-            "average_precision_interval": bootstrap_interval(lambda i, p=precision: float(p[i].mean()), np.zeros(len(hits))),
-            "chance": float(np.mean([mask.mean() for _, mask in inside])),
-        }
+        if not inside:
+            continue
+        found[str(label)] = {"films": len(inside), "chance": float(np.mean([mask.mean() for _, mask in inside]))}
+        for side, take in (("size", np.abs), ("brighter", np.asarray)):
+            hits = np.array([mask.ravel()[take(values).argmax()] for values, mask in inside], float)
+            precision = np.array([average_precision(take(values).ravel(), mask.ravel()) for values, mask in inside])
+            found[str(label)][side] = {"pointing_game": _mean(hits), "average_precision": _mean(precision)}
     return found or None
+
+
+def _mean(values: np.ndarray) -> dict:
+    """Mean of (N,) with its bootstrap interval."""
+    return {"mean": float(values.mean()), "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), REPEATS)}
 
 
 def _inner(image: np.ndarray, margin: float | tuple[float, float, float, float]) -> np.ndarray:
