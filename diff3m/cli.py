@@ -296,12 +296,11 @@ def _benchmark_films(options) -> None:
                 print(f"  ours with the true record {name}: {interval(difference, 'difference')}")
     for name, labels in found["localization"].items():
         for label, entry in (labels or {}).items():
-            sides = (
-                f"{side} {entry[side]['pointing_game']['mean']:.2f} ({entry[side]['average_precision']['mean']:.2f})" for side in ("size", "brighter")
-            )
-            print(
-                f"{name}, {label}, {entry['films']} films: pointing game (box average precision) by {', by '.join(sides)}; chance {entry['chance']:.2f}"
-            )
+            for side in ("size", "brighter"):
+                hits, precision = (entry[side][key]["mean"] for key in ("pointing_game", "average_precision"))
+                print(
+                    f"{name}, {label}, heat by {side}: pointing game {hits:.2f}, box average precision {precision:.2f}; chance {entry['chance']:.2f}"
+                )
     print(f"wrote {Path(options.out) / 'films.json'}, scores.csv and films.svg")
 
 
