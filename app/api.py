@@ -145,7 +145,7 @@ def build_api(detectors: Sequence[Detector]) -> None:
     """The endpoints; called inside a Blocks. Nothing of it is seen on the page."""
     api, names = Api(detectors), [detector.config.name for detector in detectors]
     with gr.Group(visible=False):
-        film, record, model = gr.File(label="film"), gr.JSON(label="record"), gr.Dropdown(names, value=names[0], label="model")
+        film, record, model = gr.File(label="film"), gr.JSON(label="record"), gr.Textbox(names[0], label="model")
         anyway, feature, seed = gr.Checkbox(False, label="anyway"), gr.Textbox("", label="feature"), gr.Number(0, label="seed", precision=0)
         numbers, files, picture = gr.JSON(label="numbers"), gr.File(label="pictures", file_count="multiple"), gr.File(label="picture")
         _endpoint(api.inspect_film, [film], numbers)

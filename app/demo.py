@@ -51,12 +51,37 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
     return demo.queue(max_size=40)
 
 
+def _theme() -> gr.themes.Base:
+    """Teal on slate, its buttons, tabs and links dark or light enough to be read in both schemes (a contrast of 4.5)."""
+    theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    dark, light = "#0f766e", "#5eead4"
+    return theme.set(
+        button_primary_background_fill=dark,
+        button_primary_background_fill_dark=dark,
+        button_primary_background_fill_hover="#115e59",
+        button_primary_background_fill_hover_dark="#115e59",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+        link_text_color=dark,
+        link_text_color_dark=light,
+        link_text_color_visited=dark,
+        link_text_color_visited_dark=light,
+        link_text_color_hover=dark,
+        link_text_color_hover_dark=light,
+        color_accent=dark,
+        block_info_text_color="#334155",
+        block_info_text_color_dark="#e2e8f0",
+        input_placeholder_color="#475569",
+        input_placeholder_color_dark="#cbd5e1",
+    )
+
+
 def launch(demo: gr.Blocks, **options) -> None:
     """Serve on 127.0.0.1 (or GRADIO_SERVER_NAME) at PORT, 7860 by default; nothing is shared or remembered."""
     settings = dict(
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860),
-        theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]),
+        theme=_theme(),
         css_paths=STYLE,
         head=f"<script>{PASTE.read_text(encoding='utf-8')}</script>",
         run_history=False,

@@ -97,8 +97,8 @@ def explanation_to_dict(
         },
         "information_bits": None if information is None else {"record": information.bits, "lost_without": information.groups},
         "region": None if region is None else asdict(region),
-        "score_by_noise_level": None if uncertainty is None else uncertainty.by_level,
-        "score_by_seed": None if uncertainty is None else uncertainty.by_seed,
+        "score_by_noise_level": None if uncertainty is None else {str(level): score for level, score in uncertainty.by_level.items()},
+        "score_by_seed": None if uncertainty is None else {str(seed): score for seed, score in uncertainty.by_seed.items()},
         **_provenance(detector),
     }
 
