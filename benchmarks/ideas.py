@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 import torch
 import torch.nn.functional as F
-from speed import copy_of, interleaved, masked_pixels, synthetic_film
+from speed import LEVELS, copy_of, interleaved, masked_pixels, synthetic_film
 from torch import Tensor
 
 from diff3m.detector import Detector
@@ -47,8 +47,7 @@ def main() -> None:
     film, record = synthetic_film(), detector.schema.parse({"age": 60, "sex": "F", "view": "PA"})
     x0, scoring = detector.prepared([film]), detector.scoring
     values = torch.from_numpy(np.stack([detector.schema.encode(record)])).to(detector.device)
-    levels = {component.level for component in scoring.components if component.source == "inversion"} | {scoring.noise_level}
-    plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in sorted(levels)}
+    plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in LEVELS}
     plain = Detector(replace(detector.checkpoint, network=copy_of(detector.checkpoint)), detector.device, detector.precision)
     plain.network.to(memory_format=torch.contiguous_format)
 
