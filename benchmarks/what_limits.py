@@ -2,8 +2,8 @@
 
     python benchmarks/what_limits.py SCORES.csv --cxr DIR [--least 8]
 
-DIR holds metadata.csv and boxes.csv. Each finding (NIH's text mining, on films that radiologists called abnormal) and each size of opacity (share of the film that
-the radiologists' boxes cover) against all normal films.
+DIR holds metadata.csv and boxes.csv. Each finding (NIH's text mining, on films that radiologists called abnormal) and each size of opacity (share of
+the film that the radiologists' boxes cover) against all normal films.
 """
 
 from __future__ import annotations

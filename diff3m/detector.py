@@ -152,8 +152,7 @@ class Detector:
         prepared = time.perf_counter()
         condition = self.condition(x0, records)
         conditioned = time.perf_counter()
-        keys = [component.key for component in self.scoring.components]
-        made = self.reconstructions(x0, condition, keys, settings, callback)
+        made = self.reconstructions(x0, condition, self.scoring.keys, settings, callback)
         reconstructed = time.perf_counter()
         values = self.measurements(x0, records, made, settings)
         shown = made["inversion", settings.noise_level]
@@ -216,26 +215,22 @@ class Detector:
     @torch.no_grad()
     def measurements(self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings) -> Tensor:
         """The score's components for prepared films and their reconstructions: (B, components) on the CPU."""
-        raised: dict[str, tuple[Condition, Tensor]] = {}
         columns = []
         for component in self.scoring.components:
             if component.feature:
-                if component.feature not in raised:
-                    raised[component.feature] = self._raised(x0, records, component.feature)
-                columns.append(self._contradiction(component, x0, made, settings, *raised[component.feature]))
+                columns.append(self._contradiction(component, x0, records, settings))
             else:
                 columns.append(measure(component, x0, made[component.key], self.scoring.measured_inside))
         return torch.stack(columns, dim=1).cpu()
 
-    def _raised(self, x0: Tensor, records: Sequence[Record], name: str) -> tuple[Condition, Tensor]:
-        """The condition with one number raised by a standard deviation, and which records know that number (B,)."""
+    def _contradiction(self, component: Component, x0: Tensor, records: Sequence[Record], settings: Settings) -> Tensor:
+        """How far films lie from their record toward a higher value of one number, NaN where that is unknown: (B,). In float32 whatever the
+        detector's precision, because the direction is a small difference of two estimates."""
+        exact, name = self.in_float32(), component.feature
         known = torch.tensor([record.get(name) is not None for record in records], device=x0.device)
-        return self.condition(x0, [self.schema.raised(record, name) for record in records]), known
-
-    def _contradiction(self, component: Component, x0: Tensor, made, settings: Settings, condition: Condition, known: Tensor) -> Tensor:
-        with self.autocast():
-            estimate = self.one_step_estimate(x0, condition, component.level, settings)
-        return contradiction(x0, made[component.key], estimate, self.scoring.margin).masked_fill(~known, float("nan"))
+        asked = (records, [self.schema.raised(record, name) for record in records])
+        own, raised = (exact.one_step_estimate(x0, exact.condition(x0, part, attention=False), component.level, settings) for part in asked)
+        return contradiction(x0, own, raised, self.scoring.margin).masked_fill(~known, float("nan"))
 
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """x̂_0 in one step from a level, over the scoring's fixed noises."""
@@ -289,6 +284,10 @@ class Detector:
             notes=tuple(notes),
             seconds=stages,
         )
+
+    def in_float32(self) -> Detector:
+        """The same detector in float32."""
+        return self if self.precision == "float32" else Detector(self.checkpoint, self.device, "float32")
 
     def with_scoring(self, scoring: Scoring) -> Detector:
         """The same network under another score or calibration."""

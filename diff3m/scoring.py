@@ -108,6 +108,11 @@ class Scoring:
             raise ValueError(f"window must be four shares of at least 0 and under a half, got {self.window!r}")
 
     @property
+    def keys(self) -> list[tuple[str, int]]:
+        """Which reconstructions the components measure. Contradictions make estimates of their own."""
+        return [component.key for component in self.components if not component.feature]
+
+    @property
     def measured_inside(self) -> float | tuple[float, float, float, float]:
         """What components leave out: `window`, or `margin` where there is none."""
         return self.margin if self.window is None else self.window

@@ -13,7 +13,10 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -142,43 +145,54 @@ def test_a_folder_that_is_absent_is_named():
     assert done.returncode == 1 and "There is no folder /absent" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_mcp_tools_are_offered_when_asked_for():
-    pytest.importorskip("mcp")
+@contextmanager
+def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """A server of its own, ended at the end: its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", "DIFF3M_CHECKPOINT": "phantoms"}
-    process = subprocess.Popen(
-        [sys.executable, "app.py", "--mcp"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    address = f"http://127.0.0.1:{port}/"
+    everything = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", **environment}
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, "app.py", *arguments], cwd=ROOT, env=everything, stdout=file, stderr=subprocess.STDOUT)
     try:
         for _ in range(240):
             try:
-                tools = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/mcp/schema", timeout=2))
+                urllib.request.urlopen(address, timeout=2)
                 break
             except (urllib.error.URLError, OSError):
-                assert process.poll() is None, process.stdout.read()
+                assert process.poll() is None, log.read_text()
                 time.sleep(0.5)
-        names = {tool["name"] for tool in tools}
-        assert {"analyze_film", "explain_film", "inspect_film", "draw_normal"} <= {name.split("/")[-1].removeprefix("app_") for name in names}, names
-        assert any("not for diagnosis" in tool["description"] for tool in tools)
+        yield address
     finally:
         process.terminate()
         process.wait(20)
 
 
-def test_a_file_of_the_server_cannot_be_named(url, tmp_path):
+def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
+    pytest.importorskip("mcp")
     path = tmp_path / "inside.png"
     cv2.imwrite(str(path), (drawn_film(100) * 255).astype(np.uint8))
-    for data in ({"path": str(path), "meta": {"_type": "gradio.FileData"}}, {"path": f"file://{path}", "meta": {"_type": "gradio.FileData"}}):
-        body = json.dumps({"data": [data, None, "", True]}).encode()
-        request = urllib.request.Request(f"{url}gradio_api/call/analyze_film", body, {"Content-Type": "application/json"})
-        try:
+    with serving(tmp_path / "log", "--mcp", DIFF3M_CHECKPOINT="phantoms") as address:
+        tools = json.load(urllib.request.urlopen(f"{address}gradio_api/mcp/schema", timeout=30))
+        assert {"analyze_film", "explain_film", "inspect_film", "draw_normal"} <= {tool["name"] for tool in tools}
+        assert any("not for diagnosis" in tool["description"] for tool in tools)
+        for named in (str(path), f"file://{path}"):
+            body = json.dumps({"data": [{"path": named, "meta": {"_type": "gradio.FileData"}}, None, "", True]}).encode()
+            request = urllib.request.Request(f"{address}gradio_api/call/analyze_film", body, {"Content-Type": "application/json"})
             event = json.load(urllib.request.urlopen(request, timeout=30))["event_id"]
-            answer = urllib.request.urlopen(f"{url}gradio_api/call/analyze_film/{event}", timeout=60).read().decode()
-        except urllib.error.HTTPError as error:
-            answer = f"event: error {error.code}"
-        assert "event: error" in answer and "percentile" not in answer
+            answer = urllib.request.urlopen(f"{address}gradio_api/call/analyze_film/{event}", timeout=60).read().decode()
+            assert "event: error" in answer and "percentile" not in answer
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(f"{address}gradio_api/upload", *_upload(bytes(65 * 2**20))), timeout=60)
+        assert refused.value.code == 413
+
+
+def _upload(data: bytes) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of an upload of one file."""
+    edge = "edge-of-the-parts"
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="film"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    return head.encode() + data + f"\r\n--{edge}--\r\n".encode(), {"Content-Type": f"multipart/form-data; boundary={edge}"}
 
 
 @pytest.fixture(scope="module")

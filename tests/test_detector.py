@@ -91,6 +91,16 @@ def test_bfloat16_stays_close(tiny_checkpoint):
     assert np.abs(full.reconstruction - half.reconstruction).mean() < 0.02
 
 
+def test_a_contradiction_does_not_depend_on_the_precision(tiny_checkpoint):
+    component = Component("contradiction", 0, 80, "one_step", feature="age")
+    values = []
+    for precision in ("float32", "bfloat16"):
+        detector = Detector(load_checkpoint(tiny_checkpoint), "cpu", precision)
+        detector = detector.with_scoring(replace(detector.scoring, components=(component,)))
+        values.append(detector.analyze(drawn_film(100), RECORD).components[0][1])
+    assert values[0] == pytest.approx(values[1], rel=1e-5) and np.isfinite(values[0])
+
+
 @pytest.mark.parametrize("source", ["no-such-checkpoint", "./no/such/folder", "/no/such"])
 def test_a_missing_checkpoint_gets_a_sentence(source):
     with pytest.raises(CheckpointError, match="no checkpoint"):

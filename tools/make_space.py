@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("app", "diff3m", "assets", "checkpoints", "app.py", "requirements.txt", "LICENSE")
+PARTS = ("app", "diff3m", "assets", "checkpoints", "docs", "app.py", "requirements.txt", "LICENSE")
 PYTHON = "3.10.13"  # of the two that ZeroGPU lists, so that the same folder runs there once it is supported
 
 
@@ -55,7 +55,9 @@ def make_space(out: Path) -> Path:
             shutil.copy2(source, out / name)
     head = yaml.safe_dump(front_matter(), sort_keys=False, allow_unicode=True)
     (out / "README.md").write_text(f"---\n{head}---\n\n{(ROOT / 'README.md').read_text()}", encoding="utf-8")
-    (out / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.png filter=lfs diff=lfs merge=lfs -text\n")
+    (out / ".gitattributes").write_text(
+        "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.png filter=lfs diff=lfs merge=lfs -text\n*.npz filter=lfs diff=lfs merge=lfs -text\n"
+    )
     return out
 
 

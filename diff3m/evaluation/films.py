@@ -218,7 +218,7 @@ def _released(detector: Detector, cohort: Cohort) -> Method:
 def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
     """The shipped score under a kind of record. Placed among normals of the true view, so that kinds differ by what the model saw alone."""
     asked = asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind)
-    settings, keys = detector.settings(), [component.key for component in detector.scoring.components]
+    settings, keys = detector.settings(), detector.scoring.keys
 
     def judge(x0: Tensor, rows: slice) -> Judged:
         made = detector.reconstructions(x0, detector.condition(x0, asked[rows], attention=False), keys, settings)

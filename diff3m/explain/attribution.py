@@ -182,7 +182,7 @@ def coalition_record(record: Record, players: Sequence[Sequence[str]], coalition
 
 def _scores(detector: Detector, x0: Tensor, records: Sequence[Record], view, batch: int = 16) -> np.ndarray:
     """Anomaly scores of one prepared film under n records, all against normals of the film's own view, (n,)."""
-    settings, keys = detector.settings(), [component.key for component in detector.scoring.components]
+    settings, keys = detector.settings(), detector.scoring.keys
     scores = []
     for start in range(0, len(records), batch):
         part = list(records[start : start + batch])
