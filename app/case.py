@@ -150,16 +150,16 @@ class Case:
         """An example was clicked: take its film and record, and its result where that was computed beforehand."""
         return self.show_example(list(self.examples.values())[event.index])
 
-    def show_example(self, example: Example) -> list:
-        """Film, record and, where there is one, the stored result of an example."""
+    def show_example(self, example: Example, stored: bool = True) -> list:
+        """Film, record and, where there is one and it is asked for, the stored result of an example."""
         updates, bmi = self.form.filled(example.record, FROM_EXAMPLE)
         caption = panels.quiet(f"{example.title}. {example.origin} {example.teaches}")
-        stored = example.result(self.detector)
-        if stored is None:
+        found = example.result(self.detector) if stored else None
+        if found is None:
             shown = cleared(True, status=panels.status("The example is read."))
         else:
             look = Look(viewer.START_OPACITY, round(self.detector.scoring.heat_normal, 3))
-            finished = self.finished(stored, self._truth(example, Handling(), None), look, example.id)
+            finished = self.finished(found, self._truth(example, Handling(), None), look, example.id)
             shown = cleared(True, **{**finished, "status": panels.status(STORED)})
         return [str(example.path), caption, True, bmi, example.id, *film_tools.updates(Handling(), None), *updates, *shown]
 
@@ -169,11 +169,22 @@ class Case:
         film = film or (read_radiograph(example.path) if mask is not None else None)
         return None if mask is None else prepare_mask(mask, film, self.detector.config.preprocessing)
 
-    def linked_settings(self, asked: Mapping[str, str]) -> list:
-        """Noise level, steps and seed of a link, as far as they are numbers in range; what is missing stays as it is."""
-        allowed = {"level": (50, 900), "steps": (2, 50), "seed": (0, 10**9)}
-        given = {name: int(asked[name]) for name in allowed if str(asked.get(name, "")).isdigit()}
-        return [given[name] if name in given and low <= given[name] <= high else gr.skip() for name, (low, high) in allowed.items()]
+    def open_link(self, asked: Mapping[str, str]) -> list | None:
+        """What a link asks for: the example's film, the settings, and what `show_example` gives; None if it names no example of this model.
+
+        Noise level, steps and seed count as far as they are numbers in range; with others than the checkpoint's own the result is computed.
+        """
+        example = self.examples.get(asked.get("example", ""))
+        if example is None:
+            return None
+        scoring = self.detector.scoring
+        allowed = {"level": (50, 900, scoring.noise_level), "steps": (2, 50, scoring.steps), "seed": (0, 10**9, 0)}
+        settings = []
+        for name, (low, high, own) in allowed.items():
+            text = str(asked.get(name, ""))
+            settings.append(int(text) if text.isdigit() and low <= int(text) <= high else own)
+        film, *rest = self.show_example(example, stored=settings == [own for _, _, own in allowed.values()])
+        return [film, *settings, *rest]
 
     def follow(self, view: View | None, path: str | None, *inputs) -> Generator[list, None, None]:
         """After an example was chosen: analyze it, unless its result is already shown."""

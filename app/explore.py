@@ -107,12 +107,7 @@ def _opener(case: Case, settings: Sequence[gr.components.Component], count: int)
     """A handler of the page's load: show the example that the address names, with the settings in it."""
 
     def open_link(request: gr.Request) -> list:
-        asked = request.query_params
-        example = case.examples.get(asked.get("example", ""))
-        if example is None:
-            return [gr.skip()] * (1 + len(settings) + count)
-        file, *opening = case.show_example(example)
-        return [file, *case.linked_settings(asked), *opening]
+        return case.open_link(request.query_params) or [gr.skip()] * (1 + len(settings) + count)
 
     return open_link
 

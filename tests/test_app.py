@@ -296,8 +296,13 @@ def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
 
 def test_a_link_opens_an_example_with_its_settings(url, browser):
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.goto(f"{url}?example=phantom-opacity&seed=7")
+    page.goto(f"{url}?example=phantom-opacity")
     page.wait_for_selector("#status_phantoms :text('Computed beforehand')", timeout=30_000)
+    page.goto(f"{url}?example=phantom-opacity&level=600&seed=7&steps=nonsense")  # another level: computed now
+    page.wait_for_selector("#status_phantoms :text('Done in')", timeout=60_000)
+    assert "level=600" in page.locator("#link_phantoms a").get_attribute("href") and "steps=10" in page.locator("#link_phantoms a").get_attribute(
+        "href"
+    )
     assert page.locator("#score_phantoms").is_visible() and "Opacity" in page.inner_text("#film-facts_phantoms")
     page.close()
 
