@@ -10,18 +10,20 @@ import numpy as np
 import torch
 
 from ..detector import Detector
+from ..ehr import Record
 from ..radiograph import Radiograph
 from ..scoring import combined, heat_map
 from .record_fit import ExplanationError
 
 SEEDS = (0, 1, 2)
+LEVELS = (200, 400, 720)  # whose heat maps are compared
 
 
 @dataclass(frozen=True)
 class Uncertainty:
     """by_level: the score that the measurements of one noise level alone would give, in standard deviations of normals, before the offset of the
     whole. by_seed: the score under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map
-    over noise levels."""
+    over the noise levels LEVELS."""
 
     by_level: dict[int, float]
     by_seed: dict[int, float]
@@ -42,6 +44,15 @@ def uncertainty(
         z = torch.tensor([float("nan") if value is None else value for component, _, value in first.components if component.level == level])
         if not z.isnan().all():
             by_level[level] = float(combined(z, detector.scoring.combine))
-    x0 = torch.from_numpy(first.film)[None, None]
-    maps = [heat_map(x0, torch.from_numpy(image)[None, None], detector.scoring.heat_sigma)[0, 0].numpy() for image in first.reconstructions.values()]
-    return Uncertainty(by_level, {seeds[0]: first.score, **others}, np.std(maps, axis=0))
+    return Uncertainty(by_level, {seeds[0]: first.score, **others}, _heat_spread(detector, film, first.record))
+
+
+@torch.no_grad()
+def _heat_spread(detector: Detector, film: Radiograph, record: Record) -> np.ndarray:
+    """Standard deviation of the heat map over the reconstructions from LEVELS: (S, S)."""
+    x0 = detector.prepared([film])
+    made = detector.reconstructions(
+        x0, detector.condition(x0, [record], attention=False), [("inversion", level) for level in LEVELS], detector.settings()
+    )
+    maps = [heat_map(x0, made["inversion", level], detector.scoring.heat_sigma)[0, 0].cpu().numpy() for level in LEVELS]
+    return np.std(maps, axis=0)
