@@ -20,7 +20,7 @@ from .pictures import Frame, signed, strip
 from .turns import MODEL
 
 SIDE = 256
-HEART, BMI, VIEW, MISSED = 2_050_004, 2_050_120, 2_050_131, 2_050_030
+HEART, BMI, VIEW, MISSED = 2_050_016, 2_050_120, 2_050_131, 2_050_030
 PRESSED = dict(age=66.0, sex="M", view="PA", bmi=29.0, systolic_mmhg=188.0, diastolic_mmhg=104.0, height_cm=176.0)
 
 Answer = Callable[[Detector], Iterator[str]]
