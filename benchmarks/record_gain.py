@@ -29,17 +29,16 @@ from diff3m.scoring import Component
 
 LEVELS = (300, 500, 700)
 KINDS = (("absolute", 4), ("brighter", 4), ("ssim", 6))
-COMPONENTS = tuple(Component(kind, sigma, level, "one_step") for level in LEVELS for kind, sigma in KINDS)
 CHANGES = {"age": {"age": 25.0}, "age, older": {"age": 75.0}, "sex": {"sex": "other"}, "view": {"view": "other"}}
 OTHER = {"F": "M", "M": "F", "PA": "AP", "AP": "PA"}
 LEVEL, STEPS, BATCH = 1000, 20, 16
 
 
-def measured(detector: Detector, cohort, kind: str) -> np.ndarray:
+def measured(detector: Detector, cohort, kind: str, components: tuple[Component, ...]) -> np.ndarray:
     """Component values of all films under a kind of record: (N, components)."""
     asked = asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind)
-    settings, keys, rows = detector.settings(), [component.key for component in COMPONENTS], []
-    changed = detector.with_scoring(replace(detector.scoring, components=COMPONENTS, mirrored_noises=True, one_step_noises=2, calibration=()))
+    settings, keys, rows = detector.settings(), sorted({component.key for component in components}), []
+    changed = detector.with_scoring(replace(detector.scoring, components=components, mirrored_noises=True, one_step_noises=2, calibration=()))
     for start in tqdm(range(0, len(asked), BATCH), desc=kind):
         x0, records = cohort.x0[start : start + BATCH], asked[start : start + BATCH]
         condition = changed.condition(x0, records, attention=False)
@@ -114,16 +113,20 @@ def main() -> None:
     parser.add_argument("--manifest", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--people", type=int, default=40)
+    parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS))
+    parser.add_argument("--no-misfit", action="store_true", help="leave the misfit out, which takes longest")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     detector = Detector.from_pretrained(options.checkpoint)
     cohort = load_cohort(detector, options.manifest, None, None)
-    values = {kind: measured(detector, cohort, kind) for kind in RECORDS}
+    components = tuple(Component(kind, sigma, level, "one_step") for level in options.levels for kind, sigma in KINDS)
+    values = {kind: measured(detector, cohort, kind, components) for kind in RECORDS}
     found = {}
-    for place, component in enumerate(COMPONENTS):
+    for place, component in enumerate(components):
         name = f"{component.kind} {component.sigma:g}, one step at {component.level}"
         found[name] = gains({kind: table[:, place] for kind, table in values.items()}, cohort)
-    found["misfit of film and record"] = gains({kind: misfits(detector, cohort, kind) for kind in RECORDS}, cohort)
+    if not options.no_misfit:
+        found["misfit of film and record"] = gains({kind: misfits(detector, cohort, kind) for kind in RECORDS}, cohort)
     for name, labels in found.items():
         for label, entry in labels.items():
             gain = ", ".join(
