@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import cv2
 import gradio as gr
 
 from diff3m.detector import Detector
@@ -19,14 +18,12 @@ from diff3m.explain import attribute, attribute_region, influence, information, 
 from diff3m.export import analysis_to_dict, explanation_to_dict, pictures
 from diff3m.quality import inspect
 from diff3m.radiograph import Radiograph, read_radiograph
-from diff3m.visualize import to_uint8
+from diff3m.visualize import to_png, to_uint8
 
 from .case import analyzed
 from .gpu import on_gpu
 from .storage import keep_file
 from .turns import MODEL
-
-DRAW_STEPS = 50
 
 
 class Api:
@@ -46,9 +43,9 @@ class Api:
         if not path:
             raise ValueError("There is no film: send one as DICOM, PNG, JPEG, WebP or TIFF.")
         film = read_radiograph(path)
-        quality = inspect(film)
-        if quality.reasons and not anyway:
-            raise ValueError(f"{' '.join(quality.reasons)} Send anyway=true to go on knowingly.")
+        reasons = () if anyway else inspect(film).reasons
+        if reasons:
+            raise ValueError(f"{' '.join(reasons)} Send anyway=true to go on knowingly.")
         return film
 
     def inspect_film(self, film: str) -> dict:
@@ -74,12 +71,9 @@ class Api:
         """
         with _sentences():
             detector = self._detector(model)
-            found = analyzed(detector, self._film(film, anyway), detector.schema.parse(_record(record)), {})
-            files = []
-            for name, picture in pictures(found, detector.scoring.heat_normal).items():
-                data = cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-                files.append(str(keep_file(f"{name}.png", data)))
-            return analysis_to_dict(found, detector), files
+            found = analyzed(detector, self._film(film, anyway), detector.schema.parse(_record(record)))
+            drawn = pictures(found, detector.scoring.heat_normal)
+            return analysis_to_dict(found, detector), [str(keep_file(f"{name}.png", to_png(picture))) for name, picture in drawn.items()]
 
     def explain_film(self, film: str, record: dict | None = None, feature: str | None = None, model: str | None = None, anyway: bool = False) -> dict:
         """What did the patient's record change? Fit of film and record, Shapley values by group of the record, information in bits, the region that
@@ -114,8 +108,8 @@ class Api:
             detector = self._detector(model)
             parsed = detector.schema.parse(_record(record))
             with MODEL.turn():
-                film = draw_normals(detector, [parsed], seed=int(seed or 0), steps=DRAW_STEPS)[0]
-            return str(keep_file("synthetic.png", cv2.imencode(".png", to_uint8(film))[1].tobytes()))
+                film = draw_normals(detector, [parsed], seed=int(seed or 0))[0]
+            return str(keep_file("synthetic.png", to_png(to_uint8(film))))
 
     def describe_models(self) -> dict:
         """The checkpoints of this page: their names, weights, and the features of a record with unit, plausible range and categories."""

@@ -10,9 +10,7 @@ import gradio as gr
 import numpy as np
 
 from diff3m.detector import Analysis, Detector
-from diff3m.dicom_export import can_export_dicom, secondary_captures
-from diff3m.ehr import EHRError
-from diff3m.export import analysis_to_dict
+from diff3m.export import OPACITY, analysis_to_dict
 from diff3m.quality import Quality
 from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
 
@@ -97,27 +95,25 @@ class Case:
 
         What was typed before the first film stays. With a later film it is emptied: it may be another patient's.
         """
-        if not path:
-            return self.close()
+        return self._opened(path, opened, values, {}) if path else self.close()
+
+    def open_with(self, path: str, record: Mapping) -> list:
+        """A film with its record, from elsewhere on the page: the file, and then what `open` gives."""
+        return [path, *self._opened(path, True, (), {name: value for name, value in record.items() if value is not None})]
+
+    def _opened(self, path: str, opened: bool, values: tuple, record: Mapping) -> list:
+        """What a film changes on the page; record: instead of its header's facts, if there is one."""
         try:
             seen = self.look(path, Handling())
         except RadiographError as error:
             untouched = [opened, gr.skip(), "", *film_tools.updates(Handling(), None), *[gr.skip()] * len(self.form.fields)]
             return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
         facts = seen.film.facts
-        updates, bmi = self.form.filled(facts, FROM_HEADER, () if opened else values)
+        updates, bmi = self.form.filled(record or facts, FROM_TABLE if record else FROM_HEADER, () if opened else values)
         labels = [self.detector.schema[name].label for name in facts if name in self.detector.schema]
         text = EMPTIED if opened else READ
         shown = cleared(True, status=panels.status(text), compare=(seen.still, seen.still))
         return [panels.film_facts(seen.film, labels), True, bmi, "", *film_tools.updates(Handling(), seen.quality), *updates, *shown]
-
-    def open_with(self, path: str, record: Mapping) -> list:
-        """A film with its record, from elsewhere on the page: the file, and then what `open` gives."""
-        facts, opened, bmi, example, *rest = self.open(path, True)
-        count = len(film_tools.updates(Handling(), None))
-        known = {name: value for name, value in record.items() if value is not None}
-        updates, bmi = self.form.filled(known, FROM_TABLE) if known else (rest[count : count + len(self.form.fields)], bmi)
-        return [path, facts, opened, bmi, example, *rest[:count], *updates, *rest[count + len(self.form.fields) :]]
 
     def close(self) -> list:
         """The film was taken away: its record and its results go with it."""
@@ -158,7 +154,7 @@ class Case:
         if found is None:
             shown = cleared(True, status=panels.status("The example is read."))
         else:
-            look = Look(viewer.START_OPACITY, round(self.detector.scoring.heat_normal, 3))
+            look = Look(OPACITY, round(self.detector.scoring.heat_normal, 3))
             finished = self.finished(found, self._truth(example, Handling(), None), look, example.id)
             shown = cleared(True, **{**finished, "status": panels.status(STORED)})
         return [str(example.path), caption, True, bmi, example.id, *film_tools.updates(Handling(), None), *updates, *shown]
@@ -213,7 +209,7 @@ class Case:
             yield cleared(**shown, status=panels.status("Waiting for its turn …"), cancel=gr.update(visible=True))
             settings = dict(noise_level=int(level), steps=int(steps), seed=int(seed or 0))
             started = time.perf_counter()
-            for event in stream(lambda callback: analyzed(self.detector, seen.film, record, settings, callback)):
+            for event in stream(lambda callback: analyzed(self.detector, seen.film, record, callback, **settings)):
                 if isinstance(event, Done):
                     example_id = example if handling.untouched else ""
                     yield Results(**self.finished(event.value, truth, look, example_id)).row()
@@ -256,20 +252,20 @@ class Case:
             started = time.perf_counter()
             for doing, shown in explanations.explained(self.detector, seen.film, record, feature, seen.aspect):
                 yield panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."), shown
-        except (RadiographError, EHRError, ValueError) as error:
+        except ValueError as error:  # RadiographError, EHRError and ExplanationError among them
             yield panels.status(str(error), alert=True), ""
 
     def redraw(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
         """Film, reconstruction and heat map under other display settings, without the model: (compare, picture, words)."""
-        if view is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        look = replace(look_of(display), middle=middle)
-        picture, alternative, said = viewer.heat(view, look, self.detector.scoring)
-        return viewer.films(view, look), gr.Image(picture, alt_text=alternative), said
+        films = gr.skip() if view is None else viewer.films(view, replace(look_of(display), middle=middle))
+        return films, *self.recolor(view, middle, *display)
 
     def recolor(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
         """The heat map alone: (picture, words)."""
-        return self.redraw(view, middle, *display)[1:]
+        if view is None:
+            return gr.skip(), gr.skip()
+        picture, alternative, said = viewer.heat(view, replace(look_of(display), middle=middle), self.detector.scoring)
+        return gr.Image(picture, alt_text=alternative), said
 
     def center(self, view: View | None, middle: tuple[float, float], zoom: float, event: gr.SelectData) -> tuple[float, float]:
         """A place of the heat map was clicked: it becomes the middle of what is magnified."""
@@ -283,11 +279,9 @@ class Case:
         """Files of the result: (files, status)."""
         if view is None:
             return gr.update(visible=False), panels.status("There is no result yet: press **Analyze** first.", alert=True)
-        made = {"diff3m-report.pdf": report.pdf_report(view.analysis, self.detector)}
-        made["diff3m-result.zip"] = report.zip_report(view.analysis, self.detector)
-        if can_export_dicom():
-            made |= {f"diff3m-{name}.dcm": data for name, data in secondary_captures(view.analysis, self.detector).items()}
-        paths = [str(keep_file(name, data)) for name, data in made.items()]
+        made = report.result_files(view.analysis, self.detector)
+        alone = {f"diff3m-{name}": data for name, data in made.items() if name.endswith((".pdf", ".dcm"))}
+        paths = [str(keep_file(name, data)) for name, data in {"diff3m-result.zip": report.zipped(made), **alone}.items()]
         return gr.update(value=paths, visible=True), panels.status("The files are ready below the numbers.")
 
 
@@ -299,7 +293,7 @@ def look_of(values: tuple) -> Look:
     return Look(**dict(zip(DISPLAY, values, strict=True)))
 
 
-def analyzed(detector: Detector, film: Radiograph, record: Mapping, settings: Mapping, callback=None) -> Analysis:
-    """An analysis when the model is free. A callback is heard once more after the wait, so that a cancelled one never starts."""
+def analyzed(detector: Detector, film: Radiograph, record: Mapping, callback=None, **settings) -> Analysis:
+    """An analysis when the model is free. One that was cancelled while it waited ends at its first step."""
     with MODEL.turn():
         return detector.analyze(film, record, callback=callback, **settings)

@@ -130,8 +130,7 @@ def _shown(done: int, total: int) -> bool:
 
 def _progress(done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
-    text = f"{done} of {total} films, about {left:.0f} s left"
-    return f'<div class="status" role="status">{text}<progress value="{done}" max="{total}" aria-label="{text}"></progress></div>'
+    return panels.progress_bar(f"{done} of {total} films, about {left:.0f} s left", done, total)
 
 
 def _update(status: str, found=None, csv=None, table=None, cancel=None, rows=None) -> tuple:

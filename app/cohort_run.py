@@ -16,6 +16,7 @@ from diff3m.data.manifest import NORMAL, Case, ManifestError, read_manifest
 from diff3m.detector import Analysis, Detector
 from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import detection_metrics
+from diff3m.evaluation.run import analyze_batch
 from diff3m.quality import inspect
 from diff3m.radiograph import Radiograph, RadiographError, read_radiograph
 
@@ -108,7 +109,7 @@ def scored(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[
         opened = [_opened(detector, film, strict) for film in films[start : start + PART]]
         good = [(film, record) for _, film, record, note in opened if film is not None]
         with MODEL.turn():
-            analyses = iter(_analyzed(detector, good))
+            analyses = iter(analyze_batch(detector, good))
         for row, film, record, note in opened:
             outcome = next(analyses) if film is not None else note
             yield _row(row, record, outcome)
@@ -129,23 +130,10 @@ def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Radiogra
     return row, film, record, ""
 
 
-def _analyzed(detector: Detector, films: list) -> list[Analysis | str]:
-    try:
-        return list(detector.analyze_many(films, batch_size=PART)) if films else []
-    except RadiographError:
-        outcomes: list[Analysis | str] = []
-        for film, record in films:
-            try:
-                outcomes.append(detector.analyze(film, record))
-            except RadiographError as error:
-                outcomes.append(str(error))
-        return outcomes
-
-
-def _row(film: Film, record: dict, outcome: Analysis | str) -> Row:
+def _row(film: Film, record: dict, outcome: Analysis | RadiographError | str) -> Row:
     view = str(record.get("view") or "")
-    if isinstance(outcome, str):
-        return Row(film, view, None, None, "", "", outcome)
+    if not isinstance(outcome, Analysis):
+        return Row(film, view, None, None, "", "", str(outcome))
     picture = inline(Frame(outcome.film, f"film {film.number}"), THUMBNAIL, outcome.aspect)
     return Row(film, view, outcome.score, outcome.percentile, outcome.compared_with, picture, " ".join(outcome.notes))
 

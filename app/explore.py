@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from diff3m.detector import Detector
+from diff3m.export import OPACITY
 from diff3m.visualize import PALETTES
 
 from . import explanations, panels, viewer, words
@@ -215,7 +216,7 @@ def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Compon
     """Controls of the viewer, in the order of DISPLAY; the magnified place; the button that shows the whole film again."""
     start = round(detector.scoring.heat_normal, 3)
     with gr.Row():
-        opacity = slider(0, 1, viewer.START_OPACITY, step=0.05, label="Opacity of the colors", elem_id=f"opacity{suffix}", min_width=150)
+        opacity = slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id=f"opacity{suffix}", min_width=150)
         threshold = slider(0, 0.5, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
         mode = gr.Radio(list(viewer.MODES), value=next(iter(viewer.MODES)), label="Heat map shows", min_width=240, elem_id=f"mode{suffix}")
     with gr.Accordion("Colors, grey window, magnifying", open=False, elem_id=f"display{suffix}"):

@@ -11,11 +11,11 @@ import numpy as np
 from diff3m.data.phantom import person
 from diff3m.detector import Analysis, Detector
 from diff3m.explain import Attribution, attribute, counterfactual
-from diff3m.export import FULL_COLOR
+from diff3m.export import heat_over_film
 from diff3m.radiograph import Radiograph, prepare
-from diff3m.visualize import overlay
 
 from . import figures, panels, words
+from .case import analyzed
 from .pictures import Frame, signed, strip
 from .turns import MODEL
 
@@ -47,16 +47,6 @@ def _prepared(detector: Detector, film: Radiograph) -> np.ndarray:
     return prepare(film, detector.config.preprocessing)
 
 
-def _analyzed(detector: Detector, film: Radiograph, record: dict) -> Analysis:
-    with MODEL.turn():
-        return detector.analyze(film, record)
-
-
-def _heat(analysis: Analysis, detector: Detector) -> np.ndarray:
-    normal = detector.scoring.heat_normal
-    return overlay(analysis.film, analysis.heat_map, alpha=0.6, threshold=normal, full=FULL_COLOR * normal)
-
-
 def _card(title: str, text: str, pictures: str = "") -> str:
     return f'<div class="card"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>{pictures}</div>'
 
@@ -70,7 +60,11 @@ def _triptych(analysis: Analysis, detector: Detector) -> str:
         [
             Frame(analysis.film, "the film"),
             Frame(analysis.reconstruction, "what normal would look like"),
-            Frame(_heat(analysis, detector), "where they differ", words.heat_summary(analysis.heat_map, detector.scoring.heat_normal, 0.08)),
+            Frame(
+                heat_over_film(analysis.film, analysis.heat_map, detector.scoring.heat_normal),
+                "where they differ",
+                words.heat_summary(analysis.heat_map, detector.scoring.heat_normal, 0.08),
+            ),
         ]
     )
 
@@ -87,7 +81,7 @@ def _heart(detector: Detector) -> Iterator[str]:
     records = (("the pressure that this heart was made under, 188/104 mmHg", {}), ("115/74 mmHg", dict(systolic_mmhg=115.0, diastolic_mmhg=74.0)))
     for name, change in records:
         record = {**person(HEART).patient.under(**PRESSED).record(), **change}
-        found = _analyzed(detector, film, record)
+        found = analyzed(detector, film, record)
         percentiles.append(found.percentile or 0)
         shown += _card(f"With {name}", f"{words.score_sentence(found)} {_fits(found, detector)}", _triptych(found, detector))
         yield shown
@@ -171,7 +165,7 @@ def _without_shown(detector: Detector) -> str:
 def _without(detector: Detector) -> Iterator[str]:
     patient, film, shown = person(BMI).patient.under(bmi=41.0), _film(BMI, bmi=41.0), ""
     for name, record in (("Everything known", patient.record()), ("Nothing known", {})):
-        found = _analyzed(detector, film, record)
+        found = analyzed(detector, film, record)
         shown += _card(name, words.score_sentence(found), _triptych(found, detector))
         yield shown
     with MODEL.turn():
@@ -192,7 +186,7 @@ def _misfit_sentence(found: Attribution) -> str:
 
 def _attention(detector: Detector) -> Iterator[str]:
     patient, film = person(BMI).patient.under(bmi=41.0), _film(BMI, bmi=41.0)
-    found = _analyzed(detector, film, patient.record())
+    found = analyzed(detector, film, patient.record())
     shown = panels.attention(found, detector)
     yield shown
     with MODEL.turn():
@@ -221,7 +215,7 @@ def _fails(detector: Detector) -> Iterator[str]:
     who, shown = person(MISSED, "nodule"), ""
     diseased = who.diseased(SIDE)
     for name, pixels in (("With the nodule", diseased.film), ("The same lung without it", who.film(SIDE))):
-        found = _analyzed(detector, Radiograph(pixels), who.patient.record())
+        found = analyzed(detector, Radiograph(pixels), who.patient.record())
         shown += _card(name, words.score_sentence(found), _triptych(found, detector))
         yield shown
         if pixels is diseased.film:

@@ -6,7 +6,6 @@ import html
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-import cv2
 import numpy as np
 
 from diff3m.detector import Analysis, Detector, Settings
@@ -14,7 +13,7 @@ from diff3m.export import PICTURE_HEIGHT
 from diff3m.quality import Quality
 from diff3m.radiograph import Radiograph
 from diff3m.reconstruct import Progress
-from diff3m.visualize import enlarge, to_uint8
+from diff3m.visualize import enlarge, to_png, to_uint8
 
 from . import figures, words
 from .storage import keep_picture
@@ -32,7 +31,7 @@ def picture(image: np.ndarray, aspect: float) -> str:
 
 def kept_picture(image: np.ndarray) -> str:
     """A grey picture (H, W) in [0, 1] as the path of a PNG for Gradio."""
-    return str(keep_picture(cv2.imencode(".png", to_uint8(image))[1].tobytes()))
+    return str(keep_picture(to_png(to_uint8(image))))
 
 
 def status(text: str, alert: bool = False) -> str:
@@ -47,8 +46,12 @@ def progress(event: Progress, seconds: float) -> str:
     """The same line while an analysis runs. seconds: since it began."""
     left = seconds / max(event.done, 1) * (event.total - event.done)
     text = f"{PHASES[event.phase]}: step {event.done} of {event.total}, about {left:.0f} s left"
-    bar = f'<progress value="{event.done}" max="{event.total}" aria-label="{text}"></progress>'
-    return f'<div class="status" role="status">{text}{bar}</div>'
+    return progress_bar(text, event.done, event.total)
+
+
+def progress_bar(text: str, done: int, total: int) -> str:
+    """The same line with how far something has come."""
+    return f'<div class="status" role="status">{text}<progress value="{done}" max="{total}" aria-label="{text}"></progress></div>'
 
 
 def link(example: str, settings: Settings) -> str:

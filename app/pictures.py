@@ -7,10 +7,10 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
+import matplotlib
 import numpy as np
 
-from diff3m.visualize import enlarge, to_uint8
+from diff3m.visualize import enlarge, to_png, to_uint8
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,10 @@ def inline(frame: Frame, height: int, aspect: float = 1.0) -> str:
     """An <img> that holds its own data."""
     image = frame.image if frame.image.dtype == np.uint8 else to_uint8(frame.image)
     larger = enlarge(image, height, aspect)
-    data = cv2.imencode(".png", larger if larger.ndim == 2 else cv2.cvtColor(larger, cv2.COLOR_RGB2BGR))[1].tobytes()
     alternative = html.escape(frame.alternative or frame.caption, quote=True)
-    return f'<img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{alternative}" height="{height}">'
+    return f'<img src="data:image/png;base64,{base64.b64encode(to_png(larger)).decode()}" alt="{alternative}" height="{height}">'
 
 
 def signed(difference: np.ndarray, full: float) -> np.ndarray:
     """A difference (S, S) in red (brighter) and blue (darker) over white, in full color at `full`: (S, S, 3) uint8."""
-    import matplotlib
-
     return to_uint8(matplotlib.colormaps["coolwarm"](0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1))[..., :3])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import textwrap
 import zipfile
 from collections.abc import Mapping
 
-import cv2
 import matplotlib
-import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from diff3m.detector import Analysis, Detector
 from diff3m.dicom_export import can_export_dicom, secondary_captures
 from diff3m.export import NOTICE, analysis_to_dict, pictures
+from diff3m.visualize import to_png
 
 from . import figures, words
 
@@ -65,8 +65,6 @@ def _result_lines(analysis: Analysis, detector: Detector) -> list[str]:
 
 def _words(page: Figure, top: float, lines: list[str], size: float = 8.5) -> None:
     """Paragraphs from `top` downward."""
-    import textwrap
-
     text = "\n".join(textwrap.fill(line, WRAP if size > 8 else round(WRAP * 1.15)) for line in lines)
     page.text(0.07, top, text, fontsize=size, verticalalignment="top", linespacing=1.45)
 
@@ -105,22 +103,24 @@ def _provenance_lines(values: Mapping) -> list[str]:
     ]
 
 
-def zip_report(analysis: Analysis, detector: Detector, explanation: Mapping | None = None) -> bytes:
-    """Everything about a result in one ZIP. No file name of the film and no header text is in it."""
+def result_files(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
+    """Everything about a result by file name: report, numbers, pictures, and DICOM where highdicom is installed. No file name of the film and no
+    header text is in it."""
+    made = {
+        "README.txt": f"{NOTICE}\n\n{README}".encode(),
+        "report.pdf": pdf_report(analysis, detector),
+        "result.json": json.dumps(analysis_to_dict(analysis, detector), indent=1, ensure_ascii=False).encode(),
+    }
+    made |= {f"{name}.png": to_png(picture) for name, picture in pictures(analysis, detector.scoring.heat_normal).items()}
+    if can_export_dicom():
+        made |= {f"{name}.dcm": data for name, data in secondary_captures(analysis, detector).items()}
+    return made
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Files in one ZIP."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("README.txt", f"{NOTICE}\n\n{README}")
-        archive.writestr("report.pdf", pdf_report(analysis, detector))
-        archive.writestr("result.json", json.dumps(analysis_to_dict(analysis, detector), indent=1, ensure_ascii=False))
-        if explanation is not None:
-            archive.writestr("explanation.json", json.dumps(explanation, indent=1, ensure_ascii=False))
-        for name, picture in pictures(analysis, detector.scoring.heat_normal).items():
-            archive.writestr(f"{name}.png", _png(picture))
-        if can_export_dicom():
-            for name, data in secondary_captures(analysis, detector).items():
-                archive.writestr(f"{name}.dcm", data)
+        for name, data in files.items():
+            archive.writestr(name, data)
     return buffer.getvalue()
-
-
-def _png(picture: np.ndarray) -> bytes:
-    return cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -11,11 +11,12 @@ from diff3m.data.phantom import KINDS, SEEDS, person
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
 from diff3m.ehr import EHRError
-from diff3m.export import FULL_COLOR
+from diff3m.export import heat_over_film
 from diff3m.radiograph import Radiograph, prepare
-from diff3m.visualize import outlined, overlay, to_uint8
+from diff3m.visualize import outlined, to_uint8
 
 from . import panels, words
+from .case import analyzed
 from .ehr_form import build_form
 from .explore import ON_MODEL, SILENT, slider
 from .gpu import on_gpu
@@ -26,7 +27,7 @@ from .turns import MODEL
 
 NO_LESION = "none: a normal phantom"
 SIDE = 256
-DRAW_STEPS, DRAWN = 50, 4
+DRAWN = 4  # films at once
 PHANTOMS = "phantoms"
 
 
@@ -114,9 +115,8 @@ def _build_playground(detector: Detector) -> None:
         phantom = outlined(np.repeat(to_uint8(seen)[..., None], 3, axis=2), mask) if mask is not None else seen
         frames = [Frame(phantom, "the phantom" + (", its lesion outlined" if mask is not None else "")), Frame(normal, "its true normal")]
         yield panels.status("The model is working …") + strip(frames)
-        with MODEL.turn():
-            found = detector.analyze(film, patient.record() if told else {})
-        heat = overlay(found.film, found.heat_map, alpha=0.6, threshold=detector.scoring.heat_normal, full=FULL_COLOR * detector.scoring.heat_normal)
+        found = analyzed(detector, film, patient.record() if told else {})
+        heat = heat_over_film(found.film, found.heat_map, detector.scoring.heat_normal)
         frames += [Frame(found.reconstruction, "the model's normal"), Frame(heat, "where film and model's normal differ")]
         apart = float(np.abs(found.reconstruction - normal).mean())
         said = f"{words.score_sentence(found)} {' '.join(words.contradiction_sentences(found, detector.schema))}"
@@ -165,7 +165,7 @@ def _draw_for(detector: Detector) -> None:
 
         def work(callback):
             with MODEL.turn():
-                return draw_normals(detector, [record] * DRAWN, seed=int(seed or 0), steps=DRAW_STEPS, callback=callback)
+                return draw_normals(detector, [record] * DRAWN, seed=int(seed or 0), callback=callback)
 
         yield panels.status("Waiting for its turn …")
         for event in stream(work):

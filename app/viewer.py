@@ -16,7 +16,7 @@ from diff3m.visualize import PALETTES, enlarge, numbered, outlined, overlay
 from . import panels, words
 
 MODES = {"Brighter or darker than expected": "signed", "Size of the difference only": "absolute"}
-START_OPACITY, MIDDLE = 0.6, (0.5, 0.5)
+MIDDLE = (0.5, 0.5)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from diff3m.data.manifest import NORMAL
 from diff3m.detector import Detector
 from diff3m.evaluation.films import load_cohort
-from diff3m.evaluation.metrics import auroc_within_view, bootstrap_interval, paired_difference
+from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
 from diff3m.evaluation.phantoms import RECORDS, asked_records
 from diff3m.explain import counterfactual_films
 from diff3m.explain.record_fit import calibrated, deviations, misfit, z_scores
@@ -96,11 +96,7 @@ def changes(detector: Detector, cohort, people: int, out: Path) -> dict:
         f"What another record does to the picture of normal: mean over {len(normal)} people, full color at {full:.1%} of the grey range", fontsize=9
     )
     figure.savefig(out / "record_changes.svg", metadata={"Date": None})
-    return {name: _mean(np.array(values)) for name, values in sizes.items()}
-
-
-def _mean(values: np.ndarray) -> dict:
-    return {"mean_size": float(values.mean()), "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)))}
+    return {name: mean_with_interval(np.array(values)) for name, values in sizes.items()}
 
 
 def _named(record) -> tuple:
@@ -135,7 +131,7 @@ def main() -> None:
             print(f"{name:<36} {label:<15} true {entry['true']:.3f}, shuffled {entry['shuffled']:.3f}, unknown {entry['unknown']:.3f}; gain {gain}")
     found["changes"] = changes(detector, cohort, options.people, options.out)
     for name, entry in found["changes"].items():
-        print(f"change of {name}: mean size {entry['mean_size']:.4f} {entry['interval']}")
+        print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")
     (options.out / "record_gain.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

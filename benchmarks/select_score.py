@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from diff3m.checkpoint import write_config
 from diff3m.detector import Detector
-from diff3m.evaluation.films import half
+from diff3m.evaluation.films import box_mask, drawn_boxes, half
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.radiograph import prepare_mask, read_radiograph
+from diff3m.radiograph import read_radiograph
 from diff3m.scoring import ESTIMATES, Component, Scoring, heat_map, inner
 
 LEVEL = 400
@@ -64,16 +64,11 @@ def share_above(scores: np.ndarray, films: pd.DataFrame, normals: np.ndarray, no
 
 def compare_heat(detector: Detector, folder: Path, films: pd.DataFrame) -> None:
     """Pointing-game hits on half A's opacity films with boxes, for every source of the heat map and every blur; half B's beside it."""
-    manifest = folder / "boxes.csv"
-    boxes = pd.read_csv(manifest)
-    chosen = films[(films["split"] == "dev") & (films["label"] == "opacity") & films["image"].isin(boxes["image"])].reset_index(drop=True)
+    boxes = drawn_boxes(folder / "boxes.csv")
+    chosen = films[(films["split"] == "dev") & (films["label"] == "opacity") & films["image"].isin(boxes)].reset_index(drop=True)
     opened = [read_radiograph(folder / name) for name in chosen["file"]]
-    masks = []
-    for film, name in zip(opened, chosen["image"], strict=True):
-        mask = np.zeros(film.pixels.shape, bool)
-        for x, y, w, h in boxes.loc[boxes["image"] == name, ["x", "y", "w", "h"]].to_numpy():
-            mask[round(y) : round(y + h), round(x) : round(x + w)] = True
-        masks.append(prepare_mask(mask, film, detector.config.preprocessing))
+    settings = detector.config.preprocessing
+    masks = [box_mask(boxes[name], film, settings) for film, name in zip(opened, chosen["image"], strict=True)]
     half_a = (chosen["patient"].map(half) == "A").to_numpy()
     hits: dict[tuple, list[bool]] = {}
     settings = detector.settings()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -215,22 +216,30 @@ class Detector:
     @torch.no_grad()
     def measurements(self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings) -> Tensor:
         """The score's components for prepared films and their reconstructions: (B, components) on the CPU."""
+        asked: dict[str, tuple[Condition, Condition]] = {}
         columns = []
         for component in self.scoring.components:
-            if component.feature:
-                columns.append(self._contradiction(component, x0, records, settings))
+            name = component.feature
+            if name:
+                if name not in asked:
+                    asked[name] = self._own_and_raised(x0, records, name)
+                known = torch.tensor([record.get(name) is not None for record in records], device=x0.device)
+                columns.append(self._contradiction(component, x0, asked[name], settings).masked_fill(~known, float("nan")))
             else:
                 columns.append(measure(component, x0, made[component.key], self.scoring.measured_inside))
         return torch.stack(columns, dim=1).cpu()
 
-    def _contradiction(self, component: Component, x0: Tensor, records: Sequence[Record], settings: Settings) -> Tensor:
-        """How far films lie from their record toward a higher value of one number, NaN where that is unknown: (B,). In float32 whatever the
-        detector's precision, because the direction is a small difference of two estimates."""
-        exact, name = self.in_float32(), component.feature
-        known = torch.tensor([record.get(name) is not None for record in records], device=x0.device)
-        asked = (records, [self.schema.raised(record, name) for record in records])
-        own, raised = (exact.one_step_estimate(x0, exact.condition(x0, part, attention=False), component.level, settings) for part in asked)
-        return contradiction(x0, own, raised, self.scoring.margin).masked_fill(~known, float("nan"))
+    def _own_and_raised(self, x0: Tensor, records: Sequence[Record], name: str) -> tuple[Condition, Condition]:
+        """The condition under the records, and with one number raised by a standard deviation, both in float32."""
+        raised = [self.schema.raised(record, name) for record in records]
+        own, other = (self.in_float32.condition(x0, part, attention=False) for part in (records, raised))
+        return own, other
+
+    def _contradiction(self, component: Component, x0: Tensor, asked: tuple[Condition, Condition], settings: Settings) -> Tensor:
+        """How far films lie from their record toward a higher value of one number, (B,). In float32 whatever the detector's precision, because
+        the direction is a small difference of two estimates."""
+        own, raised = (self.in_float32.one_step_estimate(x0, condition, component.level, settings) for condition in asked)
+        return contradiction(x0, own, raised, self.scoring.margin)
 
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """x̂_0 in one step from a level, over the scoring's fixed noises."""
@@ -285,6 +294,7 @@ class Detector:
             seconds=stages,
         )
 
+    @cached_property
     def in_float32(self) -> Detector:
         """The same detector in float32."""
         return self if self.precision == "float32" else Detector(self.checkpoint, self.device, "float32")

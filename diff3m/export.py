@@ -11,17 +11,17 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from .detector import Analysis, Detector
 from .ehr import Record
 from .explain import Attribution, Influence, Information, RegionAttribution, Uncertainty
-from .visualize import enlarge, overlay, to_uint8
+from .visualize import enlarge, overlay, to_png, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
 PICTURE_HEIGHT = 512
+OPACITY = 0.6  # of the colors over the film
 FULL_COLOR = 4.0  # full color at this multiple of the normal heat
 
 
@@ -115,6 +115,11 @@ def write_json(path: str | Path, values: dict) -> None:
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) -> np.ndarray:
+    """A heat map over its film, both (H, W), as it is shown before anybody moves a control: (H, W, 3) uint8."""
+    return overlay(film, heat, alpha=OPACITY, threshold=heat_normal, full=FULL_COLOR * heat_normal)
+
+
 def pictures(analysis: Analysis, heat_normal: float) -> dict[str, np.ndarray]:
     """film, reconstruction, residual (mid-grey = no difference) and heat_map over the film, 512 pixels high, RGB or grey uint8."""
     film, reconstruction = (enlarge(image, PICTURE_HEIGHT, analysis.aspect) for image in (analysis.film, analysis.reconstruction))
@@ -124,7 +129,7 @@ def pictures(analysis: Analysis, heat_normal: float) -> dict[str, np.ndarray]:
         "film": to_uint8(film),
         "reconstruction": to_uint8(reconstruction),
         "residual": to_uint8(0.5 + residual),
-        "heat_map": overlay(film, heat, alpha=0.6, threshold=heat_normal, full=FULL_COLOR * heat_normal),
+        "heat_map": heat_over_film(film, heat, heat_normal),
     }
 
 
@@ -135,6 +140,6 @@ def write_pictures(folder: str | Path, analysis: Analysis, heat_normal: float) -
     written = []
     for name, picture in pictures(analysis, heat_normal).items():
         path = folder / f"{name}.png"
-        cv2.imwrite(str(path), picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        path.write_bytes(to_png(picture))
         written.append(path)
     return written

@@ -79,6 +79,8 @@ class Scoring:
     the released loop does, its quirks included (see `reconstruct.reconstruct_as_released`). one_step_noises: draws averaged by
     one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side. heat_normal: the |heat map| value that
     95 % of the pixels of normal films stay under; where display thresholds start. combine: "mean" of the z-scores, or their "max".
+    window: shares of top, right, bottom and left that the components leave out, instead of the margin. mirrored_noises: one-step noises are also
+    taken with the other sign, so that what is odd in a noise cancels.
     """
 
     components: tuple[Component, ...] = (

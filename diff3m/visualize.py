@@ -17,6 +17,11 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
+def to_png(picture: np.ndarray) -> bytes:
+    """A grey (H, W) or RGB (H, W, 3) uint8 picture as a PNG file."""
+    return cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
 def enlarge(image: np.ndarray, height: int, aspect: float = 1.0) -> np.ndarray:
     """Cubic enlargement to `height` pixels and height·aspect width. (H, W) or (H, W, 3), kept in its own range."""
     size = (max(1, round(height * aspect)), height)

@@ -35,28 +35,36 @@ from diff3m.radiograph import Preprocessing, prepare, read_radiograph
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
+@contextmanager
+def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """A server of its own, ended at the end: its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("app") / "log"
-    storage = tmp_path_factory.mktemp("storage")
-    environment = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", "TMPDIR": str(storage)}
-    with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}/"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(address, timeout=2)
-            break
-        except (urllib.error.URLError, OSError):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.5)
-    yield address
-    left_before = list(storage.rglob("*.png"))
-    process.terminate()
-    process.wait(20)
+    everything = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", **environment}
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, "app.py", *arguments], cwd=ROOT, env=everything, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(address, timeout=2)
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.5)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    log, storage = tmp_path_factory.mktemp("app") / "log", tmp_path_factory.mktemp("storage")
+    with serving(log, TMPDIR=str(storage)) as address:
+        yield address
+        left_before = list(storage.rglob("*.png"))
     assert left_before and not list(storage.rglob("*.png"))  # pictures of films do not outlive the server
     said = log.read_text()
     assert "Traceback" not in said, said
@@ -143,30 +151,6 @@ def test_no_header_value_is_logged_or_told(url, tmp_path):
 def test_a_folder_that_is_absent_is_named():
     done = subprocess.run([sys.executable, "app.py", "--data", "/absent"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "There is no folder /absent" in done.stderr and "Traceback" not in done.stderr
-
-
-@contextmanager
-def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
-    """A server of its own, ended at the end: its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/"
-    everything = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", **environment}
-    with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, "app.py", *arguments], cwd=ROOT, env=everything, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(address, timeout=2)
-                break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.5)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):

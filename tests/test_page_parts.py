@@ -83,7 +83,7 @@ def test_a_film_is_taken_as_it_is_handled():
 def test_what_is_saved_holds_everything_and_names_nobody(analysis, detector):
     pdf = report.pdf_report(analysis, detector)
     assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
-    with zipfile.ZipFile(io.BytesIO(report.zip_report(analysis, detector))) as archive:
+    with zipfile.ZipFile(io.BytesIO(report.zipped(report.result_files(analysis, detector)))) as archive:
         names = set(archive.namelist())
         values = json.loads(archive.read("result.json"))
     assert {"README.txt", "report.pdf", "result.json", "film.png", "reconstruction.png", "residual.png", "heat_map.png"} <= names

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest, read_table
 from ..detector import Detector
-from ..radiograph import Radiograph, prepare_mask, read_radiograph
+from ..radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
 from ..reconstruct import draw_noises, predictor, reconstruct_as_released
 from ..scoring import Component, heat_map, inner, measure
 from ..simplex import SimplexPool
 from ..training.films import load_films
 from .baselines import anoddpm, autoencoder, pca
 from .charts import comparison
-from .metrics import average_precision, bootstrap_interval, detection_metrics, paired_difference
+from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS, asked_records
 
 # what every reconstruction is scored by: as such methods usually are, and after the blur that our own score owes much to
@@ -119,13 +119,13 @@ def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, ha
     films = [read_radiograph(case.path) for case in cases]
     x0 = torch.cat([detector.prepared([film]) for film in films])
     parts = np.array([half(table[halves].iloc[case.row - 1]) if halves else "" for case in cases])
-    drawn = _drawn_boxes(Path(boxes)) if boxes else {}
+    drawn = drawn_boxes(Path(boxes)) if boxes else {}
     named = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
-    masks = [_mask(drawn.get(name, []), film, detector) for name, film in zip(named, films, strict=True)]
+    masks = [box_mask(drawn.get(name, []), film, detector.config.preprocessing) for name, film in zip(named, films, strict=True)]
     return Cohort(x0, cases, parts, masks)
 
 
-def _drawn_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
+def drawn_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
     """(x, y, w, h) by image name."""
     table, found = read_table(path), {}
     for row in table.to_dict("records"):
@@ -136,13 +136,14 @@ def _drawn_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]
     return found
 
 
-def _mask(boxes: list, film: Radiograph, detector: Detector) -> np.ndarray | None:
+def box_mask(boxes: Sequence[tuple[float, float, float, float]], film: Radiograph, settings: Preprocessing) -> np.ndarray | None:
+    """Boxes (x, y, w, h) in pixels of a film as a mask of the prepared film, (S, S) bool; None without boxes."""
     if not boxes:
         return None
     mask = np.zeros(film.pixels.shape, bool)
     for x, y, w, h in boxes:
         mask[max(0, round(y)) : round(y + h), max(0, round(x)) : round(x + w)] = True
-    return prepare_mask(mask, film, detector.config.preprocessing)
+    return prepare_mask(mask, film, settings)
 
 
 def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, simplex: Detector | None, report: Report):
@@ -310,13 +311,9 @@ def localization(heat: np.ndarray, cohort: Cohort, margin: float | tuple[float, 
         for side, take in (("size", np.abs), ("brighter", np.asarray)):
             hits = np.array([mask.ravel()[take(values).argmax()] for values, mask in inside], float)
             precision = np.array([average_precision(take(values).ravel(), mask.ravel()) for values, mask in inside])
-            found[str(label)][side] = {"pointing_game": _mean(hits), "average_precision": _mean(precision)}
+            measured = {"pointing_game": hits, "average_precision": precision}
+            found[str(label)][side] = {key: mean_with_interval(values, REPEATS) for key, values in measured.items()}
     return found or None
-
-
-def _mean(values: np.ndarray) -> dict:
-    """Mean of (N,) with its bootstrap interval."""
-    return {"mean": float(values.mean()), "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), REPEATS)}
 
 
 def _inner(image: np.ndarray, margin: float | tuple[float, float, float, float]) -> np.ndarray:

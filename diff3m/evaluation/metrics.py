@@ -87,6 +87,11 @@ def paired_difference(first: np.ndarray, second: np.ndarray, abnormal: np.ndarra
     return {"difference": statistic(np.arange(len(first))), "interval": bootstrap_interval(statistic, strata, repeats)}
 
 
+def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
+    """Mean of (N,) and its 95 % interval over films."""
+    return {"mean": float(values.mean()), "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), repeats)}
+
+
 def _with_interval(name: str, statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int) -> dict:
     value = statistic(np.arange(len(strata)))
     if not np.isfinite(value):

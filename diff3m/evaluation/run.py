@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def analyze_cases(detector: Detector, cases: Sequence[Case], batch_size: int = 1
             part = cases[start : start + batch_size]
             films = list(pool.map(read, part))
             good = [(film, case.record) for film, case in zip(films, part, strict=True) if isinstance(film, Radiograph)]
-            analyses = iter(_analyze_batch(detector, good, settings))
+            analyses = iter(analyze_batch(detector, good, settings))
             for film, case in zip(films, part, strict=True):
                 if isinstance(film, RadiographError):
                     yield Scored(case, None, str(film))
@@ -57,7 +58,7 @@ def analyze_cases(detector: Detector, cases: Sequence[Case], batch_size: int = 1
                 report(min(start + batch_size, len(cases)), len(cases))
 
 
-def _analyze_batch(detector: Detector, films: list, settings: dict) -> list[Analysis | RadiographError]:
+def analyze_batch(detector: Detector, films: list, settings: Mapping = MappingProxyType({})) -> list[Analysis | RadiographError]:
     """A batch at once; if one film in it cannot be prepared, one at a time so that only that one is lost."""
     with suppress(RadiographError):
         return list(detector.analyze_many(films, batch_size=max(1, len(films)), **settings))

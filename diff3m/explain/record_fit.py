@@ -45,7 +45,7 @@ class RecordFit:
 def one_step(detector: Detector, x0: Tensor, records: Sequence[Record], level: int, noises: int = NOISES) -> Tensor:
     """x̂_0 of one prepared film (1, 1, S, S) under n records from one noise level, same noises for all: (n, 1, S, S)."""
     drawn = draw_noises(noises, x0.shape[-1], level, 0, detector.device)
-    made, detector = [], detector.in_float32()  # directions are small differences of estimates
+    made, detector = [], detector.in_float32  # directions are small differences of estimates
     for start in range(0, len(records), max(1, BATCH // noises)):
         part = records[start : start + max(1, BATCH // noises)]
         films = x0.expand(len(part), -1, -1, -1)
