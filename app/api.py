@@ -14,7 +14,7 @@ import gradio as gr
 
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
-from diff3m.explain import attribute, attribute_region, influence, information, uncertainty
+from diff3m.explain import attribute, attribute_region, influence, information, integrated_gradients, uncertainty
 from diff3m.export import analysis_to_dict, explanation_to_dict, pictures
 from diff3m.quality import inspect
 from diff3m.radiograph import Radiograph, read_radiograph
@@ -76,7 +76,8 @@ class Api:
             return analysis_to_dict(found, detector), [str(keep_file(f"{name}.png", to_png(picture))) for name, picture in drawn.items()]
 
     def explain_film(self, film: str, record: dict | None = None, feature: str | None = None, model: str | None = None, anyway: bool = False) -> dict:
-        """What did the patient's record change? Fit of film and record, Shapley values by group of the record, information in bits, the region that
+        """What did the patient's record change? Fit of film and record, Shapley values by group of the record and
+        whether integrated gradients agree, information in bits, the region that
         differs most, the spread of the score, and the influence of one number.
 
         Args:
@@ -92,9 +93,9 @@ class Api:
             with MODEL.turn():
                 found = {"misfit": attribute(detector, opened, parsed)}
                 bits, region = information(detector, opened, parsed), attribute_region(detector, opened, parsed)
-                spread = uncertainty(detector, opened, parsed)
+                spread, gradients = uncertainty(detector, opened, parsed), integrated_gradients(detector, opened, parsed)
                 curves = [influence(detector, opened, parsed, feature, strip=False)] if feature else []
-            return explanation_to_dict(detector, parsed, found, curves, bits, region, spread)
+            return explanation_to_dict(detector, parsed, found, curves, bits, region, spread, gradients)
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
         """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG file.

@@ -17,6 +17,7 @@ from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare,
 from . import explanations, film_tools, panels, report, viewer
 from .ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE, EHRForm
 from .examples import Example, read_mask
+from .explanations import Asked
 from .film_tools import Handling
 from .storage import keep_file
 from .streaming import Done, stream
@@ -82,6 +83,23 @@ class Case:
 
     def __init__(self, detector: Detector, form: EHRForm, examples: list[Example]) -> None:
         self.detector, self.form, self.examples = detector, form, {example.id: example for example in examples}
+        self._charts: dict[str, dict[str, str]] = {}  # by example, of its stored result
+
+    def warm(self) -> None:
+        """Draw the charts of every example's stored result, so that the first visitor does not wait for them."""
+        for example in self.examples.values():
+            found = example.result(self.detector)
+            if found is not None:
+                self.charts_of(example.id, found)
+
+    def charts_of(self, example: str, stored: Analysis) -> dict[str, str]:
+        """Score and attention of an example's stored result, drawn once."""
+        if example not in self._charts:
+            self._charts[example] = self._drawn(stored)
+        return self._charts[example]
+
+    def _drawn(self, analysis: Analysis) -> dict[str, str]:
+        return {"score": panels.score(analysis, self.detector), "attention": panels.attention(analysis, self.detector)}
 
     def look(self, path: str, handling: Handling) -> Opened:
         """Read a film and look at it as it is to be taken. Raises RadiographError or ValueError."""
@@ -155,7 +173,7 @@ class Case:
             shown = cleared(True, status=panels.status("The example is read."))
         else:
             look = Look(OPACITY, round(self.detector.scoring.heat_normal, 3))
-            finished = self.finished(found, self._truth(example, Handling(), None), look, example.id)
+            finished = self.finished(found, self._truth(example, Handling(), None), look, example.id, self.charts_of(example.id, found))
             shown = cleared(True, **{**finished, "status": panels.status(STORED)})
         return [str(example.path), caption, True, bmi, example.id, *film_tools.updates(Handling(), None), *updates, *shown]
 
@@ -221,25 +239,26 @@ class Case:
         except ValueError as error:  # RadiographError, EHRError and settings out of range among them
             yield cleared(**shown, status=panels.status(str(error), alert=True))
 
-    def finished(self, analysis: Analysis, truth: np.ndarray | None, look: Look, example: str) -> dict:
-        """Everything an analysis shows, by field of Results."""
+    def finished(self, analysis: Analysis, truth: np.ndarray | None, look: Look, example: str, charts: dict[str, str] | None = None) -> dict:
+        """Everything an analysis shows, by field of Results. charts: score and attention, where they are drawn already."""
         view = View(analysis, truth)
         picture, alternative, said = viewer.heat(view, look, self.detector.scoring)
         return dict(
             cancel=gr.update(visible=False),
             status=panels.status(f"Done in {sum(analysis.seconds.values()):.1f} s."),
-            score=panels.score(analysis, self.detector),
+            **(charts or self._drawn(analysis)),
             compare=viewer.films(view, look),
             heat=gr.Image(picture, alt_text=alternative),
             heat_words=said,
-            attention=panels.attention(analysis, self.detector),
             numbers=analysis_to_dict(analysis, self.detector),
             view=view,
             link=panels.link(example, analysis.settings) if example else "",
         )
 
-    def explain(self, path: str | None, handling: Handling, feature: str, *values) -> Generator[tuple, None, None]:
-        """Stream what the record changed: (status, HTML)."""
+    def explain(self, path: str | None, handling: Handling, view: View | None, middle: tuple[float, float], *inputs) -> Generator[tuple, None, None]:
+        """Stream what the record changed: (status, HTML). inputs: the display settings; a number's name, another record's feature and value; the
+        form's values."""
+        look, (number, feature, value, *values) = replace(look_of(inputs[: len(DISPLAY)]), middle=middle), inputs[len(DISPLAY) :]
         if not path:
             yield panels.status(NO_FILM, alert=True), ""
             return
@@ -249,8 +268,10 @@ class Case:
                 yield panels.status(STOPPED_BY_GATE, alert=True), ""
                 return
             record = self.form.record(values)
+            boxes = () if view is None else viewer.boxes(view, look, self.detector.scoring)
+            asked = Asked(number or None, (feature, value) if feature else None, boxes)
             started = time.perf_counter()
-            for doing, shown in explanations.explained(self.detector, seen.film, record, feature, seen.aspect):
+            for doing, shown in explanations.explained(self.detector, seen.film, record, asked, seen.aspect):
                 yield panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."), shown
         except ValueError as error:  # RadiographError, EHRError and ExplanationError among them
             yield panels.status(str(error), alert=True), ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import gradio as gr
@@ -48,6 +49,7 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
         build_api(detectors)
     storage.protect()
     storage.keep_sweeping()
+    threading.Thread(target=lambda: [explorer.case.warm() for explorer in explorers], daemon=True, name="warm").start()
     return demo.queue(max_size=40)
 
 

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from diff3m.detector import Detector
-from diff3m.ehr import EHRSchema, Feature, Record
+from diff3m.ehr import EHRError, EHRSchema, Feature, Record
 from diff3m.explain import (
+    Agreement,
     Attribution,
+    Box,
     Counterfactual,
+    Gradients,
     Influence,
     Information,
     RecordFit,
     RegionAttribution,
     Uncertainty,
+    agreements,
     attribute,
-    attribute_region,
+    attribute_regions,
     counterfactual,
     influence,
     information,
+    integrated_gradients,
     uncertainty,
 )
 from diff3m.radiograph import Radiograph
@@ -41,30 +47,72 @@ MAP_SIGMA = 3.0  # pixels of the Gaussian that the information map is shown afte
 FRAME_HEIGHT = 128  # pixels, of the strip's pictures
 
 
-def explained(detector: Detector, film: Radiograph, record: Mapping, feature: str | None, aspect: float) -> Iterator[tuple[str, str]]:
-    """Explain one film step by step: (what is being done, HTML so far)."""
+@dataclass(frozen=True)
+class Asked:
+    """What the reader wants to know. number: whose influence is drawn, or None. change: a feature and the value of another record, or None.
+    boxes: regions of the film that are explained beside the one that differs most, with their names."""
+
+    number: str | None = None
+    change: tuple[str, str] | None = None
+    boxes: tuple[tuple[str, Box], ...] = ()
+
+
+def explained(detector: Detector, film: Radiograph, record: Mapping, asked: Asked, aspect: float) -> Iterator[tuple[str, str]]:
+    """Explain one film step by step: (what is being done, HTML so far). Raises EHRError or ExplanationError with a sentence."""
     parsed = detector.schema.parse(record)
+    other = None if asked.change is None else other_record(detector.schema, parsed, *asked.change)
     yield "Asking what each part of the record adds …", ""
     with MODEL.turn():
         found = attribute(detector, film, parsed)
     shown = fit_card(found, detector.schema, parsed) + attribution_card(found)
+    yield "Asking what it explains of single places …", shown
+    with MODEL.turn():
+        regions = attribute_regions(detector, film, parsed, [None, *(box for _, box in asked.boxes)])
+    shown += region_card(dict(zip(["", *(name for name, _ in asked.boxes)], regions, strict=True)))
     yield "Measuring the record's information …", shown
     with MODEL.turn():
-        shown += region_card(attribute_region(detector, film, parsed))
         shown += information_card(information(detector, film, parsed), aspect)
-    yield "Drawing this person with and without the record …", shown
+    yield "Drawing this person under other records …", shown
     with MODEL.turn():
-        shown += with_and_without_card(counterfactual(detector, film, parsed, [{}]), aspect)
+        drawn = counterfactual(detector, film, parsed, [{}] if other is None else [{}, other])
+    shown += with_and_without_card(drawn, aspect)
+    if other is not None:
+        shown += other_record_card(drawn, detector.schema, asked.change[0], aspect)
+    if asked.number is not None:
+        feature = detector.schema[asked.number]
+        yield f"Measuring the influence of {feature.label} …", shown
+        with MODEL.turn():
+            shown += influence_card(influence(detector, film, parsed, asked.number, score=found_score(detector)), feature, aspect)
     yield "Measuring how much hangs on the noise level …", shown
     with MODEL.turn():
         shown += spread_card(uncertainty(detector, film, parsed))
-    if feature is None:
-        yield "", shown
-        return
-    yield f"Drawing the influence of {detector.schema[feature].label} …", shown
+    yield "Asking integrated gradients for a second opinion …", shown
     with MODEL.turn():
-        curve = influence(detector, film, parsed, feature)
-    yield "", shown + influence_card(curve, detector.schema[feature], aspect)
+        shown += second_opinion_card(found, integrated_gradients(detector, film, parsed))
+    yield "", shown
+
+
+def found_score(detector: Detector) -> bool:
+    """Whether the checkpoint can give a score at all."""
+    return bool(detector.scoring.calibration)
+
+
+def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
+    """The record with one other value, what hangs on it following. Raises EHRError with a sentence."""
+    given = schema[name].parse(value)
+    if given is None:
+        raise EHRError(f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}.")
+    return schema.parse(schema.changed(record, name, given))
+
+
+def example_value(feature: Feature) -> str:
+    """A value that a feature may have, as one types it."""
+    return feature.categories[-1] if feature.kind == "category" else f"{feature.mean + 2 * feature.std:.0f}"
+
+
+def change_choices(schema: EHRSchema) -> list[tuple[str, str]]:
+    """(label, name) of the features that another record may change."""
+    return [(feature.label, feature.name) for feature in schema.features if feature.trained]
 
 
 def influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
@@ -139,9 +187,14 @@ def attribution_sentence(found: Attribution) -> str:
     return start + f"It is {group} that makes the film more unusual, not less ({value:+.1f}): the picture does not show what the record says."
 
 
-def region_card(found: RegionAttribution) -> str:
-    """What the record says about the place where the film differs most."""
-    return f'<div class="card"><h3>The place that differs most</h3><p>{html.escape(region_sentence(found))}</p></div>'
+def region_card(found: Mapping[str, RegionAttribution]) -> str:
+    """What the record says about places of the film, by name; "" is the one that differs most."""
+    said = "".join(f"<p>{'<b>' + html.escape(name) + '.</b> ' if name else ''}{html.escape(region_sentence(one))}</p>" for name, one in found.items())
+    how = panels.quiet(
+        "Measured on estimates of the normal film in one step, on which the record acts more than on the reconstruction shown above. The outlined "
+        "regions of the heat map and the part that is magnified are explained too, where there are any."
+    )
+    return f'<div class="card"><h3>The place that differs most, and others</h3>{said}{how}</div>'
 
 
 def region_sentence(found: RegionAttribution) -> str:
@@ -184,18 +237,59 @@ def with_and_without_card(found: Counterfactual, aspect: float) -> str:
     """What normal looks like for this person with the record and without it, side by side, and what the record did to the picture."""
     change = -found.differences[0]
     size = float(np.abs(change).mean())
-    full = max(float(np.quantile(np.abs(change), 0.995)), 0.02)
-    frames = [
-        Frame(found.film, "the film"),
-        Frame(found.reconstruction, "normal, record known"),
-        Frame(found.reconstructions[0], "normal, record unknown"),
-        Frame(signed(change, full), f"what the record did; full color at {full:.1%}"),
-    ]
     caption = f"The record moves the picture of what is normal by {size:.2%} of the grey range on average" + (
         ": next to nothing." if size < NOTHING else ", most where the colors are (red: brighter with the record, blue: darker)."
     )
+    labels = ("normal, record known", "normal, record unknown", "what the record did")
+    return _two_normals("With and without the record", caption, found, 0, change, labels, aspect)
+
+
+def other_record_card(found: Counterfactual, schema: EHRSchema, name: str, aspect: float) -> str:
+    """The same for another record of the same person, the second of `found.others`."""
+    change = found.differences[1]
+    size = float(np.abs(change).mean())
+    feature = schema[name]
+    own, other = (feature.describe(record.get(name)) for record in (found.record, found.others[1]))
+    caption = f"With {feature.label} {other} instead of {own}, the picture of what is normal moves by {size:.2%} of the grey range on average" + (
+        ": next to nothing." if size < NOTHING else " (red: brighter under the other record, blue: darker)."
+    )
+    labels = ("normal, this record", f"normal, {feature.label} {other}", "what the change did")
+    return _two_normals("Under another record", caption, found, 1, change, labels, aspect)
+
+
+def _two_normals(title: str, caption: str, found: Counterfactual, other: int, change: np.ndarray, labels: tuple[str, str, str], aspect: float) -> str:
+    """The film, what is normal under its record and under another, and the difference, as a card."""
+    full = max(float(np.quantile(np.abs(change), 0.995)), 0.02)
+    frames = [
+        Frame(found.film, "the film"),
+        Frame(found.reconstruction, labels[0]),
+        Frame(found.reconstructions[other], labels[1]),
+        Frame(signed(change, full), f"{labels[2]}; full color at {full:.1%}"),
+    ]
     how = panels.quiet("Both from the same noise, inverted under the record over all noise levels, so that only the record differs.")
-    return f'<div class="card"><h3>With and without the record</h3><p>{html.escape(caption)}</p>{strip(frames, 2 * FRAME_HEIGHT, aspect)}{how}</div>'
+    return f'<div class="card"><h3>{title}</h3><p>{html.escape(caption)}</p>{strip(frames, 2 * FRAME_HEIGHT, aspect)}{how}</div>'
+
+
+def second_opinion_card(found: Attribution, gradients: Gradients) -> str:
+    """Whether other methods of attribution say the same."""
+    said = "".join(f"<p>{html.escape(agreement_sentence(name, one))}</p>" for name, one in agreements(found, gradients).items())
+    listed = ", ".join(f"{group} {value:+.1f}" for group, value in gradients.groups.items())
+    how = panels.quiet(
+        f"Integrated gradients by group: {listed} (they miss the whole change by {abs(gradients.gap):.1f}). They walk a straight line from "
+        "“unknown” to the record, through records that nobody has; Shapley values ask only for records that training saw."
+    )
+    return f'<div class="card"><h3>Do other methods agree?</h3>{said}{how}</div>'
+
+
+def agreement_sentence(name: str, found: Agreement) -> str:
+    """Agreement with Shapley values in words."""
+    start = name[0].upper() + name[1:]
+    if found.whole:
+        return f"{start} agrees with the Shapley values above in the signs and in the order of the groups."
+    doubts = [] if found.signs == 1 else [f"{found.signs:.0%} of the signs are the same"]
+    doubts += [] if found.order else ["the order of the groups is another"]
+    doubts += [] if found.largest else ["it names another group as the largest: take the ranking with care"]
+    return f"{start} does not agree with the Shapley values above in everything: {'; '.join(doubts)}."
 
 
 def spread_card(found: Uncertainty) -> str:
@@ -219,7 +313,11 @@ def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
     flat = float(np.ptp(curve.misfit[trained])) < FLAT
     fit = "The curve is nearly flat: this film says little about it." if flat else f"The film fits the record best near {best:.0f} {feature.unit}."
-    caption = f"{feature.label}: {fit}{own} Everything else is held fixed."
+    moved = float(np.ptp(curve.region[trained]))
+    place = words.place_of((curve.box[0] + curve.box[2]) / 2, (curve.box[1] + curve.box[3]) / 2)
+    region = f" The residual of the place that differs most ({place}) moves by {moved:.1%} of the grey range."
+    score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
+    caption = f"{feature.label}: {fit}{own}{region}{score} Everything else is held fixed."
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
     frames = ""
     if curve.reconstructions is not None:

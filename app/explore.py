@@ -87,7 +87,10 @@ def build_explore(detector: Detector, page: gr.Blocks, suffix: str = "") -> Expl
     chosen = gallery.select(case.choose, None, [file, *opening], cancels=[clicked], **SILENT)
     followed = chosen.then(on_gpu(case.follow), [results.view, *inputs], shown, **ON_MODEL)
     asked = outputs.explain.click(
-        on_gpu(case.explain), [file, tools.handling, outputs.number, *form.fields], [results.status, results.explanation], **ON_MODEL
+        on_gpu(case.explain),
+        [file, tools.handling, results.view, outputs.middle, *outputs.display, *outputs.asked, *form.fields],
+        [results.status, results.explanation],
+        **ON_MODEL,
     )
     linked = page.load(_opener(case, settings, len(opening)), None, [file, *settings, *opening], **SILENT)
     reopened = linked.then(on_gpu(case.follow), [results.view, *inputs], shown, **ON_MODEL)
@@ -167,14 +170,15 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """The right side's components: results, display settings in the order of DISPLAY, the magnified place, and the buttons."""
+    """The right side's components: results, display settings in the order of DISPLAY, the magnified place, what is asked of an
+    explanation (number, feature of another record, its value), and the buttons."""
 
     results: Results
     display: list[gr.components.Component]
     middle: gr.State
     reset: gr.Button
     explain: gr.Button
-    number: gr.Dropdown
+    asked: list[gr.components.Component]
     save: gr.Button
 
 
@@ -196,12 +200,7 @@ def _outputs(detector: Detector, suffix: str) -> _Outputs:
             results.heat_words = gr.HTML(elem_id=f"heat-words{suffix}")
     display, middle, reset = _display(detector, suffix)
     results.attention = gr.HTML(elem_id=f"attention{suffix}")
-    choices = explanations.influence_choices(detector.schema)
-    with gr.Row(equal_height=True):
-        explain = gr.Button("What did the record change?", elem_id=f"explain{suffix}", scale=2, min_width=200)
-        number = gr.Dropdown(
-            choices, value=explanations.first_choice(choices), label="Influence of", elem_id=f"influence{suffix}", scale=1, min_width=150
-        )
+    explain, asked = _questions(detector, suffix)
     results.explanation = gr.HTML(elem_id=f"explanation{suffix}")
     save = gr.Button("Save: PDF report, pictures, JSON, DICOM", elem_id=f"save{suffix}")
     results.saved = gr.File(label="Files of this result", visible=False, interactive=False, file_count="multiple", elem_id=f"saved{suffix}")
@@ -209,7 +208,22 @@ def _outputs(detector: Detector, suffix: str) -> _Outputs:
     with gr.Accordion("All numbers and settings (JSON)", open=False):
         results.numbers = gr.JSON(show_label=False)
     results.view = gr.State(None, time_to_live=3600)
-    return _Outputs(results, display, middle, reset, explain, number, save)
+    return _Outputs(results, display, middle, reset, explain, asked, save)
+
+
+def _questions(detector: Detector, suffix: str) -> tuple[gr.Button, list[gr.components.Component]]:
+    """The button that explains, and what it is asked: a number's influence, and another record."""
+    numbers, features = explanations.influence_choices(detector.schema), explanations.change_choices(detector.schema)
+    with gr.Row(equal_height=True):
+        explain = gr.Button("What did the record change?", elem_id=f"explain{suffix}", scale=2, min_width=200)
+        number = gr.Dropdown(
+            numbers, value=explanations.first_choice(numbers), label="Influence of", elem_id=f"influence{suffix}", scale=1, min_width=130
+        )
+        feature = gr.Dropdown([("none", ""), *features], value="", label="Another record: change", elem_id=f"change{suffix}", scale=1, min_width=130)
+        value = gr.Textbox("", label="to", elem_id=f"change-to{suffix}", scale=1, min_width=90, max_length=40)
+    hints = {name: explanations.example_value(detector.schema[name]) for _, name in features}
+    feature.change(lambda name: gr.Textbox(placeholder=f"e.g. {hints[name]}" if name in hints else ""), feature, value, queue=False, **SILENT)
+    return explain, [number, feature, value]
 
 
 def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Component], gr.State, gr.Button]:

@@ -8,7 +8,6 @@ import textwrap
 import zipfile
 from collections.abc import Mapping
 
-import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
@@ -32,18 +31,17 @@ README = (
 def pdf_report(analysis: Analysis, detector: Detector) -> bytes:
     """One A4 page: pictures, score among normals, what it means, the record, attention, settings and provenance."""
     values = analysis_to_dict(analysis, detector)
-    with matplotlib.rc_context(figures.STYLE | {"pdf.fonttype": 42}):
-        page = Figure(figsize=A4)
-        page.text(0.07, 0.962, "Diff3M Explorer", fontsize=17, fontweight="bold")
-        page.text(0.07, 0.946, NOTICE, fontsize=9, fontweight="bold", color=figures.CASE)
-        _pictures(page, analysis, detector)
-        _words(page, 0.672, _result_lines(analysis, detector))
-        _histogram(page, analysis, detector)
-        _record(page, analysis, detector)
-        _words(page, 0.16, _provenance_lines(values), size=7.5)
-        buffer = io.BytesIO()
-        with PdfPages(buffer, metadata={"Title": "Diff3M Explorer: one film", "Subject": NOTICE}) as pdf:
-            pdf.savefig(page)
+    page = Figure(figsize=A4)
+    page.text(0.07, 0.962, "Diff3M Explorer", fontsize=17, fontweight="bold")
+    page.text(0.07, 0.946, NOTICE, fontsize=9, fontweight="bold", color=figures.CASE)
+    _pictures(page, analysis, detector)
+    _words(page, 0.672, _result_lines(analysis, detector))
+    _histogram(page, analysis, detector)
+    _record(page, analysis, detector)
+    _words(page, 0.16, _provenance_lines(values), size=7.5)
+    buffer = io.BytesIO()
+    with PdfPages(buffer, metadata={"Title": "Diff3M Explorer: one film", "Subject": NOTICE}) as pdf:
+        pdf.savefig(page)
     return buffer.getvalue()
 
 

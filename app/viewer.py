@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from diff3m.detector import Analysis
+from diff3m.explain import Box
 from diff3m.export import FULL_COLOR, PICTURE_HEIGHT
 from diff3m.regions import Region, regions
 from diff3m.scoring import Scoring
@@ -17,6 +18,7 @@ from . import panels, words
 
 MODES = {"Brighter or darker than expected": "signed", "Size of the difference only": "absolute"}
 MIDDLE = (0.5, 0.5)
+EXPLAINED = 3  # outlined regions, largest first
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def heat(view: View, look: Look, scoring: Scoring) -> tuple[np.ndarray, str, str
     film = _magnified(windowed(found.film, look.level, look.width), look, found.aspect)
     values = _magnified(found.heat_map, look, found.aspect)
     picture = overlay(film, values, alpha=look.opacity, threshold=look.threshold, full=full, mode=mode, palette=look.colors)
-    places: list[Region] = regions(found.heat_map, found.residual, look.threshold, scoring.margin) if look.contours else []
+    places = outlined_regions(view, look, scoring)
     for number, place in enumerate(places, start=1):
         picture = numbered(picture, _magnified(place.mask.astype(np.float32), look, found.aspect) > 0.5, str(number))
     if view.truth is not None:
@@ -88,3 +90,22 @@ def heat(view: View, look: Look, scoring: Scoring) -> tuple[np.ndarray, str, str
     summary = words.heat_summary(found.heat_map, look.threshold, scoring.margin)
     said = panels.heat_words(summary, full, words.color_names(look.colors, mode), words.region_sentences(places), view.truth is not None)
     return cv2.convertScaleAbs(picture), summary, said
+
+
+def outlined_regions(view: View, look: Look, scoring: Scoring) -> list[Region]:
+    """The regions that are outlined and numbered, in order."""
+    found = view.analysis
+    return regions(found.heat_map, found.residual, look.threshold, scoring.margin) if look.contours else []
+
+
+def boxes(view: View, look: Look, scoring: Scoring) -> tuple[tuple[str, Box], ...]:
+    """Rectangles that the reader may want explained, with their names: around each outlined region, and the part that is magnified."""
+    found = []
+    for number, region in enumerate(outlined_regions(view, look, scoring)[:EXPLAINED], start=1):
+        (top, left), (bottom, right) = (edge(np.argwhere(region.mask), axis=0) for edge in (np.min, np.max))
+        side = region.mask.shape[0]
+        found.append((f"Outlined region {number}", (top / side, left / side, (bottom + 1) / side, (right + 1) / side)))
+    if look.zoom > 1:
+        top, left = look.corner
+        found.append(("The magnified part", (top, left, top + 1 / look.zoom, left + 1 / look.zoom)))
+    return tuple(found)

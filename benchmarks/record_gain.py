@@ -1,30 +1,37 @@
-"""Does the record count on real films? Detection under true, another film's and no record, the record's misfit as a score, and where pictures change.
+"""Does the record count on real films? Ways to let it count, under the true, another film's and no record, and where pictures change.
 
-    python benchmarks/record_gain.py CHECKPOINT --manifest CSV --out DIR [--people 40]
+    python benchmarks/record_gain.py CHECKPOINT --manifest CSV --out DIR [--normals CSV] [--people 40]
 
-The manifest's labelled films are measured in one step from mid and high noise, where a record can act (two noises with both signs), under the three
-records; within-view AUROC and the paired gain of the true one. Then the misfit of film and record itself. Then, for `people` normal films, what the
-model draws under another age, sex or view, from the same noise: mean size of the change, and a figure of the mean signed change over people.
+On the manifest's labelled films, within-view AUROC and the paired gain of the true record, of: the residual in one step from mid and high noise,
+where a record can act (two noises with both signs); the same with guidance (the record's effect on the estimate times 3); the misfit of film and
+record; the bits that the record costs in describing the film (Kong et al., ICLR 2024); and the score beside normals of the same age and sex (with
+--normals: films from which the score's regression on age and sex within view is learned). Then, for `people` normal films, what the model draws under
+another age, sex or view, from the same noise: mean size of the change, and a figure of the mean signed change over people.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from diff3m.data.manifest import NORMAL
+from diff3m.data.manifest import NORMAL, read_manifest
 from diff3m.detector import Detector
-from diff3m.evaluation.films import load_cohort
+from diff3m.diffusion import Schedule, add_noise
+from diff3m.evaluation.films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
 from diff3m.evaluation.phantoms import RECORDS, asked_records
 from diff3m.explain import counterfactual_films
 from diff3m.explain.record_fit import calibrated, deviations, misfit, z_scores
+from diff3m.radiograph import read_radiograph
+from diff3m.reconstruct import draw_noises, predictor
 from diff3m.scoring import Component
 
 LEVELS = (300, 500, 700)
@@ -32,33 +39,121 @@ KINDS = (("absolute", 4), ("brighter", 4), ("ssim", 6))
 CHANGES = {"age": {"age": 25.0}, "age, older": {"age": 75.0}, "sex": {"sex": "other"}, "view": {"view": "other"}}
 OTHER = {"F": "M", "M": "F", "PA": "AP", "AP": "PA"}
 LEVEL, STEPS, BATCH = 1000, 20, 16
+GUIDANCE, BIT_LEVELS = 3.0, (100, 250, 400, 550, 700, 850)
 
 
-def measured(detector: Detector, cohort, kind: str, components: tuple[Component, ...]) -> np.ndarray:
-    """Component values of all films under a kind of record: (N, components)."""
-    asked = asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind)
-    settings, keys, rows = detector.settings(), sorted({component.key for component in components}), []
+def one_step_measurements(detector: Detector, cohort: Cohort, components: tuple[Component, ...]) -> dict[str, dict[str, np.ndarray]]:
+    """Component values (N,) of all films by component's name and kind of record, plain and with guidance."""
+    asked = asked_kinds(detector, cohort)
+    settings, levels = detector.settings(), sorted({component.level for component in components})
     changed = detector.with_scoring(replace(detector.scoring, components=components, mirrored_noises=True, one_step_noises=2, calibration=()))
-    for start in tqdm(range(0, len(asked), BATCH), desc=kind):
-        x0, records = cohort.x0[start : start + BATCH], asked[start : start + BATCH]
-        condition = changed.condition(x0, records, attention=False)
-        with changed.autocast():
-            made = {key: changed.one_step_estimate(x0, condition, key[1], settings) for key in keys}
-        rows.append(changed.measurements(x0, records, made, settings).numpy())
-    return np.concatenate(rows)
+    rows: dict[tuple[str, str], list[np.ndarray]] = {}
+    for start in tqdm(range(0, len(cohort.cases), BATCH), desc="one step"):
+        x0, made = cohort.x0[start : start + BATCH], {}
+        for kind in RECORDS:
+            condition = changed.condition(x0, asked[kind][start : start + BATCH], attention=False)
+            with changed.autocast():
+                made[kind] = {level: changed.one_step_estimate(x0, condition, level, settings).float() for level in levels}
+        for kind in RECORDS:
+            for way, weight in (("", 1.0), (", guided", GUIDANCE)):
+                told = {("one_step", level): torch.lerp(made["unknown"][level], made[kind][level], weight).clamp(0, 1) for level in levels}
+                values = changed.measurements(x0, asked[kind][start : start + BATCH], told, settings).numpy()
+                rows.setdefault((way, kind), []).append(values)
+    tables = {key: np.concatenate(parts) for key, parts in rows.items()}
+    return {
+        f"{component.kind} {component.sigma:g}, one step at {component.level}{way}": {kind: tables[way, kind][:, place] for kind in RECORDS}
+        for way in ("", ", guided")
+        for place, component in enumerate(components)
+    }
 
 
-def misfits(detector: Detector, cohort, kind: str) -> np.ndarray:
-    """The misfit of film and record by film: (N,)."""
-    asked, fits = asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind), calibrated(detector)
-    found = []
-    for index in tqdm(range(len(asked)), desc=f"misfit, {kind}"):
-        along, _ = deviations(detector, cohort.x0[index : index + 1], [asked[index]], fits)
-        found.append(float(misfit(z_scores(along, fits))[0]))
+def asked_kinds(detector: Detector, cohort: Cohort) -> dict[str, list]:
+    """The films' records by kind of record."""
+    return {kind: asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind) for kind in RECORDS}
+
+
+def misfits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
+    """The misfit of film and record by film (N,), by kind of record."""
+    asked, fits = asked_kinds(detector, cohort), calibrated(detector)
+    rows = []
+    for index in tqdm(range(len(cohort.cases)), desc="misfit"):
+        records = [asked[kind][index] for kind in RECORDS]
+        rows.append(misfit(z_scores(deviations(detector, cohort.x0[index : index + 1], records, fits)[0], fits)))
+    return dict(zip(RECORDS, np.array(rows).T, strict=True))
+
+
+@torch.no_grad()
+def costs_in_bits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
+    """Bits that a record costs in describing each film (N,), by kind of record: denoising errors with it minus without, over `BIT_LEVELS`."""
+    asked, schedule, rows = asked_kinds(detector, cohort), detector.config.schedule, {kind: [] for kind in RECORDS}
+    log_snr = torch.tensor([_log_snr(schedule, level) for level in BIT_LEVELS], dtype=torch.float64)
+    for start in tqdm(range(0, len(cohort.cases), BATCH), desc="bits"):
+        x0, errors = cohort.x0[start : start + BATCH], {}
+        for kind in RECORDS:
+            predict = predictor(detector.network, detector.condition(x0, asked[kind][start : start + BATCH], attention=False))
+            by_level = []
+            for level in BIT_LEVELS:
+                noises = draw_noises(2, x0.shape[-1], level, 0, detector.device)
+                repeated, t = noises.repeat_interleave(len(x0), dim=0), torch.full((2 * len(x0),), level - 1, device=x0.device)
+                predicted = predict(add_noise(x0.repeat(2, 1, 1, 1), repeated, t, schedule), t)
+                by_level.append((predicted - repeated).square().sum(dim=(1, 2, 3)).view(2, -1).mean(0).double().cpu())
+            errors[kind] = -torch.trapezoid(torch.stack(by_level), log_snr, dim=0) / (2 * math.log(2))
+        for kind in RECORDS:
+            rows[kind].append((errors[kind] - errors["unknown"]).numpy())
+    return {kind: np.concatenate(parts) for kind, parts in rows.items()}
+
+
+def _log_snr(schedule: Schedule, level: int) -> float:
+    alpha_bar = float(schedule.alpha_bar(level - 1))
+    return math.log(alpha_bar / (1 - alpha_bar))
+
+
+def beside_their_like(detector: Detector, cohort: Cohort, normals: Cohort) -> dict[str, np.ndarray]:
+    """Scores (N,) beside what normals of the record's age and sex have, in spreads of what age and sex leave, by kind of record.
+
+    The score's regression on age and sex is learned from normal films, within view. "unknown" is the score as shown, of the film's own view.
+    """
+    learned, own = scores(detector, normals), scores(detector, cohort)
+    asked, found = asked_kinds(detector, cohort), {"unknown": own}
+    for kind in ("true", "shuffled"):
+        values = np.empty(len(own))
+        for view in np.unique(cohort.views):
+            fit, rows = normals.views == view, cohort.views == view
+            design = _age_and_sex([case.record for case, used in zip(normals.cases, fit, strict=True) if used])
+            weights = np.linalg.lstsq(design, learned[fit], rcond=None)[0]
+            spread = (learned[fit] - design @ weights).std(ddof=3)
+            told = _age_and_sex([record for record, used in zip(asked[kind], rows, strict=True) if used])
+            values[rows] = (own[rows] - told @ weights) / spread
+        found[kind] = values
+    return found
+
+
+def normal_films(detector: Detector, manifest: Path) -> Cohort:
+    """The normal films of a manifest, prepared."""
+    cases = [case for case in read_manifest(manifest, detector.schema) if case.label == NORMAL]
+    x0 = torch.cat([detector.prepared([read_radiograph(case.path)]) for case in cases])
+    return Cohort(x0, cases, np.full(len(cases), ""), [None] * len(cases))
+
+
+def _age_and_sex(records) -> np.ndarray:
+    """1, age in decades from 50, and sex as ±½; an unknown one counts as the middle."""
+    ages = [0.0 if record.get("age") is None else (float(record["age"]) - 50) / 10 for record in records]
+    sexes = [{"F": -0.5, "M": 0.5}.get(record.get("sex"), 0.0) for record in records]
+    return np.column_stack([np.ones(len(ages)), ages, sexes])
+
+
+def scores(detector: Detector, cohort: Cohort) -> np.ndarray:
+    """The shipped score of every film under its own record, (N,)."""
+    settings, found = detector.settings(), []
+    for start in tqdm(range(0, len(cohort.cases), BATCH), desc="score"):
+        x0, records = cohort.x0[start : start + BATCH], [case.record for case in cohort.cases[start : start + BATCH]]
+        made = detector.reconstructions(x0, detector.condition(x0, records, attention=False), detector.scoring.keys, settings)
+        values = detector.measurements(x0, records, made, settings)
+        found += [detector.scoring.score(row, record.get("view")) for row, record in zip(values, records, strict=True)]
     return np.array(found)
 
 
-def gains(values: dict[str, np.ndarray], cohort) -> dict:
+def gains(values: dict[str, np.ndarray], cohort: Cohort) -> dict:
     """By label: AUROC within view under each record, and the paired gain of the true one."""
     found = {}
     for label in np.unique(cohort.labels[cohort.labels != NORMAL]):
@@ -70,7 +165,7 @@ def gains(values: dict[str, np.ndarray], cohort) -> dict:
     return found
 
 
-def changes(detector: Detector, cohort, people: int, out: Path) -> dict:
+def changes(detector: Detector, cohort: Cohort, people: int, out: Path) -> dict:
     """Mean size of what another record does to the picture of what is normal, with its interval over people; writes record_changes.svg."""
     normal = [index for index in range(len(cohort.cases)) if cohort.labels[index] == NORMAL and None not in _named(cohort.cases[index].record)][
         :people
@@ -110,25 +205,24 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS))
-    parser.add_argument("--no-misfit", action="store_true", help="leave the misfit out, which takes longest")
+    parser.add_argument("--normals", type=Path, default=None, help="manifest of normal films for the regression on age and sex")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     detector = Detector.from_pretrained(options.checkpoint)
     cohort = load_cohort(detector, options.manifest, None, None)
     components = tuple(Component(kind, sigma, level, "one_step") for level in options.levels for kind, sigma in KINDS)
-    values = {kind: measured(detector, cohort, kind, components) for kind in RECORDS}
-    found = {}
-    for place, component in enumerate(components):
-        name = f"{component.kind} {component.sigma:g}, one step at {component.level}"
-        found[name] = gains({kind: table[:, place] for kind, table in values.items()}, cohort)
-    if not options.no_misfit:
-        found["misfit of film and record"] = gains({kind: misfits(detector, cohort, kind) for kind in RECORDS}, cohort)
+    values = one_step_measurements(detector, cohort, components)
+    values["misfit of film and record"] = misfits(detector, cohort)
+    values["bits that the record costs"] = costs_in_bits(detector, cohort)
+    if options.normals:
+        values["score beside normals of like age and sex"] = beside_their_like(detector, cohort, normal_films(detector, options.normals))
+    found = {name: gains(by_kind, cohort) for name, by_kind in values.items()}
     for name, labels in found.items():
         for label, entry in labels.items():
             gain = ", ".join(
                 f"over {kind} {g['difference']:+.3f} [{g['interval'][0]:+.3f}, {g['interval'][1]:+.3f}]" for kind, g in entry["gain"].items()
             )
-            print(f"{name:<36} {label:<15} true {entry['true']:.3f}, shuffled {entry['shuffled']:.3f}, unknown {entry['unknown']:.3f}; gain {gain}")
+            print(f"{name:<44} {label:<15} true {entry['true']:.3f}, shuffled {entry['shuffled']:.3f}, unknown {entry['unknown']:.3f}; gain {gain}")
     found["changes"] = changes(detector, cohort, options.people, options.out)
     for name, entry in found["changes"].items():
         print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")

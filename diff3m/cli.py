@@ -150,7 +150,7 @@ def _calibrate_fit(detector, manifest: str) -> None:
 
 
 def _explain(options) -> None:
-    from .explain import attribute, attribute_region, influence, information, uncertainty
+    from .explain import agreements, attribute, attribute_region, influence, information, integrated_gradients, uncertainty
     from .export import NOTICE, explanation_to_dict, write_json
     from .radiograph import read_radiograph
 
@@ -158,9 +158,10 @@ def _explain(options) -> None:
     detector = detector_for(options)
     record, _ = record_for(film, detector, options)
     targets = {name: attribute(detector, film, record, target=name, parts=name == "misfit") for name in options.target.split(",")}
-    curves = [influence(detector, film, record, name, strip=False) for name in options.curve]
+    curves = [influence(detector, film, record, name, strip=False, box=options.box) for name in options.curve]
     bits, spread = information(detector, film, record), uncertainty(detector, film, record)
     region = attribute_region(detector, film, record, options.box)
+    gradients = integrated_gradients(detector, film, record) if "misfit" in targets else None
     for target, found in targets.items():
         print(f"{EXPLAINED[target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
         for group, value in found.groups.items():
@@ -168,6 +169,11 @@ def _explain(options) -> None:
         for fit in found.fits:
             shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
             print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")
+    if gradients is not None:
+        listed = ", ".join(f"{group} {value:+.2f}" for group, value in gradients.groups.items())
+        print(f"integrated gradients of the misfit: {listed} (off the whole change by {gradients.gap:+.2f})")
+        for name, one in agreements(targets["misfit"], gradients).items():
+            print(f"  {name} {'agrees' if one.whole else 'does not wholly agree'} with the Shapley values in sign and order")
     lost = ", ".join(f"{group} {value:.1f}" for group, value in bits.groups.items())
     print(f"information of the record about this film: {bits.bits:.1f} bits; lost without one group: {lost}")
     top, left, bottom, right = region.box
@@ -178,8 +184,10 @@ def _explain(options) -> None:
     for curve in curves:
         points = ", ".join(f"{value:.4g}: {level:.1f}" for value, level in zip(curve.values, curve.misfit, strict=True))
         print(f"misfit by {curve.feature}: {points}")
+        points = ", ".join(f"{value:.4g}: {level:+.1%}" for value, level in zip(curve.values, curve.region, strict=True))
+        print(f"residual of the region by {curve.feature}: {points}")
     if options.json:
-        write_json(options.json, explanation_to_dict(detector, detector.schema.parse(record), targets, curves, bits, region, spread))
+        write_json(options.json, explanation_to_dict(detector, detector.schema.parse(record), targets, curves, bits, region, spread, gradients))
         print(f"wrote {options.json}")
     print(NOTICE)
 
@@ -252,6 +260,7 @@ def _phantom(options) -> None:
         options.seed,
         options.lesions,
         pairs(options.counterfactual, "--counterfactual"),
+        options.ignored,
         bar("rendering"),
     )
     normal = int((table["label"] == "normal").sum())
@@ -305,15 +314,26 @@ def _benchmark_films(options) -> None:
 
 
 def _benchmark_explanations(options) -> None:
-    from .evaluation.explanations import benchmark_explanations
+    from .detector import Detector
+    from .evaluation.explanations import METHODS, benchmark_explanations
 
-    found = benchmark_explanations(detector_for(options), options.out, options.each, options.with_oracle, report=stage_bars())
-    for name in ("shapley", "ablation", "attention", "random_weights", "oracle"):
+    detector, ignored = detector_for(options), None
+    if options.ignored:
+        source, name = options.ignored
+        ignored = Detector.from_pretrained(source, device=options.device, precision=options.precision), name
+    found = benchmark_explanations(detector, options.out, options.each, options.with_oracle, ignored=ignored, report=stage_bars())
+    for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in found[name]["top_1"].items())
-        rank = found[name].get("rank_correlation")
-        print(f"{name}: top-1 {top}" + ("" if rank is None else f"; rank correlation with the oracle {rank:+.2f}"))
+        rank = "".join(
+            f"; rank correlation with the oracle, {kind} phantoms {interval(found[name]['rank_correlation'][kind], 'value')}"
+            for kind in found[name]["rank_correlation"]
+        )
+        print(f"{name}: top-1 {top}{rank}")
     for feature, entry in found["influence"].items():
         print(f"influence of {feature}: sign agreement with the oracle {interval(entry, 'agreement')}")
+    if ignored:
+        entry = found["ignored"]
+        print(f"attribution of the ignored {entry['feature']}: {interval(entry, 'mean')}, mean size {entry['size']:.2f}")
     print(f"wrote {Path(options.out) / 'explanations.json'}")
 
 

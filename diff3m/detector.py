@@ -241,6 +241,7 @@ class Detector:
         own, raised = (self.in_float32.one_step_estimate(x0, condition, component.level, settings) for condition in asked)
         return contradiction(x0, own, raised, self.scoring.margin)
 
+    @torch.no_grad()
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """x̂_0 in one step from a level, over the scoring's fixed noises."""
         noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)

@@ -16,7 +16,7 @@ import torch
 
 from .detector import Analysis, Detector
 from .ehr import Record
-from .explain import Attribution, Influence, Information, RegionAttribution, Uncertainty
+from .explain import Attribution, Gradients, Influence, Information, RegionAttribution, Uncertainty, agreements
 from .visualize import enlarge, overlay, to_png, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
@@ -69,6 +69,7 @@ def explanation_to_dict(
     information: Information | None = None,
     region: RegionAttribution | None = None,
     uncertainty: Uncertainty | None = None,
+    gradients: Gradients | None = None,
 ) -> dict:
     """Explanations as plain JSON values, without pictures. No file name and no header text is in it."""
     return {
@@ -90,6 +91,8 @@ def explanation_to_dict(
                 "values": curve.values.tolist(),
                 "misfit": curve.misfit.tolist(),
                 "deviation": curve.deviation.tolist(),
+                "region": {"box": list(curve.box), "residual": curve.region.tolist()},
+                "score": None if curve.score is None else curve.score.tolist(),
                 "own": curve.own,
                 "trained": list(curve.trained),
             }
@@ -97,10 +100,19 @@ def explanation_to_dict(
         },
         "information_bits": None if information is None else {"record": information.bits, "lost_without": information.groups},
         "region": None if region is None else asdict(region),
+        "second_opinion": _second_opinion(attributions.get("misfit"), gradients),
         "score_by_noise_level": None if uncertainty is None else {str(level): score for level, score in uncertainty.by_level.items()},
         "score_by_seed": None if uncertainty is None else {str(seed): score for seed, score in uncertainty.by_seed.items()},
         **_provenance(detector),
     }
+
+
+def _second_opinion(found: Attribution | None, gradients: Gradients | None) -> dict | None:
+    """Integrated gradients of the misfit, and whether they and leaving one group out agree with its Shapley values."""
+    if found is None or gradients is None:
+        return None
+    agreed = {name: asdict(one) for name, one in agreements(found, gradients).items()}
+    return {"integrated_gradients": gradients.groups, "gap": gradients.gap, "agreement_with_shapley": agreed}
 
 
 def _finite(value: float | None) -> float | None:

@@ -147,6 +147,7 @@ def _add_phantom(commands) -> None:
     command.add_argument(
         "--counterfactual", action="append", default=[], metavar="NAME=VALUE", help="also each person under another record, e.g. bmi=35"
     )
+    command.add_argument("--ignored", default=None, metavar="NAME", help="also a column of random numbers on which nothing in a film depends")
     command.add_argument("--out", required=True, metavar="DIR")
 
 
@@ -172,9 +173,15 @@ def _add_benchmark(commands) -> None:
     _model_options(films)
     explained = kinds.add_parser("explanations", help="attributions and attention against known causes, on simulated patients")
     explained.set_defaults(run="benchmark explanations")
-    explained.add_argument("--out", required=True, metavar="DIR", help="explanations.json is written here")
+    explained.add_argument(
+        "--out", required=True, metavar="DIR", help="explanations.json, explanations.md, explanations.svg and cases.csv are written here"
+    )
     explained.add_argument("--each", type=_positive, default=100, help="phantoms with each group extreme")
     explained.add_argument("--with-oracle", type=_positive, default=40, help="of those, how many the oracle explains too")
+    explained.add_argument(
+        "--ignored", nargs=2, default=None, metavar=("CHECKPOINT", "NAME"),
+        help="also a checkpoint that was trained with a random column, and the column's name (see `diff3m phantom --ignored`)",
+    )  # fmt: skip
     _model_options(explained, default="phantoms")
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 OURS, OTHERS = "#0f766e", "#64748b"
+METHOD_COLORS = {
+    "shapley": OURS, "integrated_gradients": "#5eada5", "ablation": "#a3d5cf", "attention": "#c2410c", "random_weights": OTHERS, "oracle": "#1e3a5f",
+}  # fmt: skip
+GROUP_COLORS = ("#c2410c", "#1e3a5f", "#0f766e", "#7aa6c2", "#a16207")
 
 
 def comparison(labels: Mapping[str, dict]) -> Figure:
@@ -36,3 +41,32 @@ def _best(scores: Mapping[str, dict]) -> tuple[str, dict]:
     """The score with the highest within-view AUROC of a method."""
     name = max(scores, key=lambda score: scores[score]["auroc_within_view"] or 0)
     return name, scores[name]
+
+
+def attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
+    """Left: how often each method names the group that was made extreme. Right: Shapley values beside the oracle's, by group; both axes are
+    linear within ±1 and logarithmic beyond. result, cases: of `explanations.benchmark_explanations`."""
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    bars, points = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    methods = {name: result[name]["top_1"] for name in METHOD_COLORS if result[name]["top_1"]}
+    groups, width = list(next(iter(methods.values()))), 0.8 / len(methods)
+    for place, (name, found) in enumerate(methods.items()):
+        shares = [found[group]["share"] for group in groups]
+        errors = [[abs(found[group]["share"] - found[group]["interval"][end]) for group in groups] for end in (0, 1)]
+        at = [index + (place - (len(methods) - 1) / 2) * width for index in range(len(groups))]
+        bars.bar(at, shares, width, yerr=errors, color=METHOD_COLORS[name], label=name.replace("_", " "), error_kw={"linewidth": 0.8})
+    bars.set_xticks(range(len(groups)), groups)
+    bars.set_ylim(0, 1.05)
+    bars.set_ylabel("share of films whose largest part is the extreme group")
+    bars.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.17))
+    wide = cases.pivot_table(index=["kind", "number", "group"], columns="method", values="value").dropna(subset=["oracle"]).reset_index()
+    for color, (group, rows) in zip(GROUP_COLORS, wide.groupby("group"), strict=False):
+        points.scatter(rows["oracle"], rows["shapley"], s=10, alpha=0.7, color=color, label=group)
+    for axes_scale in (points.set_xscale, points.set_yscale):
+        axes_scale("symlog", linthresh=1)
+    points.axhline(0, color="#cbd5e1", linewidth=1, zorder=0)
+    points.axvline(0, color="#cbd5e1", linewidth=1, zorder=0)
+    points.set_xlabel("the oracle's attribution")
+    points.set_ylabel("the model's attribution (Shapley)")
+    points.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,37 +1,33 @@
-"""Explanations against known causes: phantoms in which one group of the record is extreme and everything else is average.
-
-The oracle knows the simulator's equations and the person: what it expects under a coalition of known groups is that person's film with the
-population's average in the unknown ones (of sex and view: the mean of both films by their shares), and its directions are the true
-change of an average patient's film. Its misfit is attributed by the same Shapley values.
-"""
+"""Explanations against known causes: phantoms in which one group of the record is extreme and everything else is average, and phantoms drawn from
+the population, beside the oracle's own attributions."""
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import factorial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import rankdata
 
-from ..data.phantom import SEEDS, Patient, Person, person
-from ..data.phantom.patient import AP_SHARE, HEIGHT
+from ..data.phantom import SEEDS, Patient, person
+from ..data.phantom.cohort import ignored_value
 from ..detector import Detector
 from ..ehr import Record
-from ..explain import attribute, influence
-from ..explain.attribution import Attribution
-from ..radiograph import Radiograph, prepare
-from ..scoring import inner
-from .metrics import bootstrap_interval
+from ..explain import Attribution, Gradients, agreements, attribute, influence, integrated_gradients
+from ..network import Diff3M
+from ..radiograph import Radiograph
+from .charts import attribution_truth
+from .metrics import bootstrap_interval, mean_with_interval
+from .oracle import GROUPS, OFFSET, Oracle, average_patient
 
-GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
-OFFSET, STRIDE = 70_000, 2_000  # of the phantoms' numbers, away from those of `evaluation.phantoms`
-AVERAGE = {"age": dict(age=52.0), "habitus": dict(bmi=28.6), "blood pressure": dict(systolic_mmhg=123.0, diastolic_mmhg=75.0)}
-SHARES = {"sex": {"F": 0.5, "M": 0.5}, "view": {"PA": 1 - AP_SHARE, "AP": AP_SHARE}}
+STRIDE = 2_000  # of the phantoms' numbers, from one kind to the next
+EXTREME = tuple(group for group in GROUPS if group != "sex")
+DRAWN = "drawn"  # from the population, instead of a group that was made extreme
+METHODS = ("shapley", "integrated_gradients", "ablation", "attention", "random_weights", "oracle")
 CURVES = ("bmi", "systolic_mmhg", "age")
 NOISE = 1.0  # the variance of one group's shift among people of one record
 Report = Callable[[str, int, int], None]
@@ -39,18 +35,14 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Explained:
-    """One phantom: the group that was made extreme, the model's attribution, attention by group, and the oracle's Shapley values, if asked for."""
+    """One phantom: the group that was made extreme (or DRAWN), its number, and every method's values by group; of "oracle" and
+    "integrated_gradients" only where they were asked for."""
 
-    group: str
+    kind: str
+    number: int
     model: Attribution
-    attention: dict[str, float]
-    oracle: dict[str, float]
-
-
-def average_patient(sex: str) -> Patient:
-    """An average adult of one sex, standing for a PA film."""
-    height = HEIGHT[sex][0]
-    return Patient(52.0, sex, "PA", 28.6, 123.0, 75.0, height, 28.6 * (height / 100) ** 2)
+    values: dict[str, dict[str, float]]
+    gradients: Gradients | None = None
 
 
 def extreme_patient(group: str, rng: np.random.Generator) -> Patient:
@@ -67,55 +59,86 @@ def extreme_patient(group: str, rng: np.random.Generator) -> Patient:
 
 
 def benchmark_explanations(
-    detector: Detector, out: str | Path, each: int = 100, with_oracle: int = 40, split: str = "test", report: Report | None = None
+    detector: Detector,
+    out: str | Path,
+    each: int = 100,
+    with_oracle: int = 40,
+    split: str = "test",
+    ignored: tuple[Detector, str] | None = None,
+    report: Report | None = None,
 ) -> dict:
-    """Explain `each` phantoms a group, `with_oracle` of them by the oracle too, and write explanations.json under `out`; returns what was written.
+    """Explain `each` phantoms with each group extreme and `with_oracle` drawn from the population, `with_oracle` of each kind by the oracle and by
+    integrated gradients too; write explanations.json, a table, a figure and cases.csv under `out`; returns what explanations.json holds.
 
-    top_1: share of films whose largest |attribution| is the extreme group. rank_correlation: Spearman's, over the groups of all films, between
-    attributions and the oracle's. Attention's own of both beside it, and those of a network with the same shape and random weights.
+    top_1: share of films whose largest |attribution| is the extreme group. rank_correlation: Spearman's, over the groups of all films of one kind,
+    between attributions and the oracle's. The same of attention, and of a network of the same shape with random weights. ignored: a checkpoint
+    that was trained with a feature on which nothing depends, and its name.
     """
     report = report or (lambda stage, done, total: None)
-    oracle = Oracle(detector)
-    cases = explain_cases(detector, oracle, each, with_oracle, split, report)
+    oracle, fewer = Oracle(detector), min(each, with_oracle)
+    cases = explain_cases(detector, oracle, each, fewer, split, report)
+    cases += explain_drawn(detector, oracle, fewer, split, report)
     randomized = Detector(replace(detector.checkpoint, network=_randomized(detector)), device=detector.device, precision=detector.precision)
-    fewer = min(each, with_oracle)
-    control = explain_cases(randomized, oracle, fewer, fewer, split, lambda stage, done, total: report(f"random weights, {stage}", done, total))
+    control = explain_cases(randomized, oracle, fewer, fewer, split, lambda stage, done, total: report(f"random weights, {stage}", done, total), True)
     result = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
         "split": split,
         "first_number": SEEDS[split][0] + OFFSET,
         "each": each,
-        "shapley": _summary(cases, lambda case: case.model.groups),
-        "ablation": _summary(cases, lambda case: case.model.ablation),
-        "attention": _summary(cases, lambda case: case.attention),
-        "random_weights": _summary(control, lambda case: case.model.groups),
-        "oracle": _summary([case for case in cases if case.oracle], lambda case: case.oracle),
+        "with_oracle": fewer,
+        **{name: _summary(control, "shapley") if name == "random_weights" else _summary(cases, name) for name in METHODS},
         "largest_efficiency_error": max(abs(sum(c.model.groups.values()) - (c.model.known - c.model.unknown)) for c in cases),
-        "sign_agreement_shapley_ablation": _agreement(cases),
+        "agreement_with_shapley": _agreement(cases),
         "influence": influence_truth(detector, oracle, fewer, split, report),
-        "mean": {group: _means([case for case in cases if case.group == group]) for group in GROUPS if group != "sex"},
+        "mean": {kind: _means([case for case in cases if case.kind == kind]) for kind in (*EXTREME, DRAWN)},
+        "ignored": None if ignored is None else ignored_feature(*ignored, people=fewer, split=split, report=report),
     }
-    Path(out).mkdir(parents=True, exist_ok=True)
-    (Path(out) / "explanations.json").write_text(json.dumps(result, indent=1) + "\n")
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "explanations.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "explanations.md").write_text(table(result))
+    _rows(cases).to_csv(folder / "cases.csv", index=False)
+    attribution_truth(result, _rows(cases)).savefig(folder / "explanations.svg")
     return result
 
 
-def explain_cases(detector: Detector, oracle: Oracle, each: int, with_oracle: int, split: str, report: Report) -> list[Explained]:
-    """`each` phantoms with each group in turn extreme, explained."""
-    cases, size = [], detector.config.network.image_size
-    for place, group in enumerate(name for name in GROUPS if name != "sex"):
+def explain_cases(
+    detector: Detector, oracle: Oracle, each: int, with_oracle: int, split: str, report: Report, plain: bool = False
+) -> list[Explained]:
+    """`each` phantoms with each group in turn extreme, explained. plain: without integrated gradients."""
+    cases = []
+    for place, group in enumerate(EXTREME):
         for index in range(each):
             number = SEEDS[split][0] + OFFSET + STRIDE * place + index
-            rng = np.random.default_rng([number, 4])
-            patient, who = extreme_patient(group, rng), person(number)
-            film = Radiograph(who.film(size, patient))
-            record = detector.schema.parse(patient.record())
-            model = attribute(detector, film, record, parts=False)
-            truth = oracle.attribution(who, patient) if index < with_oracle else {}
-            cases.append(Explained(group, model, attention_by_group(detector, film, record), truth))
+            patient = extreme_patient(group, np.random.default_rng([number, 4]))
+            cases.append(_explained(detector, oracle if index < with_oracle else None, group, number, patient, plain))
             report(group, index + 1, each)
     return cases
+
+
+def explain_drawn(detector: Detector, oracle: Oracle, count: int, split: str, report: Report) -> list[Explained]:
+    """Phantoms drawn from the population, explained by the oracle too."""
+    cases = []
+    for index in range(count):
+        number = SEEDS[split][0] + OFFSET + STRIDE * len(EXTREME) + index
+        cases.append(_explained(detector, oracle, DRAWN, number, person(number).patient))
+        report("drawn from the population", index + 1, count)
+    return cases
+
+
+def _explained(detector: Detector, oracle: Oracle | None, kind: str, number: int, patient: Patient, plain: bool = False) -> Explained:
+    who = person(number)
+    film, record = Radiograph(who.film(detector.config.network.image_size, patient)), detector.schema.parse(patient.record())
+    model = attribute(detector, film, record, parts=False)
+    values = {"shapley": model.groups, "ablation": model.ablation, "attention": attention_by_group(detector, film, record)}
+    gradients = None
+    if oracle is not None:
+        values["oracle"] = oracle.attribution(who, patient)
+        if not plain:
+            gradients = integrated_gradients(detector, film, record)
+            values["integrated_gradients"] = gradients.groups
+    return Explained(kind, number, model, values, gradients)
 
 
 def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str, report: Report) -> dict:
@@ -135,11 +158,35 @@ def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str,
             if counted.any():
                 shares.append(float((np.sign(truth) == np.sign(model))[counted].mean()))
             report(f"influence of {feature}", index + 1, people)
-        values = np.array(shares)
-        if len(values):
-            interval = bootstrap_interval(lambda i, v=values: float(v[i].mean()), np.zeros(len(values)))
-            found[feature] = {"agreement": float(values.mean()), "interval": interval, "people": len(values)}
+        if shares:
+            entry = mean_with_interval(np.array(shares))
+            found[feature] = {"agreement": entry["mean"], "interval": entry["interval"], "people": len(shares)}
     return found
+
+
+def ignored_feature(detector: Detector, feature: str, people: int, split: str, report: Report) -> dict:
+    """Attributions of a feature on which nothing depends, by a checkpoint that was trained with it, on normals drawn from the population.
+
+    mean, interval: of its Shapley values; size: their mean |value|. size_of_others: the same of each other group. Raises KeyError if the
+    checkpoint does not know it.
+    """
+    group, size, rows = detector.schema[feature].explanation_group, detector.config.network.image_size, []
+    for index in range(people):
+        number = SEEDS[split][0] + OFFSET + STRIDE * 6 + index
+        who = person(number)
+        record = {**who.patient.record(), feature: ignored_value(number)}
+        rows.append(attribute(detector, Radiograph(who.film(size)), record, parts=False).groups)
+        report(f"attribution of the ignored {feature}", index + 1, people)
+    values = pd.DataFrame(rows)
+    sizes = values.abs().mean()
+    return {
+        "feature": feature,
+        "checkpoint": detector.config.name,
+        "people": people,
+        **mean_with_interval(values[group].to_numpy()),
+        "size": float(sizes[group]),
+        "size_of_others": {name: float(value) for name, value in sizes.items() if name != group},
+    }
 
 
 def attention_by_group(detector: Detector, film: Radiograph, record: Record) -> dict[str, float]:
@@ -152,92 +199,37 @@ def attention_by_group(detector: Detector, film: Radiograph, record: Record) -> 
     return {group: sum(by_feature[member.name] for member in members) for group, members in detector.schema.explanation_groups.items()}
 
 
-class Oracle:
-    """Knows the simulator's equations: what it expects of a person under any coalition, and how much people of one record differ."""
-
-    def __init__(self, detector: Detector, people: int = 20) -> None:
-        """people: normals of the "val" numbers whose films under one record give the spread along each group's direction."""
-        self.detector = detector
-        shifts = []
-        for sex in "FM":
-            crowd, middle = [person(SEEDS["val"][0] + OFFSET + index) for index in range(people)], average_patient(sex)
-            films = np.stack([self.film(who, middle) for who in crowd])
-            directions = np.mean([self.directions(who, middle) for who in crowd], axis=0)
-            shifts.append((films - films.mean(0)) @ (directions / np.square(directions).sum(1, keepdims=True)).T)
-        self.spread = np.concatenate(shifts).std(0)
-
-    def film(self, who: Person, patient: Patient) -> np.ndarray:
-        """The prepared film without its margin, flat."""
-        size, settings = self.detector.config.network.image_size, self.detector.config.preprocessing
-        film = torch.from_numpy(prepare(Radiograph(who.film(size, patient)), settings))
-        return inner(film, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
-
-    def directions(self, who: Person, middle: Patient) -> np.ndarray:
-        """What each group does to an average patient's film: (groups, pixels)."""
-        found = []
-        for group in GROUPS:
-            low, high = ({name: value for name, value in end.items() if value is not None} for end in self.detector.schema.ends(group))
-            found.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
-        return np.stack(found)
-
-    def filters(self, who: Person, sex: str) -> np.ndarray:
-        """What turns a residual into shifts along each group's direction, in spreads: (groups, pixels)."""
-        directions = self.directions(who, average_patient(sex))
-        return directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
-
-    def curve(self, who: Person, patient: Patient, feature: str, values: Sequence[float]) -> np.ndarray:
-        """The oracle's misfit of a person's own film with records in which one number has other values: (n,)."""
-        own, filters = self.film(who, patient), self.filters(who, patient.sex)
-        residuals = [own - self.film(who, patient.under(**{feature: float(value)})) for value in values]
-        return np.array([float(np.square(filters @ residual).sum()) for residual in residuals])
-
-    def attribution(self, who: Person, patient: Patient) -> dict[str, float]:
-        """Shapley values by group of the oracle's misfit: Σ over groups of the squared shift along that group's direction, in spreads."""
-        own, filters = self.film(who, patient), self.filters(who, patient.sex)
-        values = {}
-        for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
-            absent = [group for group, present in zip(GROUPS, coalition, strict=True) if not present]
-            expected = sum(share * self.film(who, under) for under, share in _population(patient, absent))
-            values[coalition] = float(np.square(filters @ (own - expected)).sum())
-        return dict(zip(GROUPS, shapley(values), strict=True))
-
-
-def _population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Who the patient may be with some groups unknown: numbers at the population's average, every category by its share."""
-    numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
-    categories = [[(group, name, share) for name, share in SHARES[group].items()] for group in absent if group in SHARES]
-    for choice in itertools.product(*categories):
-        share = float(np.prod([weight for _, _, weight in choice]))
-        yield patient.under(**numbers, **{group: name for group, name, _ in choice}), share
-
-
-def shapley(values: Mapping[tuple[int, ...], float]) -> list[float]:
-    """Shapley values of a table of all coalitions, by the definition (Shapley 1953)."""
-    players, found = len(next(iter(values))), []
-    for player in range(players):
-        total = 0.0
-        for coalition in values:
-            if not coalition[player]:
-                joined = (*coalition[:player], 1, *coalition[player + 1 :])
-                weight = factorial(sum(coalition)) * factorial(players - sum(coalition) - 1) / factorial(players)
-                total += weight * (values[joined] - values[coalition])
-        found.append(total)
+def _summary(cases: Sequence[Explained], method: str) -> dict:
+    """Top-1 by group with a 95 % interval, and Spearman's correlation with the oracle over all groups of extreme and of drawn phantoms."""
+    found: dict = {"top_1": {}, "rank_correlation": {}}
+    cases = [case for case in cases if method in case.values]
+    for group in EXTREME:
+        hits = np.array([_largest(case.values[method]) == group for case in cases if case.kind == group], dtype=float)
+        if len(hits):
+            entry = mean_with_interval(hits)
+            found["top_1"][group] = {"share": entry["mean"], "interval": entry["interval"], "films": len(hits)}
+    judged = [case for case in cases if "oracle" in case.values]
+    for name, rows in (("extreme", [c for c in judged if c.kind != DRAWN]), (DRAWN, [c for c in judged if c.kind == DRAWN])):
+        if rows:
+            pair = [np.array([[case.values[source][group] for group in GROUPS] for case in rows]) for source in (method, "oracle")]
+            found["rank_correlation"][name] = _correlation(*pair)
     return found
 
 
-def _summary(cases: Sequence[Explained], of: Callable[[Explained], dict[str, float]]) -> dict:
-    """Top-1 by group with a 95 % interval, and Spearman's correlation with the oracle over all films and groups."""
-    found: dict = {"top_1": {}}
-    for group in dict.fromkeys(case.group for case in cases):
-        hits = np.array([_largest(of(case)) == group for case in cases if case.group == group], dtype=float)
-        interval = bootstrap_interval(lambda i, h=hits: float(h[i].mean()), np.zeros(len(hits)))
-        found["top_1"][group] = {"share": float(hits.mean()), "interval": interval}
-    judged = [case for case in cases if case.oracle]
-    if judged:
-        pairs = np.array([[of(case)[group], case.oracle[group]] for case in judged for group in GROUPS])
-        found["rank_correlation"] = spearman(pairs[:, 0], pairs[:, 1])
-        found["rank_correlation_of_sizes"] = spearman(np.abs(pairs[:, 0]), np.abs(pairs[:, 1]))
-    return found
+def _correlation(first: np.ndarray, second: np.ndarray) -> dict:
+    """Spearman's correlation of values (films, groups), over all of them and of their sizes, with an interval over films; and group by group."""
+
+    def pooled(i: np.ndarray) -> float:
+        return spearman(first[i].ravel(), second[i].ravel())
+
+    films = np.zeros(len(first))
+    return {
+        "value": pooled(np.arange(len(first))),
+        "interval": bootstrap_interval(pooled, films),
+        "of_sizes": spearman(np.abs(first).ravel(), np.abs(second).ravel()),
+        "by_group": {group: spearman(first[:, place], second[:, place]) for place, group in enumerate(GROUPS)},
+        "films": len(first),
+    }
 
 
 def _largest(values: Mapping[str, float]) -> str:
@@ -245,31 +237,74 @@ def _largest(values: Mapping[str, float]) -> str:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of two vectors (ties share their mean rank)."""
-    return float(np.corrcoef(pd.Series(a).rank(), pd.Series(b).rank())[0, 1])
+    """Spearman's rank correlation of two vectors (ties share their mean rank); 0 where one of them does not vary."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
 
-def _agreement(cases: Sequence[Explained]) -> float:
-    """Share of the films' largest attributions whose sign ablation shares."""
-    same = []
+def _agreement(cases: Sequence[Explained]) -> dict:
+    """By method: share of the films in which it agrees with Shapley values in signs, order and largest group (see `explain.Agreement`)."""
+    found: dict[str, list] = {}
     for case in cases:
-        group = _largest(case.model.groups)
-        same.append(np.sign(case.model.groups[group]) == np.sign(case.model.ablation[group]))
-    return float(np.mean(same))
+        for name, one in agreements(case.model, case.gradients).items():
+            found.setdefault(name, []).append(one)
+    return {
+        name: {"films": len(rows), **{part: float(np.mean([asdict(one)[part] for one in rows])) for part in ("signs", "order", "largest")}}
+        for name, rows in found.items()
+    }
 
 
 def _means(cases: Sequence[Explained]) -> dict:
-    judged = [case for case in cases if case.oracle]
+    judged = [case for case in cases if "oracle" in case.values]
     return {
         "model": {group: float(np.mean([case.model.groups[group] for case in cases])) for group in GROUPS},
-        "oracle": {group: float(np.mean([case.oracle[group] for case in judged])) for group in GROUPS} if judged else None,
+        "oracle": {group: float(np.mean([case.values["oracle"][group] for case in judged])) for group in GROUPS} if judged else None,
     }
+
+
+def _rows(cases: Sequence[Explained]) -> pd.DataFrame:
+    """One row a film, method and group."""
+    return pd.DataFrame(
+        [
+            {"kind": case.kind, "number": case.number, "method": method, "group": group, "value": values[group]}
+            for case in cases
+            for method, values in case.values.items()
+            for group in GROUPS
+        ]
+    )
+
+
+def table(result: Mapping) -> str:
+    """The result in Markdown: what each method names first, its rank correlation, and the other checks."""
+
+    def between(entry: Mapping, name: str, form: str = ".2f") -> str:
+        low, high = entry["interval"]
+        return f"{entry[name]:{form}} [{low:{form}}, {high:{form}}]"
+
+    lines = [f"| | {' | '.join(f'top-1 {group}' for group in EXTREME)} | rank correlation, extreme | drawn |", "|---|" + "---|" * (len(EXTREME) + 2)]
+    for name in METHODS:
+        found = result[name]
+        top = [between(found["top_1"][group], "share") if group in found["top_1"] else "" for group in EXTREME]
+        rank = [between(found["rank_correlation"][kind], "value") if kind in found["rank_correlation"] else "" for kind in ("extreme", DRAWN)]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*top, *rank])} |")
+    lines += ["", "| agreement with Shapley values | films | same signs | same order | same largest |", "|---|---|---|---|---|"]
+    for name, entry in result["agreement_with_shapley"].items():
+        lines.append(f"| {name} | {entry['films']} | {entry['signs']:.0%} | {entry['order']:.0%} | {entry['largest']:.0%} |")
+    lines += ["", "| influence curve | sign agreement with the oracle | people |", "|---|---|---|"]
+    lines += [f"| {feature} | {between(entry, 'agreement')} | {entry['people']} |" for feature, entry in result["influence"].items()]
+    if result["ignored"]:
+        entry = result["ignored"]
+        others = ", ".join(f"{group} {value:.2f}" for group, value in entry["size_of_others"].items())
+        lines += [
+            "",
+            f"The ignored {entry['feature']}: mean attribution {between(entry, 'mean')}, mean size {entry['size']:.2f}; of the others: {others}.",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _randomized(detector: Detector) -> torch.nn.Module:
     """A network of the same shape in which every tensor's values are shuffled: same spread of weights, nothing learned."""
-    from ..network import Diff3M
-
     network = Diff3M(detector.config.network, detector.config.schedule)
     generator = torch.Generator().manual_seed(0)
     state = {}

@@ -1,7 +1,8 @@
 """What the record does to the model's opinion, beyond attention: fit, attributions, influence curves, information, counterfactuals."""
 
-from .attribution import Attribution, RegionAttribution, attribute, attribute_region
+from .attribution import Attribution, Box, RegionAttribution, attribute, attribute_region, attribute_regions
 from .counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, Counterfactual, counterfactual, counterfactual_films
+from .gradients import Agreement, Gradients, agreements, integrated_gradients
 from .influence import Influence, influence
 from .information import Information, information
 from .record_fit import ExplanationError, RecordFit, calibrate_fit, record_fit
@@ -10,21 +11,27 @@ from .uncertainty import Uncertainty, uncertainty
 __all__ = [
     "COUNTERFACTUAL_LEVEL",
     "COUNTERFACTUAL_STEPS",
+    "Agreement",
     "Attribution",
+    "Box",
     "Counterfactual",
     "ExplanationError",
+    "Gradients",
     "Influence",
     "Information",
     "RecordFit",
     "RegionAttribution",
     "Uncertainty",
+    "agreements",
     "attribute",
     "attribute_region",
+    "attribute_regions",
     "calibrate_fit",
     "counterfactual",
     "counterfactual_films",
     "influence",
     "information",
+    "integrated_gradients",
     "record_fit",
     "uncertainty",
 ]

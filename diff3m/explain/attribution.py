@@ -25,6 +25,7 @@ from .record_fit import ExplanationError, RecordFit, calibrated, deviations, exp
 TARGETS = ("misfit", "score")
 REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Coalition = tuple[int, ...]
+Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the film's side
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RegionAttribution:
     """What each group adds to the mean residual in a region. box: (top, left, bottom, right) as shares of the prepared film's side. groups sum to
     known − unknown, both in grey levels of the film's range: + brighter than expected under the whole record, or under none."""
 
-    box: tuple[float, float, float, float]
+    box: Box
     groups: dict[str, float]
     known: float
     unknown: float
@@ -81,7 +82,7 @@ def attribute(
         values = misfit(z_scores(along, fits))
         found = fits_of(detector, record, fits, along[-1], relative[-1])
     else:
-        values = _scores(detector, x0, records, record.get("view"))
+        values = scores_under(detector, x0, records, record.get("view"))
     table = dict(zip(coalitions, values.tolist(), strict=True))
     every = dict.fromkeys(explainable_groups(detector), 0.0)
     by_group = _groups_of(detector, record, players)
@@ -100,7 +101,7 @@ def attribute_region(
     detector: Detector,
     radiograph: Radiograph | np.ndarray | str | os.PathLike,
     ehr: Mapping[str, object] | None,
-    box: tuple[float, float, float, float] | None = None,
+    box: Box | None = None,
     level: int = REGION_LEVEL,
 ) -> RegionAttribution:
     """Attribute the mean residual in a region to the record's groups: "this bright area is explained by habitus; that one by nothing in it".
@@ -108,20 +109,33 @@ def attribute_region(
     The residual is that of one-step estimates, which inversion's hiding of the record does not touch. box: (top, left, bottom, right) as shares of
     the side; default, the square around the largest blurred residual. Raises RadiographError, EHRError or ExplanationError.
     """
+    return attribute_regions(detector, radiograph, ehr, [box], level)[0]
+
+
+def attribute_regions(
+    detector: Detector,
+    radiograph: Radiograph | np.ndarray | str | os.PathLike,
+    ehr: Mapping[str, object] | None,
+    boxes: Sequence[Box | None],
+    level: int = REGION_LEVEL,
+) -> tuple[RegionAttribution, ...]:
+    """`attribute_region` of several regions (None: the hottest) for the price of one: the coalitions' estimates are shared."""
     record = detector.schema.parse(ehr or {})
     x0 = detector.prepared([detector.film(radiograph)])
     players, coalitions, records = _coalitions(detector, record, single=False)
     residual = (x0 - one_step(detector, x0, records, level))[:, 0]
-    rows, columns = _pixels(_hottest(residual[-1], detector.scoring) if box is None else box, x0.shape[-1])
-    values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
-    table = dict(zip(coalitions, values, strict=True))
-    groups = dict.fromkeys(explainable_groups(detector), 0.0) | _captum(ShapleyValues, table, _groups_of(detector, record, players))
-    side = x0.shape[-1]
-    shares = (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
-    return RegionAttribution(shares, groups, values[-1], values[0])
+    names, side, found = _groups_of(detector, record, players), x0.shape[-1], []
+    for box in boxes:
+        rows, columns = pixels(hottest(residual[-1], detector.scoring) if box is None else box, side)
+        values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
+        groups = dict.fromkeys(explainable_groups(detector), 0.0)
+        groups |= _captum(ShapleyValues, dict(zip(coalitions, values, strict=True)), names)
+        shares = (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
+        found.append(RegionAttribution(shares, groups, values[-1], values[0]))
+    return tuple(found)
 
 
-def _hottest(residual: Tensor, scoring: Scoring) -> tuple[float, float, float, float]:
+def hottest(residual: Tensor, scoring: Scoring) -> Box:
     """The square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
     side = residual.shape[-1]
     heat = inner(gaussian_blur(residual[None, None], scoring.heat_sigma * side / 128), scoring.margin)[0, 0].abs()
@@ -131,7 +145,7 @@ def _hottest(residual: Tensor, scoring: Scoring) -> tuple[float, float, float, f
     return top, left, top + REGION_SIDE, left + REGION_SIDE
 
 
-def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
+def pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
     """Rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
     top, left, bottom, right = (round(min(max(share, 0.0), 1.0) * side) for share in box)
     if bottom <= top or right <= left:
@@ -180,7 +194,7 @@ def coalition_record(record: Record, players: Sequence[Sequence[str]], coalition
     return {name: value if name in kept else None for name, value in record.items()}
 
 
-def _scores(detector: Detector, x0: Tensor, records: Sequence[Record], view, batch: int = 16) -> np.ndarray:
+def scores_under(detector: Detector, x0: Tensor, records: Sequence[Record], view, batch: int = 16) -> np.ndarray:
     """Anomaly scores of one prepared film under n records, all against normals of the film's own view, (n,)."""
     settings, keys = detector.settings(), detector.scoring.keys
     scores = []

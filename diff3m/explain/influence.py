@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..detector import Detector
+from ..ehr import Feature
 from ..radiograph import Radiograph
+from .attribution import REGION_LEVEL, Box, hottest, pixels, scores_under
 from .counterfactual import COUNTERFACTUAL_LEVEL, counterfactual_films
-from .record_fit import ExplanationError, calibrated, deviations, misfit, z_scores
+from .record_fit import ExplanationError, calibrated, deviations, misfit, one_step, z_scores
 
 STRIP_STEPS = 20
 REACH = 3.0  # standard deviations of the training values on each side
@@ -22,7 +24,8 @@ class Influence:
     """Curves over `values` (n,) of one feature, in its unit.
 
     misfit, deviation (n,): how badly the film contradicts the record with that value, and the z-score of the feature's own group (+: the film looks
-    like more). own: the record's value, None if unknown. trained: values within two standard deviations of the training mean; outside, the
+    like more). region (n,): mean residual inside `box`, in grey levels of the film's range, + brighter than expected. score (n,): the anomaly
+    score, or None. own: the record's value, None if unknown. trained: values within two standard deviations of the training mean; outside, the
     curve extrapolates. reconstructions (n, S, S): what normal looks like for this person at each value, or None.
     """
 
@@ -31,9 +34,12 @@ class Influence:
     values: np.ndarray
     misfit: np.ndarray
     deviation: np.ndarray
+    region: np.ndarray
+    box: Box
     own: float | None
     trained: tuple[float, float]
-    reconstructions: np.ndarray | None
+    reconstructions: np.ndarray | None = None
+    score: np.ndarray | None = None
 
 
 def influence(
@@ -43,10 +49,13 @@ def influence(
     feature: str,
     points: int = 9,
     strip: bool = True,
+    score: bool = False,
+    box: Box | None = None,
 ) -> Influence:
     """Run one number of the record over its range, same noises. Weight follows BMI and height, and BMI follows weight.
 
-    Raises RadiographError, EHRError or ExplanationError with a sentence.
+    strip, score: also what normal would look like at each value, and the anomaly score at each. box: the region whose residual is followed;
+    default, the one that differs most under the record. Raises RadiographError, EHRError or ExplanationError with a sentence.
     """
     schema, fits = detector.schema, calibrated(detector)
     if feature not in schema or schema[feature].kind != "number" or not schema[feature].trained:
@@ -55,20 +64,34 @@ def influence(
     if points < 2:
         raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
     entry, record = schema[feature], schema.parse(ehr or {})
-    low, high = entry.mean - REACH * entry.std, entry.mean + REACH * entry.std
-    if entry.plausible:
-        low, high = max(low, entry.plausible[0]), min(high, entry.plausible[1])
-    own = record[feature]
-    if own is not None:
-        low, high = min(low, float(own)), max(high, float(own))
-    values = np.linspace(low, high, points)
+    values = _range(entry, record[feature], points)
     records = [schema.changed(record, feature, float(value)) for value in values]
     x0 = detector.prepared([detector.film(radiograph)])
     z = z_scores(deviations(detector, x0, records, fits)[0], fits)
-    place = [fit.group for fit in fits].index(entry.explanation_group)
-    made = None
-    if strip:
-        films = counterfactual_films(detector, x0, [record], [records], COUNTERFACTUAL_LEVEL, STRIP_STEPS)
-        made = films[0, 1:, 0].float().cpu().numpy()
-    trained = (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std)
-    return Influence(feature, entry.explanation_group, values, misfit(z), z[:, place], None if own is None else float(own), trained, made)
+    residual = (x0 - one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]
+    rows, columns = pixels(hottest(residual[0], detector.scoring) if box is None else box, x0.shape[-1])
+    side = x0.shape[-1]
+    films = counterfactual_films(detector, x0, [record], [records], COUNTERFACTUAL_LEVEL, STRIP_STEPS) if strip else None
+    return Influence(
+        feature,
+        entry.explanation_group,
+        values,
+        misfit(z),
+        z[:, [fit.group for fit in fits].index(entry.explanation_group)],
+        residual[1:, rows, columns].double().mean(dim=(1, 2)).cpu().numpy(),
+        (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side),
+        None if record[feature] is None else float(record[feature]),
+        (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std),
+        None if films is None else films[0, 1:, 0].float().cpu().numpy(),
+        scores_under(detector, x0, records, record.get("view")) if score else None,
+    )
+
+
+def _range(entry: Feature, own: float | str | None, points: int) -> np.ndarray:
+    """Values of a number: `REACH` standard deviations each way inside what is plausible, and as far as the record's own."""
+    low, high = entry.mean - REACH * entry.std, entry.mean + REACH * entry.std
+    if entry.plausible:
+        low, high = max(low, entry.plausible[0]), min(high, entry.plausible[1])
+    if own is not None:
+        low, high = min(low, float(own)), max(high, float(own))
+    return np.linspace(low, high, points)

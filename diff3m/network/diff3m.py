@@ -75,10 +75,15 @@ class Diff3M(nn.Module):
 
     def condition(self, x0: Tensor, values: Tensor) -> Condition:
         """What films x0 (B, 1, S, S) and encoded EHR values (B, slots) say that holds at every timestep."""
-        asks_film = self.config.query == "film"
-        query = self._query(self.query_encoder(x0, None)) if asks_film else self.record_query.expand(len(values), -1)
         with torch.autocast(x0.device.type, enabled=False):  # a few thousand sums; in bfloat16 attention would not sum to 1
             tokens = self.fusion.tokens(values.float())
+        return self.condition_of(x0, tokens)
+
+    def condition_of(self, x0: Tensor, tokens: dict[str, Tensor]) -> Condition:
+        """The same from the record's tokens, {group: (B, slots, d)}, differentiable in them."""
+        asks_film = self.config.query == "film"
+        query = self._query(self.query_encoder(x0, None)) if asks_film else self.record_query.expand(len(x0), -1)
+        with torch.autocast(x0.device.type, enabled=False):
             embedding, attention = self.fusion(query.float(), tokens)
         return Condition(embedding, attention) if asks_film else Condition(embedding, {}, tokens)
 

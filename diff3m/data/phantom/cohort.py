@@ -18,6 +18,7 @@ from ..manifest import NORMAL, ManifestError
 from .person import is_diseased, person
 
 MANIFEST_FILE, FILMS, MASKS, COUNTERFACTUALS = "manifest.csv", "films", "masks", "counterfactuals"
+COLUMNS = ("path", "label", "seed", "mask", "counterfactual")
 
 
 def write_cohort(
@@ -27,21 +28,25 @@ def write_cohort(
     seed: int,
     lesions: float = 0.0,
     counterfactual: Mapping[str, object] | None = None,
+    ignored: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Phantoms `seed` … `seed + count − 1` under `out`; returns the manifest, which is also written there.
 
     size: pixels a side, 64 to 1024. lesions: share of films with one. counterfactual: features and values; each person's film under
-    that record is written too and named in the column `counterfactual`. Raises ManifestError or EHRError with a sentence.
+    that record is written too and named in the column `counterfactual`. ignored: name of a further column of standard normal numbers on which
+    nothing in a film depends. Raises ManifestError or EHRError with a sentence.
     """
     if count < 1 or not 64 <= size <= 1024 or seed < 0 or not 0 <= lesions <= 1:
         raise ManifestError("A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions of 0 to 1.")
     changes = check_changes(counterfactual or {})
+    if ignored is not None and (ignored in paper_schema() or ignored in COLUMNS or not ignored.isidentifier()):
+        raise ManifestError(f"The ignored column needs a name of its own, of letters, digits and _, got {ignored!r}.")
     if (out / MANIFEST_FILE).exists():
         raise ManifestError(f"{out} already holds a cohort. Choose another folder, or remove it.")
     for folder in (FILMS, *([MASKS] if lesions else []), *([COUNTERFACTUALS] if changes else [])):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    work = partial(_write_one, out=out, size=size, lesions=lesions, changes=changes)
+    work = partial(_write_one, out=out, size=size, lesions=lesions, changes=changes, ignored=ignored)
     rows = []
     fresh = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
     with ProcessPoolExecutor(min(count, os.cpu_count() or 1), fresh) as pool:
@@ -68,7 +73,7 @@ def check_changes(values: Mapping[str, object]) -> dict:
     return parsed
 
 
-def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mapping) -> dict:
+def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mapping, ignored: str | None) -> dict:
     cv2.setNumThreads(1)
     who = person(number, "any" if is_diseased(number, lesions) else None)
     name = f"{number:07d}.png"
@@ -78,10 +83,17 @@ def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mappi
         diseased = who.diseased(size)
         _write(out / MASKS / name, diseased.mask.astype(np.float32))
     _write(out / FILMS / name, diseased.film if who.lesion else who.film(size))
+    if ignored is not None:
+        row[ignored] = ignored_value(number)
     if changes:
         row["counterfactual"] = f"{COUNTERFACTUALS}/{name}"
         _write(out / COUNTERFACTUALS / name, who.film(size, who.patient.under(**changes)))
     return row
+
+
+def ignored_value(number: int) -> float:
+    """A standard normal number of a person, on which nothing in the film depends."""
+    return float(np.random.default_rng([number, 7]).standard_normal())
 
 
 def _write(path: Path, image: np.ndarray) -> None:
