@@ -27,6 +27,7 @@ from diff3m.explain import (
     attribute_regions,
     counterfactual,
     influence,
+    influence_strip,
     information,
     integrated_gradients,
     uncertainty,
@@ -63,7 +64,7 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, asked: Aske
     other = None if asked.change is None else other_record(detector.schema, parsed, *asked.change)
     yield "Asking what each part of the record adds …", ""
     with MODEL.turn():
-        found = attribute(detector, film, parsed)
+        found = attribute(detector, film, parsed, parts=False)
     shown = fit_card(found, detector.schema, parsed) + attribution_card(found)
     yield "Asking what it explains of single places …", shown
     with MODEL.turn():
@@ -82,19 +83,18 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, asked: Aske
         feature = detector.schema[asked.number]
         yield f"Measuring the influence of {feature.label} …", shown
         with MODEL.turn():
-            shown += influence_card(influence(detector, film, parsed, asked.number, score=found_score(detector)), feature, aspect)
+            curve = influence(detector, film, parsed, asked.number, strip=False, score=bool(detector.scoring.calibration))
+        yield f"Drawing what normal would look like along {feature.label} …", shown + influence_card(curve, feature, aspect)
+        with MODEL.turn():
+            shown += influence_card(influence_strip(detector, film, parsed, curve), feature, aspect)
     yield "Measuring how much hangs on the noise level …", shown
     with MODEL.turn():
         shown += spread_card(uncertainty(detector, film, parsed))
     yield "Asking integrated gradients for a second opinion …", shown
     with MODEL.turn():
-        shown += second_opinion_card(found, integrated_gradients(detector, film, parsed))
+        single = attribute(detector, film, parsed, before=found)
+        shown += second_opinion_card(single, integrated_gradients(detector, film, parsed))
     yield "", shown
-
-
-def found_score(detector: Detector) -> bool:
-    """Whether the checkpoint can give a score at all."""
-    return bool(detector.scoring.calibration)
 
 
 def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
@@ -160,10 +160,9 @@ def attribution_card(found: Attribution) -> str:
     """What each part of the record adds to the misfit."""
     caption = attribution_sentence(found)
     chart = figures.inline_svg(figures.attribution_bars(found.groups), caption)
-    parts = ", ".join(f"{name.replace('_', ' ')} {value:+.1f}" for name, value in found.parts.items())
     how = panels.quiet(
         "Shapley values: each group's share of the change from knowing nothing to knowing the whole record, averaged over the orders in "
-        f"which the groups could become known. By single values: {parts or 'none is known'}."
+        "which the groups could become known."
     )
     return (
         f'<div class="card columns"><div><h3>What the record explains</h3><p>{html.escape(caption)}</p></div><div>{chart}</div>'
@@ -274,9 +273,11 @@ def second_opinion_card(found: Attribution, gradients: Gradients) -> str:
     """Whether other methods of attribution say the same."""
     said = "".join(f"<p>{html.escape(agreement_sentence(name, one))}</p>" for name, one in agreements(found, gradients).items())
     listed = ", ".join(f"{group} {value:+.1f}" for group, value in gradients.groups.items())
+    parts = ", ".join(f"{name.replace('_', ' ')} {value:+.1f}" for name, value in found.parts.items())
     how = panels.quiet(
-        f"Integrated gradients by group: {listed} (they miss the whole change by {abs(gradients.gap):.1f}). They walk a straight line from "
-        "“unknown” to the record, through records that nobody has; Shapley values ask only for records that training saw."
+        f"Shapley values by single values of the record: {parts or 'none is known'}. Integrated gradients by group: {listed} (they miss the whole "
+        f"change by {abs(gradients.gap):.1f}). They walk a straight line from “unknown” to the record, through records that nobody has; Shapley values "
+        "ask only for records that training saw."
     )
     return f'<div class="card"><h3>Do other methods agree?</h3>{said}{how}</div>'
 
@@ -325,7 +326,8 @@ def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
             label = f"{value:.0f}"
             picture = inline(Frame(image, f"What normal would look like at {feature.label} {label}"), FRAME_HEIGHT, aspect)
             frames += f"<figure>{picture}<figcaption>{label}</figcaption></figure>"
-    text = panels.quiet("Below: what normal would look like for this person at each value, from the same noise. Shaded: beyond the training values.")
+    below = "Below: what normal would look like for this person at each value, from the same noise. " if frames else ""
+    text = panels.quiet(f"{below}Shaded: beyond the training values.")
     return (
         f'<div class="card"><h3>Influence of {html.escape(feature.label)}</h3><p>{html.escape(caption)}</p>{chart}{text}'
         f'<div class="strip">{frames}</div></div>'

@@ -104,7 +104,7 @@ def extremities(rng: np.random.Generator) -> Iterator[np.ndarray]:
 
 
 def heads(rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Slices of a real head in three planes (MNI152, the T1-weighted mean of 152 people, which comes with nilearn); none without nilearn and nibabel."""
+    """Slices of a real head in three planes: MNI152, the T1-weighted mean of 152 people, of nilearn; none without nilearn and nibabel."""
     if find_spec("nilearn") is None or find_spec("nibabel") is None:
         return
     from nibabel import load

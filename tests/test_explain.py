@@ -28,6 +28,7 @@ from diff3m.explain import (
     attribute,
     attribute_region,
     attribute_regions,
+    attribution,
     calibrate_fit,
     influence,
     information,
@@ -252,13 +253,13 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     film, record = Radiograph(person(12).film(128)), person(12).patient.record()
     asked = Asked("bmi", ("sex", "m"), (("Outlined region 1", (0.4, 0.4, 0.6, 0.6)),))
     steps = list(explained(phantoms, film, {**record, "sex": "F"}, asked, 1.0))
-    assert len(steps) == 8 and steps[0][1] == "" and steps[-1][0] == ""
+    assert len(steps) == 9 and steps[0][1] == "" and steps[-1][0] == ""
     last = re.sub('base64,[^"]*', "", steps[-1][1])
     titles = ("Does the film fit", "What the record explains", "place that differs", "Where the record informs", "With and without the record")
     titles += ("Under another record", "How sure is the score", "Influence of BMI", "Do other methods agree?", "<b>Outlined region 1.</b>")
     assert all(title in last for title in titles)
     assert "With Sex Male instead of Female" in last and "The anomaly score moves by" in last
-    assert last.count("<img") == 1 + 4 + 4 and "None" not in last and "nan" not in last
+    assert last.count("<img") == 1 + 4 + 4 + 9 and "None" not in last and "nan" not in last
     unknown = attribute(phantoms, film, {}, parts=False)
     assert "No part of the record" in attribution_sentence(unknown)
     assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
@@ -297,6 +298,15 @@ def test_agreement_is_judged_on_groups_that_matter():
     assert agreement({"age": 0.1}, {"age": -0.1}).whole
     assert "50% of the signs" in agreement_sentence("integrated gradients", turned)
     assert agreement_sentence("leaving one group out", agreement(values, values)).startswith("Leaving one group out agrees")
+
+
+def test_coalitions_that_were_asked_are_not_asked_again(fitted, monkeypatch):
+    film, asked = person(4).film(64), []
+    first = attribute(fitted, film, RECORD, parts=False)
+    monkeypatch.setattr(attribution, "deviations", lambda d, x0, records, fits: asked.append(len(records)) or deviations(d, x0, records, fits))
+    second, whole = attribute(fitted, film, RECORD, before=first), attribute(fitted, film, RECORD)
+    assert asked == [32, 64] and second.fits == first.fits
+    assert list(second.parts.values()) == pytest.approx(list(whole.parts.values()), rel=1e-3, abs=1e-4)
 
 
 def test_regions_share_their_estimates(fitted):

@@ -3,7 +3,7 @@
 from .attribution import Attribution, Box, RegionAttribution, attribute, attribute_region, attribute_regions
 from .counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, Counterfactual, counterfactual, counterfactual_films
 from .gradients import Agreement, Gradients, agreements, integrated_gradients
-from .influence import Influence, influence
+from .influence import Influence, influence, influence_strip
 from .information import Information, information
 from .record_fit import ExplanationError, RecordFit, calibrate_fit, record_fit
 from .uncertainty import Uncertainty, uncertainty
@@ -30,6 +30,7 @@ __all__ = [
     "counterfactual",
     "counterfactual_films",
     "influence",
+    "influence_strip",
     "information",
     "integrated_gradients",
     "record_fit",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Attribution:
     groups, parts: Shapley values by explanation group, and by part (habitus in one piece, other features one by one; empty if not asked
     for); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known, unknown: the target under
     the whole record and under none. Negative: knowing it makes the film less unusual (explains it away). fits: with target "misfit",
-    the fit under the whole record.
+    the fit under the whole record. table: the target by which features are known, of every coalition that was asked.
     """
 
     target: str
@@ -46,6 +46,7 @@ class Attribution:
     known: float
     unknown: float
     fits: tuple[RecordFit, ...] = ()
+    table: Mapping[frozenset[str], float] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,12 @@ def attribute(
     ehr: Mapping[str, object] | None,
     target: str = "misfit",
     parts: bool = True,
+    before: Attribution | None = None,
 ) -> Attribution:
     """Attribute a target to the record's groups and parts; what the record does not know gets 0. parts: False takes groups alone, in half the time.
 
-    Raises RadiographError, EHRError or ExplanationError with a sentence.
+    before: an attribution of the same film, record and target, whose coalitions are not asked again. Raises RadiographError, EHRError or
+    ExplanationError with a sentence.
     """
     if target not in TARGETS:
         raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
@@ -76,25 +79,35 @@ def attribute(
     x0 = detector.prepared([detector.film(radiograph)])
     fits = calibrated(detector) if target == "misfit" else ()
     players, coalitions, records = _coalitions(detector, record, single=parts)
-    found: tuple[RecordFit, ...] = ()
-    if target == "misfit":
-        along, relative = deviations(detector, x0, records, fits)
-        values = misfit(z_scores(along, fits))
-        found = fits_of(detector, record, fits, along[-1], relative[-1])
-    else:
-        values = scores_under(detector, x0, records, record.get("view"))
-    table = dict(zip(coalitions, values.tolist(), strict=True))
+    table = {} if before is None else dict(before.table)
+    asked = {known_of(one): one for one in records}
+    missing = [one for known, one in asked.items() if known not in table]
+    found = () if before is None else before.fits
+    if missing and target == "misfit":
+        along, relative = deviations(detector, x0, missing, fits)
+        table |= zip(map(known_of, missing), misfit(z_scores(along, fits)).tolist(), strict=True)
+        if known_of(missing[-1]) == known_of(records[-1]):
+            found = fits_of(detector, record, fits, along[-1], relative[-1])
+    elif missing:
+        table |= zip(map(known_of, missing), scores_under(detector, x0, missing, record.get("view")).tolist(), strict=True)
+    values = {coalition: table[known_of(one)] for coalition, one in zip(coalitions, records, strict=True)}
     every = dict.fromkeys(explainable_groups(detector), 0.0)
     by_group = _groups_of(detector, record, players)
     return Attribution(
         target,
-        every | _captum(ShapleyValues, table, by_group),
-        _captum(ShapleyValues, table, _part_names(players, by_group)) if parts else {},
-        every | _captum(FeatureAblation, table, by_group),
-        float(values[-1]),
-        float(values[0]),
+        every | _captum(ShapleyValues, values, by_group),
+        _captum(ShapleyValues, values, _part_names(players, by_group)) if parts else {},
+        every | _captum(FeatureAblation, values, by_group),
+        table[known_of(records[-1])],
+        table[known_of(records[0])],
         found,
+        table,
     )
+
+
+def known_of(record: Record) -> frozenset[str]:
+    """Names of the features that a record knows."""
+    return frozenset(name for name, value in record.items() if value is not None)
 
 
 def attribute_region(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from ..detector import Detector
-from ..ehr import Feature
+from ..ehr import Feature, Record
 from ..radiograph import Radiograph
 from .attribution import REGION_LEVEL, Box, hottest, pixels, scores_under
 from .counterfactual import COUNTERFACTUAL_LEVEL, counterfactual_films
@@ -71,7 +72,6 @@ def influence(
     residual = (x0 - one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]
     rows, columns = pixels(hottest(residual[0], detector.scoring) if box is None else box, x0.shape[-1])
     side = x0.shape[-1]
-    films = counterfactual_films(detector, x0, [record], [records], COUNTERFACTUAL_LEVEL, STRIP_STEPS) if strip else None
     return Influence(
         feature,
         entry.explanation_group,
@@ -82,9 +82,24 @@ def influence(
         (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side),
         None if record[feature] is None else float(record[feature]),
         (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std),
-        None if films is None else films[0, 1:, 0].float().cpu().numpy(),
+        _drawn(detector, x0, record, records) if strip else None,
         scores_under(detector, x0, records, record.get("view")) if score else None,
     )
+
+
+def influence_strip(
+    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, curve: Influence
+) -> Influence:
+    """The curve with its reconstructions, where it was made without. Raises RadiographError or EHRError with a sentence."""
+    record = detector.schema.parse(ehr or {})
+    records = [detector.schema.changed(record, curve.feature, float(value)) for value in curve.values]
+    return replace(curve, reconstructions=_drawn(detector, detector.prepared([detector.film(radiograph)]), record, records))
+
+
+def _drawn(detector: Detector, x0: Tensor, record: Record, records: Sequence[Record]) -> np.ndarray:
+    """What normal looks like under each record, from the film's noise under its own: (n, S, S)."""
+    films = counterfactual_films(detector, x0, [record], [records], COUNTERFACTUAL_LEVEL, STRIP_STEPS)
+    return films[0, 1:, 0].float().cpu().numpy()
 
 
 def _range(entry: Feature, own: float | str | None, points: int) -> np.ndarray:
