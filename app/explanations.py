@@ -276,8 +276,8 @@ def second_opinion_card(found: Attribution, gradients: Gradients) -> str:
     parts = ", ".join(f"{name.replace('_', ' ')} {value:+.1f}" for name, value in found.parts.items())
     how = panels.quiet(
         f"Shapley values by single values of the record: {parts or 'none is known'}. Integrated gradients by group: {listed} (they miss the whole "
-        f"change by {abs(gradients.gap):.1f}). They walk a straight line from “unknown” to the record, through records that nobody has; Shapley values "
-        "ask only for records that training saw."
+        f"change by {abs(gradients.gap):.1f}). They walk a straight line from “unknown” to the record, through records that nobody has; Shapley "
+        "values ask only for records that training saw."
     )
     return f'<div class="card"><h3>Do other methods agree?</h3>{said}{how}</div>'
 
