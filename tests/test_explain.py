@@ -327,6 +327,7 @@ def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
 
 def test_the_benchmark_of_explanations_runs_from_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(explanations, "Oracle", functools.partial(Oracle, people=2))
+    monkeypatch.setattr(explanations, "CURVES", ("age",))
     assert main(["benchmark", "explanations", "--out", str(tmp_path), "--each", "1", "--with-oracle", "1"]) == 0
     found, cases = json.loads((tmp_path / "explanations.json").read_text()), pd.read_csv(tmp_path / "cases.csv")
     assert found["each"] == 1 and found["largest_efficiency_error"] < 1e-3 and "top-1" in capsys.readouterr().out
@@ -338,8 +339,9 @@ def test_the_benchmark_of_explanations_runs_from_the_command_line(tmp_path, caps
     assert "integrated gradients |" in (tmp_path / "explanations.md").read_text() and (tmp_path / "explanations.svg").stat().st_size > 5000
 
 
-def test_a_feature_that_nothing_depends_on_is_measured(fitted, tmp_path):
+def test_a_feature_that_nothing_depends_on_is_measured(fitted, tmp_path, monkeypatch):
     """That its attribution is small takes a trained network (docs/explanations.md); here, that it is measured as what it is."""
+    monkeypatch.setattr(explanations, "ignored_value", lambda number: 30.0 + number % 7)  # as an age
     found = explanations.ignored_feature(fitted, "age", 3, "dev", lambda *heard: None)
     assert found["people"] == 3 and found["size"] > 0 and set(found["size_of_others"]) == set(GROUPS) - {"age"}
     table = write_cohort(tmp_path / "cohort", 3, 64, 5, ignored="lottery")
