@@ -102,6 +102,8 @@ def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Re
     given = schema[name].parse(value)
     if given is None:
         raise EHRError(f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}.")
+    if given == record.get(name):
+        raise EHRError(f"Another record: {schema[name].label} {schema[name].describe(given)} is what the record says already. Give another value.")
     return schema.parse(schema.changed(record, name, given))
 
 

@@ -273,6 +273,8 @@ def test_another_record_changes_what_hangs_on_it():
     record = schema.parse({"height_cm": 170, "weight_kg": 80, "systolic_mmhg": 120, "diastolic_mmhg": 80})
     assert other_record(schema, record, "bmi", "35")["weight_kg"] == pytest.approx(35 * 1.7**2)
     assert other_record(schema, record, "sex", "Male")["sex"] == "M"
+    with pytest.raises(EHRError, match="says already"):
+        other_record(schema, record, "systolic_mmhg", "120")
     with pytest.raises(EHRError, match="diastolic"):
         other_record(schema, record, "systolic_mmhg", "70")
 
