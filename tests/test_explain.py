@@ -214,13 +214,13 @@ def test_the_command_explains_and_writes_json(phantoms, tmp_path, capsys):
 
 @pytest.mark.parametrize("group", ["view", "habitus", "blood pressure"])
 def test_the_extreme_group_is_what_explains_a_normal_phantom(phantoms, group):
-    """Shares of 100 films are in docs/explanations.md; here six of "dev", to catch a broken one."""
+    """Shares of 100 films are in docs/explanations.md; here four of "dev", to catch a broken one."""
     hits = 0
-    for number in range(SEEDS["dev"][0] + 65_000, SEEDS["dev"][0] + 65_006):
+    for number in range(SEEDS["dev"][0] + 65_000, SEEDS["dev"][0] + 65_004):
         patient = extreme_patient(group, np.random.default_rng([number, 4]))
         groups = attribute(phantoms, Radiograph(person(number).film(128, patient)), patient.record(), parts=False).groups
         hits += max(groups, key=lambda name: abs(groups[name])) == group
-    assert hits >= 4
+    assert hits >= 3
 
 
 def test_a_wrong_pressure_moves_the_fit_toward_the_true_one(phantoms):
@@ -330,14 +330,15 @@ def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
 def test_the_benchmark_of_explanations_runs_from_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(explanations, "Oracle", functools.partial(Oracle, people=2))
     monkeypatch.setattr(explanations, "CURVES", ("age",))
+    monkeypatch.setattr(explanations, "EXTREME", ("view", "habitus"))
     assert main(["benchmark", "explanations", "--out", str(tmp_path), "--each", "1", "--with-oracle", "1"]) == 0
     found, cases = json.loads((tmp_path / "explanations.json").read_text()), pd.read_csv(tmp_path / "cases.csv")
     assert found["each"] == 1 and found["largest_efficiency_error"] < 1e-3 and "top-1" in capsys.readouterr().out
     for name in explanations.METHODS:
-        assert set(found[name]["top_1"]) == {"age", "view", "habitus", "blood pressure"}
+        assert set(found[name]["top_1"]) == {"view", "habitus"}
         assert -1 <= found[name]["rank_correlation"]["extreme"]["value"] <= 1
     assert found["oracle"]["rank_correlation"]["drawn"]["value"] == pytest.approx(1) and found["ignored"] is None
-    assert set(cases["kind"]) == {"age", "view", "habitus", "blood pressure", "drawn"} and (cases["method"] == "oracle").sum() == 25
+    assert set(cases["kind"]) == {"view", "habitus", "drawn"} and (cases["method"] == "oracle").sum() == 15
     assert "integrated gradients |" in (tmp_path / "explanations.md").read_text() and (tmp_path / "explanations.svg").stat().st_size > 5000
 
 
