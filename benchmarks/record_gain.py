@@ -39,7 +39,7 @@ KINDS = (("absolute", 4), ("brighter", 4), ("ssim", 6))
 CHANGES = {"age": {"age": 25.0}, "age, older": {"age": 75.0}, "sex": {"sex": "other"}, "view": {"view": "other"}}
 OTHER = {"F": "M", "M": "F", "PA": "AP", "AP": "PA"}
 LEVEL, STEPS, BATCH = 1000, 20, 16
-GUIDANCE, BIT_LEVELS = 3.0, (100, 250, 400, 550, 700, 850)
+GUIDANCE, BIT_LEVELS = 3.0, (250, 400, 550, 700)
 
 
 def one_step_measurements(detector: Detector, cohort: Cohort, components: tuple[Component, ...]) -> dict[str, dict[str, np.ndarray]]:
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("--manifest", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--people", type=int, default=40)
+    parser.add_argument("--people", type=int, default=40, help="0 leaves the pictures out")
     parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS))
     parser.add_argument("--normals", type=Path, default=None, help="manifest of normal films for the regression on age and sex")
     options = parser.parse_args()
@@ -223,9 +223,10 @@ def main() -> None:
                 f"over {kind} {g['difference']:+.3f} [{g['interval'][0]:+.3f}, {g['interval'][1]:+.3f}]" for kind, g in entry["gain"].items()
             )
             print(f"{name:<44} {label:<15} true {entry['true']:.3f}, shuffled {entry['shuffled']:.3f}, unknown {entry['unknown']:.3f}; gain {gain}")
-    found["changes"] = changes(detector, cohort, options.people, options.out)
-    for name, entry in found["changes"].items():
-        print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")
+    if options.people:
+        found["changes"] = changes(detector, cohort, options.people, options.out)
+        for name, entry in found["changes"].items():
+            print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")
     (options.out / "record_gain.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
