@@ -297,7 +297,11 @@ def test_a_bad_configuration_gets_a_sentence(tmp_path, text, word):
         TrainingConfig.from_yaml(tmp_path / "c.yaml")
 
 
-def test_configurations_in_the_repository_are_valid():
+def test_configurations_in_the_repository_are_valid(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    ignored = TrainingConfig.from_yaml("configs/phantoms-ignored.yaml").ehr_schema()
+    assert [feature.name for feature in ignored.features] == [*SCHEMA.names, "lottery"] and ignored.groups["ignored"]
     for path in (ROOT / "configs").glob("*.yaml"):
         settings = TrainingConfig.from_yaml(path, out="elsewhere")
-        assert settings.out == "elsewhere" and settings.network_config(SCHEMA.slots).slots == SCHEMA.slots
+        schema = settings.ehr_schema()
+        assert settings.out == "elsewhere" and settings.network_config(schema.slots).slots == schema.slots
