@@ -57,7 +57,7 @@ def attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
         bars.bar(at, shares, width, yerr=errors, color=METHOD_COLORS[name], label=name.replace("_", " "), error_kw={"linewidth": 0.8})
     bars.set_xticks(range(len(groups)), groups)
     bars.set_ylim(0, 1.05)
-    bars.set_ylabel("share of films whose largest part is the extreme group")
+    bars.set_ylabel("share of films: extreme group named first")
     bars.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.17))
     wide = cases.pivot_table(index=["kind", "number", "group"], columns="method", values="value").dropna(subset=["oracle"]).reset_index()
     for color, (group, rows) in zip(GROUP_COLORS, wide.groupby("group"), strict=False):

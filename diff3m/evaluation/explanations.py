@@ -99,7 +99,7 @@ def benchmark_explanations(
     (folder / "explanations.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / "explanations.md").write_text(table(result))
     _rows(cases).to_csv(folder / "cases.csv", index=False)
-    attribution_truth(result, _rows(cases)).savefig(folder / "explanations.svg")
+    attribution_truth(result, _rows(cases)).savefig(folder / "explanations.svg", metadata={"Date": None})
     return result
 
 
