@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,14 +23,13 @@ from tqdm import tqdm
 
 from diff3m.data.manifest import NORMAL, read_manifest
 from diff3m.detector import Detector
-from diff3m.diffusion import Schedule, add_noise
 from diff3m.evaluation.films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
 from diff3m.evaluation.phantoms import RECORDS, asked_records
 from diff3m.explain import counterfactual_films
+from diff3m.explain.information import bits_spent
 from diff3m.explain.record_fit import calibrated, deviations, misfit, z_scores
 from diff3m.radiograph import read_radiograph
-from diff3m.reconstruct import draw_noises, predictor
 from diff3m.scoring import Component
 
 LEVELS = (300, 500, 700)
@@ -82,30 +80,15 @@ def misfits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
     return dict(zip(RECORDS, np.array(rows).T, strict=True))
 
 
-@torch.no_grad()
 def costs_in_bits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
-    """Bits that a record costs in describing each film (N,), by kind of record: denoising errors with it minus without, over `BIT_LEVELS`."""
-    asked, schedule, rows = asked_kinds(detector, cohort), detector.config.schedule, {kind: [] for kind in RECORDS}
-    log_snr = torch.tensor([_log_snr(schedule, level) for level in BIT_LEVELS], dtype=torch.float64)
+    """Bits that a record costs in describing each film (N,), by kind of record: with it minus without, over `BIT_LEVELS`."""
+    asked, rows = asked_kinds(detector, cohort), {kind: [] for kind in RECORDS}
     for start in tqdm(range(0, len(cohort.cases), BATCH), desc="bits"):
-        x0, errors = cohort.x0[start : start + BATCH], {}
+        part = slice(start, start + BATCH)
+        spent = {kind: bits_spent(detector, cohort.x0[part], asked[kind][part], BIT_LEVELS).sum(dim=(1, 2)) for kind in RECORDS}
         for kind in RECORDS:
-            predict = predictor(detector.network, detector.condition(x0, asked[kind][start : start + BATCH], attention=False))
-            by_level = []
-            for level in BIT_LEVELS:
-                noises = draw_noises(2, x0.shape[-1], level, 0, detector.device)
-                repeated, t = noises.repeat_interleave(len(x0), dim=0), torch.full((2 * len(x0),), level - 1, device=x0.device)
-                predicted = predict(add_noise(x0.repeat(2, 1, 1, 1), repeated, t, schedule), t)
-                by_level.append((predicted - repeated).square().sum(dim=(1, 2, 3)).view(2, -1).mean(0).double().cpu())
-            errors[kind] = -torch.trapezoid(torch.stack(by_level), log_snr, dim=0) / (2 * math.log(2))
-        for kind in RECORDS:
-            rows[kind].append((errors[kind] - errors["unknown"]).numpy())
+            rows[kind].append((spent[kind] - spent["unknown"]).numpy())
     return {kind: np.concatenate(parts) for kind, parts in rows.items()}
-
-
-def _log_snr(schedule: Schedule, level: int) -> float:
-    alpha_bar = float(schedule.alpha_bar(level - 1))
-    return math.log(alpha_bar / (1 - alpha_bar))
 
 
 def beside_their_like(detector: Detector, cohort: Cohort, normals: Cohort) -> dict[str, np.ndarray]:

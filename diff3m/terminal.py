@@ -9,11 +9,11 @@ from tqdm import tqdm
 from .options import EHR_FLAGS
 
 
-def detector_for(options):
-    """The detector that --checkpoint, --device and --precision name."""
+def detector_for(options, source: str | None = None):
+    """The detector that --checkpoint (or `source` instead), --device and --precision name."""
     from .detector import Detector
 
-    return Detector.from_pretrained(options.checkpoint, device=options.device, precision=options.precision)
+    return Detector.from_pretrained(source or options.checkpoint, device=options.device, precision=options.precision)
 
 
 def bar(label: str) -> Callable[[int, int], None]:

@@ -137,18 +137,24 @@ def attribute_regions(
     x0 = detector.prepared([detector.film(radiograph)])
     players, coalitions, records = _coalitions(detector, record, single=False)
     residual = (x0 - one_step(detector, x0, records, level))[:, 0]
-    names, side, found = _groups_of(detector, record, players), x0.shape[-1], []
+    names, found = _groups_of(detector, record, players), []
     for box in boxes:
-        rows, columns = pixels(hottest(residual[-1], detector.scoring) if box is None else box, side)
+        rows, columns, shares = region_of(residual[-1], detector.scoring, box)
         values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
         groups = dict.fromkeys(explainable_groups(detector), 0.0)
         groups |= _captum(ShapleyValues, dict(zip(coalitions, values, strict=True)), names)
-        shares = (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
         found.append(RegionAttribution(shares, groups, values[-1], values[0]))
     return tuple(found)
 
 
-def hottest(residual: Tensor, scoring: Scoring) -> Box:
+def region_of(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slice, slice, Box]:
+    """Rows and columns of a region of a residual (S, S), and the box that they fill; None: around the largest blurred residual."""
+    side = residual.shape[-1]
+    rows, columns = _pixels(_hottest(residual, scoring) if box is None else box, side)
+    return rows, columns, (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
+
+
+def _hottest(residual: Tensor, scoring: Scoring) -> Box:
     """The square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
     side = residual.shape[-1]
     heat = inner(gaussian_blur(residual[None, None], scoring.heat_sigma * side / 128), scoring.margin)[0, 0].abs()
@@ -158,7 +164,7 @@ def hottest(residual: Tensor, scoring: Scoring) -> Box:
     return top, left, top + REGION_SIDE, left + REGION_SIDE
 
 
-def pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
+def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
     """Rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
     top, left, bottom, right = (round(min(max(share, 0.0), 1.0) * side) for share in box)
     if bottom <= top or right <= left:

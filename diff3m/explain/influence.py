@@ -12,7 +12,7 @@ from torch import Tensor
 from ..detector import Detector
 from ..ehr import Feature, Record
 from ..radiograph import Radiograph
-from .attribution import REGION_LEVEL, Box, hottest, pixels, scores_under
+from .attribution import REGION_LEVEL, Box, region_of, scores_under
 from .counterfactual import COUNTERFACTUAL_LEVEL, counterfactual_films
 from .record_fit import ExplanationError, calibrated, deviations, misfit, one_step, z_scores
 
@@ -70,8 +70,7 @@ def influence(
     x0 = detector.prepared([detector.film(radiograph)])
     z = z_scores(deviations(detector, x0, records, fits)[0], fits)
     residual = (x0 - one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]
-    rows, columns = pixels(hottest(residual[0], detector.scoring) if box is None else box, x0.shape[-1])
-    side = x0.shape[-1]
+    rows, columns, shares = region_of(residual[0], detector.scoring, box)
     return Influence(
         feature,
         entry.explanation_group,
@@ -79,7 +78,7 @@ def influence(
         misfit(z),
         z[:, [fit.group for fit in fits].index(entry.explanation_group)],
         residual[1:, rows, columns].double().mean(dim=(1, 2)).cpu().numpy(),
-        (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side),
+        shares,
         None if record[feature] is None else float(record[feature]),
         (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std),
         _drawn(detector, x0, record, records) if strip else None,
