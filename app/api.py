@@ -14,7 +14,7 @@ import gradio as gr
 
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
-from diff3m.explain import attribute, attribute_region, influence, information, integrated_gradients, uncertainty
+from diff3m.explain import attribute_region, attribute_targets, influence, information, integrated_gradients, uncertainty
 from diff3m.export import analysis_to_dict, explanation_to_dict, pictures
 from diff3m.quality import inspect
 from diff3m.radiograph import Radiograph, read_radiograph
@@ -91,7 +91,7 @@ class Api:
             detector = self._detector(model)
             opened, parsed = self._film(film, anyway), detector.schema.parse(_record(record))
             with MODEL.turn():
-                found = {"misfit": attribute(detector, opened, parsed)}
+                found = attribute_targets(detector, opened, parsed)
                 bits, region = information(detector, opened, parsed), attribute_region(detector, opened, parsed)
                 spread, gradients = uncertainty(detector, opened, parsed), integrated_gradients(detector, opened, parsed)
                 curves = [influence(detector, opened, parsed, feature, strip=False)] if feature else []

@@ -41,6 +41,7 @@ from .turns import MODEL
 UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
 NOTHING = 0.002  # of the grey range: a smaller mean change of the picture is next to nothing
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
+NOTHING_MOVED = 1.0  # of the squared standard deviations: a smaller movement of normal is next to nothing
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 FEW_BITS = 2.0  # within the estimate's own noise
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
@@ -65,7 +66,12 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, asked: Aske
     yield "Asking what each part of the record adds …", ""
     with MODEL.turn():
         found = attribute(detector, film, parsed, parts=False)
+        moved = attribute(detector, film, parsed, "expectation", parts=False, before=found)
     shown = fit_card(found, detector.schema, parsed) + attribution_card(found)
+    if detector.config.prior_fit:
+        yield "Asking what the record makes expect before the film is seen …", shown
+        with MODEL.turn():
+            shown += movement_card(attribute(detector, film, parsed, "prior", parts=False), moved)
     yield "Asking what it explains of single places …", shown
     with MODEL.turn():
         regions = attribute_regions(detector, film, parsed, [None, *(box for _, box in asked.boxes)])
@@ -186,6 +192,37 @@ def attribution_sentence(found: Attribution) -> str:
     if value < 0:
         return start + f"Most of what is explained is explained by {group} ({value:+.1f})."
     return start + f"It is {group} that makes the film more unusual, not less ({value:+.1f}): the picture does not show what the record says."
+
+
+def movement_card(prior: Attribution, beside: Attribution) -> str:
+    """What the record moves in the picture of normal, before the film is seen and beside it."""
+    said, charts = movement_sentences(prior, beside), ""
+    for title, one, sentence in zip(("Before the film is seen", "Beside this film"), (prior, beside), said, strict=True):
+        bars = figures.attribution_bars(one.groups, "nearer to the record's normal  ◂   ▸  farther from it")
+        charts += f"<div><h4>{title}</h4>{figures.inline_svg(bars, sentence)}<p>{html.escape(sentence)}</p></div>"
+    how = panels.quiet(
+        "How far normal as expected with parts of the record unknown lies from normal as the whole record makes expect it, in squared standard "
+        "deviations of normal people, and each group's Shapley value. Before the film is seen: under noise that hides it. On simulated patients "
+        "these values follow what truly changes; a value that another part of the record tells already (height tells of sex) gets less."
+    )
+    title = '<h3 class="wide">What the record moves in the picture of normal</h3>'
+    return f'<div class="card columns">{title}{charts}<div class="wide">{how}</div></div>'
+
+
+def movement_sentences(prior: Attribution, beside: Attribution) -> tuple[str, str]:
+    """What the record moves before the film is seen, and beside it, in words."""
+    first = f"Knowing the record moves the picture of normal by {prior.unknown:.1f}{_mostly(prior)}."
+    if beside.unknown < NOTHING_MOVED <= prior.unknown:
+        return first, f"With the film there, knowing the record moves it by {beside.unknown:.1f}: the film shows the rest itself."
+    return first, f"With the film there, knowing the record moves it by {beside.unknown:.1f}{_mostly(beside)}."
+
+
+def _mostly(found: Attribution) -> str:
+    """The group that moves most, where anything moves to speak of."""
+    if found.unknown < NOTHING_MOVED:
+        return ", next to nothing"
+    group = min(found.groups, key=lambda name: found.groups[name])
+    return f", most of it by {group} ({found.groups[group]:+.1f})"
 
 
 def region_card(found: Mapping[str, RegionAttribution]) -> str:

@@ -79,8 +79,8 @@ def attention_bars(groups: dict[str, list[tuple[str, float, bool]]]) -> Figure:
     return figure
 
 
-def attribution_bars(values: dict[str, float]) -> Figure:
-    """Signed bars by group: below zero, explained by the record; above, contradicted by it."""
+def attribution_bars(values: dict[str, float], label: str = "explained by it  ◂   change of the misfit   ▸  contradicted by it") -> Figure:
+    """Signed bars by group, with what the signs mean as the label: below zero, explained by the record; above, contradicted by it."""
     figure = Figure(figsize=(5.4, 0.34 * len(values) + 0.8), layout="constrained")
     axes = figure.add_subplot()
     names, amounts = list(values), np.array(list(values.values()))
@@ -90,7 +90,7 @@ def attribution_bars(values: dict[str, float]) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.18)
-    axes.set_xlabel("explained by it  ◂   change of the misfit   ▸  contradicted by it")
+    axes.set_xlabel(label)
     return figure
 
 

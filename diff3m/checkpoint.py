@@ -30,8 +30,8 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What config.json holds. scoring carries the calibration, fit that of the record's fit by explanation
-    group (empty: not measured); training is a free record of how the weights were made."""
+    """What config.json holds. scoring carries the calibration, fit and prior_fit those of the record's fit by explanation
+    group, beside the film and before it is seen (empty: not measured); training is a free record of how the weights were made."""
 
     name: str
     network: NetworkConfig
@@ -41,6 +41,7 @@ class CheckpointConfig:
     scoring: Scoring = field(default_factory=Scoring)
     training: dict = field(default_factory=dict)
     fit: tuple[GroupFit, ...] = ()
+    prior_fit: tuple[GroupFit, ...] = ()
 
     def to_dict(self) -> dict:
         return {
@@ -52,6 +53,7 @@ class CheckpointConfig:
             "preprocessing": asdict(self.preprocessing),
             "scoring": self.scoring.to_dict(),
             "fit": [asdict(entry) for entry in self.fit],
+            "prior_fit": [asdict(entry) for entry in self.prior_fit],
             "training": self.training,
         }
 
@@ -70,6 +72,7 @@ class CheckpointConfig:
                 preprocessing=Preprocessing(**values["preprocessing"]),
                 scoring=Scoring.from_dict(values["scoring"]),
                 fit=tuple(GroupFit(**entry) for entry in values.get("fit", ())),
+                prior_fit=tuple(GroupFit(**entry) for entry in values.get("prior_fit", ())),
                 training=values.get("training", {}),
             )
         except Exception as error:  # any value may stand in the file

@@ -151,14 +151,14 @@ def _calibrate_fit(detector, manifest: str) -> None:
 
 
 def _explain(options) -> None:
-    from .explain import agreements, attribute, attribute_region, influence, information, integrated_gradients, uncertainty
+    from .explain import agreements, attribute_region, attribute_targets, influence, information, integrated_gradients, uncertainty
     from .export import NOTICE, explanation_to_dict, write_json
     from .radiograph import read_radiograph
 
     film = read_radiograph(options.image)
     detector = detector_for(options)
     record, _ = record_for(film, detector, options)
-    targets = {name: attribute(detector, film, record, target=name, parts=name == "misfit") for name in options.target.split(",")}
+    targets = attribute_targets(detector, film, record, options.target.split(","))
     curves = [influence(detector, film, record, name, strip=False, box=options.box) for name in options.curve]
     bits, spread = information(detector, film, record), uncertainty(detector, film, record)
     region = attribute_region(detector, film, record, options.box)
@@ -167,7 +167,7 @@ def _explain(options) -> None:
         print(f"{EXPLAINED[target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
         for group, value in found.groups.items():
             print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
-        for fit in found.fits:
+        for fit in found.fits if target == "misfit" else ():
             shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
             print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")
     if gradients is not None:
@@ -193,7 +193,12 @@ def _explain(options) -> None:
     print(NOTICE)
 
 
-EXPLAINED = {"misfit": "misfit of film and record (sum of squared z-scores)", "score": "anomaly score"}
+EXPLAINED = {
+    "misfit": "misfit of film and record (sum of squared z-scores)",
+    "expectation": "distance of what is expected of this film from what the whole record makes expect (sum of squared z-scores)",
+    "prior": "the same distance before the film is seen",
+    "score": "anomaly score",
+}
 
 
 def _prepare_folder(options) -> None:

@@ -80,7 +80,11 @@ def _add_explain(commands) -> None:
         commands, "explain", "What the record does to the opinion on one radiograph: attributions, fit, information, influence curves."
     )
     _case_options(command)
-    command.add_argument("--target", default="misfit", help="misfit, score, or both with a comma (default: misfit; score takes longer)")
+    command.add_argument(
+        "--target",
+        default="misfit,expectation,prior",
+        help="any of misfit, expectation, prior and score, with commas (default: the first three; score takes longer)",
+    )
     command.add_argument("--curve", action="append", default=[], metavar="NAME", help="also an influence curve of a number, e.g. bmi")
     command.add_argument(
         "--box", type=float, nargs=4, default=None, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),

@@ -338,6 +338,7 @@ def test_the_benchmark_of_explanations_runs_from_the_command_line(tmp_path, caps
         assert set(found[name]["top_1"]) == {"view", "habitus"}
         assert -1 <= found[name]["rank_correlation"]["extreme"]["value"] <= 1
     assert found["oracle"]["rank_correlation"]["drawn"]["value"] == pytest.approx(1) and found["ignored"] is None
+    assert found["oracle_averages"]["rank_correlation_averages"]["drawn"]["value"] == pytest.approx(1)
     assert set(cases["kind"]) == {"view", "habitus", "drawn"} and (cases["method"] == "oracle").sum() == 15
     assert "integrated gradients |" in (tmp_path / "explanations.md").read_text() and (tmp_path / "explanations.svg").stat().st_size > 5000
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 OURS, OTHERS = "#0f766e", "#64748b"
 METHOD_COLORS = {
-    "shapley": OURS, "integrated_gradients": "#5eada5", "ablation": "#a3d5cf", "attention": "#c2410c", "random_weights": OTHERS, "oracle": "#1e3a5f",
+    "shapley": OURS, "expectation": "#5eada5", "prior": "#a3d5cf", "integrated_gradients": "#7aa6c2", "ablation": "#bcd3e3", "attention": "#c2410c",
+    "random_weights_shapley": OTHERS, "oracle": "#1e3a5f",
 }  # fmt: skip
 GROUP_COLORS = ("#c2410c", "#1e3a5f", "#0f766e", "#7aa6c2", "#a16207")
 
@@ -44,8 +45,8 @@ def _best(scores: Mapping[str, dict]) -> tuple[str, dict]:
 
 
 def attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
-    """Left: how often each method names the group that was made extreme. Right: Shapley values beside the oracle's, by group; both axes are
-    linear within ±1 and logarithmic beyond. result, cases: of `explanations.benchmark_explanations`."""
+    """Left: how often each method names the group that was made extreme. Right: attributions of what is expected before the film is seen
+    beside the oracle's, by group; both axes are linear within ±1 and logarithmic beyond. result, cases: of `explanations.benchmark_explanations`."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     bars, points = figure.subplots(1, 2, width_ratios=(1.2, 1))
     methods = {name: result[name]["top_1"] for name in METHOD_COLORS if result[name]["top_1"]}
@@ -61,12 +62,12 @@ def attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
     bars.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.17))
     wide = cases.pivot_table(index=["kind", "number", "group"], columns="method", values="value").dropna(subset=["oracle"]).reset_index()
     for color, (group, rows) in zip(GROUP_COLORS, wide.groupby("group"), strict=False):
-        points.scatter(rows["oracle"], rows["shapley"], s=10, alpha=0.7, color=color, label=group)
+        points.scatter(rows["oracle"], rows["prior"], s=10, alpha=0.7, color=color, label=group)
     for axes_scale in (points.set_xscale, points.set_yscale):
         axes_scale("symlog", linthresh=1)
     points.axhline(0, color="#cbd5e1", linewidth=1, zorder=0)
     points.axvline(0, color="#cbd5e1", linewidth=1, zorder=0)
     points.set_xlabel("the oracle's attribution")
-    points.set_ylabel("the model's attribution (Shapley)")
+    points.set_ylabel("the model's attribution (prior)")
     points.legend(frameon=False, fontsize=8)
     return figure

@@ -22,12 +22,14 @@ from ..network import Diff3M
 from ..radiograph import Radiograph
 from .charts import attribution_truth
 from .metrics import bootstrap_interval, mean_with_interval
-from .oracle import GROUPS, OFFSET, Oracle, average_patient
+from .oracle import GROUPS, OFFSET, Oracle, average_patient, averages
 
 STRIDE = 2_000  # of the phantoms' numbers, from one kind to the next
 EXTREME = tuple(group for group in GROUPS if group != "sex")
+RANDOM = "random_weights_"
 DRAWN = "drawn"  # from the population, instead of a group that was made extreme
-METHODS = ("shapley", "integrated_gradients", "ablation", "attention", "random_weights", "oracle")
+MOVED = ("shapley", "expectation", "prior")  # Shapley values of the misfit, and of what the record moves
+METHODS = (*MOVED, "integrated_gradients", "ablation", "attention", *(f"{RANDOM}{name}" for name in MOVED), "oracle", "oracle_averages")
 CURVES = ("bmi", "systolic_mmhg", "age")
 NOISE = 1.0  # the variance of one group's shift among people of one record
 Report = Callable[[str, int, int], None]
@@ -35,8 +37,9 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Explained:
-    """One phantom: the group that was made extreme (or DRAWN), its number, and every method's values by group; of "oracle" and
-    "integrated_gradients" only where they were asked for."""
+    """One phantom: the group that was made extreme (or DRAWN), its number, and every method's values by group; of the oracles and
+    "integrated_gradients" only where they were asked for. "shapley", "expectation" and "prior": Shapley values of the first three targets of
+    `attribution.TARGETS`."""
 
     kind: str
     number: int
@@ -71,8 +74,8 @@ def benchmark_explanations(
     integrated gradients too; write explanations.json, a table, a figure and cases.csv under `out`; returns what explanations.json holds.
 
     top_1: share of films whose largest |attribution| is the extreme group. rank_correlation: Spearman's, over the groups of all films of one kind,
-    between attributions and the oracle's. The same of attention, and of a network of the same shape with random weights. ignored: a checkpoint
-    that was trained with a feature on which nothing depends, and its name.
+    between attributions and the oracle's; rank_correlation_averages: the same with the oracle that infers nothing. The same of attention, and of a
+    network of the same shape with random weights. ignored: a checkpoint that was trained with a feature on which nothing depends, and its name.
     """
     report = report or (lambda stage, done, total: None)
     oracle, fewer = Oracle(detector), min(each, with_oracle)
@@ -87,7 +90,7 @@ def benchmark_explanations(
         "first_number": SEEDS[split][0] + OFFSET,
         "each": each,
         "with_oracle": fewer,
-        **{name: _summary(control, "shapley") if name == "random_weights" else _summary(cases, name) for name in METHODS},
+        **{name: _summary(control, name.removeprefix(RANDOM)) if name.startswith(RANDOM) else _summary(cases, name) for name in METHODS},
         "largest_efficiency_error": max(abs(sum(c.model.groups.values()) - (c.model.known - c.model.unknown)) for c in cases),
         "agreement_with_shapley": _agreement(cases),
         "influence": influence_truth(detector, oracle, fewer, split, report),
@@ -131,10 +134,12 @@ def _explained(detector: Detector, oracle: Oracle | None, kind: str, number: int
     who = person(number)
     film, record = Radiograph(who.film(detector.config.network.image_size, patient)), detector.schema.parse(patient.record())
     model = attribute(detector, film, record, parts=False)
-    values = {"shapley": model.groups, "ablation": model.ablation, "attention": attention_by_group(detector, film, record)}
+    moved = attribute(detector, film, record, "expectation", parts=False, before=model), attribute(detector, film, record, "prior", parts=False)
+    values = dict(zip(MOVED, (model.groups, *(one.groups for one in moved)), strict=True))
+    values |= {"ablation": model.ablation, "attention": attention_by_group(detector, film, record)}
     gradients = None
     if oracle is not None:
-        values["oracle"] = oracle.attribution(who, patient)
+        values["oracle"], values["oracle_averages"] = oracle.attribution(who, patient), oracle.attribution(who, patient, averages)
         if not plain:
             gradients = integrated_gradients(detector, film, record)
             values["integrated_gradients"] = gradients.groups
@@ -201,7 +206,7 @@ def attention_by_group(detector: Detector, film: Radiograph, record: Record) -> 
 
 def _summary(cases: Sequence[Explained], method: str) -> dict:
     """Top-1 by group with a 95 % interval, and Spearman's correlation with the oracle over all groups of extreme and of drawn phantoms."""
-    found: dict = {"top_1": {}, "rank_correlation": {}}
+    found: dict = {"top_1": {}, "rank_correlation": {}, "rank_correlation_averages": {}}
     cases = [case for case in cases if method in case.values]
     for group in EXTREME:
         hits = np.array([_largest(case.values[method]) == group for case in cases if case.kind == group], dtype=float)
@@ -211,8 +216,10 @@ def _summary(cases: Sequence[Explained], method: str) -> dict:
     judged = [case for case in cases if "oracle" in case.values]
     for name, rows in (("extreme", [c for c in judged if c.kind != DRAWN]), (DRAWN, [c for c in judged if c.kind == DRAWN])):
         if rows:
-            pair = [np.array([[case.values[source][group] for group in GROUPS] for case in rows]) for source in (method, "oracle")]
-            found["rank_correlation"][name] = _correlation(*pair)
+            own, oracle, plain = (
+                np.array([[case.values[source][group] for group in GROUPS] for case in rows]) for source in (method, "oracle", "oracle_averages")
+            )
+            found["rank_correlation"][name], found["rank_correlation_averages"][name] = _correlation(own, oracle), _correlation(own, plain)
     return found
 
 
@@ -282,11 +289,13 @@ def table(result: Mapping) -> str:
         low, high = entry["interval"]
         return f"{entry[name]:{form}} [{low:{form}}, {high:{form}}]"
 
-    lines = [f"| | {' | '.join(f'top-1 {group}' for group in EXTREME)} | rank correlation, extreme | drawn |", "|---|" + "---|" * (len(EXTREME) + 2)]
+    heads = [*(f"top-1 {group}" for group in EXTREME), "rank correlation, extreme", "drawn", "with averages, extreme", "drawn"]
+    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     for name in METHODS:
         found = result[name]
         top = [between(found["top_1"][group], "share") if group in found["top_1"] else "" for group in EXTREME]
-        rank = [between(found["rank_correlation"][kind], "value") if kind in found["rank_correlation"] else "" for kind in ("extreme", DRAWN)]
+        ranks = (found[key].get(kind) for key in ("rank_correlation", "rank_correlation_averages") for kind in ("extreme", DRAWN))
+        rank = ["" if entry is None else between(entry, "value") for entry in ranks]
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*top, *rank])} |")
     lines += ["", "| agreement with Shapley values | films | same signs | same order | same largest |", "|---|---|---|---|---|"]
     for name, entry in result["agreement_with_shapley"].items():

@@ -1,20 +1,22 @@
 """The oracle of simulated patients: it knows the simulator's equations and the person, and attributes its own misfit.
 
-What it expects under a coalition of known groups is that person's film with the population's average in the unknown ones (of sex and view: the
-mean of both films by their shares), and its directions are the true change of an average patient's film.
+What it expects under a coalition of known groups is that person's film with the unknown ones as the known ones imply them in the population (a low
+pressure makes an old patient less likely, a height of 185 cm makes a woman less likely), which is what a model can learn that saw records with parts
+missing; or, without inferring, with the population's averages in them. Of sex and view it takes the mean of the films by their shares. Its
+directions are the true change of an average patient's film.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import factorial
 
 import numpy as np
 import torch
 
 from ..data.phantom import SEEDS, Patient, Person, person
-from ..data.phantom.patient import AP_SHARE, HEIGHT
+from ..data.phantom.patient import AGE, AGE_RANGE, AP_SHARE, BMI, BMI_RANGE, HEIGHT, PRESSURE_SPREAD, usual_diastolic, usual_systolic
 from ..detector import Detector
 from ..radiograph import Radiograph, prepare
 from ..scoring import inner
@@ -22,6 +24,8 @@ from ..scoring import inner
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
 OFFSET = 70_000  # of the phantoms' numbers, away from those of `evaluation.phantoms`
 AVERAGE = {"age": dict(age=52.0), "habitus": dict(bmi=28.6), "blood pressure": dict(systolic_mmhg=123.0, diastolic_mmhg=75.0)}
+CROWD = 4_000  # drawn people that stand for the population
+Population = Callable[[Patient, Sequence[str]], Iterator[tuple[Patient, float]]]
 SHARES = {"sex": {"F": 0.5, "M": 0.5}, "view": {"PA": 1 - AP_SHARE, "AP": AP_SHARE}}
 
 
@@ -70,19 +74,57 @@ class Oracle:
         residuals = [own - self.film(who, patient.under(**{feature: float(value)})) for value in values]
         return np.array([float(np.square(filters @ residual).sum()) for residual in residuals])
 
-    def attribution(self, who: Person, patient: Patient) -> dict[str, float]:
-        """Shapley values by group of the oracle's misfit: Σ over groups of the squared shift along that group's direction, in spreads."""
+    def attribution(self, who: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
+        """Shapley values by group of the oracle's misfit: Σ over groups of the squared shift along that group's direction, in spreads. population:
+        who the patient may be with groups unknown, `implied` (default) or `averages`."""
+        population = population or implied
         own, filters = self.film(who, patient), self.filters(who, patient.sex)
         values = {}
         for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
             absent = [group for group, present in zip(GROUPS, coalition, strict=True) if not present]
-            expected = sum(share * self.film(who, under) for under, share in _population(patient, absent))
+            expected = sum(share * self.film(who, under) for under, share in population(patient, absent))
             values[coalition] = float(np.square(filters @ (own - expected)).sum())
         return dict(zip(GROUPS, shapley(values), strict=True))
 
 
-def _population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Who the patient may be with some groups unknown: numbers at the population's average, every category by its share."""
+def implied(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
+    """Who the patient may be with some groups unknown, given the known ones: by sex and view, the means of the unknown numbers over people drawn from
+    the population, weighted by how likely the known values are of them."""
+    z = np.random.default_rng(0).normal(size=(5, CROWD))
+    found, evidence = [], []
+    for sex in ("F", "M") if "sex" in absent else (patient.sex,):
+        age = np.clip(AGE[0] + AGE[1] * z[0], *AGE_RANGE)
+        height, bmi = HEIGHT[sex][0] + HEIGHT[sex][1] * z[1], np.clip(BMI[sex][0] * np.exp(BMI[sex][1] * z[2]), *BMI_RANGE)
+        likely = np.zeros(CROWD)
+        if "age" not in absent:
+            age = np.full(CROWD, patient.age)
+        if "habitus" not in absent:
+            likely += _log_normal(patient.height_cm, *HEIGHT[sex]) + _log_normal(np.log(patient.bmi), np.log(BMI[sex][0]), BMI[sex][1])
+            height, bmi = np.full(CROWD, patient.height_cm), np.full(CROWD, patient.bmi)
+        if "blood pressure" in absent:
+            systolic = np.clip(usual_systolic(age, bmi) + PRESSURE_SPREAD[0] * z[3], 85, 220)
+            diastolic = np.clip(usual_diastolic(systolic, age, bmi) + PRESSURE_SPREAD[1] * z[4], 40, systolic - 15)
+        else:
+            systolic, diastolic = np.full(CROWD, patient.systolic_mmhg), np.full(CROWD, patient.diastolic_mmhg)
+            likely += _log_normal(systolic, usual_systolic(age, bmi), PRESSURE_SPREAD[0])
+            likely += _log_normal(diastolic, usual_diastolic(systolic, age, bmi), PRESSURE_SPREAD[1])
+        weights = np.exp(likely - likely.max())
+        numbers = {"age": age, "bmi": bmi, "height_cm": height, "systolic_mmhg": systolic, "diastolic_mmhg": diastolic}
+        found.append(patient.under(sex=sex, **{name: float(np.average(values, weights=weights)) for name, values in numbers.items()}))
+        evidence.append(np.log(weights.mean()) + likely.max())
+    shares = np.exp(np.array(evidence) - max(evidence))
+    for one, share in zip(found, shares / shares.sum(), strict=True):
+        for view, part in SHARES["view"].items() if "view" in absent else ((patient.view, 1.0),):
+            yield one.under(view=view), float(share * part)
+
+
+def _log_normal(value, mean, spread):
+    """Logarithm of the normal density, up to a constant."""
+    return -0.5 * ((value - mean) / spread) ** 2 - np.log(spread)
+
+
+def averages(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
+    """Who the patient may be with some groups unknown, nothing inferred: numbers at the population's average, every category by its share."""
     numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
     categories = [[(group, name, share) for name, share in SHARES[group].items()] for group in absent if group in SHARES]
     for choice in itertools.product(*categories):

@@ -20,9 +20,10 @@ from ..detector import Detector
 from ..ehr import Record
 from ..radiograph import Radiograph
 from ..scoring import Scoring, gaussian_blur, inner
-from .record_fit import ExplanationError, RecordFit, calibrated, deviations, explainable_groups, fits_of, misfit, one_step, z_scores
+from .record_fit import ExplanationError, RecordFit, calibrated, deviations, explainable_groups, fits_of, misfit, movement, one_step, z_scores
 
-TARGETS = ("misfit", "score")
+TARGETS = ("misfit", "expectation", "prior", "score")
+BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
 REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Coalition = tuple[int, ...]
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the film's side
@@ -32,11 +33,14 @@ Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of
 class Attribution:
     """What each part of the record adds to a target.
 
-    target: "misfit" (how badly the film contradicts the record, see `record_fit.misfit`) or "score" (the anomaly score).
+    target: "misfit" (how badly the film contradicts the record, see `record_fit.misfit`), "expectation" (how far what is expected of this film,
+    seen through noise, lies from what the whole record makes expect, see `record_fit.movement`), "prior" (the same before the film is seen, at
+    `record_fit.PRIOR_LEVEL`) or "score" (the anomaly score).
     groups, parts: Shapley values by explanation group, and by part (habitus in one piece, other features one by one; empty if not asked
     for); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known, unknown: the target under
-    the whole record and under none. Negative: knowing it makes the film less unusual (explains it away). fits: with target "misfit",
-    the fit under the whole record. table: the target by which features are known, of every coalition that was asked.
+    the whole record and under none. Negative: knowing it makes the film less unusual (explains it away). fits: with targets "misfit"
+    and "expectation", the fit under the whole record. table: what was measured (z-scores by group; the score), by which features are known, of
+    every coalition that was asked.
     """
 
     target: str
@@ -46,7 +50,7 @@ class Attribution:
     known: float
     unknown: float
     fits: tuple[RecordFit, ...] = ()
-    table: Mapping[frozenset[str], float] = field(default_factory=dict, repr=False)
+    table: Mapping[frozenset[str], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -70,27 +74,30 @@ def attribute(
 ) -> Attribution:
     """Attribute a target to the record's groups and parts; what the record does not know gets 0. parts: False takes groups alone, in half the time.
 
-    before: an attribution of the same film, record and target, whose coalitions are not asked again. Raises RadiographError, EHRError or
-    ExplanationError with a sentence.
+    before: an attribution of the same film and record, and of the same target (or of "misfit" for "expectation", or the reverse), whose coalitions
+    are not asked again. Raises RadiographError, EHRError or ExplanationError with a sentence.
     """
     if target not in TARGETS:
         raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
     record = detector.schema.parse(ehr or {})
     x0 = detector.prepared([detector.film(radiograph)])
-    fits = calibrated(detector) if target == "misfit" else ()
+    fits = () if target == "score" else calibrated(detector, prior=target == "prior")
+    if before is not None and before.target != target and not {before.target, target} <= set(BESIDE_THE_FILM):
+        raise ExplanationError(f"An attribution of the {before.target} measured other things than one of the {target} needs.")
     players, coalitions, records = _coalitions(detector, record, single=parts)
     table = {} if before is None else dict(before.table)
     asked = {known_of(one): one for one in records}
     missing = [one for known, one in asked.items() if known not in table]
     found = () if before is None else before.fits
-    if missing and target == "misfit":
+    if missing and fits:
         along, relative = deviations(detector, x0, missing, fits)
-        table |= zip(map(known_of, missing), misfit(z_scores(along, fits)).tolist(), strict=True)
-        if known_of(missing[-1]) == known_of(records[-1]):
+        table |= zip(map(known_of, missing), z_scores(along, fits), strict=True)
+        if target in BESIDE_THE_FILM and known_of(missing[-1]) == known_of(records[-1]):
             found = fits_of(detector, record, fits, along[-1], relative[-1])
     elif missing:
-        table |= zip(map(known_of, missing), scores_under(detector, x0, missing, record.get("view")).tolist(), strict=True)
-    values = {coalition: table[known_of(one)] for coalition, one in zip(coalitions, records, strict=True)}
+        table |= zip(map(known_of, missing), scores_under(detector, x0, missing, record.get("view"))[:, None], strict=True)
+    measured = np.stack([table[known_of(one)] for one in records])
+    values = dict(zip(coalitions, _target_of(target, measured).tolist(), strict=True))
     every = dict.fromkeys(explainable_groups(detector), 0.0)
     by_group = _groups_of(detector, record, players)
     return Attribution(
@@ -98,11 +105,32 @@ def attribute(
         every | _captum(ShapleyValues, values, by_group),
         _captum(ShapleyValues, values, _part_names(players, by_group)) if parts else {},
         every | _captum(FeatureAblation, values, by_group),
-        table[known_of(records[-1])],
-        table[known_of(records[0])],
+        values[coalitions[-1]],
+        values[coalitions[0]],
         found,
         table,
     )
+
+
+def attribute_targets(
+    detector: Detector,
+    radiograph: Radiograph | np.ndarray | str | os.PathLike,
+    ehr: Mapping[str, object] | None,
+    targets: Sequence[str] = TARGETS[:3],
+) -> dict[str, Attribution]:
+    """`attribute` of several targets, what they share measured once; with single values where that costs little. Errors as there."""
+    found: dict[str, Attribution] = {}
+    for target in targets:
+        shared = next((found[other] for other in BESIDE_THE_FILM if target in BESIDE_THE_FILM and other in found), None)
+        found[target] = attribute(detector, radiograph, ehr, target, parts=target in BESIDE_THE_FILM, before=shared)
+    return found
+
+
+def _target_of(target: str, measured: np.ndarray) -> np.ndarray:
+    """The target's values from what was measured of every coalition (n, k), the whole record last: (n,)."""
+    if target == "misfit":
+        return misfit(measured)
+    return measured[:, 0] if target == "score" else movement(measured, measured[-1])
 
 
 def known_of(record: Record) -> frozenset[str]:

@@ -20,6 +20,7 @@ from ..reconstruct import draw_noises, estimate_in_one_step, predictor
 NOISES = 2  # draws averaged by each one-step estimate; the same for every film and record
 BATCH = 96  # images in one pass
 LEVEL, LEVELS = 350, {"sex": 600}  # noise level of a group, chosen by the rule of docs/explanations.md
+PRIOR_LEVEL = 850  # where noise hides the film, so that an estimate is what the record alone makes expect; by another rule there
 
 
 class ExplanationError(ValueError):
@@ -82,11 +83,18 @@ def misfit(z: np.ndarray) -> np.ndarray:
     return np.square(z).sum(-1)
 
 
-def calibrated(detector: Detector) -> tuple[GroupFit, ...]:
-    """The checkpoint's calibration of fits. Raises ExplanationError where there is none."""
-    if not detector.config.fit:
+def movement(z: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """How far what is expected lies from what the whole record makes expect: Σ (z − z of the whole record)² over groups, (…, groups) → (…). The
+    film's own deviation, which is in every z alike, cancels; 0 for the whole record."""
+    return np.square(z - whole).sum(-1)
+
+
+def calibrated(detector: Detector, prior: bool = False) -> tuple[GroupFit, ...]:
+    """The checkpoint's calibration of fits, beside the film or (prior) before it is seen. Raises ExplanationError where there is none."""
+    fits = detector.config.prior_fit if prior else detector.config.fit
+    if not fits:
         raise ExplanationError("This checkpoint's fit of the record has not been calibrated: run `diff3m calibrate` with --fit.")
-    return detector.config.fit
+    return fits
 
 
 def record_fit(
@@ -131,15 +139,17 @@ def calibrate_fit(
     levels: Mapping[str, int] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> tuple[GroupFit, ...]:
-    """Measure normal films under their own record, and write the calibration into the checkpoint's config.json.
+    """Measure normal films under their own record, and write the calibration into the checkpoint's config.json; returns that beside the film.
 
-    levels: noise level by explanation group (default: `LEVELS`, else `LEVEL`). report(done, total) hears each film.
-    Raises ExplanationError for fewer than two films.
+    levels: noise level by explanation group (default: `LEVELS`, else `LEVEL`; before the film is seen it is `PRIOR_LEVEL` for all). report(done,
+    total) hears each film. Raises ExplanationError for fewer than two films.
     """
     if len(cases) < 2:
         raise ExplanationError("A calibration of the record's fit needs at least two normal films.")
     levels = {**LEVELS, **(levels or {})}
-    plain = [GroupFit(group, levels.get(group, LEVEL), 0.0, 1.0, 0) for group in explainable_groups(detector)]
+    groups = explainable_groups(detector)
+    plain = [GroupFit(group, levels.get(group, LEVEL), 0.0, 1.0, 0) for group in groups]
+    plain += [GroupFit(group, PRIOR_LEVEL, 0.0, 1.0, 0) for group in groups]
     rows = []
     for done, (film, ehr) in enumerate(cases, start=1):
         record = detector.schema.parse(ehr)
@@ -151,10 +161,11 @@ def calibrate_fit(
     table = np.stack(rows)
     count = (~np.isnan(table)).sum(0)
     if (count < 2).any():
-        missing = ", ".join(entry.group for entry, n in zip(plain, count, strict=True) if n < 2)
+        missing = ", ".join(group for group, n in zip(groups, count, strict=False) if n < 2)
         raise ExplanationError(f"Fewer than two films of the manifest know {missing}; a calibration needs more.")
     mean, std = np.nanmean(table, 0), np.nanstd(table, 0, ddof=1)
     fits = tuple(GroupFit(e.group, e.level, float(m), float(max(s, 1e-6)), int(n)) for e, m, s, n in zip(plain, mean, std, count, strict=True))
+    fit, prior = fits[: len(groups)], fits[len(groups) :]
     if detector.checkpoint.folder is not None:
-        write_config(detector.checkpoint.folder, replace(detector.config, fit=fits))
-    return fits
+        write_config(detector.checkpoint.folder, replace(detector.config, fit=fit, prior_fit=prior))
+    return fit

@@ -17,6 +17,8 @@ from ...ehr import body_mass_index
 AP_SHARE = 0.35
 HEIGHT = {"M": (175.3, 7.5), "F": (161.3, 7.0)}  # cm: mean, standard deviation
 BMI = {"M": (28.6, 0.19), "F": (28.7, 0.24)}  # kg/m²: median, standard deviation of the logarithm
+AGE = (52.0, 17.0)  # years: mean, standard deviation
+PRESSURE_SPREAD = (14.0, 7.0)  # mmHg: standard deviation of systolic and diastolic pressure around what age and BMI make expect
 AGE_RANGE, BMI_RANGE = (18.0, 95.0), (16.0, 52.0)
 
 
@@ -45,14 +47,23 @@ class Patient:
         return {name: round(value, decimals) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
+def usual_systolic(age, bmi):
+    """Systolic pressure, mmHg, that age and BMI (numbers or arrays) make expect."""
+    return 122 + 0.5 * (age - 50) + 0.5 * (bmi - 28)
+
+
+def usual_diastolic(systolic, age, bmi):
+    """Diastolic pressure, mmHg, that the systolic one, age and BMI (numbers or arrays) make expect."""
+    return 75 + 0.35 * (systolic - 122) - 0.006 * (age - 50) ** 2 + 0.2 * (bmi - 28)
+
+
 def draw_patient(rng: np.random.Generator) -> Patient:
     """One adult. The number of draws is the same for everyone."""
     z, u = rng.normal(size=5), rng.uniform(size=2)
     sex, view = "FM"[int(u[0] < 0.5)], "AP" if u[1] < AP_SHARE else "PA"
-    age = float(np.clip(52 + 17 * z[0], *AGE_RANGE))
+    age = float(np.clip(AGE[0] + AGE[1] * z[0], *AGE_RANGE))
     height = HEIGHT[sex][0] + HEIGHT[sex][1] * float(z[1])
     bmi = float(np.clip(BMI[sex][0] * np.exp(BMI[sex][1] * z[2]), *BMI_RANGE))
-    systolic = float(np.clip(122 + 0.5 * (age - 50) + 0.5 * (bmi - 28) + 14 * z[3], 85, 220))
-    diastolic = 75 + 0.35 * (systolic - 122) - 0.006 * (age - 50) ** 2 + 0.2 * (bmi - 28) + 7 * z[4]
-    diastolic = float(np.clip(diastolic, 40, systolic - 15))
+    systolic = float(np.clip(usual_systolic(age, bmi) + PRESSURE_SPREAD[0] * z[3], 85, 220))
+    diastolic = float(np.clip(usual_diastolic(systolic, age, bmi) + PRESSURE_SPREAD[1] * z[4], 40, systolic - 15))
     return Patient(age, sex, view, bmi, systolic, diastolic, height, bmi * (height / 100) ** 2)
