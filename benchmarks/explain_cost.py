@@ -29,6 +29,7 @@ def costs(detector: Detector, repeats: int) -> dict[str, float]:
         "analysis": lambda: detector.analyze(film, record),
         "attribution of the misfit, groups": lambda: attribute(detector, film, record, parts=False),
         "attribution of the misfit, groups and single values": lambda: attribute(detector, film, record),
+        "attribution of what is expected before the film, groups": lambda: attribute(detector, film, record, target="prior", parts=False),
         "attribution of the anomaly score, groups": lambda: attribute(detector, film, record, target="score", parts=False),
         "attribution of three regions": lambda: attribute_regions(detector, film, record, BOXES),
         "integrated gradients of the misfit": lambda: integrated_gradients(detector, film, record),

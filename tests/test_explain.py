@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,7 +13,16 @@ import pandas as pd
 import pytest
 import torch
 
-from app.explanations import Asked, agreement_sentence, attribution_sentence, explained, fit_sentence, influence_choices, other_record
+from app.explanations import (
+    Asked,
+    agreement_sentence,
+    attribution_sentence,
+    explained,
+    fit_sentence,
+    influence_choices,
+    movement_sentences,
+    other_record,
+)
 from diff3m.checkpoint import load_checkpoint
 from diff3m.cli import main
 from diff3m.data.manifest import ManifestError
@@ -22,12 +32,13 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation import explanations
 from diff3m.evaluation.explanations import attention_by_group, extreme_patient, spearman
-from diff3m.evaluation.oracle import GROUPS, Oracle, shapley
+from diff3m.evaluation.oracle import GROUPS, Oracle, averages, implied, shapley
 from diff3m.explain import (
     ExplanationError,
     attribute,
     attribute_region,
     attribute_regions,
+    attribute_targets,
     attribution,
     calibrate_fit,
     influence,
@@ -37,7 +48,7 @@ from diff3m.explain import (
     uncertainty,
 )
 from diff3m.explain.gradients import agreement
-from diff3m.explain.record_fit import NOISES, deviations, misfit, one_step, z_scores
+from diff3m.explain.record_fit import NOISES, PRIOR_LEVEL, calibrated, deviations, misfit, movement, one_step, z_scores
 from diff3m.fit import GroupFit, deviation
 from diff3m.radiograph import Radiograph
 
@@ -85,7 +96,7 @@ def test_calibrated_normals_have_mean_zero_and_spread_one(fitted):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("target", ["misfit", "score"])
+@pytest.mark.parametrize("target", ["misfit", "expectation", "prior", "score"])
 def test_attributions_sum_to_the_whole_change(fitted, tmp_path, target, film_folder):
     detector = fitted
     if target == "score":
@@ -112,6 +123,23 @@ def test_captum_and_the_definition_agree_and_ablation_is_a_difference(fitted):
     assert found.ablation["habitus"] == pytest.approx(values[1, 1, 1, 1, 1] - values[1, 1, 1, 0, 1], rel=1e-3)
 
 
+def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted):
+    """The film's own deviation counts for the misfit alone."""
+    film = person(4).film(64)
+    misfit_of, expectation, prior = attribute_targets(fitted, film, RECORD).values()
+    assert expectation.known == prior.known == 0 and expectation.unknown > 0 and prior.unknown > 0 and misfit_of.known > 0
+    assert movement(np.array([[1.0, 2.0], [4.0, 6.0]]), np.array([4.0, 6.0])).tolist() == [25.0, 0.0]
+    whole, nothing = fitted.schema.parse(RECORD), fitted.schema.parse({})
+    x0, fits = fitted.prepared([fitted.film(film)]), fitted.config.prior_fit
+    z = z_scores(deviations(fitted, x0, [nothing, whole], fits)[0], fits)
+    assert prior.unknown == pytest.approx(float(np.square(z[0] - z[1]).sum()), rel=1e-3) and {entry.level for entry in fits} == {PRIOR_LEVEL}
+    assert expectation.table.keys() == misfit_of.table.keys() and prior.fits == () and expectation.fits == misfit_of.fits
+    with pytest.raises(ExplanationError, match="measured other things"):
+        attribute(fitted, film, RECORD, "prior", before=misfit_of)
+    with pytest.raises(ExplanationError, match="diff3m calibrate"):
+        calibrated(Detector(replace(fitted.checkpoint, config=replace(fitted.config, prior_fit=())), "cpu"), prior=True)
+
+
 def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
     found = attribute(fitted, person(5).film(64), {"age": 60})
     assert found.groups["age"] == pytest.approx(found.known - found.unknown) and all(found.groups[name] == 0 for name in GROUPS[1:])
@@ -123,7 +151,8 @@ def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
 
 def test_explanations_repeat_and_end_in_sentences_where_they_cannot_be_given(fitted, tiny_detector):
     film = person(6).film(64)
-    assert attribute(fitted, film, RECORD, parts=False) == attribute(fitted, film, RECORD, parts=False)
+    once, again = (attribute(fitted, film, RECORD, parts=False) for _ in range(2))
+    assert once == again and all(np.array_equal(once.table[known], again.table[known]) for known in once.table)
     assert [entry.z for entry in record_fit(fitted, film, RECORD)] == pytest.approx(
         [entry.z for entry in attribute(fitted, film, RECORD).fits], rel=1e-3
     )
@@ -223,6 +252,26 @@ def test_the_extreme_group_is_what_explains_a_normal_phantom(phantoms, group):
     assert hits >= 3
 
 
+def test_the_oracle_infers_what_is_unknown_from_what_is_known():
+    """Against people drawn from the population: those alike in what is known, and the mean of what is not."""
+    crowd = [person(number).patient for number in range(40_000)]
+    asked = replace(person(3).patient, sex="M", age=75.0).under(systolic_mmhg=150.0, diastolic_mmhg=80.0, bmi=30.0, height_cm=178.0)
+    alike = [p for p in crowd if abs(p.systolic_mmhg - 150) < 4 and abs(p.diastolic_mmhg - 80) < 4 and abs(p.bmi - 30) < 3]
+    (guess, share), *others = implied(asked, ["age", "view"])
+    assert guess.age == pytest.approx(np.mean([p.age for p in alike]), abs=2) and guess.bmi == 30 and share == pytest.approx(0.65)
+    assert [one.view for one, _ in others] == ["AP"]
+    tall = [p.sex for p in crowd if abs(p.height_cm - 178) < 1 and abs(p.bmi - 30) < 3]
+    by_sex = {one.sex: part for one, part in implied(asked, ["sex"])}
+    assert by_sex["M"] == pytest.approx(tall.count("M") / len(tall), abs=0.04) and sum(by_sex.values()) == pytest.approx(1)
+    assert [share for _, share in averages(asked, ["sex"])] == [0.5, 0.5]
+    young = [p for p in crowd if p.sex == "M" and abs(p.age - 25) < 2]
+    (guess, _), *_ = implied(replace(asked, age=25.0), ["blood pressure", "habitus"])
+    assert guess.systolic_mmhg == pytest.approx(np.mean([p.systolic_mmhg for p in young]), abs=1.5)
+    assert guess.height_cm == pytest.approx(np.mean([p.height_cm for p in young]), abs=1)
+    whole = list(implied(asked, []))
+    assert len(whole) == 1 and whole[0][1] == 1 and whole[0][0].age == pytest.approx(75)
+
+
 def test_a_wrong_pressure_moves_the_fit_toward_the_true_one(phantoms):
     who = person(SEEDS["dev"][0] + 66_000)
     film, patient = who.film(128, who.patient.under(systolic_mmhg=120.0, diastolic_mmhg=75.0)), who.patient
@@ -253,14 +302,25 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     film, record = Radiograph(person(12).film(128)), person(12).patient.record()
     asked = Asked("bmi", ("sex", "m"), (("Outlined region 1", (0.4, 0.4, 0.6, 0.6)),))
     steps = list(explained(phantoms, film, {**record, "sex": "F"}, asked, 1.0))
-    assert len(steps) == 9 and steps[0][1] == "" and steps[-1][0] == ""
+    assert len(steps) == 10 and steps[0][1] == "" and steps[-1][0] == ""
     last = re.sub('base64,[^"]*', "", steps[-1][1])
-    titles = ("Does the film fit", "What the record explains", "place that differs", "Where the record informs", "With and without the record")
+    titles = (
+        "Does the film fit",
+        "What the record explains",
+        "What the record moves",
+        "place that differs",
+        "Where the record informs",
+        "With and without the record",
+    )
     titles += ("Under another record", "How sure is the score", "Influence of BMI", "Do other methods agree?", "<b>Outlined region 1.</b>")
     assert all(title in last for title in titles)
     assert "With Sex Male instead of Female" in last and "The anomaly score moves by" in last
     assert last.count("<img") == 1 + 4 + 4 + 9 and "None" not in last and "nan" not in last
+    prior, beside = attribute(phantoms, film, record, "prior", parts=False), attribute(phantoms, film, record, "expectation", parts=False)
+    said = movement_sentences(prior, beside)
+    assert "Before" in last and min(prior.groups, key=prior.groups.get) in said[0] and f"{beside.unknown:.1f}" in said[1]
     unknown = attribute(phantoms, film, {}, parts=False)
+    assert "next to nothing" in movement_sentences(unknown, unknown)[0]
     assert "No part of the record" in attribution_sentence(unknown)
     assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
     assert ("BMI", "bmi") in influence_choices(phantoms.schema) and NOISES >= 1
