@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,37 +26,46 @@ from diff3m.evaluation.metrics import auroc, auroc_within_view
 from diff3m.evaluation.phantoms import cohort_of
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import Radiograph
-from diff3m.scoring import COMBINATIONS, Component, Scoring, combined
+from diff3m.scoring import COMBINATIONS, TOP_SHARE, Component, Scoring, combined
 
-TOLERANCE, NOISES, CALIBRATED_ON = 0.005, 4, 500
-PEAKS = [Component(*key, share=0.002, relative=True) for key in itertools.product(("brighter", "darker"), (2, 4), (200, 400, 720))]
-AREAS = [Component(*key) for key in itertools.product(("brighter", "darker"), (2, 4), (200, 400))]
-LARGEST = [Component("largest", 2, level) for level in (200, 400)]
-FOUR = [Component(kind, sigma, level) for kind, sigma in (("absolute", 2), ("absolute", 4), ("ssim", 6)) for level in (200, 400, 720)]
-ONE_STEP = [Component("brighter", 2, level, "one_step") for level in (200, 350)]
-NUMBERS = ("systolic_mmhg", "bmi", "age")
-RECORD = [Component("contradiction", 0, level, "one_step", feature=name) for name in NUMBERS for level in (200, 350)]
-PRESSURE = RECORD[:2]
-MEASURED = PEAKS + AREAS + LARGEST + FOUR + ONE_STEP + RECORD
+TOLERANCE, NOISES, CALIBRATED_ON = 0.005, 2, 500  # noises with both signs
+LEVEL_SETS = ((30,), (60,), (100,), (30, 60), (30, 60, 100), (60, 100, 200), (30, 60, 100, 200, 350))
+LEVELS = LEVEL_SETS[-1]
+FAMILIES = {
+    "areas": [(kind, sigma, TOP_SHARE) for kind, sigma in itertools.product(("brighter", "darker"), (2, 4))],
+    "peaks": [(kind, 2, 0.002) for kind in ("brighter", "darker")],
+    "whole": [("absolute", 2, TOP_SHARE), ("absolute", 4, TOP_SHARE), ("ssim", 6, TOP_SHARE)],
+}
+RECORD = [Component("contradiction", 0, 350, "one_step", feature=name) for name in ("systolic_mmhg", "bmi", "age")]
+BESIDE = {"": [], " + pressure": RECORD[:1], " + numbers": RECORD}
+FIRST = [Component(*key) for key in itertools.product(("brighter", "darker"), (2, 4), (200, 400))] + [
+    Component("contradiction", 0, level, "one_step", feature="systolic_mmhg") for level in (200, 350)
+]
+
+
+def in_one_step(families: Sequence[str], levels: Sequence[int]) -> list[Component]:
+    """Measurements of families at noise levels."""
+    return [Component(kind, sigma, level, "one_step", share=share) for name in families for kind, sigma, share in FAMILIES[name] for level in levels]
+
+
+MEASURED = list(dict.fromkeys([*in_one_step(tuple(FAMILIES), LEVELS), *RECORD, *FIRST]))
 
 
 def candidates() -> dict[str, list[Component]]:
-    """The fixed sets of the rule, by name; each is tried as mean and as maximum, without contradictions, with that of blood pressure,
-    and with those of blood pressure, BMI and age."""
-    four_levels = [component for component in PEAKS if component.level in (200, 400)]
-    sets = {
-        "peaks": PEAKS,
-        "peaks at 200, 400": four_levels,
-        "peaks σ4": [component for component in PEAKS if component.sigma == 4],
-        "areas": AREAS,
-        "peaks + areas": PEAKS + AREAS,
-        "peaks + largest": PEAKS + LARGEST,
-        "peaks + one-step": PEAKS + ONE_STEP,
-        "three at all levels": FOUR,
-        "everything": PEAKS + AREAS + LARGEST + ONE_STEP,
+    """The fixed sets of the rule, by name; each is tried as mean and as maximum."""
+    unions = [chosen for count in range(1, len(FAMILIES) + 1) for chosen in itertools.combinations(FAMILIES, count)]
+    found = {
+        f"{' + '.join(families)} at {', '.join(map(str, levels))}{name}": in_one_step(families, levels) + record
+        for families, levels, (name, record) in itertools.product(unions, LEVEL_SETS, BESIDE.items())
     }
-    with_pressure = {f"{name} + pressure": chosen + PRESSURE for name, chosen in sets.items()}
-    return sets | with_pressure | {f"{name} + numbers": chosen + RECORD for name, chosen in sets.items()}
+    return {**found, "the first choice": FIRST}
+
+
+def passes(components: Sequence[Component], stride: int = 40) -> int:
+    """Network passes of a film that a score takes: noises of one step, two records for each contradiction, the walk up and down of inversion."""
+    inversion = {component.level // stride for component in components if component.source == "inversion"}
+    estimates = len({component.level for component in components if component.source == "one_step" and not component.feature})
+    return 2 * NOISES * (estimates + 2 * sum(bool(component.feature) for component in components)) + max(inversion, default=0) + sum(inversion)
 
 
 def main() -> None:
@@ -69,7 +79,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
 
     detector = Detector.from_pretrained(options.checkpoint)
-    detector = detector.with_scoring(Scoring(tuple(MEASURED), one_step_noises=NOISES))
+    detector = detector.with_scoring(Scoring(tuple(MEASURED), one_step_noises=NOISES, mirrored_noises=True))
     people = cohort_of(options.normals, options.each, "dev")
     label = np.array([who.lesion.kind if who.lesion else "normal" for who in people])
     view = np.array([who.patient.view for who in people])
@@ -87,14 +97,17 @@ def main() -> None:
         for kind in KINDS:
             rows = np.isin(label, ("normal", kind))
             found[kind] = auroc_within_view(scores[rows], label[rows] == kind, view[rows])
-        table[f"{how} of {name}"] = {"components": len(chosen), "how": how, "set": name, **found, "mean": float(np.mean(list(found.values())))}
+        cost = {"components": len(chosen), "passes": passes(chosen)}
+        table[f"{how} of {name}"] = {**cost, "how": how, "set": name, **found, "mean": float(np.mean(list(found.values())))}
     best = max(row["mean"] for row in table.values())
-    chosen = min((row for row in table.values() if row["mean"] >= best - TOLERANCE), key=lambda row: (row["components"], -row["mean"]))
+    chosen = min((row for row in table.values() if row["mean"] >= best - TOLERANCE), key=lambda row: (row["passes"], row["components"], -row["mean"]))
 
-    print(f"{'candidate':<48} n  " + " ".join(f"{kind[:8]:>8}" for kind in KINDS) + "     mean")
+    print(f"{'candidate':<64} n passes  " + " ".join(f"{kind[:8]:>8}" for kind in KINDS) + "     mean")
     for name, row in sorted(table.items(), key=lambda item: -item[1]["mean"]):
         mark = "  <- chosen" if row is chosen else ""
-        print(f"{name:<48} {row['components']:>2} " + " ".join(f"{row[kind]:8.3f}" for kind in KINDS) + f"  {row['mean']:.4f}{mark}")
+        print(
+            f"{name:<64} {row['components']:>2} {row['passes']:>3} " + " ".join(f"{row[kind]:8.3f}" for kind in KINDS) + f"  {row['mean']:.4f}{mark}"
+        )
     print("single measurements")
     for component, place in index.items():
         found = [auroc(z[np.isin(label, ("normal", kind)), place], label[np.isin(label, ("normal", kind))] == kind) for kind in KINDS]
@@ -102,7 +115,7 @@ def main() -> None:
     (options.out / "selection.json").write_text(json.dumps(table, indent=1))
 
     if options.write:
-        scoring = Scoring(tuple(candidates()[chosen["set"]]), combine=chosen["how"], one_step_noises=NOISES)
+        scoring = Scoring(tuple(candidates()[chosen["set"]]), combine=chosen["how"], one_step_noises=NOISES, mirrored_noises=True)
         manifest = options.out / "val" / "manifest.csv"
         if not manifest.exists():
             write_cohort(manifest.parent, CALIBRATED_ON, detector.config.network.image_size, SEEDS["val"][0])
