@@ -62,10 +62,11 @@ def candidates() -> dict[str, list[Component]]:
 
 
 def passes(components: Sequence[Component], stride: int = 40) -> int:
-    """Network passes of a film that a score takes: noises of one step, two records for each contradiction, the walk up and down of inversion."""
+    """Network passes of a film that a score takes: noises of one step, another record for each contradiction, the walk up and down of inversion."""
     inversion = {component.level // stride for component in components if component.source == "inversion"}
-    estimates = len({component.level for component in components if component.source == "one_step" and not component.feature})
-    return 2 * NOISES * (estimates + 2 * sum(bool(component.feature) for component in components)) + max(inversion, default=0) + sum(inversion)
+    estimates = len({component.level for component in components if component.source == "one_step"})
+    raised = sum(bool(component.feature) for component in components)
+    return 2 * NOISES * (estimates + raised) + max(inversion, default=0) + sum(inversion)
 
 
 def main() -> None:

@@ -195,13 +195,13 @@ class Detector:
         keys: Sequence[tuple[str, int]],
         settings: Settings,
         callback: Callable[[Progress], None] | None = None,
+        with_shown: bool = True,
     ) -> dict[tuple[str, int], Tensor]:
-        """Reconstructions by (source, noise level): those that `keys` name, and the shown one."""
+        """Reconstructions by (source, noise level): those that `keys` name, and (unless with_shown is False) the shown one."""
         predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
         shown = settings.noise_level
-        plan = {
-            level: steps_to(level, settings.steps, self.scoring.noise_level) for level in needed_levels([*keys, ("inversion", shown)], "inversion")
-        }
+        wanted = [*keys, ("inversion", shown)] if with_shown else keys
+        plan = {level: steps_to(level, settings.steps, self.scoring.noise_level) for level in needed_levels(wanted, "inversion")}
         with self.autocast():
             if self.scoring.released_path:
                 noises = {level: draw_noises(1, x0.shape[-1], level, settings.seed, self.device) for level in plan}
@@ -215,31 +215,27 @@ class Detector:
 
     @torch.no_grad()
     def measurements(self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings) -> Tensor:
-        """The score's components for prepared films and their reconstructions: (B, components) on the CPU."""
-        asked: dict[str, tuple[Condition, Condition]] = {}
+        """The score's components for prepared films and their reconstructions: (B, components) on the CPU.
+
+        made: under the same records. Contradictions are measured in float32 whatever the detector's precision, because a direction is a small
+        difference of two estimates."""
+        twin, features = self.in_float32, {component.feature for component in self.scoring.components if component.feature}
+        own = twin.condition(x0, records, attention=False) if features else None
+        raised = {name: twin.condition(x0, [self.schema.raised(record, name) for record in records], attention=False) for name in features}
+        expected = {level: image for (source, level), image in made.items() if source == "one_step"} if twin is self else {}
         columns = []
         for component in self.scoring.components:
             name = component.feature
             if name:
-                if name not in asked:
-                    asked[name] = self._own_and_raised(x0, records, name)
+                level = component.level
+                if level not in expected:
+                    expected[level] = twin.one_step_estimate(x0, own, level, settings)
+                higher = twin.one_step_estimate(x0, raised[name], level, settings)
                 known = torch.tensor([record.get(name) is not None for record in records], device=x0.device)
-                columns.append(self._contradiction(component, x0, asked[name], settings).masked_fill(~known, float("nan")))
+                columns.append(contradiction(x0, expected[level], higher, self.scoring.margin).masked_fill(~known, float("nan")))
             else:
                 columns.append(measure(component, x0, made[component.key], self.scoring.measured_inside))
         return torch.stack(columns, dim=1).cpu()
-
-    def _own_and_raised(self, x0: Tensor, records: Sequence[Record], name: str) -> tuple[Condition, Condition]:
-        """The condition under the records, and with one number raised by a standard deviation, both in float32."""
-        raised = [self.schema.raised(record, name) for record in records]
-        own, other = (self.in_float32.condition(x0, part, attention=False) for part in (records, raised))
-        return own, other
-
-    def _contradiction(self, component: Component, x0: Tensor, asked: tuple[Condition, Condition], settings: Settings) -> Tensor:
-        """How far films lie from their record toward a higher value of one number, (B,). In float32 whatever the detector's precision, because
-        the direction is a small difference of two estimates."""
-        own, raised = (self.in_float32.one_step_estimate(x0, condition, component.level, settings) for condition in asked)
-        return contradiction(x0, own, raised, self.scoring.margin)
 
     @torch.no_grad()
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:

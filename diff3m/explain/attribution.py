@@ -248,7 +248,7 @@ def scores_under(detector: Detector, x0: Tensor, records: Sequence[Record], view
     for start in range(0, len(records), batch):
         part = list(records[start : start + batch])
         films = x0.expand(len(part), -1, -1, -1)
-        made = detector.reconstructions(films, detector.condition(films, part, attention=False), keys, settings)
+        made = detector.reconstructions(films, detector.condition(films, part, attention=False), keys, settings, with_shown=False)
         try:
             scores += [detector.scoring.score(row, view) for row in detector.measurements(films, part, made, settings)]
         except LookupError as error:
