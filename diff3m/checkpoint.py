@@ -1,18 +1,23 @@
-"""A checkpoint folder: config.json (network, schema, diffusion, preprocessing, calibration), model.safetensors, README.md."""
+"""A checkpoint folder: config.json (network, schema, diffusion, preprocessing, calibration), model.safetensors, README.md, and head.safetensors of an
+anomaly head."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from . import released
+from .anomaly_head import AnomalyHead, HeadConfig
 from .diffusion import Schedule
 from .ehr import EHRSchema
 from .fit import GroupFit
@@ -20,8 +25,9 @@ from .network import Diff3M, NetworkConfig
 from .radiograph import Preprocessing
 from .scoring import RELEASED_SCORING, Scoring
 
-CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, CARD_FILE = "config.json", "model.safetensors", "head.safetensors", "README.md"
 FORMAT = 1
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class CheckpointError(ValueError):
@@ -31,7 +37,8 @@ class CheckpointError(ValueError):
 @dataclass(frozen=True)
 class CheckpointConfig:
     """What config.json holds. scoring carries the calibration, fit and prior_fit those of the record's fit by explanation
-    group, beside the film and before it is seen (empty: not measured); training is a free record of how the weights were made."""
+    group, beside the film and before it is seen (empty: not measured); training is a free record of how the weights were made;
+    head says that an anomaly head lies beside the weights."""
 
     name: str
     network: NetworkConfig
@@ -42,6 +49,7 @@ class CheckpointConfig:
     training: dict = field(default_factory=dict)
     fit: tuple[GroupFit, ...] = ()
     prior_fit: tuple[GroupFit, ...] = ()
+    head: HeadConfig | None = None
 
     def to_dict(self) -> dict:
         return {
@@ -54,6 +62,7 @@ class CheckpointConfig:
             "scoring": self.scoring.to_dict(),
             "fit": [asdict(entry) for entry in self.fit],
             "prior_fit": [asdict(entry) for entry in self.prior_fit],
+            "head": None if self.head is None else asdict(self.head),
             "training": self.training,
         }
 
@@ -73,6 +82,7 @@ class CheckpointConfig:
                 scoring=Scoring.from_dict(values["scoring"]),
                 fit=tuple(GroupFit(**entry) for entry in values.get("fit", ())),
                 prior_fit=tuple(GroupFit(**entry) for entry in values.get("prior_fit", ())),
+                head=HeadConfig(**values["head"]) if values.get("head") else None,
                 training=values.get("training", {}),
             )
         except Exception as error:  # any value may stand in the file
@@ -84,31 +94,42 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint. sha256 is that of the weights file, "" for one never saved."""
+    """A loaded checkpoint. sha256, head_sha256: of the weights file and the head's; "" for one never saved, or without a head."""
 
     config: CheckpointConfig
     network: Diff3M
     folder: Path | None = None
     sha256: str = ""
+    head: AnomalyHead | None = None
+    head_sha256: str = ""
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Load a folder, weights as float32, network in evaluation mode. Raises CheckpointError."""
     folder = Path(folder)
     config = read_config(folder)
-    weights = folder / WEIGHTS_FILE
+    network = _filled(lambda: Diff3M(config.network, config.schedule), folder / WEIGHTS_FILE)
+    sha256 = file_sha256(folder / WEIGHTS_FILE)
+    if config.head is None:
+        return Checkpoint(config, network, folder, sha256)
+    head = _filled(lambda: AnomalyHead(config.network, config.head), folder / HEAD_FILE)
+    return Checkpoint(config, network, folder, sha256, head, file_sha256(folder / HEAD_FILE))
+
+
+def _filled(build: Callable[[], Module], weights: Path) -> Module:
+    """A module with the weights of a file, in evaluation mode. Raises CheckpointError."""
     if weights.exists() and not weights.is_file():
         raise CheckpointError(f"{weights} is no ordinary file. Copy the whole checkpoint folder.")
     try:
-        network = Diff3M(config.network, config.schedule)
-        network.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
+        module = build()
+        module.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} holds no {WEIGHTS_FILE}. Copy the whole checkpoint folder.") from None
+        raise CheckpointError(f"{weights.parent} holds no {weights.name}. Copy the whole checkpoint folder.") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{weights} is damaged or no safetensors file: {error}") from None
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{weights} does not fit the network of {CONFIG_FILE}: {str(error)[:300]}") from None
-    return Checkpoint(config, network.eval(), folder, file_sha256(weights))
+    return module.eval()
 
 
 def load_released(weights: str | Path, config: str | Path | dict) -> Checkpoint:
@@ -157,12 +178,22 @@ def save_checkpoint(folder: str | Path, config: CheckpointConfig, network: Diff3
     """Write weights (as `dtype`) and config.json; each file appears whole or not at all. Returns the folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
-    partial = folder / f"{WEIGHTS_FILE}.partial"
-    save_file(state, partial)
-    os.replace(partial, folder / WEIGHTS_FILE)
+    _write_weights(folder / WEIGHTS_FILE, network, dtype)
     write_config(folder, config)
     return folder
+
+
+def save_head(folder: str | Path, config: CheckpointConfig, head: AnomalyHead) -> None:
+    """Put an anomaly head beside a checkpoint's weights, and say so in its config.json."""
+    _write_weights(Path(folder) / HEAD_FILE, head, torch.float32)
+    write_config(folder, replace(config, head=head.config))
+
+
+def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype) -> None:
+    state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in module.state_dict().items()}
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(state, partial)
+    os.replace(partial, path)
 
 
 def write_config(folder: str | Path, config: CheckpointConfig) -> None:

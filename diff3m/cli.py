@@ -128,6 +128,27 @@ def _train(options) -> None:
         print(f"calibrated on {dict(scoring.calibration)['any'].count} normal films of {config.validation}")
 
 
+def _head(options) -> None:
+    from .checkpoint import save_head
+    from .detector import Detector
+    from .training.head import HeadStep, HeadTraining, train_head
+
+    detector, drawn = Detector.from_pretrained(options.checkpoint), bar("teaching the head")
+    recent: list[HeadStep] = []
+
+    def report(step: HeadStep) -> None:
+        drawn(step.step, options.steps)
+        recent.append(step)
+        if step.step % REPORTED == 0 or step.step == options.steps:
+            last = recent[-REPORTED:]
+            errors = (sum(getattr(one, name) for one in last) / len(last) for name in ("map_error", "film_error", "right"))
+            print("step {}: error of the map {:.4f}, of the film {:.4f}, films judged right {:.2f}".format(step.step, *errors))
+
+    head = train_head(detector, options.manifest, HeadTraining(options.steps, seed=options.seed), report=report)
+    save_head(detector.checkpoint.folder, detector.config, head)
+    print(f"wrote {detector.checkpoint.folder}; a score that uses the head must be chosen and calibrated anew")
+
+
 def _calibrate(options) -> None:
     from .detector import Detector
     from .evaluation.run import calibrate_checkpoint
@@ -193,6 +214,7 @@ def _explain(options) -> None:
     print(NOTICE)
 
 
+REPORTED = 50  # steps that a line of the head's training averages
 EXPLAINED = {
     "misfit": "misfit of film and record (sum of squared z-scores)",
     "expectation": "distance of what is expected of this film from what the whole record makes expect (sum of squared z-scores)",
@@ -278,6 +300,7 @@ COMMANDS: dict[str, Callable] = {
     "explain": _explain,
     "evaluate": _evaluate,
     "train": _train,
+    "head": _head,
     "calibrate": _calibrate,
     "prepare folder": _prepare_folder,
     "prepare mimic": _prepare_mimic,

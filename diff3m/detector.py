@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoint, CheckpointError, load_checkpoint
+from .anomaly_head import anomaly_logits
+from .checkpoint import CARD_FILE, CONFIG_FILE, HEAD_FILE, WEIGHTS_FILE, Checkpoint, CheckpointError, load_checkpoint
 from .ehr import EHRSchema, Record
 from .network import Condition
 from .radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
@@ -41,7 +42,8 @@ class Settings:
 class Analysis:
     """What the model thinks of one film. Arrays are (S, S) float32; film and reconstruction in [0, 1].
 
-    residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker.
+    residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker. anomaly_map: the anomaly head's
+    probability that a place was painted, in [0, 1]; None for a checkpoint without a head.
     score: combined z-score among normals (0 = average normal); None for a checkpoint without calibration. percentile: share of
     normal films with a lower score, 0..100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
@@ -64,6 +66,7 @@ class Analysis:
     aspect: float
     notes: tuple[str, ...]
     seconds: dict[str, float]
+    anomaly_map: np.ndarray | None = None
 
 
 class Detector:
@@ -78,6 +81,7 @@ class Detector:
             raise ValueError("There is no CUDA device here, or this torch was built without CUDA. Use the device cpu.")
         self.precision = ("bfloat16" if has_bfloat16(self.device) else "float32") if precision == "auto" else precision
         self.network = checkpoint.network.to(self.device, memory_format=torch.channels_last).eval()
+        self.head = None if checkpoint.head is None else checkpoint.head.to(self.device).eval()
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = DEFAULT_CHECKPOINT, **options) -> Detector:
@@ -90,6 +94,11 @@ class Detector:
     @property
     def schema(self) -> EHRSchema:
         return self.config.schema
+
+    @property
+    def head_key(self) -> tuple[str, int] | None:
+        """The key of the anomaly head's map among `reconstructions`; None without a head."""
+        return None if self.head is None else ("head", self.head.config.level)
 
     @property
     def scoring(self) -> Scoring:
@@ -153,7 +162,8 @@ class Detector:
         prepared = time.perf_counter()
         condition = self.condition(x0, records)
         conditioned = time.perf_counter()
-        made = self.reconstructions(x0, condition, self.scoring.keys, settings, callback)
+        keys = self.scoring.keys if self.head is None else [*self.scoring.keys, self.head_key]
+        made = self.reconstructions(x0, condition, keys, settings, callback)
         reconstructed = time.perf_counter()
         values = self.measurements(x0, records, made, settings)
         shown = made["inversion", settings.noise_level]
@@ -197,7 +207,8 @@ class Detector:
         callback: Callable[[Progress], None] | None = None,
         with_shown: bool = True,
     ) -> dict[tuple[str, int], Tensor]:
-        """Reconstructions by (source, noise level): those that `keys` name, and (unless with_shown is False) the shown one."""
+        """Reconstructions by (source, noise level): those that `keys` name, and (unless with_shown is False) the shown one. Of the source "head" it
+        is the anomaly head's logits."""
         predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
         shown = settings.noise_level
         wanted = [*keys, ("inversion", shown)] if with_shown else keys
@@ -211,6 +222,9 @@ class Detector:
             made = {("inversion", level): image for level, image in walked.items()}
             for level in needed_levels(keys, "one_step"):
                 made["one_step", level] = self.one_step_estimate(x0, condition, level, settings)
+            if self.head is not None and self.head_key in keys:
+                noises = self._noises(x0.shape[-1], self.head.config.level, settings)
+                made[self.head_key] = anomaly_logits(self.network, self.head, schedule, x0, noises, condition)
         return made
 
     @torch.no_grad()
@@ -240,10 +254,13 @@ class Detector:
     @torch.no_grad()
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """x̂_0 in one step from a level, over the scoring's fixed noises."""
-        noises = draw_noises(self.scoring.one_step_noises, x0.shape[-1], level, settings.seed, self.device)
-        if self.scoring.mirrored_noises:
-            noises = torch.cat([noises, -noises])
+        noises = self._noises(x0.shape[-1], level, settings)
         return estimate_in_one_step(x0, predictor(self.network, condition, settings.estimate), level, noises, self.config.schedule)
+
+    def _noises(self, side: int, level: int, settings: Settings) -> Tensor:
+        """The scoring's fixed noises of one level: (n, 1, S, S)."""
+        noises = draw_noises(self.scoring.one_step_noises, side, level, settings.seed, self.device)
+        return torch.cat([noises, -noises]) if self.scoring.mirrored_noises else noises
 
     def autocast(self) -> AbstractContextManager:
         """The precision of network passes; everything outside them is float32."""
@@ -289,6 +306,7 @@ class Detector:
             aspect=film_aspect(film, self.config.preprocessing),
             notes=tuple(notes),
             seconds=stages,
+            anomaly_map=_array(made[self.head_key][index].sigmoid()) if self.head_key in made else None,
         )
 
     @cached_property
@@ -337,6 +355,6 @@ def resolve_checkpoint(source: str | os.PathLike) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]))
+        return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, CARD_FILE]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(f"The checkpoint {text!r} is no folder here, and the Hub did not give it ({type(error).__name__}).") from None

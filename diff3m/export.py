@@ -54,7 +54,7 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
 def _provenance(detector: Detector) -> dict:
     """What made a result: checkpoint, precision, versions, date."""
     return {
-        "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256},
+        "checkpoint": {"name": detector.config.name, "weights_sha256": detector.checkpoint.sha256, "head_sha256": detector.checkpoint.head_sha256},
         "precision": detector.precision,
         "versions": software_versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

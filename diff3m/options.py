@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_evaluate(commands)
     _add_train(commands)
+    _add_head(commands)
     _add_calibrate(commands)
     _add_prepare(commands)
     _add_phantom(commands)
@@ -110,6 +111,14 @@ def _add_train(commands) -> None:
     for name in ("manifest", "validation", "out"):
         command.add_argument(f"--{name}", default=None, help=f"instead of the file's `{name}`")
     command.add_argument("--steps", type=int, default=None, help="instead of the file's `steps`")
+
+
+def _add_head(commands) -> None:
+    command = _command(commands, "head", "Teach a checkpoint's anomaly head on normal films with anomalies painted in.")
+    command.add_argument("checkpoint", help="checkpoint folder; head.safetensors is written into it")
+    command.add_argument("--manifest", required=True, metavar="CSV", help="normal films, those that the checkpoint was trained on")
+    command.add_argument("--steps", type=_positive, default=1500)
+    command.add_argument("--seed", type=int, default=0)
 
 
 def _add_calibrate(commands) -> None:

@@ -8,7 +8,7 @@ measurements are averaged as z-scores against normal films of the same view.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ANY_VIEW = "any"
-KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction")
-COMBINATIONS = ("mean", "max")
+KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction", "logit")
+COMBINATIONS = ("mean", "max", "balanced")
 ESTIMATES = ("x_t", "masked_pixels")
-SOURCES = ("inversion", "one_step")
+SOURCES = ("inversion", "one_step", "head")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for values in [0, 1]; Wang et al. 2004
 PERCENTILE_MIN = 20  # fewer normals of a view than this: compare with all views
@@ -32,9 +32,11 @@ class Component:
 
     kind: "absolute" (mean |blurred residual|), "brighter" / "darker" / "largest" (mean of its most positive / most negative / largest
     `share`), "ssim" (1 − mean structural similarity), "mse" and "max" (of the unblurred residual, as in the released code), "contradiction"
-    (how far the film lies from its record toward a higher value of `feature`, see `contradiction`; NaN where that is unknown).
+    (how far the film lies from its record toward a higher value of `feature`, see `contradiction`; NaN where that is unknown), "logit" (mean of
+    the anomaly head's map).
     sigma: of the Gaussian, in pixels of a 128-pixel side. level: the noise level of the reconstruction.
-    source: "inversion" (DDIM up and down) or "one_step" (x̂_0 from freshly noised films, averaged over noises).
+    source: "inversion" (DDIM up and down), "one_step" (x̂_0 from freshly noised films, averaged over noises) or "head" (`anomaly_head`, at its
+    own level).
     relative: divided by the film's own median |blurred residual|, so that contrast and grain of the film do not count.
     """
 
@@ -51,6 +53,8 @@ class Component:
             raise ValueError(f"unknown score component {self.kind!r} of {self.source!r}")
         if (self.kind == "contradiction") != bool(self.feature) or (self.feature and self.source != "one_step"):
             raise ValueError("a contradiction, and nothing else, names a feature, and is measured in one step")
+        if (self.kind == "logit") != (self.source == "head"):
+            raise ValueError("a logit, and nothing else, is measured by the head")
 
     @property
     def key(self) -> tuple[str, int]:
@@ -61,13 +65,14 @@ class Component:
 @dataclass(frozen=True)
 class ViewCalibration:
     """Normal films of one view: number, mean and std of each component, their scores, sorted, and the mean of their combined z-scores, which
-    `offset` takes away so that an average normal film scores 0."""
+    `offset` takes away so that an average normal film scores 0. weights: of the components' z-scores, where they do not count alike."""
 
     count: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scores: tuple[float, ...]
     offset: float = 0.0
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ class Scoring:
     "masked_pixels" to let masked pixel generation stand in for x_t as published. released_path: walk every timestep as
     the released loop does, its quirks included (see `reconstruct.reconstruct_as_released`). one_step_noises: draws averaged by
     one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side. heat_normal: the |heat map| value that
-    95 % of the pixels of normal films stay under; where display thresholds start. combine: "mean" of the z-scores, or their "max".
+    95 % of the pixels of normal films stay under; where display thresholds start. combine: "mean" of the z-scores, their "max", or
+    "balanced": the mean z-score of the residual measurements and that of the head's, each in standard deviations of normals, count half each.
+    map_normal: as heat_normal, of the anomaly head's map (probabilities).
     window: shares of top, right, bottom and left that the components leave out, instead of the margin. mirrored_noises: one-step noises are also
     taken with the other sign, so that what is odd in a noise cancels.
     """
@@ -96,6 +103,7 @@ class Scoring:
     one_step_noises: int = 3
     heat_sigma: float = 3.0
     heat_normal: float = 0.05
+    map_normal: float = 0.5
     combine: str = "mean"
     window: tuple[float, float, float, float] | None = None
     mirrored_noises: bool = False
@@ -105,7 +113,7 @@ class Scoring:
         if self.estimate not in ESTIMATES:
             raise ValueError(f'estimate must be "x_t" or "masked_pixels", got {self.estimate!r}')
         if self.combine not in COMBINATIONS:
-            raise ValueError(f'combine must be "mean" or "max", got {self.combine!r}')
+            raise ValueError(f"combine must be one of {', '.join(COMBINATIONS)}, got {self.combine!r}")
         if self.window is not None and (len(self.window) != 4 or not all(0 <= share < 0.5 for share in self.window)):
             raise ValueError(f"window must be four shares of at least 0 and under a half, got {self.window!r}")
 
@@ -135,7 +143,8 @@ class Scoring:
 
     def score(self, values: Tensor, view: str | None) -> float:
         """Combined z-scores of component values (n,) against normals of the view: 0 = an average normal film, larger = more unusual."""
-        return float(combined(self.z_scores(values, view), self.combine)) - self.for_view(view)[1].offset
+        normals = self.for_view(view)[1]
+        return float(combined(self.z_scores(values, view), self.combine, normals.weights)) - normals.offset
 
     def percentile(self, score: float, view: str | None) -> float:
         """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
@@ -166,31 +175,48 @@ RELEASED_SCORING = Scoring(
 )
 
 
-def calibrate(scoring: Scoring, values: Tensor, views: list[str | None], heat_maps: Tensor) -> Scoring:
-    """The scoring with a calibration from normal films: component values (N, n), views (None = unknown), heat maps (N, S, S)."""
+def calibrate(scoring: Scoring, values: Tensor, views: list[str | None], heat_maps: Tensor, anomaly_maps: Tensor | None = None) -> Scoring:
+    """The scoring with a calibration from normal films: component values (N, n), views (None = unknown), heat maps (N, S, S), and anomaly maps
+    alike (probabilities) of a checkpoint with a head."""
     groups = {ANY_VIEW: list(range(len(views)))}
     for index, view in enumerate(views):
         if view is not None:
             groups.setdefault(view, []).append(index)
-    entries = tuple((view, _calibrate_view(values[torch.tensor(rows)], scoring.combine)) for view, rows in groups.items() if len(rows) > 1)
+    entries = tuple((view, _calibrate_view(values[torch.tensor(rows)], scoring)) for view, rows in groups.items() if len(rows) > 1)
     heat_normal = float(np.percentile(inner(heat_maps, scoring.margin).abs().numpy(), 95))
+    if anomaly_maps is not None:
+        scoring = replace(scoring, map_normal=round(float(np.percentile(inner(anomaly_maps, scoring.measured_inside).numpy(), 95)), 5))
     return replace(scoring, calibration=entries, heat_normal=round(heat_normal, 5))
 
 
-def combined(z: Tensor, how: str) -> Tensor:
-    """One score from z-scores (…, n): the mean or the maximum of those that are known (not NaN)."""
-    return z.nanmean(-1) if how == "mean" else z.nan_to_num(nan=-torch.inf).amax(-1)
+def combined(z: Tensor, how: str, weights: Sequence[float] = ()) -> Tensor:
+    """One score from z-scores (…, n): the maximum, or the mean or the weighted sum, of those that are known (not NaN)."""
+    if how == "max":
+        return z.nan_to_num(nan=-torch.inf).amax(-1)
+    return (z * torch.tensor(weights, dtype=z.dtype)).nansum(-1) if weights else z.nanmean(-1)
 
 
-def _calibrate_view(values: Tensor, combine: str) -> ViewCalibration:
+def _balanced(z: Tensor, components: Sequence[Component]) -> tuple[float, ...]:
+    """Weights by which the means of the head's z-scores (N, n) of normals and of the residuals', each over its spread, count half each."""
+    weights = np.zeros(len(components))
+    by_head = np.array([component.source == "head" for component in components])
+    parts = [part for part in (by_head, ~by_head) if part.any()]
+    for part in parts:
+        spread = float(z[:, torch.from_numpy(part)].nanmean(1).std().clamp_min(1e-9))
+        weights[part] = 1 / (part.sum() * spread * len(parts))
+    return tuple(weights.tolist())
+
+
+def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
     values = values.double()
     mean = values.nanmean(0).nan_to_num(nan=0.0)
     deviation = values - mean
     std = (deviation.square().nansum(0) / ((~values.isnan()).sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
-    scores = combined(deviation / std, combine)
+    weights = _balanced(deviation / std, scoring.components) if scoring.combine == "balanced" else ()
+    scores = combined(deviation / std, scoring.combine, weights)
     offset = float(scores.mean())
     sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
-    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset)
+    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset, weights)
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
@@ -222,7 +248,9 @@ def inner(x: Tensor, margin: float | tuple[float, float, float, float]) -> Tenso
 
 
 def measure(component: Component, film: Tensor, reconstruction: Tensor, margin: float | tuple[float, float, float, float]) -> Tensor:
-    """One component for films and reconstructions (B, 1, S, S) in [0, 1]: (B,)."""
+    """One component for films and reconstructions (B, 1, S, S) in [0, 1] (of a logit: the head's logits instead of a reconstruction): (B,)."""
+    if component.kind == "logit":
+        return inner(reconstruction, margin).mean(dim=(1, 2, 3))
     sigma = component.sigma * film.shape[-1] / 128
     residual = film - reconstruction
     if component.kind == "ssim":

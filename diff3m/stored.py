@@ -11,14 +11,15 @@ import numpy as np
 
 from .detector import Analysis, Detector, Settings
 
-ARRAYS = ("film", "reconstruction", "heat_map")
+ARRAYS = ("film", "reconstruction", "heat_map", "anomaly_map")
 VALUES = ("score", "percentile", "compared_with", "normals", "attention", "record", "aspect", "seconds")
 
 
 def made_with(detector: Detector) -> str:
-    """What an analysis depends on besides film, record and settings: a hash of weights, score and calibration."""
+    """What an analysis depends on besides film, record and settings: a hash of weights, the head's, score and calibration."""
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
-    return hashlib.sha256(f"{detector.checkpoint.sha256} {scoring}".encode()).hexdigest()
+    weights = f"{detector.checkpoint.sha256} {detector.checkpoint.head_sha256}"
+    return hashlib.sha256(f"{weights} {scoring}".encode()).hexdigest()
 
 
 def store_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
@@ -26,7 +27,7 @@ def store_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
     values = {name: getattr(analysis, name) for name in VALUES}
     values |= {"made_with": made_with(detector), "settings": asdict(analysis.settings), "notes": list(analysis.notes)}
     values["components"] = [[value, z] for _, value, z in analysis.components]
-    arrays = {name: getattr(analysis, name).astype(np.float16) for name in ARRAYS}
+    arrays = {name: getattr(analysis, name).astype(np.float16) for name in ARRAYS if getattr(analysis, name) is not None}
     np.savez_compressed(path, values=np.array(json.dumps(values)), **arrays)
 
 
@@ -36,7 +37,7 @@ def stored_analysis(path: Path, detector: Detector) -> Analysis | None:
         return None
     with np.load(path, allow_pickle=False) as arrays:
         values = json.loads(str(arrays["values"]))
-        film, reconstruction, heat = (arrays[name].astype(np.float32) for name in ARRAYS)
+        film, reconstruction, heat, anomaly = (arrays[name].astype(np.float32) if name in arrays else None for name in ARRAYS)
     if values.pop("made_with") != made_with(detector):
         return None
     settings = Settings(**values.pop("settings"))
@@ -46,6 +47,7 @@ def stored_analysis(path: Path, detector: Detector) -> Analysis | None:
         reconstruction=reconstruction,
         residual=film - reconstruction,
         heat_map=heat,
+        anomaly_map=anomaly,
         settings=settings,
         reconstructions={settings.noise_level: reconstruction},
         components=tuple((component, value, z) for component, (value, z) in measured),

@@ -36,10 +36,12 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Judged:
-    """What a method says of films: scores by name, each (B,), larger = more abnormal; heat (B, S, S), signed: + brighter than expected."""
+    """What a method says of films: scores by name, each (B,), larger = more abnormal; heat (B, S, S), signed: + brighter than expected; the anomaly
+    map alike of a detector with a head, else None."""
 
     scores: dict[str, np.ndarray]
     heat: np.ndarray
+    anomaly_map: np.ndarray | None = None
 
 
 Method = Callable[[Tensor, slice], Judged]  # films (B, 1, S, S) and their rows in the cohort
@@ -94,17 +96,25 @@ def benchmark_films(
     found = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
+        "head_sha256": detector.checkpoint.head_sha256,
         "device": detector.device.type,
         "precision": detector.precision,
         "released_stride": RELEASED_STRIDE,
         "seconds_a_film": seconds,
         "parts": {part: compare(made, cohort, rows) for part, rows in _parts(cohort).items()},
-        "localization": {name: localization(judged.heat, cohort, detector.scoring.measured_inside) for name, judged in made.items()},
+        "localization": {name: localization(heat, cohort, detector.scoring.measured_inside) for name, heat in _maps(made).items()},
     }
     (out / "films.json").write_text(json.dumps(found, indent=1) + "\n")
     _write_scores(out / "scores.csv", made, cohort)
     comparison(found["parts"]["B" if "B" in found["parts"] else "all"]).savefig(out / "films.svg", metadata={"Date": None})
     return found
+
+
+def _maps(made: dict[str, Judged]) -> dict[str, np.ndarray]:
+    """The heat map of every method, and the anomaly map of those that have one."""
+    return {name: judged.heat for name, judged in made.items()} | {
+        f"{name}, anomaly map": judged.anomaly_map for name, judged in made.items() if judged.anomaly_map is not None
+    }
 
 
 def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, halves: str | None) -> Cohort:
@@ -167,7 +177,7 @@ def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, s
     if simplex is not None:
         yield "AnoDDPM, simplex", simplex.checkpoint.sha256[:12], lambda: _anoddpm(simplex, _simplex(simplex.config.network.image_size))
     yield "Diff3M as released", f"{weights} {RELEASED_STRIDE}", lambda: _released(detector, cohort)
-    scored = hashlib.sha256(json.dumps(detector.scoring.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+    scored = hashlib.sha256(f"{json.dumps(detector.scoring.to_dict(), sort_keys=True)}{detector.checkpoint.head_sha256}".encode()).hexdigest()[:8]
     for kind in RECORDS:
         yield f"ours, {kind} record", f"{weights} {scored}", lambda kind=kind: _ours(detector, kind, cohort)
 
@@ -226,7 +236,8 @@ def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
         values = detector.measurements(x0, asked[rows], made, settings)
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, cohort.views[rows], strict=True)]
         heat = heat_map(x0, made["inversion", settings.noise_level], detector.scoring.heat_sigma)
-        return Judged({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
+        found = made.get(detector.head_key)
+        return Judged({"score": np.array(scores)}, heat[:, 0].cpu().numpy(), None if found is None else found[:, 0].sigmoid().cpu().numpy())
 
     return judge
 
@@ -241,7 +252,8 @@ def _judge(name: str, build: Callable[[], Method], cohort: Cohort, kept: Path, r
     """A method's answers for all films, and its seconds a film in batches; read from `kept` if they are there."""
     if kept.is_file():
         with np.load(kept) as arrays:
-            return Judged({key[6:]: arrays[key] for key in arrays.files if key.startswith("score ")}, arrays["heat"]), float(arrays["seconds"])
+            scores = {key[6:]: arrays[key] for key in arrays.files if key.startswith("score ")}
+            return Judged(scores, arrays["heat"], arrays.get("anomaly_map")), float(arrays["seconds"])
     method, parts, seconds = build(), [], 0.0
     for start in range(0, len(cohort.cases), BATCH):
         rows = slice(start, min(start + BATCH, len(cohort.cases)))
@@ -250,8 +262,10 @@ def _judge(name: str, build: Callable[[], Method], cohort: Cohort, kept: Path, r
         seconds += time.perf_counter() - started
         report(name, rows.stop, len(cohort.cases))
     scores = {key: np.concatenate([part.scores[key] for part in parts]) for key in parts[0].scores}
-    judged, seconds = Judged(scores, np.concatenate([part.heat for part in parts])), seconds / len(cohort.cases)
-    np.savez(kept, heat=judged.heat, seconds=seconds, **{f"score {key}": value for key, value in scores.items()})
+    anomaly = None if parts[0].anomaly_map is None else np.concatenate([part.anomaly_map for part in parts])
+    judged, seconds = Judged(scores, np.concatenate([part.heat for part in parts]), anomaly), seconds / len(cohort.cases)
+    more = {} if anomaly is None else {"anomaly_map": anomaly}
+    np.savez(kept, heat=judged.heat, seconds=seconds, **more, **{f"score {key}": value for key, value in scores.items()})
     return judged, seconds
 
 

@@ -77,15 +77,17 @@ def calibrate_checkpoint(detector: Detector, manifest: str | Path, scoring: Scor
     scoring replaces the checkpoint's components and settings. Raises ManifestError without at least two normals.
     """
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
-    values, views, heat_maps = [], [], []
+    values, views, heat_maps, anomaly_maps = [], [], [], []
     for scored in analyze_cases(plain, normal_cases(manifest, detector.schema), report=report):
         if scored.analysis is not None:
             values.append([value for _, value, _ in scored.analysis.components])
             views.append(_view(scored.case) or None)
             heat_maps.append(scored.analysis.heat_map)
+            anomaly_maps.append(scored.analysis.anomaly_map)
     if len(values) < 2:
         raise ManifestError(f"The manifest {manifest} holds fewer than two readable normal films; a calibration needs more.")
-    calibrated = calibrate(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(heat_maps)))
+    anomalies = None if anomaly_maps[0] is None else torch.from_numpy(np.stack(anomaly_maps))
+    calibrated = calibrate(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(heat_maps)), anomalies)
     if detector.checkpoint.folder is not None:
         write_config(detector.checkpoint.folder, plain.with_scoring(calibrated).config)
     return calibrated

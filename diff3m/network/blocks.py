@@ -153,12 +153,18 @@ class Decoder(nn.Module):
         self.unfold = nn.PixelShuffle(config.space_to_depth)
 
     def forward(self, features: list[Tensor], e: Tensor) -> Tensor:
+        return self.unfold(self.head(F.silu(self.norm(self.maps(features, e)[-1]))))
+
+    def maps(self, features: list[Tensor], e: Tensor) -> list[Tensor]:
+        """The middle's output and every stage's, the last of them what the head reads."""
         remaining = list(features)
         h = remaining[-1]
         for layer in self.middle:
             h = layer(h, e)
+        found = [h]
         for stage in self.stages:
             h = torch.cat([h, remaining.pop()], dim=1)
             for layer in stage:
                 h = layer(h, e)
-        return self.unfold(self.head(F.silu(self.norm(h))))
+            found.append(h)
+        return found

@@ -126,6 +126,15 @@ class Diff3M(nn.Module):
         signal, sigma = (factor[t].view(-1, 1, 1, 1) for factor in (self.signal, self.sigma))
         return sigma * x_t + signal * head.float()
 
+    def features(self, x: Tensor, t: Tensor, condition: Condition) -> list[Tensor]:
+        """Feature maps of the noise branch for images x (B, 1, S, S): the encoder's last of every level but the deepest, the decoder's middle, and
+        the decoder's last of every level, the deepest first."""
+        e, blocks = self.embed_time(t), self.config.blocks_per_level
+        encoded = self.noise_encoder(x, self.encoder_embedding(e, condition))
+        decoded = self.noise_decoder.maps(encoded, self.decoder_embedding(e, condition, encoded))
+        above = [encoded[blocks + level * (blocks + 1)] for level in range(len(self.config.widths) - 1)]
+        return above + decoded[:: blocks + 1]
+
     def predict_masked_pixels(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """x̃_t = g1⊙m2 + g2⊙m1: every pixel from the branch in which it was masked. Returns (B, 1, S, S)."""
         time = self.embed_time(t)

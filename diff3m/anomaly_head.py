@@ -1,0 +1,96 @@
+"""A small head that reads the frozen denoiser's features and says where a film holds what does not belong.
+
+It is taught on normal films with anomalies painted in (`data.synthetic_anomalies`), never on disease. The features are those of the film itself and
+of the film noised to one level: the denoiser knows normal anatomy, and its features of a place differ where that is disturbed (denoising networks as
+feature extractors: Baranchuk et al., ICLR 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .diffusion import Schedule, add_noise
+from .network import Condition, Diff3M, NetworkConfig
+from .scoring import inner
+
+GROUPS = 16  # of the body's group normalization
+POOLED_INSIDE = (0.1, 0.1, 0.1875, 0.1)  # shares of top, right, bottom and left that the logit of the film does not look at
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """level: noise level of the second input, 1 to 1000. width: channels."""
+
+    level: int = 100
+    width: int = 96
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= 1000 or self.width < 1 or self.width % GROUPS:
+            raise ValueError(f"an anomaly head needs a level of 1 to 1000 and a width that {GROUPS} divides, got {self.level} and {self.width}")
+
+
+class AnomalyHead(nn.Module):
+    """Feature maps of both inputs → logits of "painted" by place (B, 1, s, s) at the network's feature size s, and of the whole film (B,)."""
+
+    def __init__(self, network: NetworkConfig, config: HeadConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or HeadConfig()
+        width = self.config.width
+        widths = 2 * feature_widths(network)
+        self.reduce = nn.ModuleList([nn.Sequential(nn.GroupNorm(1, channels), nn.Conv2d(channels, width, 1)) for channels in widths])
+        self.body = nn.Sequential(
+            nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(GROUPS, width), nn.SiLU(),
+        )  # fmt: skip
+        self.map = nn.Conv2d(width, 1, 3, padding=1)
+        self.film = nn.Linear(2 * width, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        size = max(feature.shape[-1] for feature in features)
+        # contiguous: torch 2.13's group normalization crashes the process in the backward pass of channels_last maps
+        reduced = (layer(feature.float().contiguous()) for layer, feature in zip(self.reduce, features, strict=True))
+        summed = sum(F.interpolate(feature, size=size, mode="bilinear") for feature in reduced)
+        h = self.body(summed.contiguous())
+        inside = inner(h, POOLED_INSIDE)
+        return self.map(h), self.film(torch.cat([inside.mean((2, 3)), inside.amax((2, 3))], 1))[:, 0]
+
+
+def feature_widths(network: NetworkConfig) -> list[int]:
+    """Channels of the maps that `Diff3M.features` gives, in order: a level's last decoder block leaves its width, then it is sampled up."""
+    *above, deepest = network.widths
+    up = [network.widths[level] for level in reversed(range(len(network.widths)))]
+    return [*above, deepest, *up]
+
+
+@torch.no_grad()
+def head_features(network: Diff3M, schedule: Schedule, x0: Tensor, noise: Tensor, level: int, condition: Condition) -> list[Tensor]:
+    """Feature maps of films (B, 1, S, S), and of the films noised to a level with noise alike."""
+    return film_features(network, x0, condition) + noised_features(network, schedule, x0, noise, level, condition)
+
+
+@torch.no_grad()
+def film_features(network: Diff3M, x0: Tensor, condition: Condition) -> list[Tensor]:
+    """Feature maps of the films themselves, as at t = 0."""
+    return network.features(x0, torch.zeros(len(x0), dtype=torch.long, device=x0.device), condition)
+
+
+@torch.no_grad()
+def noised_features(network: Diff3M, schedule: Schedule, x0: Tensor, noise: Tensor, level: int, condition: Condition) -> list[Tensor]:
+    """Feature maps of films noised to a level (1 … T)."""
+    t = torch.full((len(x0),), level - 1, device=x0.device)
+    return network.features(add_noise(x0, noise, t, schedule), t, condition)
+
+
+@torch.no_grad()
+def anomaly_logits(network: Diff3M, head: AnomalyHead, schedule: Schedule, x0: Tensor, noises: Tensor, condition: Condition) -> Tensor:
+    """Logits by place, averaged over noises (n, 1, S, S), the same for every film: (B, 1, S, S)."""
+    still, total = film_features(network, x0, condition), 0.0
+    for noise in noises:
+        total = total + head(still + noised_features(network, schedule, x0, noise.expand_as(x0), head.config.level, condition))[0]
+    return F.interpolate(total / len(noises), size=x0.shape[-2:], mode="bilinear")
