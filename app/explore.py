@@ -232,7 +232,9 @@ def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Compon
     with gr.Row():
         opacity = slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id=f"opacity{suffix}", min_width=150)
         threshold = slider(0, 0.5, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
-        mode = gr.Radio(list(viewer.MODES), value=next(iter(viewer.MODES)), label="Heat map shows", min_width=240, elem_id=f"mode{suffix}")
+        mode = gr.Radio(
+            viewer.modes(detector.scoring), value=next(iter(viewer.MODES)), label="Heat map shows", min_width=240, elem_id=f"mode{suffix}"
+        )
     with gr.Accordion("Colors, grey window, magnifying", open=False, elem_id=f"display{suffix}"):
         with gr.Row():
             colors = gr.Dropdown(list(PALETTES), value=next(iter(PALETTES)), label="Colors", min_width=150, elem_id=f"colors{suffix}")

@@ -94,11 +94,11 @@ def score(analysis: Analysis, detector: Detector) -> str:
     )
 
 
-def heat_words(summary: str, full: float, colors: str, places: Sequence[str] = (), outline: bool = False) -> str:
+def heat_words(summary: str, legend: str, places: Sequence[str] = (), outline: bool = False) -> str:
     """What the heat map shows, its regions by number, and how to read it."""
     truth = "The green outline is the truth: where this synthetic film was changed. " if outline else ""
     listed = f"<p>Outlined in yellow:</p><ul>{''.join(f'<li>{html.escape(place)}</li>' for place in places)}</ul>" if places else ""
-    return f"<p>{html.escape(summary)}</p>{listed}{quiet(truth + colors + words.heat_legend(full))}"
+    return f"<p>{html.escape(summary)}</p>{listed}{quiet(truth + legend)}"
 
 
 def gate(quality: Quality, accepted: bool) -> str:

@@ -23,7 +23,7 @@ WRAP = 105  # characters a line of small text
 README = (
     "report.pdf      one page with everything\n"
     "result.json     score, percentile, attention, record, settings, checkpoint hash, versions, date\n"
-    "*.png           film, reconstruction, residual (mid-grey = no difference), heat map over the film\n"
+    "*.png           film, reconstruction, residual (mid-grey = no difference), heat map and, where there is one, anomaly map over the film\n"
     "*.dcm           the same as DICOM Secondary Capture, if highdicom is installed; no patient is named\n"
 )
 
@@ -46,10 +46,12 @@ def pdf_report(analysis: Analysis, detector: Detector) -> bytes:
 
 
 def _pictures(page: Figure, analysis: Analysis, detector: Detector) -> None:
-    titles = {"film": "Film", "reconstruction": "What normal would look like", "heat_map": "Where they differ"}
-    drawn = pictures(analysis, detector.scoring.heat_normal)
+    titles = {"film": "Film", "reconstruction": "What normal would look like", "heat_map": "Where they differ", "anomaly_map": "Anomaly map"}
+    drawn = pictures(analysis, detector.scoring)
+    titles = {name: title for name, title in titles.items() if name in drawn}
+    width = 0.87 / len(titles)
     for place, (name, title) in enumerate(titles.items()):
-        axes = page.add_axes((0.07 + 0.295 * place, 0.715, 0.28, 0.205))
+        axes = page.add_axes((0.07 + width * place, 0.715, 0.95 * width, 0.205))
         axes.imshow(drawn[name], cmap="gray", vmin=0, vmax=255, aspect="equal")
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
@@ -109,7 +111,7 @@ def result_files(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
         "report.pdf": pdf_report(analysis, detector),
         "result.json": json.dumps(analysis_to_dict(analysis, detector), indent=1, ensure_ascii=False).encode(),
     }
-    made |= {f"{name}.png": to_png(picture) for name, picture in pictures(analysis, detector.scoring.heat_normal).items()}
+    made |= {f"{name}.png": to_png(picture) for name, picture in pictures(analysis, detector.scoring).items()}
     if can_export_dicom():
         made |= {f"{name}.dcm": data for name, data in secondary_captures(analysis, detector).items()}
     return made

@@ -17,6 +17,7 @@ from diff3m.visualize import PALETTES, enlarge, numbered, outlined, overlay
 from . import panels, words
 
 MODES = {"Brighter or darker than expected": "signed", "Size of the difference only": "absolute"}
+ANOMALY_MODE = "Anomaly map, learned from painted lesions"
 MIDDLE = (0.5, 0.5)
 EXPLAINED = 3  # outlined regions, largest first
 
@@ -31,7 +32,7 @@ class View:
 
 @dataclass(frozen=True)
 class Look:
-    """Display settings. opacity 0..1; threshold in grey levels; mode: a key of MODES; colors: a name of PALETTES; contours: regions outlined and
+    """Display settings. opacity 0..1; threshold in grey levels; mode: one of `modes`; colors: a name of PALETTES; contours: regions outlined and
     numbered; level, width: the grey window, as shares of the range; zoom: 1 = the whole film; middle: its center (row, column) as shares."""
 
     opacity: float
@@ -56,6 +57,11 @@ class Look:
         return top + row / self.zoom, left + column / self.zoom
 
 
+def modes(scoring: Scoring) -> list[str]:
+    """What the heat map can show of a checkpoint's results."""
+    return [*MODES, *([ANOMALY_MODE] if scoring.uses_head else [])]
+
+
 def windowed(image: np.ndarray, level: float, width: float) -> np.ndarray:
     """Grey window: `level` becomes mid-grey and `width` the whole range. (H, W) → [0, 1]."""
     return np.clip((image - level) / max(width, 1e-3) + 0.5, 0, 1)
@@ -77,25 +83,41 @@ def films(view: View, look: Look) -> tuple[str, str]:
 
 def heat(view: View, look: Look, scoring: Scoring) -> tuple[np.ndarray, str, str]:
     """The heat map over the film: (picture (H, W, 3) uint8, its alternative text, what is to be said about it as HTML)."""
-    found, mode = view.analysis, MODES[look.mode]
-    full = max(FULL_COLOR * scoring.heat_normal, look.threshold + 0.02)
+    found, mode = view.analysis, MODES.get(look.mode, "absolute")
+    learned, shown = _learned(view, look), _shown(view, look, scoring)
+    full = max(scoring.heat_normal / scoring.map_normal if learned else FULL_COLOR * scoring.heat_normal, look.threshold + 0.02)
     film = _magnified(windowed(found.film, look.level, look.width), look, found.aspect)
-    values = _magnified(found.heat_map, look, found.aspect)
+    values = _magnified(shown, look, found.aspect)
     picture = overlay(film, values, alpha=look.opacity, threshold=look.threshold, full=full, mode=mode, palette=look.colors)
     places = outlined_regions(view, look, scoring)
     for number, place in enumerate(places, start=1):
         picture = numbered(picture, _magnified(place.mask.astype(np.float32), look, found.aspect) > 0.5, str(number))
     if view.truth is not None:
         picture = outlined(picture, _magnified(view.truth.astype(np.float32), look, found.aspect) > 0.5)
-    summary = words.heat_summary(found.heat_map, look.threshold, scoring.margin)
-    said = panels.heat_words(summary, full, words.color_names(look.colors, mode), words.region_sentences(places), view.truth is not None)
+    if learned:
+        above = look.threshold * scoring.map_normal / scoring.heat_normal
+        summary, legend = words.anomaly_summary(found.anomaly_map, above, scoring.margin), words.ANOMALY_LEGEND
+    else:
+        summary = words.heat_summary(found.heat_map, look.threshold, scoring.margin)
+        legend = words.color_names(look.colors, mode) + words.heat_legend(full)
+    said = panels.heat_words(summary, legend, words.region_sentences(places), view.truth is not None)
     return cv2.convertScaleAbs(picture), summary, said
+
+
+def _learned(view: View, look: Look) -> bool:
+    """Whether the anomaly map is shown instead of the difference."""
+    return look.mode == ANOMALY_MODE and view.analysis.anomaly_map is not None
+
+
+def _shown(view: View, look: Look, scoring: Scoring) -> np.ndarray:
+    """The map that is shown (S, S), in units of the threshold: of the anomaly map, so that 95 % of the places of normal films stay under
+    `heat_normal` in either."""
+    return view.analysis.anomaly_map * (scoring.heat_normal / scoring.map_normal) if _learned(view, look) else view.analysis.heat_map
 
 
 def outlined_regions(view: View, look: Look, scoring: Scoring) -> list[Region]:
     """The regions that are outlined and numbered, in order."""
-    found = view.analysis
-    return regions(found.heat_map, found.residual, look.threshold, scoring.margin) if look.contours else []
+    return regions(_shown(view, look, scoring), view.analysis.residual, look.threshold, scoring.margin) if look.contours else []
 
 
 def boxes(view: View, look: Look, scoring: Scoring) -> tuple[tuple[str, Box], ...]:

@@ -59,24 +59,30 @@ def score_meaning(analysis: Analysis) -> str:
     mixed = "" if analysis.compared_with in VIEW_WORDS else " AP and PA films are mixed in the comparison: "
     if mixed:
         mixed += "the view is unknown." if analysis.record.get("view") is None else "too few normal films of this view are there."
+    by_head = any(component.source == "head" for component, _, _ in analysis.components)
+    what = "how far the film lies from what the model would draw as normal for this patient"
+    says = f"Half of it says {what}, half how much looks like the lesions painted into normal films to teach it" if by_head else f"It says {what}"
     return (
-        "It says how far the film lies from what the model would draw as normal for this patient. It does not say what the "
+        f"{says}. It does not say what the "
         "difference is, nor that there is disease: one normal film in twenty lies above percentile 95, and small or subtle "
         f"findings can lie below it.{mixed}"
     )
 
 
 def spread_sentences(analysis: Analysis) -> list[str]:
-    """The score by noise level, where it was measured at several: how much the opinion hangs on the level."""
+    """The score by noise level, where it was measured at several, and by the anomaly map: how much the opinion hangs on what is measured."""
     by_level: dict[int, list[float]] = {}
+    learned = []
     for component, _, z in analysis.components:
         if z is not None and np.isfinite(z) and not component.feature:
-            by_level.setdefault(component.level, []).append(z)
+            (learned if component.source == "head" else by_level.setdefault(component.level, [])).append(z)
     if len(by_level) < 2:
         return []
     means = {level: float(np.mean(values)) for level, values in sorted(by_level.items())}
     listed = ", ".join(f"{level}: {mean:+.1f}" for level, mean in means.items())
-    apart = max(means.values()) - min(means.values())
+    listed += f"; by the anomaly map: {np.mean(learned):+.1f}" if learned else ""
+    every = [*means.values(), *learned]
+    apart = max(every) - min(every)
     agree = "They agree." if apart < 1 else "They disagree by more than a standard deviation, so take the score with care."
     return [f"By noise level alone (standard deviations of normal films), {listed}. {agree}"]
 
@@ -131,6 +137,27 @@ def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
         f"{amount} of the picture differs by more than {threshold:.1%} of the grey range. The largest difference is in the {place} "
         f"of the picture, where the film is {size.max():.1%} {sign} than the reconstruction."
     )
+
+
+ANOMALY_LEGEND = (
+    "The lighter the color, the more likely the place was changed, to a network that learned from normal films with lesions painted into half "
+    "of them, never from disease. It judges the film, not the reconstruction beside it. At the start the threshold is the value that 95 % of the "
+    "places of normal films stay under. It shows where to look, not what is there."
+)
+
+
+def anomaly_summary(anomaly: np.ndarray, threshold: float, margin: float) -> str:
+    """Where and how much an anomaly map (S, S) of probabilities is colored, its outer margin left out; also its alternative text."""
+    side = anomaly.shape[0]
+    cut = round(margin * side)
+    inside = anomaly[cut : side - cut, cut : side - cut]
+    share = float((inside > threshold).mean())
+    row, column = (int(place) + cut for place in np.unravel_index(inside.argmax(), inside.shape))
+    largest = f"The largest is {inside.max():.0%}, in the {place_of(row / side, column / side)} of the picture."
+    if share == 0:
+        return f"Nowhere does the anomaly map exceed {threshold:.0%}. {largest}"
+    amount = "Less than 1%" if share < 0.01 else f"{share:.0%}"
+    return f"{amount} of the picture has more than {threshold:.0%} in the anomaly map. {largest}"
 
 
 def color_names(palette: str, mode: str) -> str:

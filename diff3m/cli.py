@@ -51,7 +51,7 @@ def _analyze(options) -> None:
     steps.close()
     if options.json:
         write_json(options.json, analysis_to_dict(analysis, detector))
-    written = write_pictures(options.out, analysis, detector.scoring.heat_normal) if options.out else []
+    written = write_pictures(options.out, analysis, detector.scoring) if options.out else []
     _print_analysis(analysis, detector, facts)
     for path in written:
         print(f"wrote {path}")

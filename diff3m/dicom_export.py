@@ -9,7 +9,12 @@ from .detector import Analysis, Detector
 from .export import NOTICE, pictures, software_versions
 
 SERIES_NUMBER = 9301
-TITLES = {"film": "Film as the model sees it", "reconstruction": "Pseudo-healthy reconstruction", "heat_map": "Difference over the film"}
+TITLES = {
+    "film": "Film as the model sees it",
+    "reconstruction": "Pseudo-healthy reconstruction",
+    "heat_map": "Difference over the film",
+    "anomaly_map": "Anomaly map over the film",
+}
 
 
 def can_export_dicom() -> bool:
@@ -18,7 +23,8 @@ def can_export_dicom() -> bool:
 
 
 def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
-    """One Secondary Capture file each of film, reconstruction and heat map, by name, in one new series of a new study.
+    """One Secondary Capture file each of film, reconstruction, heat map and, where there is one, anomaly map, by name, in one new series of a
+    new study.
 
     No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without highdicom.
     """
@@ -28,8 +34,8 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
     from highdicom.sc import SCImage
 
     study, series = highdicom.UID(), highdicom.UID()
-    drawn, made = pictures(analysis, detector.scoring.heat_normal), {}
-    for number, (name, title) in enumerate(TITLES.items(), start=1):
+    drawn, made = pictures(analysis, detector.scoring), {}
+    for number, (name, title) in enumerate(((name, title) for name, title in TITLES.items() if name in drawn), start=1):
         pixels = drawn[name]
         image = SCImage(
             pixel_array=pixels,

@@ -17,6 +17,7 @@ import torch
 from .detector import Analysis, Detector
 from .ehr import Record
 from .explain import Attribution, Gradients, Influence, Information, RegionAttribution, Uncertainty, agreements
+from .scoring import Scoring
 from .visualize import enlarge, overlay, to_png, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
@@ -132,25 +133,30 @@ def heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) -> np
     return overlay(film, heat, alpha=OPACITY, threshold=heat_normal, full=FULL_COLOR * heat_normal)
 
 
-def pictures(analysis: Analysis, heat_normal: float) -> dict[str, np.ndarray]:
-    """film, reconstruction, residual (mid-grey = no difference) and heat_map over the film, 512 pixels high, RGB or grey uint8."""
+def pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
+    """film, reconstruction, residual (mid-grey = no difference), heat_map over the film and, where there is one, anomaly_map over it; 512 pixels
+    high, RGB or grey uint8."""
     film, reconstruction = (enlarge(image, PICTURE_HEIGHT, analysis.aspect) for image in (analysis.film, analysis.reconstruction))
     heat = enlarge(analysis.heat_map, PICTURE_HEIGHT, analysis.aspect)
     residual = enlarge(analysis.residual, PICTURE_HEIGHT, analysis.aspect)
-    return {
+    made = {
         "film": to_uint8(film),
         "reconstruction": to_uint8(reconstruction),
         "residual": to_uint8(0.5 + residual),
-        "heat_map": heat_over_film(film, heat, heat_normal),
+        "heat_map": heat_over_film(film, heat, scoring.heat_normal),
     }
+    if analysis.anomaly_map is not None:
+        found = enlarge(analysis.anomaly_map, PICTURE_HEIGHT, analysis.aspect)
+        made["anomaly_map"] = overlay(film, found, alpha=OPACITY, threshold=scoring.map_normal, full=1.0, mode="absolute")
+    return made
 
 
-def write_pictures(folder: str | Path, analysis: Analysis, heat_normal: float) -> list[Path]:
+def write_pictures(folder: str | Path, analysis: Analysis, scoring: Scoring) -> list[Path]:
     """Write `pictures` as PNG files; returns their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, picture in pictures(analysis, heat_normal).items():
+    for name, picture in pictures(analysis, scoring).items():
         path = folder / f"{name}.png"
         path.write_bytes(to_png(picture))
         written.append(path)

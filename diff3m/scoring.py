@@ -123,6 +123,11 @@ class Scoring:
         return [component.key for component in self.components if not component.feature]
 
     @property
+    def uses_head(self) -> bool:
+        """Whether a component is measured by the anomaly head."""
+        return any(component.source == "head" for component in self.components)
+
+    @property
     def measured_inside(self) -> float | tuple[float, float, float, float]:
         """What components leave out: `window`, or `margin` where there is none."""
         return self.margin if self.window is None else self.window

@@ -64,6 +64,23 @@ def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detect
     assert "Orange: brighter" in other
 
 
+def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detector):
+    scoring = detector.scoring
+    assert viewer.modes(scoring)[-1] == viewer.ANOMALY_MODE and viewer.ANOMALY_MODE not in viewer.modes(replace(scoring, components=()))
+    look = Look(0.6, scoring.heat_normal, mode=viewer.ANOMALY_MODE, contours=False)
+    painted = np.full(analysis.film.shape, 0.5 * scoring.map_normal, np.float32)
+    painted[70:90, 30:50] = 0.9
+    picture, text, said = viewer.heat(View(replace(analysis, anomaly_map=painted)), look, scoring)
+    assert "90%" in text and "lower left" in text and "never from disease" in said
+    plain = viewer.heat(View(replace(analysis, anomaly_map=0 * painted)), look, scoring)[0]
+    changed = np.abs(picture.astype(int) - plain).max(2) > 0
+    rows, columns = np.nonzero(changed)
+    assert changed.any() and 70 / 128 * 512 - 9 < rows.min() and rows.max() < 90 / 128 * 512 + 9 and columns.max() < 0.5 * changed.shape[1]
+    assert words.anomaly_summary(0 * painted, 0.1, 0.08).startswith("Nowhere")
+    without = viewer.heat(View(replace(analysis, anomaly_map=None)), look, scoring)
+    assert "the film differ" in without[1] or "of the picture differs" in without[1]
+
+
 def test_the_window_moves_grey_levels_only():
     ramp = np.linspace(0, 1, 11, dtype=np.float32)[None]
     assert np.allclose(viewer.windowed(ramp, 0.5, 1.0), ramp)
@@ -86,7 +103,7 @@ def test_what_is_saved_holds_everything_and_names_nobody(analysis, detector):
     with zipfile.ZipFile(io.BytesIO(report.zipped(report.result_files(analysis, detector)))) as archive:
         names = set(archive.namelist())
         values = json.loads(archive.read("result.json"))
-    assert {"README.txt", "report.pdf", "result.json", "film.png", "reconstruction.png", "residual.png", "heat_map.png"} <= names
+    assert {"README.txt", "report.pdf", "result.json", "film.png", "reconstruction.png", "residual.png", "heat_map.png", "anomaly_map.png"} <= names
     assert values["checkpoint"]["weights_sha256"] == detector.checkpoint.sha256 and "not for diagnosis" in values["notice"]
 
 
@@ -94,7 +111,7 @@ def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
     if not can_export_dicom():
         pytest.skip("highdicom is not installed")
     made = secondary_captures(analysis, detector)
-    assert set(made) == {"film", "reconstruction", "heat_map"}
+    assert set(made) == {"film", "reconstruction", "heat_map", "anomaly_map"}
     read = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in made.items()}
     assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
     assert len({image.SeriesInstanceUID for image in read.values()}) == 1
@@ -108,6 +125,7 @@ def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detec
     store_analysis(path, analysis, detector)
     again = stored_analysis(path, detector)
     assert again.score == analysis.score and again.record == analysis.record and again.components == analysis.components
+    assert np.abs(again.anomaly_map - analysis.anomaly_map).max() < 1e-3
     assert np.abs(again.heat_map - analysis.heat_map).max() < 1e-3 and again.settings == analysis.settings
     other = detector.with_scoring(replace(detector.scoring, steps=detector.scoring.steps + 1))
     assert stored_analysis(path, other) is None

@@ -21,7 +21,7 @@ LEVELS = (200, 400, 720)  # whose heat maps are compared
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """by_level: the score that the measurements of one noise level alone would give, in standard deviations of normals, before the offset of the
+    """by_level: the score that the residuals of one noise level alone would give, in standard deviations of normals, before the offset of the
     whole. by_seed: the score under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map
     over the noise levels LEVELS."""
 
@@ -34,14 +34,15 @@ def uncertainty(
     detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, seeds: tuple[int, ...] = SEEDS
 ) -> Uncertainty:
     """Analyze one film under several seeds. Raises RadiographError, EHRError or ExplanationError with a sentence."""
-    film, fresh = detector.film(radiograph), any(component.source == "one_step" for component in detector.scoring.components)
+    film, fresh = detector.film(radiograph), any(component.source != "inversion" for component in detector.scoring.components)
     first = detector.analyze(film, ehr, seed=seeds[0])
     if first.score is None:
         raise ExplanationError("This checkpoint gives no score, so there is no spread of it: run `diff3m calibrate`.")
     others = {seed: detector.analyze(film, ehr, seed=seed).score if fresh else first.score for seed in seeds[1:]}
     by_level = {}
-    for level in sorted({component.level for component, _, _ in first.components}):
-        z = torch.tensor([float("nan") if value is None else value for component, _, value in first.components if component.level == level])
+    residuals = [(component.level, value) for component, _, value in first.components if component.source != "head"]
+    for level in sorted({level for level, _ in residuals}):
+        z = torch.tensor([float("nan") if value is None else value for at, value in residuals if at == level])
         if not z.isnan().all():
             by_level[level] = float(combined(z, detector.scoring.combine))
     return Uncertainty(by_level, {seeds[0]: first.score, **others}, _heat_spread(detector, film, first.record))
