@@ -89,7 +89,9 @@ def attribution_bars(values: dict[str, float], label: str = "explained by it  â—
     axes.axvline(0, color=TEXT, linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.margins(x=0.18)
+    low, high = min(-0.5, float(amounts.min(initial=0))), max(0.5, float(amounts.max(initial=0)))  # so that next to nothing looks like it
+    spare = 0.2 * (high - low)
+    axes.set_xlim(low - spare, high + spare)
     axes.set_xlabel(label)
     return figure
 

@@ -81,9 +81,9 @@ def spread_sentences(analysis: Analysis) -> list[str]:
     means = {level: float(np.mean(values)) for level, values in sorted(by_level.items())}
     listed = ", ".join(f"{level}: {mean:+.1f}" for level, mean in means.items())
     listed += f"; by the anomaly map: {np.mean(learned):+.1f}" if learned else ""
-    every = [*means.values(), *learned]
-    apart = max(every) - min(every)
-    agree = "They agree." if apart < 1 else "They disagree by more than a standard deviation, so take the score with care."
+    unusual = [value > FITS for value in (*means.values(), *learned)]
+    agree = "They disagree, so take the score with care." if any(unusual) else "None of them finds the film unusual."
+    agree = "All of them find the film unusual." if all(unusual) else agree
     return [f"By noise level alone (standard deviations of normal films), {listed}. {agree}"]
 
 

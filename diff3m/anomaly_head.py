@@ -19,6 +19,7 @@ from .network import Condition, Diff3M, NetworkConfig
 from .scoring import inner
 
 GROUPS = 16  # of the body's group normalization
+TAUGHT_INSIDE = (0.0625, 0.0625, 0.125, 0.0625)  # shares of top, right, bottom and left beyond which the map was taught nothing
 POOLED_INSIDE = (0.1, 0.1, 0.1875, 0.1)  # shares of top, right, bottom and left that the logit of the film does not look at
 
 
@@ -94,3 +95,10 @@ def anomaly_logits(network: Diff3M, head: AnomalyHead, schedule: Schedule, x0: T
     for noise in noises:
         total = total + head(still + noised_features(network, schedule, x0, noise.expand_as(x0), head.config.level, condition))[0]
     return F.interpolate(total / len(noises), size=x0.shape[-2:], mode="bilinear")
+
+
+def anomaly_map(logits: Tensor) -> Tensor:
+    """Logits by place (B, 1, S, S) as probabilities; 0 where the head was taught nothing."""
+    shown = torch.zeros_like(logits)
+    inner(shown, TAUGHT_INSIDE).copy_(inner(logits, TAUGHT_INSIDE).sigmoid())
+    return shown

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .anomaly_head import anomaly_logits
+from .anomaly_head import anomaly_logits, anomaly_map
 from .checkpoint import CARD_FILE, CONFIG_FILE, HEAD_FILE, WEIGHTS_FILE, Checkpoint, CheckpointError, load_checkpoint
 from .ehr import EHRSchema, Record
 from .network import Condition
@@ -43,7 +43,7 @@ class Analysis:
     """What the model thinks of one film. Arrays are (S, S) float32; film and reconstruction in [0, 1].
 
     residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker. anomaly_map: the anomaly head's
-    probability that a place was painted, in [0, 1]; None for a checkpoint without a head.
+    probability that a place was painted, in [0, 1], 0 at the edges, where it was taught nothing; None for a checkpoint without a head.
     score: combined z-score among normals (0 = average normal); None for a checkpoint without calibration. percentile: share of
     normal films with a lower score, 0..100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
@@ -306,7 +306,7 @@ class Detector:
             aspect=film_aspect(film, self.config.preprocessing),
             notes=tuple(notes),
             seconds=stages,
-            anomaly_map=_array(made[self.head_key][index].sigmoid()) if self.head_key in made else None,
+            anomaly_map=_array(anomaly_map(made[self.head_key])[index]) if self.head_key in made else None,
         )
 
     @cached_property

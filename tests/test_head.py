@@ -18,7 +18,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.network import NetworkConfig
-from diff3m.scoring import Component, Scoring, calibrate, combined
+from diff3m.scoring import Component, Scoring, calibrate, combined, inner
 from diff3m.training.head import HeadTraining, HeadTrainingError, train_head
 
 
@@ -85,8 +85,11 @@ def test_an_analysis_holds_the_map_and_a_balanced_score(headed, film_folder):
     scored = detector.analyze(film, {"age": 50})
     logit = scored.components[-1][1]
     with torch.no_grad():
-        inside = torch.from_numpy(scored.anomaly_map).logit()[round(0.08 * 32) : -round(0.08 * 32), round(0.08 * 32) : -round(0.08 * 32)]
-    assert logit == pytest.approx(float(inside.mean()), abs=1e-3) and scored.score is not None
+        x0 = detector.prepared([detector.film(film)])
+        condition = detector.condition(x0, [detector.schema.parse({"age": 50})])
+        inside = inner(detector.reconstructions(x0, condition, [detector.head_key], detector.settings())[detector.head_key], 0.08)
+    assert logit == pytest.approx(float(inside.mean()), abs=1e-4) and scored.anomaly_map[-2].max() == 0 < scored.anomaly_map[16, 16]
+    assert scored.score is not None
     (headed / HEAD_FILE).unlink()
     with pytest.raises(CheckpointError, match=r"holds no head\.safetensors"):
         load_checkpoint(headed)

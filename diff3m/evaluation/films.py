@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..anomaly_head import anomaly_map
 from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest, read_table
 from ..detector import Detector
 from ..radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
@@ -237,7 +238,7 @@ def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, cohort.views[rows], strict=True)]
         heat = heat_map(x0, made["inversion", settings.noise_level], detector.scoring.heat_sigma)
         found = made.get(detector.head_key)
-        return Judged({"score": np.array(scores)}, heat[:, 0].cpu().numpy(), None if found is None else found[:, 0].sigmoid().cpu().numpy())
+        return Judged({"score": np.array(scores)}, heat[:, 0].cpu().numpy(), None if found is None else anomaly_map(found)[:, 0].cpu().numpy())
 
     return judge
 

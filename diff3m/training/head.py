@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..anomaly_head import AnomalyHead, HeadConfig, head_features
+from ..anomaly_head import TAUGHT_INSIDE, AnomalyHead, HeadConfig, head_features
 from ..data.manifest import normal_cases
 from ..data.synthetic_anomalies import paint_anomaly, vary_pose, vary_processing
 from ..detector import Detector
 from ..scoring import inner
 from .films import Films, load_films
 
-JUDGED_INSIDE = (0.0625, 0.0625, 0.125, 0.0625)  # shares of top, right, bottom and left where the map's error does not count
 PAINTED_FROM = 0.2  # of the mask: a film counts as painted if any place of the feature map reaches it
 FILM_WEIGHT = 0.3  # of the whole film's error beside the map's
 WARMUP, LAST_RATE = 50, 0.02  # steps; share of the learning rate that is left at the end
@@ -83,7 +82,7 @@ def train_head(
         logits, film_logit = head(features)
         target = F.adaptive_avg_pool2d(mask, logits.shape[-1])
         painted = (target.amax((1, 2, 3)) > PAINTED_FROM).float()
-        map_error = F.binary_cross_entropy_with_logits(inner(logits, JUDGED_INSIDE), inner(target, JUDGED_INSIDE))
+        map_error = F.binary_cross_entropy_with_logits(inner(logits, TAUGHT_INSIDE), inner(target, TAUGHT_INSIDE))
         film_error = F.binary_cross_entropy_with_logits(film_logit, painted)
         loss = map_error + FILM_WEIGHT * film_error
         if not math.isfinite(loss.item()):
