@@ -91,10 +91,12 @@ def noised_features(network: Diff3M, schedule: Schedule, x0: Tensor, noise: Tens
 @torch.no_grad()
 def anomaly_logits(network: Diff3M, head: AnomalyHead, schedule: Schedule, x0: Tensor, noises: Tensor, condition: Condition) -> Tensor:
     """Logits by place, averaged over noises (n, 1, S, S), the same for every film: (B, 1, S, S)."""
-    still, total = film_features(network, x0, condition), 0.0
-    for noise in noises:
-        total = total + head(still + noised_features(network, schedule, x0, noise.expand_as(x0), head.config.level, condition))[0]
-    return F.interpolate(total / len(noises), size=x0.shape[-2:], mode="bilinear")
+    count, films = len(noises), len(x0)
+    still = [feature.repeat(count, 1, 1, 1) for feature in film_features(network, x0, condition)]
+    drawn = noises.repeat_interleave(films, dim=0)
+    noised = noised_features(network, schedule, x0.repeat(count, 1, 1, 1), drawn, head.config.level, condition.repeat(count))
+    logits = head(still + noised)[0]
+    return F.interpolate(logits.view(count, films, *logits.shape[1:]).mean(0), size=x0.shape[-2:], mode="bilinear")
 
 
 def anomaly_map(logits: Tensor) -> Tensor:
