@@ -72,7 +72,7 @@ class Api:
         with _sentences():
             detector = self._detector(model)
             found = analyzed(detector, self._film(film, anyway), detector.schema.parse(_record(record)))
-            drawn = pictures(found, detector.scoring.heat_normal)
+            drawn = pictures(found, detector.scoring)
             return analysis_to_dict(found, detector), [str(keep_file(f"{name}.png", to_png(picture))) for name, picture in drawn.items()]
 
     def explain_film(self, film: str, record: dict | None = None, feature: str | None = None, model: str | None = None, anyway: bool = False) -> dict:
