@@ -22,11 +22,11 @@ from diff3m.scoring import Scoring
 
 
 def scores(detector: Detector, scoring: Scoring, folder: Path, films: pd.DataFrame, out: Path) -> np.ndarray:
-    """Mean z-scores of the `dev` films, (N,)."""
+    """Mean z-scores of the `dev` films by residuals, (N,)."""
     kept = out / f"measurements-{detector.checkpoint.sha256[:12]}.npy"
     if not kept.exists():
         settings = replace(scoring, calibration=())
-        np.save(kept, measurements(detector.with_scoring(settings), folder, films, list(scoring.components)))
+        np.save(kept, measurements(detector.with_scoring(settings), folder, films, list(scoring.residuals)))
     values, views, val = np.load(kept), films["view"].to_numpy(), (films["split"] == "val").to_numpy()
     return z_scores(values[~val], views[~val], values[val], views[val]).mean(1)
 

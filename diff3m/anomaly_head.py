@@ -95,7 +95,8 @@ def anomaly_logits(network: Diff3M, head: AnomalyHead, schedule: Schedule, x0: T
     still = [feature.repeat(count, 1, 1, 1) for feature in film_features(network, x0, condition)]
     drawn = noises.repeat_interleave(films, dim=0)
     noised = noised_features(network, schedule, x0.repeat(count, 1, 1, 1), drawn, head.config.level, condition.repeat(count))
-    logits = head(still + noised)[0]
+    with torch.autocast(x0.device.type, enabled=False):
+        logits = head(still + noised)[0]
     return F.interpolate(logits.view(count, films, *logits.shape[1:]).mean(0), size=x0.shape[-2:], mode="bilinear")
 
 

@@ -128,6 +128,11 @@ class Scoring:
         return any(component.source == "head" for component in self.components)
 
     @property
+    def residuals(self) -> tuple[Component, ...]:
+        """The components that no anomaly head measures."""
+        return tuple(component for component in self.components if component.source != "head")
+
+    @property
     def measured_inside(self) -> float | tuple[float, float, float, float]:
         """What components leave out: `window`, or `margin` where there is none."""
         return self.margin if self.window is None else self.window
