@@ -17,15 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from select_score import MEASURED, TOLERANCE, WINDOW, candidates, criterion, share_above, z_scores
+from select_score import MEASURED, TOLERANCE, WINDOW, candidates, criterion, share_above, write_score, z_scores
 from torch import Tensor
 from tqdm import tqdm
 
 from diff3m.anomaly_head import film_features, noised_features
-from diff3m.checkpoint import write_config
 from diff3m.detector import Detector
 from diff3m.evaluation.films import box_mask, drawn_boxes, half
-from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import read_radiograph
 from diff3m.reconstruct import draw_noises
 from diff3m.scoring import TOP_SHARE, Component, inner
@@ -118,11 +116,7 @@ def main() -> None:
             raise SystemExit(f"The rule did not choose {CHOSEN!r}: the checkpoint stays as it is.")
         logit = Component("logit", 0, detector.head.config.level, "head")
         scoring = replace(detector.scoring, components=(*RESIDUALS, logit), combine="balanced")
-        manifest = options.out / "val.csv"
-        films[val].assign(path=[str((options.cxr / name).resolve()) for name in films[val]["file"]]).to_csv(manifest, index=False)
-        write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
-        calibrate_checkpoint(Detector.from_pretrained(options.checkpoint), manifest)
-        print(f"wrote {options.checkpoint}")
+        write_score(detector, scoring, films[val], options.cxr, options.out / "val.csv")
 
 
 if __name__ == "__main__":

@@ -135,6 +135,14 @@ def criterion(scores: np.ndarray, films: pd.DataFrame, contrasts=CONTRASTS) -> l
     return found
 
 
+def write_score(detector: Detector, scoring: Scoring, normals: pd.DataFrame, folder: Path, manifest: Path) -> None:
+    """Put a score and its calibration on normal films into the detector's checkpoint."""
+    normals.assign(path=[str((folder / name).resolve()) for name in normals["file"]]).to_csv(manifest, index=False)
+    write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
+    calibrate_checkpoint(Detector.from_pretrained(detector.checkpoint.folder), manifest)
+    print(f"wrote {detector.checkpoint.folder}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
@@ -210,12 +218,7 @@ def main() -> None:
     (options.out / "selection.json").write_text(json.dumps(report, indent=1))
 
     if options.write:
-        scoring = replace(base, components=tuple(candidates()[chosen]))
-        manifest = options.out / "val.csv"
-        films[val].assign(path=[str((options.cxr / name).resolve()) for name in films[val]["file"]]).to_csv(manifest, index=False)
-        write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
-        calibrate_checkpoint(Detector.from_pretrained(options.checkpoint), manifest)
-        print(f"wrote {options.checkpoint}")
+        write_score(detector, replace(base, components=tuple(candidates()[chosen])), films[val], options.cxr, options.out / "val.csv")
 
 
 if __name__ == "__main__":
