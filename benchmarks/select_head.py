@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from select_score import MEASURED, TOLERANCE, WINDOW, candidates, criterion, share_above, write_score, z_scores
+from select_score import MEASURED, TOLERANCE, WINDOW, batches, candidates, criterion, share_above, write_score, z_scores
 from torch import Tensor
-from tqdm import tqdm
 
-from diff3m.anomaly_head import film_features, noised_features
+from diff3m.anomaly_head import anomaly_logits
 from diff3m.detector import Detector
 from diff3m.evaluation.films import box_mask, drawn_boxes, half
 from diff3m.radiograph import read_radiograph
@@ -32,24 +30,15 @@ RESIDUALS = candidates()["four at 400 + three at 30, 60"]
 CHOSEN = "residuals + mean"  # what the rule chose; the one that --write can write
 
 
-@torch.no_grad()
 def read(detector: Detector, folder: Path, films: pd.DataFrame, batch: int = 16) -> tuple[np.ndarray, Tensor]:
     """The head's logits of films (N,) and by place (N, S, S), averaged over two noises with both signs."""
-    network, head, schedule = detector.network, detector.head, detector.config.schedule
-    level, side = head.config.level, detector.config.network.image_size
-    noises = draw_noises(2, side, level, 0, detector.device)
-    whole, maps = [], []
-    for start in tqdm(range(0, len(films), batch), unit="batch"):
-        part = films.iloc[start : start + batch]
-        x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
-        condition = detector.condition(x0, [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")], attention=False)
-        still = film_features(network, x0, condition)
-        found = [
-            head(still + noised_features(network, schedule, x0, noise.expand_as(x0), level, condition)) for noise in torch.cat([noises, -noises])
-        ]
-        logits, film = (torch.stack(each).mean(0) for each in zip(*found, strict=True))
+    noises = draw_noises(2, detector.config.network.image_size, detector.head.config.level, 0, detector.device)
+    noises, whole, maps = torch.cat([noises, -noises]), [], []
+    for x0, records in batches(detector, folder, films, batch):
+        condition = detector.condition(x0, records, attention=False)
+        places, film = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0, noises, condition)
         whole.append(film.cpu().numpy())
-        maps.append(F.interpolate(logits, size=side, mode="bilinear")[:, 0].cpu())
+        maps.append(places[:, 0].cpu())
     return np.concatenate(whole), torch.cat(maps)
 
 

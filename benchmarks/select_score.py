@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from diff3m.checkpoint import write_config
 from diff3m.detector import Detector
+from diff3m.ehr import Record
 from diff3m.evaluation.films import box_mask, drawn_boxes, half
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
@@ -102,15 +105,20 @@ def compare_estimates(detector: Detector, folder: Path, films: pd.DataFrame) -> 
         print(f"estimate {estimate:<14} opacity {found[0]:.3f} other {found[1]:.3f} mean {np.mean(found):.3f}")
 
 
+def batches(detector: Detector, folder: Path, films: pd.DataFrame, batch: int) -> Iterator[tuple[Tensor, list[Record]]]:
+    """Prepared films and parsed records, batch by batch."""
+    for start in tqdm(range(0, len(films), batch), unit="batch"):
+        part = films.iloc[start : start + batch]
+        x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
+        yield x0, [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")]
+
+
 def measurements(detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16, **settings) -> np.ndarray:
     """Component values (films, components); settings as in `Detector.settings`."""
     settings = detector.settings(**settings)
     detector = detector.with_scoring(replace(detector.scoring, components=tuple(components)))
     keys, rows = [component.key for component in components], []
-    for start in tqdm(range(0, len(films), batch), unit="batch"):
-        part = films.iloc[start : start + batch]
-        x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
-        records = [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")]
+    for x0, records in batches(detector, folder, films, batch):
         made = detector.reconstructions(x0, detector.condition(x0, records), keys, settings)
         rows.append(detector.measurements(x0, records, made, settings).numpy())
     return np.concatenate(rows)

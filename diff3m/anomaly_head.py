@@ -89,15 +89,16 @@ def noised_features(network: Diff3M, schedule: Schedule, x0: Tensor, noise: Tens
 
 
 @torch.no_grad()
-def anomaly_logits(network: Diff3M, head: AnomalyHead, schedule: Schedule, x0: Tensor, noises: Tensor, condition: Condition) -> Tensor:
-    """Logits by place, averaged over noises (n, 1, S, S), the same for every film: (B, 1, S, S)."""
+def anomaly_logits(network: Diff3M, head: AnomalyHead, schedule: Schedule, x0: Tensor, noises: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+    """Logits by place (B, 1, S, S) and of the whole film (B,), averaged over noises (n, 1, S, S), the same for every film."""
     count, films = len(noises), len(x0)
     still = [feature.repeat(count, 1, 1, 1) for feature in film_features(network, x0, condition)]
     drawn = noises.repeat_interleave(films, dim=0)
     noised = noised_features(network, schedule, x0.repeat(count, 1, 1, 1), drawn, head.config.level, condition.repeat(count))
     with torch.autocast(x0.device.type, enabled=False):
-        logits = head(still + noised)[0]
-    return F.interpolate(logits.view(count, films, *logits.shape[1:]).mean(0), size=x0.shape[-2:], mode="bilinear")
+        logits, whole = head(still + noised)
+    places = logits.view(count, films, *logits.shape[1:]).mean(0)
+    return F.interpolate(places, size=x0.shape[-2:], mode="bilinear"), whole.view(count, films).mean(0)
 
 
 def anomaly_map(logits: Tensor) -> Tensor:

@@ -224,7 +224,7 @@ class Detector:
                 made["one_step", level] = self.one_step_estimate(x0, condition, level, settings)
             if self.head is not None and self.head_key in keys:
                 noises = self._noises(x0.shape[-1], self.head.config.level, settings)
-                made[self.head_key] = anomaly_logits(self.network, self.head, schedule, x0, noises, condition)
+                made[self.head_key] = anomaly_logits(self.network, self.head, schedule, x0, noises, condition)[0]
         return made
 
     @torch.no_grad()
@@ -306,7 +306,7 @@ class Detector:
             aspect=film_aspect(film, self.config.preprocessing),
             notes=tuple(notes),
             seconds=stages,
-            anomaly_map=_array(anomaly_map(made[self.head_key])[index]) if self.head_key in made else None,
+            anomaly_map=_array(anomaly_map(made[self.head_key][index : index + 1])[0]) if self.head_key in made else None,
         )
 
     @cached_property

@@ -316,11 +316,14 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     assert all(title in last for title in titles)
     assert "With Sex Male instead of Female" in last and "The anomaly score moves by" in last
     assert last.count("<img") == 1 + 4 + 4 + 9 and "None" not in last and "nan" not in last
-    prior, beside = attribute(phantoms, film, record, "prior", parts=False), attribute(phantoms, film, record, "expectation", parts=False)
+    other = person(12).patient.under(view="AP", bmi=41.0)  # a record that moves what is expected
+    seen = Radiograph(person(12).film(128, other)), other.record()
+    prior, beside = (attribute(phantoms, *seen, target, parts=False) for target in ("prior", "expectation"))
     said = movement_sentences(prior, beside)
     assert "Before" in last and min(prior.groups, key=prior.groups.get) in said[0] and f"{beside.unknown:.1f}" in said[1]
     unknown = attribute(phantoms, film, {}, parts=False)
-    assert "next to nothing" in movement_sentences(unknown, unknown)[0]
+    nothing = attribute(phantoms, film, {}, "prior", parts=False)
+    assert "next to nothing" in movement_sentences(nothing, nothing)[0]
     assert "No part of the record" in attribution_sentence(unknown)
     assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
     assert ("BMI", "bmi") in influence_choices(phantoms.schema) and NOISES >= 1

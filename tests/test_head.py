@@ -63,8 +63,8 @@ def test_features_are_of_every_level(headed):
     found = film_features(detector.network, x0, condition)
     assert [part.shape[1] for part in found] == feature_widths(detector.config.network)
     noises = torch.randn(3, 1, 32, 32)
-    whole = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0, noises, condition)
-    alone = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0[1:], noises, condition.map(lambda part: part[1:]))
+    whole = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0, noises, condition)[0]
+    alone = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0[1:], noises, condition.map(lambda part: part[1:]))[0]
     assert whole.shape == (2, 1, 32, 32) and torch.allclose(whole[1:], alone, atol=1e-4)
     with pytest.raises(ValueError, match="width that 16 divides"):
         HeadConfig(width=20)
@@ -133,7 +133,7 @@ def test_a_head_learns_what_was_painted(tiny_checkpoint, film_folder, tmp_path):
         x0 = torch.from_numpy(np.clip(film, 0, 1))[None, None].float()
         condition = detector.condition(x0, [detector.schema.parse({})], attention=False)
         noises = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-        logits.append(anomaly_logits(detector.network, head, detector.config.schedule, x0, noises, condition).numpy().ravel())
+        logits.append(anomaly_logits(detector.network, head, detector.config.schedule, x0, noises, condition)[0].numpy().ravel())
         inside.append(mask.ravel() > 0.5)
     assert auroc(np.concatenate(logits), np.concatenate(inside)) > 0.6
     short = replace(training, steps=3)

@@ -159,14 +159,18 @@ def _lungs(film: np.ndarray, one_side: bool, rng: np.random.Generator) -> np.nda
     return mask
 
 
+def _clouded(film: np.ndarray, mask: np.ndarray, strength: tuple[float, float], rng: np.random.Generator) -> Painted:
+    """A mask filled with an even cloud, of a strength between two bounds."""
+    cloud = np.clip(1 + 0.3 * _cloud(film.shape[0], 8, rng), 0.3, 1.7)
+    return _lighten(film, mask * cloud, rng.uniform(*strength), rng), mask
+
+
 def _haze(film: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Painted:
-    mask = _lungs(film, False, rng)
-    return _lighten(film, mask * np.clip(1 + 0.3 * _cloud(film.shape[0], 8, rng), 0.3, 1.7), rng.uniform(0.15, 0.7), rng), mask
+    return _clouded(film, _lungs(film, False, rng), (0.15, 0.7), rng)
 
 
 def _white_lung(film: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Painted:
-    mask = _lungs(film, True, rng)
-    return _lighten(film, mask * np.clip(1 + 0.3 * _cloud(film.shape[0], 8, rng), 0.3, 1.7), rng.uniform(0.5, 0.95), rng), mask
+    return _clouded(film, _lungs(film, True, rng), (0.5, 0.95), rng)
 
 
 def _coarse_texture(film: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Painted:

@@ -22,7 +22,7 @@ from ..network import Diff3M
 from ..radiograph import Radiograph
 from .charts import attribution_truth
 from .metrics import bootstrap_interval, mean_with_interval
-from .oracle import GROUPS, OFFSET, Oracle, average_patient, averages
+from .oracle import GROUPS, OFFSET, Oracle, average_patient, averages, implied
 
 STRIDE = 2_000  # of the phantoms' numbers, from one kind to the next
 EXTREME = tuple(group for group in GROUPS if group != "sex")
@@ -139,7 +139,7 @@ def _explained(detector: Detector, oracle: Oracle | None, kind: str, number: int
     values |= {"ablation": model.ablation, "attention": attention_by_group(detector, film, record)}
     gradients = None
     if oracle is not None:
-        values["oracle"], values["oracle_averages"] = oracle.attribution(who, patient), oracle.attribution(who, patient, averages)
+        values["oracle"], values["oracle_averages"] = oracle.attribution(who, patient, implied), oracle.attribution(who, patient, averages)
         if not plain:
             gradients = integrated_gradients(detector, film, record)
             values["integrated_gradients"] = gradients.groups

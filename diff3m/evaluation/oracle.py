@@ -76,8 +76,8 @@ class Oracle:
 
     def attribution(self, who: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
         """Shapley values by group of the oracle's misfit: Σ over groups of the squared shift along that group's direction, in spreads. population:
-        who the patient may be with groups unknown, `implied` (default) or `averages`."""
-        population = population or implied
+        who the patient may be with groups unknown, `averages` (default) or `implied`."""
+        population = population or averages
         own, filters = self.film(who, patient), self.filters(who, patient.sex)
         values = {}
         for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
