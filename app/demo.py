@@ -49,7 +49,8 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
         build_api(detectors)
     storage.protect()
     storage.keep_sweeping()
-    threading.Thread(target=lambda: [explorer.case.warm() for explorer in explorers], daemon=True, name="warm").start()
+    # no daemon: one that is still drawing when the interpreter ends aborts the process
+    threading.Thread(target=lambda: [explorer.case.warm() for explorer in explorers], name="warm").start()
     return demo.queue(max_size=40)
 
 
