@@ -26,9 +26,10 @@ from diff3m.evaluation.metrics import auroc, auroc_within_view
 from diff3m.evaluation.phantoms import cohort_of
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import Radiograph
-from diff3m.scoring import COMBINATIONS, TOP_SHARE, Component, Scoring, combined
+from diff3m.scoring import TOP_SHARE, Component, Scoring, combined
 
 TOLERANCE, NOISES, CALIBRATED_ON = 0.005, 2, 500  # noises with both signs
+COMBINATIONS = ("mean", "max")
 LEVEL_SETS = ((30,), (60,), (100,), (30, 60), (30, 60, 100), (60, 100, 200), (30, 60, 100, 200, 350))
 LEVELS = LEVEL_SETS[-1]
 FAMILIES = {

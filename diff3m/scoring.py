@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ANY_VIEW = "any"
-KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction", "logit")
-COMBINATIONS = ("mean", "max", "balanced")
+KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction", "logit", "peak_logit")
+OF_HEAD = ("logit", "peak_logit")
+COMBINATIONS = ("mean", "max", "balanced", "foremost")
 ESTIMATES = ("x_t", "masked_pixels")
 SOURCES = ("inversion", "one_step", "head")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
@@ -32,8 +33,8 @@ class Component:
 
     kind: "absolute" (mean |blurred residual|), "brighter" / "darker" / "largest" (mean of its most positive / most negative / largest
     `share`), "ssim" (1 − mean structural similarity), "mse" and "max" (of the unblurred residual, as in the released code), "contradiction"
-    (how far the film lies from its record toward a higher value of `feature`, see `contradiction`; NaN where that is unknown), "logit" (mean of
-    the anomaly head's map).
+    (how far the film lies from its record toward a higher value of `feature`, see `contradiction`; NaN where that is unknown), "logit" and
+    "peak_logit" (mean of the anomaly head's map, and of its largest `share`).
     sigma: of the Gaussian, in pixels of a 128-pixel side. level: the noise level of the reconstruction.
     source: "inversion" (DDIM up and down), "one_step" (x̂_0 from freshly noised films, averaged over noises) or "head" (`anomaly_head`, at its
     own level).
@@ -53,13 +54,18 @@ class Component:
             raise ValueError(f"unknown score component {self.kind!r} of {self.source!r}")
         if (self.kind == "contradiction") != bool(self.feature) or (self.feature and self.source != "one_step"):
             raise ValueError("a contradiction, and nothing else, names a feature, and is measured in one step")
-        if (self.kind == "logit") != (self.source == "head"):
+        if (self.kind in OF_HEAD) != (self.source == "head"):
             raise ValueError("a logit, and nothing else, is measured by the head")
 
     @property
     def key(self) -> tuple[str, int]:
         """Which reconstruction it measures."""
         return self.source, self.level
+
+    @property
+    def part(self) -> str:
+        """What it looks at: "residual", "head" or "record"."""
+        return "record" if self.feature else "head" if self.source == "head" else "residual"
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,8 @@ class Scoring:
     "masked_pixels" to let masked pixel generation stand in for x_t as published. released_path: walk every timestep as
     the released loop does, its quirks included (see `reconstruct.reconstruct_as_released`). one_step_noises: draws averaged by
     one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side. heat_normal: the |heat map| value that
-    95 % of the pixels of normal films stay under; where display thresholds start. combine: "mean" of the z-scores, their "max", or
-    "balanced": the mean z-score of the residual measurements and that of the head's, each in standard deviations of normals, count half each.
+    95 % of the pixels of normal films stay under; where display thresholds start. combine: "mean" of the z-scores, their "max",
+    "balanced": the mean z-score of each part (`Component.part`), in standard deviations of normals, counts alike, or "foremost": the largest of these.
     map_normal: as heat_normal, of the anomaly head's map (probabilities).
     window: shares of top, right, bottom and left that the components leave out, instead of the margin. mirrored_noises: one-step noises are also
     taken with the other sign, so that what is odd in a noise cancels.
@@ -154,7 +160,9 @@ class Scoring:
     def score(self, values: Tensor, view: str | None) -> float:
         """Combined z-scores of component values (n,) against normals of the view: 0 = an average normal film, larger = more unusual."""
         normals = self.for_view(view)[1]
-        return float(combined(self.z_scores(values, view), self.combine, normals.weights)) - normals.offset
+        parts = [component.part for component in self.components]
+        return float(combined(self.z_scores(values, view), self.combine, normals.weights, parts)) - normals.offset
+
 
     def percentile(self, score: float, view: str | None) -> float:
         """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
@@ -199,22 +207,31 @@ def calibrate(scoring: Scoring, values: Tensor, views: list[str | None], heat_ma
     return replace(scoring, calibration=entries, heat_normal=round(heat_normal, 5))
 
 
-def combined(z: Tensor, how: str, weights: Sequence[float] = ()) -> Tensor:
-    """One score from z-scores (…, n): the maximum, or the mean or the weighted sum, of those that are known (not NaN)."""
+def combined(z: Tensor, how: str, weights: Sequence[float] = (), parts: Sequence[str] = ()) -> Tensor:
+    """One score from z-scores (…, n): their maximum, mean, weighted sum, or the largest of the parts' weighted sums, of those that are known (not
+    NaN). weights: see `part_weights`; without them, "balanced" and "foremost" are means."""
     if how == "max":
         return z.nan_to_num(nan=-torch.inf).amax(-1)
-    return (z * torch.tensor(weights, dtype=z.dtype)).nansum(-1) if weights else z.nanmean(-1)
+    if not weights:
+        return z.nanmean(-1)
+    weighted = z * torch.tensor(weights, dtype=z.dtype)
+    if how != "foremost":
+        return weighted.nansum(-1)
+    by_part = [weighted[..., [name == part for name in parts]] for part in dict.fromkeys(parts)]
+    return torch.stack([found.nansum(-1).masked_fill(found.isnan().all(-1), -torch.inf) for found in by_part]).amax(0)
 
 
-def _balanced(z: Tensor, components: Sequence[Component]) -> tuple[float, ...]:
-    """Weights by which the means of the head's z-scores (N, n) of normals and of the residuals', each over its spread, count half each."""
-    weights = np.zeros(len(components))
-    by_head = np.array([component.source == "head" for component in components])
-    parts = [part for part in (by_head, ~by_head) if part.any()]
-    for part in parts:
-        spread = float(z[:, torch.from_numpy(part)].nanmean(1).std().clamp_min(1e-9))
-        weights[part] = 1 / (part.sum() * spread * len(parts))
-    return tuple(weights.tolist())
+def part_weights(z: Tensor, how: str, parts: Sequence[str]) -> tuple[float, ...]:
+    """Weights of the components that give each part's mean z-score of normals (N, n) a standard deviation of 1; "balanced": shared among the parts.
+    Empty for combinations that weigh nothing."""
+    if how not in ("balanced", "foremost"):
+        return ()
+    names, weights = list(dict.fromkeys(parts)), np.zeros(len(parts))
+    for name in names:
+        rows = np.array(parts) == name
+        spread = float(z[:, torch.from_numpy(rows)].nanmean(1).nan_to_num(nan=0.0).std().clamp_min(1e-9))
+        weights[rows] = 1 / (rows.sum() * spread)
+    return tuple((weights / (len(names) if how == "balanced" else 1)).tolist())
 
 
 def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
@@ -222,8 +239,9 @@ def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
     mean = values.nanmean(0).nan_to_num(nan=0.0)
     deviation = values - mean
     std = (deviation.square().nansum(0) / ((~values.isnan()).sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
-    weights = _balanced(deviation / std, scoring.components) if scoring.combine == "balanced" else ()
-    scores = combined(deviation / std, scoring.combine, weights)
+    parts = [component.part for component in scoring.components]
+    weights = part_weights(deviation / std, scoring.combine, parts)
+    scores = combined(deviation / std, scoring.combine, weights, parts)
     offset = float(scores.mean())
     sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
     return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset, weights)
@@ -259,8 +277,9 @@ def inner(x: Tensor, margin: float | tuple[float, float, float, float]) -> Tenso
 
 def measure(component: Component, film: Tensor, reconstruction: Tensor, margin: float | tuple[float, float, float, float]) -> Tensor:
     """One component for films and reconstructions (B, 1, S, S) in [0, 1] (of a logit: the head's logits instead of a reconstruction): (B,)."""
-    if component.kind == "logit":
-        return inner(reconstruction, margin).mean(dim=(1, 2, 3))
+    if component.kind in OF_HEAD:
+        share = component.share if component.kind == "peak_logit" else 1.0
+        return _largest_mean(inner(reconstruction, margin).flatten(1), share)
     sigma = component.sigma * film.shape[-1] / 128
     residual = film - reconstruction
     if component.kind == "ssim":
@@ -275,7 +294,12 @@ def measure(component: Component, film: Tensor, reconstruction: Tensor, margin: 
     if component.kind == "absolute":
         return blurred.abs().mean(dim=1)
     signed = {"brighter": blurred, "darker": -blurred, "largest": blurred.abs()}[component.kind]
-    return signed.topk(max(1, round(component.share * signed.shape[1])), dim=1).values.mean(1)
+    return _largest_mean(signed, component.share)
+
+
+def _largest_mean(values: Tensor, share: float) -> Tensor:
+    """Mean of the largest share of each row, (B, n) → (B,)."""
+    return values.topk(max(1, round(share * values.shape[1])), dim=1).values.mean(1)
 
 
 def contradiction(film: Tensor, estimate: Tensor, raised: Tensor, margin: float) -> Tensor:
