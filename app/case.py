@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, replace
 import gradio as gr
 import numpy as np
 
-from diff3m.detector import Analysis, Detector
+from diff3m.analysis import Analysis
+from diff3m.detector import Detector
 from diff3m.export import OPACITY, analysis_to_dict
 from diff3m.quality import Quality
 from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph

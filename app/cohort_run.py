@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from diff3m.analysis import Analysis
 from diff3m.data.archive import Archive, ArchiveError
 from diff3m.data.manifest import NORMAL, Case, ManifestError, read_manifest
-from diff3m.detector import Analysis, Detector
+from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import detection_metrics
 from diff3m.evaluation.run import analyze_batch

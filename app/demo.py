@@ -8,7 +8,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from diff3m.detector import DEFAULT_CHECKPOINT, Detector, shipped_checkpoints
+from diff3m.checkpoint_source import DEFAULT_CHECKPOINT, shipped_checkpoints
+from diff3m.detector import Detector
 from diff3m.export import NOTICE
 
 from .about import build_about

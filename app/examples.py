@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from diff3m.detector import Analysis, Detector
+from diff3m.analysis import Analysis
+from diff3m.detector import Detector
 from diff3m.stored import stored_analysis
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diff3m.analysis import Analysis
 from diff3m.data.phantom import person
-from diff3m.detector import Analysis, Detector
+from diff3m.detector import Detector
 from diff3m.explain import Attribution, attribute, counterfactual
 from diff3m.export import heat_over_film
 from diff3m.radiograph import Radiograph, prepare

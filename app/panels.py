@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from diff3m.detector import Analysis, Detector, Settings
+from diff3m.analysis import Analysis, Settings
+from diff3m.detector import Detector
 from diff3m.export import PICTURE_HEIGHT
 from diff3m.quality import Quality
 from diff3m.radiograph import Radiograph

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from diff3m.detector import Analysis, Detector
+from diff3m.analysis import Analysis
+from diff3m.detector import Detector
 from diff3m.dicom_export import can_export_dicom, secondary_captures
 from diff3m.export import NOTICE, analysis_to_dict, pictures
 from diff3m.visualize import to_png

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from diff3m.detector import Analysis
+from diff3m.analysis import Analysis
 from diff3m.explain import Box
 from diff3m.export import FULL_COLOR, PICTURE_HEIGHT
 from diff3m.regions import Region, regions

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diff3m.detector import Analysis
+from diff3m.analysis import Analysis
 from diff3m.ehr import EHRSchema
 from diff3m.regions import Region
 

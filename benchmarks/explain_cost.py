@@ -11,8 +11,9 @@ import argparse
 import statistics
 import time
 
+from diff3m.checkpoint_source import shipped_checkpoints
 from diff3m.data.phantom import person
-from diff3m.detector import Detector, shipped_checkpoints
+from diff3m.detector import Detector
 from diff3m.explain import attribute, attribute_regions, counterfactual, influence, information, integrated_gradients, uncertainty
 from diff3m.radiograph import Radiograph
 

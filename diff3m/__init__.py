@@ -1,6 +1,7 @@
 """Diff3M: anomaly detection on chest X-rays with a diffusion model conditioned on the patient's record."""
 
-from .detector import Analysis, Detector
+from .analysis import Analysis
+from .detector import Detector
 from .ehr import EHRError, EHRSchema, Feature, paper_schema
 from .radiograph import Radiograph, RadiographError, read_radiograph
 

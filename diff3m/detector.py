@@ -7,66 +7,22 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .analysis import Analysis, Settings
 from .anomaly_head import anomaly_logits, anomaly_map
-from .checkpoint import CARD_FILE, CONFIG_FILE, HEAD_FILE, WEIGHTS_FILE, Checkpoint, CheckpointError, load_checkpoint
+from .checkpoint import Checkpoint, load_checkpoint
+from .checkpoint_source import DEFAULT_CHECKPOINT, resolve_checkpoint
 from .ehr import EHRSchema, Record
 from .network import Condition
 from .radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, reconstruct_as_released, steps_to
-from .scoring import ANY_VIEW, ESTIMATES, Component, Scoring, contradiction, heat_map, measure
-
-SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
-DEFAULT_CHECKPOINT = "real-films"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """noise_level: the level whose reconstruction is shown, 1..1000. steps: DDIM steps each way to the checkpoint's own
-    noise level, other levels in proportion. seed: of one-step noises. estimate: see `Scoring`."""
-
-    noise_level: int
-    steps: int
-    seed: int
-    estimate: str
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What the model thinks of one film. Arrays are (S, S) float32; film and reconstruction in [0, 1].
-
-    residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker. anomaly_map: the anomaly head's
-    probability that a place was painted, in [0, 1], 0 at the edges, where it was taught nothing; None for a checkpoint without a head.
-    score: combined z-score among normals (0 = average normal); None for a checkpoint without calibration. percentile: share of
-    normal films with a lower score, 0..100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
-    attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
-    components: (component, value, z) for each part of the score. notes: sentences for the reader. seconds: by stage.
-    """
-
-    film: np.ndarray
-    reconstruction: np.ndarray
-    residual: np.ndarray
-    heat_map: np.ndarray
-    score: float | None
-    percentile: float | None
-    compared_with: str
-    normals: int
-    attention: dict[str, dict[str, float]]
-    record: Record
-    settings: Settings
-    reconstructions: dict[int, np.ndarray]
-    components: tuple[tuple[Component, float, float | None], ...]
-    aspect: float
-    notes: tuple[str, ...]
-    seconds: dict[str, float]
-    anomaly_map: np.ndarray | None = None
+from .scoring import ANY_VIEW, ESTIMATES, Scoring, contradiction, heat_map, measure
 
 
 class Detector:
@@ -332,29 +288,3 @@ def has_bfloat16(device: torch.device) -> bool:
         return False
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported and supported())
-
-
-def shipped_checkpoints() -> tuple[str, ...]:
-    """Names of the checkpoints in the repository, the default first."""
-    names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG_FILE}"))
-    return tuple(sorted(names, key=lambda name: name != DEFAULT_CHECKPOINT))
-
-
-def resolve_checkpoint(source: str | os.PathLike) -> Path:
-    """A folder for a path, a shipped checkpoint's name or a Hub id (downloaded). Raises CheckpointError."""
-    text = os.fspath(source)
-    for candidate in (Path(text), SHIPPED / text):
-        if (candidate / CONFIG_FILE).is_file():
-            return candidate
-    if Path(text).is_dir():
-        raise CheckpointError(f"{text} is no checkpoint folder: it holds no {CONFIG_FILE}.")
-    if text.count("/") != 1 or text.startswith((".", "/", "~")):
-        known = ", ".join(shipped_checkpoints()) or "none"
-        raise CheckpointError(f"There is no checkpoint {text!r}. Give a folder, a Hub id (owner/name) or a shipped name: {known}.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, CARD_FILE]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(f"The checkpoint {text!r} is no folder here, and the Hub did not give it ({type(error).__name__}).") from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from importlib.util import find_spec
 
-from .detector import Analysis, Detector
+from .analysis import Analysis
+from .detector import Detector
 from .export import NOTICE, pictures, software_versions
 
 SERIES_NUMBER = 9301

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .detector import Analysis, Detector
+from .analysis import Analysis
+from .detector import Detector
 from .ehr import Record
 from .explain import Attribution, Gradients, Influence, Information, RegionAttribution, Uncertainty, agreements
 from .scoring import Scoring

@@ -90,7 +90,8 @@ class Scoring:
     the released loop does, its quirks included (see `reconstruct.reconstruct_as_released`). one_step_noises: draws averaged by
     one-step components. heat_sigma: blur of the heat map, in pixels of a 128-pixel side. heat_normal: the |heat map| value that
     95 % of the pixels of normal films stay under; where display thresholds start. combine: "mean" of the z-scores, their "max",
-    "balanced": the mean z-score of each part (`Component.part`), in standard deviations of normals, counts alike, or "foremost": the largest of these.
+    "balanced": the mean z-score of each part (`Component.part`), in standard deviations of normals, counts alike, or "foremost": the largest of
+    these.
     map_normal: as heat_normal, of the anomaly head's map (probabilities).
     window: shares of top, right, bottom and left that the components leave out, instead of the margin. mirrored_noises: one-step noises are also
     taken with the other sign, so that what is odd in a noise cancels.
@@ -162,7 +163,6 @@ class Scoring:
         normals = self.for_view(view)[1]
         parts = [component.part for component in self.components]
         return float(combined(self.z_scores(values, view), self.combine, normals.weights, parts)) - normals.offset
-
 
     def percentile(self, score: float, view: str | None) -> float:
         """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""

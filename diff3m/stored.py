@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .detector import Analysis, Detector, Settings
+from .analysis import Analysis, Settings
+from .detector import Detector
 
 ARRAYS = ("film", "reconstruction", "heat_map", "anomaly_map")
 VALUES = ("score", "percentile", "compared_with", "normals", "attention", "record", "aspect", "seconds")

@@ -14,7 +14,8 @@ import torch
 from pydicom.uid import ExplicitVRLittleEndian
 
 from diff3m.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
-from diff3m.detector import SHIPPED, Detector
+from diff3m.checkpoint_source import SHIPPED
+from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.network import Diff3M, NetworkConfig
 from diff3m.radiograph import Preprocessing

@@ -5,7 +5,8 @@ import pytest
 from conftest import drawn_film
 
 from diff3m.checkpoint import CheckpointError, load_checkpoint
-from diff3m.detector import Detector, resolve_checkpoint
+from diff3m.checkpoint_source import resolve_checkpoint
+from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.export import analysis_to_dict
 from diff3m.radiograph import Radiograph, RadiographError

@@ -13,16 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from app.explanations import (
-    Asked,
-    agreement_sentence,
-    attribution_sentence,
-    explained,
-    fit_sentence,
-    influence_choices,
-    movement_sentences,
-    other_record,
-)
+from app.explanation_cards import agreement_sentence, attribution_sentence, fit_sentence, movement_sentences
+from app.explanations import Asked, explained, influence_choices, other_record
 from diff3m.checkpoint import load_checkpoint
 from diff3m.cli import main
 from diff3m.data.manifest import ManifestError

@@ -10,10 +10,11 @@ from conftest import ROOT
 
 from app.examples import load_examples, read_mask
 from app.words import contradiction_sentences
+from diff3m.checkpoint_source import SHIPPED, shipped_checkpoints
 from diff3m.data.lesions import KINDS, paint
 from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
 from diff3m.data.phantom import SEEDS
-from diff3m.detector import SHIPPED, Detector, shipped_checkpoints
+from diff3m.detector import Detector
 from diff3m.draw import draw_normals
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.phantoms import counterfactual_fidelity

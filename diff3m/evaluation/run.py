@@ -14,9 +14,10 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from ..analysis import Analysis
 from ..checkpoint import write_config
 from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest
-from ..detector import Analysis, Detector
+from ..detector import Detector
 from ..radiograph import Radiograph, RadiographError, read_radiograph
 from ..scoring import Scoring, calibrate
 from .metrics import detection_metrics

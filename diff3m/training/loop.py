@@ -25,8 +25,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import CONFIG_FILE, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
+from ..checkpoint_source import resolve_checkpoint
 from ..data.manifest import normal_cases
-from ..detector import has_bfloat16, resolve_checkpoint
+from ..detector import has_bfloat16
 from ..diffusion import Schedule, add_noise, estimate_x0
 from ..ehr import EHRSchema
 from ..network import Diff3M, count_parameters
