@@ -382,11 +382,12 @@ def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
     assert np.ptp(curve.region) > 0.001 and curve.score.shape == (3,) and np.isfinite(curve.score).all()
 
 
-def test_the_benchmark_of_explanations_runs_from_the_command_line(tmp_path, capsys, monkeypatch):
+def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(explanations, "Oracle", functools.partial(Oracle, people=2))
     monkeypatch.setattr(explanations, "CURVES", ("age",))
     monkeypatch.setattr(explanations, "EXTREME", ("view", "habitus"))
-    assert main(["benchmark", "explanations", "--out", str(tmp_path), "--each", "1", "--with-oracle", "1"]) == 0
+    command = ["benchmark", "explanations", "--checkpoint", str(fitted.checkpoint.folder), "--out", str(tmp_path)]
+    assert main([*command, "--each", "1", "--with-oracle", "1"]) == 0
     found, cases = json.loads((tmp_path / "explanations.json").read_text()), pd.read_csv(tmp_path / "cases.csv")
     assert found["each"] == 1 and found["largest_efficiency_error"] < 1e-3 and "top-1" in capsys.readouterr().out
     for name in explanations.METHODS:

@@ -18,7 +18,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.network import NetworkConfig
-from diff3m.scoring import Component, Scoring, calibrate, combined, inner
+from diff3m.scoring import Component, Scoring, calibrate, combined, inner, measure
 from diff3m.training.head import HeadTraining, HeadTrainingError, train_head
 
 
@@ -111,6 +111,29 @@ def test_balanced_means_half_residuals_half_head():
     assert combined(torch.tensor([1.0, float("nan"), 3.0]), "mean", (0.5, 0.2, 0.5)) == pytest.approx(2.0)
     with pytest.raises(ValueError, match="measured by the head"):
         Component("logit", 0, 100)
+
+
+def test_foremost_is_the_part_that_stands_out_most():
+    generator = torch.Generator().manual_seed(1)
+    pressure = Component("contradiction", 0, 350, "one_step", feature="systolic_mmhg")
+    components = (Component("absolute", 2, 400), Component("absolute", 4, 400), Component("peak_logit", 0, 100, "head"), pressure)
+    values = torch.randn(80, 4, generator=generator)
+    made = calibrate(Scoring(components, combine="foremost"), values, ["PA"] * 80, torch.zeros(80, 8, 8))
+    z = ((values - values.mean(0)) / values.std(0)).double()
+    parts = torch.stack([part / part.std() for part in (z[:, :2].mean(1), z[:, 2], z[:, 3])])
+    expected = parts.amax(0) - parts.amax(0).mean()
+    assert np.allclose([made.score(row, "PA") for row in values], expected.numpy(), atol=1e-4)
+    unknown = values[0].clone()
+    unknown[3] = float("nan")
+    assert made.score(unknown, "PA") == pytest.approx(float(parts[:2, 0].amax() - parts.amax(0).mean()), abs=1e-4)
+    assert Scoring.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+
+
+def test_the_peak_of_the_map_is_the_mean_of_its_largest_logits():
+    logits = torch.arange(100.0).view(1, 1, 10, 10)
+    film, peak = torch.zeros_like(logits), Component("peak_logit", 0, 100, "head", share=0.05)
+    assert measure(peak, film, logits, 0.0).tolist() == [97.0]
+    assert measure(Component("logit", 0, 100, "head"), film, logits, 0.0).tolist() == [49.5]
 
 
 def test_a_head_learns_what_was_painted(tiny_checkpoint, film_folder, tmp_path):
