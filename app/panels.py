@@ -91,7 +91,7 @@ def score(analysis: Analysis, detector: Detector) -> str:
     return (
         f'<div class="card columns"><div><p class="verdict">{html.escape(words.verdict(analysis.percentile))}</p>'
         f'<p class="big">percentile {analysis.percentile:.0f}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
-        f'<div class="wide">{quiet(words.score_meaning(analysis))}</div></div>{notes(analysis.notes)}'
+        f'<div class="wide">{quiet(words.score_meaning(analysis, detector.scoring))}</div></div>{notes(analysis.notes)}'
     )
 
 

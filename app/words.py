@@ -9,9 +9,15 @@ import numpy as np
 from diff3m.analysis import Analysis
 from diff3m.ehr import EHRSchema
 from diff3m.regions import Region
+from diff3m.scoring import Scoring
 
 FITS = 1.645  # standard deviations: nine normal films in ten lie within
 ATTENTION_LIMIT = "Attention says where the model looked in the record, not what changed the result: it does not know the score."
+PARTS = {  # of a score, see `Component.part`
+    "residual": "how far the film lies from what the model would draw as normal for this patient",
+    "head": "how much looks like the lesions painted into normal films to teach it",
+    "record": "how far the film contradicts what the record says",
+}
 VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
 
 
@@ -54,19 +60,28 @@ def score_sentence(analysis: Analysis) -> str:
     )
 
 
-def score_meaning(analysis: Analysis) -> str:
+def score_meaning(analysis: Analysis, scoring: Scoring) -> str:
     """What the score does and does not mean."""
     mixed = "" if analysis.compared_with in VIEW_WORDS else " AP and PA films are mixed in the comparison: "
     if mixed:
         mixed += "the view is unknown." if analysis.record.get("view") is None else "too few normal films of this view are there."
-    by_head = any(component.source == "head" for component, _, _ in analysis.components)
-    what = "how far the film lies from what the model would draw as normal for this patient"
-    says = f"Half of it says {what}, half how much looks like the lesions painted into normal films to teach it" if by_head else f"It says {what}"
     return (
-        f"{says}. It does not say what the "
+        f"{_made_of(scoring)}. It does not say what the "
         "difference is, nor that there is disease: one normal film in twenty lies above percentile 95, and small or subtle "
         f"findings can lie below it.{mixed}"
     )
+
+
+def _made_of(scoring: Scoring) -> str:
+    """What a score says, by the parts that are in it and how they count."""
+    said = [text for part, text in PARTS.items() if part in {component.part for component in scoring.components}]
+    if len(said) < 2:
+        return f"It says {said[0]}"
+    if scoring.combine in ("max", "foremost"):
+        return f"It says which is most unusual, and by how much: {', or '.join(said)}"
+    if scoring.combine == "balanced" and len(said) == 2:
+        return f"Half of it says {said[0]}, half {said[1]}"
+    return f"It is the mean of several measurements, which say {', and '.join(said)}"
 
 
 def spread_sentences(analysis: Analysis) -> list[str]:
