@@ -22,7 +22,7 @@ from .ehr import EHRSchema, Record
 from .network import Condition
 from .radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, reconstruct_as_released, steps_to
-from .scoring import ANY_VIEW, ESTIMATES, Scoring, contradiction, heat_map, measure
+from .scoring import ANY_VIEW, ESTIMATES, Component, Scoring, contradiction, heat_map, measure
 
 
 class Detector:
@@ -185,27 +185,32 @@ class Detector:
 
     @torch.no_grad()
     def measurements(self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings) -> Tensor:
-        """The score's components for prepared films and their reconstructions: (B, components) on the CPU.
-
-        made: under the same records. Contradictions are measured in float32 whatever the detector's precision, because a direction is a small
-        difference of two estimates."""
-        twin, features = self.in_float32, {component.feature for component in self.scoring.components if component.feature}
-        own = twin.condition(x0, records, attention=False) if features else None
-        raised = {name: twin.condition(x0, [self.schema.raised(record, name) for record in records], attention=False) for name in features}
-        expected = {level: image for (source, level), image in made.items() if source == "one_step"} if twin is self else {}
-        columns = []
-        for component in self.scoring.components:
-            name = component.feature
-            if name:
-                level = component.level
-                if level not in expected:
-                    expected[level] = twin.one_step_estimate(x0, own, level, settings)
-                higher = twin.one_step_estimate(x0, raised[name], level, settings)
-                known = torch.tensor([record.get(name) is not None for record in records], device=x0.device)
-                columns.append(contradiction(x0, expected[level], higher, self.scoring.margin).masked_fill(~known, float("nan")))
-            else:
-                columns.append(measure(component, x0, made[component.key], self.scoring.measured_inside))
+        """The score's components for prepared films and their reconstructions under the same records: (B, components) on the CPU."""
+        columns = [
+            self._contradictions(component, x0, records, made, settings)
+            if component.feature
+            else measure(component, x0, made[component.key], self.scoring.measured_inside)
+            for component in self.scoring.components
+        ]
         return torch.stack(columns, dim=1).cpu()
+
+    def _contradictions(
+        self, component: Component, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings
+    ) -> Tensor:
+        """One contradiction of each film (B,), NaN where its record has no value. In float32 whatever the detector's precision, because a direction
+        is a small difference of two estimates."""
+        twin, level, name = self.in_float32, component.level, component.feature
+        found = torch.full((len(x0),), float("nan"), device=x0.device)
+        rows = [row for row, record in enumerate(records) if record.get(name) is not None]
+        if rows:
+            films, known = x0[rows], [records[row] for row in rows]
+
+            def expected(under: Sequence[Record]) -> Tensor:
+                return twin.one_step_estimate(films, twin.condition(films, under, attention=False), level, settings)
+
+            own = made[component.key][rows] if twin is self and component.key in made else expected(known)
+            found[rows] = contradiction(films, own, expected([self.schema.raised(record, name) for record in known]), self.scoring.margin)
+        return found
 
     @torch.no_grad()
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
