@@ -29,10 +29,9 @@ go on knowingly. That look is fallible too: it lets a mirrored film pass, and ma
 
 ### Privacy
 A film you drop here leaves your computer for the server that runs this page; on your own machine that is your own machine. It is held in a temporary
-folder of that server and deleted within the hour, as are files that you save and results of many cases. From a DICOM header only age, sex, view,
-height, weight, body part and modality are read. Nothing is kept in your browser, sent elsewhere or used for training. No file name and no header
-value is
-written to a log.
+folder of that server and deleted within the hour, as are files that you save and results of many cases. From a DICOM header only age (or the dates
+of birth and study that give it), sex, view, height, weight, body part and modality are read. Nothing is kept in your browser, sent elsewhere or used
+for training. No file name and no header value is written to a log.
 
 ### Terms and citation
 Code: Apache-2.0. The shipped weights were trained on films of NIH ChestX-ray14 (Wang et al., CVPR 2017; NIH Clinical Center) with labels of the RSNA

@@ -14,13 +14,15 @@ import gradio as gr
 
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
+from diff3m.ehr import Record
 from diff3m.explain import attribute_region, attribute_targets, influence, information, integrated_gradients, uncertainty
 from diff3m.export import analysis_to_dict, explanation_to_dict, pictures
 from diff3m.quality import inspect
 from diff3m.radiograph import Radiograph, read_radiograph
 from diff3m.visualize import to_png, to_uint8
 
-from .case import analyzed
+from .case import analyzed, noted
+from .explore import ON_MODEL
 from .gpu import on_gpu
 from .storage import keep_file
 from .turns import MODEL
@@ -40,13 +42,12 @@ class Api:
 
     @staticmethod
     def _film(path: str | None, anyway: bool) -> Radiograph:
-        if not path:
-            raise ValueError("There is no film: send one as DICOM, PNG, JPEG, WebP or TIFF.")
-        film = read_radiograph(path)
-        reasons = () if anyway else inspect(film).reasons
-        if reasons:
-            raise ValueError(f"{' '.join(reasons)} Send anyway=true to go on knowingly.")
-        return film
+        """The film with what the gate saw among its notes. Raises ValueError."""
+        film = _opened(path)
+        quality = inspect(film)
+        if quality.reasons and not anyway:
+            raise ValueError(f"{' '.join(quality.reasons)} Send anyway=true to go on knowingly.")
+        return noted(film, quality)
 
     def inspect_film(self, film: str) -> dict:
         """Look at a film before analysis: is it a whole, upright, positive frontal chest film? And what does its header say of the patient?
@@ -55,12 +56,13 @@ class Api:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
         """
         with _sentences():
-            opened = self._film(film, anyway=True)
+            opened = _opened(film)
             return {**asdict(inspect(opened)), "facts": opened.facts, "source": opened.source, "height_width": list(opened.pixels.shape)}
 
     def analyze_film(self, film: str, record: dict | None = None, model: str | None = None, anyway: bool = False) -> tuple[dict, list[str]]:
         """What would a normal chest film of this patient look like, where does the real one differ, and how unusual is that among normal films?
-        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction, residual, heat map.
+        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction, residual, heat map
+        and, of a model with an anomaly head, anomaly map.
 
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
@@ -71,7 +73,7 @@ class Api:
         """
         with _sentences():
             detector = self._detector(model)
-            found = analyzed(detector, self._film(film, anyway), detector.schema.parse(_record(record)))
+            found = analyzed(detector, self._film(film, anyway), _parsed(detector, record))
             drawn = pictures(found, detector.scoring)
             return analysis_to_dict(found, detector), [str(keep_file(f"{name}.png", to_png(picture))) for name, picture in drawn.items()]
 
@@ -89,12 +91,16 @@ class Api:
         """
         with _sentences():
             detector = self._detector(model)
-            opened, parsed = self._film(film, anyway), detector.schema.parse(_record(record))
-            with MODEL.turn():
-                found = attribute_targets(detector, opened, parsed)
-                bits, region = information(detector, opened, parsed), attribute_region(detector, opened, parsed)
-                spread, gradients = uncertainty(detector, opened, parsed), integrated_gradients(detector, opened, parsed)
-                curves = [influence(detector, opened, parsed, feature, strip=False)] if feature else []
+            opened, parsed = self._film(film, anyway), _parsed(detector, record)
+
+            def ask(explain: Callable, *more, **options):
+                with MODEL.turn():  # one turn each, so that others may go between
+                    return explain(detector, opened, parsed, *more, **options)
+
+            found = ask(attribute_targets)
+            bits, region = ask(information), ask(attribute_region)
+            spread, gradients = ask(uncertainty), ask(integrated_gradients)
+            curves = [ask(influence, feature, strip=False)] if feature else []
             return explanation_to_dict(detector, parsed, found, curves, bits, region, spread, gradients)
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
@@ -107,7 +113,7 @@ class Api:
         """
         with _sentences():
             detector = self._detector(model)
-            parsed = detector.schema.parse(_record(record))
+            parsed = _parsed(detector, record)
             with MODEL.turn():
                 film = draw_normals(detector, [parsed], seed=int(seed or 0))[0]
             return str(keep_file("synthetic.png", to_png(to_uint8(film))))
@@ -126,6 +132,21 @@ def _sentences():
         yield
     except (ValueError, RuntimeError) as error:
         raise gr.Error(str(error), print_exception=False) from None
+
+
+def _opened(path: str | None) -> Radiograph:
+    if not path:
+        raise ValueError("There is no film: send one as DICOM, PNG, JPEG, WebP or TIFF.")
+    return read_radiograph(path)
+
+
+def _parsed(detector: Detector, record: Any) -> Record:
+    """A caller's record, checked. Raises ValueError, also for a name that the model does not know: a misspelt value must not count as unknown."""
+    given = _record(record)
+    unknown = [str(name) for name in given if name not in detector.schema]
+    if unknown:
+        raise ValueError(f"The record has no {', '.join(unknown)}; its names are {', '.join(detector.schema.names)}.")
+    return detector.schema.parse(given)
 
 
 def _record(record: Any) -> dict:
@@ -152,6 +173,4 @@ def build_api(detectors: Sequence[Detector]) -> None:
 
 def _endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
     hidden = gr.Button(visible=False)
-    hidden.click(
-        on_gpu(function), inputs, outputs, api_name=function.__name__, concurrency_id="model", concurrency_limit=1, show_progress="hidden"
-    )  # fmt: skip
+    hidden.click(on_gpu(function), inputs, outputs, api_name=function.__name__, **{**ON_MODEL, "api_visibility": "public"})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
 
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
-from diff3m.export import OPACITY, analysis_to_dict
+from diff3m.export import analysis_to_dict
 from diff3m.quality import Quality
 from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
 
@@ -25,12 +27,20 @@ from .streaming import Done, stream
 from .turns import MODEL
 from .viewer import Look, View
 
+log = logging.getLogger(__name__)
+
 PREVIEW_EVERY = 2  # denoising steps from one picture to the next
 START = "Drop a film on the left, or choose an example; then press **Analyze**."
 READ = "The film is read. Check the record, then press **Analyze**."
 EMPTIED = "The film is read. The record of the film before it was emptied: fill in this patient's, then press **Analyze**."
 NO_FILM = "There is no film yet: drop one, or choose an example."
 STORED = "Computed beforehand, with the settings below. Press **Analyze** to see it computed, or change the record and ask again."
+OTHER_RECORD = (
+    "The record was changed since the result above was computed. This explains the film under the record as the form has it now; "
+    "press Analyze to see its score."
+)
+FAILED = "Something failed on the server ({kind}), and nothing was computed. Try again; if it fails again, restart the page or use a smaller film."
+GONE = "Your film is no longer on the server: films are deleted within the hour. Drop it again."
 STOPPED_BY_GATE = "The film was not analyzed: see what was found beside it. Set it right, or tick “Go on knowingly”."
 
 
@@ -104,6 +114,8 @@ class Case:
 
     def look(self, path: str, handling: Handling) -> Opened:
         """Read a film and look at it as it is to be taken. Raises RadiographError or ValueError."""
+        if not Path(path).is_file():
+            raise RadiographError(GONE)
         film, quality = film_tools.looked_at(read_radiograph(path), handling)
         settings = self.detector.config.preprocessing
         aspect = film_aspect(film, settings)
@@ -146,7 +158,7 @@ class Case:
         try:
             seen = self.look(path, handling)
         except ValueError as error:
-            return [handling, *[gr.skip()] * (len(film_tools.updates(handling, None)) - 1), *cleared(status=panels.status(str(error), alert=True))]
+            return self._not_taken(handling, error)
         shown = cleared(True, status=panels.status(READ), compare=(seen.still, seen.still))
         return [*film_tools.updates(handling, seen.quality), *shown]
 
@@ -154,18 +166,26 @@ class Case:
         """Do what the gate proposes."""
         if not path:
             return self.take(handling, path)
-        quality = film_tools.looked_at(read_radiograph(path), handling)[1]
+        try:
+            quality = self.look(path, handling).quality
+        except ValueError as error:
+            return self._not_taken(handling, error)
         return self.take(handling.moved(quality.turn, quality.negative), path)
+
+    @staticmethod
+    def _not_taken(handling: Handling, error: ValueError) -> list:
+        """The film cannot be taken so: the tools stay as they are, and a sentence says why."""
+        return [handling, *[gr.skip()] * (len(film_tools.updates(handling, None)) - 1), *cleared(status=panels.status(str(error), alert=True))]
 
     def cut(self, handling: Handling, path: str | None, *percent: float | None) -> list:
         """The sliders' shares were changed."""
         return self.take(replace(handling, cut=tuple((value or 0) / 100 for value in percent)), path)
 
-    def choose(self, event: gr.SelectData) -> list:
-        """An example was clicked: take its film and record, and its result where that was computed beforehand."""
-        return self.show_example(list(self.examples.values())[event.index])
+    def choose(self, event: gr.SelectData, *looking) -> list:
+        """An example was clicked: take its film and record, and its result where that was computed beforehand. looking: see `look_of`."""
+        return self.show_example(list(self.examples.values())[event.index], look_of(*looking))
 
-    def show_example(self, example: Example, stored: bool = True) -> list:
+    def show_example(self, example: Example, look: Look, stored: bool = True) -> list:
         """Film, record and, where there is one and it is asked for, the stored result of an example."""
         updates, bmi = self.form.filled(example.record, FROM_EXAMPLE)
         caption = panels.quiet(f"{example.title}. {example.origin} {example.teaches}")
@@ -173,7 +193,6 @@ class Case:
         if found is None:
             shown = cleared(True, status=panels.status("The example is read."))
         else:
-            look = Look(OPACITY, round(self.detector.scoring.heat_normal, 3))
             finished = self.finished(found, self._truth(example, Handling(), None), look, example.id, self.charts_of(example.id, found))
             shown = cleared(True, **{**finished, "status": panels.status(STORED)})
         return [str(example.path), caption, True, bmi, example.id, *film_tools.updates(Handling(), None), *updates, *shown]
@@ -184,7 +203,7 @@ class Case:
         film = film or (read_radiograph(example.path) if mask is not None else None)
         return None if mask is None else prepare_mask(mask, film, self.detector.config.preprocessing)
 
-    def open_link(self, asked: Mapping[str, str]) -> list | None:
+    def open_link(self, asked: Mapping[str, str], *looking) -> list | None:
         """What a link asks for: the example's film, the settings, and what `show_example` gives; None if it names no example of this model.
 
         Noise level, steps and seed count as far as they are numbers in range; with others than the checkpoint's own the result is computed.
@@ -198,7 +217,7 @@ class Case:
         for name, (low, high, own) in allowed.items():
             text = str(asked.get(name, ""))
             settings.append(int(text) if text.isdigit() and low <= int(text) <= high else own)
-        film, *rest = self.show_example(example, stored=settings == [own for _, _, own in allowed.values()])
+        film, *rest = self.show_example(example, look_of(*looking), stored=settings == [own for _, _, own in allowed.values()])
         return [film, *settings, *rest]
 
     def follow(self, view: View | None, path: str | None, *inputs) -> Generator[list, None, None]:
@@ -211,8 +230,9 @@ class Case:
     def analyze(
         self, path: str | None, example: str, handling: Handling, level: float, steps: float, seed: float | None, *inputs
     ) -> Generator[list, None, None]:
-        """Stream the analysis: progress and the forming reconstruction, then everything. inputs: the display settings, then the form's values."""
-        look, values = look_of(inputs[: len(DISPLAY)]), inputs[len(DISPLAY) :]
+        """Stream the analysis: progress and the forming reconstruction, then everything. inputs: the magnified place, the display settings, then
+        the form's values."""
+        look, values = look_of(*inputs[:LOOKING]), inputs[LOOKING:]
         if not path:
             yield cleared(status=panels.status(NO_FILM, alert=True))
             return
@@ -227,8 +247,8 @@ class Case:
             truth = self._truth(self.examples.get(example), handling, seen.film)
             yield cleared(**shown, status=panels.status("Waiting for its turn …"), cancel=gr.update(visible=True))
             settings = dict(noise_level=int(level), steps=int(steps), seed=int(seed or 0))
-            started = time.perf_counter()
-            for event in stream(lambda callback: analyzed(self.detector, seen.film, record, callback, **settings)):
+            started, film = time.perf_counter(), noted(seen.film, seen.quality)
+            for event in stream(lambda callback: analyzed(self.detector, film, record, callback, **settings)):
                 if isinstance(event, Done):
                     example_id = example if handling.untouched else ""
                     yield Results(**self.finished(event.value, truth, look, example_id)).row()
@@ -237,8 +257,8 @@ class Case:
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
                     forming = (seen.still, panels.picture(event.preview[0, 0].cpu().numpy(), seen.aspect))
                 yield Results(status=panels.progress(event, time.perf_counter() - started), compare=forming).row()
-        except ValueError as error:  # RadiographError, EHRError and settings out of range among them
-            yield cleared(**shown, status=panels.status(str(error), alert=True))
+        except Exception as error:
+            yield cleared(**shown, status=panels.status(sentence(error), alert=True))
 
     def finished(self, analysis: Analysis, truth: np.ndarray | None, look: Look, example: str, charts: dict[str, str] | None = None) -> dict:
         """Everything an analysis shows, by field of Results. charts: score and attention, where they are drawn already."""
@@ -256,37 +276,42 @@ class Case:
             link=panels.link(example, analysis.settings) if example else "",
         )
 
-    def explain(self, path: str | None, handling: Handling, view: View | None, middle: tuple[float, float], *inputs) -> Generator[tuple, None, None]:
-        """Stream what the record changed: (status, HTML). inputs: the display settings; a number's name, another record's feature and value; the
-        form's values."""
-        look, (number, feature, value, *values) = replace(look_of(inputs[: len(DISPLAY)]), middle=middle), inputs[len(DISPLAY) :]
+    def explain(self, path: str | None, handling: Handling, view: View | None, *inputs) -> Generator[tuple, None, None]:
+        """Stream what the record changed: (cancel, status, HTML). inputs: the magnified place, the display settings; a number's name, another
+        record's feature and value; the form's values."""
+        look, (number, feature, value, *values) = look_of(*inputs[:LOOKING]), inputs[LOOKING:]
+        idle = gr.update(visible=False)
         if not path:
-            yield panels.status(NO_FILM, alert=True), ""
+            yield idle, panels.status(NO_FILM, alert=True), ""
             return
         try:
             seen = self.look(path, handling)
             if seen.quality.reasons and not handling.accepted:
-                yield panels.status(STOPPED_BY_GATE, alert=True), ""
+                yield idle, panels.status(STOPPED_BY_GATE, alert=True), ""
                 return
-            record = self.form.record(values)
+            record = self.detector.schema.parse(self.form.record(values))
+            other = view is not None and view.analysis.record != record
+            start = panels.notes([OTHER_RECORD]) if other else ""
             boxes = () if view is None else viewer.boxes(view, look, self.detector.scoring)
             asked = Asked(number or None, (feature, value) if feature else None, boxes)
+            yield gr.update(visible=True), panels.status("Waiting for its turn …"), start
             started = time.perf_counter()
             for doing, shown in explanations.explained(self.detector, seen.film, record, asked, seen.aspect):
-                yield panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."), shown
-        except ValueError as error:  # RadiographError, EHRError and ExplanationError among them
-            yield panels.status(str(error), alert=True), ""
+                said = panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s.")
+                yield gr.update(visible=bool(doing)), said, start + shown
+        except Exception as error:
+            yield idle, panels.status(sentence(error), alert=True), ""
 
     def redraw(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
         """Film, reconstruction and heat map under other display settings, without the model: (compare, picture, words)."""
-        films = gr.skip() if view is None else viewer.films(view, replace(look_of(display), middle=middle))
+        films = gr.skip() if view is None else viewer.films(view, look_of(middle, *display))
         return films, *self.recolor(view, middle, *display)
 
     def recolor(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
         """The heat map alone: (picture, words)."""
         if view is None:
             return gr.skip(), gr.skip()
-        picture, alternative, said = viewer.heat(view, replace(look_of(display), middle=middle), self.detector.scoring)
+        picture, alternative, said = viewer.heat(view, look_of(middle, *display), self.detector.scoring)
         return gr.Image(picture, alt_text=alternative), said
 
     def center(self, view: View | None, middle: tuple[float, float], zoom: float, event: gr.SelectData) -> tuple[float, float]:
@@ -310,9 +335,26 @@ class Case:
 DISPLAY = ("opacity", "threshold", "mode", "colors", "contours", "level", "width", "zoom")  # of Look, in the order of the controls
 
 
-def look_of(values: tuple) -> Look:
-    """Display settings from the controls' values."""
-    return Look(**dict(zip(DISPLAY, values, strict=True)))
+LOOKING = 1 + len(DISPLAY)  # the magnified place, then the controls
+
+
+def look_of(middle: tuple[float, float], *display) -> Look:
+    """Display settings from the magnified place and the controls' values."""
+    return Look(**dict(zip(DISPLAY, display, strict=True)), middle=middle)
+
+
+def noted(film: Radiograph, quality: Quality) -> Radiograph:
+    """The film with what the gate saw among its notes, so that it stands beside every result, saved ones too."""
+    return replace(film, notes=(*film.notes, *quality.reasons, *quality.notes))
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the user of an error: its own sentence where it is one of ours (RadiographError, EHRError, settings out of range), else that
+    something failed here; its kind is logged, never its text, which may hold what a file says."""
+    if isinstance(error, ValueError):
+        return str(error)
+    log.error("an analysis ended in %s", type(error).__name__)
+    return FAILED.format(kind=type(error).__name__)
 
 
 def analyzed(detector: Detector, film: Radiograph, record: Mapping, callback=None, **settings) -> Analysis:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -14,7 +15,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
 from . import panels, words
-from .cohort_run import PART, films_in_folder, films_of, reopened, scored, summary, table_csv
+from .cohort_run import PART, Row, films_in_folder, films_of, reopened, scored, summary, table_csv
 from .explore import SILENT, Explorer
 from .gpu import on_gpu
 from .storage import keep_file
@@ -23,6 +24,17 @@ MOST = 5_000
 HEADERS = ["#", "film", "view", "label", "score", "percentile", "compared with", "picture", "note"]
 TYPES = ["number", "str", "str", "str", "number", "number", "str", "html", "str"]
 SHOWN_AT_ONCE = 12
+KEPT = gr.skip()
+NOTHING = dict(found="", csv=gr.update(value=None, visible=False), table=gr.update(value=[], visible=False), rows=None)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored: the model's name, the ZIP (None: a folder of the server) and its rows."""
+
+    model: str
+    archive: str | None
+    rows: list[Row]
 
 
 def build_cohort(detectors: Sequence[Detector], explorers: Sequence[Explorer], tabs: gr.Tabs, models: gr.Tabs | None, folder: Path | None) -> None:
@@ -52,7 +64,7 @@ def build_cohort(detectors: Sequence[Detector], explorers: Sequence[Explorer], t
         headers=HEADERS, datatype=TYPES, interactive=False, visible=False, elem_id="cohort-table", show_search="filter", wrap=False, max_height=600
     )
     gr.HTML(panels.quiet("Click a heading to sort, a row to open its film in Explore."))
-    rows_state = gr.State([], time_to_live=3600)
+    rows_state = gr.State(None, time_to_live=3600)
     by_name = dict(zip(names, detectors, strict=True))
 
     def score(manifest, archive, served, name, strict) -> Generator[tuple, None, None]:
@@ -64,20 +76,18 @@ def build_cohort(detectors: Sequence[Detector], explorers: Sequence[Explorer], t
                 films, opened = films_of(detector, manifest, archive)
             if len(films) > MOST:
                 raise ManifestError(f"{len(films):,} films are too many for one run; at most {MOST:,}. Use `diff3m evaluate`.")
-            yield _update(panels.status("Waiting for its turn …"), cancel=gr.update(visible=True), table=gr.update(visible=False), found="")
+            yield _update(panels.status("Waiting for its turn …"), cancel=gr.update(visible=True), **NOTHING)
             started = time.perf_counter()
             for row in scored(detector, films, strict):
                 rows.append(row)
                 if len(rows) % PART == 0 or len(rows) == len(films):
-                    listed = gr.update(value=[r.cells() for r in rows], visible=True) if _shown(len(rows), len(films)) else gr.skip()
-                    yield _update(_progress(len(rows), len(films), time.perf_counter() - started), table=listed, rows=(name, rows))
-            path = keep_file("diff3m-scores.csv", table_csv(rows, detector))
+                    listed = gr.update(value=[r.cells() for r in rows], visible=True) if _shown(len(rows), len(films)) else KEPT
+                    yield _update(_progress(len(rows), len(films), time.perf_counter() - started), table=listed, rows=Scored(name, archive, rows))
             seconds = time.perf_counter() - started
             done = panels.status(f"Done: {len(rows)} films in {seconds:.0f} s, {seconds / max(1, len(rows)):.1f} s each.")
-            csv_file = gr.update(value=str(path), visible=True)
-            yield _update(done, found=summary(rows), csv=csv_file, cancel=gr.update(visible=False), rows=(name, rows))
+            yield _update(done, cancel=gr.update(visible=False), rows=Scored(name, archive, rows), **_results(rows, detector))
         except (ManifestError, ArchiveError, EHRError) as error:
-            yield _update(panels.status(str(error), alert=True), cancel=gr.update(visible=False))
+            yield _update(panels.status(str(error), alert=True), cancel=gr.update(visible=False), **NOTHING)
         finally:
             if opened is not None:
                 opened.close()
@@ -85,42 +95,48 @@ def build_cohort(detectors: Sequence[Detector], explorers: Sequence[Explorer], t
     outputs = [status, found, download, table, cancel, rows_state]
     inputs = [manifest, archive, served, model, strict]
     running = run.click(on_gpu(score), inputs, outputs, concurrency_id="cohort", concurrency_limit=1, **SILENT)
-    cancel.click(
-        lambda: (panels.status("Stopped. What was scored stays below."), gr.update(visible=False)),
-        None,
-        [status, cancel],
-        cancels=[running],
-        queue=False,
-        **SILENT,
-    )
-    _wire_opening(table, rows_state, archive, explorers, tabs, models)
+
+    def stop(state: Scored | None) -> tuple:
+        if state is None:
+            return _update(panels.status("Stopped before a film was scored."), cancel=gr.update(visible=False), **NOTHING)
+        rows = list(state.rows)
+        listed = gr.update(value=[row.cells() for row in rows], visible=True)
+        said = panels.status(f"Stopped. The {len(rows)} films that were scored stay below.")
+        return _update(said, table=listed, cancel=gr.update(visible=False), **_results(rows, by_name[state.model]))
+
+    cancel.click(stop, rows_state, outputs, cancels=[running], queue=False, **SILENT)
+    _wire_opening(table, rows_state, explorers, tabs, models)
 
 
-def _wire_opening(
-    table: gr.Dataframe, rows: gr.State, archive: gr.File, explorers: Sequence[Explorer], tabs: gr.Tabs, models: gr.Tabs | None
-) -> None:
-    """A click on a row opens its film and record in Explore of the same model."""
+def _results(rows: Sequence[Row], detector: Detector) -> dict:
+    """Summary and CSV of what was scored."""
+    path = keep_file("diff3m-scores.csv", table_csv(rows, detector))
+    return dict(found=summary(rows), csv=gr.update(value=str(path), visible=True))
+
+
+def _wire_opening(table: gr.Dataframe, rows: gr.State, explorers: Sequence[Explorer], tabs: gr.Tabs, models: gr.Tabs | None) -> None:
+    """A click on a row opens its film in Explore of the same model, under the record that it was scored under; what runs there is stopped."""
     outputs = [component for explorer in explorers for component in (explorer.file, *explorer.opening)]
 
-    def open_row(state, path, event: gr.SelectData) -> list:
-        skipped = [gr.skip()] * len(outputs)
-        if not state:
-            return [gr.skip(), *([gr.skip()] if models else []), *skipped]
-        name, found = state
+    def open_row(state: Scored | None, event: gr.SelectData) -> list:
         number = int(event.row_value[0])
-        row = next(entry for entry in found if entry.film.number == number)
+        row = next((entry for entry in state.rows if entry.film.number == number), None) if state else None
         try:
-            data = reopened(row.film, path)
+            if row is None:
+                raise ArchiveError("gone")
+            data = reopened(row.film, state.archive)
         except (ArchiveError, OSError):
-            gr.Warning("This film is no longer there: films are deleted within the hour. Drop the ZIP again.")
-            return [gr.skip(), *([gr.skip()] if models else []), *skipped]
+            gr.Warning("This film is no longer there: films are deleted within the hour. Drop the ZIP again, and score it.")
+            return [gr.skip()] * (1 + bool(models) + len(outputs))
+        name = state.model
         kept = str(keep_file("film", data))
         values = []
         for explorer in explorers:
             values += explorer.case.open_with(kept, row.film.record) if explorer.name == name else [gr.skip()] * (1 + len(explorer.opening))
         return [gr.Tabs(selected="explore"), *([gr.Tabs(selected=name)] if models else []), *values]
 
-    table.select(open_row, [rows, archive], [tabs, *([models] if models else []), *outputs], **SILENT)
+    running = [event for explorer in explorers for event in explorer.running]
+    table.select(open_row, rows, [tabs, *([models] if models else []), *outputs], cancels=running, **SILENT)
 
 
 def _shown(done: int, total: int) -> bool:
@@ -133,5 +149,5 @@ def _progress(done: int, total: int, seconds: float) -> str:
     return panels.progress_bar(f"{done} of {total} films, about {left:.0f} s left", done, total)
 
 
-def _update(status: str, found=None, csv=None, table=None, cancel=None, rows=None) -> tuple:
-    return status, *(gr.skip() if value is None else value for value in (found, csv, table, cancel, rows))
+def _update(status: str, found=KEPT, csv=KEPT, table=KEPT, cancel=KEPT, rows=KEPT) -> tuple:
+    return status, found, csv, table, cancel, rows

@@ -6,7 +6,7 @@ import csv
 import html
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,8 @@ REPEATS = 300
 
 @dataclass(frozen=True)
 class Film:
-    """One row to be scored: its number, name and label, its record, and how its bytes or path are had."""
+    """One row to be scored: its number, name and label, its record, and how its bytes or path are had. Once scored, its record is the one that it
+    was scored under, header facts included."""
 
     number: int
     name: str
@@ -132,7 +133,7 @@ def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Radiogra
 
 
 def _row(film: Film, record: dict, outcome: Analysis | RadiographError | str) -> Row:
-    view = str(record.get("view") or "")
+    film, view = replace(film, record=record), str(record.get("view") or "")
     if not isinstance(outcome, Analysis):
         return Row(film, view, None, None, "", "", str(outcome))
     picture = inline(Frame(outcome.film, f"film {film.number}"), THUMBNAIL, outcome.aspect)
@@ -182,7 +183,7 @@ def _with_interval(found: dict, name: str) -> str:
 
 
 def reopened(film: Film, archive: str | None) -> bytes:
-    """A film's bytes once more; the ZIP was closed after the run."""
+    """A film's bytes once more, out of the ZIP of its own run, which was closed after it. Raises ArchiveError or OSError where that is gone."""
     try:
         data = film.read()
     except (ValueError, OSError):

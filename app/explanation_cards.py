@@ -36,7 +36,7 @@ MAP_SIGMA = 3.0  # pixels of the Gaussian that the information map is shown afte
 FRAME_HEIGHT = 128  # pixels, of the strip's pictures
 
 
-def fit_card(found: Attribution, schema: EHRSchema, record: Record) -> str:
+def fit_card(found: Attribution, record: Record) -> str:
     """Does the film fit its record, group by group?"""
     items = "".join(f"<li>{html.escape(fit_sentence(fit, record))}</li>" for fit in found.fits)
     text = panels.quiet(
@@ -84,8 +84,8 @@ def attribution_sentence(found: Attribution) -> str:
     """The attribution in words."""
     normal = len(found.fits)
     start = (
-        f"Without the record the film contradicts what the model expects by {found.unknown:.1f}; with it, by {found.known:.1f} "
-        f"(a normal film: about {normal}). "
+        f"On a scale where a normal film has about {normal}, the film contradicts what the model expects by {found.unknown:.1f} without the record "
+        f"and by {found.known:.1f} with it. "
     )
     group = max(found.groups, key=lambda name: abs(found.groups[name]))
     value = found.groups[group]
@@ -113,7 +113,7 @@ def movement_card(prior: Attribution, beside: Attribution) -> str:
 
 def movement_sentences(prior: Attribution, beside: Attribution) -> tuple[str, str]:
     """What the record moves before the film is seen, and beside it, in words."""
-    first = f"Knowing the record moves the picture of normal by {prior.unknown:.1f}{_mostly(prior)}."
+    first = f"Knowing the record moves the picture of normal by {prior.unknown:.1f} (0: not at all){_mostly(prior)}."
     if beside.unknown < NOTHING_MOVED <= prior.unknown:
         return first, f"With the film there, knowing the record moves it by {beside.unknown:.1f}: the film shows the rest itself."
     return first, f"With the film there, knowing the record moves it by {beside.unknown:.1f}{_mostly(beside)}."
@@ -257,7 +257,7 @@ def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     fit = "The curve is nearly flat: this film says little about it." if flat else f"The film fits the record best near {best:.0f} {feature.unit}."
     moved = float(np.ptp(curve.region[trained]))
     place = words.place_of((curve.box[0] + curve.box[2]) / 2, (curve.box[1] + curve.box[3]) / 2)
-    region = f" The residual of the place that differs most ({place}) moves by {moved:.1%} of the grey range."
+    region = f" The residual of the place that differs most ({place} of the picture) moves by {moved:.1%} of the grey range."
     score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
     caption = f"{feature.label}: {fit}{own}{region}{score} Everything else is held fixed."
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)

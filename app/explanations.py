@@ -53,7 +53,7 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, asked: Aske
     with MODEL.turn():
         found = attribute(detector, film, parsed, parts=False)
         moved = attribute(detector, film, parsed, "expectation", parts=False, before=found)
-    shown = fit_card(found, detector.schema, parsed) + attribution_card(found)
+    shown = fit_card(found, parsed) + attribution_card(found)
     if detector.config.prior_fit:
         yield "Asking what the record makes expect before the film is seen …", shown
         with MODEL.turn():

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import gradio as gr
+from gradio.events import Dependency
 
 from diff3m.detector import Detector
 from diff3m.export import OPACITY
+from diff3m.reconstruct import MOST_SEED
 from diff3m.visualize import PALETTES
 
 from . import explanations, panels, viewer, words
@@ -20,18 +22,22 @@ from .gpu import on_gpu
 
 GALLERY_HEIGHT = 310
 SILENT = dict(show_progress="hidden", api_visibility="private")
-ON_MODEL = dict(concurrency_id="model", concurrency_limit=1, **SILENT)
+# handlers wait for their turn of the model inside (`turns.MODEL`), so that each says that it waits and can be cancelled; more wait in the queue
+AT_ONCE = 12
+ON_MODEL = dict(concurrency_id="model", concurrency_limit=AT_ONCE, **SILENT)
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """One checkpoint's page: its name, the film's component, the record's form, its handlers, and what opening a film changes."""
+    """One checkpoint's page: its name, the film's component, the record's form, its handlers, what opening a film changes, and the events that
+    must not outlive a film."""
 
     name: str
     file: gr.File
     form: EHRForm
     case: Case
     opening: list[gr.components.Component]
+    running: list[Dependency]
 
 
 def build_explorers(detectors: Sequence[Detector], page: gr.Blocks) -> tuple[list[Explorer], gr.Tabs | None]:
@@ -81,22 +87,24 @@ def build_explore(detector: Detector, page: gr.Blocks, suffix: str = "") -> Expl
     follow_height_and_weight(form, computed_bmi)
     shown = results.row()
     opening = [facts, opened, computed_bmi, example, *tools.outputs, *form.fields, *shown]
-    inputs = [file, example, tools.handling, *settings, *outputs.display, *form.fields]
+    inputs = [file, example, tools.handling, *settings, outputs.middle, *outputs.display, *form.fields]
 
     clicked = analyze.click(on_gpu(case.analyze), inputs, shown, scroll_to_output=True, **ON_MODEL)
-    chosen = gallery.select(case.choose, None, [file, *opening], cancels=[clicked], **SILENT)
+    looking = [outputs.middle, *outputs.display]
+    chosen = gallery.select(case.choose, looking, [file, *opening], cancels=[clicked], **SILENT)
     followed = chosen.then(on_gpu(case.follow), [results.view, *inputs], shown, **ON_MODEL)
     asked = outputs.explain.click(
         on_gpu(case.explain),
         [file, tools.handling, results.view, outputs.middle, *outputs.display, *outputs.asked, *form.fields],
-        [results.status, results.explanation],
+        [results.cancel, results.status, results.explanation],
         **ON_MODEL,
     )
-    linked = page.load(_opener(case, settings, len(opening)), None, [file, *settings, *opening], **SILENT)
+    linked = page.load(_opener(case, settings, len(opening)), looking, [file, *settings, *opening], **SILENT)
     reopened = linked.then(on_gpu(case.follow), [results.view, *inputs], shown, **ON_MODEL)
     # whatever is still being analyzed belongs to another film
-    running = dict(cancels=[clicked, followed, asked, reopened], **SILENT)
-    gallery.select(None, None, None, cancels=[followed, reopened], api_visibility="private")
+    events = [clicked, followed, asked, reopened]
+    running = dict(cancels=events, **SILENT)
+    gallery.select(None, None, None, cancels=events[1:], api_visibility="private")
     file.upload(case.open, [file, opened, *form.fields], opening, **running)
     file.clear(case.close, None, opening, **running)
     _wire_tools(case, tools, file, [*tools.outputs, *shown], running)
@@ -104,14 +112,14 @@ def build_explore(detector: Detector, page: gr.Blocks, suffix: str = "") -> Expl
     cancel.click(lambda: cleared(status=stopped), None, shown, queue=False, **running)
     _wire_viewer(case, outputs)
     outputs.save.click(case.save, results.view, [results.saved, results.status], **SILENT)
-    return Explorer(detector.config.name, file, form, case, opening)
+    return Explorer(detector.config.name, file, form, case, opening, events)
 
 
 def _opener(case: Case, settings: Sequence[gr.components.Component], count: int):
     """A handler of the page's load: show the example that the address names, with the settings in it."""
 
-    def open_link(request: gr.Request) -> list:
-        return case.open_link(request.query_params) or [gr.skip()] * (1 + len(settings) + count)
+    def open_link(request: gr.Request, *looking) -> list:
+        return case.open_link(request.query_params, *looking) or [gr.skip()] * (1 + len(settings) + count)
 
     return open_link
 
@@ -164,7 +172,7 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
         return [
             slider(50, 900, scoring.noise_level, step=10, label="Noise level of the reconstruction", info="higher: freer to leave the film"),
             slider(2, 50, scoring.steps, step=1, label="DDIM steps each way", info=f"the percentile was calibrated with {scoring.steps}"),
-            gr.Number(0, label="Seed", precision=0),
+            gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MOST_SEED, info="of the noise that some measurements draw"),
         ]
 
 
@@ -231,7 +239,7 @@ def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Compon
     start = round(detector.scoring.heat_normal, 3)
     with gr.Row():
         opacity = slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id=f"opacity{suffix}", min_width=150)
-        threshold = slider(0, 0.5, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
+        threshold = slider(0, viewer.MOST_THRESHOLD, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
         mode = gr.Radio(
             viewer.modes(detector.scoring), value=next(iter(viewer.MODES)), label="Heat map shows", min_width=240, elem_id=f"mode{suffix}"
         )

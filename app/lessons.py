@@ -215,7 +215,7 @@ def _fails_shown(detector: Detector) -> str:
 def _fails(detector: Detector) -> Iterator[str]:
     who, shown = person(MISSED, "nodule"), ""
     diseased = who.diseased(SIDE)
-    for name, pixels in (("With the nodule", diseased.film), ("The same lung without it", who.film(SIDE))):
+    for name, pixels in (("With the nodule", diseased.film), ("The same lung without it", who.healthy.film(SIDE))):
         found = analyzed(detector, Radiograph(pixels), who.patient.record())
         shown += _card(name, words.score_sentence(found), _triptych(found, detector))
         yield shown

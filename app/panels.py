@@ -85,7 +85,7 @@ def score(analysis: Analysis, detector: Detector) -> str:
     if analysis.score is None or analysis.percentile is None:
         return f'<div class="card"><p>{html.escape(sentence)}</p></div>{notes(analysis.notes)}'
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
-    said = [*words.contradiction_sentences(analysis, detector.schema), *words.spread_sentences(analysis)]
+    said = [*words.contradiction_sentences(analysis, detector.schema), *words.spread_sentences(analysis, detector.scoring)]
     fits = "".join(f"<p>{html.escape(text)}</p>" for text in said)
     chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.percentile, analysis.compared_with), sentence)
     return (
@@ -99,7 +99,7 @@ def heat_words(summary: str, legend: str, places: Sequence[str] = (), outline: b
     """What the heat map shows, its regions by number, and how to read it."""
     truth = "The green outline is the truth: where this synthetic film was changed. " if outline else ""
     listed = f"<p>Outlined in yellow:</p><ul>{''.join(f'<li>{html.escape(place)}</li>' for place in places)}</ul>" if places else ""
-    return f"<p>{html.escape(summary)}</p>{listed}{quiet(truth + legend)}"
+    return f"<p>{html.escape(summary)}</p>{listed}{quiet(f'{truth}{legend} {words.SIDES}')}"
 
 
 def gate(quality: Quality, accepted: bool) -> str:

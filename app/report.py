@@ -61,7 +61,7 @@ def _pictures(page: Figure, analysis: Analysis, detector: Detector) -> None:
 def _result_lines(analysis: Analysis, detector: Detector) -> list[str]:
     verdict = [] if analysis.percentile is None else [f"{words.verdict(analysis.percentile)}: percentile {analysis.percentile:.0f}."]
     heat = words.heat_summary(analysis.heat_map, detector.scoring.heat_normal, detector.scoring.margin)
-    fits = [*words.contradiction_sentences(analysis, detector.schema), *words.spread_sentences(analysis)]
+    fits = [*words.contradiction_sentences(analysis, detector.schema), *words.spread_sentences(analysis, detector.scoring)]
     return [*verdict, words.score_sentence(analysis), *fits, heat, words.score_meaning(analysis, detector.scoring), *analysis.notes]
 
 

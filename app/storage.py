@@ -20,6 +20,7 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
+PREFIX = "diff3m-explorer-"
 KEEP_SECONDS = 50 * 60  # with the interval below, nothing lives for an hour
 SWEEP_SECONDS = 5 * 60
 
@@ -28,7 +29,7 @@ class Storage:
     """A temporary folder for Gradio. Files present at `protect` (the examples) stay; others go when they are old."""
 
     def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="diff3m-explorer-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.keep_seconds = keep_seconds
         self._protected: set[Path] = set()
         os.environ["GRADIO_TEMP_DIR"] = str(self.folder)
@@ -46,14 +47,25 @@ class Storage:
                 if path.is_file() and path not in self._protected and path.stat().st_mtime < limit:
                     path.unlink()
                     removed += 1
-            except FileNotFoundError:  # gone meanwhile
+            except OSError:  # gone meanwhile, or not ours to delete
                 continue
+        return removed
+
+    def sweep_orphans(self) -> int:
+        """Delete the folders of earlier runs that were killed before they could; returns how many."""
+        removed = 0
+        for folder in self.folder.parent.glob(f"{PREFIX}*"):
+            number = folder.name.removeprefix(PREFIX).split("-")[0]
+            if folder.is_dir() and number.isdigit() and not _runs(int(number)):
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
         return removed
 
     def keep_sweeping(self, interval: float = SWEEP_SECONDS) -> None:
         """Sweep in the background for as long as the process lives."""
 
         def loop() -> None:
+            self.sweep_orphans()
             while self.folder.exists():
                 time.sleep(interval)
                 self.sweep()
@@ -62,6 +74,19 @@ class Storage:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of that number is there, as far as one can ask."""
+    if os.name == "nt":  # where asking would stop it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def keep_picture(png: bytes) -> Path:

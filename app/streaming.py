@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
+JOIN_SECONDS = 2  # work that still waits for its turn ends later, at its first report
 Event = TypeVar("Event")
 Result = TypeVar("Result")
 
@@ -55,4 +56,4 @@ def stream(work: Callable[[Callable[[Event], None]], Result]) -> Generator[Event
                 return
     finally:
         gone.set()
-        thread.join(timeout=60)
+        thread.join(timeout=JOIN_SECONDS)

@@ -13,6 +13,7 @@ from diff3m.draw import draw_normals
 from diff3m.ehr import EHRError
 from diff3m.export import heat_over_film
 from diff3m.radiograph import Radiograph, prepare
+from diff3m.reconstruct import MOST_SEED
 from diff3m.visualize import outlined, to_uint8
 
 from . import panels, words
@@ -106,7 +107,7 @@ def _build_playground(detector: Detector) -> None:
         )
         patient = who.patient.under(**changes)
         settings, mask = detector.config.preprocessing, None
-        normal = prepare(Radiograph(who.film(SIDE, patient)), settings)
+        normal = prepare(Radiograph(who.healthy.film(SIDE, patient)), settings)
         film = Radiograph(who.film(SIDE, patient))
         if who.lesion is not None:
             diseased = who.diseased(SIDE, patient)
@@ -151,7 +152,7 @@ def _draw_for(detector: Detector) -> None:
     with gr.Row():
         with gr.Column(scale=4, min_width=260):
             form = build_form(detector.schema, suffix)
-            seed = gr.Number(0, label="Seed", info="another seed, other people", precision=0, minimum=0)
+            seed = gr.Number(0, label="Seed", info="another seed, other people", precision=0, minimum=0, maximum=MOST_SEED)
             draw = gr.Button("Draw normals for this record", variant="primary", elem_id=f"draw{suffix}")
         with gr.Column(scale=8, min_width=280):
             shown = gr.HTML(elem_id=f"drawn{suffix}")

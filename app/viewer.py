@@ -19,6 +19,7 @@ from . import panels, words
 MODES = {"Brighter or darker than expected": "signed", "Size of the difference only": "absolute"}
 ANOMALY_MODE = "Anomaly map, learned from painted lesions"
 MIDDLE = (0.5, 0.5)
+MOST_THRESHOLD = 0.5  # grey levels: the end of its control
 EXPLAINED = 3  # outlined regions, largest first
 
 
@@ -84,23 +85,22 @@ def films(view: View, look: Look) -> tuple[str, str]:
 def heat(view: View, look: Look, scoring: Scoring) -> tuple[np.ndarray, str, str]:
     """The heat map over the film: (picture (H, W, 3) uint8, its alternative text, what is to be said about it as HTML)."""
     found, mode = view.analysis, MODES.get(look.mode, "absolute")
-    learned, shown = _learned(view, look), _shown(view, look, scoring)
-    full = max(scoring.heat_normal / scoring.map_normal if learned else FULL_COLOR * scoring.heat_normal, look.threshold + 0.02)
+    learned, shown, threshold = _learned(view, look), _shown(view, look), _threshold(view, look, scoring)
+    full = max(1.0 if learned else FULL_COLOR * scoring.heat_normal, threshold + 0.02)
     film = _magnified(windowed(found.film, look.level, look.width), look, found.aspect)
     values = _magnified(shown, look, found.aspect)
-    picture = overlay(film, values, alpha=look.opacity, threshold=look.threshold, full=full, mode=mode, palette=look.colors)
+    picture = overlay(film, values, alpha=look.opacity, threshold=threshold, full=full, mode=mode, palette=look.colors)
     places = outlined_regions(view, look, scoring)
     for number, place in enumerate(places, start=1):
         picture = numbered(picture, _magnified(place.mask.astype(np.float32), look, found.aspect) > 0.5, str(number))
     if view.truth is not None:
         picture = outlined(picture, _magnified(view.truth.astype(np.float32), look, found.aspect) > 0.5)
     if learned:
-        above = look.threshold * scoring.map_normal / scoring.heat_normal
-        summary, legend = words.anomaly_summary(found.anomaly_map, above, scoring.margin), words.ANOMALY_LEGEND
+        summary, legend = words.anomaly_summary(found.anomaly_map, threshold, scoring.margin), words.ANOMALY_LEGEND
     else:
-        summary = words.heat_summary(found.heat_map, look.threshold, scoring.margin)
+        summary = words.heat_summary(found.heat_map, threshold, scoring.margin)
         legend = words.color_names(look.colors, mode) + words.heat_legend(full)
-    said = panels.heat_words(summary, legend, words.region_sentences(places), view.truth is not None)
+    said = panels.heat_words(summary, legend, words.region_sentences(places, learned), view.truth is not None)
     return cv2.convertScaleAbs(picture), summary, said
 
 
@@ -109,15 +109,24 @@ def _learned(view: View, look: Look) -> bool:
     return look.mode == ANOMALY_MODE and view.analysis.anomaly_map is not None
 
 
-def _shown(view: View, look: Look, scoring: Scoring) -> np.ndarray:
-    """The map that is shown (S, S), in units of the threshold: of the anomaly map, so that 95 % of the places of normal films stay under
-    `heat_normal` in either."""
-    return view.analysis.anomaly_map * (scoring.heat_normal / scoring.map_normal) if _learned(view, look) else view.analysis.heat_map
+def _shown(view: View, look: Look) -> np.ndarray:
+    """The map that is shown (S, S): the anomaly map's probabilities, or the signed difference."""
+    return view.analysis.anomaly_map if _learned(view, look) else view.analysis.heat_map
+
+
+def _threshold(view: View, look: Look, scoring: Scoring) -> float:
+    """The threshold in the units of the map that is shown. The control's are grey levels; for the anomaly map its start, what 95 % of the places of
+    normal films stay under, becomes the same of that map, and its end a probability of 1."""
+    if not _learned(view, look):
+        return look.threshold
+    return float(np.interp(look.threshold, (0, scoring.heat_normal, MOST_THRESHOLD), (0, scoring.map_normal, 1)))
 
 
 def outlined_regions(view: View, look: Look, scoring: Scoring) -> list[Region]:
     """The regions that are outlined and numbered, in order."""
-    return regions(_shown(view, look, scoring), view.analysis.residual, look.threshold, scoring.margin) if look.contours else []
+    if not look.contours:
+        return []
+    return regions(_shown(view, look), view.analysis.residual, _threshold(view, look, scoring), scoring.margin)
 
 
 def boxes(view: View, look: Look, scoring: Scoring) -> tuple[tuple[str, Box], ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
 from diff3m.analysis import Analysis
 from diff3m.ehr import EHRSchema
 from diff3m.regions import Region
-from diff3m.scoring import Scoring
+from diff3m.scoring import Scoring, by_noise_level
 
 FITS = 1.645  # standard deviations: nine normal films in ten lie within
 ATTENTION_LIMIT = "Attention says where the model looked in the record, not what changed the result: it does not know the score."
@@ -18,19 +19,22 @@ PARTS = {  # of a score, see `Component.part`
     "head": "how much looks like the lesions painted into normal films to teach it",
     "record": "how far the film contradicts what the record says",
 }
+SIDES = "Left and right are the picture's: the patient's right is on the picture's left, if the film is not mirrored."
+SIMULATED = {"phantoms": "simulated patients"}  # what a checkpoint learned from, where its name does not say it to a reader
 VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
 
 
 def model_title(name: str) -> str:
     """A checkpoint's name as a person reads it, e.g. "Real films"."""
-    return name.replace("-", " ").capitalize()
+    return SIMULATED.get(name, name.replace("-", " ")).capitalize()
 
 
 def model_sentence(name: str, schema: EHRSchema) -> str:
     """What a checkpoint learned from, and what it knows of a patient."""
     known = [feature.label if feature.label.isupper() else feature.label.lower() for feature in schema.features if feature.trained]
     listed = ", ".join(known[:-1]) + " and " + known[-1] if len(known) > 1 else "".join(known)
-    return f"This model learned what is normal from {model_title(name).lower()}, and knows {listed or 'nothing'} of a patient."
+    warning = " It is for teaching: to it every real film is unusual." if name in SIMULATED else ""
+    return f"This model learned what is normal from {model_title(name).lower()}, and knows {listed or 'nothing'} of a patient.{warning}"
 
 
 def verdict(percentile: float) -> str:
@@ -84,29 +88,39 @@ def _made_of(scoring: Scoring) -> str:
     return f"It is the mean of several measurements, which say {', and '.join(said)}"
 
 
-def spread_sentences(analysis: Analysis) -> list[str]:
+def spread_sentences(analysis: Analysis, scoring: Scoring) -> list[str]:
     """The score by noise level, where it was measured at several, and by the anomaly map: how much the opinion hangs on what is measured."""
-    by_level: dict[int, list[float]] = {}
-    learned = []
-    for component, _, z in analysis.components:
-        if z is not None and np.isfinite(z) and not component.feature:
-            (learned if component.source == "head" else by_level.setdefault(component.level, [])).append(z)
+    by_level = by_noise_level([(component, z) for component, _, z in analysis.components], scoring.combine)
+    learned = [z for component, _, z in analysis.components if component.part == "head" and z is not None and np.isfinite(z)]
     if len(by_level) < 2:
         return []
-    means = {level: float(np.mean(values)) for level, values in sorted(by_level.items())}
-    listed = ", ".join(f"{level}: {mean:+.1f}" for level, mean in means.items())
+    listed = ", ".join(f"{level} ({_detail(level)}): {value:+.1f}" for level, (value, _) in by_level.items())
     listed += f"; by the anomaly map: {np.mean(learned):+.1f}" if learned else ""
-    unusual = [value > FITS for value in (*means.values(), *learned)]
+    largest = scoring.combine == "max"
+    unusual = [value > (unusual_above(count) if largest else FITS) for value, count in by_level.values()]
+    unusual += [value > FITS for value in learned]
     agree = "They disagree, so take the score with care." if any(unusual) else "None of them finds the film unusual."
     agree = "All of them find the film unusual." if all(unusual) else agree
     return [f"By noise level alone (standard deviations of normal films), {listed}. {agree}"]
 
 
-def region_sentences(found: Sequence[Region]) -> list[str]:
-    """One line a region, in the order of their numbers on the picture."""
+def unusual_above(count: int) -> float:
+    """The value that the largest of so many independent z-scores of a normal film exceeds as rarely as one of them exceeds `FITS`."""
+    normal = NormalDist()
+    return normal.inv_cdf(normal.cdf(FITS) ** (1 / count))
+
+
+def _detail(level: int) -> str:
+    """What of a film a noise level leaves to judge."""
+    return "fine detail" if level <= 50 else "middle sizes" if level <= 150 else "large shapes"
+
+
+def region_sentences(found: Sequence[Region], learned: bool = False) -> list[str]:
+    """One line a region, in the order of their numbers on the picture. learned: regions of the anomaly map."""
     return [
         f"{number}: {place_of(region.row, region.column)} of the picture, {region.share:.1%} of it, on average "
-        f"{abs(region.residual):.1%} {'brighter' if region.residual > 0 else 'darker'} than expected"
+        + (f"{region.value:.0%} in the anomaly map, " if learned else "")
+        + f"{abs(region.residual):.1%} {'brighter' if region.residual > 0 else 'darker'} than expected"
         for number, region in enumerate(found, start=1)
     ]
 
@@ -130,14 +144,14 @@ def contradiction_sentences(analysis: Analysis, schema: EHRSchema) -> list[str]:
 
 
 def place_of(row: float, column: float) -> str:
-    """A place in the picture in words, from shares of its height and width; not of the patient, whose right is on the picture's left."""
+    """A place in the picture in words, from shares of its height and width; not of the patient, whose right is on the picture's left (`SIDES`)."""
     vertical = ("upper", "middle", "lower")[min(2, int(3 * row))]
     horizontal = "left" if column < 0.45 else "right" if column > 0.55 else "center"
     return "middle" if (vertical, horizontal) == ("middle", "center") else f"{vertical} {horizontal}"
 
 
 def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
-    """Where and how much a signed heat map (S, S) is colored, its outer margin left out as in the score; also its alternative text."""
+    """Where and how much a signed heat map (S, S) is colored, its outer margin left out; also its alternative text."""
     side = heat.shape[0]
     cut = round(margin * side)
     size = np.abs(heat[cut : side - cut, cut : side - cut])

@@ -19,19 +19,18 @@ import torch
 from speed import interleaved
 
 from diff3m.detector import Detector
+from diff3m.network import Condition
 
 
 class Pass(torch.nn.Module):
-    """ε̂ from tensors alone, so that it can be traced: x_t, t and the record's embedding (of networks that ask the film itself)."""
+    """ε̂ from tensors alone, so that it can be traced: x_t, t, the record's embedding and its tokens by group."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, condition: Condition) -> None:
         super().__init__()
-        self.network = detector.network
+        self.network, self.groups = detector.network, list(condition.tokens)
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-        from diff3m.network import Condition
-
-        return self.network.predict_noise(x, t, Condition(embedding, {}))
+    def forward(self, x: torch.Tensor, t: torch.Tensor, embedding: torch.Tensor, *tokens: torch.Tensor) -> torch.Tensor:
+        return self.network.predict_noise(x, t, Condition(embedding, {}, dict(zip(self.groups, tokens, strict=True))))
 
 
 def eager(module: Pass, dtype: torch.dtype | None) -> Callable:
@@ -42,7 +41,7 @@ def eager(module: Pass, dtype: torch.dtype | None) -> Callable:
     return run
 
 
-def compiled(module: Pass, inputs: tuple) -> Callable:
+def compiled(module: Pass, _inputs: tuple) -> Callable:
     return eager(torch.compile(module), torch.bfloat16)
 
 
@@ -74,14 +73,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
     detector = Detector.from_pretrained(options.checkpoint, device="cpu")
-    size, width = detector.config.network.image_size, detector.config.network.embedding_width
-    if detector.config.network.query != "film":
-        parser.error("this benchmark traces networks whose image query is the film, such as real-films")
+    size = detector.config.network.image_size
     for films in (1, 3):
         generator = torch.Generator().manual_seed(0)
         x = torch.rand(films, 1, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
-        inputs = (x, torch.full((films,), 300), torch.randn(films, width, generator=generator))
-        module = Pass(detector).eval()
+        condition = detector.condition(x, [detector.schema.parse({"age": 60, "sex": "F", "view": "PA"})] * films, attention=False)
+        inputs = (x, torch.full((films,), 300), condition.embedding, *condition.tokens.values())
+        module = Pass(detector, condition).eval()
         runs = {"eager float32": eager(module, None), "eager bfloat16": eager(module, torch.bfloat16)}
         makers = {"torch.compile bfloat16": compiled, "ONNX Runtime float32": onnx_runtime, "OpenVINO bfloat16": open_vino}
         for name, make in makers.items():

@@ -21,8 +21,20 @@ from .checkpoint_source import DEFAULT_CHECKPOINT, resolve_checkpoint
 from .ehr import EHRSchema, Record
 from .network import Condition
 from .radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
-from .reconstruct import Progress, draw_noises, estimate_in_one_step, needed_levels, predictor, reconstruct, reconstruct_as_released, steps_to
+from .reconstruct import (
+    Progress,
+    checked_seed,
+    draw_noises,
+    estimate_in_one_step,
+    needed_levels,
+    predictor,
+    reconstruct,
+    reconstruct_as_released,
+    steps_to,
+)
 from .scoring import ANY_VIEW, ESTIMATES, Component, Scoring, contradiction, heat_map, measure
+
+ADULT = 18  # years
 
 
 class Detector:
@@ -72,7 +84,7 @@ class Detector:
             raise ValueError(f"The noise level must lie between 1 and {self.config.schedule.timesteps}, got {level}.")
         if not 1 <= steps <= scoring.noise_level:
             raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
-        return Settings(int(level), int(steps), int(seed), estimate)
+        return Settings(int(level), int(steps), checked_seed(seed), estimate)
 
     def analyze(
         self,
@@ -248,6 +260,9 @@ class Detector:
         if score is not None and unknown:
             listed = ", ".join(self.schema[name].label for name in sorted(unknown))
             notes.append(f"{listed}: not known, so whether the film fits it is left out of the score, and the percentile is approximate.")
+        age = record.get("age")
+        if age is not None and float(age) < ADULT and "age" not in film.facts:
+            notes.append(f"The patient is under {ADULT}; the model knows adult films only.")
         for feature in self.schema.ignored(record):
             notes.append(f"{feature.label}: this checkpoint was trained without it, so the value cannot change the result.")
         return Analysis(

@@ -16,6 +16,7 @@ from torch import Tensor
 from .diffusion import Predictor, Schedule, add_noise, ddim_step, estimate_x0, levels
 from .network import Condition, Diff3M
 
+MOST_SEED = 999_999_999
 CLAMP = (0.0, 1.0)  # films are prepared to [0, 1]
 
 
@@ -143,6 +144,13 @@ def estimate_in_one_step(x0: Tensor, predict: Predictor, level: int, noises: Ten
     predicted = predict(x_t, t)
     noise, source = predicted if isinstance(predicted, tuple) else (predicted, x_t)
     return estimate_x0(source, noise, t, schedule, CLAMP).view(k, b, *x0.shape[1:]).mean(0)
+
+
+def checked_seed(seed: int) -> int:
+    """A seed that every generator takes. Raises ValueError with a sentence."""
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"The seed must lie between 0 and {MOST_SEED}, got {seed}.")
+    return int(seed)
 
 
 def draw_noises(count: int, size: int, level: int, seed: int, device: torch.device | str = "cpu") -> Tensor:

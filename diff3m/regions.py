@@ -12,11 +12,12 @@ SMALLEST = 0.0015  # share of the picture under which a place is not worth a nam
 
 @dataclass(frozen=True)
 class Region:
-    """mask: (S, S) bool. share: of the picture, 0..1. residual: mean of film − reconstruction inside. row, column: of its middle, as shares of
-    the side."""
+    """mask: (S, S) bool. share: of the picture, 0..1. value: mean of the map inside. residual: mean of film − reconstruction inside. row, column: of
+    its middle, as shares of the side."""
 
     mask: np.ndarray
     share: float
+    value: float
     residual: float
     row: float
     column: float
@@ -25,7 +26,7 @@ class Region:
 def regions(heat: np.ndarray, residual: np.ndarray, threshold: float, margin: float, limit: int = 6) -> list[Region]:
     """Connected places where the signed heat map (S, S) lies beyond ±threshold, the margin (share of a side) left out.
 
-    Brighter and darker places are separate. The largest first (by size times mean residual (S, S)), at most `limit`.
+    Places above and below are separate. The largest first (by size times the map's mean inside), at most `limit`. residual: (S, S).
     """
     side = heat.shape[0]
     cut = round(margin * side)
@@ -39,5 +40,5 @@ def regions(heat: np.ndarray, residual: np.ndarray, threshold: float, margin: fl
             if mask.mean() >= SMALLEST:
                 rows, columns = np.nonzero(mask)
                 place = (rows.mean() + 0.5) / side, (columns.mean() + 0.5) / side
-                found.append(Region(mask, float(mask.mean()), float(residual[mask].mean()), *map(float, place)))
-    return sorted(found, key=lambda region: -region.share * abs(region.residual))[:limit]
+                found.append(Region(mask, float(mask.mean()), float(heat[mask].mean()), float(residual[mask].mean()), *map(float, place)))
+    return sorted(found, key=lambda region: -region.share * abs(region.value))[:limit]

@@ -221,6 +221,16 @@ def combined(z: Tensor, how: str, weights: Sequence[float] = (), parts: Sequence
     return torch.stack([found.nansum(-1).masked_fill(found.isnan().all(-1), -torch.inf) for found in by_part]).amax(0)
 
 
+def by_noise_level(measured: Sequence[tuple[Component, float | None]], how: str) -> dict[int, tuple[float, int]]:
+    """What the residuals of each noise level alone say: their mean z-score (of "max": the largest), and how many they are. measured: components and
+    their z-scores (None or NaN: not measured)."""
+    found: dict[int, list[float]] = {}
+    for component, z in measured:
+        if component.part == "residual" and z is not None and np.isfinite(z):
+            found.setdefault(component.level, []).append(z)
+    return {level: (float((max if how == "max" else np.mean)(values)), len(values)) for level, values in sorted(found.items())}
+
+
 def part_weights(z: Tensor, how: str, parts: Sequence[str]) -> tuple[float, ...]:
     """Weights of the components that give each part's mean z-score of normals (N, n) a standard deviation of 1; "balanced": shared among the parts.
     Empty for combinations that weigh nothing."""

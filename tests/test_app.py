@@ -114,6 +114,7 @@ def test_the_api_explains_draws_and_describes_itself(url, film):
         ({"age": 200}, "Age"),
         ({"bmi": 60, "height_cm": 170, "weight_kg": 70}, "BMI"),
         ({"systolic_mmhg": 70, "diastolic_mmhg": 120}, "Blood pressure"),
+        ({"systolic": 120}, "no systolic; its names are age"),
     ],
 )
 def test_a_wrong_record_gets_a_sentence(url, film, record, word):
@@ -402,7 +403,7 @@ def test_an_example_is_one_click(url, browser):
 def test_the_other_model_is_chosen_by_name_and_its_examples_show_the_truth(url, browser):
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.goto(url)
-    page.get_by_role("tab", name="Phantoms", exact=True).click()
+    page.get_by_role("tab", name="Simulated patients", exact=True).click()
     page.wait_for_selector("#examples_phantoms button img")
     captions = page.inner_text("#examples_phantoms")
     place = next(index for index, text in enumerate(captions.split("\n")) if text.startswith("Opacity"))
@@ -450,6 +451,14 @@ def test_the_storage_forgets_all_but_the_examples(monkeypatch):
             os.utime(path, (time.time() - 200,) * 2)
         assert storage.sweep() == 1
         assert example.exists() and new.exists() and not old.exists()
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        orphan, others = (storage.folder.parent / f"diff3m-explorer-{number}-x" for number in (ended.pid, os.getppid()))
+        for folder in (orphan, others):
+            folder.mkdir()
+        storage.sweep_orphans()
+        assert not orphan.exists() and others.exists(), "what a killed run left goes, what a running one holds stays"
+        others.rmdir()
     finally:
         storage.remove()
     assert not storage.folder.exists()

@@ -14,10 +14,12 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from conftest import drawn_film
+from conftest import dicom_film, drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
 from app import cohort_run, report, viewer, words
+from app.case import noted, sentence
+from app.cohort import Scored
 from app.film_tools import Handling, looked_at
 from app.turns import Turns
 from app.viewer import Look, View
@@ -28,10 +30,10 @@ from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
 from diff3m.dicom_export import can_export_dicom, secondary_captures
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.quality import corrected
+from diff3m.quality import corrected, inspect
 from diff3m.radiograph import Radiograph
 from diff3m.regions import regions
-from diff3m.scoring import Component
+from diff3m.scoring import Component, by_noise_level
 from diff3m.stored import store_analysis, stored_analysis
 
 
@@ -55,10 +57,13 @@ def analysis(detector):
 def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
     heat = np.zeros((100, 100))
     heat[20:30, 20:30], heat[60:80, 60:80], heat[0:9, 50:60], heat[50:51, 50:51] = -0.3, 0.2, 0.9, 0.9
-    found = regions(heat, heat, 0.1, 0.1)
-    assert [round(region.residual, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
+    residual = -heat
+    found = regions(heat, residual, 0.1, 0.1)
+    assert [round(region.value, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
+    assert [round(region.residual, 2) for region in found] == [-0.2, 0.3]
     assert (found[1].row, found[1].column) == (0.25, 0.25)
-    assert "middle right" in words.region_sentences(found)[0] or "lower right" in words.region_sentences(found)[0]
+    assert "lower right" in words.region_sentences(found)[0] and "20.0% darker" in words.region_sentences(found)[0]
+    assert "20% in the anomaly map" in words.region_sentences(found, learned=True)[0]
 
 
 def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detector):
@@ -89,6 +94,10 @@ def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detect
     rows, columns = np.nonzero(changed)
     assert changed.any() and columns.max() < changed.shape[1] / 2 and 70 / 128 * 512 - 40 < rows.min() and rows.max() < 90 / 128 * 512 + 40
     assert words.anomaly_summary(0 * painted, 0.1, 0.08).startswith("Nowhere")
+    most = replace(look, threshold=viewer.MOST_THRESHOLD, contours=True)
+    assert viewer.heat(View(replace(analysis, anomaly_map=painted)), most, scoring)[1].startswith("Nowhere does the anomaly map exceed 100%")
+    places = viewer.outlined_regions(View(replace(analysis, anomaly_map=painted)), replace(look, contours=True), scoring)
+    assert len(places) == 1 and places[0].value == pytest.approx(0.9, abs=0.01), "the places are those of the map that is shown"
     without = viewer.heat(View(replace(analysis, anomaly_map=None)), look, scoring)
     assert "the film differ" in without[1] or "of the picture differs" in without[1]
 
@@ -128,6 +137,7 @@ def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
     assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
     assert len({image.SeriesInstanceUID for image in read.values()}) == 1
     assert all(not image.PatientName and not image.PatientID for image in read.values())
+    assert all(not image.PatientOrientation and "BurnedInAnnotation" not in image for image in read.values()), "neither is known"
     assert read["film"].pixel_array.shape == (512, 512) and read["heat_map"].pixel_array.shape == (512, 512, 3)
 
 
@@ -172,6 +182,44 @@ def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
     assert cohort_run.reopened(films[0], str(cohort / "films.zip")).startswith(b"\x89PNG")
     with pytest.raises(ArchiveError):
         cohort_run.reopened(films[0], None)
+
+
+def test_a_row_is_opened_as_it_was_scored(detector, tmp_path):
+    """Under the header's facts too, and out of the ZIP of its own run."""
+    for name in "ab":
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("1.dcm", dicom_film() + name.encode())
+    films, opened = cohort_run.films_of(detector, None, str(tmp_path / "a.zip"))
+    row = next(cohort_run.scored(detector, films, strict=False))
+    opened.close()
+    assert row.film.record == {"age": 63, "sex": "F", "view": "PA"} and row.view == "PA"
+    state = Scored("tiny", str(tmp_path / "a.zip"), [row])
+    assert cohort_run.reopened(state.rows[0].film, state.archive).endswith(b"a")
+    (tmp_path / "a.zip").unlink()
+    with pytest.raises(ArchiveError):
+        cohort_run.reopened(state.rows[0].film, state.archive)
+
+
+def test_what_the_gate_saw_stays_with_the_result(detector):
+    noise = Radiograph(np.random.default_rng(0).random((200, 200), np.float32))
+    quality = inspect(noise)
+    assert quality.reasons and set(quality.reasons) <= set(detector.analyze(noted(noise, quality)).notes)
+
+
+def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
+    assert sentence(ValueError("Mend it.")) == "Mend it."
+    assert "secret" not in sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
+
+
+def test_by_noise_level_the_page_and_the_spread_say_the_same(analysis, detector):
+    measured = [(Component("brighter", 2, 60), 1.8), (Component("darker", 2, 60), -1.0), (Component("absolute", 2, 400), 0.4)]
+    measured += [(Component("logit", 0, 80, "head"), 9.0), (Component("contradiction", 0, 350, "one_step", feature="age"), 9.0)]
+    assert by_noise_level(measured, "max") == {60: (1.8, 2), 400: (0.4, 1)}
+    assert by_noise_level(measured, "mean") == {60: (pytest.approx(0.4), 2), 400: (0.4, 1)}
+    judged = replace(analysis, components=tuple((component, 0.0, z) for component, z in measured[:3]))
+    largest = words.spread_sentences(judged, replace(detector.scoring, combine="max"))[0]
+    assert "60 (middle sizes): +1.8" in largest and "None of them" in largest, "the larger of two z-scores may well be 1.8"
+    assert words.unusual_above(1) == pytest.approx(words.FITS) and words.unusual_above(2) > 1.9
 
 
 def test_without_a_table_all_films_of_the_zip_are_scored_and_the_gate_holds(cohort, detector):

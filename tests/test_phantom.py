@@ -139,6 +139,13 @@ def test_the_mask_covers_the_change_that_a_lesion_made(kind):
     assert np.median(covered) > 0.85, covered
 
 
+def test_the_healthy_person_is_the_same_without_the_lesion():
+    ill = person(7, "nodule")
+    difference = np.abs(ill.film(128) - ill.healthy.film(128))
+    mask = ill.diseased(128).mask
+    assert ill.healthy == person(7) and difference[mask].mean() > 10 * difference[~mask].mean()
+
+
 def test_a_barely_visible_lesion_changes_less_than_a_gross_one():
     for kind in KINDS:
         drawn = draw_lesion(kind, np.random.default_rng(3))

@@ -46,9 +46,9 @@ def read_table(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path).astype("string").fillna("")
         return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression=None, index_col=False)
     except pd.errors.EmptyDataError:
-        raise ManifestError(f"The manifest {path} is empty. It needs a header line and one row a film.") from None
+        raise ManifestError(f"The manifest {path.name} is empty. It needs a header line and one row a film.") from None
     except Exception as error:  # pandas raises many kinds of error
-        raise ManifestError(f"The manifest {path} cannot be read as a table ({str(error)[:200]}). Save it as CSV with a header line.") from None
+        raise ManifestError(f"The manifest {path.name} cannot be read as a table ({str(error)[:200]}). Save it as CSV with a header line.") from None
 
 
 def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:
@@ -57,14 +57,14 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     table = read_table(path)
     table.columns = [str(column).strip().lower() for column in table.columns]
     if "path" not in table.columns:
-        raise ManifestError(f"The manifest {path} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}.")
+        raise ManifestError(f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}.")
     if len(set(table.columns)) < len(table.columns):
-        raise ManifestError(f"The manifest {path} has two columns of the same name. Rename or remove one.")
+        raise ManifestError(f"The manifest {path.name} has two columns of the same name. Rename or remove one.")
     if limit is not None and limit < 1:
         raise ManifestError(f"The limit must be at least 1, got {limit}.")
     cases = list(_cases(table if limit is None else table.head(limit), path.parent, schema))
     if not cases:
-        raise ManifestError(f"The manifest {path} has no rows.")
+        raise ManifestError(f"The manifest {path.name} has no rows.")
     return cases
 
 
@@ -72,7 +72,7 @@ def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
     """The rows labelled `normal`, for training and calibration. Raises ManifestError if there is none."""
     cases = [case for case in read_manifest(path, schema) if case.abnormal is False]
     if not cases:
-        raise ManifestError(f"The manifest {path} holds no normal film: its column `label` must say `normal` for the films to learn from.")
+        raise ManifestError(f"The manifest {Path(path).name} holds no normal film: its column `label` must say `normal` for the films to learn from.")
     return cases
 
 

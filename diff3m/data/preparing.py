@@ -179,7 +179,7 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
     """Train, val and test by a hash of (seed, patient): a patient's split is the same whatever else the table holds."""
 
     def split(patient: str) -> str:
-        number = int.from_bytes(hashlib.sha256(f"{seed}/{patient}".encode()).digest()[:8]) / 2**64
+        number = int.from_bytes(hashlib.sha256(f"{seed}/{patient}".encode()).digest()[:8], "big") / 2**64
         return "train" if number < shares[0] else "val" if number < shares[0] + shares[1] else "test"
 
     return rows.assign(split=rows["patient"].astype(str).map({patient: split(patient) for patient in rows["patient"].astype(str).unique()}))

@@ -92,8 +92,9 @@ def benchmark_films(
     (out / "kept").mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves)
     made, seconds = {}, {}
+    judged_by = hashlib.sha256(repr((detector.scoring.measured_inside, detector.scoring.heat_sigma)).encode()).hexdigest()[:8]
     for name, key, build in _methods(detector, cohort, train, out, simplex, report):
-        made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {_fingerprint(cohort)}.npz", report)
+        made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {judged_by} {_fingerprint(cohort)}.npz", report)
     found = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -174,9 +175,9 @@ def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, s
 
     yield "PCA", normals, lambda: _by_residual(pca(learned()), detector)
     yield "autoencoder", normals, lambda: _by_residual(trained_autoencoder(), detector)
-    yield "AnoDDPM, Gaussian", weights, lambda: _anoddpm(detector, _gaussian())
+    yield "AnoDDPM, Gaussian", weights, lambda: _anoddpm(detector, _gaussian(), detector)
     if simplex is not None:
-        yield "AnoDDPM, simplex", simplex.checkpoint.sha256[:12], lambda: _anoddpm(simplex, _simplex(simplex.config.network.image_size))
+        yield "AnoDDPM, simplex", simplex.checkpoint.sha256[:12], lambda: _anoddpm(simplex, _simplex(simplex.config.network.image_size), detector)
     yield "Diff3M as released", f"{weights} {RELEASED_STRIDE}", lambda: _released(detector, cohort)
     scored = hashlib.sha256(f"{json.dumps(detector.scoring.to_dict(), sort_keys=True)}{detector.checkpoint.head_sha256}".encode()).hexdigest()[:8]
     for kind in RECORDS:
@@ -202,15 +203,15 @@ def _simplex(size: int) -> Callable[[int, int], Tensor]:
     return lambda count, size: pool.draw(count, size, generator)
 
 
-def _anoddpm(network: Detector, draw: Callable[[int, int], Tensor]) -> Method:
-    """AnoDDPM knows no record: the network is asked with everything unknown."""
+def _anoddpm(network: Detector, draw: Callable[[int, int], Tensor], detector: Detector) -> Method:
+    """AnoDDPM knows no record: the network is asked with everything unknown. Scored inside the detector's own window, as every method is."""
 
     def reconstruct(x0: Tensor) -> Tensor:
         condition = network.condition(x0, [network.schema.parse({})] * len(x0), attention=False)
         with torch.no_grad(), network.autocast():
             return anoddpm(x0, predictor(network.network, condition), network.config.schedule, lambda count: draw(count, x0.shape[-1]).to(x0))
 
-    return _by_residual(reconstruct, network)
+    return _by_residual(reconstruct, detector)
 
 
 def _released(detector: Detector, cohort: Cohort) -> Method:

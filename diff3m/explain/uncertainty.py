@@ -12,7 +12,7 @@ import torch
 from ..detector import Detector
 from ..ehr import Record
 from ..radiograph import Radiograph
-from ..scoring import combined, heat_map
+from ..scoring import by_noise_level, heat_map
 from .record_fit import ExplanationError
 
 SEEDS = (0, 1, 2)
@@ -21,9 +21,9 @@ LEVELS = (200, 400, 720)  # whose heat maps are compared
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """by_level: the score that the residuals of one noise level alone would give, in standard deviations of normals, before the offset of the
-    whole. by_seed: the score under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map
-    over the noise levels LEVELS."""
+    """by_level: what the residuals of one noise level alone say (`scoring.by_noise_level`), in standard deviations of normals. by_seed: the score
+    under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map over the noise levels
+    LEVELS."""
 
     by_level: dict[int, float]
     by_seed: dict[int, float]
@@ -39,12 +39,8 @@ def uncertainty(
     if first.score is None:
         raise ExplanationError("This checkpoint gives no score, so there is no spread of it: run `diff3m calibrate`.")
     others = {seed: detector.analyze(film, ehr, seed=seed).score if fresh else first.score for seed in seeds[1:]}
-    by_level = {}
-    residuals = [(component.level, value) for component, _, value in first.components if component.source != "head"]
-    for level in sorted({level for level, _ in residuals}):
-        z = torch.tensor([float("nan") if value is None else value for at, value in residuals if at == level])
-        if not z.isnan().all():
-            by_level[level] = float(combined(z, detector.scoring.combine))
+    found = by_noise_level([(component, z) for component, _, z in first.components], detector.scoring.combine)
+    by_level = {level: value for level, (value, _) in found.items()}
     return Uncertainty(by_level, {seeds[0]: first.score, **others}, _heat_spread(detector, film, first.record))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,11 @@ class Person:
     number: int
     patient: Patient
     lesion: Lesion | None = None
+
+    @property
+    def healthy(self) -> Person:
+        """The same person without the lesion."""
+        return replace(self, lesion=None)
 
     def anatomy(self, patient: Patient | None = None) -> Anatomy:
         """The person's anatomy, under their own record or another one (the counterfactual)."""
