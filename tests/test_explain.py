@@ -40,7 +40,7 @@ from diff3m.explain import (
     uncertainty,
 )
 from diff3m.explain.gradients import agreement
-from diff3m.explain.record_fit import NOISES, PRIOR_LEVEL, calibrated, deviations, misfit, movement, one_step, z_scores
+from diff3m.explain.record_fit import PRIOR_LEVEL, calibrated, deviations, misfit, movement, one_step, z_scores
 from diff3m.fit import GroupFit, deviation
 from diff3m.radiograph import Radiograph
 
@@ -207,7 +207,7 @@ def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted):
 def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
     who = person(13)
     found = uncertainty(phantoms, who.film(128), who.patient.record())
-    assert set(found.by_level) == {200, 350, 400} and set(found.by_seed) == {0, 1, 2} and found.heat_spread.max() > 0
+    assert set(found.by_level) == {60, 100, 200} and set(found.by_seed) == {0, 1, 2} and found.heat_spread.max() > 0
     real = uncertainty(shipped, who.film(128), {"view": "PA"})
     assert (
         len(set(real.by_seed.values())) == 3 and set(real.by_level) == {30, 60, 400} and real.heat_spread.max() > 0
@@ -318,7 +318,7 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     assert "next to nothing" in movement_sentences(nothing, nothing)[0]
     assert "No part of the record" in attribution_sentence(unknown)
     assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
-    assert ("BMI", "bmi") in influence_choices(phantoms.schema) and NOISES >= 1
+    assert ("BMI", "bmi") in influence_choices(phantoms.schema)
     with pytest.raises(EHRError, match="give the other value of BMI"):
         next(explained(phantoms, film, record, Asked(change=("bmi", " ")), 1.0))
 
