@@ -71,7 +71,7 @@ def _add_analyze(commands) -> None:
     command = _command(commands, "analyze", "Analyze one radiograph (DICOM, PNG, JPEG, WebP or TIFF).")
     _case_options(command)
     command.add_argument("--json", default=None, metavar="FILE", help="write score, percentile, attention and settings")
-    command.add_argument("--out", default=None, metavar="DIR", help="write film, reconstruction, residual and heat map as PNG")
+    command.add_argument("--out", default=None, metavar="DIR", help="write film, reconstruction, residual, heat map and anomaly map as PNG")
     _model_options(command)
     _walk_options(command)
 
