@@ -117,6 +117,8 @@ def _train(options) -> None:
             drawn.set_postfix_str(f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, {progress.films_per_second:.1f} films/s")
 
     folder = train(config, report=report)
+    if int(os.environ.get("RANK", 0)) != 0:  # of several processes the first one calibrates
+        return
     for drawn in bars.values():
         drawn.close()
     print(f"wrote {folder}")

@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 from pydicom.config import IGNORE, settings
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -27,6 +27,7 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 settings.reading_validation_mode = IGNORE
 
+DAMAGED = "The DICOM file is damaged or incomplete. Export it again from the archive."
 PROJECTION_MODALITIES = frozenset({"CR", "DX", "RG", "RF", "XR", "OT", "SC", ""})
 # header text is quoted to the reader only if it is one of these terms: anything may stand in a header
 OTHER_MODALITIES = frozenset({"CT", "MR", "US", "NM", "PT", "MG", "XA", "ECG", "SR", "PR", "SEG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "DOC"})
@@ -61,20 +62,22 @@ def _parse(data: bytes) -> Dataset:
     try:
         return pydicom.dcmread(io.BytesIO(data), force=data[128:132] != b"DICM")
     except Exception:  # pydicom raises many kinds of error on damaged files
-        raise RadiographError("The DICOM file is damaged or incomplete. Export it again from the archive.") from None
+        raise RadiographError(DAMAGED) from None
 
 
 def _refuse_bomb(data: bytes) -> None:
     """Deflated files are inflated whole by pydicom; refuse one that would not stay within the size of an upload."""
-    if DeflatedExplicitVRLittleEndian.encode() not in data[:2048]:
+    if DeflatedExplicitVRLittleEndian.encode() not in data:
         return
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        meta = read_partial(io.BytesIO(data), stop_when=lambda tag, vr, length: True).file_meta
-        start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflater.decompress(data[start:], MAX_BYTES)
-    except Exception:  # damaged: the parser says so
-        return
+        file = io.BytesIO(data)
+        read_preamble(file, force=True)
+        if _read_file_meta_info(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:  # the same reader that `dcmread` uses
+            return
+        inflater.decompress(data[file.tell() :], MAX_BYTES)
+    except Exception:
+        raise RadiographError(DAMAGED) from None
     if inflater.unconsumed_tail:
         raise RadiographError(f"Unpacked, this DICOM file is larger than {MAX_BYTES // 2**20} MB. Export a single film, uncompressed.")
 

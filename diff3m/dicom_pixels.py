@@ -1,7 +1,8 @@
 """The stored pixels of a DICOM film, decoded so that a damaged or hostile file can do no more than fail.
 
 Before anything is decoded the picture's own size must be the one that the header gives. JPEG Lossless and JPEG-LS have one free decoder, GDCM,
-which can abort the process on damaged data; it runs in a process of its own (`gdcm_worker.py`).
+which can abort the process on damaged data, and run-length encoding says nowhere how large it becomes; both are decoded in a process of their own
+(`pixel_worker.py`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import decoders
-from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGTransferSyntaxes
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGTransferSyntaxes, RLELossless
 
 from .radiograph import RadiographError
 
-WORKER = Path(__file__).with_name("gdcm_worker.py")
+WORKER = Path(__file__).with_name("pixel_worker.py")
 WORKER_SECONDS = 30
 GDCM_ONLY = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
 JPEG_SIZED = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
@@ -39,7 +40,7 @@ def decode(dataset: Dataset) -> np.ndarray:
             syntax = uid.name
         if uid is not None and (uid in JPEGTransferSyntaxes or uid in JPEG2000TransferSyntaxes or uid in GDCM_ONLY):
             _check_picture_size(dataset)
-        return _decode_apart(dataset) if uid in GDCM_ONLY else dataset.pixel_array
+        return _decode_apart(dataset) if uid in GDCM_ONLY or uid == RLELossless else dataset.pixel_array
     except RadiographError:
         raise
     except Exception:  # decoders raise many kinds of error

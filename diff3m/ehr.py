@@ -207,8 +207,10 @@ class EHRSchema:
         """The record with another number. BMI, height and weight stay consistent: weight follows BMI and height, BMI follows weight."""
         changed = {**record, name: value}
         height = changed.get("height_cm")
-        if name == "weight_kg":
-            changed["bmi"] = record.get("bmi") if height is None or "bmi" not in changed else body_mass_index(float(height), value)
+        if name == "weight_kg" and "bmi" in changed:
+            known = record.get("bmi") is not None and record.get("weight_kg") is not None
+            scaled = float(record["bmi"]) * value / float(record["weight_kg"]) if known else None
+            changed["bmi"] = scaled if height is None else body_mass_index(float(height), value)
         elif name in ("bmi", "height_cm") and record.get("weight_kg") is not None and height is not None and changed.get("bmi") is not None:
             changed["weight_kg"] = float(changed["bmi"]) * (float(height) / 100) ** 2
         elif name == "bmi" and record.get("weight_kg") is not None and record.get("bmi") is not None:

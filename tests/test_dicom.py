@@ -299,8 +299,17 @@ def test_a_deflated_bomb_is_refused_without_being_unpacked():
     buffer = io.BytesIO()
     dataset.save_as(buffer)
     assert len(buffer.getvalue()) < 2**20
-    with pytest.raises(RadiographError, match="Unpacked"):
-        read_radiograph(buffer.getvalue())
+    bomb = buffer.getvalue()
+    without_preamble = bomb[132:]
+    without_length = bomb[:132] + bomb[144:]  # no (0002,0000)
+    dataset.file_meta.PrivateInformationCreatorUID = "1.2.3"
+    dataset.file_meta.PrivateInformation = bytes(5000)  # pushes the transfer syntax away from the start
+    late = io.BytesIO()
+    dataset.save_as(late, enforce_file_format=False)
+    moved = late.getvalue()
+    for data in (bomb, without_preamble, without_length, moved):
+        with pytest.raises(RadiographError, match="Unpacked"):
+            read_radiograph(data)
 
 
 def test_a_sequence_where_text_is_expected_is_no_value():

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from datetime import date, timedelta
 
 import cv2
@@ -13,7 +14,9 @@ import yaml
 from diff3m.cli import main
 from diff3m.data.linkage import nearest_mean
 from diff3m.data.manifest import read_manifest
+from diff3m.data.preparing import Report, plausible
 from diff3m.ehr import EHRSchema, paper_schema
+from diff3m.evaluation.films import drawn_boxes
 from diff3m.training.config import TrainingConfig
 
 SCHEMA = paper_schema()
@@ -130,7 +133,7 @@ def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
     assert len(read_manifest(out.with_name("mimic-train.csv"), SCHEMA)) == 1
     report = json.loads(out.with_name("mimic-report.json").read_text())
     assert report["missing"]["systolic_mmhg"] == 2 and any("d1" in name for name in report["named"]["missing image"])
-    assert any("wrong unit" in reason for reason in report["refused"])
+    assert any("wrong unit" in reason for reason in report["left"])
     assert report["named"]["measurement is no number"] == ["patient 10000002, 2181-12-30, bmi"]
 
 
@@ -209,7 +212,8 @@ def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
     counts = table["split"].value_counts()
     assert counts.sum() == 40 and counts["train"] > 20 and (counts["test"] == 10 or not lists)
     box = pd.read_csv(tmp_path / "o" / "nih-boxes.csv").iloc[0]
-    assert box[["x", "y", "width", "height"]].tolist() == [0.25, 0.5, 0.1, 0.05]
+    assert box[["x", "y", "w", "h"]].tolist() == [256, 512, 102.4, 51.2]
+    assert drawn_boxes(tmp_path / "o" / "nih-boxes.csv") == {names[1]: [(256.0, 512.0, 102.4, 51.2)]}, "as `benchmark films --boxes` reads them"
     assert sum(case.abnormal for case in read_manifest(out, SCHEMA)) == 20
 
 
@@ -232,6 +236,9 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--column", "path=file", "--out", str(tmp_path / "m.csv")]
     assert main(command) == 0
     text = capsys.readouterr().out
+    folder_wide = [*command, "--where", "split=train"]  # the split that is left out counts too
+    assert main(folder_wide) == 0 and "patient in two splits: 1" in capsys.readouterr().out
+    assert main(command) == 0
     for sentence in (
         "duplicate row: 1",
         "unreadable image: 2",
@@ -246,6 +253,36 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     assert cases[3].record["weight_kg"] is None and cases[4].record["age"] == 62.5
     named = json.loads((tmp_path / "m-report.json").read_text())["named"]
     assert named["missing image"] == ["gone.png"] and "b.png" in named["height_cm outside the plausible range (wrong unit?)"]
+
+
+def test_weights_in_pounds_are_noticed_as_a_column(tmp_path, capsys):
+    picture(tmp_path / "a.png")
+    for number in range(24):
+        shutil.copy(tmp_path / "a.png", tmp_path / f"{number}.png")
+    for unit, sentence in ((1.0, ""), (1 / 0.45359237, "seem to be in lb")):
+        rows = "".join(f"{number}.png,{(55 + 2 * number) * unit:.1f},normal\n" for number in range(24))
+        (tmp_path / "t.csv").write_text("path,weight_kg,label\n" + rows)
+        assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
+        assert sentence in capsys.readouterr().out
+        known = [case.record["weight_kg"] for case in read_manifest(tmp_path / "m.csv", SCHEMA)]
+        assert all(value is None for value in known) if sentence else all(value is not None for value in known)
+
+
+def test_a_manifest_behind_a_link_finds_its_films(tmp_path):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "films").mkdir()
+    picture(tmp_path / "films" / "a.png")
+    (tmp_path / "films" / "t.csv").write_text("path,label\na.png,normal\n")
+    (tmp_path / "data").symlink_to(tmp_path / "far" / "away")
+    assert main(["prepare", "folder", "--table", str(tmp_path / "films" / "t.csv"), "--out", str(tmp_path / "data" / "m.csv")]) == 0
+    assert all(case.path.is_file() for case in read_manifest(tmp_path / "data" / "m.csv", SCHEMA))
+
+
+def test_measurements_of_other_days_may_differ_by_more():
+    rows = pd.DataFrame({"path": ["a", "b"], "height_cm": [170.0, 170.0], "weight_kg": [80.0, 80.0], "bmi": [33.0, 61.0]})
+    kept = plausible(rows, SCHEMA, Report(), apart=0.5)
+    assert kept["weight_kg"].tolist()[0] == 80 and kept["weight_kg"].isna().tolist() == [False, True] and kept["bmi"].isna().all()
+    assert plausible(rows, SCHEMA, Report())["weight_kg"].isna().all()
 
 
 @pytest.mark.parametrize(

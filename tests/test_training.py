@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from diff3m.ehr import paper_schema
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.network import Diff3M
 from diff3m.radiograph import Preprocessing
+from diff3m.training import loop
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import augment, draw, drop_features, load_films
 from diff3m.training.loop import TrainingError, learning_rate, mixed_precision, start_from, train
@@ -146,6 +148,7 @@ def test_automatic_precision_is_half_only_where_that_is_native(monkeypatch):
 CHILD = """
 import os, signal, sys, torch
 from diff3m.training import loop
+from diff3m.training import loop
 from diff3m.training.config import TrainingConfig
 torch.set_num_threads(1)
 config, moment = TrainingConfig.from_yaml(sys.argv[1]), sys.argv[2]
@@ -208,18 +211,85 @@ def test_a_full_disk_ends_with_a_sentence_and_keeps_the_last_save(film_folder, m
     assert load_checkpoint(train(settings)).config.training["steps_done"] == 6
 
 
+def test_a_run_that_ended_in_its_last_save_writes_its_checkpoint(film_folder, monkeypatch):
+    """The state says that all steps are done, the checkpoint is of an earlier save: it is written anew, not taken for the last."""
+    whole = train(config(film_folder, out=str(film_folder / "whole")))
+    settings, save = config(film_folder, save_minutes=0), loop.save_checkpoint
+
+    def full(folder, checkpoint, network, *more):
+        if checkpoint.training["steps_done"] == 6:
+            raise OSError(28, "No space left on device")
+        return save(folder, checkpoint, network, *more)
+
+    monkeypatch.setattr(loop, "save_checkpoint", full)
+    with pytest.raises(TrainingError, match="last save is kept"):
+        train(settings)
+    assert torch.load(film_folder / "run" / "state.pt", weights_only=True)["step"] == 6
+    assert load_checkpoint(film_folder / "run" / "checkpoint").config.training["steps_done"] == 5
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    mended, unbroken = (load_checkpoint(folder) for folder in (train(settings), whole))
+    assert mended.config.training["steps_done"] == 6
+    for name, tensor in unbroken.network.state_dict().items():
+        assert torch.equal(tensor, mended.network.state_dict()[name]), name
+
+
+def test_a_gradient_that_is_not_finite_ends_before_it_is_taken(film_folder, monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator.clip_grad_norm_", lambda self, parameters, limit: torch.tensor(math.nan))
+    with pytest.raises(TrainingError, match="gradient is not finite at step 0"):
+        train(config(film_folder))
+
+
+def test_patients_of_both_manifests_are_refused(film_folder):
+    for name, patients in (("train", ("a", "b")), ("val", ("b", "c")), ("other", ("d", "e"))):
+        rows = "".join(f"film{index}.png,normal,{patient}\n" for index, patient in enumerate(patients))
+        (film_folder / f"{name}.csv").write_text("path,label,Patient\n" + rows)
+    both = dict(manifest=str(film_folder / "train.csv"), steps=1)
+    with pytest.raises(TrainingError, match=r"1 patients are in both manifests \(b"):
+        train(config(film_folder, validation=str(film_folder / "val.csv"), **both))
+    train(config(film_folder, validation=str(film_folder / "other.csv"), **both))
+
+
+def slow_to_write(rank: int, port: int, settings: TrainingConfig) -> None:
+    """One of two processes, the first of which takes a while to write, so that their clocks differ."""
+    write = loop._Run._write
+
+    def late(run) -> None:
+        time.sleep(0.7)
+        write(run)
+
+    loop._Run._write = late
+    one_of_two(rank, port, settings)
+
+
 def one_of_two(rank: int, port: int, settings: TrainingConfig) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
     torch.set_num_threads(1)
     train(settings)
 
 
-def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
-    alone = train(config(film_folder, out=str(film_folder / "alone"), masked_fraction=1.0))
+def two_processes(function, settings: TrainingConfig) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, (port, config(film_folder, out=str(film_folder / "both"), masked_fraction=1.0)), nprocs=2)
+    torch.multiprocessing.spawn(function, (port, settings), nprocs=2)
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_save_at_the_same_steps(film_folder):
+    """By the first one's clock: were each to go by its own, one would wait for the other's save and the other for its gradients."""
+    two_processes(slow_to_write, config(film_folder, out=str(film_folder / "both"), steps=12, save_minutes=0.5 / 60))
+    assert load_checkpoint(film_folder / "both" / "checkpoint").config.training["steps_done"] == 12
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(film_folder, monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", property(lambda self: 3))
+    with pytest.raises(TrainingError, match="multiple of 3"):
+        train(config(film_folder))
+
+
+def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
+    alone = train(config(film_folder, out=str(film_folder / "alone"), masked_fraction=1.0))
+    two_processes(one_of_two, config(film_folder, out=str(film_folder / "both"), masked_fraction=1.0))
     checkpoint = load_checkpoint(alone)
     torch.manual_seed(0)
     start = torch.nn.utils.parameters_to_vector(Diff3M(checkpoint.config.network).parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
 import zlib
@@ -54,7 +55,7 @@ class Archive:
         try:
             with self._zip.open(entry) as file:
                 data = file.read(entry.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError):
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
             raise ArchiveError("This file of the ZIP is damaged. Pack the films again.") from None
         if len(data) > entry.file_size:
             raise ArchiveError("This file of the ZIP is larger than the ZIP declares. Pack the films again.")

@@ -68,6 +68,13 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     return cases
 
 
+def patients_of(path: str | Path) -> set[str]:
+    """The patients that a manifest's column `patient` names; empty without one. Raises ManifestError."""
+    table = read_table(Path(path))
+    columns = [column for column in table.columns if str(column).strip().lower() == "patient"]
+    return {str(value).strip() for value in table[columns[0]]} - {""} if columns else set()
+
+
 def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
     """The rows labelled `normal`, for training and calibration. Raises ManifestError if there is none."""
     cases = [case for case in read_manifest(path, schema) if case.abnormal is False]

@@ -17,6 +17,7 @@ VERSIONS = ("2.1.0", "2.0.0")
 PRESSURE = "Blood Pressure"
 MEASUREMENTS = {"BMI (kg/m2)": ("bmi", 1.0), "Height (Inches)": ("height_cm", CM_PER_INCH), "Weight (Lbs)": ("weight_kg", KG_PER_POUND)}
 STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
+WEEKS_APART = 0.5  # share by which BMI, height and weight of different days may differ: people change, units differ by more
 VITALS = (
     Feature("heart_rate_bpm", "Heart rate", "number", "ehr", "vitals", "1/min", (20, 250), 85, 18),
     Feature("respiratory_rate", "Respiratory rate", "number", "ehr", "vitals", "1/min", (4, 70), 18, 3),
@@ -41,7 +42,7 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None) -> Rep
         films, schema = _triage(films, ed), EHRSchema(schema.features + VITALS)
     films = with_readable_images(films, cxr, report)
     names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
-    write_manifests(films[names], cxr, out, schema, report)
+    write_manifests(films[names], cxr, out, schema, report, apart=WEEKS_APART)
     if ed is not None:
         plain = [{key: value for key, value in entry.items() if value not in ("", None, ())} for entry in schema.to_list()]
         lists = [{key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()} for entry in plain]
@@ -113,20 +114,20 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     rows = records[records["result_name"] == PRESSURE]
     both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
     crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
-    report.refuse("pressure whose diastolic is not below its systolic", _named(rows[crossed], "blood pressure"))
+    report.leave("pressure whose diastolic is not below its systolic", _named(rows[crossed], "blood pressure"))
     schema, columns = paper_schema(), {0: "systolic_mmhg", 1: "diastolic_mmhg"}
     off = (
         ~crossed
         & both.notna().all(axis=1)
         & ~np.logical_and.reduce([both[place].between(*schema[name].plausible) for place, name in columns.items()])
     )
-    report.refuse("pressure outside the plausible range", _named(rows[off], "blood pressure"))
-    report.refuse("pressure that is not like 120/80", _named(rows[both.isna().any(axis=1)], "blood pressure"))
+    report.leave("pressure outside the plausible range", _named(rows[off], "blood pressure"))
+    report.leave("pressure that is not like 120/80", _named(rows[both.isna().any(axis=1)], "blood pressure"))
     good = ~crossed & ~off & both.notna().all(axis=1)
     parts += [rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place]) for place, name in columns.items()]
     found = pd.concat(parts, ignore_index=True)
     unread = found["value"].isna()
-    report.refuse("measurement is no number", _named(found[unread]))
+    report.leave("measurement is no number", _named(found[unread]))
     return found[~unread]
 
 
@@ -157,7 +158,7 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     schema = paper_schema()
     low, high = (records["name"].map({name: schema[name].plausible[end] for name in records["name"].unique()}).astype(float) for end in (0, 1))
     good = records["value"].between(low, high)
-    report.refuse("measurement outside the plausible range (wrong unit?)", _named(records[~good]))
+    report.leave("measurement outside the plausible range (wrong unit?)", _named(records[~good]))
     return records[good]
 
 

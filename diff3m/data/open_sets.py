@@ -14,7 +14,6 @@ from .preparing import Report, assign_splits, disjoint, keep, label_of, open_tab
 COLUMNS = ["path", "label", "split", "patient", "age", "sex", "view"]
 NIH_TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 NIH_BOXES = "BBox_List_2017.csv"
-NIH_SIDE = 1024  # pixels; boxes are in these
 
 
 def prepare_chexpert(folder: Path, out: Path, seed: int = 0) -> Report:
@@ -110,7 +109,6 @@ def _nih_splits(rows: pd.DataFrame, folder: Path, seed: int, report: Report) -> 
 
 
 def _nih_boxes(folder: Path, out: Path) -> None:
-    """Boxes as image, finding, x, y, width, height, in shares of the side, x and y of the upper left corner."""
-    table = pd.read_csv(folder / NIH_BOXES, header=0, usecols=range(6), names=["image", "finding", "x", "y", "width", "height"])
-    table[["x", "y", "width", "height"]] = table[["x", "y", "width", "height"]] / NIH_SIDE
-    table.round(5).to_csv(out.with_name(f"{out.stem}-boxes.csv"), index=False)
+    """Boxes as `diff3m benchmark films --boxes` reads them: image, finding, x, y, w, h in pixels of the film, x and y of the upper left corner."""
+    table = pd.read_csv(folder / NIH_BOXES, header=0, usecols=range(6), names=["image", "finding", "x", "y", "w", "h"])
+    table.round(2).to_csv(out.with_name(f"{out.stem}-boxes.csv"), index=False)

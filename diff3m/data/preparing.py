@@ -17,20 +17,23 @@ import pandas as pd
 from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
 from .manifest import NORMAL, ManifestError
 
+CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
 NAMED = 20  # examples of each problem that a report names
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
+HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many weights as that
 END_BYTES = 1024  # some writers pad their files
 
 
 @dataclass
 class Report:
-    """Counts of rows kept, dropped and why, values missing or refused, with the first few of each by name."""
+    """Counts of rows kept, dropped and why, values missing or refused, records of the source left, with the first few of each by name."""
 
     read: int = 0
     kept: int = 0
     dropped: Counter = field(default_factory=Counter)
     refused: Counter = field(default_factory=Counter)
+    left: Counter = field(default_factory=Counter)
     missing: dict[str, int] = field(default_factory=dict)
     named: dict[str, list[str]] = field(default_factory=dict)
 
@@ -41,6 +44,10 @@ class Report:
     def refuse(self, reason: str, names: Iterable[object]) -> None:
         """Count values that were set to unknown under a reason; their rows stay."""
         self._count(self.refused, reason, names)
+
+    def leave(self, reason: str, names: Iterable[object]) -> None:
+        """Count records of the source that entered no mean; whether a film misses a value for it is another question."""
+        self._count(self.left, reason, names)
 
     def _count(self, counter: Counter, reason: str, names: Iterable[object]) -> None:
         names = [str(name) for name in names]
@@ -53,12 +60,13 @@ class Report:
         lines = [f"{self.read} rows read, {self.kept} kept"]
         lines += [f"dropped, {reason}: {count}" for reason, count in self.dropped.most_common()]
         lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refused.most_common()]
+        lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.left.most_common()]
         lines += [f"missing {name}: {count} of {self.kept}" for name, count in self.missing.items()]
         return lines
 
     def to_dict(self) -> dict:
         values = {name: getattr(self, name) for name in ("read", "kept", "missing", "named")}
-        return {**values, "dropped": dict(self.dropped), "refused": dict(self.refused)}
+        return {**values, "dropped": dict(self.dropped), "refused": dict(self.refused), "left": dict(self.left)}
 
 
 def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
@@ -110,17 +118,21 @@ def with_readable_images(rows: pd.DataFrame, root: Path, report: Report) -> pd.D
     return rows[states == ""]
 
 
-def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report) -> pd.DataFrame:
+def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report, apart: float = CONTRADICTS) -> pd.DataFrame:
     """Every feature's column as the schema reads it; values it refuses become unknown, counted and named.
 
-    A height in m or inches, a weight in lb declared as kg where height or BMI show it, a category that is not listed, swapped pressures.
+    A height in m or inches, a weight in lb declared as kg where height, BMI or the whole column show it, a category that is not listed, swapped
+    pressures. apart: share by which BMI may differ from that of height and weight before all three are refused; larger where each was measured on
+    a day of its own.
     """
     rows = rows.copy()
     for feature in schema.features:
         if feature.name in rows.columns:
             rows[feature.name] = _parsed(rows, feature, report)
+    if "weight_kg" in rows.columns:
+        rows = _without_pounds(rows, report)
     if {"height_cm", "weight_kg"} <= set(rows.columns):
-        rows = _consistent_body(rows, schema, report)
+        rows = _consistent_body(rows, schema, report, apart)
     if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
         crossed = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
         report.refuse("diastolic not below systolic", rows.loc[crossed, "path"])
@@ -147,8 +159,8 @@ def _parsed(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
     return pd.Series(pd.Series([*values, None], dtype=kind).to_numpy()[codes], index=rows.index, dtype=kind)
 
 
-def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report) -> pd.DataFrame:
-    """Height, weight and BMI that contradict each other by more than a tenth, or imply an impossible BMI, become unknown; a BMI that differs
+def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
+    """Height, weight and BMI that contradict each other by more than a share, or imply an impossible BMI, become unknown; a BMI that differs
     by less (the three were taken on different days) is left out, and follows from height and weight wherever the manifest is read."""
     height, weight = rows["height_cm"], rows["weight_kg"]
     implied = body_mass_index(height, weight)
@@ -160,13 +172,22 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report) -> p
     if "bmi" not in rows.columns:
         return rows
     difference = (rows["bmi"] - implied).abs()
-    contradicted = difference > 0.1 * implied
+    contradicted = difference > share * implied
     report.refuse("bmi, height and weight contradict each other (wrong unit?)", rows.loc[contradicted, "path"])
     rows.loc[contradicted, ["bmi", *names]] = np.nan
     apart = (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicted
     report.refuse("bmi replaced by that of height and weight", rows.loc[apart, "path"])
     rows.loc[apart, "bmi"] = np.nan
     return rows
+
+
+def _without_pounds(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """A column of weights that can only be pounds, because they are too heavy for people as a whole (median above `HEAVY`), becomes unknown."""
+    weight = rows["weight_kg"].dropna()
+    if len(weight) < ENOUGH or float(weight.median()) < HEAVY:
+        return rows
+    report.refuse(f"the weights as a whole (median {weight.median():.0f}) seem to be in lb, not kg", rows.loc[weight.index, "path"])
+    return rows.assign(weight_kg=np.nan)
 
 
 def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split: str = "split") -> pd.DataFrame:
@@ -185,19 +206,21 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
     return rows.assign(split=rows["patient"].astype(str).map({patient: split(patient) for patient in rows["patient"].astype(str).unique()}))
 
 
-def write_manifests(rows: pd.DataFrame, root: Path, out: Path, schema: EHRSchema, report: Report, split: bool = True) -> pd.DataFrame:
+def write_manifests(
+    rows: pd.DataFrame, root: Path, out: Path, schema: EHRSchema, report: Report, split: bool = True, apart: float = CONTRADICTS
+) -> pd.DataFrame:
     """Write OUT, one file a split (OUT-train.csv …, if `split`) and OUT-report.json; paths become relative to OUT's folder.
 
-    CSV, or Parquet where OUT ends in .parquet. Raises ManifestError if no row is left.
+    CSV, or Parquet where OUT ends in .parquet. apart: see `plausible`. Raises ManifestError if no row is left.
     """
-    rows = plausible(rows, schema, report).reset_index(drop=True)
+    rows = plausible(rows, schema, report, apart).reset_index(drop=True)
     if rows.empty:
         raise ManifestError(f"No film is left of {report.read} rows. " + "; ".join(report.lines()[1:]))
     report.kept = len(rows)
     report.missing = {name: int((rows[name].isna() | (rows[name].astype(str) == "")).sum()) for name in schema.names if name in rows.columns}
     if {"height_cm", "weight_kg", "bmi"} <= set(rows.columns):
         report.missing["bmi"] = int((rows["bmi"].isna() & (rows["height_cm"].isna() | rows["weight_kg"].isna())).sum())
-    start = os.path.relpath(root, out.parent)
+    start = os.path.relpath(os.path.realpath(root), os.path.realpath(out.parent))  # the folders themselves: links do not survive "../"
     rows = rows.assign(path=[os.path.normpath(os.path.join(start, name)) for name in rows["path"]])
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(rows, out)

@@ -24,6 +24,7 @@ from .record_fit import ExplanationError, RecordFit, calibrated, deviations, exp
 
 TARGETS = ("misfit", "expectation", "prior", "score")
 BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
+MOST_SINGLE = 2  # features of a group that are looked at one by one
 REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Coalition = tuple[int, ...]
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the film's side
@@ -227,10 +228,11 @@ def group_members(detector: Detector, record: Record) -> dict[str, list[str]]:
 
 
 def _players(detector: Detector, record: Record, single: bool) -> list[tuple[str, ...]]:
-    """What can be known or unknown on its own: groups, or single features but for habitus, which moves as one."""
+    """What can be known or unknown on its own: groups, or single features but for habitus, which moves as one, and for groups of more features than
+    `MOST_SINGLE`, whose coalitions and orders would be too many."""
     players: list[tuple[str, ...]] = []
     for names in group_members(detector, record).values():
-        together = not single or any(name in ("bmi", "height_cm", "weight_kg") for name in names)
+        together = not single or len(names) > MOST_SINGLE or any(name in ("bmi", "height_cm", "weight_kg") for name in names)
         players += [tuple(names)] if together else [(name,) for name in names]
     return players
 

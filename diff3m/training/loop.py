@@ -7,6 +7,7 @@ from its last whole save as if nothing had happened.
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import time
@@ -26,7 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import CONFIG_FILE, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
 from ..checkpoint_source import resolve_checkpoint
-from ..data.manifest import normal_cases
+from ..data.manifest import normal_cases, patients_of
 from ..detector import has_bfloat16
 from ..diffusion import Schedule, add_noise, estimate_x0
 from ..ehr import EHRSchema
@@ -80,7 +81,11 @@ class _Run:
         # the image query's encoder has no time embedding, so its embedding layers get no gradient
         distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(mixed_precision=mixed_precision(config.precision), kwargs_handlers=[distributed])
+        if config.batch_size % self.accelerator.num_processes:
+            processes = self.accelerator.num_processes
+            raise TrainingError(f"batch_size {config.batch_size} cannot be shared evenly by {processes} processes. Give a multiple of {processes}.")
         cases = normal_cases(config.manifest, schema)
+        self._check_patients()
         self.schema = schema.fitted([case.record for case in cases])
         self.schedule = Schedule()
         network_config = config.network_config(self.schema.slots)
@@ -97,6 +102,18 @@ class _Run:
         self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule, config.weighting), optimizer)
         self.step, self.seconds = 0, 0.0
         self.board: SummaryWriter | None = None
+
+    def _check_patients(self) -> None:
+        """Raise TrainingError where a patient is in both manifests, as far as both name patients."""
+        if not self.config.validation:
+            return
+        named = [patients_of(path) for path in (self.config.manifest, self.config.validation)]
+        both = sorted(named[0] & named[1])
+        if both and Path(self.config.manifest).resolve() != Path(self.config.validation).resolve():
+            raise TrainingError(
+                f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. Split by patient: `diff3m "
+                "prepare` does."
+            )
 
     def _validation(self, schema: EHRSchema) -> Films | None:
         if not self.config.validation:
@@ -116,16 +133,19 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema = {name: tensor.to(self.accelerator.device) for name, tensor in state["ema"].items()}
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        if self.accelerator.scaler is not None and state.get("scaler"):
+            self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def go(self) -> None:
         """Steps until the end; logs, saves and samples on the way."""
         config, saved = self.config, time.monotonic()
-        if self.step >= config.steps and (self.out / CHECKPOINT_DIR / CONFIG_FILE).is_file():
+        if self.step >= config.steps and self._written() == self.step:
             return  # finished before; its calibration stays
         recent: list[tuple[float, float]] = []
         started, first = time.monotonic(), self.step
         while self.step < config.steps:
-            recent.append(self._one_step())
+            noise, masked, save = self._one_step(time.monotonic() - saved > 60 * config.save_minutes)
+            recent.append((noise, masked))
             self.step += 1
             if self.step % config.log_every == 0 or self.step == config.steps:
                 noise, masked = (float(v) for v in np.mean(recent, axis=0))
@@ -135,14 +155,22 @@ class _Run:
                 self.report(Progress("training", self.step, config.steps, noise, masked, rate))
             if self.step % config.validate_every == 0 and self.validation is not None and self.accelerator.is_main_process:
                 self._validate()
-            if time.monotonic() - saved > 60 * config.save_minutes:
+            if save and self.step < config.steps:
                 self.seconds += time.monotonic() - saved
                 self.save()
                 saved = time.monotonic()
         self.seconds += time.monotonic() - saved
         self.save()
 
-    def _one_step(self) -> tuple[float, float]:
+    def _written(self) -> int | None:
+        """The steps that the checkpoint folder holds: its config.json is written last. None where there is no whole one."""
+        try:
+            return json.loads((self.out / CHECKPOINT_DIR / CONFIG_FILE).read_text())["training"]["steps_done"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _one_step(self, save: bool) -> tuple[float, float, bool]:
+        """The losses of the whole batch, and whether to save: as the main process says (its `save`), so that all of them do or none does."""
         config, accelerator = self.config, self.accelerator
         place = accelerator.process_index, accelerator.num_processes
         batch = self._to_device(draw(self.films, self.schema, config, self.step, self.schedule.timesteps, *place, self.noises))
@@ -153,13 +181,16 @@ class _Run:
         if not bool(torch.isfinite(losses.total)):
             raise TrainingError(f"The loss is not finite at step {self.step}. The last save in {self.out} is kept; lower learning_rate and resume.")
         accelerator.backward(losses.total)
-        accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
+        norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
+        if accelerator.scaler is None and not bool(torch.isfinite(norm)):  # a scaler leaves such a step out by itself
+            raise TrainingError(f"A gradient is not finite at step {self.step}. The last save in {self.out} is kept; lower learning_rate and resume.")
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._average()
-        mine = torch.stack([losses.noise.detach(), losses.masked_pixels.detach()]).float()
-        noise, masked = accelerator.reduce(mine, "mean").tolist()  # of the whole batch, whichever process logs
-        return noise, masked
+        told = losses.noise.new_tensor(float(save and accelerator.is_main_process))
+        mine = torch.stack([losses.noise.detach(), losses.masked_pixels.detach(), told]).float()
+        noise, masked, told = accelerator.reduce(mine, "mean").tolist()  # of the whole batch, whichever process logs
+        return noise, masked, told > 0
 
     def _bare(self) -> Diff3M:
         return self.accelerator.unwrap_model(self.loss).network
@@ -226,10 +257,9 @@ class _Run:
     def save(self) -> None:
         """Replace the training state and the checkpoint folder. Raises TrainingError where they cannot be written; the last save stays."""
         self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
         try:
-            self._write()
+            if self.accelerator.is_main_process:
+                self._write()
         except (OSError, RuntimeError, SafetensorError) as error:
             for partial in (*self.out.glob("*.partial"), *(self.out / CHECKPOINT_DIR).glob("*.partial")):
                 with suppress(OSError):
@@ -237,6 +267,7 @@ class _Run:
             reason = str(error)[:200].partition("\n")[0]
             hint = "The last save is kept: free some space and run the same command again."
             raise TrainingError(f"Step {self.step} could not be saved in {self.out} ({reason}). {hint}") from None
+        self.accelerator.wait_for_everyone()  # nobody reads the checkpoint before it is whole
 
     def _write(self) -> None:
         state = {
@@ -245,6 +276,7 @@ class _Run:
             "ema": self.ema,
             "step": self.step,
             "seconds": self.seconds,
+            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
         partial = self.out / f"{STATE_FILE}.partial"
         torch.save(state, partial)
