@@ -29,6 +29,7 @@ UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
 NOTHING = 0.002  # of the grey range: a smaller mean change of the picture is next to nothing
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
 NOTHING_MOVED = 1.0  # of the squared standard deviations: a smaller movement of normal is next to nothing
+STANDS_OUT = 1.5  # times what a part of the record usually moves
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 FEW_BITS = 2.0  # within the estimate's own noise
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
@@ -108,7 +109,8 @@ def movement_card(prior: Attribution, beside: Attribution) -> str:
         "these values follow what truly changes; a value that another part of the record tells already (height tells of sex) gets less."
     )
     title = '<h3 class="wide">What the record moves in the picture of normal</h3>'
-    return f'<div class="card columns">{title}{charts}<div class="wide">{how}</div></div>'
+    special = f"<p>{html.escape(unusual_sentence(prior))}</p>" if prior.unusual else ""
+    return f'<div class="card columns">{title}{charts}<div class="wide">{special}{how}</div></div>'
 
 
 def movement_sentences(prior: Attribution, beside: Attribution) -> tuple[str, str]:
@@ -117,6 +119,14 @@ def movement_sentences(prior: Attribution, beside: Attribution) -> tuple[str, st
     if beside.unknown < NOTHING_MOVED <= prior.unknown:
         return first, f"With the film there, knowing the record moves it by {beside.unknown:.1f}: the film shows the rest itself."
     return first, f"With the film there, knowing the record moves it by {beside.unknown:.1f}{_mostly(beside)}."
+
+
+def unusual_sentence(prior: Attribution) -> str:
+    """Which part of this record moves normal unusually far, in words."""
+    group = max(prior.unusual, key=lambda name: prior.unusual[name])
+    if prior.unusual[group] < STANDS_OUT:
+        return "No part of this record moves normal much more than such a part usually does."
+    return f"What stands out in this record is {group}: it moves normal {prior.unusual[group]:.1f} times as far as it usually does."
 
 
 def _mostly(found: Attribution) -> str:

@@ -166,11 +166,14 @@ def _calibrate(options) -> None:
 
 def _calibrate_fit(detector, manifest: str) -> None:
     from .data.manifest import normal_cases
-    from .explain import calibrate_fit
+    from .detector import Detector
+    from .explain import calibrate_fit, calibrate_usual
 
     cases = [(case.path, case.record) for case in normal_cases(manifest, detector.schema)]
     for entry in calibrate_fit(detector, cases, report=bar("calibrating")):
         print(f"{entry.group}: {entry.count} normal films, noise level {entry.level}")
+    for group, usual in calibrate_usual(Detector.from_pretrained(detector.checkpoint.folder), cases, report=bar("what is usual")).items():
+        print(f"{group}: usually moves normal by {usual:.2f}")
 
 
 def _explain(options) -> None:
@@ -190,6 +193,8 @@ def _explain(options) -> None:
         print(f"{EXPLAINED[target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
         for group, value in found.groups.items():
             print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
+        if found.unusual:
+            print("  times what such a part usually moves: " + ", ".join(f"{group} {value:.1f}" for group, value in found.unusual.items()))
         for fit in found.fits if target == "misfit" else ():
             shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
             print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")

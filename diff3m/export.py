@@ -84,6 +84,7 @@ def explanation_to_dict(
                 "groups": found.groups,
                 "parts": found.parts,
                 "ablation": found.ablation,
+                "unusual": found.unusual,
                 "fit": [{"group": f.group, "known": f.known, "z": f.z, "shift": f.shift, "unit": f.feature.unit} for f in found.fits],
             }
             for target, found in attributions.items()

@@ -14,7 +14,8 @@ from .scoring import inner
 class GroupFit:
     """How one explanation group is measured, and what normals under their own record give.
 
-    level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films.
+    level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films. usual: root mean square,
+    over normal films, of the group's Shapley value of what the record moves before the film is seen; 0 where it was not measured.
     """
 
     group: str
@@ -22,10 +23,11 @@ class GroupFit:
     mean: float
     std: float
     count: int
+    usual: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.level < 1 or not self.std > 0:
-            raise ValueError(f"fit of {self.group}: the level must be at least 1 and std positive")
+        if self.level < 1 or not self.std > 0 or self.usual < 0:
+            raise ValueError(f"fit of {self.group}: the level must be at least 1, std positive and usual not negative")
 
 
 def deviation(film: Tensor, estimate: Tensor, low: Tensor, high: Tensor, margin: float) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from app.explanation_cards import agreement_sentence, attribution_sentence, fit_sentence, movement_sentences
+from app.explanation_cards import agreement_sentence, attribution_sentence, fit_sentence, movement_sentences, unusual_sentence
 from app.explanations import Asked, explained, influence_choices, other_record
 from diff3m.checkpoint import load_checkpoint
 from diff3m.cli import main
@@ -33,6 +34,7 @@ from diff3m.explain import (
     attribute_targets,
     attribution,
     calibrate_fit,
+    calibrate_usual,
     influence,
     information,
     integrated_gradients,
@@ -55,6 +57,7 @@ def fitted(tiny_checkpoint, tmp_path_factory) -> Detector:
     detector = Detector(load_checkpoint(folder), device="cpu", precision="float32")
     cases = [(person(number).film(64), person(number).patient.record()) for number in range(8)]
     calibrate_fit(detector, cases, {"habitus": 500})
+    calibrate_usual(Detector(load_checkpoint(folder), device="cpu", precision="float32"), cases)
     return Detector(load_checkpoint(folder), device="cpu", precision="float32")
 
 
@@ -132,6 +135,30 @@ def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted):
         calibrated(Detector(replace(fitted.checkpoint, config=replace(fitted.config, prior_fit=())), "cpu"), prior=True)
 
 
+def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
+    cases = [(person(number).film(64), person(number).patient.record()) for number in range(8)]
+    values = np.array([list(attribute(fitted, film, record, "prior", parts=False).groups.values()) for film, record in cases])
+    usual = np.sqrt(np.square(values).mean(0))
+    found = attribute(fitted, *cases[3], "prior", parts=False)
+    assert list(found.unusual.values()) == pytest.approx(list(np.abs(values[3]) / usual), rel=1e-3)
+    assert attribute(fitted, *cases[3], parts=False).unusual == {}
+    plain = replace(fitted.config, prior_fit=tuple(replace(entry, usual=0.0) for entry in fitted.config.prior_fit))
+    assert attribute(Detector(replace(fitted.checkpoint, config=plain), "cpu"), *cases[3], "prior", parts=False).unusual == {}
+    said = unusual_sentence(replace(found, unusual={"age": 0.4, "view": 2.0}))
+    assert "view" in said and "2.0 times" in said and "No part" in unusual_sentence(replace(found, unusual={"age": 0.4}))
+
+
+def test_groups_of_many_values_move_as_one(fitted):
+    """Four vitals beside the eight features would make 1,024 coalitions and millions of orders."""
+    vital = fitted.schema["systolic_mmhg"]
+    more = tuple(replace(vital, name=f"vital_{number}", explanation_group="vitals") for number in range(4))
+    wide = replace(fitted.schema, features=(*fitted.schema.features, *more))
+    detector = SimpleNamespace(schema=wide)
+    record = {**fitted.schema.parse(RECORD), **{feature.name: 1.0 for feature in more}}
+    players = attribution._players(detector, record, single=True)
+    assert tuple(feature.name for feature in more) in players and ("systolic_mmhg",) in players and len(players) == 7
+
+
 def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
     found = attribute(fitted, person(5).film(64), {"age": 60})
     assert found.groups["age"] == pytest.approx(found.known - found.unknown) and all(found.groups[name] == 0 for name in GROUPS[1:])
@@ -178,6 +205,8 @@ def test_habitus_stays_consistent_when_one_of_three_changes():
     for name, value in (("bmi", 40.0), ("height_cm", 190.0), ("weight_kg", 60.0)):
         changed = schema.changed(record, name, value)
         assert changed[name] == value and changed["bmi"] == pytest.approx(changed["weight_kg"] / (changed["height_cm"] / 100) ** 2)
+    without_height = schema.parse({"bmi": 30, "weight_kg": 90})
+    assert schema.changed(without_height, "weight_kg", 45.0)["bmi"] == pytest.approx(15) and schema.changed({"weight_kg": 90.0}, "weight_kg", 45.0)
     low, high = schema.ends("habitus")
     assert low["bmi"] < high["bmi"] and low["height_cm"] is None and low["age"] is None
     assert schema.ends("sex") == ({**dict.fromkeys(schema.names), "sex": "F"}, {**dict.fromkeys(schema.names), "sex": "M"})
@@ -392,7 +421,8 @@ def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_pa
     assert found["each"] == 1 and found["largest_efficiency_error"] < 1e-3 and "top-1" in capsys.readouterr().out
     for name in explanations.METHODS:
         assert set(found[name]["top_1"]) == {"view", "habitus"}
-        assert -1 <= found[name]["rank_correlation"]["extreme"]["value"] <= 1
+        assert name == "unusual" or -1 <= found[name]["rank_correlation"]["extreme"]["value"] <= 1
+    assert found["unusual"]["rank_correlation"] == {}, "each group has a scale of its own"
     assert found["oracle"]["rank_correlation"]["drawn"]["value"] == pytest.approx(1) and found["ignored"] is None
     assert found["oracle_averages"]["rank_correlation_averages"]["drawn"]["value"] == pytest.approx(1)
     assert set(cases["kind"]) == {"view", "habitus", "drawn"} and (cases["method"] == "oracle").sum() == 15

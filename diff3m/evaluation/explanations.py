@@ -29,7 +29,7 @@ EXTREME = tuple(group for group in GROUPS if group != "sex")
 RANDOM = "random_weights_"
 DRAWN = "drawn"  # from the population, instead of a group that was made extreme
 MOVED = ("shapley", "expectation", "prior")  # Shapley values of the misfit, and of what the record moves
-METHODS = (*MOVED, "integrated_gradients", "ablation", "attention", *(f"{RANDOM}{name}" for name in MOVED), "oracle", "oracle_averages")
+METHODS = (*MOVED, "unusual", "integrated_gradients", "ablation", "attention", *(f"{RANDOM}{name}" for name in MOVED), "oracle", "oracle_averages")
 CURVES = ("bmi", "systolic_mmhg", "age")
 NOISE = 1.0  # the variance of one group's shift among people of one record
 Report = Callable[[str, int, int], None]
@@ -39,7 +39,7 @@ Report = Callable[[str, int, int], None]
 class Explained:
     """One phantom: the group that was made extreme (or DRAWN), its number, and every method's values by group; of the oracles and
     "integrated_gradients" only where they were asked for. "shapley", "expectation" and "prior": Shapley values of the first three targets of
-    `attribution.TARGETS`."""
+    `attribution.TARGETS`; "unusual": `Attribution.unusual`, of a checkpoint for which it was measured."""
 
     kind: str
     number: int
@@ -137,6 +137,8 @@ def _explained(detector: Detector, oracle: Oracle | None, kind: str, number: int
     moved = attribute(detector, film, record, "expectation", parts=False, before=model), attribute(detector, film, record, "prior", parts=False)
     values = dict(zip(MOVED, (model.groups, *(one.groups for one in moved)), strict=True))
     values |= {"ablation": model.ablation, "attention": attention_by_group(detector, film, record)}
+    if moved[1].unusual and not plain:  # of a network with random weights nothing is known to be usual
+        values["unusual"] = moved[1].unusual
     gradients = None
     if oracle is not None:
         values["oracle"], values["oracle_averages"] = oracle.attribution(who, patient, implied), oracle.attribution(who, patient, averages)
@@ -213,7 +215,7 @@ def _summary(cases: Sequence[Explained], method: str) -> dict:
         if len(hits):
             entry = mean_with_interval(hits)
             found["top_1"][group] = {"share": entry["mean"], "interval": entry["interval"], "films": len(hits)}
-    judged = [case for case in cases if "oracle" in case.values]
+    judged = [case for case in cases if "oracle" in case.values and method != "unusual"]  # whose scale is each group's own
     for name, rows in (("extreme", [c for c in judged if c.kind != DRAWN]), (DRAWN, [c for c in judged if c.kind == DRAWN])):
         if rows:
             own, oracle, plain = (

@@ -1,6 +1,6 @@
 """What the record does to the model's opinion, beyond attention: fit, attributions, influence curves, information, counterfactuals."""
 
-from .attribution import Attribution, Box, RegionAttribution, attribute, attribute_region, attribute_regions, attribute_targets
+from .attribution import Attribution, Box, RegionAttribution, attribute, attribute_region, attribute_regions, attribute_targets, calibrate_usual
 from .counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, Counterfactual, counterfactual, counterfactual_films
 from .gradients import Agreement, Gradients, agreements, integrated_gradients
 from .influence import Influence, influence, influence_strip
@@ -28,6 +28,7 @@ __all__ = [
     "attribute_regions",
     "attribute_targets",
     "calibrate_fit",
+    "calibrate_usual",
     "counterfactual",
     "counterfactual_films",
     "influence",

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from captum.attr import FeatureAblation, ShapleyValues
 from torch import Tensor
 
+from ..checkpoint import write_config
 from ..detector import Detector
 from ..ehr import Record
 from ..radiograph import Radiograph
@@ -24,6 +25,7 @@ from .record_fit import ExplanationError, RecordFit, calibrated, deviations, exp
 
 TARGETS = ("misfit", "expectation", "prior", "score")
 BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
+USUAL_FILMS = 60  # normal films that show how much a group usually moves
 MOST_SINGLE = 2  # features of a group that are looked at one by one
 REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Coalition = tuple[int, ...]
@@ -41,7 +43,8 @@ class Attribution:
     for); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known, unknown: the target under
     the whole record and under none. Negative: knowing it makes the film less unusual (explains it away). fits: with targets "misfit"
     and "expectation", the fit under the whole record. table: what was measured (z-scores by group; the score), by which features are known, of
-    every coalition that was asked.
+    every coalition that was asked. unusual: with target "prior", the size of each group's value over the root mean square that it has among normal
+    films: which part of *this* record moves normal more than such a part mostly does; empty where that was not measured.
     """
 
     target: str
@@ -52,6 +55,7 @@ class Attribution:
     unknown: float
     fits: tuple[RecordFit, ...] = ()
     table: Mapping[frozenset[str], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    unusual: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,16 +105,40 @@ def attribute(
     values = dict(zip(coalitions, _target_of(target, measured).tolist(), strict=True))
     every = dict.fromkeys(explainable_groups(detector), 0.0)
     by_group = _groups_of(detector, record, players)
+    groups = every | _captum(ShapleyValues, values, by_group)
     return Attribution(
         target,
-        every | _captum(ShapleyValues, values, by_group),
+        groups,
         _captum(ShapleyValues, values, _part_names(players, by_group)) if parts else {},
         every | _captum(FeatureAblation, values, by_group),
         values[coalitions[-1]],
         values[coalitions[0]],
         found,
         table,
+        {entry.group: abs(groups[entry.group]) / entry.usual for entry in fits if entry.usual} if target == "prior" else {},
     )
+
+
+def calibrate_usual(
+    detector: Detector,
+    cases: Sequence[tuple[Radiograph | np.ndarray | str | os.PathLike, Mapping[str, object]]],
+    report: Callable[[int, int], None] | None = None,
+) -> dict[str, float]:
+    """Measure how much each group of normal films' records usually moves normal before the film is seen (`GroupFit.usual`), on the first
+    `USUAL_FILMS` of them, and write it into the checkpoint's config.json; needs the fit's own calibration. Returns it by group. Raises
+    ExplanationError."""
+    cases, fits = cases[:USUAL_FILMS], calibrated(detector, prior=True)
+    rows = []
+    for done, (film, ehr) in enumerate(cases, start=1):
+        groups = attribute(detector, film, ehr, "prior", parts=False).groups
+        rows.append([groups[entry.group] for entry in fits])
+        if report:
+            report(done, len(cases))
+    usual = np.sqrt(np.square(rows).mean(0))
+    fits = tuple(replace(entry, usual=float(value)) for entry, value in zip(fits, usual, strict=True))
+    if detector.checkpoint.folder is not None:
+        write_config(detector.checkpoint.folder, replace(detector.config, prior_fit=fits))
+    return {entry.group: entry.usual for entry in fits}
 
 
 def attribute_targets(
