@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .terminal import detector_for, interval, stage_bars
+from .terminal import detector_for, interval, known, stage_bars
 
 
 def phantoms(options) -> None:
@@ -38,7 +38,7 @@ def films(options) -> None:
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
             for name, scores in entry["methods"].items():
-                listed = ", ".join(f"{score} {values['auroc_within_view']:.3f} ({values['auroc']:.3f})" for score, values in scores.items())
+                listed = ", ".join(f"{score} {known(values['auroc_within_view'])} ({known(values['auroc'])})" for score, values in scores.items())
                 print(f"  {name:<24} {listed}, {found['seconds_a_film'][name]:.2f} s")
             for name, difference in entry["difference"].items():
                 print(f"  ours with the true record {name}: {interval(difference, 'difference')}")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from conftest import drawn_film
 from test_cli import run
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
@@ -61,6 +63,27 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
     assert len(kept) == 8
     assert run(capsys, *arguments)[0] == 0
     assert kept == {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}, "answers that are kept are not made again"
+
+
+def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(benchmark, "RELEASED_LEVEL", 40)
+    monkeypatch.setattr(benchmark, "REPEATS", 30)
+    table = pd.read_csv(tables / "dev.csv").drop(columns="view")
+    table.to_csv(tables / "dev.csv", index=False)
+    arguments = ["benchmark", "films", "--checkpoint", calibrated, "--manifest", tables / "dev.csv", "--train", tables / "train.csv"]
+    status, out, error = run(capsys, *arguments, "--out", tables / "out")
+    assert status == 0, error
+    text = (tables / "out" / "films.json").read_text()
+    assert "NaN" not in text and json.loads(text)["parts"]["all"]["opacity"]["difference"]["over unknown record"]["difference"] is None
+    assert "mse – (" in out and "ours with the true record over unknown record: –" in out
+
+
+def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):  # noqa: F811
+    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    film = torch.zeros(1, 1, 32, 32)
+    film[..., 0, 0] = 1.0
+    judged = benchmark._by_residual(torch.zeros_like, detector)(film, slice(0, 1))
+    assert judged.scores["mse"].item() == judged.scores["max"].item() == 0
 
 
 def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):  # noqa: F811

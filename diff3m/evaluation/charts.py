@@ -21,6 +21,7 @@ def comparison(labels: Mapping[str, dict]) -> Figure:
     panels = figure.subplots(1, max(1, len(labels)), sharey=True, squeeze=False)[0]
     for axes, (label, found) in zip(panels, labels.items(), strict=False):
         rows = [(name, *_best(scores)) for name, scores in found["methods"].items()]
+        rows = [row for row in rows if row[2]["auroc_within_view"] is not None]  # no view is known, or each has one kind of film
         for place, (name, score, entry) in enumerate(rows):
             value, (low, high) = entry["auroc_within_view"], entry["auroc_within_view_interval"]
             color = OURS if name.startswith("ours") else OTHERS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -160,7 +161,8 @@ def box_mask(boxes: Sequence[tuple[float, float, float, float]], film: Radiograp
 
 def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, simplex: Detector | None, report: Report):
     """(name, what its answers depend on besides the films, builder) of every method; builders are called when they are needed."""
-    weights, normals = detector.checkpoint.sha256[:12], hashlib.sha256(Path(train).read_bytes()).hexdigest()[:12]
+    prepared = repr(detector.config.preprocessing).encode()
+    weights, normals = detector.checkpoint.sha256[:12], hashlib.sha256(Path(train).read_bytes() + prepared).hexdigest()[:12]
     images: list[np.ndarray] = []
 
     def learned() -> np.ndarray:
@@ -185,9 +187,15 @@ def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, s
 
 
 def _by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detector) -> Method:
+    window = detector.scoring.measured_inside
+
     def judge(x0: Tensor, rows: slice) -> Judged:
         made = reconstruct(x0)
-        scores = {name: measure(component, x0, made, detector.scoring.measured_inside).cpu().numpy() for name, component in SCORES.items()}
+        inside = inner(x0, window), inner(made, window)  # of pixel by pixel scores, which have no window of their own
+        scores = {
+            name: measure(component, *(inside if component.kind in ("mse", "max") else (x0, made)), window).cpu().numpy()
+            for name, component in SCORES.items()
+        }
         return Judged(scores, heat_map(x0, made, detector.scoring.heat_sigma)[:, 0].cpu().numpy())
 
     return judge
@@ -267,7 +275,9 @@ def _judge(name: str, build: Callable[[], Method], cohort: Cohort, kept: Path, r
     anomaly = None if parts[0].anomaly_map is None else np.concatenate([part.anomaly_map for part in parts])
     judged, seconds = Judged(scores, np.concatenate([part.heat for part in parts]), anomaly), seconds / len(cohort.cases)
     more = {} if anomaly is None else {"anomaly_map": anomaly}
-    np.savez(kept, heat=judged.heat, seconds=seconds, **more, **{f"score {key}": value for key, value in scores.items()})
+    partial = kept.with_name(f"{kept.stem}.partial.npz")
+    np.savez(partial, heat=judged.heat, seconds=seconds, **more, **{f"score {key}": value for key, value in scores.items()})
+    os.replace(partial, kept)
     return judged, seconds
 
 

@@ -78,13 +78,14 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS) -> dict:
-    """Within-view AUROC of the first scores (N,) minus that of the second on the same films, with a 95 % interval over films drawn in pairs."""
+    """Within-view AUROC of the first scores (N,) minus that of the second on the same films, with a 95 % interval over films drawn in pairs;
+    no view has both classes."""
 
     def statistic(i: np.ndarray) -> float:
         return auroc_within_view(first[i], abnormal[i], views[i]) - auroc_within_view(second[i], abnormal[i], views[i])
 
-    strata = np.char.add(views.astype(str), abnormal.astype(str))
-    return {"difference": statistic(np.arange(len(first))), "interval": bootstrap_interval(statistic, strata, repeats)}
+    strata, value = np.char.add(views.astype(str), abnormal.astype(str)), statistic(np.arange(len(first)))
+    return {"difference": value if np.isfinite(value) else None, "interval": bootstrap_interval(statistic, strata, repeats)}
 
 
 def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
