@@ -234,25 +234,26 @@ def _prepare_folder(options) -> None:
     from .data.folder import manifest_from_table
 
     where = {name: set(values.split(",")) for name, values in pairs(options.where, "--where").items()}
-    _print_report(manifest_from_table(Path(options.table), Path(options.out), pairs(options.column, "--column"), where), options.out)
+    _print_report(manifest_from_table(Path(options.table), Path(options.out), pairs(options.column, "--column"), where, options.decode), options.out)
 
 
 def _prepare_mimic(options) -> None:
     from .data.mimic import prepare_mimic
 
-    _print_report(prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), Path(options.ed) if options.ed else None), options.out)
+    ed = Path(options.ed) if options.ed else None
+    _print_report(prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), ed, options.decode), options.out)
 
 
 def _prepare_chexpert(options) -> None:
     from .data.open_sets import prepare_chexpert
 
-    _print_report(prepare_chexpert(Path(options.dir), Path(options.out), options.seed), options.out)
+    _print_report(prepare_chexpert(Path(options.dir), Path(options.out), options.seed, options.decode), options.out)
 
 
 def _prepare_nih(options) -> None:
     from .data.open_sets import prepare_nih
 
-    _print_report(prepare_nih(Path(options.dir), Path(options.out), options.seed), options.out)
+    _print_report(prepare_nih(Path(options.dir), Path(options.out), options.seed, options.decode), options.out)
 
 
 def _print_report(report, out: str) -> None:

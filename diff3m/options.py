@@ -149,6 +149,8 @@ def _add_prepare(commands) -> None:
     folder.add_argument("--out", required=True, metavar="CSV")
     folder.add_argument("--column", action="append", default=[], metavar="NAME=COLUMN", help="which column is which, e.g. path=file")
     folder.add_argument("--where", action="append", default=[], metavar="COLUMN=A,B", help="keep only rows with these values")
+    for kind in kinds.choices.values():
+        kind.add_argument("--decode", action="store_true", help="read every image whole, so that training will not stop at a damaged one (slow)")
 
 
 def _add_phantom(commands) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import drawn_film
 
 from diff3m.cli import main
 from diff3m.data.linkage import nearest_mean
@@ -253,6 +254,16 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     assert cases[3].record["weight_kg"] is None and cases[4].record["age"] == 62.5
     named = json.loads((tmp_path / "m-report.json").read_text())["named"]
     assert named["missing image"] == ["gone.png"] and "b.png" in named["height_cm outside the plausible range (wrong unit?)"]
+
+
+def test_films_that_training_would_stop_at_are_named_where_they_are_decoded(tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "good.png"), (drawn_film(96) * 255).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "blank.png"), np.full((96, 96), 9, np.uint8))
+    (tmp_path / "t.csv").write_text("path,label\ngood.png,normal\nblank.png,normal\n")
+    command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
+    assert main(command) == 0 and "2 kept" in capsys.readouterr().out
+    assert main([*command, "--decode"]) == 0 and "image that no film can be made of: 1" in capsys.readouterr().out
+    assert [case.path.name for case in read_manifest(tmp_path / "m.csv", SCHEMA)] == ["good.png"]
 
 
 def test_weights_in_pounds_are_noticed_as_a_column(tmp_path, capsys):

@@ -12,12 +12,12 @@ from .manifest import ManifestError, read_table
 from .preparing import Report, keep, with_readable_images, without_duplicates, write_manifests
 
 
-def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], where: Mapping[str, set[str]]) -> Report:
+def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], where: Mapping[str, set[str]], decode: bool = False) -> Report:
     """Select rows of a table (CSV or Parquet) and rename its columns into a manifest at `out`.
 
     columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. where: the table's column →
-    the values to keep. Paths are read relative to the table's folder and written relative to `out`'s. Where columns `patient` and `split` are
-    there, patients in two splits are dropped. Raises ManifestError if a column is missing or no row is left.
+    the values to keep. decode: see `with_readable_images`. Paths are read relative to the table's folder and written relative to `out`'s. Where
+    columns `patient` and `split` are there, patients in two splits are dropped. Raises ManifestError if a column is missing or no row is left.
     """
     rows, report = read_table(table), Report()
     missing = [name for name in (*columns.values(), *where) if name not in rows.columns]
@@ -39,6 +39,6 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
     else:
         rows = rows[meets]
     rows = keep(rows, rows["path"].str.strip() != "", report, "no path")
-    rows = with_readable_images(without_duplicates(rows, "path", report), table.parent, report)
+    rows = with_readable_images(without_duplicates(rows, "path", report), table.parent, report, decode)
     write_manifests(rows, table.parent, out, paper_schema(), report, split=False)
     return report

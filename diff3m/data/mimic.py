@@ -27,11 +27,11 @@ VITALS = (
 TRIAGE = {"heartrate": "heart_rate_bpm", "resprate": "respiratory_rate", "o2sat": "spo2_percent", "temperature": "temperature_c"}
 
 
-def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None) -> Report:
+def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode: bool = False) -> Report:
     """Link MIMIC-CXR-JPG (`cxr`) with MIMIC-IV (`iv`), and MIMIC-IV-ED triage (`ed`), into a manifest at `out`.
 
     Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with that value
-    unknown. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError with a sentence.
+    unknown. decode: see `with_readable_images`. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError.
     """
     report = Report()
     films = _films(cxr, report)
@@ -40,7 +40,7 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None) -> Rep
     schema = paper_schema()
     if ed is not None:
         films, schema = _triage(films, ed), EHRSchema(schema.features + VITALS)
-    films = with_readable_images(films, cxr, report)
+    films = with_readable_images(films, cxr, report, decode)
     names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
     write_manifests(films[names], cxr, out, schema, report, apart=WEEKS_APART)
     if ed is not None:

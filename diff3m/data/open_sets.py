@@ -16,7 +16,7 @@ NIH_TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 NIH_BOXES = "BBox_List_2017.csv"
 
 
-def prepare_chexpert(folder: Path, out: Path, seed: int = 0) -> Report:
+def prepare_chexpert(folder: Path, out: Path, seed: int = 0, decode: bool = False) -> Report:
     """train.csv and valid.csv of CheXpert (or CheXpert-small) → a manifest. Frontal films only; normal = "No Finding".
 
     valid.csv becomes "test"; a tenth of the patients of train.csv becomes "val". Raises ManifestError.
@@ -42,10 +42,10 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0) -> Report:
     rows = disjoint(rows, report)
     held = assign_splits(rows[rows["split"] == "train"], (0.9, 0.1), seed)["split"]
     rows.loc[held.index, "split"] = held
-    return _finish(rows, folder, out, report)
+    return _finish(rows, folder, out, report, decode)
 
 
-def prepare_nih(folder: Path, out: Path, seed: int = 0) -> Report:
+def prepare_nih(folder: Path, out: Path, seed: int = 0, decode: bool = False) -> Report:
     """Data_Entry_2017*.csv of ChestX-ray14 → a manifest; boxes of BBox_List_2017.csv, if there, → OUT-boxes.csv in shares of the side.
 
     Splits: train_val_list.txt and test_list.txt where they are (a tenth of the first list's patients becomes "val"), else 80, 10 and 10 % of the
@@ -74,14 +74,14 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0) -> Report:
         view=rows["View Position"],
     )
     rows = disjoint(_nih_splits(rows, folder, seed, report), report)
-    _finish(rows, folder, out, report, extra=["image", "findings"])
+    _finish(rows, folder, out, report, decode, extra=["image", "findings"])
     if (folder / NIH_BOXES).is_file():
         _nih_boxes(folder, out)
     return report
 
 
-def _finish(rows: pd.DataFrame, folder: Path, out: Path, report: Report, extra: list[str] | None = None) -> Report:
-    rows = with_readable_images(rows, folder, report)
+def _finish(rows: pd.DataFrame, folder: Path, out: Path, report: Report, decode: bool, extra: list[str] | None = None) -> Report:
+    rows = with_readable_images(rows, folder, report, decode)
     write_manifests(rows[[*COLUMNS, *(extra or [])]], folder, out, paper_schema(), report)
     return report
 
