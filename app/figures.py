@@ -26,7 +26,7 @@ matplotlib.rcParams.update(STYLE)  # of the whole process: a style for a while w
 
 def score_histogram(scores: Sequence[float], score: float, percentile: float, view: str) -> Figure:
     """Scores of normal films of one view, with the case marked. A score beyond the axis is marked at its edge."""
-    figure = Figure(figsize=(5.4, 2.3), layout="constrained")
+    figure = Figure(figsize=(5.4, 2.6), layout="constrained")
     draw_histogram(figure.add_subplot(), scores, score, percentile, view)
     return figure
 
@@ -42,7 +42,9 @@ def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile
     axes.set_xlim(left, right)
     axes.set_xlabel("anomaly score (standard deviations from the average normal film)")
     axes.set_ylabel("films")
-    axes.legend(frameon=False, fontsize=9, title=f"percentile {percentile:.0f}", title_fontsize=9)
+    # above the bars, where no line can run through it
+    title = f"percentile {percentile:.0f}"
+    axes.legend(frameon=False, fontsize=9, title=title, title_fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def roc(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> Figure:
