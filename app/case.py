@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -22,6 +22,7 @@ from .ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE, EHRForm
 from .examples import Example, read_mask
 from .explanations import Asked
 from .film_tools import Handling
+from .results import Results, cleared
 from .storage import keep_file
 from .streaming import Done, stream
 from .turns import MODEL
@@ -42,41 +43,6 @@ OTHER_RECORD = (
 FAILED = "Something failed on the server ({kind}), and nothing was computed. Try again; if it fails again, restart the page or use a smaller film."
 GONE = "Your film is no longer on the server: films are deleted within the hour. Drop it again."
 STOPPED_BY_GATE = "The film was not analyzed: see what was found beside it. Set it right, or tick “Go on knowingly”."
-
-
-@dataclass
-class Results:
-    """What an analysis changes on the page, one component a field; as a value, one update a field."""
-
-    cancel: object = None
-    status: object = None
-    panel: object = None
-    score: object = None
-    compare: object = None
-    heat: object = None
-    heat_words: object = None
-    attention: object = None
-    numbers: object = None
-    view: object = None
-    explanation: object = None
-    saved: object = None
-    link: object = None
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) is None:
-                setattr(self, field.name, gr.skip())
-
-    def row(self) -> list:
-        return [getattr(self, field.name) for field in fields(self)]
-
-
-def cleared(show: bool = False, **given) -> list:
-    """Nothing shown but what is given, so that no result outlives its film or its record. show: keep the results' side open."""
-    empty = dict(cancel=gr.update(visible=False), panel=gr.update(visible=show), score="", heat_words="", attention="", explanation="", link="")
-    empty |= {name: gr.update(value=None) for name in ("compare", "heat", "numbers", "view")}
-    empty["saved"] = gr.update(value=None, visible=False)
-    return Results(**{**empty, **given}).row()
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from diff3m.reconstruct import MOST_SEED
 from diff3m.visualize import PALETTES
 
 from . import explanations, panels, viewer, words
-from .case import DISPLAY, START, Case, Results, cleared
+from .case import DISPLAY, START, Case
 from .ehr_form import EHRForm, build_form, follow_height_and_weight
 from .examples import Example, load_examples
 from .film_tools import FilmTools, build_film_tools
 from .gpu import on_gpu
+from .results import Results, cleared
 
 GALLERY_HEIGHT = 310
 SILENT = dict(show_progress="hidden", api_visibility="private")

@@ -16,7 +16,7 @@ import pandas as pd
 from select_score import RADIOLOGISTS, measurements, z_scores
 
 from diff3m.detector import Detector
-from diff3m.evaluation.films import half
+from diff3m.evaluation.labelled_films import half
 from diff3m.evaluation.metrics import auroc_within_view, paired_difference
 from diff3m.scoring import Scoring
 

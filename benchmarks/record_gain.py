@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from diff3m.data.manifest import NORMAL, read_manifest
 from diff3m.detector import Detector
-from diff3m.evaluation.films import Cohort, load_cohort
+from diff3m.evaluation.labelled_films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
 from diff3m.evaluation.phantoms import RECORDS, asked_records
 from diff3m.explain import counterfactual_films

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from diff3m.checkpoint import write_config
 from diff3m.detector import Detector
 from diff3m.ehr import Record
-from diff3m.evaluation.films import box_mask, drawn_boxes, half
+from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.radiograph import read_radiograph

@@ -208,9 +208,10 @@ class EHRSchema:
         changed = {**record, name: value}
         height = changed.get("height_cm")
         if name == "weight_kg" and "bmi" in changed:
-            known = record.get("bmi") is not None and record.get("weight_kg") is not None
-            scaled = float(record["bmi"]) * value / float(record["weight_kg"]) if known else None
-            changed["bmi"] = scaled if height is None else body_mass_index(float(height), value)
+            if height is not None:
+                changed["bmi"] = body_mass_index(float(height), value)
+            elif record.get("bmi") is not None and record.get("weight_kg") is not None:
+                changed["bmi"] = float(record["bmi"]) * value / float(record["weight_kg"])
         elif name in ("bmi", "height_cm") and record.get("weight_kg") is not None and height is not None and changed.get("bmi") is not None:
             changed["weight_kg"] = float(changed["bmi"]) * (float(height) / 100) ** 2
         elif name == "bmi" and record.get("weight_kg") is not None and record.get("bmi") is not None:

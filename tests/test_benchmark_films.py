@@ -16,7 +16,8 @@ from test_evaluation import calibrated  # noqa: F401  (a fixture)
 from diff3m.checkpoint import load_checkpoint
 from diff3m.detector import Detector
 from diff3m.evaluation import films as benchmark
-from diff3m.evaluation.films import Cohort, Judged, benchmark_films, compare, half, load_cohort, localization
+from diff3m.evaluation.films import Judged, benchmark_films, compare, localization
+from diff3m.evaluation.labelled_films import Cohort, half, load_cohort
 
 OURS = ("ours, true record", "ours, unknown record", "ours, shuffled record")
 

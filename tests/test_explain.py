@@ -207,6 +207,7 @@ def test_habitus_stays_consistent_when_one_of_three_changes():
         assert changed[name] == value and changed["bmi"] == pytest.approx(changed["weight_kg"] / (changed["height_cm"] / 100) ** 2)
     without_height = schema.parse({"bmi": 30, "weight_kg": 90})
     assert schema.changed(without_height, "weight_kg", 45.0)["bmi"] == pytest.approx(15) and schema.changed({"weight_kg": 90.0}, "weight_kg", 45.0)
+    assert schema.changed(schema.parse({"bmi": 30}), "weight_kg", 45.0)["bmi"] == 30, "nothing says what BMI would follow from"
     low, high = schema.ends("habitus")
     assert low["bmi"] < high["bmi"] and low["height_cm"] is None and low["age"] is None
     assert schema.ends("sex") == ({**dict.fromkeys(schema.names), "sex": "F"}, {**dict.fromkeys(schema.names), "sex": "M"})

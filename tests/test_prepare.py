@@ -17,7 +17,7 @@ from diff3m.data.linkage import nearest_mean
 from diff3m.data.manifest import read_manifest
 from diff3m.data.preparing import Report, plausible
 from diff3m.ehr import EHRSchema, paper_schema
-from diff3m.evaluation.films import drawn_boxes
+from diff3m.evaluation.labelled_films import drawn_boxes
 from diff3m.training.config import TrainingConfig
 
 SCHEMA = paper_schema()

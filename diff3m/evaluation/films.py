@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from ..anomaly_head import anomaly_map
-from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest, read_table
+from ..data.manifest import NORMAL, normal_cases
 from ..detector import Detector
-from ..radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
 from ..reconstruct import draw_noises, predictor, reconstruct_as_released
 from ..scoring import Component, heat_map, inner, measure
 from ..simplex import SimplexPool
 from ..training.films import load_films
 from .baselines import anoddpm, autoencoder, pca
 from .charts import comparison
+from .labelled_films import Cohort, load_cohort
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS, asked_records
 
@@ -47,29 +47,6 @@ class Judged:
 
 
 Method = Callable[[Tensor, slice], Judged]  # films (B, 1, S, S) and their rows in the cohort
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Prepared films x0 (N, 1, S, S), their cases, a part ("" = none) and boxes (S, S) bool (None = none drawn) for each."""
-
-    x0: Tensor
-    cases: list[Case]
-    parts: np.ndarray
-    boxes: list[np.ndarray | None]
-
-    @property
-    def labels(self) -> np.ndarray:
-        return np.array([case.label for case in self.cases])
-
-    @property
-    def views(self) -> np.ndarray:
-        return np.array([str(case.record.get("view") or "") for case in self.cases])
-
-
-def half(patient: object) -> str:
-    """ "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient number."""
-    return "AB"[hashlib.sha256(str(patient).encode()).digest()[0] % 2]
 
 
 def benchmark_films(
@@ -118,45 +95,6 @@ def _maps(made: dict[str, Judged]) -> dict[str, np.ndarray]:
     return {name: judged.heat for name, judged in made.items()} | {
         f"{name}, anomaly map": judged.anomaly_map for name, judged in made.items() if judged.anomaly_map is not None
     }
-
-
-def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, halves: str | None) -> Cohort:
-    """The labelled films of a manifest, prepared, with their boxes. Raises ManifestError or RadiographError."""
-    table = read_table(manifest)
-    cases = [case for case in read_manifest(manifest, detector.schema) if case.label is not None]
-    if {case.abnormal for case in cases} != {True, False}:
-        raise ManifestError(f"The manifest {manifest} needs labelled normal films and labelled abnormal ones to compare methods on.")
-    for column in [halves] * bool(halves) + ["image"] * bool(boxes):
-        if column not in table.columns:
-            raise ManifestError(f"The manifest {manifest} has no column `{column}`.")
-    films = [read_radiograph(case.path) for case in cases]
-    x0 = torch.cat([detector.prepared([film]) for film in films])
-    parts = np.array([half(table[halves].iloc[case.row - 1]) if halves else "" for case in cases])
-    drawn = drawn_boxes(Path(boxes)) if boxes else {}
-    named = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
-    masks = [box_mask(drawn.get(name, []), film, detector.config.preprocessing) for name, film in zip(named, films, strict=True)]
-    return Cohort(x0, cases, parts, masks)
-
-
-def drawn_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
-    """(x, y, w, h) by image name."""
-    table, found = read_table(path), {}
-    for row in table.to_dict("records"):
-        try:
-            found.setdefault(row["image"], []).append(tuple(float(row[name]) for name in "xywh"))
-        except (KeyError, ValueError):
-            raise ManifestError(f"{path} must be a table with columns image, x, y, w, h in pixels.") from None
-    return found
-
-
-def box_mask(boxes: Sequence[tuple[float, float, float, float]], film: Radiograph, settings: Preprocessing) -> np.ndarray | None:
-    """Boxes (x, y, w, h) in pixels of a film as a mask of the prepared film, (S, S) bool; None without boxes."""
-    if not boxes:
-        return None
-    mask = np.zeros(film.pixels.shape, bool)
-    for x, y, w, h in boxes:
-        mask[max(0, round(y)) : round(y + h), max(0, round(x)) : round(x + w)] = True
-    return prepare_mask(mask, film, settings)
 
 
 def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, simplex: Detector | None, report: Report):
