@@ -19,29 +19,46 @@ from .network import Condition, Diff3M, NetworkConfig
 from .scoring import inner
 
 GROUPS = 16  # of the body's group normalization
+MOST_MEMBERS = 16  # of an anomaly head
 TAUGHT_INSIDE = (0.0625, 0.0625, 0.125, 0.0625)  # shares of top, right, bottom and left beyond which the map was taught nothing
 POOLED_INSIDE = (0.1, 0.1, 0.1875, 0.1)  # shares of top, right, bottom and left that the logit of the film does not look at
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """level: noise level of the second input, 1 to 1000. width: channels."""
+    """level: noise level of the second input, 1 to 1000. width: channels. members: networks that read the same features, from other first weights,
+    and whose logits are averaged."""
 
     level: int = 100
     width: int = 96
+    members: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.level <= 1000 or self.width < 1 or self.width % GROUPS:
             raise ValueError(f"an anomaly head needs a level of 1 to 1000 and a width that {GROUPS} divides, got {self.level} and {self.width}")
+        if not 1 <= self.members <= MOST_MEMBERS:
+            raise ValueError(f"an anomaly head has 1 to {MOST_MEMBERS} members, got {self.members}")
 
 
 class AnomalyHead(nn.Module):
-    """Feature maps of both inputs → logits of "painted" by place (B, 1, s, s) at the network's feature size s, and of the whole film (B,)."""
+    """Feature maps of both inputs → logits of "painted" by place (B, 1, s, s) at the network's feature size s, and of the whole film (B,), averaged
+    over the members (a deep ensemble: Lakshminarayanan et al., NeurIPS 2017)."""
 
     def __init__(self, network: NetworkConfig, config: HeadConfig | None = None) -> None:
         super().__init__()
         self.config = config or HeadConfig()
-        width = self.config.width
+        self.members = nn.ModuleList([HeadMember(network, self.config.width) for _ in range(self.config.members)])
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        places, films = zip(*(member(features) for member in self.members), strict=True)
+        return sum(places) / len(places), sum(films) / len(films)
+
+
+class HeadMember(nn.Module):
+    """One member of an anomaly head."""
+
+    def __init__(self, network: NetworkConfig, width: int) -> None:
+        super().__init__()
         widths = 2 * feature_widths(network)
         self.reduce = nn.ModuleList([nn.Sequential(nn.GroupNorm(1, channels), nn.Conv2d(channels, width, 1)) for channels in widths])
         self.body = nn.Sequential(

@@ -131,6 +131,7 @@ def _train(options) -> None:
 
 
 def _head(options) -> None:
+    from .anomaly_head import HeadConfig
     from .checkpoint import save_head
     from .detector import Detector
     from .training.head import HeadStep, HeadTraining, train_head
@@ -146,7 +147,7 @@ def _head(options) -> None:
             errors = (sum(getattr(one, name) for one in last) / len(last) for name in ("map_error", "film_error", "right"))
             print("step {}: error of the map {:.4f}, of the film {:.4f}, films judged right {:.2f}".format(step.step, *errors))
 
-    head = train_head(detector, options.manifest, HeadTraining(options.steps, seed=options.seed), report=report)
+    head = train_head(detector, options.manifest, HeadTraining(options.steps, seed=options.seed), HeadConfig(members=options.members), report)
     save_head(detector.checkpoint.folder, detector.config, head)
     print(f"wrote {detector.checkpoint.folder}; a score that uses the head must be chosen and calibrated anew")
 

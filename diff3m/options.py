@@ -118,6 +118,7 @@ def _add_head(commands) -> None:
     command.add_argument("checkpoint", help="checkpoint folder; head.safetensors is written into it")
     command.add_argument("--manifest", required=True, metavar="CSV", help="normal films, those that the checkpoint was trained on")
     command.add_argument("--steps", type=_positive, default=1500)
+    command.add_argument("--members", type=_positive, default=1, help="networks that learn side by side and are averaged (default: 1)")
     command.add_argument("--seed", type=int, default=0)
 
 

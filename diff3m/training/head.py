@@ -47,7 +47,7 @@ class HeadTraining:
 
 @dataclass(frozen=True)
 class HeadStep:
-    """Errors of one step (cross entropy in nats): of the map, and of the whole film; and the share of films judged right."""
+    """Errors of one step (cross entropy in nats, mean over members): of the map, and of the whole film; and the share of films judged right."""
 
     step: int
     map_error: float
@@ -62,7 +62,7 @@ def train_head(
     config: HeadConfig | None = None,
     report: Callable[[HeadStep], None] | None = None,
 ) -> AnomalyHead:
-    """Teach a head on a manifest's normal films; the denoiser stays as it is. report hears each step.
+    """Teach a head on a manifest's normal films, all of its members on the same; the denoiser stays as it is. report hears each step.
 
     The same manifest, weights and seed give the same head on the same machine. Raises ManifestError or HeadTrainingError.
     """
@@ -79,12 +79,14 @@ def train_head(
         with torch.no_grad(), detector.autocast():
             condition = detector.network.condition(x0, values)
             features = head_features(detector.network, detector.config.schedule, x0, noise, head.config.level, condition)
-        logits, film_logit = head(features)
-        target = F.adaptive_avg_pool2d(mask, logits.shape[-1])
+        with detector.autocast():
+            taught = [tuple(part.float() for part in member(features)) for member in head.members]
+        target = F.adaptive_avg_pool2d(mask, taught[0][0].shape[-1])
         painted = (target.amax((1, 2, 3)) > PAINTED_FROM).float()
-        map_error = F.binary_cross_entropy_with_logits(inner(logits, TAUGHT_INSIDE), inner(target, TAUGHT_INSIDE))
-        film_error = F.binary_cross_entropy_with_logits(film_logit, painted)
-        loss = map_error + FILM_WEIGHT * film_error
+        map_errors = [F.binary_cross_entropy_with_logits(inner(logits, TAUGHT_INSIDE), inner(target, TAUGHT_INSIDE)) for logits, _ in taught]
+        film_errors = [F.binary_cross_entropy_with_logits(film_logit, painted) for _, film_logit in taught]
+        map_error, film_error = sum(map_errors), sum(film_errors)
+        loss = map_error + FILM_WEIGHT * film_error  # of no member in another's: each learns alone
         if not math.isfinite(loss.item()):
             raise HeadTrainingError(f"The error is not a finite number at step {step + 1}. Lower the learning rate.")
         optimizer.zero_grad()
@@ -92,7 +94,8 @@ def train_head(
         optimizer.step()
         rates.step()
         if report:
-            report(HeadStep(step + 1, map_error.item(), film_error.item(), float(((film_logit > 0) == (painted > 0)).float().mean())))
+            judged, count = sum(film_logit for _, film_logit in taught) > 0, len(taught)
+            report(HeadStep(step + 1, map_error.item() / count, film_error.item() / count, float((judged == (painted > 0)).float().mean())))
     return head.eval()
 
 
