@@ -48,10 +48,17 @@ class AnomalyHead(nn.Module):
         super().__init__()
         self.config = config or HeadConfig()
         self.members = nn.ModuleList([HeadMember(network, self.config.width) for _ in range(self.config.members)])
+        self.register_load_state_dict_pre_hook(_of_one_member)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         places, films = zip(*(member(features) for member in self.members), strict=True)
         return sum(places) / len(places), sum(films) / len(films)
+
+
+def _of_one_member(head: AnomalyHead, state: dict[str, Tensor], prefix: str, *_) -> None:
+    """Files from before heads had members name the parts of the only one."""
+    for name in [name for name in state if not name.startswith(f"{prefix}members.")]:
+        state[f"{prefix}members.0.{name.removeprefix(prefix)}"] = state.pop(name)
 
 
 class HeadMember(nn.Module):

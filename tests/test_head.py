@@ -69,6 +69,27 @@ def test_features_are_of_every_level(headed):
         HeadConfig(width=20)
 
 
+def test_members_are_averaged_and_a_file_of_one_still_loads(tiny_checkpoint, tmp_path):
+    network = load_checkpoint(tiny_checkpoint).config.network
+    head = AnomalyHead(network, HeadConfig(width=16, members=3)).eval()
+    sizes = [32 // 2 ** min(level, 1) for level in range(2 * len(feature_widths(network)))]
+    features = [torch.rand(2, width, size, size) for width, size in zip(2 * feature_widths(network), sizes, strict=True)]
+    with torch.no_grad():
+        places, films = head(features)
+        apart = [member(features) for member in head.members]
+    torch.testing.assert_close(places, torch.stack([part[0] for part in apart]).mean(0))
+    torch.testing.assert_close(films, torch.stack([part[1] for part in apart]).mean(0))
+    assert not torch.equal(apart[0][0], apart[1][0])  # other first weights
+    one = AnomalyHead(network, HeadConfig(width=16))
+    before = {name.removeprefix("members.0."): tensor for name, tensor in head.state_dict().items() if name.startswith("members.0.")}
+    one.load_state_dict(before)
+    with torch.no_grad():
+        torch.testing.assert_close(one.eval()(features), apart[0])
+    for count in (0, 17):
+        with pytest.raises(ValueError, match="1 to 16 members"):
+            HeadConfig(members=count)
+
+
 def test_an_analysis_holds_the_map_and_a_balanced_score(headed, film_folder):
     plain = Detector(load_checkpoint(headed), "cpu", "float32")
     film = person(3).film(64)
@@ -168,8 +189,10 @@ def test_a_head_learns_what_was_painted(tiny_checkpoint, film_folder, tmp_path):
 def test_the_command_teaches_a_head(tiny_checkpoint, film_folder, tmp_path, capsys):
     folder = tmp_path / "checkpoint"
     shutil.copytree(tiny_checkpoint, folder)
-    assert main(["head", str(folder), "--manifest", str(film_folder / "manifest.csv"), "--steps", "2"]) == 0
-    assert "error of the map" in capsys.readouterr().out and load_checkpoint(folder).head is not None
+    assert main(["head", str(folder), "--manifest", str(film_folder / "manifest.csv"), "--steps", "2", "--members", "2"]) == 0
+    assert "error of the map" in capsys.readouterr().out
+    first, second = load_checkpoint(folder).head.members
+    assert not torch.equal(first.map.weight, second.map.weight)
 
 
 def test_the_shipped_head_finds_a_lesion_that_no_one_painted_in_training(shipped):
