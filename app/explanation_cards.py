@@ -29,7 +29,7 @@ UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
 NOTHING = 0.002  # of the grey range: a smaller mean change of the picture is next to nothing
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
 NOTHING_MOVED = 1.0  # of the squared standard deviations: a smaller movement of normal is next to nothing
-STANDS_OUT = 1.5  # times what a part of the record usually moves
+STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal less
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 FEW_BITS = 2.0  # within the estimate's own noise
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
@@ -124,9 +124,10 @@ def movement_sentences(prior: Attribution, beside: Attribution) -> tuple[str, st
 def unusual_sentence(prior: Attribution) -> str:
     """Which part of this record moves normal unusually far, in words."""
     group = max(prior.unusual, key=lambda name: prior.unusual[name])
+    share = f"more than in {min(99, int(100 * prior.unusual[group]))} of 100 people"
     if prior.unusual[group] < STANDS_OUT:
-        return "No part of this record moves normal much more than such a part usually does."
-    return f"What stands out in this record is {group}: it moves normal {prior.unusual[group]:.1f} times as far as it usually does."
+        return f"No part of this record is far out of the ordinary; the nearest to it is {group}, which moves normal {share}."
+    return f"What stands out in this record is {group}: it moves normal {share}."
 
 
 def _mostly(found: Attribution) -> str:

@@ -60,8 +60,8 @@ class CheckpointConfig:
             "diffusion": asdict(self.schedule),
             "preprocessing": asdict(self.preprocessing),
             "scoring": self.scoring.to_dict(),
-            "fit": [asdict(entry) for entry in self.fit],
-            "prior_fit": [asdict(entry) for entry in self.prior_fit],
+            "fit": [entry.to_dict() for entry in self.fit],
+            "prior_fit": [entry.to_dict() for entry in self.prior_fit],
             "head": None if self.head is None else asdict(self.head),
             "training": self.training,
         }
@@ -80,8 +80,8 @@ class CheckpointConfig:
                 schedule=Schedule(**values["diffusion"]),
                 preprocessing=Preprocessing(**values["preprocessing"]),
                 scoring=Scoring.from_dict(values["scoring"]),
-                fit=tuple(GroupFit(**entry) for entry in values.get("fit", ())),
-                prior_fit=tuple(GroupFit(**entry) for entry in values.get("prior_fit", ())),
+                fit=tuple(map(GroupFit.from_dict, values.get("fit", ()))),
+                prior_fit=tuple(map(GroupFit.from_dict, values.get("prior_fit", ()))),
                 head=HeadConfig(**values["head"]) if values.get("head") else None,
                 training=values.get("training", {}),
             )

@@ -174,7 +174,7 @@ def _calibrate_fit(detector, manifest: str) -> None:
     for entry in calibrate_fit(detector, cases, report=bar("calibrating")):
         print(f"{entry.group}: {entry.count} normal films, noise level {entry.level}")
     for group, usual in calibrate_usual(Detector.from_pretrained(detector.checkpoint.folder), cases, report=bar("what is usual")).items():
-        print(f"{group}: usually moves normal by {usual:.2f}")
+        print(f"{group}: moves normal by {usual:.2f} in half of the people")
 
 
 def _explain(options) -> None:
@@ -195,7 +195,7 @@ def _explain(options) -> None:
         for group, value in found.groups.items():
             print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
         if found.unusual:
-            print("  times what such a part usually moves: " + ", ".join(f"{group} {value:.1f}" for group, value in found.unusual.items()))
+            print("  moves normal more than in " + ", ".join(f"{value:.0%} of people: {group}" for group, value in found.unusual.items()))
         for fit in found.fits if target == "misfit" else ():
             shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
             print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +15,9 @@ from .scoring import inner
 class GroupFit:
     """How one explanation group is measured, and what normals under their own record give.
 
-    level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films. usual: root mean square,
-    over normal films, of the group's Shapley value of what the record moves before the film is seen; 0 where it was not measured.
+    level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films. usual: evenly spaced
+    quantiles, smallest and largest included, over normal films, of the size of the group's Shapley value of what the record moves before the film is
+    seen; empty where it was not measured.
     """
 
     group: str
@@ -23,11 +25,28 @@ class GroupFit:
     mean: float
     std: float
     count: int
-    usual: float = 0.0
+    usual: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.level < 1 or not self.std > 0 or self.usual < 0:
-            raise ValueError(f"fit of {self.group}: the level must be at least 1, std positive and usual not negative")
+        if self.level < 1 or not self.std > 0 or sorted(self.usual) != list(self.usual) or any(size < 0 for size in self.usual):
+            raise ValueError(f"fit of {self.group}: the level must be at least 1, std positive, and what is usual rising from 0 or more")
+
+    def share_below(self, size: float) -> float:
+        """Share of people in whom the group moves normal less than `size`: in [0, 1), rising beyond the largest that was measured too."""
+        count = len(self.usual)
+        if size > self.usual[-1]:
+            return 1 - self.usual[-1] / size / (count + 1)
+        return float(np.interp(size, self.usual, np.linspace(0, count / (count + 1), count)))
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return {**asdict(self), "usual": list(self.usual)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> GroupFit:
+        """Read what `to_dict` wrote; what is usual as one number, an earlier form, counts as not measured."""
+        usual = values.get("usual", ())
+        return cls(**{**values, "usual": tuple(usual) if isinstance(usual, list | tuple) else ()})
 
 
 def deviation(film: Tensor, estimate: Tensor, low: Tensor, high: Tensor, margin: float) -> tuple[Tensor, Tensor]:

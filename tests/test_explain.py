@@ -137,15 +137,25 @@ def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted):
 
 def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
     cases = [(person(number).film(64), person(number).patient.record()) for number in range(8)]
-    values = np.array([list(attribute(fitted, film, record, "prior", parts=False).groups.values()) for film, record in cases])
-    usual = np.sqrt(np.square(values).mean(0))
+    sizes = np.abs([list(attribute(fitted, film, record, "prior", parts=False).groups.values()) for film, record in cases])
+    rank = (sizes < sizes[3]).sum(0) / (len(cases) - 1)
     found = attribute(fitted, *cases[3], "prior", parts=False)
-    assert list(found.unusual.values()) == pytest.approx(list(np.abs(values[3]) / usual), rel=1e-3)
+    assert list(found.unusual.values()) == pytest.approx(list(rank * 101 / 102), abs=0.05)  # eight people: steep between quantiles
     assert attribute(fitted, *cases[3], parts=False).unusual == {}
-    plain = replace(fitted.config, prior_fit=tuple(replace(entry, usual=0.0) for entry in fitted.config.prior_fit))
+    plain = replace(fitted.config, prior_fit=tuple(replace(entry, usual=()) for entry in fitted.config.prior_fit))
     assert attribute(Detector(replace(fitted.checkpoint, config=plain), "cpu"), *cases[3], "prior", parts=False).unusual == {}
-    said = unusual_sentence(replace(found, unusual={"age": 0.4, "view": 2.0}))
-    assert "view" in said and "2.0 times" in said and "No part" in unusual_sentence(replace(found, unusual={"age": 0.4}))
+    said = unusual_sentence(replace(found, unusual={"age": 0.4, "view": 0.97}))
+    assert "view" in said and "in 97 of 100" in said and "No part" in unusual_sentence(replace(found, unusual={"age": 0.4}))
+
+
+def test_the_share_below_rises_beyond_what_was_measured():
+    entry = GroupFit("age", 850, 0.0, 1.0, 9, (0.0, 1.0, 3.0))
+    shares = [entry.share_below(size) for size in (0.0, 0.5, 1.0, 2.0, 3.0, 3.001, 6.0, 300.0)]
+    assert shares == sorted(set(shares)) and shares[0] == 0 and shares[2] == pytest.approx(0.375) and shares[4] == 0.75 and shares[-1] < 1
+    assert GroupFit.from_dict(entry.to_dict()) == entry
+    assert GroupFit.from_dict({**entry.to_dict(), "usual": 0.7}).usual == ()  # the form of before
+    with pytest.raises(ValueError, match="rising"):
+        replace(entry, usual=(2.0, 1.0))
 
 
 def test_groups_of_many_values_move_as_one(fitted):

@@ -25,7 +25,7 @@ from .record_fit import ExplanationError, RecordFit, calibrated, deviations, exp
 
 TARGETS = ("misfit", "expectation", "prior", "score")
 BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
-USUAL_FILMS = 60  # normal films that show how much a group usually moves
+USUAL_FILMS, QUANTILES = 300, 101  # normal films that show how much a group usually moves, and what is kept of them
 MOST_SINGLE = 2  # features of a group that are looked at one by one
 REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Coalition = tuple[int, ...]
@@ -43,8 +43,8 @@ class Attribution:
     for); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known, unknown: the target under
     the whole record and under none. Negative: knowing it makes the film less unusual (explains it away). fits: with targets "misfit"
     and "expectation", the fit under the whole record. table: what was measured (z-scores by group; the score), by which features are known, of
-    every coalition that was asked. unusual: with target "prior", the size of each group's value over the root mean square that it has among normal
-    films: which part of *this* record moves normal more than such a part mostly does; empty where that was not measured.
+    every coalition that was asked. unusual: with target "prior", the share of normal people in whom the group moves normal less than in this one:
+    which part of *this* record is out of the ordinary; empty where that was not measured.
     """
 
     target: str
@@ -115,7 +115,7 @@ def attribute(
         values[coalitions[0]],
         found,
         table,
-        {entry.group: abs(groups[entry.group]) / entry.usual for entry in fits if entry.usual} if target == "prior" else {},
+        {entry.group: entry.share_below(abs(groups[entry.group])) for entry in fits if entry.usual} if target == "prior" else {},
     )
 
 
@@ -125,7 +125,7 @@ def calibrate_usual(
     report: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Measure how much each group of normal films' records usually moves normal before the film is seen (`GroupFit.usual`), on the first
-    `USUAL_FILMS` of them, and write it into the checkpoint's config.json; needs the fit's own calibration. Returns it by group. Raises
+    `USUAL_FILMS` of them, and write it into the checkpoint's config.json; needs the fit's own calibration. Returns the medians by group. Raises
     ExplanationError."""
     cases, fits = cases[:USUAL_FILMS], calibrated(detector, prior=True)
     rows = []
@@ -134,11 +134,11 @@ def calibrate_usual(
         rows.append([groups[entry.group] for entry in fits])
         if report:
             report(done, len(cases))
-    usual = np.sqrt(np.square(rows).mean(0))
-    fits = tuple(replace(entry, usual=float(value)) for entry, value in zip(fits, usual, strict=True))
+    usual = np.quantile(np.abs(rows), np.linspace(0, 1, QUANTILES), axis=0)
+    fits = tuple(replace(entry, usual=tuple(float(f"{size:.4g}") for size in sizes)) for entry, sizes in zip(fits, usual.T, strict=True))
     if detector.checkpoint.folder is not None:
         write_config(detector.checkpoint.folder, replace(detector.config, prior_fit=fits))
-    return {entry.group: entry.usual for entry in fits}
+    return {entry.group: entry.usual[QUANTILES // 2] for entry in fits}
 
 
 def attribute_targets(
