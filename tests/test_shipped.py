@@ -13,12 +13,14 @@ from app.words import contradiction_sentences
 from diff3m.checkpoint_source import SHIPPED, shipped_checkpoints
 from diff3m.data.lesions import KINDS, paint
 from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
-from diff3m.data.phantom import SEEDS
+from diff3m.data.phantom import SEEDS, person
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
 from diff3m.evaluation.metrics import auroc
+from diff3m.evaluation.oracle import average_patient
 from diff3m.evaluation.phantoms import counterfactual_fidelity
-from diff3m.radiograph import prepare, read_radiograph
+from diff3m.explain import attribute
+from diff3m.radiograph import Radiograph, prepare, read_radiograph
 
 
 def test_the_checkpoint_is_whole_small_calibrated_and_described(shipped):
@@ -139,3 +141,17 @@ def test_another_bmi_changes_a_reconstruction_as_it_changes_the_phantom(phantoms
     """Far below the measured correlation (model card): this catches a broken counterfactual."""
     found = counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
     assert found["correlation"] > 0.5 > abs(found["control"])
+
+
+@pytest.mark.parametrize(("group", "sex", "change"), [
+    ("blood pressure", "F", dict(systolic_mmhg=88.0, diastolic_mmhg=52.0)),
+    ("habitus", "F", dict(bmi=18.5)),
+    ("view", "M", dict(view="AP")),
+    ("age", "F", dict(age=85.0)),
+])  # fmt: skip
+def test_the_extreme_part_of_a_record_stands_out(phantoms, group, sex, change):
+    """Of a simulated patient who is average in all else, before the film is seen."""
+    patient = average_patient(sex).under(**change)
+    film = Radiograph(person(SEEDS["test"][0] + 91_000).film(128, patient))
+    unusual = attribute(phantoms, film, patient.record(), "prior", parts=False).unusual
+    assert max(unusual, key=unusual.get) == group and set(unusual) == set(phantoms.schema.explanation_groups)
