@@ -21,15 +21,17 @@ from diff3m.explain import (
     Uncertainty,
     agreements,
 )
+from diff3m.visualize import signed
 
 from . import figures, panels, words
-from .pictures import Frame, inline, signed, strip
+from .pictures import Frame, inline, strip
 
 UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
 NOTHING = 0.002  # of the grey range: a smaller mean change of the picture is next to nothing
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
 NOTHING_MOVED = 1.0  # of the squared standard deviations: a smaller movement of normal is next to nothing
 STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal less
+SMALL_SCORE = 0.1  # standard deviations: a smaller change of the score is not worth a word
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 FEW_BITS = 2.0  # within the estimate's own noise
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
@@ -174,14 +176,19 @@ def information_card(found: Information, aspect: float) -> str:
         f"Knowing the record {effect} the model {abs(found.bits):.1f} bits in describing this film.{meaning} "
         f"Lost when one group alone is unknown: {groups}."
     )
-    smooth = cv2.GaussianBlur(found.map, (0, 0), MAP_SIGMA)
-    scale = float(np.quantile(np.abs(smooth), 0.995)) or 1.0
-    shown = inline(Frame(signed(smooth, scale), "Map of where the record informs the picture"), 2 * FRAME_HEIGHT, aspect)
+    smooth, residual = (cv2.GaussianBlur(image, (0, 0), MAP_SIGMA) for image in (found.map, found.residual))
+    scale, full = (float(np.quantile(np.abs(image), 0.995)) or 1.0 for image in (smooth, residual))
+    frames = [
+        Frame(signed(smooth, scale), "where the record informs", "Map of where the record informs the picture"),
+        Frame(signed(residual, full), f"where the film differs; full color at {full:.1%}", "Residual of the film under its record"),
+    ]
     how = panels.quiet(
-        "Red: where the record helps to predict the picture; blue: where it misleads. Estimated from the denoising errors with and "
-        "without the record over ten noise levels; differences of a bit or two are noise."
+        "Left, red: where the record helps to predict the picture; blue: where it misleads. Estimated from the denoising errors with and "
+        "without the record over ten noise levels; differences of a bit or two are noise. Right, red: brighter than expected under the record, "
+        "in one step; blue: darker. Where both are colored, the record speaks of the place that is out of the ordinary."
     )
-    return f'<div class="card columns"><div><h3>Where the record informs</h3><p>{html.escape(caption)}</p>{how}</div><div>{shown}</div></div>'
+    pictures = strip(frames, 2 * FRAME_HEIGHT, aspect)
+    return f'<div class="card columns"><div><h3>Where the record informs</h3><p>{html.escape(caption)}</p>{how}</div><div>{pictures}</div></div>'
 
 
 def with_and_without_card(found: Counterfactual, aspect: float) -> str:
@@ -245,8 +252,29 @@ def agreement_sentence(name: str, found: Agreement) -> str:
     return f"{start} does not agree with the Shapley values above in everything: {'; '.join(doubts)}."
 
 
-def spread_card(found: Uncertainty) -> str:
-    """How much the score hangs on the noise level and on the seed."""
+def score_card(found: Attribution) -> str:
+    """What each part of the record adds to the anomaly score."""
+    sentence = score_sentence(found)
+    bars = figures.attribution_bars(found.groups, "lowers the score  ◂   ▸  raises it", digits=2)
+    how = panels.quiet(
+        "Shapley values of the anomaly score over all combinations of known and unknown parts of the record. They are exact, and often small: "
+        "the score is made of residuals, of which inversion and low noise hide most of what the record says."
+    )
+    chart = figures.inline_svg(bars, sentence)
+    return f'<div class="card columns"><div><h3>The record and the score</h3><p>{html.escape(sentence)}</p>{how}</div><div>{chart}</div></div>'
+
+
+def score_sentence(found: Attribution) -> str:
+    """The score with and without the record, in words."""
+    start = f"The anomaly score is {found.known:+.2f} with the record and would be {found.unknown:+.2f} without it."
+    group = max(found.groups, key=lambda name: abs(found.groups[name]), default="")
+    if not group or abs(found.groups[group]) < SMALL_SCORE:
+        return f"{start} No part of the record changes it by as much as {SMALL_SCORE:.1f}."
+    return f"{start} The largest part of that is {group} ({found.groups[group]:+.2f})."
+
+
+def spread_card(found: Uncertainty, aspect: float) -> str:
+    """How much the score and the heat map hang on the noise level and on the seed."""
     levels = ", ".join(f"{level}: {value:+.2f}" for level, value in found.by_level.items())
     seeds = list(found.by_seed.values())
     drawn = (
@@ -255,8 +283,15 @@ def spread_card(found: Uncertainty) -> str:
         else "It uses no fresh noise, so that the seed does not matter."
     )
     text = f"By noise level alone the score would be {levels} (standard deviations of normal films). {drawn}"
-    where = panels.quiet(f"The heat map's own spread over noise levels is {float(found.heat_spread.mean()):.1%} of the grey range on average.")
-    return f'<div class="card"><h3>How sure is the score?</h3><p>{html.escape(text)}</p>{where}</div>'
+    full = max(float(found.heat_spread.max()), 1e-6)
+    where = panels.quiet(
+        f"The heat map's standard deviation over reconstructions from noise levels {', '.join(map(str, found.heat_levels))} is "
+        f"{float(found.heat_spread.mean()):.1%} of the grey range on average, {full:.1%} where it is largest (white). It uses no fresh noise: every "
+        "seed gives the same map."
+    )
+    shown = inline(Frame(found.heat_spread / full, "Where the heat map hangs on the noise level"), 2 * FRAME_HEIGHT, aspect)
+    text = f"<h3>How sure is the score?</h3><p>{html.escape(text)}</p>{where}"
+    return f'<div class="card columns"><div>{text}</div><div>{shown}</div></div>'
 
 
 def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:

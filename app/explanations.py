@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from diff3m.detector import Detector
-from diff3m.ehr import EHRError, EHRSchema, Feature, Record
+from diff3m.ehr import EHRSchema
 from diff3m.explain import (
     Box,
     attribute,
@@ -16,6 +16,7 @@ from diff3m.explain import (
     influence_strip,
     information,
     integrated_gradients,
+    other_record,
     uncertainty,
 )
 from diff3m.radiograph import Radiograph
@@ -28,6 +29,7 @@ from .explanation_cards import (
     movement_card,
     other_record_card,
     region_card,
+    score_card,
     second_opinion_card,
     spread_card,
     with_and_without_card,
@@ -79,29 +81,18 @@ def explained(detector: Detector, film: Radiograph, record: Mapping, asked: Aske
         yield f"Drawing what normal would look like along {feature.label} …", shown + influence_card(curve, feature, aspect)
         with MODEL.turn():
             shown += influence_card(influence_strip(detector, film, parsed, curve), feature, aspect)
+    if detector.scoring.calibration:
+        yield "Asking what each part of the record does to the score …", shown
+        with MODEL.turn():
+            shown += score_card(attribute(detector, film, parsed, "score", parts=False))
     yield "Measuring how much hangs on the noise level …", shown
     with MODEL.turn():
-        shown += spread_card(uncertainty(detector, film, parsed))
+        shown += spread_card(uncertainty(detector, film, parsed), aspect)
     yield "Asking integrated gradients for a second opinion …", shown
     with MODEL.turn():
         single = attribute(detector, film, parsed, before=found)
         shown += second_opinion_card(single, integrated_gradients(detector, film, parsed))
     yield "", shown
-
-
-def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
-    """The record with one other value, what hangs on it following. Raises EHRError with a sentence."""
-    given = schema[name].parse(value)
-    if given is None:
-        raise EHRError(f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}.")
-    if given == record.get(name):
-        raise EHRError(f"Another record: {schema[name].label} {schema[name].describe(given)} is what the record says already. Give another value.")
-    return schema.parse(schema.changed(record, name, given))
-
-
-def example_value(feature: Feature) -> str:
-    """A value that a feature may have, as one types it."""
-    return feature.categories[-1] if feature.kind == "category" else f"{feature.mean + 2 * feature.std:.0f}"
 
 
 def change_choices(schema: EHRSchema) -> list[tuple[str, str]]:

@@ -81,13 +81,15 @@ def attention_bars(groups: dict[str, list[tuple[str, float, bool]]]) -> Figure:
     return figure
 
 
-def attribution_bars(values: dict[str, float], label: str = "explained by it  ◂   change of the misfit   ▸  contradicted by it") -> Figure:
+def attribution_bars(
+    values: dict[str, float], label: str = "explained by it  ◂   change of the misfit   ▸  contradicted by it", digits: int = 1
+) -> Figure:
     """Signed bars by group, with what the signs mean as the label: below zero, explained by the record; above, contradicted by it."""
     figure = Figure(figsize=(5.4, 0.34 * len(values) + 0.8), layout="constrained")
     axes = figure.add_subplot()
     names, amounts = list(values), np.array(list(values.values()))
     bars = axes.barh(range(len(names)), amounts, color=[KNOWN if amount <= 0 else CASE for amount in amounts], height=0.65)
-    axes.bar_label(bars, [f"{amount:+.1f}" for amount in amounts], padding=3, fontsize=9)
+    axes.bar_label(bars, [f"{amount:+.{digits}f}" for amount in amounts], padding=3, fontsize=9)
     axes.axvline(0, color=TEXT, linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()

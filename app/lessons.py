@@ -14,10 +14,11 @@ from diff3m.detector import Detector
 from diff3m.explain import Attribution, attribute, counterfactual
 from diff3m.export import heat_over_film
 from diff3m.radiograph import Radiograph, prepare
+from diff3m.visualize import signed
 
 from . import figures, panels, words
 from .case import analyzed
-from .pictures import Frame, signed, strip
+from .pictures import Frame, strip
 from .turns import MODEL
 
 SIDE = 256

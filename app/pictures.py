@@ -7,7 +7,6 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 
 from diff3m.visualize import enlarge, to_png, to_uint8
@@ -34,8 +33,3 @@ def inline(frame: Frame, height: int, aspect: float = 1.0) -> str:
     larger = enlarge(image, height, aspect)
     alternative = html.escape(frame.alternative or frame.caption, quote=True)
     return f'<img src="data:image/png;base64,{base64.b64encode(to_png(larger)).decode()}" alt="{alternative}" height="{height}">'
-
-
-def signed(difference: np.ndarray, full: float) -> np.ndarray:
-    """A difference (S, S) in red (brighter) and blue (darker) over white, in full color at `full`: (S, S, 3) uint8."""
-    return to_uint8(matplotlib.colormaps["coolwarm"](0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1))[..., :3])

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import benchmark_commands
+from .explain_command import explain
 from .options import build_parser
 from .terminal import bar, detector_for, pairs, record_for
 
@@ -177,58 +178,7 @@ def _calibrate_fit(detector, manifest: str) -> None:
         print(f"{group}: moves normal by {usual:.2f} in half of the people")
 
 
-def _explain(options) -> None:
-    from .explain import agreements, attribute_region, attribute_targets, influence, information, integrated_gradients, uncertainty
-    from .export import NOTICE, explanation_to_dict, write_json
-    from .radiograph import read_radiograph
-
-    film = read_radiograph(options.image)
-    detector = detector_for(options)
-    record, _ = record_for(film, detector, options)
-    targets = attribute_targets(detector, film, record, options.target.split(","))
-    curves = [influence(detector, film, record, name, strip=False, box=options.box) for name in options.curve]
-    bits, spread = information(detector, film, record), uncertainty(detector, film, record)
-    region = attribute_region(detector, film, record, options.box)
-    gradients = integrated_gradients(detector, film, record) if "misfit" in targets else None
-    for target, found in targets.items():
-        print(f"{EXPLAINED[target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
-        for group, value in found.groups.items():
-            print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
-        if found.unusual:
-            print("  moves normal more than in " + ", ".join(f"{value:.0%} of people: {group}" for group, value in found.unusual.items()))
-        for fit in found.fits if target == "misfit" else ():
-            shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
-            print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")
-    if gradients is not None:
-        listed = ", ".join(f"{group} {value:+.2f}" for group, value in gradients.groups.items())
-        print(f"integrated gradients of the misfit: {listed} (off the whole change by {gradients.gap:+.2f})")
-        for name, one in agreements(targets["misfit"], gradients).items():
-            print(f"  {name} {'agrees' if one.whole else 'does not wholly agree'} with the Shapley values in sign and order")
-    lost = ", ".join(f"{group} {value:.1f}" for group, value in bits.groups.items())
-    print(f"information of the record about this film: {bits.bits:.1f} bits; lost without one group: {lost}")
-    top, left, bottom, right = region.box
-    added = ", ".join(f"{group} {value:+.1%}" for group, value in region.groups.items())
-    print(f"region from {top:.0%} to {bottom:.0%} of the height, {left:.0%} to {right:.0%} of the width:")
-    print(f"  mean residual {region.known:+.1%} of the grey range, {region.unknown:+.1%} without the record; added by {added}")
-    print("score by noise level: " + ", ".join(f"{level}: {value:+.2f}" for level, value in spread.by_level.items()))
-    for curve in curves:
-        points = ", ".join(f"{value:.4g}: {level:.1f}" for value, level in zip(curve.values, curve.misfit, strict=True))
-        print(f"misfit by {curve.feature}: {points}")
-        points = ", ".join(f"{value:.4g}: {level:+.1%}" for value, level in zip(curve.values, curve.region, strict=True))
-        print(f"residual of the region by {curve.feature}: {points}")
-    if options.json:
-        write_json(options.json, explanation_to_dict(detector, detector.schema.parse(record), targets, curves, bits, region, spread, gradients))
-        print(f"wrote {options.json}")
-    print(NOTICE)
-
-
 REPORTED = 50  # steps that a line of the head's training averages
-EXPLAINED = {
-    "misfit": "misfit of film and record (sum of squared z-scores)",
-    "expectation": "distance of what is expected of this film from what the whole record makes expect (sum of squared z-scores)",
-    "prior": "the same distance before the film is seen",
-    "score": "anomaly score",
-}
 
 
 def _prepare_folder(options) -> None:
@@ -306,7 +256,7 @@ def _phantom(options) -> None:
 
 COMMANDS: dict[str, Callable] = {
     "analyze": _analyze,
-    "explain": _explain,
+    "explain": explain,
     "evaluate": _evaluate,
     "train": _train,
     "head": _head,

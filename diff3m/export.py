@@ -17,9 +17,9 @@ import torch
 from .analysis import Analysis
 from .detector import Detector
 from .ehr import Record
-from .explain import Attribution, Gradients, Influence, Information, RegionAttribution, Uncertainty, agreements
+from .explain import Attribution, Counterfactual, Gradients, Influence, Information, RegionAttribution, Uncertainty, agreements
 from .scoring import Scoring
-from .visualize import enlarge, overlay, to_png, to_uint8
+from .visualize import enlarge, overlay, signed, to_png, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
 PICTURE_HEIGHT = 512
@@ -72,11 +72,14 @@ def explanation_to_dict(
     region: RegionAttribution | None = None,
     uncertainty: Uncertainty | None = None,
     gradients: Gradients | None = None,
+    attention: Mapping[str, float] | None = None,
+    counterfactual: Counterfactual | None = None,
 ) -> dict:
     """Explanations as plain JSON values, without pictures. No file name and no header text is in it."""
     return {
         "notice": NOTICE,
         "record": record,
+        "attention": attention,
         "attributions": {
             target: {
                 "known": found.known,
@@ -106,8 +109,53 @@ def explanation_to_dict(
         "second_opinion": _second_opinion(attributions.get("misfit"), gradients),
         "score_by_noise_level": None if uncertainty is None else {str(level): score for level, score in uncertainty.by_level.items()},
         "score_by_seed": None if uncertainty is None else {str(seed): score for seed, score in uncertainty.by_seed.items()},
+        "heat_map_spread": None if uncertainty is None else float(uncertainty.heat_spread.mean()),
+        "other_records": None
+        if counterfactual is None
+        else [
+            {"record": other, "mean_absolute_change": float(np.abs(change).mean()), "mean_change": float(change.mean())}
+            for other, change in zip(counterfactual.others, counterfactual.differences, strict=True)
+        ],
         **_provenance(detector),
     }
+
+
+def write_explanation_pictures(
+    folder: Path,
+    aspect: float,
+    information: Information | None = None,
+    uncertainty: Uncertainty | None = None,
+    counterfactual: Counterfactual | None = None,
+    curves: Sequence[Influence] = (),
+) -> list[Path]:
+    """What can only be seen of explanations, as PNG files 512 pixels high; returns their paths. Signed maps: red for + (brighter; the record helps),
+    blue for −, full color at the 99.5th percentile of the sizes."""
+    made: dict[str, np.ndarray] = {}
+    if information is not None:
+        made |= {"information": _signed(information.map), "residual": _signed(information.residual)}
+        made |= {f"information_{group.replace(' ', '_')}": _signed(part) for group, part in information.group_maps.items()}
+    if uncertainty is not None:
+        made["heat_spread"] = to_uint8(uncertainty.heat_spread / max(float(uncertainty.heat_spread.max()), 1e-6))
+    if counterfactual is not None:
+        made |= {"film": to_uint8(counterfactual.film), "normal": to_uint8(counterfactual.reconstruction)}
+        names = ["record_unknown", *(f"other_record_{index}" for index in range(1, len(counterfactual.others)))]
+        for name, image, change in zip(names, counterfactual.reconstructions, counterfactual.differences, strict=True):
+            made |= {f"normal_{name}": to_uint8(image), f"change_{name}": _signed(change)}
+    for curve in curves:
+        if curve.reconstructions is not None:
+            made[f"influence_{curve.feature}"] = to_uint8(np.concatenate(list(curve.reconstructions), axis=1))
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, picture in made.items():
+        path = folder / f"{name}.png"
+        wide = picture.shape[1] / picture.shape[0] * aspect
+        path.write_bytes(to_png(enlarge(picture, PICTURE_HEIGHT, wide)))
+        written.append(path)
+    return written
+
+
+def _signed(values: np.ndarray) -> np.ndarray:
+    return signed(values, float(np.quantile(np.abs(values), 0.995)))
 
 
 def _second_opinion(found: Attribution | None, gradients: Gradients | None) -> dict | None:

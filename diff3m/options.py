@@ -88,10 +88,14 @@ def _add_explain(commands) -> None:
     )
     command.add_argument("--curve", action="append", default=[], metavar="NAME", help="also an influence curve of a number, e.g. bmi")
     command.add_argument(
+        "--change", action="append", default=[], metavar="NAME=VALUE", help="also what normal looks like under this change of the record, e.g. bmi=38"
+    )
+    command.add_argument(
         "--box", type=float, nargs=4, default=None, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),
         help="a region to explain, as shares of the film (default: around the largest difference)",
     )  # fmt: skip
-    command.add_argument("--json", default=None, metavar="FILE", help="write everything")
+    command.add_argument("--json", default=None, metavar="FILE", help="write everything but the pictures")
+    command.add_argument("--out", default=None, metavar="DIR", help="write maps, normals under other records and strips of curves as PNG")
     _model_options(command)
 
 

@@ -17,6 +17,11 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
+def signed(difference: np.ndarray, full: float) -> np.ndarray:
+    """A difference (S, S) in red (brighter) and blue (darker) over white, in full color at `full`: (S, S, 3) uint8."""
+    return to_uint8(matplotlib.colormaps["coolwarm"](0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1))[..., :3])
+
+
 def to_png(picture: np.ndarray) -> bytes:
     """A grey (H, W) or RGB (H, W, 3) uint8 picture as a PNG file."""
     return cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -14,8 +14,15 @@ import pandas as pd
 import pytest
 import torch
 
-from app.explanation_cards import agreement_sentence, attribution_sentence, fit_sentence, movement_sentences, unusual_sentence
-from app.explanations import Asked, explained, influence_choices, other_record
+from app.explanation_cards import (
+    agreement_sentence,
+    attribution_sentence,
+    fit_sentence,
+    movement_sentences,
+    score_sentence,
+    unusual_sentence,
+)
+from app.explanations import Asked, explained, influence_choices
 from diff3m.checkpoint import load_checkpoint
 from diff3m.cli import main
 from diff3m.data.manifest import ManifestError
@@ -24,10 +31,11 @@ from diff3m.data.phantom.cohort import ignored_value
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation import explanations
-from diff3m.evaluation.explanations import attention_by_group, extreme_patient, spearman
+from diff3m.evaluation.explanations import extreme_patient, spearman
 from diff3m.evaluation.oracle import GROUPS, Oracle, averages, implied, shapley
 from diff3m.explain import (
     ExplanationError,
+    attention_by_group,
     attribute,
     attribute_region,
     attribute_regions,
@@ -38,6 +46,7 @@ from diff3m.explain import (
     influence,
     information,
     integrated_gradients,
+    other_record,
     record_fit,
     uncertainty,
 )
@@ -259,7 +268,7 @@ def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
 def test_the_command_explains_and_writes_json(phantoms, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
     command = ["explain", str(tmp_path / "film.png"), "--checkpoint", "phantoms", "--age", "60", "--view", "PA", "--curve", "age"]
-    assert main([*command, "--json", str(tmp_path / "out.json")]) == 0
+    assert main([*command, "--json", str(tmp_path / "out.json"), "--change", "view=AP", "--out", str(tmp_path / "pictures")]) == 0
     text, found = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
     assert (
         "bits" in text
@@ -270,7 +279,34 @@ def test_the_command_explains_and_writes_json(phantoms, tmp_path, capsys):
     )
     entry = found["attributions"]["misfit"]
     assert sum(entry["groups"].values()) == pytest.approx(entry["known"] - entry["unknown"], rel=0.01)
+    assert sum(found["attention"].values()) == pytest.approx(2, abs=1e-3) and len(found["influence"]["age"]["score"]) == 9
+    unknown, changed = found["other_records"]
+    assert unknown["record"]["view"] is None and changed["record"]["view"] == "AP" and changed["mean_absolute_change"] > 0
+    assert "attention (where" in text and "(view=AP)" in text and "score by age" in text
+    written = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert written >= {"information", "information_age", "residual", "heat_spread", "normal", "normal_record_unknown", "change_other_record_1"}
+    strip = cv2.imread(str(tmp_path / "pictures" / "influence_age.png"), cv2.IMREAD_GRAYSCALE)
+    assert strip.shape == (512, 9 * 512)
+
+
+def test_a_checkpoint_that_cannot_give_one_explanation_still_gives_the_others(tiny_checkpoint, tmp_path, capsys):
+    """Neither its fit nor its score has been calibrated; both are said, and nothing else is lost."""
+    cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
+    command = ["explain", str(tmp_path / "film.png"), "--checkpoint", str(tiny_checkpoint), "--age", "60", "--json", str(tmp_path / "out.json")]
+    assert main(command) == 1
+    told = capsys.readouterr()
+    assert "bits" in told.out and "mean residual" in told.out and "normal under another record" in told.out
+    assert "diff3m calibrate` with --fit" in told.err and "gives no score" in told.err
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["attributions"] == {} and found["score_by_noise_level"] is None and found["information_bits"]["record"] is not None
     assert main([*command, "--target", "luck"]) == 1 and "target must be" in capsys.readouterr().err
+    assert main([*command, "--change", "age=60"]) == 1 and "what the record says already" in capsys.readouterr().err
+
+
+def test_pressures_keep_their_order_along_a_curve(fitted):
+    record = {"systolic_mmhg": 130, "diastolic_mmhg": 95}
+    systolic, diastolic = (influence(fitted, person(3).film(64), record, name, 3, strip=False).values for name in ("systolic_mmhg", "diastolic_mmhg"))
+    assert systolic.min() == 105 and diastolic.max() <= 120
 
 
 @pytest.mark.parametrize("group", ["view", "habitus", "blood pressure"])
@@ -334,7 +370,7 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     film, record = Radiograph(person(12).film(128)), person(12).patient.record()
     asked = Asked("bmi", ("sex", "m"), (("Outlined region 1", (0.4, 0.4, 0.6, 0.6)),))
     steps = list(explained(phantoms, film, {**record, "sex": "F"}, asked, 1.0))
-    assert len(steps) == 10 and steps[0][1] == "" and steps[-1][0] == ""
+    assert len(steps) == 11 and steps[0][1] == "" and steps[-1][0] == ""
     last = re.sub('base64,[^"]*', "", steps[-1][1])
     titles = (
         "Does the film fit",
@@ -344,10 +380,17 @@ def test_the_page_says_what_was_found_in_words(phantoms):
         "Where the record informs",
         "With and without the record",
     )
-    titles += ("Under another record", "How sure is the score", "Influence of BMI", "Do other methods agree?", "<b>Outlined region 1.</b>")
+    titles += (
+        "Under another record",
+        "How sure is the score",
+        "Influence of BMI",
+        "The record and the score",
+        "Do other methods agree?",
+        "<b>Outlined region 1.</b>",
+    )
     assert all(title in last for title in titles)
     assert "With Sex Male instead of Female" in last and "The anomaly score moves by" in last
-    assert last.count("<img") == 1 + 4 + 4 + 9 and "None" not in last and "nan" not in last
+    assert last.count("<img") == 2 + 4 + 4 + 9 + 1 and "None" not in last and "nan" not in last
     other = person(12).patient.under(view="AP", bmi=41.0)  # a record that moves what is expected
     seen = Radiograph(person(12).film(128, other)), other.record()
     prior, beside = (attribute(phantoms, *seen, target, parts=False) for target in ("prior", "expectation"))
@@ -358,6 +401,9 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     assert "next to nothing" in movement_sentences(nothing, nothing)[0]
     assert "No part of the record" in attribution_sentence(unknown)
     assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
+    scored = replace(unknown, known=1.5, unknown=0.5, groups={"age": 0.2, "view": 0.8})
+    assert "+1.50 with the record and would be +0.50" in score_sentence(scored) and "view (+0.80)" in score_sentence(scored)
+    assert "No part" in score_sentence(replace(scored, groups={"age": 0.04, "view": 0.05}))
     assert ("BMI", "bmi") in influence_choices(phantoms.schema)
     with pytest.raises(EHRError, match="give the other value of BMI"):
         next(explained(phantoms, film, record, Asked(change=("bmi", " ")), 1.0))

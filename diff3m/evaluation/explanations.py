@@ -16,8 +16,7 @@ from scipy.stats import rankdata
 from ..data.phantom import SEEDS, Patient, person
 from ..data.phantom.cohort import ignored_value
 from ..detector import Detector
-from ..ehr import Record
-from ..explain import Attribution, Gradients, agreements, attribute, influence, integrated_gradients
+from ..explain import Attribution, Gradients, agreements, attention_by_group, attribute, influence, integrated_gradients
 from ..network import Diff3M
 from ..radiograph import Radiograph
 from .charts import attribution_truth
@@ -194,16 +193,6 @@ def ignored_feature(detector: Detector, feature: str, people: int, split: str, r
         "size": float(sizes[group]),
         "size_of_others": {name: float(value) for name, value in sizes.items() if name != group},
     }
-
-
-def attention_by_group(detector: Detector, film: Radiograph, record: Record) -> dict[str, float]:
-    """IECA's weights summed to explanation groups."""
-    x0 = detector.prepared([film])
-    weights = detector.condition(x0, [record]).attention
-    by_feature: dict[str, float] = {}
-    for name, tensor in weights.items():
-        by_feature |= detector.schema.by_feature(name, tensor[0].cpu().numpy())
-    return {group: sum(by_feature[member.name] for member in members) for group, members in detector.schema.explanation_groups.items()}
 
 
 def _summary(cases: Sequence[Explained], method: str) -> dict:

@@ -1,7 +1,16 @@
 """What the record does to the model's opinion, beyond attention: fit, attributions, influence curves, information, counterfactuals."""
 
+from .attention import attention_by_group
 from .attribution import Attribution, Box, RegionAttribution, attribute, attribute_region, attribute_regions, attribute_targets, calibrate_usual
-from .counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, Counterfactual, counterfactual, counterfactual_films
+from .counterfactual import (
+    COUNTERFACTUAL_LEVEL,
+    COUNTERFACTUAL_STEPS,
+    Counterfactual,
+    counterfactual,
+    counterfactual_films,
+    example_value,
+    other_record,
+)
 from .gradients import Agreement, Gradients, agreements, integrated_gradients
 from .influence import Influence, influence, influence_strip
 from .information import Information, information
@@ -23,6 +32,7 @@ __all__ = [
     "RegionAttribution",
     "Uncertainty",
     "agreements",
+    "attention_by_group",
     "attribute",
     "attribute_region",
     "attribute_regions",
@@ -31,10 +41,12 @@ __all__ = [
     "calibrate_usual",
     "counterfactual",
     "counterfactual_films",
+    "example_value",
     "influence",
     "influence_strip",
     "information",
     "integrated_gradients",
+    "other_record",
     "record_fit",
     "uncertainty",
 ]

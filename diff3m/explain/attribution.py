@@ -151,7 +151,7 @@ def attribute_targets(
     found: dict[str, Attribution] = {}
     for target in targets:
         shared = next((found[other] for other in BESIDE_THE_FILM if target in BESIDE_THE_FILM and other in found), None)
-        found[target] = attribute(detector, radiograph, ehr, target, parts=target in BESIDE_THE_FILM, before=shared)
+        found[target] = attribute(detector, radiograph, ehr, target, parts=target != "prior", before=shared)
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..detector import Detector
 from ..diffusion import denoise, invert
-from ..ehr import Record
+from ..ehr import EHRError, EHRSchema, Feature, Record
 from ..radiograph import Radiograph
 from ..reconstruct import CLAMP, predictor
 
@@ -93,3 +93,18 @@ def counterfactual_films(
         start = noise.repeat_interleave(count, dim=0)
         made = denoise(start, predictor(detector.network, conditions), noise_level, steps, schedule, clamp=CLAMP, callback=hear)
     return made.clamp(*CLAMP).view(len(records), count, *x0.shape[1:])
+
+
+def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
+    """The record with one other value, what hangs on it following. Raises EHRError with a sentence."""
+    given = schema[name].parse(value)
+    if given is None:
+        raise EHRError(f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}.")
+    if given == record.get(name):
+        raise EHRError(f"Another record: {schema[name].label} {schema[name].describe(given)} is what the record says already. Give another value.")
+    return schema.parse(schema.changed(record, name, given))
+
+
+def example_value(feature: Feature) -> str:
+    """A value that a feature may have, as one types it."""
+    return feature.categories[-1] if feature.kind == "category" else f"{feature.mean + 2 * feature.std:.0f}"

@@ -17,7 +17,8 @@ from ..diffusion import add_noise
 from ..ehr import Record
 from ..radiograph import Radiograph
 from ..reconstruct import draw_noises, predictor
-from .attribution import coalition_record, group_members
+from .attribution import REGION_LEVEL, coalition_record, group_members
+from .record_fit import one_step
 
 LEVELS = (60, 120, 200, 300, 400, 500, 600, 700, 800, 900)
 NOISES = 2
@@ -26,11 +27,14 @@ NOISES = 2
 @dataclass(frozen=True)
 class Information:
     """bits: that the whole record carries; map (S, S) float32: the same per pixel, summing to it. groups: bits that are lost when that group
-    alone is unknown. Estimates from a few noises: a negative number means that the record misled the model, or noise."""
+    alone is unknown; group_maps: the same per pixel. Estimates from a few noises: a negative number means that the record misled the model, or
+    noise. residual (S, S) float32: film − what is expected under the record in one step from `REGION_LEVEL`, to be seen beside the map."""
 
     bits: float
     map: np.ndarray
     groups: dict[str, float]
+    group_maps: dict[str, np.ndarray]
+    residual: np.ndarray
 
 
 @torch.no_grad()
@@ -48,8 +52,10 @@ def information(detector: Detector, radiograph: Radiograph | np.ndarray | str | 
     records = [coalition_record(record, players, tuple(coalition)) for coalition in coalitions]
     spent = bits_spent(detector, x0.expand(len(records), -1, -1, -1), records, LEVELS).numpy()
     gained = spent[1:] - spent[:1]
+    maps = dict(zip(members, gained[1:].astype(np.float32), strict=True))
     groups = {name: float(part.sum()) for name, part in zip(members, gained[1:], strict=True)}
-    return Information(float(gained[0].sum()), gained[0].astype(np.float32), groups)
+    residual = (x0 - one_step(detector, x0, [record], REGION_LEVEL))[0, 0].cpu().numpy()
+    return Information(float(gained[0].sum()), gained[0].astype(np.float32), groups, maps, residual)
 
 
 @torch.no_grad()

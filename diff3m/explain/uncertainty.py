@@ -23,11 +23,12 @@ LEVELS = (200, 400, 720)  # whose heat maps are compared
 class Uncertainty:
     """by_level: what the residuals of one noise level alone say (`scoring.by_noise_level`), in standard deviations of normals. by_seed: the score
     under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map over the noise levels
-    LEVELS."""
+    heat_levels; seeds do not change it, because inversion uses no fresh noise."""
 
     by_level: dict[int, float]
     by_seed: dict[int, float]
     heat_spread: np.ndarray
+    heat_levels: tuple[int, ...] = LEVELS
 
 
 def uncertainty(
