@@ -21,6 +21,7 @@ from .gpu import on_gpu
 from .storage import keep_file
 
 MOST = 5_000
+TABLES = (".csv", ".parquet", ".pq")
 HEADERS = ["#", "film", "view", "label", "score", "percentile", "compared with", "picture", "note"]
 TYPES = ["number", "str", "str", "str", "number", "number", "str", "html", "str"]
 SHOWN_AT_ONCE = 12
@@ -47,9 +48,9 @@ def build_cohort(detectors: Sequence[Detector], explorers: Sequence[Explorer], t
         )
     )
     with gr.Row():
-        manifest = gr.File(label="Manifest: CSV or Parquet", file_types=[".csv", ".parquet"], height=120, elem_id="cohort-manifest")
+        manifest = gr.File(label="Manifest: CSV or Parquet", file_types=list(TABLES), height=120, elem_id="cohort-manifest")
         archive = gr.File(label="Films: ZIP", file_types=[".zip"], height=120, elem_id="cohort-zip")
-    tables = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.csv"))[:200] if folder else []
+    tables = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in TABLES)[:200] if folder else []
     served = gr.Dropdown(tables, value=None, label="Or a manifest in the server's folder", visible=bool(folder), elem_id="cohort-served")
     with gr.Row():
         model = gr.Dropdown([(words.model_title(name), name) for name in names], value=names[0], label="Model", visible=len(names) > 1)

@@ -60,6 +60,18 @@ def write_tables(folder: Path, scale: float) -> None:
     omr.to_csv(folder / "hosp/omr.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1})
 
 
+def link(folder: Path, out: Path) -> tuple[float, float]:
+    """Link the tables of a folder into a manifest at `out`: seconds, and GB of the largest process started so far. Raises CalledProcessError."""
+    code = (
+        "import diff3m.data.mimic as m, sys; from pathlib import Path; m.with_readable_images = lambda rows, *_: rows; "
+        "f = Path(sys.argv[1]); print('\\n'.join(m.prepare_mimic(f, f, Path(sys.argv[2])).lines()))"
+    )
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, str(folder), str(out)], check=True)
+    seconds = time.perf_counter() - start
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0)
@@ -69,14 +81,7 @@ def main() -> None:
         folder = options.dir or Path(temporary) / "tables"
         if not (folder / "hosp" / "omr.csv.gz").exists():
             write_tables(folder, options.scale)
-        code = (
-            "import diff3m.data.mimic as m, sys; from pathlib import Path; m.with_readable_images = lambda rows, root, report: rows; "
-            "f = Path(sys.argv[1]); print('\\n'.join(m.prepare_mimic(f, f, Path(sys.argv[2])).lines()))"
-        )
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code, str(folder), str(Path(temporary) / "out.csv")], check=True)
-        seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        seconds, peak = link(folder, Path(temporary) / "out.csv")
         print(f"{seconds:.0f} s, peak {peak:.1f} GB (files of images not looked for)")
 
 

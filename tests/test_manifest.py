@@ -66,3 +66,24 @@ def test_any_table_becomes_a_manifest(film_folder, tmp_path):
         manifest_from_table(table, out, {"path": "file", "age": "age_in_years"}, {})
     with pytest.raises(ManifestError, match="No row"):
         manifest_from_table(table, out, {"path": "file"}, {"set": {"z"}})
+
+
+@pytest.mark.parametrize("columns", [{"path": "Path"}, {"age": "Age"}, {"Path": "Path", "AGE": "Age"}, {}])
+def test_a_column_may_be_named_that_differs_in_case_alone(film_folder, tmp_path, columns):
+    table = film_folder / "table.csv"
+    table.write_text("Path,Age,label\nfilm0.png,50,normal\n")
+    assert manifest_from_table(table, tmp_path / "m.csv", columns, {}).kept == 1
+    case = read_manifest(tmp_path / "m.csv", SCHEMA)[0]
+    assert case.record["age"] == 50 and case.path.resolve() == (film_folder / "film0.png").resolve()
+
+
+def test_of_two_columns_of_one_name_the_named_one_counts(film_folder, tmp_path):
+    table, out = film_folder / "table.csv", tmp_path / "m.csv"
+    table.write_text("path,Age,age,label\nfilm0.png,50,60,normal\n")
+    with pytest.raises(ManifestError, match=r"same name once case is ignored: age\. Rename one, or say which counts, age=COLUMN"):
+        manifest_from_table(table, out, {}, {})
+    with pytest.raises(ManifestError, match="Two columns are named for age"):
+        manifest_from_table(table, out, {"age": "age", "Age": "Age"}, {})
+    for source, age in (("Age", 50), ("age", 60)):
+        manifest_from_table(table, out, {"age": source}, {})
+        assert read_manifest(out, SCHEMA)[0].record["age"] == age

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import drawn_film
+from conftest import dicom_film, drawn_film
 
 from diff3m.cli import main
 from diff3m.data.linkage import nearest_mean
-from diff3m.data.manifest import read_manifest
-from diff3m.data.preparing import Report, plausible
+from diff3m.data.manifest import patients_of, read_manifest
+from diff3m.data.preparing import Report, plausible, with_readable_images
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.evaluation.labelled_films import drawn_boxes
 from diff3m.training.config import TrainingConfig
@@ -55,7 +55,7 @@ def test_the_nearest_values_equal_a_brute_force_answer():
 
 @pytest.fixture
 def mimic(tmp_path):
-    """Seven films of five patients as PhysioNet ships them, with every awkward row."""
+    """Eight films of six patients as PhysioNet ships them, with every awkward row."""
     cxr, iv = tmp_path / "cxr", tmp_path / "iv"
     films = [  # dicom, subject, study, view, date
         ("a1", 10000001, 50000001, "PA", 21800510),
@@ -65,6 +65,7 @@ def mimic(tmp_path):
         ("d1", 10000004, 50000004, "PA", 21700301),
         ("e1", 10000005, 50000005, "AP", 21600601),
         ("e2", 10000005, 50000006, "AP", 21600602),
+        ("f1", 10000006, 50000007, "PA", 21900101),  # in no table of findings, patients or measurements
     ]
     metadata = "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime\n"
     metadata += "".join(f"{d},{s},{t},CHEST,{v},3056,2544,{day},142030.5\n" for d, s, t, v, day in films)
@@ -72,7 +73,7 @@ def mimic(tmp_path):
     gzipped(cxr / "mimic-cxr-2.0.0-metadata.csv.gz", metadata)
     chexpert = "subject_id,study_id,Atelectasis,No Finding\n" + "10000001,50000001,,1.0\n10000002,50000002,1.0,\n10000003,50000003,,1.0\n"
     gzipped(cxr / "mimic-cxr-2.0.0-chexpert.csv.gz", chexpert + "10000004,50000004,,1.0\n10000005,50000005,,1.0\n")
-    splits = {"a1": "train", "a2": "train", "b1": "test", "c1": "validate", "d1": "train", "e1": "train", "e2": "test"}  # e is in two
+    splits = {"a1": "train", "a2": "train", "b1": "test", "c1": "validate", "d1": "train", "e1": "train", "e2": "test", "f1": "test"}  # e is in two
     rows = "".join(f"{d},{t},{s},{splits[d]}\n" for d, s, t, _, _ in films)
     gzipped(cxr / "mimic-cxr-2.0.0-split.csv.gz", "dicom_id,study_id,subject_id,split\n" + rows)
     for dicom, subject, study, _, _ in films:
@@ -111,12 +112,13 @@ def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
     assert main(["prepare", "mimic", "--cxr", str(cxr), "--iv", str(iv), "--out", str(out)]) == 0
     text = capsys.readouterr().out
     for sentence in (
-        "8 rows read, 3 kept",
+        "9 rows read, 4 kept",
         "duplicate row: 1",
         "not a frontal film: 1",
         "missing image: 1",
         "patient in two splits: 2",
         "is no number",
+        "value left unknown, patient is in no patients table: 1",
     ):
         assert sentence in text
     table = pd.read_csv(out).set_index("patient")
@@ -129,11 +131,16 @@ def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
     second, third = table.loc[10000002], table.loc[10000003]
     assert second["label"] == "abnormal" and second["age"] == 61 and np.isnan(second["bmi"]) and np.isnan(second["systolic_mmhg"])
     assert third["split"] == "val" and np.isnan(third["age"])  # no anchor year
+    nowhere = table.loc[10000006]
+    assert nowhere["view"] == "PA" and nowhere["split"] == "test"
+    assert nowhere[["age", "sex", "label", "bmi", "weight_kg", "systolic_mmhg"]].isna().all()
     cases = read_manifest(out, SCHEMA)
     assert all(case.path.is_file() for case in cases) and cases[0].record["bmi"] == pytest.approx(28.3, abs=0.1)
     assert len(read_manifest(out.with_name("mimic-train.csv"), SCHEMA)) == 1
     report = json.loads(out.with_name("mimic-report.json").read_text())
-    assert report["missing"]["systolic_mmhg"] == 2 and any("d1" in name for name in report["named"]["missing image"])
+    assert report["named"]["patient is in no patients table"] == ["files/p10/p10000006/s50000007/f1.jpg"]
+    assert report["missing"]["systolic_mmhg"] == 3 and report["missing"]["sex"] == 1
+    assert any("d1" in name for name in report["named"]["missing image"])
     assert any("wrong unit" in reason for reason in report["left"])
     assert report["named"]["measurement is no number"] == ["patient 10000002, 2181-12-30, bmi"]
 
@@ -145,7 +152,7 @@ def test_names_of_a_later_version_and_plain_files_are_taken(mimic, tmp_path):
         (cxr / f"mimic-cxr-2.1.0-{part}.csv").write_bytes(gzip.decompress(old.read_bytes()))
         old.unlink()
     assert main(["prepare", "mimic", "--cxr", str(cxr), "--iv", str(iv), "--out", str(tmp_path / "m.parquet")]) == 0
-    assert len(read_manifest(tmp_path / "m.parquet", SCHEMA)) == 3
+    assert len(read_manifest(tmp_path / "m.parquet", SCHEMA)) == 4
 
 
 def test_triage_vitals_become_further_features(mimic, tmp_path):
@@ -277,6 +284,62 @@ def test_weights_in_pounds_are_noticed_as_a_column(tmp_path, capsys):
         assert sentence in capsys.readouterr().out
         known = [case.record["weight_kg"] for case in read_manifest(tmp_path / "m.csv", SCHEMA)]
         assert all(value is None for value in known) if sentence else all(value is not None for value in known)
+
+
+def test_single_weights_in_pounds_are_noticed_by_their_height(tmp_path, capsys):
+    picture(tmp_path / "a.png")
+    for number in range(24):
+        shutil.copy(tmp_path / "a.png", tmp_path / f"{number}.png")
+    command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
+    for wrong, sentence in ((3, "a usual one as lb (wrong unit?): 3"), (24, "seem to be in lb, not kg: 24")):
+        weights = [(65 + number) * (1 / 0.45359237 if number < wrong else 1) for number in range(24)]
+        rows = "".join(f"{number}.png,165,{weight:.1f},normal\n" for number, weight in enumerate(weights))
+        (tmp_path / "t.csv").write_text("path,height_cm,weight_kg,label\n" + rows)
+        assert main(command) == 0 and sentence in (text := capsys.readouterr().out), text
+        assert text.count("in lb") + text.count("as lb") == 1, "a weight is counted once"
+        cases = read_manifest(tmp_path / "m.csv", SCHEMA)
+        assert [case.record["weight_kg"] is None for case in cases] == [number < wrong for number in range(24)]
+        assert all(case.record["height_cm"] == 165 for case in cases)
+        named = json.loads((tmp_path / "m-report.json").read_text())["named"]
+        assert next(names for reason, names in named.items() if "lb" in reason)[:3] == ["0.png", "1.png", "2.png"]
+
+
+def test_a_bmi_of_the_rows_own_decides_on_its_weight():
+    rows = pd.DataFrame({"path": list("abcdef"), "height_cm": [165.0] * 6, "weight_kg": [150.0, 150.0, 150.0, 150.0, 290.0, 135.0]})
+    implied = 150 / 1.65**2  # 55; 25 if the weight is lb
+    rows["bmi"] = [np.nan, round(implied, 1), 0.91 * implied, 25.0, np.nan, np.nan]
+    report = Report()
+    kept = plausible(rows, SCHEMA, report)
+    assert kept["weight_kg"].isna().tolist() == [True, False, False, True, True, False]  # as now where BMI contradicts; 135 kg make 49.6
+    assert kept["height_cm"].isna().tolist() == [False, False, False, True, True, False]  # 290 make 107, no usual BMI as lb either
+    assert kept["bmi"].isna().tolist() == [True, False, True, True, True, True]
+    assert report.named["weight_kg that makes a BMI above 50 as kg, a usual one as lb (wrong unit?)"] == ["a"]
+    apart = plausible(rows.assign(bmi=0.7 * implied), SCHEMA, Report(), apart=0.5)
+    assert apart["weight_kg"].isna().tolist()[:4] == [True] * 4 and apart["bmi"].notna().tolist()[:4] == [True] * 4, "no contradiction, no proof"
+    assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].tolist()[0] == 150, "a source that says each unit is believed"
+
+
+def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys):
+    for name in "abcdef":
+        picture(tmp_path / f"{name}.png")
+    rows = "a.png,,train\nb.png,,test\nc.png,NA,test\nd.png,7,train\ne.png,8,train\nf.png,8 ,test\ngone.png,,test\n"
+    (tmp_path / "t.csv").write_text("path,patient,split\n" + rows)
+    assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
+    text = capsys.readouterr().out
+    assert "patient in two splits: 2" in text and "without a patient number, so that its split could not be checked: 3" in text
+    assert [case.path.stem for case in read_manifest(tmp_path / "m.csv", SCHEMA)] == list("abcd")
+    assert patients_of(tmp_path / "m.csv") == {"7"}
+    report = json.loads((tmp_path / "m-report.json").read_text())
+    assert list(report["noted"].values()) == [3] and ["a.png", "b.png", "c.png"] in report["named"].values()
+
+
+def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):
+    (tmp_path / "whole.dcm").write_bytes(dicom_film())
+    (tmp_path / "bare.dcm").write_bytes(dicom_film()[132:])
+    (tmp_path / "text.dcm").write_text("no film" * 99)
+    rows, report = pd.DataFrame({"path": ["whole.dcm", "bare.dcm", "text.dcm"]}), Report()
+    assert with_readable_images(rows, tmp_path, report, decode=True)["path"].tolist() == ["whole.dcm", "bare.dcm"]
+    assert report.named["unreadable image"] == ["text.dcm"]
 
 
 def test_a_manifest_behind_a_link_finds_its_films(tmp_path):

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from ..ehr import paper_schema
+from ..ehr import UNKNOWN_WORDS, paper_schema
 from .manifest import ManifestError, read_table
 from .preparing import Report, keep, with_readable_images, without_duplicates, write_manifests
 
@@ -17,28 +18,49 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
 
     columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. where: the table's column →
     the values to keep. decode: see `with_readable_images`. Paths are read relative to the table's folder and written relative to `out`'s. Where
-    columns `patient` and `split` are there, patients in two splits are dropped. Raises ManifestError if a column is missing or no row is left.
+    columns `patient` and `split` are there, patients in two splits are dropped; films without a patient number stay, and are counted. Raises
+    ManifestError if a column is missing or ambiguous, or no row is left.
     """
     rows, report = read_table(table), Report()
     missing = [name for name in (*columns.values(), *where) if name not in rows.columns]
     if missing:
         raise ManifestError(f"{table} has no column {', '.join(missing)}. Its columns are: {', '.join(rows.columns)}.")
     meets = np.logical_and.reduce([rows[name].isin(values) for name, values in where.items()]) if where else np.ones(len(rows), bool)
-    rows = rows.assign(**{name: rows[source] for name, source in columns.items()})
-    rows.columns = [str(name).strip().lower() for name in rows.columns]  # as the manifest's reader takes them
-    if rows.columns.duplicated().any():
-        raise ManifestError(f"{table} has two columns of the same name once case is ignored. Rename one.")
+    rows = _renamed(rows, columns, table)
     if "path" not in rows.columns:
         raise ManifestError(f"{table} has no column `path`. Say which column holds it, e.g. path=file.")
     if not meets.any():
         raise ManifestError(f"No row of {table} meets the conditions.")
     report.read = int(meets.sum())
     if {"patient", "split"} <= set(rows.columns):  # of the whole table: the splits that `where` leaves out count too
-        alone = rows.groupby("patient")["split"].transform("nunique") == 1
-        rows = keep(rows[meets], alone[meets], report, "patient in two splits")
+        patient = rows["patient"].str.strip()
+        rows = rows.assign(patient=patient.mask(patient.str.lower().isin(UNKNOWN_WORDS), ""))
+        good = (rows["patient"] == "") | (rows.groupby("patient")["split"].transform("nunique") == 1)
+        rows = keep(rows[meets], good[meets], report, "patient in two splits")
     else:
         rows = rows[meets]
     rows = keep(rows, rows["path"].str.strip() != "", report, "no path")
     rows = with_readable_images(without_duplicates(rows, "path", report), table.parent, report, decode)
+    if {"patient", "split"} <= set(rows.columns):
+        report.note("without a patient number, so that its split could not be checked", rows.loc[rows["patient"] == "", "path"])
     write_manifests(rows, table.parent, out, paper_schema(), report, split=False)
     return report
+
+
+def _renamed(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.DataFrame:
+    """The table under the manifest's names, in lower case as the manifest's reader takes them. A column that `columns` names counts; one of the
+    table's own that has the same name once case is ignored is left out. Raises ManifestError where two are left."""
+    named = [name.strip().lower() for name in columns]
+    if len(set(named)) < len(named):
+        raise ManifestError(f"Two columns are named for {_twice(named)}. Name one.")
+    own = [str(name).strip().lower() for name in rows.columns]
+    others = rows.loc[:, [name not in named for name in own]]
+    others.columns = [name for name in own if name not in named]
+    if others.columns.duplicated().any():
+        name = _twice(list(others.columns))
+        raise ManifestError(f"{table} has two columns of the same name once case is ignored: {name}. Rename one, or say which counts, {name}=COLUMN.")
+    return others.assign(**{name: rows[source] for name, source in zip(named, columns.values(), strict=True)})
+
+
+def _twice(names: list[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)

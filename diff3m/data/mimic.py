@@ -42,7 +42,7 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode
         films, schema = _triage(films, ed), EHRSchema(schema.features + VITALS)
     films = with_readable_images(films, cxr, report, decode)
     names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
-    write_manifests(films[names], cxr, out, schema, report, apart=WEEKS_APART)
+    write_manifests(films[names], cxr, out, schema, report, apart=WEEKS_APART, doubted=False)
     if ed is not None:
         plain = [{key: value for key, value in entry.items() if value not in ("", None, ())} for entry in schema.to_list()]
         lists = [{key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()} for entry in plain]

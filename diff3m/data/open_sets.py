@@ -46,7 +46,7 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, decode: bool = Fals
 
 
 def prepare_nih(folder: Path, out: Path, seed: int = 0, decode: bool = False) -> Report:
-    """Data_Entry_2017*.csv of ChestX-ray14 → a manifest; boxes of BBox_List_2017.csv, if there, → OUT-boxes.csv in shares of the side.
+    """Data_Entry_2017*.csv of ChestX-ray14 → a manifest; boxes of BBox_List_2017.csv, if there, → OUT-boxes.csv in pixels of the film.
 
     Splits: train_val_list.txt and test_list.txt where they are (a tenth of the first list's patients becomes "val"), else 80, 10 and 10 % of the
     patients. Images may lie in images/, images_001/images/ … or in the folder itself. Raises ManifestError.

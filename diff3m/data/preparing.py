@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..dicom import looks_like_dicom
 from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
+from ..units import KG_PER_POUND
 from .manifest import NORMAL, ManifestError
 
 CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
@@ -23,18 +25,22 @@ NAMED = 20  # examples of each problem that a report names
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
 HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many weights as that
+RARE, USUAL = 50.0, (15.0, 45.0)  # kg/m²: a BMI above the first, where the weight read as lb makes one between the others, is taken for lb
+CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
 END_BYTES = 1024  # some writers pad their files
 
 
 @dataclass
 class Report:
-    """Counts of rows kept, dropped and why, values missing or refused, records of the source left, with the first few of each by name."""
+    """Counts of rows kept, dropped and why, values missing or refused, records of the source left, rows to be looked at, with the first few of
+    each by name."""
 
     read: int = 0
     kept: int = 0
     dropped: Counter = field(default_factory=Counter)
     refused: Counter = field(default_factory=Counter)
     left: Counter = field(default_factory=Counter)
+    noted: Counter = field(default_factory=Counter)
     missing: dict[str, int] = field(default_factory=dict)
     named: dict[str, list[str]] = field(default_factory=dict)
 
@@ -50,6 +56,10 @@ class Report:
         """Count records of the source that entered no mean; whether a film misses a value for it is another question."""
         self._count(self.left, reason, names)
 
+    def note(self, reason: str, names: Iterable[object]) -> None:
+        """Count rows that stay as they are, of which something is to be known."""
+        self._count(self.noted, reason, names)
+
     def _count(self, counter: Counter, reason: str, names: Iterable[object]) -> None:
         names = [str(name) for name in names]
         if names:
@@ -62,12 +72,13 @@ class Report:
         lines += [f"dropped, {reason}: {count}" for reason, count in self.dropped.most_common()]
         lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refused.most_common()]
         lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.left.most_common()]
+        lines += [f"kept, {reason}: {count}" for reason, count in self.noted.most_common()]
         lines += [f"missing {name}: {count} of {self.kept}" for name, count in self.missing.items()]
         return lines
 
     def to_dict(self) -> dict:
         values = {name: getattr(self, name) for name in ("read", "kept", "missing", "named")}
-        return {**values, "dropped": dict(self.dropped), "refused": dict(self.refused), "left": dict(self.left)}
+        return {**values, "dropped": dict(self.dropped), "refused": dict(self.refused), "left": dict(self.left), "noted": dict(self.noted)}
 
 
 def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
@@ -109,7 +120,7 @@ def with_readable_images(rows: pd.DataFrame, root: Path, report: Report, decode:
                 end = file.read()
         except OSError:
             return "missing image"
-        known = start.startswith(MAGIC) or start[128:132] == b"DICM"
+        known = start.startswith(MAGIC) or looks_like_dicom(start)
         whole = all(mark in end for begin, mark in ENDS.items() if start.startswith(begin))
         if not (known and whole):
             return "unreadable image"
@@ -127,12 +138,12 @@ def with_readable_images(rows: pd.DataFrame, root: Path, report: Report, decode:
     return rows[states == ""]
 
 
-def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report, apart: float = CONTRADICTS) -> pd.DataFrame:
+def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report, apart: float = CONTRADICTS, doubted: bool = True) -> pd.DataFrame:
     """Every feature's column as the schema reads it; values it refuses become unknown, counted and named.
 
-    A height in m or inches, a weight in lb declared as kg where height, BMI or the whole column show it, a category that is not listed, swapped
+    A height in m or inches, a weight in lb declared as kg where its height, a BMI or the whole column show it, a category that is not listed, swapped
     pressures. apart: share by which BMI may differ from that of height and weight before all three are refused; larger where each was measured on
-    a day of its own.
+    a day of its own. doubted: whether a single weight may be in lb; False where the source says the unit of each.
     """
     rows = rows.copy()
     for feature in schema.features:
@@ -141,6 +152,7 @@ def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report, apart: floa
     if "weight_kg" in rows.columns:
         rows = _without_pounds(rows, report)
     if {"height_cm", "weight_kg"} <= set(rows.columns):
+        rows = _without_single_pounds(rows, report, apart) if doubted else rows
         rows = _consistent_body(rows, schema, report, apart)
     if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
         crossed = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
@@ -199,6 +211,18 @@ def _without_pounds(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
     return rows.assign(weight_kg=np.nan)
 
 
+def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
+    """A single weight that makes a BMI above `RARE` with its height, but one in `USUAL` if it is lb, becomes unknown; the height stays. A BMI of
+    the row's own goes before: the weight stays if it confirms it, and one that differs by more than a share is left to `_consistent_body`."""
+    implied = body_mass_index(rows["height_cm"], rows["weight_kg"])
+    pounds = (implied > RARE) & (implied * KG_PER_POUND).between(*USUAL)
+    if "bmi" in rows.columns:
+        difference = (rows["bmi"] - implied).abs()
+        pounds &= rows["bmi"].isna() | ((difference > CONFIRMS * implied) & (difference <= share * implied))
+    report.refuse(f"weight_kg that makes a BMI above {RARE:g} as kg, a usual one as lb (wrong unit?)", rows.loc[pounds, "path"])
+    return rows.assign(weight_kg=rows["weight_kg"].mask(pounds))
+
+
 def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split: str = "split") -> pd.DataFrame:
     """Rows of patients who are in one split only."""
     splits = rows.groupby(patient)[split].transform("nunique")
@@ -216,13 +240,20 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
 
 
 def write_manifests(
-    rows: pd.DataFrame, root: Path, out: Path, schema: EHRSchema, report: Report, split: bool = True, apart: float = CONTRADICTS
+    rows: pd.DataFrame,
+    root: Path,
+    out: Path,
+    schema: EHRSchema,
+    report: Report,
+    split: bool = True,
+    apart: float = CONTRADICTS,
+    doubted: bool = True,
 ) -> pd.DataFrame:
     """Write OUT, one file a split (OUT-train.csv …, if `split`) and OUT-report.json; paths become relative to OUT's folder.
 
-    CSV, or Parquet where OUT ends in .parquet. apart: see `plausible`. Raises ManifestError if no row is left.
+    CSV, or Parquet where OUT ends in .parquet. apart, doubted: see `plausible`. Raises ManifestError if no row is left.
     """
-    rows = plausible(rows, schema, report, apart).reset_index(drop=True)
+    rows = plausible(rows, schema, report, apart, doubted).reset_index(drop=True)
     if rows.empty:
         raise ManifestError(f"No film is left of {report.read} rows. " + "; ".join(report.lines()[1:]))
     report.kept = len(rows)
