@@ -15,10 +15,12 @@ from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
 from diff3m.checkpoint import load_checkpoint
 from diff3m.detector import Detector
+from diff3m.ehr import paper_schema
 from diff3m.evaluation import films as benchmark
 from diff3m.evaluation.films import Judged, benchmark_films, compare, localization
-from diff3m.evaluation.labelled_films import Cohort, half, load_cohort
+from diff3m.evaluation.labelled_films import Cohort, check_apart, half, load_cohort
 
+SCHEMA = paper_schema()
 OURS = ("ours, true record", "ours, unknown record", "ours, shuffled record")
 
 
@@ -53,6 +55,8 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
     assert set(methods) == {"PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released", *OURS}
     assert all(entry["films"] == 12 for scores in methods.values() for entry in scores.values())
     assert methods["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
+    assert all(len(entry["average_precision_within_view_interval"]) == 2 for scores in methods.values() for entry in scores.values())
+    assert found["patients_checked"] is False, "train.csv names no patients"
     place = found["localization"]["PCA"]["opacity"]
     assert place["brighter"]["pointing_game"]["mean"] > 0.7 > place["chance"]
     assert set(found["parts"]) <= {"all", "A", "B"} and "over unknown record" in found["parts"]["all"]["opacity"]["difference"]
@@ -77,6 +81,21 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
     text = (tables / "out" / "films.json").read_text()
     assert "NaN" not in text and json.loads(text)["parts"]["all"]["opacity"]["difference"]["over unknown record"]["difference"] is None
     assert "mse – (" in out and "ours with the true record over unknown record: –" in out
+
+
+def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, tables, capsys):  # noqa: F811
+    def learned(*lines: str) -> Path:
+        (tables / "learned.csv").write_text("\n".join(("path,Patient,label", *lines)) + "\n")
+        return tables / "learned.csv"
+
+    arguments = ["benchmark", "films", "--checkpoint", calibrated, "--manifest", tables / "dev.csv", "--out", tables / "out"]
+    status, _, error = run(capsys, *arguments, "--train", learned("0.png,41,normal", "1.png,44,normal", "2.png,2,normal"))
+    assert status == 1 and "learned.csv and" in error and "dev.csv: 2 (41, 44 …)" in error and "splits by patient" in error
+    status, _, error = run(capsys, *arguments, "--train", learned("0.png,,normal", f"../{tables.name}/41.png,,normal", "42.png,,opacity"))
+    assert status == 1 and "Films in both" in error and "dev.csv: 1 (41.png …)" in error, "42.png is not learned from"
+    assert not (tables / "out").exists()
+    assert check_apart(learned("0.png,0,normal"), tables / "dev.csv", SCHEMA) is True
+    assert check_apart(learned("0.png,,normal"), tables / "dev.csv", SCHEMA) is False
 
 
 def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):  # noqa: F811

@@ -11,7 +11,14 @@ from diff3m.checkpoint import load_checkpoint, read_config, save_checkpoint
 from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
-from diff3m.evaluation.metrics import auroc, auroc_within_view, average_precision, bootstrap_interval, detection_metrics
+from diff3m.evaluation.metrics import (
+    auroc,
+    auroc_within_view,
+    average_precision,
+    average_precision_within_view,
+    bootstrap_interval,
+    detection_metrics,
+)
 from diff3m.evaluation.run import analyze_cases, calibrate_checkpoint, evaluate
 
 
@@ -36,6 +43,10 @@ def test_within_view_is_not_fooled_by_view():
     assert auroc_within_view(scores, abnormal, views) == pytest.approx(0.5, abs=0.05)
     each = [auroc(scores[views == v], abnormal[views == v]) for v in ("AP", "PA")]
     assert auroc_within_view(scores, abnormal, views) == pytest.approx(np.mean(each))
+    assert average_precision(scores, abnormal) > 0.65
+    each = [average_precision_score(abnormal[views == v], scores[views == v]) for v in ("AP", "PA")]
+    shares = [abnormal[views == v].mean() for v in ("AP", "PA")]  # of a blind score inside each view
+    assert average_precision_within_view(scores, abnormal, views) == pytest.approx(np.mean(each)) == pytest.approx(np.mean(shares), abs=0.05)
 
 
 def test_bootstrap_interval_has_the_known_width():
@@ -52,9 +63,12 @@ def test_metrics_hold_everything():
         for name in ("auroc", "average_precision"):
             low, high = part[f"{name}_interval"]
             assert low < part[name] < high
-    assert metrics["auroc_within_view"] == pytest.approx(np.mean([v["auroc"] for v in metrics["views"].values()]))
+    for name in ("auroc", "average_precision"):
+        low, high = metrics[f"{name}_within_view_interval"]
+        assert low < metrics[f"{name}_within_view"] < high
+        assert metrics[f"{name}_within_view"] == pytest.approx(np.mean([v[name] for v in metrics["views"].values()]))
     one_class = detection_metrics(np.ones(3), np.ones(3, dtype=bool), np.array(["PA"] * 3))
-    assert one_class["auroc"] is None and one_class["auroc_within_view"] is None
+    assert one_class["auroc"] is None and one_class["auroc_within_view"] is None and one_class["average_precision_within_view"] is None
 
 
 @pytest.fixture
@@ -84,7 +98,10 @@ def test_evaluation_writes_scores_and_metrics(calibrated, film_folder, tmp_path)
     assert len(rows) == metrics["rows"] == 14 and seen[-1] == (14, 14)
     assert [r["row"] for r in rows if r["error"]] == ["6", "13"] and len(metrics["unreadable"]) == 2
     assert metrics["films"] == 11 and metrics["unlabelled"] == 1
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["auroc_within_view"] == metrics["auroc_within_view"]
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for part in (written, written["mse"], written["labels"]["opacity"]):
+        assert 0 < part["average_precision_within_view"] <= 1 and len(part["average_precision_within_view_interval"]) == 2
+    assert written["auroc_within_view"] == metrics["auroc_within_view"]
     assert set(metrics["labels"]) == {"opacity"} and metrics["mse"]["auroc"] is not None
     good = [r for r in rows if not r["error"] and r["label"]]
     scores, abnormal = np.array([float(r["score"]) for r in good]), np.array([r["label"] != "normal" for r in good])

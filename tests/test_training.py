@@ -2,12 +2,17 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +20,7 @@ import yaml
 from conftest import ROOT
 
 from diff3m.checkpoint import load_checkpoint
-from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.run import calibrate_checkpoint
@@ -24,7 +29,7 @@ from diff3m.radiograph import Preprocessing
 from diff3m.training import loop
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import augment, draw, drop_features, load_films
-from diff3m.training.loop import TrainingError, learning_rate, mixed_precision, start_from, train
+from diff3m.training.loop import TrainingError, agreed_step, learning_rate, mixed_precision, start_from, train
 
 SCHEMA = paper_schema()
 TINY = dict(image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8])
@@ -101,6 +106,14 @@ def test_training_lowers_the_loss_and_leaves_a_whole_checkpoint(film_folder):
     assert checkpoint.config.training["films"] == 8  # the normals
     assert [f.trained for f in checkpoint.config.schema.features] == [True, True, True, True, False, False, False, False]
     assert checkpoint.config.schema["age"].mean == pytest.approx(np.mean([40, 41, 43, 44, 46, 47, 49, 50]))
+
+
+def test_samples_are_of_the_training_films_without_validation(film_folder):
+    train(config(film_folder, validation=None, steps=3))
+    picture = cv2.imread(str(film_folder / "run" / "samples" / "step_000003.png"), cv2.IMREAD_GRAYSCALE)
+    assert picture.shape == (3 * 32, 8 * 32)
+    assert np.array_equal(picture[:32, :32], load_films(normal_cases(film_folder / "manifest.csv", SCHEMA), SCHEMA, Preprocessing(32)).images[0])
+    assert {row["kind"] for row in csv.DictReader((film_folder / "run" / "log.csv").open())} == {"training"}
 
 
 def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
@@ -264,7 +277,30 @@ def slow_to_write(rank: int, port: int, settings: TrainingConfig) -> None:
 def one_of_two(rank: int, port: int, settings: TrainingConfig) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
     torch.set_num_threads(1)
-    train(settings)
+    train(settings, report=lambda progress: Path(f"{settings.out}-heard-{progress.stage}-{rank}").touch())
+
+
+def mishap(what: str, rank: int, port: int, settings: TrainingConfig) -> None:
+    """One of two processes, one of which meets something the other does not; leaves the sentence it ended with."""
+    folder = Path(settings.out)
+    if what == "saves" and rank == 1:
+        settings = replace(settings, out=f"{folder}-elsewhere")
+    if what == "manifest" and rank == 1:
+        settings = replace(settings, manifest="absent.csv")
+    if what == "disk" and rank == 0:
+        torch.save = full_disk
+    if what == "log" and rank == 0:
+        loop._Run._log = full_disk
+    if what == "loss" and rank == 1:
+        Diff3M.predict_noise = lambda self, x, t, c: x * math.nan
+    with pytest.raises((TrainingError, ManifestError, OSError)) as ended:
+        one_of_two(rank, port, settings)
+    folder.with_name(f"said-{rank}").write_text(str(ended.value))
+    torch.distributed.destroy_process_group()  # Gloo may abort an interpreter that ends before its threads do
+
+
+def full_disk(*_) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def two_processes(function, settings: TrainingConfig) -> None:
@@ -281,6 +317,32 @@ def test_two_processes_save_at_the_same_steps(film_folder):
     assert load_checkpoint(film_folder / "both" / "checkpoint").config.training["steps_done"] == 12
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("saves", r"different steps \(3, 0;.* on a disk that all machines share"),
+        ("manifest", "no manifest file absent.csv"),
+        ("disk", "Step 6 could not be saved.*No space left"),
+        ("log", "No space left"),
+        ("loss", "loss is not finite at step 0"),
+    ],
+)
+def test_where_one_of_two_processes_fails_both_end_with_its_sentence(film_folder, what, sentence):
+    settings = config(film_folder, validation=None)
+    if what == "saves":
+        train(replace(settings, steps=3))
+    two_processes(partial(mishap, what), settings)
+    for rank in (0, 1):
+        assert re.search(sentence, (film_folder / f"said-{rank}").read_text())
+
+
+def test_processes_resume_from_one_step():
+    assert agreed_step([7]) == agreed_step([7, 7]) == 7
+    with pytest.raises(TrainingError, match="a disk that all machines share"):
+        agreed_step([7, 0])
+
+
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(film_folder, monkeypatch):
     monkeypatch.setattr("accelerate.Accelerator.num_processes", property(lambda self: 3))
     with pytest.raises(TrainingError, match="multiple of 3"):
@@ -290,6 +352,7 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(film_folder, monkeypatc
 def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
     alone = train(config(film_folder, out=str(film_folder / "alone"), masked_fraction=1.0))
     two_processes(one_of_two, config(film_folder, out=str(film_folder / "both"), masked_fraction=1.0))
+    assert {path.name for path in film_folder.glob("both-heard-*")} == {"both-heard-films-0", "both-heard-training-0"}, "the second reports nothing"
     checkpoint = load_checkpoint(alone)
     torch.manual_seed(0)
     start = torch.nn.utils.parameters_to_vector(Diff3M(checkpoint.config.network).parameters())

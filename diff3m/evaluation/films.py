@@ -24,7 +24,7 @@ from ..simplex import SimplexPool
 from ..training.films import load_films
 from .baselines import anoddpm, autoencoder, pca
 from .charts import comparison
-from .labelled_films import Cohort, load_cohort
+from .labelled_films import Cohort, check_apart, load_cohort
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS, asked_records
 
@@ -64,9 +64,10 @@ def benchmark_films(
     train: manifest of normals that PCA and autoencoder learn from. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the
     manifest's column `image`. halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
     with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. Every method's answers are kept in `out` and not made twice
-    from the same weights and films. Raises ManifestError.
+    from the same weights and films. Raises ManifestError, also where a patient or a film is in both manifests; "patients_checked" says whether both
+    name their patients.
     """
-    out = Path(out)
+    checked, out = check_apart(train, manifest, detector.schema), Path(out)
     (out / "kept").mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves)
     made, seconds = {}, {}
@@ -80,6 +81,7 @@ def benchmark_films(
         "device": detector.device.type,
         "precision": detector.precision,
         "released_stride": RELEASED_STRIDE,
+        "patients_checked": checked,
         "seconds_a_film": seconds,
         "parts": {part: compare(made, cohort, rows) for part, rows in _parts(cohort).items()},
         "localization": {name: localization(heat, cohort, detector.scoring.measured_inside) for name, heat in _maps(made).items()},

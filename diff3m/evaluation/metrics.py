@@ -40,7 +40,16 @@ def average_precision(scores: np.ndarray, abnormal: np.ndarray) -> float:
 
 def auroc_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
     """Mean of the AUROCs inside each view that has both classes; NaN if none has."""
-    inside = [auroc(scores[views == view], abnormal[views == view]) for view in np.unique(views[views != ""])]
+    return _within_view(auroc, scores, abnormal, views)
+
+
+def average_precision_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
+    """Mean of the average precisions inside each view that has both classes; NaN if none has."""
+    return _within_view(average_precision, scores, abnormal, views)
+
+
+def _within_view(function: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
+    inside = [function(scores[views == view], abnormal[views == view]) for view in np.unique(views[views != ""])]
     inside = [value for value in inside if np.isfinite(value)]
     return float(np.mean(inside)) if inside else float("nan")
 
@@ -57,7 +66,7 @@ def bootstrap_interval(
 
 
 def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS) -> dict:
-    """AUROC, average precision and within-view AUROC with 95 % intervals, overall and per view.
+    """AUROC and average precision with 95 % intervals: over all films, the mean within views, and per view.
 
     scores (N,) float, larger = more abnormal; abnormal (N,) bool; views (N,) text, "" = unknown. Values that cannot be
     had (one class only) are None.
@@ -66,7 +75,8 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     result = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
         result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i]), strata, repeats))
-    result.update(_with_interval("auroc_within_view", lambda i: auroc_within_view(scores[i], abnormal[i], views[i]), strata, repeats))
+    for name, function in (("auroc_within_view", auroc_within_view), ("average_precision_within_view", average_precision_within_view)):
+        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i], views[i]), strata, repeats))
     result["views"] = {}
     for view in np.unique(views[views != ""]):
         rows = views == view

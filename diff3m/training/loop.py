@@ -1,7 +1,7 @@
 """The training loop, under accelerate: one CPU, one GPU or many processes, same code.
 
 What a step sees depends on (seed, step) alone, and the state is replaced in one move, so a run that was killed goes on
-from its last whole save as if nothing had happened.
+from its last whole save as if nothing had happened. Of several processes the first writes and reports; where one fails, all end.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -41,6 +41,7 @@ from .loss import DiffusionLoss, diffusion_loss
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
+SAMPLE_FILMS, SAMPLE_LEVEL = 8, 400
 
 
 class TrainingError(RuntimeError):
@@ -62,46 +63,79 @@ class Progress:
 def train(config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[Progress], None] | None = None) -> Path:
     """Train, or resume, the run that `config` describes. Returns the folder of its checkpoint (EMA weights).
 
-    Raises ManifestError, ConfigError or TrainingError with a sentence.
+    report is called in the main process alone. Raises ManifestError, ConfigError or TrainingError with a sentence.
     """
-    report = report or (lambda progress: None)
-    out = Path(config.out)
-    run = _Run(config, schema or config.ehr_schema(), report)
-    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(config, schema or config.ehr_schema(), report or (lambda progress: None))
     run.resume()
     run.go()
-    return out / CHECKPOINT_DIR
+    return run.out / CHECKPOINT_DIR
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Every process enters; where one fails inside, each of them leaves with an error, so that none waits for it.
+
+    The one that failed raises its own error, the others a TrainingError that quotes it.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever it is, the others must hear of it
+        gather_object([str(error) or type(error).__name__])
+        raise
+    told = gather_object([""])
+    for index, sentence in enumerate(told):
+        if sentence:
+            raise TrainingError(f"Process {index} of {len(told)} failed: {sentence}")
+
+
+def agreed_step(steps: Sequence[int]) -> int:
+    """The step that every process resumes from. Raises TrainingError where they differ."""
+    if len(set(steps)) > 1:
+        raise TrainingError(
+            f"The processes found saves of different steps ({', '.join(map(str, steps))}; 0 is none). The output folder must lie on a disk that all "
+            "machines share."
+        )
+    return steps[0]
 
 
 class _Run:
     """State of one run: films, network, optimizer, moving average."""
 
     def __init__(self, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]) -> None:
-        self.config, self.report, self.out = config, report, Path(config.out)
+        self.config, self.out = config, Path(config.out)
         # the image query's encoder has no time embedding, so its embedding layers get no gradient
         distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(mixed_precision=mixed_precision(config.precision), kwargs_handlers=[distributed])
         if config.batch_size % self.accelerator.num_processes:
             processes = self.accelerator.num_processes
             raise TrainingError(f"batch_size {config.batch_size} cannot be shared evenly by {processes} processes. Give a multiple of {processes}.")
+        self.report = report if self.accelerator.is_main_process else (lambda progress: None)
+        self.schedule = Schedule()
+        with all_or_none():
+            network = self._prepared(schema)
+        self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule, config.weighting), optimizer)
+        self.step, self.seconds = 0, 0.0
+        self.board: SummaryWriter | None = None
+
+    def _prepared(self, schema: EHRSchema) -> Diff3M:
+        """Read the films; returns the network to start with."""
+        config = self.config
         cases = normal_cases(config.manifest, schema)
         self._check_patients()
         self.schema = schema.fitted([case.record for case in cases])
-        self.schedule = Schedule()
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
-        self.films = load_films(cases, self.schema, self.preprocessing, lambda n: report(Progress("films", n, len(cases))))
+        self.films = load_films(cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases))))
         self.noises = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
         self.validation = self._validation(schema)
         torch.manual_seed(config.seed)
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         if config.init and not (self.out / STATE_FILE).exists():  # a run that goes on has its own weights
             start_from(config.init, network)
-        self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule, config.weighting), optimizer)
-        self.step, self.seconds = 0, 0.0
-        self.board: SummaryWriter | None = None
+        self.out.mkdir(parents=True, exist_ok=True)
+        return network
 
     def _check_patients(self) -> None:
         """Raise TrainingError where a patient is in both manifests, as far as both name patients."""
@@ -121,7 +155,12 @@ class _Run:
         return load_films(normal_cases(self.config.validation, schema)[:VALIDATION_FILMS], self.schema, self.preprocessing)
 
     def resume(self) -> None:
-        """Go on from the last whole save, if there is one."""
+        """Go on from the last whole save, if there is one. Raises TrainingError where processes find different saves."""
+        with all_or_none():
+            self._load()
+        agreed_step(gather_object([self.step]))
+
+    def _load(self) -> None:
         path = self.out / STATE_FILE
         if not path.exists():
             return
@@ -139,7 +178,7 @@ class _Run:
     def go(self) -> None:
         """Steps until the end; logs, saves and samples on the way."""
         config, saved = self.config, time.monotonic()
-        if self.step >= config.steps and self._written() == self.step:
+        if self.step >= config.steps and gather_object([self._written()])[0] == self.step:
             return  # finished before; its calibration stays
         recent: list[tuple[float, float]] = []
         started, first = time.monotonic(), self.step
@@ -151,10 +190,12 @@ class _Run:
                 noise, masked = (float(v) for v in np.mean(recent, axis=0))
                 recent = []
                 rate = (self.step - first) * config.batch_size / (time.monotonic() - started)
-                self._log("training", noise, masked, rate)
-                self.report(Progress("training", self.step, config.steps, noise, masked, rate))
-            if self.step % config.validate_every == 0 and self.validation is not None and self.accelerator.is_main_process:
-                self._validate()
+                with all_or_none():
+                    self._log("training", noise, masked, rate)
+                    self.report(Progress("training", self.step, config.steps, noise, masked, rate))
+            if self.step % config.validate_every == 0:
+                with all_or_none():
+                    self._sample()
             if save and self.step < config.steps:
                 self.seconds += time.monotonic() - saved
                 self.save()
@@ -178,7 +219,7 @@ class _Run:
             group["lr"] = learning_rate(config, self.step)
         with accelerator.autocast():
             losses = self.loss(batch)
-        if not bool(torch.isfinite(losses.total)):
+        if not bool(torch.isfinite(accelerator.reduce(losses.total.detach(), "mean"))):  # of every process, so that none goes on alone
             raise TrainingError(f"The loss is not finite at step {self.step}. The last save in {self.out} is kept; lower learning_rate and resume.")
         accelerator.backward(losses.total)
         norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
@@ -221,9 +262,14 @@ class _Run:
         self.board.flush()
 
     @torch.no_grad()
-    def _validate(self) -> None:
-        """Losses of the averaged weights on fixed films, timesteps and noise; and a grid of one-step reconstructions."""
+    def _sample(self) -> None:
+        """By the averaged weights a grid of one-step reconstructions; of validation films, if there are any, also the losses at fixed timesteps
+        and noise; else of the first training films."""
+        if not self.accelerator.is_main_process:
+            return
         films, device = self.validation, self.accelerator.device
+        if films is None:
+            films = Films(self.films.images[:SAMPLE_FILMS], self.films.values[:SAMPLE_FILMS])
         averaged = self.averaged()
         generator = torch.Generator().manual_seed(1)
         n, size = len(films), films.images.shape[-1]
@@ -232,17 +278,18 @@ class _Run:
         noise = self.noises(n, size, generator)
         batch = self._to_device(Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(n, dtype=torch.bool)))
         with self.accelerator.autocast():
-            losses = diffusion_loss(averaged, batch, self.schedule)
-            chosen = torch.arange(min(8, n), device=device)
+            losses = None if self.validation is None else diffusion_loss(averaged, batch, self.schedule)
+            chosen = torch.arange(min(SAMPLE_FILMS, n), device=device)
             condition = averaged.condition(batch.x0[chosen], batch.values[chosen])
-            level = torch.full((len(chosen),), 400, device=device)
+            level = torch.full((len(chosen),), SAMPLE_LEVEL, device=device)
             x_t = add_noise(batch.x0[chosen], batch.noise[chosen], level, self.schedule)
             estimate = estimate_x0(x_t, averaged.predict_noise(x_t, level, condition).float(), level, self.schedule, (0, 1))
-        self._log("validation", losses.noise.item(), losses.masked_pixels.item(), math.nan)
+        if losses is not None:
+            self._log("validation", losses.noise.item(), losses.masked_pixels.item(), math.nan)
         self._grid([batch.x0[chosen], x_t, estimate])
 
     def _grid(self, rows: list[Tensor]) -> None:
-        """A picture: films, noised to level 400, their one-step estimates."""
+        """A picture: films, noised to SAMPLE_LEVEL, their one-step estimates."""
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
         picture = torch.cat([torch.cat(list(row[:, 0].float().cpu()), dim=1) for row in rows]).clamp(0, 1).numpy()
@@ -256,10 +303,13 @@ class _Run:
 
     def save(self) -> None:
         """Replace the training state and the checkpoint folder. Raises TrainingError where they cannot be written; the last save stays."""
-        self.accelerator.wait_for_everyone()
-        try:
+        with all_or_none():  # nobody reads the checkpoint before it is whole
             if self.accelerator.is_main_process:
-                self._write()
+                self._replace()
+
+    def _replace(self) -> None:
+        try:
+            self._write()
         except (OSError, RuntimeError, SafetensorError) as error:
             for partial in (*self.out.glob("*.partial"), *(self.out / CHECKPOINT_DIR).glob("*.partial")):
                 with suppress(OSError):
@@ -267,7 +317,6 @@ class _Run:
             reason = str(error)[:200].partition("\n")[0]
             hint = "The last save is kept: free some space and run the same command again."
             raise TrainingError(f"Step {self.step} could not be saved in {self.out} ({reason}). {hint}") from None
-        self.accelerator.wait_for_everyone()  # nobody reads the checkpoint before it is whole
 
     def _write(self) -> None:
         state = {
