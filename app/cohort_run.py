@@ -164,9 +164,11 @@ def summary(rows: Sequence[Row]) -> str:
     score, view = np.array([row.score for row in labelled]), np.array([row.view for row in labelled])
     found = detection_metrics(score, abnormal, view, REPEATS)
     lines = [f"All views mixed: AUROC {_with_interval(found, 'auroc')}, average precision {_with_interval(found, 'average_precision')}."]
-    lines.append(f"Mean of the AUROCs within each view: {_with_interval(found, 'auroc_within_view')}.")
+    inside = (_with_interval(found, f"{name}_within_view") for name in ("auroc", "average_precision"))
+    lines.append("Mean within each view: AUROC {}, average precision {}.".format(*inside))
     for name, entry in found["views"].items():
-        lines.append(f"{name} alone ({entry['films']} films): AUROC {_with_interval(entry, 'auroc')}.")
+        precision = _with_interval(entry, "average_precision")
+        lines.append(f"{name} alone ({entry['films']} films): AUROC {_with_interval(entry, 'auroc')}, average precision {precision}.")
     note = panels.quiet(
         "Sick people are filmed lying, so a number that mixes views flatters any score that can tell AP from PA: read the ones within view."
     )

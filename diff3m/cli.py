@@ -98,7 +98,8 @@ def _print_metrics(name: str, metrics: dict) -> None:
         low, high = metrics[f"{key}_interval"]
         return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
 
-    print(f"{name:>16}: AUROC within view {show('auroc_within_view')}, views mixed {show('auroc')}, average precision {show('average_precision')}")
+    print(f"{name:>16}: AUROC within view {show('auroc_within_view')}, views mixed {show('auroc')}")
+    print(f"{'':>16}  average precision within view {show('average_precision_within_view')}, views mixed {show('average_precision')}")
 
 
 def _train(options) -> None:

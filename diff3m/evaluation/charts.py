@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 OURS, OTHERS = "#0f766e", "#64748b"
 METHOD_COLORS = {
-    "unusual": "#a16207", "shapley": OURS, "expectation": "#5eada5", "prior": "#a3d5cf", "integrated_gradients": "#7aa6c2", "ablation": "#bcd3e3", "attention": "#c2410c",
+    "unusual": "#a16207", "shapley": OURS, "expectation": "#5eada5", "prior": "#a3d5cf", "integrated_gradients": "#7aa6c2", "ablation": "#bcd3e3",
+    "attention": "#c2410c",
     "random_weights_shapley": OTHERS, "oracle": "#1e3a5f",
 }  # fmt: skip
 GROUP_COLORS = ("#c2410c", "#1e3a5f", "#0f766e", "#7aa6c2", "#a16207")
