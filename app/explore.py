@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from diff3m.detector import Detector
+from diff3m.explain import example_value
 from diff3m.export import OPACITY
 from diff3m.reconstruct import MOST_SEED
 from diff3m.visualize import PALETTES
@@ -230,7 +231,7 @@ def _questions(detector: Detector, suffix: str) -> tuple[gr.Button, list[gr.comp
         )
         feature = gr.Dropdown([("none", ""), *features], value="", label="Another record: change", elem_id=f"change{suffix}", scale=1, min_width=130)
         value = gr.Textbox("", label="to", elem_id=f"change-to{suffix}", scale=1, min_width=90, max_length=40)
-    hints = {name: explanations.example_value(detector.schema[name]) for _, name in features}
+    hints = {name: example_value(detector.schema[name]) for _, name in features}
     feature.change(lambda name: gr.Textbox(placeholder=f"e.g. {hints[name]}" if name in hints else ""), feature, value, queue=False, **SILENT)
     return explain, [number, feature, value]
 

@@ -210,7 +210,7 @@ def test_explanations_repeat_and_end_in_sentences_where_they_cannot_be_given(fit
 
 def test_an_influence_curve_passes_through_the_record_and_marks_what_was_trained(fitted):
     film = person(7).film(64)
-    curve = influence(fitted, film, RECORD, "systolic_mmhg", points=5)
+    curve = influence(fitted, film, {**RECORD, "diastolic_mmhg": 60}, "systolic_mmhg", points=5)
     assert curve.values[0] < curve.trained[0] < curve.trained[1] < curve.values[-1] and curve.own == 150
     assert curve.reconstructions.shape == (5, 32, 32) and np.abs(np.diff(curve.reconstructions, axis=0)).max() > 0
     extreme = influence(fitted, film, {**RECORD, "systolic_mmhg": 220}, "systolic_mmhg", points=3, strip=False)
