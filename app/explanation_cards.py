@@ -188,7 +188,7 @@ def information_card(found: Information, aspect: float) -> str:
         "in one step; blue: darker. Where both are colored, the record speaks of the place that is out of the ordinary."
     )
     pictures = strip(frames, 2 * FRAME_HEIGHT, aspect)
-    return f'<div class="card columns"><div><h3>Where the record informs</h3><p>{html.escape(caption)}</p>{how}</div><div>{pictures}</div></div>'
+    return f'<div class="card"><h3>Where the record informs</h3><p>{html.escape(caption)}</p>{pictures}{how}</div>'
 
 
 def with_and_without_card(found: Counterfactual, aspect: float) -> str:
