@@ -15,7 +15,16 @@ import gradio as gr
 from diff3m.detector import Detector
 from diff3m.draw import draw_normals
 from diff3m.ehr import Record
-from diff3m.explain import attribute_region, attribute_targets, influence, information, integrated_gradients, uncertainty
+from diff3m.explain import (
+    attention_by_group,
+    attribute_region,
+    attribute_targets,
+    counterfactual,
+    influence,
+    information,
+    integrated_gradients,
+    uncertainty,
+)
 from diff3m.export import analysis_to_dict, explanation_to_dict, pictures
 from diff3m.quality import inspect
 from diff3m.radiograph import Radiograph, read_radiograph
@@ -100,8 +109,10 @@ class Api:
             found = ask(attribute_targets)
             bits, region = ask(information), ask(attribute_region)
             spread, gradients = ask(uncertainty), ask(integrated_gradients)
-            curves = [ask(influence, feature, strip=False)] if feature else []
-            return explanation_to_dict(detector, parsed, found, curves, bits, region, spread, gradients)
+            scored = bool(detector.scoring.calibration)
+            curves = [ask(influence, feature, strip=False, score=scored)] if feature else []
+            attention, drawn = ask(attention_by_group), ask(counterfactual, [{}])
+            return explanation_to_dict(detector, parsed, found, curves, bits, region, spread, gradients, attention, drawn)
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
         """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG file.

@@ -101,6 +101,7 @@ def test_the_api_explains_draws_and_describes_itself(url, film):
     assert {"real-films", "phantoms"} <= set(models) and any(entry["name"] == "age" for entry in models["phantoms"]["features"])
     found = client.predict(handle_file(str(film)), {"age": 50, "view": "PA"}, "age", "real-films", True, api_name="/explain_film")
     assert set(found["attributions"]["misfit"]["groups"]) <= {"age", "sex", "view"} and len(found["influence"]["age"]["values"]) == 9
+    assert len(found["influence"]["age"]["score"]) == 9 and found["attention"] and found["other_records"][0]["mean_absolute_change"] > 0
     drawn = client.predict({"age": 50, "sex": "M", "view": "AP"}, 1, "phantoms", api_name="/draw_normal")
     assert cv2.imread(drawn, 0).std() > 10
     endpoints = set(client.view_api(return_format="dict")["named_endpoints"])
