@@ -27,7 +27,8 @@ def explain(options) -> int:
     film = read_radiograph(options.image)
     detector = detector_for(options)
     record = detector.schema.parse(record_for(film, detector, options)[0])
-    others = [{}, *(explaining.other_record(detector.schema, record, *change) for change in pairs(options.change, "--change").items())]
+    changes = [change for item in options.change for change in pairs([item], "--change").items()]  # one by one: a name may be given twice
+    others = [{}, *(explaining.other_record(detector.schema, record, *change) for change in changes)]
     scored, failures = bool(detector.scoring.calibration), []
 
     def asked(ask: Callable[[], Found], tell: Callable[[Found], None]) -> Found | None:

@@ -268,7 +268,8 @@ def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
 def test_the_command_explains_and_writes_json(phantoms, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
     command = ["explain", str(tmp_path / "film.png"), "--checkpoint", "phantoms", "--age", "60", "--view", "PA", "--curve", "age"]
-    assert main([*command, "--json", str(tmp_path / "out.json"), "--change", "view=AP", "--out", str(tmp_path / "pictures")]) == 0
+    changes = ["--change", "view=AP", "--change", "age=30", "--change", "age=80"]
+    assert main([*command, *changes, "--json", str(tmp_path / "out.json"), "--out", str(tmp_path / "pictures")]) == 0
     text, found = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
     assert (
         "bits" in text
@@ -280,7 +281,8 @@ def test_the_command_explains_and_writes_json(phantoms, tmp_path, capsys):
     entry = found["attributions"]["misfit"]
     assert sum(entry["groups"].values()) == pytest.approx(entry["known"] - entry["unknown"], rel=0.01)
     assert sum(found["attention"].values()) == pytest.approx(2, abs=1e-3) and len(found["influence"]["age"]["score"]) == 9
-    unknown, changed = found["other_records"]
+    unknown, changed, *aged = found["other_records"]
+    assert [other["record"]["age"] for other in aged] == [30, 80] and "(age=80)" in text
     assert unknown["record"]["view"] is None and changed["record"]["view"] == "AP" and changed["mean_absolute_change"] > 0
     assert "attention (where" in text and "(view=AP)" in text and "score by age" in text
     written = {path.stem for path in (tmp_path / "pictures").iterdir()}
