@@ -10,7 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from diff3m.data.archive import ArchiveError
-from diff3m.data.manifest import ManifestError
+from diff3m.data.manifest import PARQUET, ManifestError
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
@@ -21,7 +21,7 @@ from .gpu import on_gpu
 from .storage import keep_file
 
 MOST = 5_000
-TABLES = (".csv", ".parquet", ".pq")
+TABLES = (".csv", *PARQUET)
 HEADERS = ["#", "film", "view", "label", "score", "percentile", "compared with", "picture", "note"]
 TYPES = ["number", "str", "str", "str", "number", "number", "str", "html", "str"]
 SHOWN_AT_ONCE = 12

@@ -21,7 +21,7 @@ from diff3m.explain import (
     Uncertainty,
     agreements,
 )
-from diff3m.visualize import signed
+from diff3m.visualize import full_color, signed
 
 from . import figures, panels, words
 from .pictures import Frame, inline, strip
@@ -177,7 +177,7 @@ def information_card(found: Information, aspect: float) -> str:
         f"Lost when one group alone is unknown: {groups}."
     )
     smooth, residual = (cv2.GaussianBlur(image, (0, 0), MAP_SIGMA) for image in (found.map, found.residual))
-    scale, full = (float(np.quantile(np.abs(image), 0.995)) or 1.0 for image in (smooth, residual))
+    scale, full = (full_color(image) or 1.0 for image in (smooth, residual))
     frames = [
         Frame(signed(smooth, scale), "where the record informs", "Map of where the record informs the picture"),
         Frame(signed(residual, full), f"where the film differs; full color at {full:.1%}", "Residual of the film under its record"),
@@ -217,7 +217,7 @@ def other_record_card(found: Counterfactual, schema: EHRSchema, name: str, aspec
 
 def _two_normals(title: str, caption: str, found: Counterfactual, other: int, change: np.ndarray, labels: tuple[str, str, str], aspect: float) -> str:
     """The film, what is normal under its record and under another, and the difference, as a card."""
-    full = max(float(np.quantile(np.abs(change), 0.995)), 0.02)
+    full = max(full_color(change), 0.02)
     frames = [
         Frame(found.film, "the film"),
         Frame(found.reconstruction, labels[0]),

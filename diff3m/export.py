@@ -19,7 +19,7 @@ from .detector import Detector
 from .ehr import Record
 from .explain import Attribution, Counterfactual, Gradients, Influence, Information, RegionAttribution, Uncertainty, agreements
 from .scoring import Scoring
-from .visualize import enlarge, overlay, signed, to_png, to_uint8
+from .visualize import enlarge, full_color, overlay, signed, to_png, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
 PICTURE_HEIGHT = 512
@@ -155,7 +155,7 @@ def write_explanation_pictures(
 
 
 def _signed(values: np.ndarray) -> np.ndarray:
-    return signed(values, float(np.quantile(np.abs(values), 0.995)))
+    return signed(values, full_color(values))
 
 
 def _second_opinion(found: Attribution | None, gradients: Gradients | None) -> dict | None:

@@ -22,6 +22,11 @@ def signed(difference: np.ndarray, full: float) -> np.ndarray:
     return to_uint8(matplotlib.colormaps["coolwarm"](0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1))[..., :3])
 
 
+def full_color(values: np.ndarray) -> float:
+    """The size at which a signed map is in full color, so that few places are beyond it: the 99.5th percentile."""
+    return float(np.quantile(np.abs(values), 0.995))
+
+
 def to_png(picture: np.ndarray) -> bytes:
     """A grey (H, W) or RGB (H, W, 3) uint8 picture as a PNG file."""
     return cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..ehr import UNKNOWN_WORDS, paper_schema
 from .manifest import ManifestError, read_table
-from .preparing import Report, keep, with_readable_images, without_duplicates, write_manifests
+from .preparing import TWO_SPLITS, Report, in_one_split, keep, with_readable_images, without_duplicates, write_manifests
 
 
 def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], where: Mapping[str, set[str]], decode: bool = False) -> Report:
@@ -35,8 +35,7 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
     if {"patient", "split"} <= set(rows.columns):  # of the whole table: the splits that `where` leaves out count too
         patient = rows["patient"].str.strip()
         rows = rows.assign(patient=patient.mask(patient.str.lower().isin(UNKNOWN_WORDS), ""))
-        good = (rows["patient"] == "") | (rows.groupby("patient")["split"].transform("nunique") == 1)
-        rows = keep(rows[meets], good[meets], report, "patient in two splits")
+        rows = keep(rows[meets], in_one_split(rows)[meets], report, TWO_SPLITS)
     else:
         rows = rows[meets]
     rows = keep(rows, rows["path"].str.strip() != "", report, "no path")

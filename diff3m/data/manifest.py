@@ -16,6 +16,7 @@ import pandas as pd
 from ..ehr import EHRError, EHRSchema, Record
 
 NORMAL = "normal"
+PARQUET = (".parquet", ".pq")  # ends of a manifest's name; any other is CSV
 
 
 class ManifestError(ValueError):
@@ -42,7 +43,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ManifestError(f"There is no manifest file {path}. Check the path.")
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if path.suffix.lower() in PARQUET:
             return pd.read_parquet(path).astype("string").fillna("")
         return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression=None, index_col=False)
     except pd.errors.EmptyDataError:
@@ -73,6 +74,12 @@ def patients_of(path: str | Path) -> set[str]:
     table = read_table(Path(path))
     columns = [column for column in table.columns if str(column).strip().lower() == "patient"]
     return {str(value).strip() for value in table[columns[0]]} - {""} if columns else set()
+
+
+def shared_patients(first: str | Path, second: str | Path) -> tuple[list[str], bool]:
+    """Patients that two manifests both name, sorted, and whether both name any. Raises ManifestError."""
+    one, other = patients_of(first), patients_of(second)
+    return sorted(one & other), bool(one and other)
 
 
 def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:

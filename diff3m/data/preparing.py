@@ -18,7 +18,7 @@ from ..dicom import looks_like_dicom
 from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from ..units import KG_PER_POUND
-from .manifest import NORMAL, ManifestError
+from .manifest import NORMAL, PARQUET, ManifestError
 
 CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
 NAMED = 20  # examples of each problem that a report names
@@ -27,6 +27,7 @@ ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
 HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many weights as that
 RARE, USUAL = 50.0, (15.0, 45.0)  # kg/m²: a BMI above the first, where the weight read as lb makes one between the others, is taken for lb
 CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
+TWO_SPLITS = "patient in two splits"  # a reason to drop a row
 END_BYTES = 1024  # some writers pad their files
 
 
@@ -225,8 +226,12 @@ def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> 
 
 def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split: str = "split") -> pd.DataFrame:
     """Rows of patients who are in one split only."""
-    splits = rows.groupby(patient)[split].transform("nunique")
-    return keep(rows, splits == 1, report, "patient in two splits")
+    return keep(rows, in_one_split(rows, patient, split), report, TWO_SPLITS)
+
+
+def in_one_split(rows: pd.DataFrame, patient: str = "patient", split: str = "split") -> pd.Series:
+    """By row, whether its patient is in one split only; rows with an empty patient, of whom nobody can say, are True."""
+    return (rows[patient] == "") | (rows.groupby(patient)[split].transform("nunique") == 1)
 
 
 def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
@@ -272,7 +277,7 @@ def write_manifests(
 
 def _write(rows: pd.DataFrame, path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if path.suffix.lower() in PARQUET:
         rows.to_parquet(partial, index=False)
     else:
         rows.to_csv(partial, index=False)

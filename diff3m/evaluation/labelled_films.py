@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.manifest import Case, ManifestError, normal_cases, patients_of, read_manifest, read_table
+from ..data.manifest import Case, ManifestError, normal_cases, read_manifest, read_table, shared_patients
 from ..detector import Detector
 from ..ehr import EHRSchema
 from ..radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
@@ -45,14 +45,14 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
 
     Raises ManifestError where a patient is in both, or a labelled film of `manifest` is one of the normals of `train`.
     """
-    learned, judged = patients_of(train), patients_of(manifest)
+    both, checked = shared_patients(train, manifest)
     hint = "so methods would be judged on what they learned from. Take them out of one of the two; `diff3m prepare` splits by patient."
-    if both := sorted(learned & judged):
+    if both:
         raise ManifestError(f"Patients in both {train} and {manifest}: {len(both)} ({', '.join(both[:3])} …), {hint}")
     films = {case.path.resolve() for case in normal_cases(train, schema)}
     if both := sorted(films & {case.path.resolve() for case in read_manifest(manifest, schema) if case.label is not None}):
         raise ManifestError(f"Films in both {train} and {manifest}: {len(both)} ({', '.join(path.name for path in both[:3])} …), {hint}")
-    return bool(learned and judged)
+    return checked
 
 
 def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, halves: str | None) -> Cohort:

@@ -11,8 +11,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import CONFIG_FILE, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
 from ..checkpoint_source import resolve_checkpoint
-from ..data.manifest import normal_cases, patients_of
+from ..data.manifest import normal_cases, shared_patients
 from ..detector import has_bfloat16
 from ..diffusion import Schedule, add_noise, estimate_x0
 from ..ehr import EHRSchema
@@ -38,14 +38,11 @@ from ..simplex import SimplexPool
 from .config import TrainingConfig
 from .films import Batch, Films, draw, gaussian, load_films
 from .loss import DiffusionLoss, diffusion_loss
+from .processes import TrainingError, agreed_step, all_or_none
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
 SAMPLE_FILMS, SAMPLE_LEVEL = 8, 400
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the message says why and what is kept."""
 
 
 @dataclass(frozen=True)
@@ -69,33 +66,6 @@ def train(config: TrainingConfig, schema: EHRSchema | None = None, report: Calla
     run.resume()
     run.go()
     return run.out / CHECKPOINT_DIR
-
-
-@contextmanager
-def all_or_none() -> Iterator[None]:
-    """Every process enters; where one fails inside, each of them leaves with an error, so that none waits for it.
-
-    The one that failed raises its own error, the others a TrainingError that quotes it.
-    """
-    try:
-        yield
-    except Exception as error:  # whatever it is, the others must hear of it
-        gather_object([str(error) or type(error).__name__])
-        raise
-    told = gather_object([""])
-    for index, sentence in enumerate(told):
-        if sentence:
-            raise TrainingError(f"Process {index} of {len(told)} failed: {sentence}")
-
-
-def agreed_step(steps: Sequence[int]) -> int:
-    """The step that every process resumes from. Raises TrainingError where they differ."""
-    if len(set(steps)) > 1:
-        raise TrainingError(
-            f"The processes found saves of different steps ({', '.join(map(str, steps))}; 0 is none). The output folder must lie on a disk that all "
-            "machines share."
-        )
-    return steps[0]
 
 
 class _Run:
@@ -141,8 +111,7 @@ class _Run:
         """Raise TrainingError where a patient is in both manifests, as far as both name patients."""
         if not self.config.validation:
             return
-        named = [patients_of(path) for path in (self.config.manifest, self.config.validation)]
-        both = sorted(named[0] & named[1])
+        both, _ = shared_patients(self.config.manifest, self.config.validation)
         if both and Path(self.config.manifest).resolve() != Path(self.config.validation).resolve():
             raise TrainingError(
                 f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. Split by patient: `diff3m "
