@@ -38,7 +38,7 @@ from ..simplex import SimplexPool
 from .config import TrainingConfig
 from .films import Batch, Films, draw, gaussian, load_films
 from .loss import DiffusionLoss, diffusion_loss
-from .processes import TrainingError, agreed_step, all_or_none
+from .processes import TrainingError, agreed_step, all_or_none, part
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
@@ -60,22 +60,29 @@ class Progress:
 def train(config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[Progress], None] | None = None) -> Path:
     """Train, or resume, the run that `config` describes. Returns the folder of its checkpoint (EMA weights).
 
-    report is called in the main process alone. Raises ManifestError, ConfigError or TrainingError with a sentence.
+    report is called in the main process alone. Several processes part at the end, so each can train once. Raises ManifestError, ConfigError or
+    TrainingError with a sentence.
     """
-    run = _Run(config, schema or config.ehr_schema(), report or (lambda progress: None))
-    run.resume()
-    run.go()
-    return run.out / CHECKPOINT_DIR
+    # the image query's encoder has no time embedding, so its embedding layers get no gradient
+    distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=mixed_precision(config.precision), kwargs_handlers=[distributed])
+    run = None
+    try:
+        run = _Run(accelerator, config, schema or config.ehr_schema(), report or (lambda progress: None))
+        run.resume()
+        run.go()
+        return run.out / CHECKPOINT_DIR
+    finally:
+        if run is not None:
+            run.let_go()
+        part(accelerator)
 
 
 class _Run:
     """State of one run: films, network, optimizer, moving average."""
 
-    def __init__(self, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]) -> None:
-        self.config, self.out = config, Path(config.out)
-        # the image query's encoder has no time embedding, so its embedding layers get no gradient
-        distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision=mixed_precision(config.precision), kwargs_handlers=[distributed])
+    def __init__(self, accelerator: Accelerator, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]) -> None:
+        self.accelerator, self.config, self.out = accelerator, config, Path(config.out)
         if config.batch_size % self.accelerator.num_processes:
             processes = self.accelerator.num_processes
             raise TrainingError(f"batch_size {config.batch_size} cannot be shared evenly by {processes} processes. Give a multiple of {processes}.")
@@ -171,6 +178,10 @@ class _Run:
                 saved = time.monotonic()
         self.seconds += time.monotonic() - saved
         self.save()
+
+    def let_go(self) -> None:
+        """Of what was prepared for several processes; the run cannot go on after it."""
+        del self.loss, self.optimizer
 
     def _written(self) -> int | None:
         """The steps that the checkpoint folder holds: its config.json is written last. None where there is no whole one."""

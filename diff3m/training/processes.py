@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch.distributed
+from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 
@@ -27,6 +30,17 @@ def all_or_none() -> Iterator[None]:
     for index, sentence in enumerate(told):
         if sentence:
             raise TrainingError(f"Process {index} of {len(told)} failed: {sentence}")
+
+
+def part(accelerator: Accelerator) -> None:
+    """Leave the group of processes and wait for its threads: one that is still alive when the interpreter ends can abort it (SIGABRT).
+
+    The group's threads end with its last reference, so let go first of whatever was prepared for several processes.
+    """
+    accelerator.free_memory()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    gc.collect()  # DistributedDataParallel, which holds the group, is in cycles
 
 
 def agreed_step(steps: Sequence[int]) -> int:
