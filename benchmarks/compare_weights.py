@@ -21,6 +21,12 @@ from diff3m.evaluation.metrics import auroc_within_view, paired_difference
 from diff3m.scoring import Scoring
 
 
+def radiologists_films(folder: Path) -> pd.DataFrame:
+    """Rows of metadata.csv: `val`, and the films of `dev` that radiologists read."""
+    films = pd.read_csv(folder / "metadata.csv")
+    return films[(films["split"] == "val") | ((films["split"] == "dev") & films["label"].isin({label for pair in RADIOLOGISTS for label in pair}))]
+
+
 def scores(detector: Detector, scoring: Scoring, folder: Path, films: pd.DataFrame, out: Path) -> np.ndarray:
     """Mean z-scores of the `dev` films by residuals, (N,)."""
     kept = out / f"measurements-{detector.checkpoint.sha256[:12]}.npy"
@@ -39,8 +45,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    films = pd.read_csv(options.cxr / "metadata.csv")
-    films = films[(films["split"] == "val") | ((films["split"] == "dev") & films["label"].isin(("normal", "opacity", "other_abnormal")))]
+    films = radiologists_films(options.cxr)
     detectors = [Detector.from_pretrained(source) for source in (options.first, options.second)]
     first, second = (scores(detector, detectors[0].scoring, options.cxr, films, options.out) for detector in detectors)
     dev = films[films["split"] == "dev"]
