@@ -31,9 +31,8 @@ def films(options) -> None:
     from .evaluation.films import benchmark_films
 
     simplex = detector_for(options, options.simplex) if options.simplex else None
-    found = benchmark_films(
-        detector_for(options), options.manifest, options.train, options.out, options.boxes, options.halves, simplex, stage_bars()
-    )  # fmt: skip
+    asked = (options.manifest, options.train, options.out, options.boxes, options.halves, simplex, stage_bars(), options.baselines)
+    found = benchmark_films(detector_for(options), *asked)
     for part, labels in found["parts"].items():
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from .evaluation import BASELINES
+
 # the plain words of the paper's features; any feature of a checkpoint's schema can be given as --ehr NAME=VALUE
 EHR_FLAGS = {
     "age": ("age", "years"),
@@ -189,6 +191,9 @@ def _add_benchmark(commands) -> None:
     films.add_argument("--boxes", default=None, metavar="CSV", help="image, x, y, w, h in pixels; matched to the manifest's column `image`")
     films.add_argument("--halves", default=None, metavar="COLUMN", help="cut the films in two by the hash of this column, report each half too")
     films.add_argument("--simplex", default=None, metavar="CHECKPOINT", help="trained with `noise: simplex`, for AnoDDPM")
+    films.add_argument(
+        "--baselines", nargs="+", choices=BASELINES, default=BASELINES, metavar="NAME", help=f"of {'; '.join(BASELINES)} (default: all)"
+    )
     films.add_argument("--out", required=True, metavar="DIR", help="films.json, scores.csv and films.svg are written here")
     _model_options(films)
     explained = kinds.add_parser("explanations", help="attributions and attention against known causes, on simulated patients")

@@ -76,8 +76,9 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
     table = pd.read_csv(tables / "dev.csv").drop(columns="view")
     table.to_csv(tables / "dev.csv", index=False)
     arguments = ["benchmark", "films", "--checkpoint", calibrated, "--manifest", tables / "dev.csv", "--train", tables / "train.csv"]
-    status, out, error = run(capsys, *arguments, "--out", tables / "out")
+    status, out, error = run(capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out")
     assert status == 0, error
+    assert {path.name.partition(" ")[0] for path in (tables / "out" / "kept").iterdir()} == {"PCA", "Diff3M", "ours,"}
     text = (tables / "out" / "films.json").read_text()
     assert "NaN" not in text and json.loads(text)["parts"]["all"]["opacity"]["difference"]["over unknown record"]["difference"] is None
     assert "mse – (" in out and "ours with the true record over unknown record: –" in out

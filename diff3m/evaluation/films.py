@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..reconstruct import draw_noises, predictor, reconstruct_as_released
 from ..scoring import Component, heat_map, inner, measure
 from ..simplex import SimplexPool
 from ..training.films import load_films
+from . import BASELINES
 from .baselines import anoddpm, autoencoder, pca
 from .charts import comparison
 from .labelled_films import Cohort, check_apart, load_cohort
@@ -58,12 +59,13 @@ def benchmark_films(
     halves: str | None = None,
     simplex: Detector | None = None,
     report: Report = lambda stage, done, total: None,
+    baselines: Collection[str] = BASELINES,
 ) -> dict:
     """Train or load every method, judge the labelled films of `manifest` with each, compare; write films.json, scores.csv, films.svg under `out`.
 
     train: manifest of normals that PCA and autoencoder learn from. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the
     manifest's column `image`. halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
-    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. Every method's answers are kept in `out` and not made twice
+    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. baselines: which of them to measure. Every method's answers are kept in `out` and not made twice
     from the same weights and films. Raises ManifestError, also where a patient or a film is in both manifests; "patients_checked" says whether both
     name their patients.
     """
@@ -73,6 +75,8 @@ def benchmark_films(
     made, seconds = {}, {}
     judged_by = hashlib.sha256(repr((detector.scoring.measured_inside, detector.scoring.heat_sigma)).encode()).hexdigest()[:8]
     for name, key, build in _methods(detector, cohort, train, out, simplex, report):
+        if name in BASELINES and name not in baselines:
+            continue
         made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {judged_by} {_fingerprint(cohort)}.npz", report)
     found = {
         "checkpoint": detector.config.name,
@@ -241,13 +245,13 @@ def compare(made: dict[str, Judged], cohort: Cohort, part: np.ndarray) -> dict:
             continue
         methods = {name: {score: _metrics(values[rows], abnormal, views) for score, values in judged.scores.items()} for name, judged in made.items()}
         others = [(name, score) for name in methods if not name.startswith("ours") for score in methods[name]]
-        best = max(others, key=lambda pair: methods[pair[0]][pair[1]]["auroc_within_view"] or 0)
+        best = max(others, key=lambda pair: methods[pair[0]][pair[1]]["auroc_within_view"] or 0, default=None)
         ours = made["ours, true record"].scores["score"][rows]
-        gains = {f"over {best[0]} ({best[1]})": made[best[0]].scores[best[1]]}
+        gains = {f"over {best[0]} ({best[1]})": made[best[0]].scores[best[1]]} if best else {}
         gains |= {f"over {kind} record": made[f"ours, {kind} record"].scores["score"] for kind in RECORDS[1:]}
         found[str(label)] = {
             "methods": methods,
-            "best_baseline": list(best),
+            "best_baseline": best and list(best),
             "difference": {name: paired_difference(ours, other[rows], abnormal, views, REPEATS) for name, other in gains.items()},
         }
     return found
