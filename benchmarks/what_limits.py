@@ -47,11 +47,10 @@ def random_halves(films: pd.DataFrame, count: int) -> None:
     patients, random = films["patient"].unique(), np.random.default_rng(0)
     halves = [films[films["patient"].isin(random.choice(patients, len(patients) // 2, replace=False))] for _ in range(count)]
     for abnormal in ("opacity", "other_abnormal"):
-        differences, above = zip(*(ahead(part, abnormal) for part in halves), strict=True)
-        low, high = np.percentile(differences, (2.5, 97.5))
-        print(
-            f"{abnormal:<15} interval above 0 in {np.mean(above):.0%} of {count} halves; difference {np.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]"
-        )
+        gains, above = zip(*(ahead(part, abnormal) for part in halves), strict=True)
+        low, high = np.percentile(gains, (2.5, 97.5))
+        spread = f"difference {np.mean(gains):+.3f} [{low:+.3f}, {high:+.3f}]"
+        print(f"{abnormal:<15} interval above 0 in {np.mean(above):.0%} of {count} halves; {spread}")
 
 
 def main() -> None:

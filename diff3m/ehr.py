@@ -20,6 +20,7 @@ Record = dict[str, Value]
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
 MAX_TEXT = 40
+PULSE_PRESSURE = 10.0  # mmHg between systolic and diastolic, at least, where one of them is set beside the other
 DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
 
 
@@ -191,6 +192,16 @@ class EHRSchema:
                 "They may be swapped: correct them, or leave one unknown."
             )
         return record
+
+    def room(self, record: Record, name: str) -> tuple[float, float]:
+        """Between what values one number may be set beside the rest of the record: what is plausible, and `PULSE_PRESSURE` between pressures."""
+        low, high = self[name].plausible or (-math.inf, math.inf)
+        systolic, diastolic = record.get("systolic_mmhg"), record.get("diastolic_mmhg")
+        if name == "systolic_mmhg" and diastolic is not None:
+            low = max(low, float(diastolic) + PULSE_PRESSURE)
+        if name == "diastolic_mmhg" and systolic is not None:
+            high = min(high, float(systolic) - PULSE_PRESSURE)
+        return low, high
 
     def raised(self, record: Record, name: str) -> Record:
         """The record with one number a standard deviation higher; weight follows BMI. Unchanged where the number is unknown.

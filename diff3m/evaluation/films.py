@@ -65,9 +65,9 @@ def benchmark_films(
 
     train: manifest of normals that PCA and autoencoder learn from. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the
     manifest's column `image`. halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
-    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. baselines: which of them to measure. Every method's answers are kept in `out` and not made twice
-    from the same weights and films. Raises ManifestError, also where a patient or a film is in both manifests; "patients_checked" says whether both
-    name their patients.
+    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. baselines: which of them to measure. Every method's answers
+    are kept in `out` and not made twice from the same weights and films. Raises ManifestError, also where a patient or a film is in both
+    manifests; "patients_checked" says whether both name their patients.
     """
     checked, out = check_apart(train, manifest, detector.schema), Path(out)
     (out / "kept").mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ from .record_fit import ExplanationError, calibrated, deviations, misfit, one_st
 
 STRIP_STEPS = 20
 REACH = 3.0  # standard deviations of the training values on each side
-PULSE_PRESSURE = 10.0  # mmHg between systolic and diastolic that curves leave at least
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ def influence(
     if points < 2:
         raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
     entry, record = schema[feature], schema.parse(ehr or {})
-    values = _range(entry, record, points)
+    own = None if record[feature] is None else float(record[feature])
+    values = _range(entry, schema.room(record, feature), own, points)
     records = [schema.changed(record, feature, float(value)) for value in values]
     x0 = detector.prepared([detector.film(radiograph)])
     z = z_scores(deviations(detector, x0, records, fits)[0], fits)
@@ -80,7 +80,7 @@ def influence(
         z[:, [fit.group for fit in fits].index(entry.explanation_group)],
         residual[1:, rows, columns].double().mean(dim=(1, 2)).cpu().numpy(),
         shares,
-        None if record[feature] is None else float(record[feature]),
+        own,
         (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std),
         _drawn(detector, x0, record, records) if strip else None,
         scores_under(detector, x0, records, record.get("view")) if score else None,
@@ -102,17 +102,9 @@ def _drawn(detector: Detector, x0: Tensor, record: Record, records: Sequence[Rec
     return films[0, 1:, 0].float().cpu().numpy()
 
 
-def _range(entry: Feature, record: Record, points: int) -> np.ndarray:
-    """Values of a number: `REACH` standard deviations each way inside what is plausible, and as far as the record's own; systolic pressure stays
-    above the recorded diastolic, and diastolic below the recorded systolic."""
-    own, systolic, diastolic = (record.get(name) for name in (entry.name, "systolic_mmhg", "diastolic_mmhg"))
-    low, high = entry.mean - REACH * entry.std, entry.mean + REACH * entry.std
-    if entry.name == "systolic_mmhg" and diastolic is not None:
-        low = max(low, float(diastolic) + PULSE_PRESSURE)
-    if entry.name == "diastolic_mmhg" and systolic is not None:
-        high = min(high, float(systolic) - PULSE_PRESSURE)
-    if entry.plausible:
-        low, high = max(low, entry.plausible[0]), min(high, entry.plausible[1])
+def _range(entry: Feature, room: tuple[float, float], own: float | None, points: int) -> np.ndarray:
+    """Values of a number: `REACH` standard deviations each way inside its room, and as far as the record's own."""
+    low, high = max(entry.mean - REACH * entry.std, room[0]), min(entry.mean + REACH * entry.std, room[1])
     if own is not None:
-        low, high = min(low, float(own)), max(high, float(own))
+        low, high = min(low, own), max(high, own)
     return np.linspace(low, high, points)
