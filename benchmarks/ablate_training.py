@@ -9,6 +9,7 @@ against `val` films measured by itself. With --only other arms are left for anot
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ ARMS: dict[str, dict] = {
     "timesteps of the first run": {"low_level": 500, "low_fraction": 0.65},
     "fusion asked by the film": {"network": {"query": "film"}},
     "fusion by one softmax": {"network": {"fusion": "paper"}},
+    "a side of 256 pixels": {"network": {"image_size": 256, "attention_resolutions": [16]}, "steps": 500},
 }
 
 
@@ -39,8 +41,7 @@ def trained(name: str, manifest: str, out: Path, steps: int) -> Detector:
     """One arm's weights after `steps` more steps from the shipped ones."""
     folder = out / name.replace(",", "").replace(" ", "-")
     changes = dict(init=SHIPPED, manifest=manifest, out=str(folder), steps=steps, learning_rate=2e-4, warmup_steps=25, save_minutes=2.0)
-    config = TrainingConfig.from_yaml(CONFIG, **changes, **ARMS[name])
-    config = TrainingConfig(**{**config.to_dict(), "name": name, "validation": None})
+    config = replace(TrainingConfig.from_yaml(CONFIG, **{**changes, **ARMS[name]}), name=name, validation=None)
     return Detector.from_pretrained(train(config, report=lambda p: print(name, p.stage, p.done, p.total, f"{p.noise:.4f}", flush=True)))
 
 
