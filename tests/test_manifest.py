@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from diff3m.data.folder import manifest_from_table
-from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
+from diff3m.data.manifest import ManifestError, normal_cases, patient_key, patients_of, read_manifest, shared_patients
 from diff3m.ehr import paper_schema
 
 SCHEMA = paper_schema()
@@ -31,6 +31,8 @@ def test_parquet_beside_csv(film_folder):
         ("path,age\na.png,3\nb.png,old\n", "Row 2: Age"),
         ("path,height_cm\na.png,1.8\n", "Row 1: Height"),
         ("path,age,Path\na.png,3,b.png\n", "same name"),
+        ("path,weight_kg,age\na.png,70,5,40\nb.png,71,40\n", "Row 1 of the manifest m.csv has more fields than the header. Put quotes"),
+        ("path,weight_kg,age\na.png,70,40\nb.png,71,5,40\n", "Line 3 of the manifest m.csv has more fields than the header. Put quotes"),
     ],
 )
 def test_a_bad_manifest_gets_a_sentence(tmp_path, text, word):
@@ -87,3 +89,24 @@ def test_of_two_columns_of_one_name_the_named_one_counts(film_folder, tmp_path):
     for source, age in (("Age", 50), ("age", 60)):
         manifest_from_table(table, out, {"age": source}, {})
         assert read_manifest(out, SCHEMA)[0].record["age"] == age
+
+
+def test_commas_at_the_ends_of_lines_are_no_fields(film_folder):
+    (film_folder / "m.csv").write_text("path,age\nfilm0.png,50,\nfilm1.png,60,\n")
+    assert [(case.path.name, case.record["age"]) for case in read_manifest(film_folder / "m.csv", SCHEMA)] == [("film0.png", 50), ("film1.png", 60)]
+
+
+@pytest.mark.parametrize(
+    ("written", "key"), [(" 10000032 ", "10000032"), ("10000032.0", "10000032"), (10000032.0, "10000032"), (7, "7"), ("7.5", "7.5"), ("007", "007")]
+)
+def test_a_patient_has_one_key_however_the_id_is_written(written, key):
+    assert patient_key(written) == key
+
+
+def test_patients_are_compared_by_their_keys_and_unknown_ones_not_at_all(tmp_path):
+    (tmp_path / "a.csv").write_text("path,patient\na.png,10000032.0\nb.png,unknown\nc.png,NaN\nd.png,\n")
+    (tmp_path / "b.csv").write_text("path,Subject_ID\na.png, 10000032 \nb.png,Unknown\nc.png,nan\nd.png,N/A\n")
+    (tmp_path / "c.csv").write_text("path,patient\na.png,unknown\n")
+    assert patients_of(tmp_path / "b.csv") == {"10000032"}
+    assert shared_patients(tmp_path / "a.csv", tmp_path / "b.csv") == (["10000032"], True)
+    assert shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), "nobody is named, so nothing was checked"

@@ -319,11 +319,12 @@ def test_a_bmi_of_the_rows_own_decides_on_its_weight():
     assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].tolist()[0] == 150, "a source that says each unit is believed"
 
 
-def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys):
+@pytest.mark.parametrize("column", ["patient", "subject_id"])
+def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, column):
     for name in "abcdef":
         picture(tmp_path / f"{name}.png")
-    rows = "a.png,,train\nb.png,,test\nc.png,NA,test\nd.png,7,train\ne.png,8,train\nf.png,8 ,test\ngone.png,,test\n"
-    (tmp_path / "t.csv").write_text("path,patient,split\n" + rows)
+    rows = "a.png,,train\nb.png,,test\nc.png,NA,test\nd.png,7,train\ne.png,8,train\nf.png,8.0 ,test\ngone.png,,test\n"
+    (tmp_path / "t.csv").write_text(f"path,{column},split\n" + rows)
     assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
     text = capsys.readouterr().out
     assert "patient in two splits: 2" in text and "without a patient number, so that its split could not be checked: 3" in text

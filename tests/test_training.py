@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -252,14 +253,34 @@ def test_a_gradient_that_is_not_finite_ends_before_it_is_taken(film_folder, monk
         train(config(film_folder))
 
 
+def listed(folder, name: str, films: range, patients: tuple = (), column: str = "Patient") -> str:
+    """A manifest of normal films, with their patients where given."""
+    lines = [f"path,label,{column}"] + [f"film{film}.png,normal,{patients[place] if patients else ''}" for place, film in enumerate(films)]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return str(folder / name)
+
+
 def test_patients_of_both_manifests_are_refused(film_folder):
-    for name, patients in (("train", ("a", "b")), ("val", ("b", "c")), ("other", ("d", "e"))):
-        rows = "".join(f"film{index}.png,normal,{patient}\n" for index, patient in enumerate(patients))
-        (film_folder / f"{name}.csv").write_text("path,label,Patient\n" + rows)
-    both = dict(manifest=str(film_folder / "train.csv"), steps=1)
-    with pytest.raises(TrainingError, match=r"1 patients are in both manifests \(b"):
+    both = dict(manifest=listed(film_folder, "train.csv", range(2), ("10000032.0", "11.0")), steps=1)
+    for column in ("patient", "subject_id"):
+        with pytest.raises(TrainingError, match=r"1 patients are in both manifests \(10000032"):
+            train(config(film_folder, validation=listed(film_folder, "val.csv", range(2, 4), (" 10000032", 12), column), **both))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        train(config(film_folder, validation=listed(film_folder, "other.csv", range(2, 4), (13, 14)), **both))
+
+
+def test_films_of_both_manifests_are_refused(film_folder):
+    both = dict(manifest=listed(film_folder, "train.csv", range(3)), steps=1)
+    (film_folder / "val.csv").write_text(f"path,label\n../{film_folder.name}/film2.png,normal\nfilm3.png,normal\n")
+    with pytest.raises(TrainingError, match=r"1 films are in both manifests \(film2\.png …\)"):
         train(config(film_folder, validation=str(film_folder / "val.csv"), **both))
-    train(config(film_folder, validation=str(film_folder / "other.csv"), **both))
+
+
+def test_it_is_said_where_patients_could_not_be_checked(film_folder):
+    held = listed(film_folder, "val.csv", range(3, 6), ("unknown", "nan", "7"))
+    with pytest.warns(UserWarning, match="could not be checked: give both a column `patient`"):
+        train(config(film_folder, manifest=listed(film_folder, "train.csv", range(3), ("unknown", "NaN", "")), validation=held, steps=1))
 
 
 def slow_to_write(rank: int, port: int, settings: TrainingConfig) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..ehr import UNKNOWN_WORDS, paper_schema
-from .manifest import ManifestError, read_table
-from .preparing import TWO_SPLITS, Report, in_one_split, keep, with_readable_images, without_duplicates, write_manifests
+from ..ehr import paper_schema
+from .manifest import ManifestError, patient_column, patient_key, read_table
+from .preparing import TWO_SPLITS, UNCHECKED, Report, in_one_split, keep, with_readable_images, without_duplicates, write_manifests
 
 
 def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], where: Mapping[str, set[str]], decode: bool = False) -> Report:
@@ -18,8 +18,8 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
 
     columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. where: the table's column →
     the values to keep. decode: see `with_readable_images`. Paths are read relative to the table's folder and written relative to `out`'s. Where
-    columns `patient` and `split` are there, patients in two splits are dropped; films without a patient number stay, and are counted. Raises
-    ManifestError if a column is missing or ambiguous, or no row is left.
+    columns `patient` (or `subject_id`) and `split` are there, patients in two splits are dropped; films without a patient number stay, and are
+    counted. Raises ManifestError if a column is missing or ambiguous, or no row is left.
     """
     rows, report = read_table(table), Report()
     missing = [name for name in (*columns.values(), *where) if name not in rows.columns]
@@ -32,16 +32,17 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
     if not meets.any():
         raise ManifestError(f"No row of {table} meets the conditions.")
     report.read = int(meets.sum())
-    if {"patient", "split"} <= set(rows.columns):  # of the whole table: the splits that `where` leaves out count too
-        patient = rows["patient"].str.strip()
-        rows = rows.assign(patient=patient.mask(patient.str.lower().isin(UNKNOWN_WORDS), ""))
-        rows = keep(rows[meets], in_one_split(rows)[meets], report, TWO_SPLITS)
+    patient = patient_column(rows.columns) if "split" in rows.columns else None
+    if patient is not None:
+        rows = rows.assign(**{patient: rows[patient].map(patient_key)})
+        apart = in_one_split(rows, patient)  # of the whole table: the splits that `where` leaves out count too
+        rows = keep(rows[meets], apart[meets], report, TWO_SPLITS)
     else:
         rows = rows[meets]
     rows = keep(rows, rows["path"].str.strip() != "", report, "no path")
     rows = with_readable_images(without_duplicates(rows, "path", report), table.parent, report, decode)
-    if {"patient", "split"} <= set(rows.columns):
-        report.note("without a patient number, so that its split could not be checked", rows.loc[rows["patient"] == "", "path"])
+    if patient is not None:
+        report.note(UNCHECKED, rows.loc[rows[patient] == "", "path"])
     write_manifests(rows, table.parent, out, paper_schema(), report, split=False)
     return report
 

@@ -1,22 +1,26 @@
 """The manifest: the one table that every data set becomes. Training, calibration and evaluation all read it.
 
-Columns (in any case): path, the schema's feature names (empty = unknown), label ("normal" or anything else, empty = not
-known). `path` is relative to the
-manifest's folder, or absolute. CSV or Parquet.
+Columns (in any case): path, the schema's feature names (empty = unknown), label ("normal" or anything else, empty = not known), patient or
+subject_id (whose film it is, for checks alone). `path` is relative to the manifest's folder, or absolute. CSV or Parquet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from ..ehr import EHRError, EHRSchema, Record
+from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
 
 NORMAL = "normal"
 PARQUET = (".parquet", ".pq")  # ends of a manifest's name; any other is CSV
+PATIENT_COLUMNS = ("patient", "subject_id")  # the first that a table has, in any case, names its patients
+FLOAT_ID = re.compile(r"(\d+)\.0*")  # a number that went through a column of floats
+TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
+COMMAS = "Put quotes around values that hold a comma."
 
 
 class ManifestError(ValueError):
@@ -45,11 +49,27 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() in PARQUET:
             return pd.read_parquet(path).astype("string").fillna("")
-        return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression=None, index_col=False)
+        return _without_more_fields(pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression=None), path)
+    except ManifestError:
+        raise
     except pd.errors.EmptyDataError:
         raise ManifestError(f"The manifest {path.name} is empty. It needs a header line and one row a film.") from None
     except Exception as error:  # pandas raises many kinds of error
+        if long := TOO_LONG.search(str(error)):
+            raise ManifestError(f"Line {long[1]} of the manifest {path.name} has more fields than the header. {COMMAS}") from None
         raise ManifestError(f"The manifest {path.name} cannot be read as a table ({str(error)[:200]}). Save it as CSV with a header line.") from None
+
+
+def _without_more_fields(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table as the header names it. Where its rows have more fields, pandas took the first for an index: fields beyond the header may only be
+    empty (a comma at the end of each line). Raises ManifestError naming the first row with another."""
+    if isinstance(table.index, pd.RangeIndex):
+        return table
+    columns, whole = list(table.columns), table.reset_index().fillna("")
+    more = (whole.iloc[:, len(columns) :] != "").any(axis=1)
+    if more.any():
+        raise ManifestError(f"Row {int(more.idxmax()) + 1} of the manifest {path.name} has more fields than the header. {COMMAS}")
+    return whole.iloc[:, : len(columns)].set_axis(columns, axis=1)
 
 
 def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:
@@ -69,17 +89,38 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     return cases
 
 
+def patient_key(value: object) -> str:
+    """A patient's id as text that is the same in every table: without blanks around it or the `.0` of a column of floats; "" where unknown."""
+    text = "" if value is None or value is pd.NA else str(value).strip()
+    if text.casefold() in UNKNOWN_WORDS:
+        return ""
+    whole = FLOAT_ID.fullmatch(text)
+    return whole[1] if whole else text
+
+
+def patient_column(columns: Iterable[object]) -> str | None:
+    """The column that names patients, as the table spells it; None without one."""
+    spelled = {str(column).strip().lower(): str(column) for column in columns}
+    return next((spelled[name] for name in PATIENT_COLUMNS if name in spelled), None)
+
+
 def patients_of(path: str | Path) -> set[str]:
-    """The patients that a manifest's column `patient` names; empty without one. Raises ManifestError."""
+    """The patients that a manifest names in `patient` (or `subject_id`), as `patient_key` gives them; empty without such a column. Raises
+    ManifestError."""
     table = read_table(Path(path))
-    columns = [column for column in table.columns if str(column).strip().lower() == "patient"]
-    return {str(value).strip() for value in table[columns[0]]} - {""} if columns else set()
+    column = patient_column(table.columns)
+    return {patient_key(value) for value in table[column].unique()} - {""} if column is not None else set()
 
 
 def shared_patients(first: str | Path, second: str | Path) -> tuple[list[str], bool]:
     """Patients that two manifests both name, sorted, and whether both name any. Raises ManifestError."""
     one, other = patients_of(first), patients_of(second)
     return sorted(one & other), bool(one and other)
+
+
+def shared_films(first: Iterable[Case], second: Iterable[Case]) -> list[Path]:
+    """Films that are in both, sorted, however their paths are written."""
+    return sorted({case.path.resolve() for case in first} & {case.path.resolve() for case in second})
 
 
 def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:

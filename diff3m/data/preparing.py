@@ -18,7 +18,7 @@ from ..dicom import looks_like_dicom
 from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from ..units import KG_PER_POUND
-from .manifest import NORMAL, PARQUET, ManifestError
+from .manifest import NORMAL, PARQUET, ManifestError, patient_key
 
 CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
 NAMED = 20  # examples of each problem that a report names
@@ -28,6 +28,7 @@ HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many wei
 RARE, USUAL = 50.0, (15.0, 45.0)  # kg/m²: a BMI above the first, where the weight read as lb makes one between the others, is taken for lb
 CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
 TWO_SPLITS = "patient in two splits"  # a reason to drop a row
+UNCHECKED = "without a patient number, so that its split could not be checked"  # something to know of a row
 END_BYTES = 1024  # some writers pad their files
 
 
@@ -230,18 +231,21 @@ def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split
 
 
 def in_one_split(rows: pd.DataFrame, patient: str = "patient", split: str = "split") -> pd.Series:
-    """By row, whether its patient is in one split only; rows with an empty patient, of whom nobody can say, are True."""
-    return (rows[patient] == "") | (rows.groupby(patient)[split].transform("nunique") == 1)
+    """By row, whether its patient is in one split only; rows with an unknown patient, of whom nobody can say, are True."""
+    keys = rows[patient].map(patient_key)
+    return (keys == "") | (rows[split].groupby(keys).transform("nunique") == 1)
 
 
 def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
-    """Train, val and test by a hash of (seed, patient): a patient's split is the same whatever else the table holds."""
+    """Train, val and test by a hash of (seed, patient): a patient's split is the same whatever else the table holds. All films of unknown patients
+    go to one split, since any two of them may be of one patient."""
 
     def split(patient: str) -> str:
         number = int.from_bytes(hashlib.sha256(f"{seed}/{patient}".encode()).digest()[:8], "big") / 2**64
         return "train" if number < shares[0] else "val" if number < shares[0] + shares[1] else "test"
 
-    return rows.assign(split=rows["patient"].astype(str).map({patient: split(patient) for patient in rows["patient"].astype(str).unique()}))
+    keys = rows["patient"].map(patient_key)
+    return rows.assign(split=keys.map({key: split(key) for key in keys.unique()}))
 
 
 def write_manifests(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.manifest import Case, ManifestError, normal_cases, read_manifest, read_table, shared_patients
+from ..data.manifest import Case, ManifestError, normal_cases, read_manifest, read_table, shared_films, shared_patients
 from ..detector import Detector
 from ..ehr import EHRSchema
 from ..radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
@@ -41,7 +41,7 @@ def half(patient: object) -> str:
 
 
 def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> bool:
-    """Whether it could be checked that no patient is in both manifests: both name patients in a column `patient`.
+    """Whether it could be checked that no patient is in both manifests: both name patients (see `patients_of`).
 
     Raises ManifestError where a patient is in both, or a labelled film of `manifest` is one of the normals of `train`.
     """
@@ -49,8 +49,7 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
     hint = "so methods would be judged on what they learned from. Take them out of one of the two; `diff3m prepare` splits by patient."
     if both:
         raise ManifestError(f"Patients in both {train} and {manifest}: {len(both)} ({', '.join(both[:3])} …), {hint}")
-    films = {case.path.resolve() for case in normal_cases(train, schema)}
-    if both := sorted(films & {case.path.resolve() for case in read_manifest(manifest, schema) if case.label is not None}):
+    if both := shared_films(normal_cases(train, schema), [case for case in read_manifest(manifest, schema) if case.label is not None]):
         raise ManifestError(f"Films in both {train} and {manifest}: {len(both)} ({', '.join(path.name for path in both[:3])} …), {hint}")
     return checked
 

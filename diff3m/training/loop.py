@@ -11,7 +11,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import CONFIG_FILE, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
 from ..checkpoint_source import resolve_checkpoint
-from ..data.manifest import normal_cases, shared_patients
+from ..data.manifest import Case, normal_cases, shared_films, shared_patients
 from ..detector import has_bfloat16
 from ..diffusion import Schedule, add_noise, estimate_x0
 from ..ehr import EHRSchema
@@ -100,13 +101,14 @@ class _Run:
         """Read the films; returns the network to start with."""
         config = self.config
         cases = normal_cases(config.manifest, schema)
-        self._check_patients()
+        held = normal_cases(config.validation, schema) if config.validation else []
+        self._check_apart(cases, held)
         self.schema = schema.fitted([case.record for case in cases])
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
         self.films = load_films(cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases))))
         self.noises = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
-        self.validation = self._validation(schema)
+        self.validation = load_films(held[:VALIDATION_FILMS], self.schema, self.preprocessing) if held else None
         torch.manual_seed(config.seed)
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         if config.init and not (self.out / STATE_FILE).exists():  # a run that goes on has its own weights
@@ -114,21 +116,28 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         return network
 
-    def _check_patients(self) -> None:
-        """Raise TrainingError where a patient is in both manifests, as far as both name patients."""
-        if not self.config.validation:
+    def _check_apart(self, cases: Sequence[Case], held: Sequence[Case]) -> None:
+        """Raise TrainingError where a film or a patient is in both manifests; warn where patients cannot be told. One manifest given twice is meant
+        so."""
+        train, validation = self.config.manifest, self.config.validation
+        if not validation or Path(train).resolve() == Path(validation).resolve():
             return
-        both, _ = shared_patients(self.config.manifest, self.config.validation)
-        if both and Path(self.config.manifest).resolve() != Path(self.config.validation).resolve():
+        both, checked = shared_patients(train, validation)
+        if both:
             raise TrainingError(
                 f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. Split by patient: `diff3m "
                 "prepare` does."
             )
-
-    def _validation(self, schema: EHRSchema) -> Films | None:
-        if not self.config.validation:
-            return None
-        return load_films(normal_cases(self.config.validation, schema)[:VALIDATION_FILMS], self.schema, self.preprocessing)
+        if films := shared_films(cases, held):
+            raise TrainingError(
+                f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation would be no test. Take "
+                "them out of one of the two."
+            )
+        if not checked and self.accelerator.is_main_process:
+            warnings.warn(
+                f"Whether a patient is in both {train} and {validation} could not be checked: give both a column `patient`, or split by patient.",
+                stacklevel=2,
+            )
 
     def resume(self) -> None:
         """Go on from the last whole save, if there is one. Raises TrainingError where processes find different saves."""
