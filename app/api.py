@@ -16,10 +16,13 @@ from diff3m.detector import Detector
 from diff3m.draw import draw_normals
 from diff3m.ehr import Record
 from diff3m.explain import (
+    Attribution,
+    ExplanationError,
     attention_by_group,
     attribute_region,
-    attribute_targets,
+    attribute_target,
     counterfactual,
+    curve_feature,
     influence,
     information,
     integrated_gradients,
@@ -89,7 +92,7 @@ class Api:
     def explain_film(self, film: str, record: dict | None = None, feature: str | None = None, model: str | None = None, anyway: bool = False) -> dict:
         """What did the patient's record change? Fit of film and record, Shapley values by group of the record and
         whether integrated gradients agree, information in bits, the region that
-        differs most, the spread of the score, and the influence of one number.
+        differs most, the spread of the score, and the influence of one number. not_explained: why the checkpoint cannot give some of it.
 
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
@@ -101,18 +104,29 @@ class Api:
         with _sentences():
             detector = self._detector(model)
             opened, parsed = self._film(film, anyway), _parsed(detector, record)
+            if feature:
+                curve_feature(detector.schema, feature)
+            failed: list[str] = []
 
             def ask(explain: Callable, *more, **options):
-                with MODEL.turn():  # one turn each, so that others may go between
-                    return explain(detector, opened, parsed, *more, **options)
+                """None where this checkpoint cannot explain so; what else it can is not lost."""
+                try:
+                    with MODEL.turn():  # one turn each, so that others may go between
+                        return explain(detector, opened, parsed, *more, **options)
+                except ExplanationError as error:
+                    failed.extend([] if str(error) in failed else [str(error)])
 
-            found = ask(attribute_targets)
+            found: dict[str, Attribution] = {}
+            for target in ("misfit", "expectation", "prior"):
+                one = ask(attribute_target, target, found)
+                found |= {} if one is None else {target: one}
             bits, region = ask(information), ask(attribute_region)
             spread, gradients = ask(uncertainty), ask(integrated_gradients)
             scored = bool(detector.scoring.calibration)
-            curves = [ask(influence, feature, strip=False, score=scored)] if feature else []
+            curve = ask(influence, feature, strip=False, score=scored) if feature else None
             attention, drawn = ask(attention_by_group), ask(counterfactual, [{}])
-            return explanation_to_dict(detector, parsed, found, curves, bits, region, spread, gradients, attention, drawn)
+            told = explanation_to_dict(detector, parsed, found, [] if curve is None else [curve], bits, region, spread, gradients, attention, drawn)
+            return {**told, "not_explained": failed}
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
         """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG file.

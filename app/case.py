@@ -40,7 +40,7 @@ OTHER_RECORD = (
     "The record was changed since the result above was computed. This explains the film under the record as the form has it now; "
     "press Analyze to see its score."
 )
-FAILED = "Something failed on the server ({kind}), and nothing was computed. Try again; if it fails again, restart the page or use a smaller film."
+FAILED = "Something failed on the server ({kind}). Try again; if it fails again, restart the page or use a smaller film."
 GONE = "Your film is no longer on the server: films are deleted within the hour. Drop it again."
 STOPPED_BY_GATE = "The film was not analyzed: see what was found beside it. Set it right, or tick “Go on knowingly”."
 
@@ -246,7 +246,7 @@ class Case:
         """Stream what the record changed: (cancel, status, HTML). inputs: the magnified place, the display settings; a number's name, another
         record's feature and value; the form's values."""
         look, (number, feature, value, *values) = look_of(*inputs[:LOOKING]), inputs[LOOKING:]
-        idle = gr.update(visible=False)
+        idle, sofar = gr.update(visible=False), ""
         if not path:
             yield idle, panels.status(NO_FILM, alert=True), ""
             return
@@ -263,10 +263,17 @@ class Case:
             yield gr.update(visible=True), panels.status("Waiting for its turn …"), start
             started = time.perf_counter()
             for doing, shown in explanations.explained(self.detector, seen.film, record, asked, seen.aspect):
-                said = panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s.")
-                yield gr.update(visible=bool(doing)), said, start + shown
+                said, sofar = panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."), start + shown
+                yield gr.update(visible=bool(doing)), said, sofar
         except Exception as error:
-            yield idle, panels.status(sentence(error), alert=True), ""
+            yield idle, panels.status(sentence(error), alert=True), sofar
+
+    @staticmethod
+    def stop(view: View | None) -> list:
+        """What the page shows after Cancel: a finished result stays, with what was explained of it so far."""
+        if view is None:
+            return cleared(status=panels.status("Stopped. Film and record are as you left them."))
+        return Results(cancel=gr.update(visible=False), status=panels.status("Stopped. The result stays, and what was explained so far.")).row()
 
     def redraw(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
         """Film, reconstruction and heat map under other display settings, without the model: (compare, picture, words)."""

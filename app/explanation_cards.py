@@ -10,6 +10,7 @@ import numpy as np
 
 from diff3m.ehr import EHRSchema, Feature, Record
 from diff3m.explain import (
+    NOTHING_MOVED,
     Agreement,
     Attribution,
     Counterfactual,
@@ -20,17 +21,16 @@ from diff3m.explain import (
     RegionAttribution,
     Uncertainty,
     agreements,
+    in_people,
 )
+from diff3m.scoring import Scoring
 from diff3m.visualize import full_color, signed
 
 from . import figures, panels, words
 from .pictures import Frame, inline, strip
 
-UNUSUAL = 2.0  # standard deviations from which a film does not fit its record
 NOTHING = 0.002  # of the grey range: a smaller mean change of the picture is next to nothing
 NOTICED = 0.01  # of the grey range: a smaller change of a region is not worth a word
-NOTHING_MOVED = 1.0  # of the squared standard deviations: a smaller movement of normal is next to nothing
-STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal less
 SMALL_SCORE = 0.1  # standard deviations: a smaller change of the score is not worth a word
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 FEW_BITS = 2.0  # within the estimate's own noise
@@ -43,8 +43,8 @@ def fit_card(found: Attribution, record: Record) -> str:
     """Does the film fit its record, group by group?"""
     items = "".join(f"<li>{html.escape(fit_sentence(fit, record))}</li>" for fit in found.fits)
     text = panels.quiet(
-        "Measured along what each part of the record does to a film. The values “the film looks like” are the model's guess from the "
-        "picture: they show direction and rough size, and are no measurement of the patient."
+        "Measured along what each part of the record does to a film; habitus is BMI, height and weight together. The values “the film looks "
+        "like” are the model's guess from the picture: they show direction and rough size, and are no measurement of the patient."
     )
     return f'<div class="card"><h3>Does the film fit the record?</h3><ul>{items}</ul>{text}</div>'
 
@@ -56,7 +56,7 @@ def fit_sentence(fit: RecordFit, record: Record) -> str:
         return f"{name}: not in the record."
     given = fit.feature.describe(record.get(fit.feature.name))
     what = f"{fit.feature.label} {given}" if record.get(fit.feature.name) is not None else name
-    if abs(fit.z) < UNUSUAL:
+    if abs(fit.z) < words.FITS:
         return f"{what}: the film fits ({fit.z:+.1f} standard deviations of normal films)."
     if fit.shift is None:
         toward = fit.feature.labels[-1 if fit.z > 0 else 0] if fit.feature.labels else ("the last", "the first")[fit.z < 0]
@@ -75,7 +75,9 @@ def attribution_card(found: Attribution) -> str:
     chart = figures.inline_svg(figures.attribution_bars(found.groups), caption)
     how = panels.quiet(
         "Shapley values: each group's share of the change from knowing nothing to knowing the whole record, averaged over the orders in "
-        "which the groups could become known."
+        "which the groups could become known. Read the largest bar, not the order of the others: on simulated patients in whom one part is "
+        "extreme, the largest bar names it in most films, but the order of the rest does not follow what truly changes. On real films "
+        "nothing can be checked against a truth."
     )
     return (
         f'<div class="card columns"><div><h3>What the record explains</h3><p>{html.escape(caption)}</p></div><div>{chart}</div>'
@@ -94,8 +96,10 @@ def attribution_sentence(found: Attribution) -> str:
     value = found.groups[group]
     if abs(value) < 1:
         return start + "No part of the record changes that by more than 1: nothing here is explained by the record."
+    if value < 0 and found.known < found.unknown:
+        return start + f"The largest part of what the record explains is explained by {group} ({value:+.1f})."
     if value < 0:
-        return start + f"Most of what is explained is explained by {group} ({value:+.1f})."
+        return start + f"The record as a whole explains nothing; the largest single effect is that of {group}, which explains some ({value:+.1f})."
     return start + f"It is {group} that makes the film more unusual, not less ({value:+.1f}): the picture does not show what the record says."
 
 
@@ -108,7 +112,8 @@ def movement_card(prior: Attribution, beside: Attribution) -> str:
     how = panels.quiet(
         "How far normal as expected with parts of the record unknown lies from normal as the whole record makes expect it, in squared standard "
         "deviations of normal people, and each group's Shapley value. Before the film is seen: under noise that hides it. On simulated patients "
-        "these values follow what truly changes; a value that another part of the record tells already (height tells of sex) gets less."
+        "these values follow what truly changes before the film is seen, and beside the film only roughly; on real films there is no truth to "
+        "compare with. A value that another part of the record tells already (height tells of sex) gets less."
     )
     title = '<h3 class="wide">What the record moves in the picture of normal</h3>'
     special = f"<p>{html.escape(unusual_sentence(prior))}</p>" if prior.unusual else ""
@@ -125,9 +130,11 @@ def movement_sentences(prior: Attribution, beside: Attribution) -> tuple[str, st
 
 def unusual_sentence(prior: Attribution) -> str:
     """Which part of this record moves normal unusually far, in words."""
-    group = max(prior.unusual, key=lambda name: prior.unusual[name])
-    share = f"more than in {min(99, int(100 * prior.unusual[group]))} of 100 people"
-    if prior.unusual[group] < STANDS_OUT:
+    group = prior.farthest_out
+    if group is None:
+        return "Nothing in this record stands out: as a whole it hardly moves normal."
+    share = f"more than in {in_people(prior.unusual[group])}"
+    if prior.stands_out is None:
         return f"No part of this record is far out of the ordinary; the nearest to it is {group}, which moves normal {share}."
     return f"What stands out in this record is {group}: it moves normal {share}."
 
@@ -137,7 +144,7 @@ def _mostly(found: Attribution) -> str:
     if found.unknown < NOTHING_MOVED:
         return ", next to nothing"
     group = min(found.groups, key=lambda name: found.groups[name])
-    return f", most of it by {group} ({found.groups[group]:+.1f})"
+    return f", the largest part of it by {group} ({found.groups[group]:+.1f})"
 
 
 def region_card(found: Mapping[str, RegionAttribution]) -> str:
@@ -228,11 +235,11 @@ def _two_normals(title: str, caption: str, found: Counterfactual, other: int, ch
     return f'<div class="card"><h3>{title}</h3><p>{html.escape(caption)}</p>{strip(frames, 2 * FRAME_HEIGHT, aspect)}{how}</div>'
 
 
-def second_opinion_card(found: Attribution, gradients: Gradients) -> str:
+def second_opinion_card(found: Attribution, gradients: Gradients, schema: EHRSchema) -> str:
     """Whether other methods of attribution say the same."""
     said = "".join(f"<p>{html.escape(agreement_sentence(name, one))}</p>" for name, one in agreements(found, gradients).items())
     listed = ", ".join(f"{group} {value:+.1f}" for group, value in gradients.groups.items())
-    parts = ", ".join(f"{name.replace('_', ' ')} {value:+.1f}" for name, value in found.parts.items())
+    parts = ", ".join(f"{schema[name].label if name in schema else name} {value:+.1f}" for name, value in found.parts.items())
     how = panels.quiet(
         f"Shapley values by single values of the record: {parts or 'none is known'}. Integrated gradients by group: {listed} (they miss the whole "
         f"change by {abs(gradients.gap):.1f}). They walk a straight line from “unknown” to the record, through records that nobody has; Shapley "
@@ -244,6 +251,8 @@ def second_opinion_card(found: Attribution, gradients: Gradients) -> str:
 def agreement_sentence(name: str, found: Agreement) -> str:
     """Agreement with Shapley values in words."""
     start = name[0].upper() + name[1:]
+    if not found.compared:
+        return f"{start}: no part of the record changes the misfit by 1 or more, so there is nothing to compare."
     if found.whole:
         return f"{start} agrees with the Shapley values above in the signs and in the order of the groups."
     doubts = [] if found.signs == 1 else [f"{found.signs:.0%} of the signs are the same"]
@@ -258,7 +267,7 @@ def score_card(found: Attribution) -> str:
     bars = figures.attribution_bars(found.groups, "lowers the score  ◂   ▸  raises it", digits=2)
     how = panels.quiet(
         "Shapley values of the anomaly score over all combinations of known and unknown parts of the record. They are exact, and often small: "
-        "the score is made of residuals, of which inversion and low noise hide most of what the record says."
+        "the score is measured where the film itself, seen through little noise, tells most of what the record says."
     )
     chart = figures.inline_svg(bars, sentence)
     return f'<div class="card columns"><div><h3>The record and the score</h3><p>{html.escape(sentence)}</p>{how}</div><div>{chart}</div></div>'
@@ -273,16 +282,17 @@ def score_sentence(found: Attribution) -> str:
     return f"{start} The largest part of that is {group} ({found.groups[group]:+.2f})."
 
 
-def spread_card(found: Uncertainty, aspect: float) -> str:
+def spread_card(found: Uncertainty, scoring: Scoring, aspect: float) -> str:
     """How much the score and the heat map hang on the noise level and on the seed."""
     levels = ", ".join(f"{level}: {value:+.2f}" for level, value in found.by_level.items())
     seeds = list(found.by_seed.values())
     drawn = (
-        f"Over {len(seeds)} seeds it lies between {min(seeds):+.2f} and {max(seeds):+.2f}."
+        f"Over {len(seeds)} seeds the score lies between {min(seeds):+.2f} and {max(seeds):+.2f}."
         if max(seeds) > min(seeds)
-        else "It uses no fresh noise, so that the seed does not matter."
+        else "The score uses no fresh noise, so that the seed does not matter."
     )
-    text = f"By noise level alone the score would be {levels} (standard deviations of normal films). {drawn}"
+    which = "Largest" if scoring.combine == "max" else "Mean"
+    text = f"{which} z-score of the residuals by noise level (0: an average normal film): {levels}. {drawn}"
     full = max(float(found.heat_spread.max()), 1e-6)
     where = panels.quiet(
         f"The heat map's standard deviation over reconstructions from noise levels {', '.join(map(str, found.heat_levels))} is "
@@ -297,6 +307,8 @@ def spread_card(found: Uncertainty, aspect: float) -> str:
 def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     """The curve of one number, and what normal looks like along it."""
     trained = (curve.values >= curve.trained[0]) & (curve.values <= curve.trained[1])
+    usual = bool(trained.any())
+    trained |= not usual  # a curve that lies wholly beyond is told of as it is
     best = float(curve.values[trained][int(curve.misfit[trained].argmin())])
     own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
     flat = float(np.ptp(curve.misfit[trained])) < FLAT
@@ -305,17 +317,22 @@ def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     place = words.place_of((curve.box[0] + curve.box[2]) / 2, (curve.box[1] + curve.box[3]) / 2)
     region = f" The residual of the place that differs most ({place} of the picture) moves by {moved:.1%} of the grey range."
     score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
-    caption = f"{feature.label}: {fit}{own}{region}{score} Everything else is held fixed."
+    beyond = "" if usual else " All of these values are far from those of training."
+    fixed = " Everything else is held fixed" + (", but weight and BMI follow each other." if _of_habitus(feature) else ".")
+    caption = f"{feature.label}: {fit}{own}{region}{score}{beyond}{fixed}"
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
-    frames = ""
-    if curve.reconstructions is not None:
-        for value, image in zip(curve.values, curve.reconstructions, strict=True):
-            label = f"{value:.0f}"
-            picture = inline(Frame(image, f"What normal would look like at {feature.label} {label}"), FRAME_HEIGHT, aspect)
-            frames += f"<figure>{picture}<figcaption>{label}</figcaption></figure>"
+    frames = [
+        Frame(image, f"{value:.0f}", f"What normal would look like at {feature.label} {value:.0f}")
+        for value, image in zip(curve.values, () if curve.reconstructions is None else curve.reconstructions, strict=False)
+    ]
     below = "Below: what normal would look like for this person at each value, from the same noise. " if frames else ""
-    text = panels.quiet(f"{below}Shaded: beyond the training values.")
-    return (
-        f'<div class="card"><h3>Influence of {html.escape(feature.label)}</h3><p>{html.escape(caption)}</p>{chart}{text}'
-        f'<div class="strip">{frames}</div></div>'
+    text = panels.quiet(
+        f"{below}Misfit: how badly film and record contradict each other. Residual: film minus what is expected. Shaded: more than two standard "
+        "deviations from the average of the training films, where few or none were."
     )
+    pictures = strip(frames, FRAME_HEIGHT, aspect, tall=False) if frames else ""
+    return f'<div class="card"><h3>Influence of {html.escape(feature.label)}</h3><p>{html.escape(caption)}</p>{chart}{text}{pictures}</div>'
+
+
+def _of_habitus(feature: Feature) -> bool:
+    return feature.name in ("bmi", "height_cm", "weight_kg")

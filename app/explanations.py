@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from diff3m.detector import Detector
-from diff3m.ehr import EHRSchema
+from diff3m.ehr import EHRSchema, Record
 from diff3m.explain import (
+    Attribution,
     Box,
+    Counterfactual,
+    ExplanationError,
+    Influence,
     attribute,
     attribute_regions,
     counterfactual,
@@ -21,6 +26,7 @@ from diff3m.explain import (
 )
 from diff3m.radiograph import Radiograph
 
+from . import panels
 from .explanation_cards import (
     attribution_card,
     fit_card,
@@ -48,51 +54,74 @@ class Asked:
 
 
 def explained(detector: Detector, film: Radiograph, record: Mapping, asked: Asked, aspect: float) -> Iterator[tuple[str, str]]:
-    """Explain one film step by step: (what is being done, HTML so far). Raises EHRError or ExplanationError with a sentence."""
+    """Explain one film step by step: (what is being done, HTML so far). What this checkpoint cannot explain is said in its place, once, and costs no
+    other explanation. Raises EHRError with a sentence."""
     parsed = detector.schema.parse(record)
-    other = None if asked.change is None else other_record(detector.schema, parsed, *asked.change)
-    yield "Asking what each part of the record adds …", ""
-    with MODEL.turn():
-        found = attribute(detector, film, parsed, parts=False)
-        moved = attribute(detector, film, parsed, "expectation", parts=False, before=found)
-    shown = fit_card(found, parsed) + attribution_card(found)
+    other, cards = None if asked.change is None else other_record(detector.schema, parsed, *asked.change), {}
+    for doing, place, explain in _steps(detector, film, parsed, other, asked, aspect):
+        yield doing, "".join(cards.values())
+        try:
+            with MODEL.turn():
+                cards[place] = explain()
+        except ExplanationError as error:
+            said = panels.notes([str(error)])
+            cards |= {} if place in cards or said in cards.values() else {place: said}
+    yield "", "".join(cards.values())
+
+
+def _steps(
+    detector: Detector, film: Radiograph, record: Record, other: Record | None, asked: Asked, aspect: float
+) -> Iterator[tuple[str, str, Callable[[], str]]]:
+    """(what is being done, the place of its card, what makes the card) of every explanation, the quick ones first."""
+    schema, scored = detector.schema, bool(detector.scoring.calibration)
+    given = (detector, film, record)
+
+    @cache
+    def misfit() -> Attribution:
+        return attribute(*given, parts=False)
+
+    @cache
+    def drawn() -> Counterfactual:
+        return counterfactual(*given, [{}] if other is None else [{}, other])
+
+    yield "Asking what each part of the record adds …", "fit", lambda: fit_card(misfit(), record) + attribution_card(misfit())
     if detector.config.prior_fit:
-        yield "Asking what the record makes expect before the film is seen …", shown
-        with MODEL.turn():
-            shown += movement_card(attribute(detector, film, parsed, "prior", parts=False), moved)
-    yield "Asking what it explains of single places …", shown
-    with MODEL.turn():
-        regions = attribute_regions(detector, film, parsed, [None, *(box for _, box in asked.boxes)])
-    shown += region_card(dict(zip(["", *(name for name, _ in asked.boxes)], regions, strict=True)))
-    yield "Measuring the record's information …", shown
-    with MODEL.turn():
-        shown += information_card(information(detector, film, parsed), aspect)
-    yield "Drawing this person under other records …", shown
-    with MODEL.turn():
-        drawn = counterfactual(detector, film, parsed, [{}] if other is None else [{}, other])
-    shown += with_and_without_card(drawn, aspect)
+        yield (
+            "Asking what the record makes expect before the film is seen …",
+            "movement",
+            lambda: movement_card(attribute(*given, "prior", parts=False), attribute(*given, "expectation", parts=False, before=misfit())),
+        )
+    names, boxes = zip(("", None), *asked.boxes, strict=True)
+    yield (
+        "Asking what it explains of single places …",
+        "region",
+        lambda: region_card(dict(zip(names, attribute_regions(*given, boxes), strict=True))),
+    )
+    yield "Measuring the record's information …", "information", lambda: information_card(information(*given), aspect)
+    yield "Drawing this person without a record …", "without", lambda: with_and_without_card(drawn(), aspect)
     if other is not None:
-        shown += other_record_card(drawn, detector.schema, asked.change[0], aspect)
+        yield "Drawing this person under another record …", "other", lambda: other_record_card(drawn(), schema, asked.change[0], aspect)
     if asked.number is not None:
-        feature = detector.schema[asked.number]
-        yield f"Measuring the influence of {feature.label} …", shown
-        with MODEL.turn():
-            curve = influence(detector, film, parsed, asked.number, strip=False, score=bool(detector.scoring.calibration))
-        yield f"Drawing what normal would look like along {feature.label} …", shown + influence_card(curve, feature, aspect)
-        with MODEL.turn():
-            shown += influence_card(influence_strip(detector, film, parsed, curve), feature, aspect)
-    if detector.scoring.calibration:
-        yield "Asking what each part of the record does to the score …", shown
-        with MODEL.turn():
-            shown += score_card(attribute(detector, film, parsed, "score", parts=False))
-    yield "Measuring how much hangs on the noise level …", shown
-    with MODEL.turn():
-        shown += spread_card(uncertainty(detector, film, parsed), aspect)
-    yield "Asking integrated gradients for a second opinion …", shown
-    with MODEL.turn():
-        single = attribute(detector, film, parsed, before=found)
-        shown += second_opinion_card(single, integrated_gradients(detector, film, parsed))
-    yield "", shown
+        feature = schema[asked.number]
+
+        @cache
+        def curve() -> Influence:
+            return influence(*given, feature.name, strip=False, score=scored)
+
+        yield f"Measuring the influence of {feature.label} …", "influence", lambda: influence_card(curve(), feature, aspect)
+        yield (
+            f"Drawing what normal would look like along {feature.label} …",
+            "influence",
+            lambda: influence_card(influence_strip(*given, curve()), feature, aspect),
+        )
+    if scored:
+        yield "Asking what each part of the record does to the score …", "score", lambda: score_card(attribute(*given, "score", parts=False))
+        yield "Measuring how much hangs on the noise level …", "spread", lambda: spread_card(uncertainty(*given), detector.scoring, aspect)
+    yield (
+        "Asking integrated gradients for a second opinion …",
+        "second",
+        lambda: second_opinion_card(attribute(*given, before=misfit()), integrated_gradients(*given), schema),
+    )
 
 
 def change_choices(schema: EHRSchema) -> list[tuple[str, str]]:

@@ -20,9 +20,10 @@ from .ehr_form import EHRForm, build_form, follow_height_and_weight
 from .examples import Example, load_examples
 from .film_tools import FilmTools, build_film_tools
 from .gpu import on_gpu
-from .results import Results, cleared
+from .results import Results
 
 GALLERY_HEIGHT = 310
+THRESHOLD = "share of the grey range, 0.02 is 2 %; of the anomaly map, its own value"
 SILENT = dict(show_progress="hidden", api_visibility="private")
 # handlers wait for their turn of the model inside (`turns.MODEL`), so that each says that it waits and can be cancelled; more wait in the queue
 AT_ONCE = 12
@@ -110,8 +111,8 @@ def build_explore(detector: Detector, page: gr.Blocks, suffix: str = "") -> Expl
     file.upload(case.open, [file, opened, *form.fields], opening, **running)
     file.clear(case.close, None, opening, **running)
     _wire_tools(case, tools, file, [*tools.outputs, *shown], running)
-    stopped = panels.status("Stopped. Film and record are as you left them.")
-    cancel.click(lambda: cleared(status=stopped), None, shown, queue=False, **running)
+    analyze.click(None, None, None, cancels=events[1:], api_visibility="private")
+    cancel.click(case.stop, results.view, shown, queue=False, **running)
     _wire_viewer(case, outputs)
     outputs.save.click(case.save, results.view, [results.saved, results.status], **SILENT)
     return Explorer(detector.config.name, file, form, case, opening, events)
@@ -241,7 +242,9 @@ def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Compon
     start = round(detector.scoring.heat_normal, 3)
     with gr.Row():
         opacity = slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id=f"opacity{suffix}", min_width=150)
-        threshold = slider(0, viewer.MOST_THRESHOLD, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150)
+        threshold = slider(
+            0, viewer.MOST_THRESHOLD, start, step=0.005, label="Threshold", elem_id=f"threshold{suffix}", min_width=150, info=THRESHOLD
+        )
         mode = gr.Radio(
             viewer.modes(detector.scoring), value=next(iter(viewer.MODES)), label="Heat map shows", min_width=240, elem_id=f"mode{suffix}"
         )

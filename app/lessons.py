@@ -145,7 +145,7 @@ def _view(detector: Detector) -> Iterator[str]:
         with MODEL.turn():
             found = attribute(detector, film, {**patient.record(), "view": view}, parts=False)
         fit = next(entry for entry in found.fits if entry.group == "view")
-        fits = "contradicts" if abs(fit.z) >= 2 else "does not contradict"
+        fits = "contradicts" if abs(fit.z) >= words.FITS else "does not contradict"
         shown += _card(f"The record says {name}", f"The film {fits} the view: {fit.z:+.1f} standard deviations of normal films under their own view.")
         yield shown
     other = _prepared(detector, Radiograph(person(VIEW).film(SIDE, person(VIEW).patient.under(view="PA"))))

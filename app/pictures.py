@@ -21,10 +21,10 @@ class Frame:
     alternative: str = ""
 
 
-def strip(frames: Sequence[Frame], height: int = 256, aspect: float = 1.0) -> str:
-    """Frames side by side, scrolled where they do not fit."""
+def strip(frames: Sequence[Frame], height: int = 256, aspect: float = 1.0, tall: bool = True) -> str:
+    """Frames side by side, scrolled where they do not fit. tall: as high as the page's other pictures, else small."""
     shown = "".join(f"<figure>{inline(frame, height, aspect)}<figcaption>{html.escape(frame.caption)}</figcaption></figure>" for frame in frames)
-    return f'<div class="strip tall" tabindex="0" role="group" aria-label="Pictures side by side">{shown}</div>'
+    return f'<div class="strip{" tall" if tall else ""}" tabindex="0" role="group" aria-label="Pictures side by side">{shown}</div>'
 
 
 def inline(frame: Frame, height: int, aspect: float = 1.0) -> str:

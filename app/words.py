@@ -94,14 +94,14 @@ def spread_sentences(analysis: Analysis, scoring: Scoring) -> list[str]:
     learned = [z for component, _, z in analysis.components if component.part == "head" and z is not None and np.isfinite(z)]
     if len(by_level) < 2:
         return []
-    listed = ", ".join(f"{level} ({_detail(level)}): {value:+.1f}" for level, (value, _) in by_level.items())
-    listed += f"; by the anomaly map: {np.mean(learned):+.1f}" if learned else ""
     largest = scoring.combine == "max"
+    listed = ", ".join(f"{level} ({_detail(level)}): {value:+.1f}" for level, (value, _) in by_level.items())
+    listed += f"; of the anomaly map: {np.mean(learned):+.1f}" if learned else ""
     unusual = [value > (unusual_above(count) if largest else FITS) for value, count in by_level.values()]
     unusual += [value > FITS for value in learned]
     agree = "They disagree, so take the score with care." if any(unusual) else "None of them finds the film unusual."
     agree = "All of them find the film unusual." if all(unusual) else agree
-    return [f"By noise level alone (standard deviations of normal films), {listed}. {agree}"]
+    return [f"{'Largest' if largest else 'Mean'} z-score (0: an average normal film) of the residuals by noise level, {listed}. {agree}"]
 
 
 def unusual_above(count: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,8 @@ Found = TypeVar("Found")
 
 
 def explain(options) -> int:
-    """Print and write all explanations. One that the checkpoint cannot give is said on stderr and makes the status 1; the others are not lost."""
+    """Print and write all explanations. One that cannot be given is said on stderr and makes the status 1; the others are not lost. What is asked
+    wrongly is refused before anything is measured."""
     from . import explain as explaining
     from .export import NOTICE, explanation_to_dict, write_explanation_pictures, write_json
     from .radiograph import film_aspect, read_radiograph
@@ -29,12 +31,15 @@ def explain(options) -> int:
     record = detector.schema.parse(record_for(film, detector, options)[0])
     changes = [change for item in options.change for change in pairs([item], "--change").items()]  # one by one: a name may be given twice
     others = [{}, *(explaining.other_record(detector.schema, record, *change) for change in changes)]
-    scored, failures = bool(detector.scoring.calibration), []
+    scored, failures, wanted = bool(detector.scoring.calibration), [], options.target.split(",")
+    for name in options.curve:
+        explaining.curve_feature(detector.schema, name)
+    explaining.check_question(wanted, options.box)
 
     def asked(ask: Callable[[], Found], tell: Callable[[Found], None]) -> Found | None:
         try:
             found = ask()
-        except explaining.ExplanationError as error:
+        except ValueError as error:
             if str(error) not in failures:
                 failures.append(str(error))
                 print(f"diff3m explain: {error}", file=sys.stderr)
@@ -43,8 +48,11 @@ def explain(options) -> int:
         return found
 
     attention = asked(lambda: explaining.attention_by_group(detector, film, record), _tell_attention)
-    targets = asked(lambda: explaining.attribute_targets(detector, film, record, options.target.split(",")), _tell_targets) or {}
-    gradients = None
+    targets, gradients = {}, None
+    for target in wanted:
+        found = asked(partial(explaining.attribute_target, detector, film, record, target, targets), _tell_target)
+        if found is not None:
+            targets[target] = found
     if "misfit" in targets:
         gradients = asked(
             lambda: explaining.integrated_gradients(detector, film, record), lambda found: _tell_gradients(found, targets["misfit"])
@@ -55,8 +63,8 @@ def explain(options) -> int:
     spread = asked(lambda: explaining.uncertainty(detector, film, record), _tell_uncertainty)
     curves = []
     for name in options.curve:
-        wanted = {"strip": bool(options.out), "score": scored, "box": options.box}
-        curve = asked(lambda name=name, wanted=wanted: explaining.influence(detector, film, record, name, **wanted), _tell_influence)
+        drawing = {"strip": bool(options.out), "score": scored, "box": options.box}
+        curve = asked(lambda name=name, drawing=drawing: explaining.influence(detector, film, record, name, **drawing), _tell_influence)
         curves += [] if curve is None else [curve]
     if options.json:
         write_json(options.json, explanation_to_dict(detector, record, targets, curves, bits, region, spread, gradients, attention, drawn))
@@ -77,18 +85,20 @@ def _tell_attention(found) -> None:
     print(f"attention (where the model looked in the record, not what mattered): {_listed(found, '.2f')}")
 
 
-def _tell_targets(targets) -> None:
-    for target, found in targets.items():
-        print(f"{EXPLAINED[target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
-        for group, value in found.groups.items():
-            print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
-        if found.parts and found.parts.keys() != found.groups.keys():
-            print(f"  by single values: {_listed(found.parts, '+.2f')}")
-        if found.unusual:
-            print("  moves normal more than in " + ", ".join(f"{value:.0%} of people: {group}" for group, value in found.unusual.items()))
-        for fit in found.fits if target == "misfit" else ():
-            shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
-            print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")
+def _tell_target(found) -> None:
+    from .explain import in_people
+
+    print(f"{EXPLAINED[found.target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:")
+    for group, value in found.groups.items():
+        print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
+    if found.parts and found.parts.keys() != found.groups.keys():
+        print(f"  by single values: {_listed(found.parts, '+.2f')}")
+    if found.unusual:
+        shares = ", ".join(f"{group} in {in_people(share)}" for group, share in found.unusual.items())
+        print(f"  moves normal more than: {shares}; {found.stands_out or 'nothing'} stands out")
+    for fit in found.fits if found.target == "misfit" else ():
+        shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
+        print(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}")
 
 
 def _tell_gradients(found, misfit) -> None:
@@ -96,7 +106,11 @@ def _tell_gradients(found, misfit) -> None:
 
     print(f"integrated gradients of the misfit: {_listed(found.groups, '+.2f')} (off the whole change by {found.gap:+.2f})")
     for name, one in agreements(misfit, found).items():
-        print(f"  {name} {'agrees' if one.whole else 'does not wholly agree'} with the Shapley values in sign and order")
+        said = "agrees" if one.whole else "does not wholly agree"
+        said = (
+            f"{said} with the Shapley values in sign and order" if one.compared else "has nothing to be compared in: no part changes the misfit by 1"
+        )
+        print(f"  {name} {said}")
 
 
 def _tell_information(found) -> None:
@@ -116,7 +130,7 @@ def _tell_counterfactual(found, changes) -> None:
 
 
 def _tell_uncertainty(found) -> None:
-    print("score by noise level: " + ", ".join(f"{level}: {value:+.2f}" for level, value in found.by_level.items()))
+    print("mean z-score by noise level: " + ", ".join(f"{level}: {value:+.2f}" for level, value in found.by_level.items()))
     print("score by seed: " + ", ".join(f"{seed}: {value:+.2f}" for seed, value in found.by_seed.items()))
     print(f"heat map: standard deviation over noise levels {found.heat_spread.mean():.1%} of the grey range on average")
 

@@ -107,7 +107,7 @@ def explanation_to_dict(
         "information_bits": None if information is None else {"record": information.bits, "lost_without": information.groups},
         "region": None if region is None else asdict(region),
         "second_opinion": _second_opinion(attributions.get("misfit"), gradients),
-        "score_by_noise_level": None if uncertainty is None else {str(level): score for level, score in uncertainty.by_level.items()},
+        "z_score_by_noise_level": None if uncertainty is None else {str(level): score for level, score in uncertainty.by_level.items()},
         "score_by_seed": None if uncertainty is None else {str(seed): score for seed, score in uncertainty.by_seed.items()},
         "heat_map_spread": None if uncertainty is None else float(uncertainty.heat_spread.mean()),
         "other_records": None

@@ -14,15 +14,19 @@ import pandas as pd
 import pytest
 import torch
 
+from app.case import Case
 from app.explanation_cards import (
     agreement_sentence,
     attribution_sentence,
     fit_sentence,
+    influence_card,
     movement_sentences,
     score_sentence,
+    spread_card,
     unusual_sentence,
 )
 from app.explanations import Asked, explained, influence_choices
+from app.film_tools import Handling
 from diff3m.checkpoint import load_checkpoint
 from diff3m.cli import main
 from diff3m.data.manifest import ManifestError
@@ -39,7 +43,7 @@ from diff3m.explain import (
     attribute,
     attribute_region,
     attribute_regions,
-    attribute_targets,
+    attribute_target,
     attribution,
     calibrate_fit,
     calibrate_usual,
@@ -130,7 +134,10 @@ def test_captum_and_the_definition_agree_and_ablation_is_a_difference(fitted):
 def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted):
     """The film's own deviation counts for the misfit alone."""
     film = person(4).film(64)
-    misfit_of, expectation, prior = attribute_targets(fitted, film, RECORD).values()
+    found = {}
+    for target in ("misfit", "expectation", "prior"):
+        found[target] = attribute_target(fitted, film, RECORD, target, found)
+    misfit_of, expectation, prior = found.values()
     assert expectation.known == prior.known == 0 and expectation.unknown > 0 and prior.unknown > 0 and misfit_of.known > 0
     assert movement(np.array([[1.0, 2.0], [4.0, 6.0]]), np.array([4.0, 6.0])).tolist() == [25.0, 0.0]
     whole, nothing = fitted.schema.parse(RECORD), fitted.schema.parse({})
@@ -153,8 +160,27 @@ def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
     assert attribute(fitted, *cases[3], parts=False).unusual == {}
     plain = replace(fitted.config, prior_fit=tuple(replace(entry, usual=()) for entry in fitted.config.prior_fit))
     assert attribute(Detector(replace(fitted.checkpoint, config=plain), "cpu"), *cases[3], "prior", parts=False).unusual == {}
-    said = unusual_sentence(replace(found, unusual={"age": 0.4, "view": 0.97}))
-    assert "view" in said and "in 97 of 100" in said and "No part" in unusual_sentence(replace(found, unusual={"age": 0.4}))
+    moving = replace(found, unknown=4.0, unusual={"age": 0.4, "view": 0.97})
+    said = unusual_sentence(moving)
+    assert moving.stands_out == "view" and "view" in said and "in 97 of 100" in said
+    assert "No part" in unusual_sentence(replace(moving, unusual={"age": 0.4}))
+    assert "Nothing in this record stands out" in unusual_sentence(replace(moving, unknown=0.4)), "what moves normal by next to nothing"
+    assert set(attribute(fitted, cases[3][0], {"age": 30}, "prior", parts=False).unusual) == {"age"}, "what is unknown is not out of the ordinary"
+
+
+def test_what_is_usual_is_measured_on_people_of_whom_a_group_is_known(tiny_checkpoint, tmp_path):
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_checkpoint, folder)
+    cases = [(person(number).film(64), person(number).patient.record()) for number in range(6)]
+    calibrate_fit(Detector(load_checkpoint(folder), "cpu", "float32"), cases)
+
+    def usual(given) -> dict:
+        calibrate_usual(Detector(load_checkpoint(folder), "cpu", "float32"), given)
+        return {entry.group: entry.usual for entry in load_checkpoint(folder).config.prior_fit}
+
+    whole = usual(cases[:3])["age"]
+    assert usual([*cases[:3], *((film, {"view": "PA"}) for film, _ in cases[3:])])["age"] == whole, "three more whose age is unknown"
+    assert usual([(film, {"age": 40 + number}) for number, (film, _) in enumerate(cases)])["habitus"] == ()
 
 
 def test_the_share_below_rises_beyond_what_was_measured():
@@ -176,6 +202,12 @@ def test_groups_of_many_values_move_as_one(fitted):
     record = {**fitted.schema.parse(RECORD), **{feature.name: 1.0 for feature in more}}
     players = attribution._players(detector, record, single=True)
     assert tuple(feature.name for feature in more) in players and ("systolic_mmhg",) in players and len(players) == 7
+    single = tuple(replace(vital, name=f"lone_{number}", explanation_group=f"lone {number}") for number in range(3))
+    many = SimpleNamespace(schema=replace(wide, features=(*wide.features, *single)), config=fitted.config)
+    with pytest.raises(ExplanationError, match="8 parts"):
+        attribution._coalitions(
+            many, {**record, **{feature.name: 1.0 for feature in single}, "systolic_mmhg": None, "diastolic_mmhg": None}, single=False
+        )
 
 
 def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
@@ -257,6 +289,7 @@ def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
     who = person(13)
     found = uncertainty(phantoms, who.film(128), who.patient.record())
     assert set(found.by_level) == {60, 100, 200} and set(found.by_seed) == {0, 1, 2} and found.heat_spread.max() > 0
+    assert "Largest z-score" in spread_card(found, phantoms.scoring, 1.0) and "Mean z-score" in spread_card(found, shipped.scoring, 1.0)
     real = uncertainty(shipped, who.film(128), {"view": "PA"})
     assert (
         len(set(real.by_seed.values())) == 3 and set(real.by_level) == {30, 60, 400} and real.heat_spread.max() > 0
@@ -274,7 +307,7 @@ def test_the_command_explains_and_writes_json(phantoms, tmp_path, capsys):
     assert (
         "bits" in text
         and "mean residual" in text
-        and "score by noise level" in text
+        and "z-score by noise level" in text
         and "misfit by age" in text
         and "film.png" not in json.dumps(found)
     )
@@ -300,8 +333,11 @@ def test_a_checkpoint_that_cannot_give_one_explanation_still_gives_the_others(ti
     assert "bits" in told.out and "mean residual" in told.out and "normal under another record" in told.out
     assert "diff3m calibrate` with --fit" in told.err and "gives no score" in told.err
     found = json.loads((tmp_path / "out.json").read_text())
-    assert found["attributions"] == {} and found["score_by_noise_level"] is None and found["information_bits"]["record"] is not None
-    assert main([*command, "--target", "luck"]) == 1 and "target must be" in capsys.readouterr().err
+    assert found["attributions"] == {} and found["z_score_by_noise_level"] is None and found["information_bits"]["record"] is not None
+    for wrong, said in (("--target=misfit,luck", "target must be"), ("--box=nan 0 1 1", "four numbers"), ("--curve=sex", "needs a number")):
+        assert main([*command, *wrong.replace("=", " ").split()]) == 1
+        told = capsys.readouterr()
+        assert said in told.err and "bits" not in told.out, "refused before anything is measured"
     assert main([*command, "--change", "age=60"]) == 1 and "what the record says already" in capsys.readouterr().err
 
 
@@ -309,6 +345,9 @@ def test_pressures_keep_their_order_along_a_curve(fitted):
     record = {"systolic_mmhg": 130, "diastolic_mmhg": 95}
     systolic, diastolic = (influence(fitted, person(3).film(64), record, name, 3, strip=False).values for name in ("systolic_mmhg", "diastolic_mmhg"))
     assert systolic.min() == 105 and diastolic.max() <= 120
+    alone = influence(fitted, person(3).film(64), {"diastolic_mmhg": 178}, "systolic_mmhg", 3, strip=False)
+    assert alone.values[0] >= 188 and (np.diff(alone.values) > 0).all(), "above the diastolic value, although no patient of training was there"
+    assert "far from those of training" in influence_card(alone, fitted.schema["systolic_mmhg"], 1.0)
 
 
 @pytest.mark.parametrize("group", ["view", "habitus", "blood pressure"])
@@ -372,7 +411,7 @@ def test_the_page_says_what_was_found_in_words(phantoms):
     film, record = Radiograph(person(12).film(128)), person(12).patient.record()
     asked = Asked("bmi", ("sex", "m"), (("Outlined region 1", (0.4, 0.4, 0.6, 0.6)),))
     steps = list(explained(phantoms, film, {**record, "sex": "F"}, asked, 1.0))
-    assert len(steps) == 11 and steps[0][1] == "" and steps[-1][0] == ""
+    assert len(steps) == 12 and steps[0][1] == "" and steps[-1][0] == ""
     last = re.sub('base64,[^"]*', "", steps[-1][1])
     titles = (
         "Does the film fit",
@@ -411,6 +450,27 @@ def test_the_page_says_what_was_found_in_words(phantoms):
         next(explained(phantoms, film, record, Asked(change=("bmi", " ")), 1.0))
 
 
+def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted, tiny_detector):
+    """`fitted` has a fit and no score; the tiny checkpoint has neither."""
+    film, record = Radiograph(person(12).film(64)), person(12).patient.record()
+    *_, (_, with_fit) = explained(fitted, film, record, Asked("age"), 1.0)
+    assert "Does the film fit" in with_fit and "Influence of Age" in with_fit and "How sure is the score" not in with_fit
+    *_, (_, without) = explained(tiny_detector, film, record, Asked("age"), 1.0)
+    assert without.count("diff3m calibrate` with --fit") == 1 and "Where the record informs" in without and "With and without" in without
+
+
+def test_an_error_that_nobody_foresaw_leaves_what_was_explained(fitted, monkeypatch, tmp_path):
+    def broken(*_):
+        raise RuntimeError("out of memory")
+
+    cv2.imwrite(str(tmp_path / "film.png"), (person(12).film(64) * 255).astype(np.uint8))
+    monkeypatch.setattr("app.explanations.information", broken)
+    case = Case(fitted, SimpleNamespace(record=lambda values: person(12).patient.record()), [])
+    inputs = ((0.5, 0.5), 0.5, 0.02, "Size of the difference only", "Red and blue", True, 0.5, 1.0, 1.0, None, None, "")
+    *_, last = case.explain(str(tmp_path / "film.png"), Handling(accepted=True), None, *inputs)
+    assert "RuntimeError" in last[1] and "Does the film fit" in last[2]
+
+
 def test_another_record_changes_what_hangs_on_it():
     schema = paper_schema()
     record = schema.parse({"height_cm": 170, "weight_kg": 80, "systolic_mmhg": 120, "diastolic_mmhg": 80})
@@ -440,7 +500,8 @@ def test_agreement_is_judged_on_groups_that_matter():
     assert other.signs == 1 and other.order and not other.largest
     turned = agreement(values, {"age": 5.0, "sex": 0.2, "view": 2.0})
     assert turned.signs == 0.5 and not turned.order and not turned.whole
-    assert agreement({"age": 0.1}, {"age": -0.1}).whole
+    nothing = agreement({"age": 0.1}, {"age": -0.1})
+    assert nothing.whole and "nothing to compare" in agreement_sentence("integrated gradients", nothing)
     assert "50% of the signs" in agreement_sentence("integrated gradients", turned)
     assert agreement_sentence("leaving one group out", agreement(values, values)).startswith("Leaving one group out agrees")
 

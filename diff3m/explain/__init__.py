@@ -1,7 +1,19 @@
 """What the record does to the model's opinion, beyond attention: fit, attributions, influence curves, information, counterfactuals."""
 
 from .attention import attention_by_group
-from .attribution import Attribution, Box, RegionAttribution, attribute, attribute_region, attribute_regions, attribute_targets, calibrate_usual
+from .attribution import (
+    NOTHING_MOVED,
+    Attribution,
+    Box,
+    RegionAttribution,
+    attribute,
+    attribute_region,
+    attribute_regions,
+    attribute_target,
+    calibrate_usual,
+    check_question,
+    in_people,
+)
 from .counterfactual import (
     COUNTERFACTUAL_LEVEL,
     COUNTERFACTUAL_STEPS,
@@ -12,7 +24,7 @@ from .counterfactual import (
     other_record,
 )
 from .gradients import Agreement, Gradients, agreements, integrated_gradients
-from .influence import Influence, influence, influence_strip
+from .influence import Influence, curve_feature, influence, influence_strip
 from .information import Information, information
 from .record_fit import ExplanationError, RecordFit, calibrate_fit, record_fit
 from .uncertainty import Uncertainty, uncertainty
@@ -20,6 +32,7 @@ from .uncertainty import Uncertainty, uncertainty
 __all__ = [
     "COUNTERFACTUAL_LEVEL",
     "COUNTERFACTUAL_STEPS",
+    "NOTHING_MOVED",
     "Agreement",
     "Attribution",
     "Box",
@@ -36,12 +49,15 @@ __all__ = [
     "attribute",
     "attribute_region",
     "attribute_regions",
-    "attribute_targets",
+    "attribute_target",
     "calibrate_fit",
     "calibrate_usual",
+    "check_question",
     "counterfactual",
     "counterfactual_films",
+    "curve_feature",
     "example_value",
+    "in_people",
     "influence",
     "influence_strip",
     "information",

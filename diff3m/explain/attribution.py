@@ -19,14 +19,31 @@ from torch import Tensor
 from ..checkpoint import write_config
 from ..detector import Detector
 from ..ehr import Record
+from ..fit import GroupFit
 from ..radiograph import Radiograph
 from ..scoring import Scoring, gaussian_blur, inner
-from .record_fit import ExplanationError, RecordFit, calibrated, deviations, explainable_groups, fits_of, misfit, movement, one_step, z_scores
+from .record_fit import (
+    ExplanationError,
+    RecordFit,
+    calibrated,
+    deviations,
+    explainable_groups,
+    fits_of,
+    knows,
+    may_be_unknown,
+    misfit,
+    movement,
+    one_step,
+    z_scores,
+)
 
 TARGETS = ("misfit", "expectation", "prior", "score")
 BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
 USUAL_FILMS, QUANTILES = 300, 101  # normal films that show how much a group usually moves, and what is kept of them
+NOTHING_MOVED = 1.0  # of the squared standard deviations: a record that moves normal by less moves next to nothing
+STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal less
 MOST_SINGLE = 2  # features of a group that are looked at one by one
+MOST_PLAYERS = 7  # Captum walks through every order of them: 5,040 here, in 3 s
 REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Coalition = tuple[int, ...]
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the film's side
@@ -43,8 +60,8 @@ class Attribution:
     for); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known, unknown: the target under
     the whole record and under none. Negative: knowing it makes the film less unusual (explains it away). fits: with targets "misfit"
     and "expectation", the fit under the whole record. table: what was measured (z-scores by group; the score), by which features are known, of
-    every coalition that was asked. unusual: with target "prior", the share of normal people in whom the group moves normal less than in this one:
-    which part of *this* record is out of the ordinary; empty where that was not measured.
+    every coalition that was asked. unusual: with target "prior", the share of normal people in whom a known group moves normal less than in this
+    one: which part of *this* record is out of the ordinary; empty where that was not measured.
     """
 
     target: str
@@ -56,6 +73,22 @@ class Attribution:
     fits: tuple[RecordFit, ...] = ()
     table: Mapping[frozenset[str], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     unusual: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def farthest_out(self) -> str | None:
+        """The group of `unusual` that the fewest people exceed; None where the record as a whole moves normal by less than `NOTHING_MOVED`."""
+        return max(self.unusual, key=lambda group: self.unusual[group]) if self.unusual and self.unknown >= NOTHING_MOVED else None
+
+    @property
+    def stands_out(self) -> str | None:
+        """`farthest_out`, where it moves normal more than in `STANDS_OUT` of people."""
+        group = self.farthest_out
+        return group if group is not None and self.unusual[group] >= STANDS_OUT else None
+
+
+def in_people(share: float) -> str:
+    """A share of people in words: "84 of 100 people"; never all of them."""
+    return f"{min(99, int(100 * share))} of 100 people"
 
 
 @dataclass(frozen=True)
@@ -82,8 +115,7 @@ def attribute(
     before: an attribution of the same film and record, and of the same target (or of "misfit" for "expectation", or the reverse), whose coalitions
     are not asked again. Raises RadiographError, EHRError or ExplanationError with a sentence.
     """
-    if target not in TARGETS:
-        raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
+    check_question([target], None)
     record = detector.schema.parse(ehr or {})
     x0 = detector.prepared([detector.film(radiograph)])
     fits = () if target == "score" else calibrated(detector, prior=target == "prior")
@@ -115,8 +147,13 @@ def attribute(
         values[coalitions[0]],
         found,
         table,
-        {entry.group: entry.share_below(abs(groups[entry.group])) for entry in fits if entry.usual} if target == "prior" else {},
+        _unusual(detector, record, fits, groups) if target == "prior" else {},
     )
+
+
+def _unusual(detector: Detector, record: Record, fits: Sequence[GroupFit], groups: Mapping[str, float]) -> dict[str, float]:
+    """Share of normal people in whom each group that the record knows moves normal less."""
+    return {entry.group: entry.share_below(abs(groups[entry.group])) for entry in fits if entry.usual and knows(detector, record, entry.group)}
 
 
 def calibrate_usual(
@@ -130,29 +167,42 @@ def calibrate_usual(
     cases, fits = cases[:USUAL_FILMS], calibrated(detector, prior=True)
     rows = []
     for done, (film, ehr) in enumerate(cases, start=1):
-        groups = attribute(detector, film, ehr, "prior", parts=False).groups
-        rows.append([groups[entry.group] for entry in fits])
+        groups, record = attribute(detector, film, ehr, "prior", parts=False).groups, detector.schema.parse(ehr)
+        rows.append([groups[entry.group] if knows(detector, record, entry.group) else np.nan for entry in fits])
         if report:
             report(done, len(cases))
-    usual = np.quantile(np.abs(rows), np.linspace(0, 1, QUANTILES), axis=0)
-    fits = tuple(replace(entry, usual=tuple(float(f"{size:.4g}") for size in sizes)) for entry, sizes in zip(fits, usual.T, strict=True))
+    fits = tuple(replace(entry, usual=_quantiles(sizes)) for entry, sizes in zip(fits, np.abs(rows).T, strict=True))
     if detector.checkpoint.folder is not None:
         write_config(detector.checkpoint.folder, replace(detector.config, prior_fit=fits))
-    return {entry.group: entry.usual[QUANTILES // 2] for entry in fits}
+    return {entry.group: entry.usual[QUANTILES // 2] for entry in fits if entry.usual}
 
 
-def attribute_targets(
+def _quantiles(sizes: np.ndarray) -> tuple[float, ...]:
+    """Evenly spaced quantiles of the sizes that are known (not NaN); empty where none is."""
+    sizes = sizes[~np.isnan(sizes)]
+    return tuple(float(f"{size:.4g}") for size in np.quantile(sizes, np.linspace(0, 1, QUANTILES))) if len(sizes) else ()
+
+
+def attribute_target(
     detector: Detector,
     radiograph: Radiograph | np.ndarray | str | os.PathLike,
     ehr: Mapping[str, object] | None,
-    targets: Sequence[str] = TARGETS[:3],
-) -> dict[str, Attribution]:
-    """`attribute` of several targets, what they share measured once; with single values where that costs little. Errors as there."""
-    found: dict[str, Attribution] = {}
+    target: str,
+    found: Mapping[str, Attribution],
+) -> Attribution:
+    """`attribute` of one more target of a film and record, what it shares with those already found measured once; with single values where that
+    costs little. Errors as there."""
+    shared = next((found[other] for other in BESIDE_THE_FILM if target in BESIDE_THE_FILM and other in found), None)
+    return attribute(detector, radiograph, ehr, target, parts=target != "prior", before=shared)
+
+
+def check_question(targets: Sequence[str], box: Box | None) -> None:
+    """Raise ExplanationError for a target that there is not, or a region that is none, before anything is measured."""
     for target in targets:
-        shared = next((found[other] for other in BESIDE_THE_FILM if target in BESIDE_THE_FILM and other in found), None)
-        found[target] = attribute(detector, radiograph, ehr, target, parts=target != "prior", before=shared)
-    return found
+        if target not in TARGETS:
+            raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
+    if box is not None:
+        _pixels(box, 100)
 
 
 def _target_of(target: str, measured: np.ndarray) -> np.ndarray:
@@ -223,6 +273,8 @@ def _hottest(residual: Tensor, scoring: Scoring) -> Box:
 
 def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
     """Rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
+    if not np.isfinite(box).all():
+        raise ExplanationError("The region must be four numbers: top, left, bottom and right as shares of the film, 0 to 1.")
     top, left, bottom, right = (round(min(max(share, 0.0), 1.0) * side) for share in box)
     if bottom <= top or right <= left:
         raise ExplanationError("The region is empty: give top, left, bottom and right as shares of the film, 0 to 1, each pair rising.")
@@ -231,7 +283,13 @@ def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
 
 def _coalitions(detector: Detector, record: Record, single: bool) -> tuple[list[tuple[str, ...]], list[Coalition], list[Record]]:
     """Players, all coalitions of them (nothing known first, everything last), and the record of each."""
+    may_be_unknown(detector)
     players = _players(detector, record, single)
+    if len(players) > MOST_PLAYERS:
+        raise ExplanationError(
+            f"This record has {len(players)} parts that can be known or unknown, and more than {MOST_PLAYERS} have too many orders to walk through. "
+            "Leave some values out, or train with fewer explanation groups."
+        )
     coalitions = list(itertools.product((0, 1), repeat=len(players)))
     return players, coalitions, [coalition_record(record, players, coalition) for coalition in coalitions]
 

@@ -46,16 +46,17 @@ def counterfactual(
     ehr: Mapping[str, object] | None,
     others: Sequence[Mapping[str, object]],
     *,
-    noise_level: int = COUNTERFACTUAL_LEVEL,
+    noise_level: int | None = None,
     steps: int = COUNTERFACTUAL_STEPS,
     callback: Callable[[int, int], None] | None = None,
 ) -> Counterfactual:
     """Reconstruct a film under its own record and under others, from one noise.
 
     Abduction, action, prediction (Pearl, *Causality*, ch. 7): DDIM inversion under the own record leaves in the noise what that record does not
-    explain; denoising the same noise under another record keeps it. The callback hears (steps done, steps in all).
-    Raises RadiographError or EHRError with a sentence, ValueError for settings out of range.
+    explain; denoising the same noise under another record keeps it. noise_level: default, `highest_level`. The callback hears (steps done, steps
+    in all). Raises RadiographError or EHRError with a sentence, ValueError for settings out of range.
     """
+    noise_level = highest_level(detector) if noise_level is None else noise_level
     if not 1 <= steps <= noise_level <= detector.config.schedule.timesteps:
         raise ValueError(f"steps must lie between 1 and the noise level, and that below {detector.config.schedule.timesteps + 1}.")
     record, parsed = detector.schema.parse(ehr or {}), tuple(detector.schema.parse(other) for other in others)
@@ -63,6 +64,11 @@ def counterfactual(
     made = counterfactual_films(detector, x0, [record], [parsed], noise_level, steps, callback)[0]
     made = made[:, 0].float().cpu().numpy()
     return Counterfactual(x0[0, 0].cpu().numpy(), made[0], record, parsed, made[1:])
+
+
+def highest_level(detector: Detector) -> int:
+    """The noise level from which records are compared: all levels, as far as the checkpoint's schedule has them."""
+    return min(COUNTERFACTUAL_LEVEL, detector.config.schedule.timesteps)
 
 
 @torch.no_grad()

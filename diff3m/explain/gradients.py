@@ -88,12 +88,13 @@ class Agreement:
     """Whether another method says what Shapley values say, of the groups to which either gives at least `SMALL`.
 
     signs: share of them with the same sign. order: whether their order from lowest to highest is the same. largest: whether both name the same
-    group as the largest by size. Of no such group all agree.
+    group as the largest by size. compared: how many groups that are; of none, all agree.
     """
 
     signs: float
     order: bool
     largest: bool
+    compared: int
 
     @property
     def whole(self) -> bool:
@@ -104,11 +105,11 @@ def agreement(shapley: Mapping[str, float], other: Mapping[str, float]) -> Agree
     """Compare two attributions by group."""
     counted = [group for group in shapley if max(abs(shapley[group]), abs(other[group])) >= SMALL]
     if not counted:
-        return Agreement(1.0, True, True)
+        return Agreement(1.0, True, True, 0)
     first, second = (np.array([values[group] for group in counted]) for values in (shapley, other))
     signs = float(np.mean(np.sign(first) == np.sign(second)))
     order = bool((np.argsort(first, kind="stable") == np.argsort(second, kind="stable")).all())
-    return Agreement(signs, order, counted[int(np.abs(first).argmax())] == counted[int(np.abs(second).argmax())])
+    return Agreement(signs, order, counted[int(np.abs(first).argmax())] == counted[int(np.abs(second).argmax())], len(counted))
 
 
 def agreements(found: Attribution, gradients: Gradients | None = None) -> dict[str, Agreement]:

@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from ..detector import Detector
-from ..ehr import Feature, Record
+from ..ehr import EHRSchema, Feature, Record
 from ..radiograph import Radiograph
 from .attribution import REGION_LEVEL, Box, region_of, scores_under
-from .counterfactual import COUNTERFACTUAL_LEVEL, counterfactual_films
+from .counterfactual import counterfactual_films, highest_level
 from .record_fit import ExplanationError, calibrated, deviations, misfit, one_step, z_scores
 
 STRIP_STEPS = 20
@@ -58,13 +58,10 @@ def influence(
     strip, score: also what normal would look like at each value, and the anomaly score at each. box: the region whose residual is followed;
     default, the one that differs most under the record. Raises RadiographError, EHRError or ExplanationError with a sentence.
     """
-    schema, fits = detector.schema, calibrated(detector)
-    if feature not in schema or schema[feature].kind != "number" or not schema[feature].trained:
-        numbers = ", ".join(entry.name for entry in schema.features if entry.kind == "number" and entry.trained)
-        raise ExplanationError(f"An influence curve needs a number that this checkpoint was trained with: {numbers}.")
+    schema, entry, fits = detector.schema, curve_feature(detector.schema, feature), calibrated(detector)
     if points < 2:
         raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
-    entry, record = schema[feature], schema.parse(ehr or {})
+    record = schema.parse(ehr or {})
     own = None if record[feature] is None else float(record[feature])
     values = _range(entry, schema.room(record, feature), own, points)
     records = [schema.changed(record, feature, float(value)) for value in values]
@@ -87,6 +84,14 @@ def influence(
     )
 
 
+def curve_feature(schema: EHRSchema, name: str) -> Feature:
+    """The number whose influence is asked for. Raises ExplanationError for what is no number, or was not trained with."""
+    if name not in schema or schema[name].kind != "number" or not schema[name].trained:
+        numbers = ", ".join(entry.name for entry in schema.features if entry.kind == "number" and entry.trained) or "there is none"
+        raise ExplanationError(f"An influence curve needs a number that this checkpoint was trained with: {numbers}.")
+    return schema[name]
+
+
 def influence_strip(
     detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, curve: Influence
 ) -> Influence:
@@ -98,13 +103,16 @@ def influence_strip(
 
 def _drawn(detector: Detector, x0: Tensor, record: Record, records: Sequence[Record]) -> np.ndarray:
     """What normal looks like under each record, from the film's noise under its own: (n, S, S)."""
-    films = counterfactual_films(detector, x0, [record], [records], COUNTERFACTUAL_LEVEL, STRIP_STEPS)
+    films = counterfactual_films(detector, x0, [record], [records], highest_level(detector), STRIP_STEPS)
     return films[0, 1:, 0].float().cpu().numpy()
 
 
 def _range(entry: Feature, room: tuple[float, float], own: float | None, points: int) -> np.ndarray:
-    """Values of a number: `REACH` standard deviations each way inside its room, and as far as the record's own."""
-    low, high = max(entry.mean - REACH * entry.std, room[0]), min(entry.mean + REACH * entry.std, room[1])
+    """Values of a number, rising: `REACH` standard deviations each way inside its room (one where the room lies beyond them), and as far as the
+    record's own."""
+    low, high = (float(np.clip(entry.mean + way * REACH * entry.std, *room)) for way in (-1, 1))
+    if high - low < entry.std:
+        low, high = max(low - entry.std, room[0]), min(high + entry.std, room[1])
     if own is not None:
         low, high = min(low, own), max(high, own)
     return np.linspace(low, high, points)

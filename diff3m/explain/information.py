@@ -18,7 +18,7 @@ from ..ehr import Record
 from ..radiograph import Radiograph
 from ..reconstruct import draw_noises, predictor
 from .attribution import REGION_LEVEL, coalition_record, group_members
-from .record_fit import one_step
+from .record_fit import may_be_unknown, one_step
 
 LEVELS = (60, 120, 200, 300, 400, 500, 600, 700, 800, 900)
 NOISES = 2
@@ -41,8 +41,9 @@ class Information:
 def information(detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None) -> Information:
     """½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ over the log signal-to-noise ratio λ, by the trapezoid rule over `LEVELS`, in bits.
 
-    Raises RadiographError or EHRError with a sentence.
+    Raises RadiographError, EHRError or ExplanationError with a sentence.
     """
+    may_be_unknown(detector)
     record = detector.schema.parse(ehr or {})
     x0 = detector.prepared([detector.film(radiograph)])
     members = group_members(detector, record)

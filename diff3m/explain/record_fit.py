@@ -89,8 +89,15 @@ def movement(z: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.square(z - whole).sum(-1)
 
 
+def may_be_unknown(detector: Detector) -> None:
+    """Raise ExplanationError for a checkpoint that cannot be asked about a record with parts missing."""
+    if not detector.config.network.unknown_tokens:
+        raise ExplanationError("This checkpoint cannot be asked what a part of the record adds: it was trained without a token for unknown values.")
+
+
 def calibrated(detector: Detector, prior: bool = False) -> tuple[GroupFit, ...]:
     """The checkpoint's calibration of fits, beside the film or (prior) before it is seen. Raises ExplanationError where there is none."""
+    may_be_unknown(detector)
     fits = detector.config.prior_fit if prior else detector.config.fit
     if not fits:
         raise ExplanationError("This checkpoint's fit of the record has not been calibrated: run `diff3m calibrate` with --fit.")

@@ -21,9 +21,9 @@ LEVELS = (200, 400, 720)  # whose heat maps are compared
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """by_level: what the residuals of one noise level alone say (`scoring.by_noise_level`), in standard deviations of normals. by_seed: the score
-    under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map over the noise levels
-    heat_levels; seeds do not change it, because inversion uses no fresh noise."""
+    """by_level: mean (of a score that is a maximum: largest) z-score of the residuals of each noise level (`scoring.by_noise_level`). by_seed: the
+    score under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map over the noise
+    levels heat_levels; seeds do not change it, because inversion uses no fresh noise."""
 
     by_level: dict[int, float]
     by_seed: dict[int, float]
@@ -35,12 +35,13 @@ def uncertainty(
     detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, seeds: tuple[int, ...] = SEEDS
 ) -> Uncertainty:
     """Analyze one film under several seeds. Raises RadiographError, EHRError or ExplanationError with a sentence."""
-    film, fresh = detector.film(radiograph), any(component.source != "inversion" for component in detector.scoring.components)
+    scoring = detector.scoring
+    film, fresh = detector.film(radiograph), scoring.released_path or any(component.source != "inversion" for component in scoring.components)
     first = detector.analyze(film, ehr, seed=seeds[0])
     if first.score is None:
         raise ExplanationError("This checkpoint gives no score, so there is no spread of it: run `diff3m calibrate`.")
     others = {seed: detector.analyze(film, ehr, seed=seed).score if fresh else first.score for seed in seeds[1:]}
-    found = by_noise_level([(component, z) for component, _, z in first.components], detector.scoring.combine)
+    found = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
     by_level = {level: value for level, (value, _) in found.items()}
     return Uncertainty(by_level, {seeds[0]: first.score, **others}, _heat_spread(detector, film, first.record))
 
