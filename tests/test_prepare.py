@@ -304,6 +304,21 @@ def test_single_weights_in_pounds_are_noticed_by_their_height(tmp_path, capsys):
         assert next(names for reason, names in named.items() if "lb" in reason)[:3] == ["0.png", "1.png", "2.png"]
 
 
+def test_a_light_populations_weights_in_pounds_are_noticed_by_their_heights():
+    """Median 122: no weight is suspect by itself, but the heights make a median BMI of 45."""
+    rows = pd.DataFrame(
+        {"path": [str(number) for number in range(24)], "height_cm": 165.0, "weight_kg": [round(2.2046 * (50 + n / 2)) for n in range(24)]}
+    )
+    report = Report()
+    kept = plausible(rows, SCHEMA, report)
+    assert kept["weight_kg"].isna().all() and (kept["height_cm"] == 165).all()
+    assert report.refused == {"the weights as a whole (median 122) seem to be in lb, not kg": 24}
+    assert plausible(rows.iloc[:19], SCHEMA, Report())["weight_kg"].notna().all(), "too few to judge a column by"
+    stout = rows.assign(bmi=(rows["weight_kg"] / 1.65**2).round(1))
+    assert plausible(stout, SCHEMA, Report())["weight_kg"].notna().all(), "their own BMIs say that they are kg"
+    assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].notna().all()
+
+
 def test_a_bmi_of_the_rows_own_decides_on_its_weight():
     rows = pd.DataFrame({"path": list("abcdef"), "height_cm": [165.0] * 6, "weight_kg": [150.0, 150.0, 150.0, 150.0, 290.0, 135.0]})
     implied = 150 / 1.65**2  # 55; 25 if the weight is lb

@@ -40,7 +40,7 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
     else:
         rows = rows[meets]
     rows = keep(rows, rows["path"].str.strip() != "", report, "no path")
-    rows = with_readable_images(without_duplicates(rows, "path", report), table.parent, report, decode)
+    rows = with_readable_images(without_duplicates(rows, "path", report, table.parent), table.parent, report, decode)
     if patient is not None:
         report.note(UNCHECKED, rows.loc[rows[patient] == "", "path"])
     write_manifests(rows, table.parent, out, paper_schema(), report, split=False)

@@ -10,8 +10,20 @@ import yaml
 
 from ..ehr import EHRSchema, Feature, paper_schema
 from ..units import CM_PER_INCH, KG_PER_POUND
-from .linkage import day_number, nearest_mean
-from .preparing import Report, disjoint, keep, label_of, open_table, with_readable_images, without_duplicates, write_manifests
+from .linkage import day_number, nearest, second_number
+from .preparing import (
+    Report,
+    bmi_differs,
+    disjoint,
+    keep,
+    label_of,
+    numbers,
+    one_row_each,
+    open_table,
+    with_readable_images,
+    without_duplicates,
+    write_manifests,
+)
 
 VERSIONS = ("2.1.0", "2.0.0")
 PRESSURE = "Blood Pressure"
@@ -39,7 +51,7 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode
     films = _measurements(films, iv, report)
     schema = paper_schema()
     if ed is not None:
-        films, schema = _triage(films, ed), EHRSchema(schema.features + VITALS)
+        films, schema = _triage(films, ed, report), EHRSchema(schema.features + VITALS)
     films = with_readable_images(films, cxr, report, decode)
     names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
     write_manifests(films[names], cxr, out, schema, report, apart=WEEKS_APART, doubted=False)
@@ -54,24 +66,37 @@ def _table(cxr: Path, part: str, **options) -> pd.DataFrame:
     return open_table(cxr, *[f"mimic-cxr-{version}-{part}.csv" for version in VERSIONS], **options)
 
 
+def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+    """The table with its ids as int64, also where a column of floats made 10000032.0 of them; and by row whether all of them are whole numbers."""
+    ids = rows[names].apply(pd.to_numeric, errors="coerce")
+    good = (ids % 1 == 0).all(axis=1)
+    return rows.assign(**{name: ids[name].where(good, 0).astype("int64") for name in names}), good
+
+
+def _identified(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
+    """The rows of a table of the source that have whole numbers as ids; the others are counted."""
+    rows, good = _with_ids(rows, names)
+    report.leave(f"row of the {table} table whose {' or '.join(names)} is no number", [f"row {index + 1}" for index in rows.index[~good]])
+    return rows[good]
+
+
 def _films(cxr: Path, report: Report) -> pd.DataFrame:
     """Frontal films with path, split, label, study day and second."""
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
-    films = _table(cxr, "metadata", usecols=columns, dtype={"ViewPosition": "string"})
+    films = _table(cxr, "metadata", usecols=columns, dtype={"dicom_id": str, "ViewPosition": "string"})
     report.read = len(films)
+    films, good = _with_ids(films, ["subject_id", "study_id"])
+    films = keep(films, good, report, "no patient or study number", "dicom_id")
     films = without_duplicates(films, "dicom_id", report)
     films = keep(films, films["ViewPosition"].isin(("PA", "AP")), report, "not a frontal film", "dicom_id")
     films = films.assign(day=day_number(films["StudyDate"]))
-    films = keep(films, films["day"].notna(), report, "no study date", "dicom_id")
-    splits = without_duplicates(_table(cxr, "split", usecols=["dicom_id", "split"]), "dicom_id", Report())
-    films = films.merge(splits, on="dicom_id", how="left")
-    films = keep(films, films["split"].notna(), report, "in no split", "dicom_id")
-    findings = _table(cxr, "chexpert", usecols=["study_id", "No Finding"]).drop_duplicates("study_id")
-    films = films.merge(findings.assign(labelled=True), on="study_id", how="left")
+    films = keep(films, films["day"].notna(), report, "no study date like 21801231", "dicom_id")
+    films = _split(films, cxr, report)
+    films = films.merge(_findings(films, cxr, report), on="study_id", how="left")
     subject, study = films["subject_id"].astype(str), films["study_id"].astype(str)
     films = films.assign(
         path="files/p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"] + ".jpg",
-        label=label_of(films["No Finding"] == 1, films["labelled"].notna()),
+        label=label_of(films["No Finding"] == 1, films["known"].eq(True)),
         view=films["ViewPosition"].astype(str),
         split=films["split"].replace({"validate": "val"}),
         patient=films["subject_id"],
@@ -82,6 +107,24 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
     return disjoint(films, report)
 
 
+def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
+    """The films that the split table names, once, with their split."""
+    splits = _table(cxr, "split", usecols=["dicom_id", "split"], dtype={"dicom_id": str}).drop_duplicates()
+    several = splits.loc[splits["dicom_id"].duplicated(), "dicom_id"]
+    films = keep(films, ~films["dicom_id"].isin(several), report, "film in two splits of the split table", "dicom_id")
+    films = films.merge(splits[~splits["dicom_id"].isin(several)], on="dicom_id", how="left")
+    return keep(films, films["split"].notna(), report, "in no split", "dicom_id")
+
+
+def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
+    """The films' studies that are in the table of findings: "No Finding" as a number, and whether it is known."""
+    findings = _identified(_table(cxr, "chexpert", usecols=["study_id", "No Finding"]), ["study_id"], "chexpert", report)
+    findings = findings[findings["study_id"].isin(films["study_id"])]
+    values, unread = numbers(findings, "No Finding", report, "study_id")
+    findings = findings.assign(**{"No Finding": values}, known=~unread)
+    return one_row_each(findings, "study_id", report, "study with two labels in the chexpert table")
+
+
 def _second_of_day(times: pd.Series) -> pd.Series:
     """HHMMSS.ffff as a number → seconds; midday where it is missing."""
     whole = pd.to_numeric(times, errors="coerce").fillna(120000.0).astype("int64")
@@ -90,22 +133,29 @@ def _second_of_day(times: pd.Series) -> pd.Series:
 
 def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
-    people = open_table(iv / "hosp", "patients.csv", usecols=["subject_id", "gender", "anchor_age", "anchor_year"]).drop_duplicates("subject_id")
+    people = open_table(iv / "hosp", "patients.csv", usecols=["subject_id", "gender", "anchor_age", "anchor_year"])
+    people = _identified(people, ["subject_id"], "patients", report)
+    people = people[people["subject_id"].isin(films["subject_id"])]
+    report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
+    people = one_row_each(people, "subject_id", report, "patient with two rows in the patients table that differ")
+    people = people.assign(**{name: numbers(people, name, report, "subject_id")[0] for name in ("anchor_age", "anchor_year")})
     films = films.merge(people, on="subject_id", how="left")
-    report.refuse("patient is in no patients table", films.loc[films["gender"].isna() & films["anchor_age"].isna(), "path"])
-    year = films["StudyDate"].astype("string").str.slice(0, 4).astype("float")
-    age = films["anchor_age"] + (year - films["anchor_year"])
-    sex = films["gender"].where(films["gender"].isin(("F", "M")))
-    return films.assign(age=age, sex=sex)
+    year = (pd.Timestamp(0) + pd.to_timedelta(films["day"], unit="D")).dt.year
+    return films.assign(age=films["anchor_age"] + (year - films["anchor_year"]), sex=films["gender"])
 
 
 def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     """The four result names of hosp/omr.csv for some patients: patient, day, name (a feature's), value in the schema's units."""
-    columns = {"subject_id": "int64", "chartdate": "string[pyarrow]", "result_name": "category", "result_value": "string[pyarrow]"}
+    columns = {
+        "subject_id": "int64",
+        "chartdate": "string[pyarrow]",
+        "seq_num": "float64",
+        "result_name": "category",
+        "result_value": "string[pyarrow]",
+    }
     records = open_table(iv / "hosp", "omr.csv", usecols=list(columns), dtype=columns, engine="c")
     records = records[records["result_name"].isin((*MEASUREMENTS, PRESSURE)) & records["subject_id"].isin(patients)]
-    records = records.rename(columns={"subject_id": "patient"}).assign(day=lambda rows: _days_of(rows["chartdate"]))
-    records = records.dropna(subset=["day"]).astype({"day": "int64"})
+    records = _once(records.rename(columns={"subject_id": "patient"}), report)
     parts = []
     for source, (name, factor) in MEASUREMENTS.items():
         rows = records[records["result_name"] == source]
@@ -131,6 +181,20 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     return found[~unread]
 
 
+def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Records of omr with a day, each once: a row that is the same in every column, its number of the day included, is no second measurement."""
+
+    def named(rows: pd.DataFrame) -> list[str]:
+        return [f"patient {who}, {when}, {what}" for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)]
+
+    repeated = records.duplicated()
+    report.leave("row of omr that is there twice", named(records[repeated]))
+    records = records[~repeated]
+    records = records.assign(day=_days_of(records["chartdate"]))
+    report.leave("record whose date is not like 2180-12-31", named(records[records["day"].isna()]))
+    return records.dropna(subset=["day"]).astype({"day": "int64"})
+
+
 def _named(records: pd.DataFrame, name: str | None = None) -> list[str]:
     """ "patient …, day …, measurement" of each record, for the report."""
     names = records["name"] if name is None else [name] * len(records)
@@ -149,8 +213,21 @@ def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
     records = read_omr(iv, films["patient"].unique(), report)
     records = _plausible_records(records, report)
     names = [*(name for name, _ in MEASUREMENTS.values()), "systolic_mmhg", "diastolic_mmhg"]
-    linked = {name: nearest_mean(films, records[records["name"] == name]) for name in names}
-    return films.assign(**{name: values.round(1) for name, values in linked.items()})
+    linked = {name: nearest(films, records[records["name"] == name]) for name in names}
+    films = films.assign(**{name: found["value"].round(1) for name, found in linked.items()})
+    return _nearer_body(films, {name: found["days"] for name, found in linked.items()}, report)
+
+
+def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
+    """Where BMI differs from that of height and weight, taken on other days, what was measured nearer to the film: BMI, or height and weight
+    together, of which the farther counts; theirs where as near. The other becomes unknown. Contradictions by more than `WEEKS_APART` are left to
+    `plausible`."""
+    apart, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], WEEKS_APART)
+    nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])
+    report.refuse("bmi replaced by that of height and weight, measured as near to the film or nearer", films.loc[apart & ~nearer, "path"])
+    report.refuse("height and weight that contradict a bmi measured nearer to the film", films.loc[apart & nearer, "path"])
+    both = {name: films[name].mask(apart & nearer) for name in ("height_cm", "weight_kg")}
+    return films.assign(bmi=films["bmi"].mask(apart & ~nearer), **both)
 
 
 def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
@@ -162,16 +239,21 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     return records[good]
 
 
-def _triage(films: pd.DataFrame, ed: Path) -> pd.DataFrame:
+def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
     """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest arrival first."""
     stays = open_table(ed / "ed", "edstays.csv", usecols=["subject_id", "stay_id", "intime", "outtime"])
-    triage = open_table(ed / "ed", "triage.csv", usecols=["stay_id", *TRIAGE]).drop_duplicates("stay_id")
-    epoch, second = pd.Timestamp(0), pd.Timedelta(seconds=1)
-    stays = stays.assign(**{name: (pd.to_datetime(stays[name], errors="coerce") - epoch) // second for name in ("intime", "outtime")})
-    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays, on="subject_id")
+    stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)
+    stays = stays[stays["subject_id"].isin(films["subject_id"])]
+    stays = stays.assign(**{name: second_number(stays[name]).astype("float64") for name in ("intime", "outtime")})
+    timed = stays[["intime", "outtime"]].notna().all(axis=1)
+    report.leave("emergency stay whose times are not like 2180-12-31 14:30:00", [f"stay_id {stay}" for stay in stays.loc[~timed, "stay_id"]])
+    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays[timed], on="subject_id")
     margin = STAY_HOURS * 3600
     pairs = pairs[(pairs["second"] >= pairs["intime"] - margin) & (pairs["second"] <= pairs["outtime"] + margin)]
-    pairs = pairs.assign(distance=(pairs["second"] - pairs["intime"]).abs()).sort_values("distance").drop_duplicates("dicom_id")
+    pairs = pairs.assign(distance=(pairs["second"] - pairs["intime"]).abs()).sort_values(["distance", "stay_id"]).drop_duplicates("dicom_id")
+    triage = _identified(open_table(ed / "ed", "triage.csv", usecols=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
+    triage = triage[triage["stay_id"].isin(pairs["stay_id"])]
+    triage = one_row_each(triage, "stay_id", report, "emergency stay with two rows in the triage table that differ")
+    triage = triage.assign(temperature=((numbers(triage, "temperature", report, "stay_id")[0] - 32) / 1.8).round(1))  # °F in the file
     vitals = pairs.merge(triage, on="stay_id")[["dicom_id", *TRIAGE]].rename(columns=TRIAGE)
-    vitals["temperature_c"] = ((pd.to_numeric(vitals["temperature_c"], errors="coerce") - 32) / 1.8).round(1)  # °F in the file
     return films.merge(vitals, on="dicom_id", how="left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
 HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many weights as that
 RARE, USUAL = 50.0, (15.0, 45.0)  # kg/m²: a BMI above the first, where the weight read as lb makes one between the others, is taken for lb
+STOUT = 38.0  # kg/m²: no population has such a median BMI as kg that is a usual one as lb
 CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
 TWO_SPLITS = "patient in two splits"  # a reason to drop a row
 UNCHECKED = "without a patient number, so that its split could not be checked"  # something to know of a row
@@ -86,15 +88,18 @@ class Report:
 def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
     """The first of several file names that exists under a folder, as a table; each is tried plain and gzipped.
 
-    Raises ManifestError naming what was looked for, and what is wrong with the file.
+    Raises ManifestError naming what was looked for, and what is wrong with the file; a table without rows is wrong.
     """
     for name in names:
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
                 try:
-                    return pd.read_csv(path, **options)
-                except (ValueError, OSError, EOFError, pd.errors.ParserError) as error:
-                    raise ManifestError(f"{path} cannot be read: {str(error)[:200]}") from None
+                    table = pd.read_csv(path, **options)
+                except (ValueError, OSError, EOFError, zlib.error) as error:
+                    raise ManifestError(f"{path} cannot be read ({str(error)[:200]}). Load it again from where it came.") from None
+                if table.empty:
+                    raise ManifestError(f"{path} has no rows. Load it again from where it came.")
+                return table
     raise ManifestError(f"There is no {' or '.join(names)} (or .gz) in {folder}. Check the folder.")
 
 
@@ -105,9 +110,27 @@ def keep(rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reaso
     return rows[good]
 
 
-def without_duplicates(rows: pd.DataFrame, column: str, report: Report) -> pd.DataFrame:
-    """Rows whose column was not seen before."""
-    return keep(rows, ~rows[column].duplicated(), report, "duplicate row", column)
+def without_duplicates(rows: pd.DataFrame, column: str, report: Report, root: Path | None = None) -> pd.DataFrame:
+    """Rows whose column was not seen before. root: the column holds paths under it, of which a.png, ./a.png and /root/a.png are one."""
+    keys = rows[column] if root is None else rows[column].map(lambda name: os.path.abspath(root / str(name).strip()))
+    return keep(rows, ~keys.duplicated(), report, "duplicate row", column)
+
+
+def one_row_each(rows: pd.DataFrame, key: str, report: Report, reason: str) -> pd.DataFrame:
+    """Rows of a table of the source that should have one for each key: the same row twice counts once; keys whose rows differ are left out, since
+    nobody can say which is right, and counted under a reason."""
+    rows = rows.drop_duplicates()
+    several = rows[key].duplicated(keep=False)
+    report.leave(reason, [f"{key} {value}" for value in rows.loc[several, key].unique()])
+    return rows[~several]
+
+
+def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path") -> tuple[pd.Series, pd.Series]:
+    """A column as float64, NaN for what is empty or no number; and by row whether a cell says something that is no number, which is counted."""
+    values = pd.to_numeric(rows[column], errors="coerce").astype("float64")
+    unread = values.isna() & (rows[column].astype("string").str.strip().fillna("") != "").astype(bool)
+    report.refuse(f"{column} is no number", rows.loc[unread, name])
+    return values, unread
 
 
 def with_readable_images(rows: pd.DataFrame, root: Path, report: Report, decode: bool = False) -> pd.DataFrame:
@@ -145,14 +168,14 @@ def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report, apart: floa
 
     A height in m or inches, a weight in lb declared as kg where its height, a BMI or the whole column show it, a category that is not listed, swapped
     pressures. apart: share by which BMI may differ from that of height and weight before all three are refused; larger where each was measured on
-    a day of its own. doubted: whether a single weight may be in lb; False where the source says the unit of each.
+    a day of its own. doubted: whether weights that heights speak against may be in lb; False where the source says the unit of each.
     """
     rows = rows.copy()
     for feature in schema.features:
         if feature.name in rows.columns:
             rows[feature.name] = _parsed(rows, feature, report)
     if "weight_kg" in rows.columns:
-        rows = _without_pounds(rows, report)
+        rows = _without_pounds(rows, report, doubted)
     if {"height_cm", "weight_kg"} <= set(rows.columns):
         rows = _without_single_pounds(rows, report, apart) if doubted else rows
         rows = _consistent_body(rows, schema, report, apart)
@@ -194,23 +217,43 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
         rows.loc[wrong, names] = np.nan
     if "bmi" not in rows.columns:
         return rows
-    difference = (rows["bmi"] - implied).abs()
-    contradicted = difference > share * implied
+    apart, contradicted = bmi_differs(rows["bmi"], height, weight, share)
     report.refuse("bmi, height and weight contradict each other (wrong unit?)", rows.loc[contradicted, "path"])
     rows.loc[contradicted, ["bmi", *names]] = np.nan
-    apart = (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicted
     report.refuse("bmi replaced by that of height and weight", rows.loc[apart, "path"])
     rows.loc[apart, "bmi"] = np.nan
     return rows
 
 
-def _without_pounds(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """A column of weights that can only be pounds, because they are too heavy for people as a whole (median above `HEAVY`), becomes unknown."""
+def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
+    """By row, whether BMI differs from that of height and weight by more than rounding explains, but no more than a share; and by more than it."""
+    implied = body_mass_index(height, weight)
+    difference = (bmi - implied).abs()
+    contradicted = difference > share * implied
+    return (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicted, contradicted
+
+
+def _without_pounds(rows: pd.DataFrame, report: Report, doubted: bool) -> pd.DataFrame:
+    """A column of weights that can only be pounds becomes unknown: they are too heavy for people as a whole (median above `HEAVY`), or for their
+    heights, if they may be `doubted`."""
     weight = rows["weight_kg"].dropna()
-    if len(weight) < ENOUGH or float(weight.median()) < HEAVY:
+    if len(weight) < ENOUGH or not (float(weight.median()) >= HEAVY or (doubted and _too_stout(rows))):
         return rows
     report.refuse(f"the weights as a whole (median {weight.median():.0f}) seem to be in lb, not kg", rows.loc[weight.index, "path"])
     return rows.assign(weight_kg=np.nan)
+
+
+def _too_stout(rows: pd.DataFrame) -> bool:
+    """Whether weights and heights make a median BMI above `STOUT` as kg and one in `USUAL` as lb, which most BMIs of the rows' own do not confirm."""
+    if "height_cm" not in rows.columns:
+        return False
+    implied = body_mass_index(rows["height_cm"], rows["weight_kg"]).dropna()
+    middle = float(implied.median())
+    if len(implied) < ENOUGH or middle <= STOUT or not USUAL[0] <= middle * KG_PER_POUND <= USUAL[1]:
+        return False
+    own = rows["bmi"].reindex(implied.index).dropna() if "bmi" in rows.columns else implied[:0]
+    confirmed = (own - implied[own.index]).abs() <= CONFIRMS * implied[own.index]
+    return not 2 * confirmed.sum() > len(own)
 
 
 def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:

@@ -1,0 +1,209 @@
+"""Tables as they come after mishaps: odd cells, ids as floats, rows twice, dates that are none, files that are damaged."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_prepare import SCHEMA, gzipped, mimic, picture  # noqa: F401  (mimic is a fixture)
+
+from diff3m.cli import main
+from diff3m.data.linkage import day_number, nearest, second_number
+from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.data.mimic import _nearer_body, prepare_mimic
+from diff3m.data.open_sets import prepare_chexpert, prepare_nih
+from diff3m.data.preparing import Report
+
+NIH_HEAD = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+
+
+def changed(path: Path, change) -> None:
+    """Rewrite a gzipped table's text."""
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()).decode()).encode()))
+
+
+def linked(folders: tuple[Path, Path], tmp_path: Path, ed: Path | None = None) -> tuple[pd.DataFrame, dict]:
+    """The manifest by patient, and the report."""
+    prepare_mimic(*folders, tmp_path / "m.csv", ed)
+    return pd.read_csv(tmp_path / "m.csv").set_index("patient"), json.loads((tmp_path / "m-report.json").read_text())
+
+
+def nih(folder: Path, rows: list[str], head: str = NIH_HEAD) -> None:
+    (folder / "Data_Entry_2017.csv").write_text(head + "\n".join(rows) + "\n")
+    for row in rows:
+        picture(folder / "images" / row.partition(",")[0])
+
+
+def test_one_odd_cell_does_not_make_every_film_of_mimic_abnormal(mimic, tmp_path):  # noqa: F811
+    changed(mimic[0] / "mimic-cxr-2.0.0-chexpert.csv.gz", lambda text: text.replace("10000003,50000003,,1.0", "10000003,50000003,,x"))
+    table, report = linked(mimic, tmp_path)
+    assert table.loc[10000001, "label"] == "normal" and pd.isna(table.loc[10000003, "label"]), "nobody knows what x says"
+    assert report["refused"]["No Finding is no number"] == 1 and report["named"]["No Finding is no number"] == ["50000003"]
+
+
+def test_one_odd_cell_does_not_make_every_film_of_chexpert_abnormal(tmp_path):
+    names = [f"CheXpert-v1.0-small/train/patient{n:05d}/study1/view1_frontal.jpg" for n in range(4)]
+    head = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding\n"
+    rows = [f"{name},Female,50,Frontal,AP,{cell}\n" for name, cell in zip(names, ("1.0", " ", "x", ""), strict=True)]
+    (tmp_path / "train.csv").write_text(head + "".join(rows[:3]))
+    (tmp_path / "valid.csv").write_text(head + rows[3])
+    for name in names:
+        picture(tmp_path / name.partition("/")[2])
+    report = prepare_chexpert(tmp_path, tmp_path / "m.csv")
+    labels = pd.read_csv(tmp_path / "m.csv").sort_values("patient")["label"].fillna("")
+    assert labels.tolist() == ["normal", "abnormal", "", "abnormal"] and report.refused["No Finding is no number"] == 1
+
+
+def test_labels_of_nih_are_read_in_any_case(tmp_path):
+    nih(tmp_path, ["1.png,no finding ,0,1,50,F,PA", "2.png,Mass,0,2,50,F,PA", "3.png, ,0,3,50,F,PA"])
+    prepare_nih(tmp_path, tmp_path / "m.csv")
+    assert pd.read_csv(tmp_path / "m.csv").set_index("image")["label"].fillna("").to_dict() == {"1.png": "normal", "2.png": "abnormal", "3.png": ""}
+
+
+def test_ages_of_nih_that_are_clear_are_read_and_others_counted(tmp_path):
+    ages = {"1.png": "013M", "2.png": "-3", "3.png": "58.0", "4.png": " 60 ", "5.png": "058Y", "6.png": "old", "7.png": ""}
+    nih(tmp_path, [f"{name},Mass,0,{name[0]},{age},F,PA" for name, age in ages.items()])
+    report = prepare_nih(tmp_path, tmp_path / "m.csv")
+    found = pd.read_csv(tmp_path / "m.csv").set_index("image")["age"].dropna().to_dict()
+    assert found == {"1.png": 1.1, "3.png": 58, "4.png": 60, "5.png": 58}
+    assert report.named["age that is no number of years"] == ["2.png", "6.png"]
+
+
+def test_a_film_of_nih_without_a_patient_is_kept(tmp_path):
+    nih(tmp_path, ["1.png,Mass,0,1,50,F,PA", "2.png,Mass,0,,50,F,PA", "3.png,Mass,0,,50,F,PA", "4.png,Mass,0,1,50,F,PA"])
+    (tmp_path / "train_val_list.txt").write_text("1.png\n2.png\n")
+    (tmp_path / "test_list.txt").write_text("3.png\n4.png\n")
+    report = prepare_nih(tmp_path, tmp_path / "m.csv")
+    assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"2.png", "3.png"}
+    assert report.dropped["patient in two splits"] == 2, "1.0 in a column with gaps is patient 1"
+    assert list(report.noted.values()) == [2]
+
+
+def test_a_film_in_both_lists_of_nih_is_dropped(tmp_path):
+    nih(tmp_path, ["1.png,Mass,0,1,50,F,PA", "2.png,Mass,0,2,50,F,PA", "3.png,Mass,0,3,50,F,PA"])
+    (tmp_path / "train_val_list.txt").write_text("1.png\n2.png\n")
+    (tmp_path / "test_list.txt").write_text("2.png\n3.png\n")
+    report = prepare_nih(tmp_path, tmp_path / "m.csv")
+    assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"1.png", "3.png"} and report.dropped["film in both lists"] == 1
+
+
+@pytest.mark.parametrize("boxes", ["Image Index,Finding Label,x\n1.png,Mass,3\n", "Image,Finding,x,y,w,h\n1.png,Mass,3,4,five,6\n"])
+def test_what_is_wrong_with_the_tables_of_nih_is_said_before_anything_is_written(tmp_path, boxes):
+    nih(tmp_path, ["1.png,Mass,0,1,50,PA"], NIH_HEAD.replace("Patient Gender,", ""))
+    with pytest.raises(ManifestError, match=r"lacks Patient Gender\."):
+        prepare_nih(tmp_path, tmp_path / "m.csv")
+    nih(tmp_path, ["1.png,Mass,0,1,50,F,PA"])
+    (tmp_path / "BBox_List_2017.csv").write_text(boxes)
+    with pytest.raises(ManifestError, match=r"BBox_List_2017.csv cannot be read .* load it again"):
+        prepare_nih(tmp_path, tmp_path / "m.csv")
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_damaged_and_empty_files_get_a_sentence(mimic, tmp_path, capsys):  # noqa: F811
+    command = ["prepare", "mimic", "--cxr", str(mimic[0]), "--iv", str(mimic[1]), "--out", str(tmp_path / "m.csv")]
+    path = mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:12] + b"\xff" * 40 + whole[52:])
+    assert main(command) == 1 and "metadata.csv.gz cannot be read" in capsys.readouterr().err
+    path.write_bytes(gzip.compress(gzip.decompress(whole).partition(b"\n")[0] + b"\n"))
+    assert main(command) == 1 and "metadata.csv.gz has no rows. Load it again" in capsys.readouterr().err
+
+
+def test_ids_that_became_floats_are_read_and_rows_without_one_counted(mimic, tmp_path):  # noqa: F811
+    expected, _ = linked(mimic, tmp_path)
+    changed(
+        mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz",
+        lambda text: text.replace("10000001,50000001", "10000001.0,50000001.0").replace("f1,10000006,", "f1,,"),
+    )
+    table, report = linked(mimic, tmp_path)
+    assert table.loc[10000001, "path"] == expected.loc[10000001, "path"] and 10000006 not in table.index
+    assert report["dropped"]["no patient or study number"] == 1 and report["named"]["no patient or study number"] == ["f1"]
+
+
+def test_text_in_an_age_is_counted_and_left_unknown(mimic, tmp_path):  # noqa: F811
+    changed(mimic[1] / "hosp/patients.csv.gz", lambda text: text.replace("F,52,2178", "F,old,2178"))
+    table, report = linked(mimic, tmp_path)
+    assert pd.isna(table.loc[10000001, "age"]) and table.loc[10000001, "sex"] == "F" and table.loc[10000002, "age"] == 61
+    assert report["named"]["anchor_age is no number"] == ["10000001"]
+
+
+def test_only_whole_dates_are_dates():
+    dates = pd.Series(["2180-01-15", "21800115", "2180-01-15 12:30:00", 21800115, 21800115.0, " 2180-01-15 "])
+    assert day_number(dates).nunique() == 1 and day_number(dates).notna().all()
+    assert day_number(pd.Series(["2180-1-15", "2180-13-01", "218001", "15.01.2180", "2180-0115", "2180-01-155", None])).isna().all()
+    assert second_number(pd.Series(["2180-01-15 12:30:00", "2180-01-15T12:30:00"])).nunique() == 1
+    assert second_number(pd.Series(["2180-1-15 12:30:00", "soon", None])).isna().all()
+
+
+def test_records_whose_date_is_none_or_that_are_there_twice_are_counted(mimic, tmp_path):  # noqa: F811
+    more = "10000001,2180-5-11,1,Blood Pressure,200/100\n10000001,later,1,BMI (kg/m2),40\n"
+    more += "10000001,2180-05-08,1,Blood Pressure,120/80\n"  # a row that is there
+    changed(mimic[1] / "hosp/omr.csv.gz", lambda text: text + more)
+    table, report = linked(mimic, tmp_path)
+    assert table.loc[10000001, "systolic_mmhg"] == 133.3, "120, 130 and 150, each once"
+    assert report["named"]["record whose date is not like 2180-12-31"] == [
+        "patient 10000001, 2180-5-11, Blood Pressure",
+        "patient 10000001, later, BMI (kg/m2)",
+    ]
+    assert report["named"]["row of omr that is there twice"] == ["patient 10000001, 2180-05-08, Blood Pressure"]
+
+
+def test_rows_that_contradict_each_other_are_not_resolved_silently(mimic, tmp_path):  # noqa: F811
+    cxr, iv = mimic
+    changed(cxr / "mimic-cxr-2.0.0-split.csv.gz", lambda text: text + "a1,50000001,10000001,train\nf1,50000007,10000006,train\n")
+    changed(cxr / "mimic-cxr-2.0.0-chexpert.csv.gz", lambda text: text + "10000001,50000001,,1.0\n10000003,50000003,1.0,0.0\n")
+    changed(iv / "hosp/patients.csv.gz", lambda text: text + "10000001,F,52,2178,2011 - 2013,\n10000002,F,60,2180,,\n")
+    table, report = linked(mimic, tmp_path)
+    assert table.loc[10000001, ["split", "label", "sex"]].tolist() == ["train", "normal", "F"], "the same row twice says the same"
+    assert 10000006 not in table.index and report["dropped"]["film in two splits of the split table"] == 1
+    assert pd.isna(table.loc[10000003, "label"]) and report["left"]["study with two labels in the chexpert table"] == 1
+    assert pd.isna(table.loc[10000002, "sex"]) and report["left"]["patient with two rows in the patients table that differ"] == 1
+    assert "patient is in no patients table" not in report["refused"]
+
+
+def test_emergency_stays_that_cannot_be_used_are_counted(mimic, tmp_path):  # noqa: F811
+    ed = tmp_path / "ed"
+    rows = ("10000001,1,2180-05-10 12:00:00,2180-05-10 18:00:00", "10000001,3,2180-5-10 13:00:00,2180-05-10 18:00:00")
+    rows += ("10000002,4,2181-12-31 12:00:00,2181-12-31 18:00:00",)
+    gzipped(ed / "ed/edstays.csv.gz", "subject_id,stay_id,intime,outtime\n" + "\n".join(rows) + "\n")
+    triage = "stay_id,temperature,heartrate,resprate,o2sat\n1,warm,88,18,97\n3,98,99,18,97\n4,98,60,18,97\n4,98,90,18,97\n"
+    gzipped(ed / "ed/triage.csv.gz", triage)
+    table, report = linked(mimic, tmp_path, ed)
+    assert table.loc[10000001, "heart_rate_bpm"] == 88 and pd.isna(table.loc[10000001, "temperature_c"])
+    assert report["named"]["temperature is no number"] == ["1"] and pd.isna(table.loc[10000002, "heart_rate_bpm"])
+    assert report["named"]["emergency stay whose times are not like 2180-12-31 14:30:00"] == ["stay_id 3"]
+    assert report["named"]["emergency stay with two rows in the triage table that differ"] == ["stay_id 4"]
+
+
+def test_of_a_bmi_and_height_and_weight_what_was_measured_nearer_counts():
+    films = pd.DataFrame({"path": list("abcd"), "bmi": [33.0, 33.0, 33.0, 61.0], "height_cm": 170.0, "weight_kg": 80.0})
+    days = {"bmi": pd.Series([0, 5, 9, 0]), "height_cm": pd.Series([0, 5, 0, 9]), "weight_kg": pd.Series([9, 0, 0, 9])}
+    report = Report()
+    found = _nearer_body(films, days, report)
+    assert found["bmi"].isna().tolist() == [False, True, True, False]
+    assert found["height_cm"].isna().tolist() == found["weight_kg"].isna().tolist() == [True, False, False, False], "61 is left to `plausible`"
+    assert report.named["height and weight that contradict a bmi measured nearer to the film"] == ["a"]
+    assert report.named["bmi replaced by that of height and weight, measured as near to the film or nearer"] == ["b", "c"]
+
+
+def test_mimic_keeps_the_bmi_of_the_day_against_a_weight_of_last_month(mimic, tmp_path):  # noqa: F811
+    changed(mimic[1] / "hosp/omr.csv.gz", lambda text: text.replace("BMI (kg/m2),28.3", "BMI (kg/m2),33"))
+    table, report = linked(mimic, tmp_path)
+    first = table.loc[10000001]
+    assert first["bmi"] == 33 and pd.isna(first["height_cm"]) and pd.isna(first["weight_kg"])
+    assert report["refused"]["height and weight that contradict a bmi measured nearer to the film"] == 1
+
+
+def test_the_days_to_a_linked_value():
+    films = pd.DataFrame({"patient": [1, 2], "day": [100, 100]}, index=[5, 3])
+    records = pd.DataFrame({"patient": [1, 1, 1], "day": [97, 103, 60], "value": [20.0, 22.0, 30.0]})
+    found = nearest(films, records)
+    assert found.loc[5].tolist() == [21, 3] and found.loc[3].isna().all()
+
+
+def test_one_film_under_two_spellings_of_its_path_is_there_once(tmp_path, capsys):
+    picture(tmp_path / "0.png")
+    (tmp_path / "t.csv").write_text(f"path,label\n0.png,normal\n./0.png,normal\n{tmp_path}/0.png,normal\n")
+    assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
+    assert "duplicate row: 2" in capsys.readouterr().out and len(read_manifest(tmp_path / "m.csv", SCHEMA)) == 1
