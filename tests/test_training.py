@@ -23,14 +23,16 @@ from conftest import ROOT
 from diff3m.checkpoint import load_checkpoint
 from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.detector import Detector
+from diff3m.diffusion import Schedule
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.network import Diff3M
 from diff3m.radiograph import Preprocessing
 from diff3m.training import loop
 from diff3m.training.config import ConfigError, TrainingConfig
-from diff3m.training.films import augment, draw, drop_features, load_films
+from diff3m.training.films import Batch, augment, draw, drop_features, load_films
 from diff3m.training.loop import TrainingError, agreed_step, learning_rate, mixed_precision, start_from, train
+from diff3m.training.loss import diffusion_loss
 
 SCHEMA = paper_schema()
 TINY = dict(image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8])
@@ -135,6 +137,70 @@ def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
     first, second = (load_checkpoint(folder).network.state_dict() for folder in (whole, resumed))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
+    curves = [[(row["step"], row["kind"]) for row in csv.DictReader((film_folder / run / "log.csv").open())] for run in ("whole", "broken")]
+    assert curves[0] == curves[1] and len(set(curves[1])) == len(curves[1]), "no step is listed twice"
+
+
+def test_a_log_ends_where_the_run_goes_on(tmp_path):
+    log, text = tmp_path / "log.csv", b"step,kind\r\n2,training\r\n3,validation\r\n4,training\r\n6,tra"
+    for step, lines in ((9, text.splitlines(keepends=True)[:4]), (3, text.splitlines(keepends=True)[:3]), (0, [b"step,kind\r\n"])):
+        log.write_bytes(text)
+        loop.cut_log(log, step)
+        assert log.read_bytes() == b"".join(lines)
+    for text in (b"", b"step,ki"):  # killed while the header was written
+        log.write_bytes(text)
+        loop.cut_log(log, 9)
+        assert not log.exists()
+
+
+def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
+    settings = config(film_folder, steps=2, validation=None)
+    train(settings)
+    for changes, said in (
+        (dict(learning_rate=1e-3, seed=3), r"learning_rate \(0.0004 there, 0.001 here\), seed \(0 there, 3 here\)\. Restore"),
+        (dict(network={**TINY, "fusion_heads": 2}), r"other settings: network\. "),
+        (dict(manifest=listed(film_folder, "fewer.csv", range(5))), r"films \(8 there, 5 here\), features\. "),
+    ):
+        with pytest.raises(TrainingError, match=said):
+            train(replace(settings, steps=3, **changes))
+    (film_folder / "copy.csv").write_text((film_folder / "manifest.csv").read_text())
+    later = replace(settings, name="later", manifest=str(film_folder / "copy.csv"), steps=3, log_every=1, validate_every=1, save_minutes=9.0)
+    assert load_checkpoint(train(later)).config.training["steps_done"] == 3
+    state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
+    del state["lasting"]  # as earlier versions saved it
+    torch.save(state, film_folder / "run" / "state.pt")
+    assert load_checkpoint(train(replace(later, steps=4, learning_rate=1e-3))).config.training["steps_done"] == 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_a_damaged_save_gets_a_sentence(film_folder, damage):
+    settings = config(film_folder, steps=1, validation=None)
+    train(settings)
+    path = film_folder / "run" / "state.pt"
+    path.write_bytes(path.read_bytes()[: 1000 if damage == "cut" else 0])
+    if damage == "other":
+        torch.save([1, 2], path)
+    with pytest.raises(TrainingError, match=r"state\.pt cannot be read .*Remove it to start anew, or choose another `out`"):
+        train(replace(settings, steps=2))
+
+
+def test_validation_takes_no_more_films_at_once_than_a_step(film_folder, monkeypatch):
+    parts = []
+
+    def measured(network, batch, schedule, *more):
+        parts.append((batch, network))
+        return diffusion_loss(network, batch, schedule, *more)
+
+    monkeypatch.setattr(loop, "diffusion_loss", measured)
+    train(config(film_folder, batch_size=3, steps=3))
+    assert [len(batch.x0) for batch, _ in parts] == [3, 3, 2]
+    whole = Batch(*(torch.cat([getattr(batch, name) for batch, _ in parts]) for name in ("x0", "noise", "t", "values", "masked")))
+    with torch.no_grad():
+        losses = diffusion_loss(parts[0][1], whole, Schedule())
+    row = next(row for row in csv.DictReader((film_folder / "run" / "log.csv").open()) if row["kind"] == "validation")
+    assert float(row["noise_mse"]) == pytest.approx(losses.noise.item(), rel=1e-5)
+    assert float(row["masked_pixel_mse"]) == pytest.approx(losses.masked_pixels.item(), rel=1e-5)
+    assert whole.t.tolist() == [1000 * place // 8 for place in range(8)]
 
 
 def test_a_run_starts_from_another_checkpoint_where_weights_fit(film_folder):
@@ -428,6 +494,8 @@ def test_a_manifest_without_normals_ends_with_a_sentence(film_folder):
 
 def test_another_network_is_not_resumed(film_folder):
     train(config(film_folder))
+    state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
+    torch.save({**state, "lasting": "{}"}, film_folder / "run" / "state.pt")
     with pytest.raises(TrainingError, match="another network"):
         train(config(film_folder, network={**TINY, "channels": 64}, steps=9))
 
@@ -442,6 +510,36 @@ def test_another_network_is_not_resumed(film_folder):
         ("name: a\nmanifest: b\nout: c\nprecision: int8\n", "precision"),
         ("- a\n- b\n", "setting: value"),
         ("a: [", "valid YAML"),
+        ("1: 2\nname: a\nmanifest: b\nout: c\n", "unknown setting.*1"),
+        *(
+            (f"name: a\nmanifest: b\nout: c\n{setting}: {value}\n", f"^{setting} must {rule}, got ")
+            for setting, value, rule in (
+                ("gradient_clip", "0", "be above 0"),
+                ("gradient_clip", "-1.0", "be above 0"),
+                ("learning_rate", ".nan", "be a finite number"),
+                ("learning_rate", "null", "be a finite number"),
+                ("learning_rate", "-1e-4", "be above 0"),
+                ("learning_rate", ".inf", "be a finite number"),
+                ("final_learning_rate", "1.5", "lie between 0 and 1"),
+                ("final_learning_rate", "-0.1", "lie between 0 and 1"),
+                ("low_level", "1001", "lie between 1 and 1000"),
+                ("low_level", "0", "lie between 1 and 1000"),
+                ("batch_size", "4.0", "be a whole number"),
+                ("batch_size", "true", "be a whole number"),
+                ("steps", "null", "be a whole number"),
+                ("warmup_steps", "-1", "be at least 0"),
+                ("seed", "1.5", "be a whole number"),
+                ("seed", "-1", "lie between 0 and 4294967295"),
+                ("weight_decay", "-0.1", "be at least 0"),
+                ("gamma", ".nan", "be a finite number"),
+                ("save_minutes", "[5]", "be a finite number"),
+                ("ema", "2", "lie between 0 and 1"),
+                ("network", "[1]", "be `field: value` pairs"),
+                ("preset", "null", "be text"),
+                ("init", "3", "be text"),
+                ("name", "''", "be text"),
+            )
+        ),
     ],
 )
 def test_a_bad_configuration_gets_a_sentence(tmp_path, text, word):

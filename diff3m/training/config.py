@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
 from pathlib import Path
 
 import yaml
 
+from ..diffusion import Schedule
 from ..ehr import EHRSchema, paper_schema
 from ..network import NetworkConfig, preset
+
+CHOICES = {"noise": ("gaussian", "simplex"), "weighting": ("noise", "velocity"), "precision": ("auto", "bf16", "fp16", "no")}
+POSITIVE = ("learning_rate", "gradient_clip")  # 0 would train nothing
+RANGES = {  # of every other number, both ends allowed
+    **dict.fromkeys(("steps", "batch_size", "log_every", "validate_every"), (1, math.inf)),
+    **dict.fromkeys(("warmup_steps", "weight_decay", "save_minutes", "zoom", "gamma"), (0, math.inf)),
+    **dict.fromkeys(("low_fraction", "feature_dropout", "record_dropout", "coalition_dropout", "masked_fraction", "ema"), (0, 1)),
+    **dict.fromkeys(("final_learning_rate", "shift"), (0, 1)),
+    "low_level": (1, Schedule().timesteps),
+    "rotate_degrees": (0, 180),
+    "seed": (0, 2**32 - 1),
+}
+# settings that change neither what is learned nor from what: a run that goes on may have others. Films and features are compared themselves.
+BOOKKEEPING = ("name", "manifest", "validation", "schema", "out", "steps", "save_minutes", "log_every", "validate_every")
 
 
 class ConfigError(ValueError):
@@ -70,18 +88,17 @@ class TrainingConfig:
     validate_every: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("low_fraction", "feature_dropout", "record_dropout", "coalition_dropout", "masked_fraction", "ema"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if self.noise not in ("gaussian", "simplex"):
-            raise ConfigError(f'noise must be "gaussian" or "simplex", got {self.noise!r}')
-        if self.weighting not in ("noise", "velocity"):
-            raise ConfigError(f'weighting must be "noise" or "velocity", got {self.weighting!r}')
-        if self.precision not in ("auto", "bf16", "fp16", "no"):
-            raise ConfigError(f'precision must be "auto", "bf16", "fp16" or "no", got {self.precision!r}')
+        for setting in fields(self):
+            name, kind, value = setting.name, setting.type, getattr(self, setting.name)
+            if name in CHOICES:
+                _check_choice(name, value)
+            elif kind in ("int", "float"):
+                _check_number(name, kind, value)
+            elif kind == "dict":
+                if not isinstance(value, dict):
+                    raise ConfigError(f"{name} must be `field: value` pairs, got {value!r}")
+            elif not (isinstance(value, str | os.PathLike) and str(value)) and not (value is None and kind == "str | None"):
+                raise ConfigError(f"{name} must be text, got {value!r}")
 
     def network_config(self, slots: tuple[tuple[str, int], ...]) -> NetworkConfig:
         """The network of this run for a schema's slots. Raises ConfigError."""
@@ -103,10 +120,10 @@ class TrainingConfig:
     def from_yaml(cls, path: str | Path, **changes) -> TrainingConfig:
         """Read a YAML file; `changes` that are not None replace its values. Raises ConfigError naming the setting."""
         try:
-            values = yaml.safe_load(Path(path).read_text()) or {}
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         except FileNotFoundError:
             raise ConfigError(f"There is no configuration {path}. Check the path.") from None
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"The configuration {path} is not valid YAML: {error}") from None
         if not isinstance(values, dict):
             raise ConfigError(f"The configuration {path} must be a list of `setting: value` lines.")
@@ -114,7 +131,7 @@ class TrainingConfig:
         known = {f.name: f for f in fields(cls)}
         unknown = set(values) - set(known)
         if unknown:
-            raise ConfigError(f"unknown setting(s) in {path}: {', '.join(sorted(unknown))}")
+            raise ConfigError(f"unknown setting(s) in {path}: {', '.join(sorted(map(str, unknown)))}")
         missing = [name for name in ("name", "manifest", "out") if name not in values]
         if missing:
             raise ConfigError(f"{path} lacks: {', '.join(missing)}")
@@ -128,3 +145,26 @@ class TrainingConfig:
 
     def to_dict(self) -> dict:
         return asdict(self)
+
+    def lasting(self) -> dict:
+        """The settings that a run keeps for as long as it goes on: all but `BOOKKEEPING`."""
+        return {name: value for name, value in self.to_dict().items() if name not in BOOKKEEPING}
+
+
+def _check_choice(name: str, value: object) -> None:
+    if value not in CHOICES[name]:
+        *others, last = (f'"{choice}"' for choice in CHOICES[name])
+        raise ConfigError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
+
+
+def _check_number(name: str, kind: str, value: object) -> None:
+    """Raise ConfigError for what is no number of its kind, is not finite or lies outside the setting's range."""
+    if isinstance(value, bool) or not isinstance(value, Integral if kind == "int" else Real) or (kind == "float" and not math.isfinite(value)):
+        raise ConfigError(f"{name} must be {'a whole' if kind == 'int' else 'a finite'} number, got {value!r}")
+    if name in POSITIVE:
+        if not value > 0:
+            raise ConfigError(f"{name} must be above 0, got {value}")
+        return
+    low, high = RANGES[name]
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must {f'be at least {low}' if high == math.inf else f'lie between {low} and {high}'}, got {value}")

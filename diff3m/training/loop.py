@@ -12,7 +12,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,8 @@ class _Run:
         held = normal_cases(config.validation, schema) if config.validation else []
         self._check_apart(cases, held)
         self.schema = schema.fitted([case.record for case in cases])
+        self.lasting = {**config.lasting(), "films": len(cases), "features": _rounded(self.schema)}
+        self._check_same_run()
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
         self.films = load_films(cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases))))
@@ -115,6 +117,21 @@ class _Run:
             start_from(config.init, network)
         self.out.mkdir(parents=True, exist_ok=True)
         return network
+
+    def _check_same_run(self) -> None:
+        """Raise TrainingError where the save that the run would go on from cannot be read, or is of other settings, films or features."""
+        path = self.out / STATE_FILE
+        if not path.exists():
+            return
+        saved = json.loads(_read_state(path, mmap=True).get("lasting", "{}"))  # a save of an earlier version names none
+        mine = json.loads(json.dumps(self.lasting))
+        other = [
+            name if isinstance(mine[name], list | dict) else f"{name} ({value} there, {mine[name]} here)"
+            for name, value in saved.items()
+            if name in mine and mine[name] != value
+        ]
+        if other:
+            raise TrainingError(f"{path} is of a run with other settings: {', '.join(other)}. Restore them to go on, or choose another `out`.")
 
     def _check_apart(self, cases: Sequence[Case], held: Sequence[Case]) -> None:
         """Raise TrainingError where a film or a patient is in both manifests; warn where patients cannot be told. One manifest given twice is meant
@@ -144,12 +161,15 @@ class _Run:
         with all_or_none():
             self._load()
         agreed_step(gather_object([self.step]))
+        with all_or_none():
+            if self.accelerator.is_main_process:
+                cut_log(self.out / LOG_FILE, self.step)
 
     def _load(self) -> None:
         path = self.out / STATE_FILE
         if not path.exists():
             return
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read_state(path)
         try:
             self._bare().load_state_dict(state["network"])
         except RuntimeError as error:
@@ -256,7 +276,7 @@ class _Run:
         and noise; else of the first training films."""
         if not self.accelerator.is_main_process:
             return
-        films, device = self.validation, self.accelerator.device
+        films = self.validation
         if films is None:
             films = Films(self.films.images[:SAMPLE_FILMS], self.films.values[:SAMPLE_FILMS])
         averaged = self.averaged()
@@ -265,17 +285,30 @@ class _Run:
         x0 = torch.from_numpy(films.images).float()[:, None] / 255
         t = torch.arange(n) * self.schedule.timesteps // n
         noise = self.noises(n, size, generator)
-        batch = self._to_device(Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(n, dtype=torch.bool)))
+        whole = Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(n, dtype=torch.bool))
         with self.accelerator.autocast():
-            losses = None if self.validation is None else diffusion_loss(averaged, batch, self.schedule)
-            chosen = torch.arange(min(SAMPLE_FILMS, n), device=device)
-            condition = averaged.condition(batch.x0[chosen], batch.values[chosen])
-            level = torch.full((len(chosen),), SAMPLE_LEVEL, device=device)
-            x_t = add_noise(batch.x0[chosen], batch.noise[chosen], level, self.schedule)
-            estimate = estimate_x0(x_t, averaged.predict_noise(x_t, level, condition).float(), level, self.schedule, (0, 1))
-        if losses is not None:
-            self._log("validation", losses.noise.item(), losses.masked_pixels.item(), math.nan)
-        self._grid([batch.x0[chosen], x_t, estimate])
+            parts = (
+                [] if self.validation is None else [(diffusion_loss(averaged, part, self.schedule), len(part.x0)) for part in self._parts(whole, n)]
+            )
+            rows = [self._estimated(averaged, part) for part in self._parts(whole, min(SAMPLE_FILMS, n))]
+        if parts:
+            means = (sum(getattr(losses, name).item() * count for losses, count in parts) / n for name in ("noise", "masked_pixels"))
+            self._log("validation", *means, math.nan)
+        self._grid([torch.cat(row) for row in zip(*rows, strict=True)])
+
+    def _parts(self, batch: Batch, count: int) -> Iterator[Batch]:
+        """The first films of a batch, as many at a time as this process takes in a step, on its device."""
+        share = self.config.batch_size // self.accelerator.num_processes
+        for start in range(0, count, share):
+            rows = slice(start, min(start + share, count))
+            yield self._to_device(Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows]))
+
+    def _estimated(self, network: Diff3M, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Films, noised to SAMPLE_LEVEL, and their one-step estimates, each (B, 1, S, S)."""
+        level = torch.full((len(batch.x0),), SAMPLE_LEVEL, device=batch.x0.device)
+        x_t = add_noise(batch.x0, batch.noise, level, self.schedule)
+        noise = network.predict_noise(x_t, level, network.condition(batch.x0, batch.values)).float()
+        return batch.x0, x_t, estimate_x0(x_t, noise, level, self.schedule, (0, 1))
 
     def _grid(self, rows: list[Tensor]) -> None:
         """A picture: films, noised to SAMPLE_LEVEL, their one-step estimates."""
@@ -314,6 +347,7 @@ class _Run:
             "ema": self.ema,
             "step": self.step,
             "seconds": self.seconds,
+            "lasting": json.dumps(self.lasting),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
         partial = self.out / f"{STATE_FILE}.partial"
@@ -325,6 +359,37 @@ class _Run:
         made["parameters"] = count_parameters(averaged)
         config = CheckpointConfig(self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), made)
         save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
+
+
+def _read_state(path: Path, mmap: bool = False) -> dict:
+    """A save's content. mmap: only what is looked at is read. Raises TrainingError."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        if not {"network", "optimizer", "ema", "step", "seconds"} <= set(state):
+            raise ValueError("it is no save of a training")
+        return state
+    except Exception as error:  # a damaged file ends in many kinds
+        reason = str(error).partition("\n")[0][:200]
+        raise TrainingError(f"{path} cannot be read ({reason}). Remove it to start anew, or choose another `out`.") from None
+
+
+def _rounded(schema: EHRSchema) -> list[dict]:
+    """A schema's features, numbers to six digits: what two runs have in common if their films and features are the same."""
+    return [{key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in entry.items()} for entry in schema.to_list()]
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Take out of a log the lines after a step, and what a killed process left of one: the run comes to those steps again."""
+    if not path.exists():
+        return
+    header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
+    kept = [line for line in lines if line.endswith(b"\n") and line.partition(b",")[0].isdigit() and int(line.partition(b",")[0]) <= step]
+    if not header.endswith(b"\n"):
+        path.unlink()
+    elif kept != lines:
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_bytes(b"".join([header, *kept]))
+        os.replace(partial, path)
 
 
 def mixed_precision(asked: str) -> str:
