@@ -17,7 +17,7 @@ from diff3m.export import analysis_to_dict
 from diff3m.quality import Quality
 from diff3m.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
 
-from . import explanations, film_tools, panels, report, viewer
+from . import explanations, film_tools, panels, report, viewer, words
 from .ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE, EHRForm
 from .examples import Example, read_mask
 from .explanations import Asked
@@ -239,6 +239,7 @@ class Case:
             heat_words=said,
             numbers=analysis_to_dict(analysis, self.detector),
             view=view,
+            explanation="",  # one of another record may have written a last word after the page was cleared
             link=panels.link(example, analysis.settings) if example else "",
         )
 
@@ -257,7 +258,7 @@ class Case:
                 return
             record = self.detector.schema.parse(self.form.record(values))
             other = view is not None and view.analysis.record != record
-            start = panels.notes([OTHER_RECORD]) if other else ""
+            start = (panels.notes([OTHER_RECORD]) if other else "") + panels.quiet(words.asked_of(record, self.detector.schema))
             boxes = () if view is None else viewer.boxes(view, look, self.detector.scoring)
             asked = Asked(number or None, (feature, value) if feature else None, boxes)
             yield gr.update(visible=True), panels.status("Waiting for its turn …"), start

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.ehr import EHRSchema
+from diff3m.ehr import EHRSchema, Record
 from diff3m.regions import Region
 from diff3m.scoring import Scoring, by_noise_level
 
@@ -207,6 +207,12 @@ def heat_legend(full: float) -> str:
 def group_title(group: str) -> str:
     """An attention group's name as a title."""
     return group.upper() if len(group) <= 3 else group.capitalize()
+
+
+def asked_of(record: Record, schema: EHRSchema) -> str:
+    """The record that an explanation is of, in one sentence."""
+    known = [f"{feature.label} {feature.describe(record[feature.name])}" for feature in schema.features if record.get(feature.name) is not None]
+    return f"Explained under this record: {', '.join(known) or 'nothing known'}."
 
 
 def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:

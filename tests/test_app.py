@@ -280,6 +280,31 @@ def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
         assert int(np.argmin(apart)) == index, "another user's film"
 
 
+def test_a_stopped_explanation_leaves_the_result_and_a_new_analysis_ends_it(url, film, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(url)
+    page.set_input_files("#film-file input[type=file]", str(film))
+    page.wait_for_selector("text=300×300")
+    page.locator("#accept input").check()
+    page.wait_for_selector("#film-gate :text('You chose to go on')")
+    page.click("#analyze")
+    page.wait_for_selector("text=Done in", timeout=60_000)
+    page.click("#explain")
+    page.wait_for_selector("#explanation .card", timeout=60_000)
+    page.click("#cancel")
+    page.wait_for_selector("#status :text('Stopped')")
+    page.wait_for_timeout(1500)
+    assert page.locator("#score .card").count() == 1 and page.locator("#explanation .card").count() >= 1 and page.locator("#heat img").count() == 1
+    page.click("#explain")
+    page.wait_for_selector("#status :text('Asking what the record makes expect')", timeout=60_000)
+    page.fill("#ehr-age textarea, #ehr-age input", "63")
+    page.click("#analyze")
+    page.wait_for_selector("#status :text('Done in')", timeout=60_000)
+    page.wait_for_timeout(9000)  # long enough for all cards, were what was asked of the other record to go on; a last word may be under way
+    assert "Explained in" not in page.inner_text("#status") and page.locator("#explanation .card").count() < 6
+    page.close()
+
+
 def test_a_link_opens_an_example_with_its_settings(url, browser):
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.goto(f"{url}?example=phantom-opacity")
