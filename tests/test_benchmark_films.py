@@ -119,6 +119,23 @@ def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, 
     assert len(list((tables / "out" / "kept").glob("PCA *"))) == 1
 
 
+def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated, tables, monkeypatch):  # noqa: F811
+    class Asked(Exception):
+        pass
+
+    def asked(name, build, cohort, kept, report):
+        raise Asked(kept.name)
+
+    monkeypatch.setattr(benchmark, "_judge", asked)
+    names = []
+    for precision in ("float32", "bfloat16", "float32"):
+        with pytest.raises(Asked) as found:
+            detector = Detector(load_checkpoint(calibrated), device="cpu", precision=precision)
+            benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out")
+        names.append(str(found.value))
+    assert names[0] == names[2] != names[1]
+
+
 def test_pointing_game_and_difference_by_hand():
     heat, boxes = np.zeros((4, 20, 20)), [np.zeros((20, 20), bool) for _ in range(4)]
     for index in range(4):

@@ -66,14 +66,15 @@ def benchmark_films(
     train: manifest of normals that PCA and autoencoder learn from. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the
     manifest's column `image`. halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
     with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. baselines: which of them to measure. Every method's answers
-    are kept in `out` and not made twice from the same weights and films. Raises ManifestError, also where a patient or a film is in both
-    manifests; "patients_checked" says whether both name their patients.
+    are kept in `out` and not made twice from the same weights and films in the same precision. Raises ManifestError, also where a patient or a film
+    is in both manifests; "patients_checked" says whether both name their patients.
     """
     checked, out = check_apart(train, manifest, detector.schema), Path(out)
     (out / "kept").mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves)
     made, seconds = {}, {}
-    judged_by = hashlib.sha256(repr((detector.scoring.measured_inside, detector.scoring.heat_sigma)).encode()).hexdigest()[:8]
+    how = detector.scoring.measured_inside, detector.scoring.heat_sigma, *((one.precision, one.device.type) for one in (detector, simplex) if one)
+    judged_by = hashlib.sha256(repr(how).encode()).hexdigest()[:8]
     for name, key, build in _methods(detector, cohort, train, out, simplex, report):
         if name in BASELINES and name not in baselines:
             continue
