@@ -543,6 +543,7 @@ def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_pa
         assert set(found[name]["top_1"]) == {"view", "habitus"}
         assert name == "unusual" or -1 <= found[name]["rank_correlation"]["extreme"]["value"] <= 1
     assert found["unusual"]["rank_correlation"] == {}, "each group has a scale of its own"
+    assert all(found["said_to_stand_out"][group] <= found["unusual"]["top_1"][group]["share"] for group in ("view", "habitus"))
     assert found["oracle"]["rank_correlation"]["drawn"]["value"] == pytest.approx(1) and found["ignored"] is None
     assert found["oracle_averages"]["rank_correlation_averages"]["drawn"]["value"] == pytest.approx(1)
     assert set(cases["kind"]) == {"view", "habitus", "drawn"} and (cases["method"] == "oracle").sum() == 15

@@ -38,13 +38,14 @@ Report = Callable[[str, int, int], None]
 class Explained:
     """One phantom: the group that was made extreme (or DRAWN), its number, and every method's values by group; of the oracles and
     "integrated_gradients" only where they were asked for. "shapley", "expectation" and "prior": Shapley values of the first three targets of
-    `attribution.TARGETS`; "unusual": `Attribution.unusual`, of a checkpoint for which it was measured."""
+    `attribution.TARGETS`; "unusual": `Attribution.unusual`, of a checkpoint for which it was measured; stands_out: the group that it is said of."""
 
     kind: str
     number: int
     model: Attribution
     values: dict[str, dict[str, float]]
     gradients: Gradients | None = None
+    stands_out: str | None = None
 
 
 def extreme_patient(group: str, rng: np.random.Generator) -> Patient:
@@ -73,8 +74,10 @@ def benchmark_explanations(
     integrated gradients too; write explanations.json, a table, a figure and cases.csv under `out`; returns what explanations.json holds.
 
     top_1: share of films whose largest |attribution| is the extreme group. rank_correlation: Spearman's, over the groups of all films of one kind,
-    between attributions and the oracle's; rank_correlation_averages: the same with the oracle that infers nothing. The same of attention, and of a
-    network of the same shape with random weights. ignored: a checkpoint that was trained with a feature on which nothing depends, and its name.
+    between attributions and the oracle's; rank_correlation_averages: the same with the oracle that infers nothing. said_to_stand_out: share of
+    films in which the extreme group is not only the farthest out of the ordinary, but far enough to say so (`Attribution.stands_out`). The same
+    of attention, and of a network of the same shape with random weights. ignored: a checkpoint that was trained with a feature on which nothing
+    depends, and its name.
     """
     report = report or (lambda stage, done, total: None)
     oracle, fewer = Oracle(detector), min(each, with_oracle)
@@ -90,6 +93,7 @@ def benchmark_explanations(
         "each": each,
         "with_oracle": fewer,
         **{name: _summary(control, name.removeprefix(RANDOM)) if name.startswith(RANDOM) else _summary(cases, name) for name in METHODS},
+        "said_to_stand_out": {group: float(np.mean([c.stands_out == group for c in cases if c.kind == group])) for group in EXTREME},
         "largest_efficiency_error": max(abs(sum(c.model.groups.values()) - (c.model.known - c.model.unknown)) for c in cases),
         "agreement_with_shapley": _agreement(cases),
         "influence": influence_truth(detector, oracle, fewer, split, report),
@@ -144,7 +148,7 @@ def _explained(detector: Detector, oracle: Oracle | None, kind: str, number: int
         if not plain:
             gradients = integrated_gradients(detector, film, record)
             values["integrated_gradients"] = gradients.groups
-    return Explained(kind, number, model, values, gradients)
+    return Explained(kind, number, model, values, gradients, moved[1].stands_out)
 
 
 def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str, report: Report) -> dict:
@@ -288,6 +292,8 @@ def table(result: Mapping) -> str:
         ranks = (found[key].get(kind) for key in ("rank_correlation", "rank_correlation_averages") for kind in ("extreme", DRAWN))
         rank = ["" if entry is None else between(entry, "value") for entry in ranks]
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*top, *rank])} |")
+    said = ", ".join(f"{group} {share:.0%}" for group, share in result["said_to_stand_out"].items())
+    lines += ["", f"Said to stand out: {said}."]
     lines += ["", "| agreement with Shapley values | films | same signs | same order | same largest |", "|---|---|---|---|---|"]
     for name, entry in result["agreement_with_shapley"].items():
         lines.append(f"| {name} | {entry['films']} | {entry['signs']:.0%} | {entry['order']:.0%} | {entry['largest']:.0%} |")
