@@ -550,6 +550,11 @@ def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_pa
     assert "integrated gradients |" in (tmp_path / "explanations.md").read_text() and (tmp_path / "explanations.svg").stat().st_size > 5000
 
 
+def test_the_benchmark_of_explanations_says_which_groups_a_checkpoint_lacks(tmp_path, capsys):
+    assert main(["benchmark", "explanations", "--checkpoint", "real-films", "--out", str(tmp_path / "out")]) == 1
+    assert "habitus, blood pressure" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_a_feature_that_nothing_depends_on_is_measured(fitted, tmp_path, monkeypatch):
     """That its attribution is small takes a trained network (docs/explanations.md); here, that it is measured as what it is."""
     monkeypatch.setattr(explanations, "ignored_value", lambda number: 30.0 + number % 7)  # as an age

@@ -16,7 +16,17 @@ from scipy.stats import rankdata
 from ..data.phantom import SEEDS, Patient, person
 from ..data.phantom.cohort import ignored_value
 from ..detector import Detector
-from ..explain import Attribution, Gradients, agreements, attention_by_group, attribute, influence, integrated_gradients
+from ..explain import (
+    Attribution,
+    ExplanationError,
+    Gradients,
+    agreements,
+    attention_by_group,
+    attribute,
+    explainable_groups,
+    influence,
+    integrated_gradients,
+)
 from ..network import Diff3M
 from ..radiograph import Radiograph
 from .charts import attribution_truth
@@ -77,9 +87,13 @@ def benchmark_explanations(
     between attributions and the oracle's; rank_correlation_averages: the same with the oracle that infers nothing. said_to_stand_out: share of
     films in which the extreme group is not only the farthest out of the ordinary, but far enough to say so (`Attribution.stands_out`). The same
     of attention, and of a network of the same shape with random weights. ignored: a checkpoint that was trained with a feature on which nothing
-    depends, and its name.
+    depends, and its name. Raises ExplanationError for a checkpoint that lacks a group.
     """
     report = report or (lambda stage, done, total: None)
+    if missing := [group for group in GROUPS if group not in explainable_groups(detector)]:
+        raise ExplanationError(
+            f"Simulated patients differ in {', '.join(missing)} too, which {detector.config.name} was not trained with. Give another."
+        )
     oracle, fewer = Oracle(detector), min(each, with_oracle)
     cases = explain_cases(detector, oracle, each, fewer, split, report)
     cases += explain_drawn(detector, oracle, fewer, split, report)

@@ -26,7 +26,7 @@ from .counterfactual import (
 from .gradients import Agreement, Gradients, agreements, integrated_gradients
 from .influence import Influence, curve_feature, influence, influence_strip
 from .information import Information, information
-from .record_fit import ExplanationError, RecordFit, calibrate_fit, record_fit
+from .record_fit import ExplanationError, RecordFit, calibrate_fit, explainable_groups, record_fit
 from .uncertainty import Uncertainty, uncertainty
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "counterfactual_films",
     "curve_feature",
     "example_value",
+    "explainable_groups",
     "in_people",
     "influence",
     "influence_strip",
