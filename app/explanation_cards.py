@@ -144,7 +144,7 @@ def _mostly(found: Attribution) -> str:
     if found.unknown < NOTHING_MOVED:
         return ", next to nothing"
     group = min(found.groups, key=lambda name: found.groups[name])
-    return f", the largest part of it by {group} ({found.groups[group]:+.1f})"
+    return f", most strongly by {group} ({found.groups[group]:+.1f})"
 
 
 def region_card(found: Mapping[str, RegionAttribution]) -> str:

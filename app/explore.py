@@ -23,7 +23,7 @@ from .gpu import on_gpu
 from .results import Results
 
 GALLERY_HEIGHT = 310
-THRESHOLD = "share of the grey range, 0.02 is 2 %; of the anomaly map, its own value"
+THRESHOLD = "as a share: 0.02 is 2 %"
 SILENT = dict(show_progress="hidden", api_visibility="private")
 # handlers wait for their turn of the model inside (`turns.MODEL`), so that each says that it waits and can be cancelled; more wait in the queue
 AT_ONCE = 12
