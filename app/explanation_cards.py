@@ -250,15 +250,15 @@ def second_opinion_card(found: Attribution, gradients: Gradients, schema: EHRSch
 
 def agreement_sentence(name: str, found: Agreement) -> str:
     """Agreement with Shapley values in words."""
-    start = name[0].upper() + name[1:]
+    start, many = name[0].upper() + name[1:], name.endswith("s")
     if not found.compared:
         return f"{start}: no part of the record changes the misfit by 1 or more, so there is nothing to compare."
     if found.whole:
-        return f"{start} agrees with the Shapley values above in the signs and in the order of the groups."
+        return f"{start} {'agree' if many else 'agrees'} with the Shapley values above in the signs and in the order of the groups."
     doubts = [] if found.signs == 1 else [f"{found.signs:.0%} of the signs are the same"]
     doubts += [] if found.order else ["the order of the groups is another"]
     doubts += [] if found.largest else ["it names another group as the largest: take the ranking with care"]
-    return f"{start} does not agree with the Shapley values above in everything: {'; '.join(doubts)}."
+    return f"{start} {'do' if many else 'does'} not agree with the Shapley values above in everything: {'; '.join(doubts)}."
 
 
 def score_card(found: Attribution) -> str:
@@ -279,7 +279,7 @@ def score_sentence(found: Attribution) -> str:
     group = max(found.groups, key=lambda name: abs(found.groups[name]), default="")
     if not group or abs(found.groups[group]) < SMALL_SCORE:
         return f"{start} No part of the record changes it by as much as {SMALL_SCORE:.1f}."
-    return f"{start} The largest part of that is {group} ({found.groups[group]:+.2f})."
+    return f"{start} The largest single effect on it is that of {group} ({found.groups[group]:+.2f})."
 
 
 def spread_card(found: Uncertainty, scoring: Scoring, aspect: float) -> str:
