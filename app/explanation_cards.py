@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from diff3m.ehr import EHRSchema, Feature, Record
+from diff3m.ehr import HABITUS, EHRSchema, Feature, Record
 from diff3m.explain import (
     NOTHING_MOVED,
     Agreement,
@@ -318,7 +318,7 @@ def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     region = f" The residual of the place that differs most ({place} of the picture) moves by {moved:.1%} of the grey range."
     score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
     beyond = "" if usual else " All of these values are far from those of training."
-    fixed = " Everything else is held fixed" + (", but weight and BMI follow each other." if _of_habitus(feature) else ".")
+    fixed = " Everything else is held fixed" + (", but weight and BMI follow each other." if feature.name in HABITUS else ".")
     caption = f"{feature.label}: {fit}{own}{region}{score}{beyond}{fixed}"
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
     frames = [
@@ -332,7 +332,3 @@ def influence_card(curve: Influence, feature: Feature, aspect: float) -> str:
     )
     pictures = strip(frames, FRAME_HEIGHT, aspect, tall=False) if frames else ""
     return f'<div class="card"><h3>Influence of {html.escape(feature.label)}</h3><p>{html.escape(caption)}</p>{chart}{text}{pictures}</div>'
-
-
-def _of_habitus(feature: Feature) -> bool:
-    return feature.name in ("bmi", "height_cm", "weight_kg")

@@ -20,6 +20,7 @@ Record = dict[str, Value]
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
 MAX_TEXT = 40
+HABITUS = ("bmi", "height_cm", "weight_kg")  # move as one: two of them tell the third
 PULSE_PRESSURE = 10.0  # mmHg between systolic and diastolic, at least, where one of them is set beside the other
 DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
 

@@ -34,7 +34,10 @@ def explain(options) -> int:
     scored, failures, wanted = bool(detector.scoring.calibration), [], options.target.split(",")
     for name in options.curve:
         explaining.curve_feature(detector.schema, name)
-    explaining.check_question(wanted, options.box)
+    for target in wanted:
+        explaining.check_target(target)
+    if options.box is not None:
+        explaining.check_box(options.box)
 
     def asked(ask: Callable[[], Found], tell: Callable[[Found], None]) -> Found | None:
         try:

@@ -47,6 +47,7 @@ from diff3m.explain import (
     attribution,
     calibrate_fit,
     calibrate_usual,
+    coalitions,
     influence,
     information,
     integrated_gradients,
@@ -200,12 +201,12 @@ def test_groups_of_many_values_move_as_one(fitted):
     wide = replace(fitted.schema, features=(*fitted.schema.features, *more))
     detector = SimpleNamespace(schema=wide)
     record = {**fitted.schema.parse(RECORD), **{feature.name: 1.0 for feature in more}}
-    players = attribution._players(detector, record, single=True)
+    players = coalitions.players_of(detector, record, single=True)
     assert tuple(feature.name for feature in more) in players and ("systolic_mmhg",) in players and len(players) == 7
     single = tuple(replace(vital, name=f"lone_{number}", explanation_group=f"lone {number}") for number in range(3))
     many = SimpleNamespace(schema=replace(wide, features=(*wide.features, *single)), config=fitted.config)
     with pytest.raises(ExplanationError, match="8 parts"):
-        attribution._coalitions(
+        coalitions.coalitions_of(
             many, {**record, **{feature.name: 1.0 for feature in single}, "systolic_mmhg": None, "diastolic_mmhg": None}, single=False
         )
 

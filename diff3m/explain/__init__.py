@@ -4,14 +4,10 @@ from .attention import attention_by_group
 from .attribution import (
     NOTHING_MOVED,
     Attribution,
-    Box,
-    RegionAttribution,
     attribute,
-    attribute_region,
-    attribute_regions,
     attribute_target,
     calibrate_usual,
-    check_question,
+    check_target,
     in_people,
 )
 from .counterfactual import (
@@ -27,6 +23,7 @@ from .gradients import Agreement, Gradients, agreements, integrated_gradients
 from .influence import Influence, curve_feature, influence, influence_strip
 from .information import Information, information
 from .record_fit import ExplanationError, RecordFit, calibrate_fit, explainable_groups, record_fit
+from .region import Box, RegionAttribution, attribute_region, attribute_regions, check_box
 from .uncertainty import Uncertainty, uncertainty
 
 __all__ = [
@@ -52,7 +49,8 @@ __all__ = [
     "attribute_target",
     "calibrate_fit",
     "calibrate_usual",
-    "check_question",
+    "check_box",
+    "check_target",
     "counterfactual",
     "counterfactual_films",
     "curve_feature",

@@ -1,18 +1,16 @@
 """Which parts of the record an opinion rests on: Shapley values with "unknown" as the absent value.
 
 Training dropped features and whole groups, so every coalition of known features is a valid input of the network. Coalitions are evaluated once, in
-batches, with the same noises; Captum does the arithmetic on that table.
+batches, with the same noises (`coalitions`).
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from captum.attr import FeatureAblation, ShapleyValues
 from torch import Tensor
 
@@ -21,7 +19,7 @@ from ..detector import Detector
 from ..ehr import Record
 from ..fit import GroupFit
 from ..radiograph import Radiograph
-from ..scoring import Scoring, gaussian_blur, inner
+from .coalitions import attributed, coalitions_of, groups_of, part_names
 from .record_fit import (
     ExplanationError,
     RecordFit,
@@ -30,10 +28,8 @@ from .record_fit import (
     explainable_groups,
     fits_of,
     knows,
-    may_be_unknown,
     misfit,
     movement,
-    one_step,
     z_scores,
 )
 
@@ -42,11 +38,6 @@ BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
 USUAL_FILMS, QUANTILES = 300, 101  # normal films that show how much a group usually moves, and what is kept of them
 NOTHING_MOVED = 1.0  # of the squared standard deviations: a record that moves normal by less moves next to nothing
 STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal less
-MOST_SINGLE = 2  # features of a group that are looked at one by one
-MOST_PLAYERS = 7  # Captum walks through every order of them: 5,040 here, in 3 s
-REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
-Coalition = tuple[int, ...]
-Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the film's side
 
 
 @dataclass(frozen=True)
@@ -91,17 +82,6 @@ def in_people(share: float) -> str:
     return f"{min(99, int(100 * share))} of 100 people"
 
 
-@dataclass(frozen=True)
-class RegionAttribution:
-    """What each group adds to the mean residual in a region. box: (top, left, bottom, right) as shares of the prepared film's side. groups sum to
-    known − unknown, both in grey levels of the film's range: + brighter than expected under the whole record, or under none."""
-
-    box: Box
-    groups: dict[str, float]
-    known: float
-    unknown: float
-
-
 def attribute(
     detector: Detector,
     radiograph: Radiograph | np.ndarray | str | os.PathLike,
@@ -115,13 +95,13 @@ def attribute(
     before: an attribution of the same film and record, and of the same target (or of "misfit" for "expectation", or the reverse), whose coalitions
     are not asked again. Raises RadiographError, EHRError or ExplanationError with a sentence.
     """
-    check_question([target], None)
+    check_target(target)
     record = detector.schema.parse(ehr or {})
     x0 = detector.prepared([detector.film(radiograph)])
     fits = () if target == "score" else calibrated(detector, prior=target == "prior")
     if before is not None and before.target != target and not {before.target, target} <= set(BESIDE_THE_FILM):
         raise ExplanationError(f"An attribution of the {before.target} measured other things than one of the {target} needs.")
-    players, coalitions, records = _coalitions(detector, record, single=parts)
+    players, coalitions, records = coalitions_of(detector, record, single=parts)
     table = {} if before is None else dict(before.table)
     asked = {known_of(one): one for one in records}
     missing = [one for known, one in asked.items() if known not in table]
@@ -136,13 +116,13 @@ def attribute(
     measured = np.stack([table[known_of(one)] for one in records])
     values = dict(zip(coalitions, _target_of(target, measured).tolist(), strict=True))
     every = dict.fromkeys(explainable_groups(detector), 0.0)
-    by_group = _groups_of(detector, record, players)
-    groups = every | _captum(ShapleyValues, values, by_group)
+    by_group = groups_of(detector, record, players)
+    groups = every | attributed(ShapleyValues, values, by_group)
     return Attribution(
         target,
         groups,
-        _captum(ShapleyValues, values, _part_names(players, by_group)) if parts else {},
-        every | _captum(FeatureAblation, values, by_group),
+        attributed(ShapleyValues, values, part_names(players, by_group)) if parts else {},
+        every | attributed(FeatureAblation, values, by_group),
         values[coalitions[-1]],
         values[coalitions[0]],
         found,
@@ -196,13 +176,10 @@ def attribute_target(
     return attribute(detector, radiograph, ehr, target, parts=target != "prior", before=shared)
 
 
-def check_question(targets: Sequence[str], box: Box | None) -> None:
-    """Raise ExplanationError for a target that there is not, or a region that is none, before anything is measured."""
-    for target in targets:
-        if target not in TARGETS:
-            raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
-    if box is not None:
-        _pixels(box, 100)
+def check_target(target: str) -> None:
+    """Raise ExplanationError for a target that there is not."""
+    if target not in TARGETS:
+        raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
 
 
 def _target_of(target: str, measured: np.ndarray) -> np.ndarray:
@@ -215,118 +192,6 @@ def _target_of(target: str, measured: np.ndarray) -> np.ndarray:
 def known_of(record: Record) -> frozenset[str]:
     """Names of the features that a record knows."""
     return frozenset(name for name, value in record.items() if value is not None)
-
-
-def attribute_region(
-    detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
-    box: Box | None = None,
-    level: int = REGION_LEVEL,
-) -> RegionAttribution:
-    """Attribute the mean residual in a region to the record's groups: "this bright area is explained by habitus; that one by nothing in it".
-
-    The residual is that of one-step estimates, which inversion's hiding of the record does not touch. box: (top, left, bottom, right) as shares of
-    the side; default, the square around the largest blurred residual. Raises RadiographError, EHRError or ExplanationError.
-    """
-    return attribute_regions(detector, radiograph, ehr, [box], level)[0]
-
-
-def attribute_regions(
-    detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
-    boxes: Sequence[Box | None],
-    level: int = REGION_LEVEL,
-) -> tuple[RegionAttribution, ...]:
-    """`attribute_region` of several regions (None: the hottest) for the price of one: the coalitions' estimates are shared."""
-    record = detector.schema.parse(ehr or {})
-    x0 = detector.prepared([detector.film(radiograph)])
-    players, coalitions, records = _coalitions(detector, record, single=False)
-    residual = (x0 - one_step(detector, x0, records, level))[:, 0]
-    names, found = _groups_of(detector, record, players), []
-    for box in boxes:
-        rows, columns, shares = region_of(residual[-1], detector.scoring, box)
-        values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
-        groups = dict.fromkeys(explainable_groups(detector), 0.0)
-        groups |= _captum(ShapleyValues, dict(zip(coalitions, values, strict=True)), names)
-        found.append(RegionAttribution(shares, groups, values[-1], values[0]))
-    return tuple(found)
-
-
-def region_of(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slice, slice, Box]:
-    """Rows and columns of a region of a residual (S, S), and the box that they fill; None: around the largest blurred residual."""
-    side = residual.shape[-1]
-    rows, columns = _pixels(_hottest(residual, scoring) if box is None else box, side)
-    return rows, columns, (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
-
-
-def _hottest(residual: Tensor, scoring: Scoring) -> Box:
-    """The square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
-    side = residual.shape[-1]
-    heat = inner(gaussian_blur(residual[None, None], scoring.heat_sigma * side / 128), scoring.margin)[0, 0].abs()
-    cut = (side - heat.shape[-1]) // 2
-    row, column = (int(place) + cut for place in np.unravel_index(int(heat.argmax()), heat.shape))
-    top, left = (min(max(place / side - REGION_SIDE / 2, 0.0), 1.0 - REGION_SIDE) for place in (row, column))
-    return top, left, top + REGION_SIDE, left + REGION_SIDE
-
-
-def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
-    """Rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
-    if not np.isfinite(box).all():
-        raise ExplanationError("The region must be four numbers: top, left, bottom and right as shares of the film, 0 to 1.")
-    top, left, bottom, right = (round(min(max(share, 0.0), 1.0) * side) for share in box)
-    if bottom <= top or right <= left:
-        raise ExplanationError("The region is empty: give top, left, bottom and right as shares of the film, 0 to 1, each pair rising.")
-    return slice(top, bottom), slice(left, right)
-
-
-def _coalitions(detector: Detector, record: Record, single: bool) -> tuple[list[tuple[str, ...]], list[Coalition], list[Record]]:
-    """Players, all coalitions of them (nothing known first, everything last), and the record of each."""
-    may_be_unknown(detector)
-    players = _players(detector, record, single)
-    if len(players) > MOST_PLAYERS:
-        raise ExplanationError(
-            f"This record has {len(players)} parts that can be known or unknown, and more than {MOST_PLAYERS} have too many orders to walk through. "
-            "Leave some values out, or train with fewer explanation groups."
-        )
-    coalitions = list(itertools.product((0, 1), repeat=len(players)))
-    return players, coalitions, [coalition_record(record, players, coalition) for coalition in coalitions]
-
-
-def _groups_of(detector: Detector, record: Record, players: Sequence[Sequence[str]]) -> list[str]:
-    """The explanation group of each player."""
-    group_of = {name: group for group, members in group_members(detector, record).items() for name in members}
-    return [group_of[player[0]] for player in players]
-
-
-def _part_names(players: Sequence[Sequence[str]], groups: Sequence[str]) -> list[str]:
-    return [player[0] if len(player) == 1 else group for player, group in zip(players, groups, strict=True)]
-
-
-def group_members(detector: Detector, record: Record) -> dict[str, list[str]]:
-    """Known, trained features by explanation group; groups without one are left out."""
-    found = {
-        group: [feature.name for feature in members if feature.trained and record.get(feature.name) is not None]
-        for group, members in detector.schema.explanation_groups.items()
-    }
-    return {group: names for group, names in found.items() if names}
-
-
-def _players(detector: Detector, record: Record, single: bool) -> list[tuple[str, ...]]:
-    """What can be known or unknown on its own: groups, or single features but for habitus, which moves as one, and for groups of more features than
-    `MOST_SINGLE`, whose coalitions and orders would be too many."""
-    players: list[tuple[str, ...]] = []
-    for names in group_members(detector, record).values():
-        together = not single or len(names) > MOST_SINGLE or any(name in ("bmi", "height_cm", "weight_kg") for name in names)
-        players += [tuple(names)] if together else [(name,) for name in names]
-    return players
-
-
-def coalition_record(record: Record, players: Sequence[Sequence[str]], coalition: Sequence[int]) -> Record:
-    """The record with only the present players known."""
-    kept = {name for player, present in zip(players, coalition, strict=True) if present for name in player}
-    return {name: value if name in kept else None for name, value in record.items()}
 
 
 def scores_under(detector: Detector, x0: Tensor, records: Sequence[Record], view, batch: int = 16) -> np.ndarray:
@@ -342,18 +207,3 @@ def scores_under(detector: Detector, x0: Tensor, records: Sequence[Record], view
         except LookupError as error:
             raise ExplanationError(f"There is no score to explain: {error}.") from None
     return np.array(scores)
-
-
-def _captum(method: type, table: Mapping[Coalition, float], names: Sequence[str]) -> dict[str, float]:
-    """Captum's attribution of a table of coalition values; players that share a name count as one."""
-    if not names:
-        return {}
-    distinct = list(dict.fromkeys(names))
-    mask = torch.tensor([[distinct.index(name) for name in names]])
-
-    def forward(present: Tensor) -> Tensor:
-        return torch.tensor([table[tuple(int(flag) for flag in row)] for row in present.tolist()], dtype=torch.float64)
-
-    ones = torch.ones(1, len(names), dtype=torch.float64)
-    given = method(forward).attribute(ones, baselines=torch.zeros_like(ones), feature_mask=mask)[0].tolist()
-    return {name: given[names.index(name)] for name in distinct}

@@ -12,9 +12,10 @@ from torch import Tensor
 from ..detector import Detector
 from ..ehr import EHRSchema, Feature, Record
 from ..radiograph import Radiograph
-from .attribution import REGION_LEVEL, Box, region_of, scores_under
+from .attribution import scores_under
 from .counterfactual import counterfactual_films, highest_level
 from .record_fit import ExplanationError, calibrated, deviations, misfit, one_step, z_scores
+from .region import REGION_LEVEL, Box, region_of
 
 STRIP_STEPS = 20
 REACH = 3.0  # standard deviations of the training values on each side

@@ -17,8 +17,9 @@ from ..diffusion import add_noise
 from ..ehr import Record
 from ..radiograph import Radiograph
 from ..reconstruct import draw_noises, predictor
-from .attribution import REGION_LEVEL, coalition_record, group_members
+from .coalitions import coalition_record, group_members
 from .record_fit import may_be_unknown, one_step
+from .region import REGION_LEVEL
 
 LEVELS = (60, 120, 200, 300, 400, 500, 600, 700, 800, 900)
 NOISES = 2
