@@ -111,7 +111,7 @@ def keep(rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reaso
 
 
 def without_duplicates(rows: pd.DataFrame, column: str, report: Report, root: Path | None = None) -> pd.DataFrame:
-    """Rows whose column was not seen before. root: the column holds paths under it, of which a.png, ./a.png and /root/a.png are one."""
+    """Rows whose column was not seen before. root: the column holds paths under it, of which a.png, ./a.png and its absolute path are one."""
     keys = rows[column] if root is None else rows[column].map(lambda name: os.path.abspath(root / str(name).strip()))
     return keep(rows, ~keys.duplicated(), report, "duplicate row", column)
 

@@ -6,16 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.manifest import Case, ManifestError
+from ..data.manifest import Case, ManifestError, shared_films, shared_patients
 from ..ehr import EHRSchema
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from .config import TrainingConfig
+from .processes import TrainingError
 
 Noises = Callable[[int, int, torch.Generator], Tensor]
 
@@ -62,6 +64,27 @@ def load_films(cases: Sequence[Case], schema: EHRSchema, settings: Preprocessing
             if progress:
                 progress(index + 1)
     return Films(images, np.stack([schema.encode(case.record) for case in cases]))
+
+
+def check_apart(train: str | Path, validation: str | Path, cases: Sequence[Case], held: Sequence[Case]) -> bool:
+    """Whether it could be checked that no patient is in both manifests, whose normals are `cases` and `held`; one manifest given twice is meant so.
+
+    Raises TrainingError where a film or a patient is in both.
+    """
+    if Path(train).resolve() == Path(validation).resolve():
+        return True
+    both, checked = shared_patients(train, validation)
+    if both:
+        raise TrainingError(
+            f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. Split by patient: `diff3m "
+            "prepare` does."
+        )
+    if films := shared_films(cases, held):
+        raise TrainingError(
+            f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation would be no test. Take "
+            "them out of one of the two."
+        )
+    return checked
 
 
 def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from ..checkpoint import CONFIG_FILE, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
-from ..checkpoint_source import resolve_checkpoint
-from ..data.manifest import Case, normal_cases, shared_films, shared_patients
+from ..checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
+from ..data.manifest import normal_cases
 from ..detector import has_bfloat16
 from ..diffusion import Schedule, add_noise, estimate_x0
 from ..ehr import EHRSchema
@@ -37,9 +36,10 @@ from ..radiograph import Preprocessing
 from ..scoring import Scoring
 from ..simplex import SimplexPool
 from .config import TrainingConfig
-from .films import Batch, Films, draw, gaussian, load_films
+from .films import Batch, Films, check_apart, draw, gaussian, load_films
 from .loss import DiffusionLoss, diffusion_loss
 from .processes import TrainingError, agreed_step, all_or_none, part
+from .saves import check_same_run, cut_log, read_state, rounded, start_from
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
@@ -102,10 +102,15 @@ class _Run:
         config = self.config
         cases = normal_cases(config.manifest, schema)
         held = normal_cases(config.validation, schema) if config.validation else []
-        self._check_apart(cases, held)
+        if config.validation and not check_apart(config.manifest, config.validation, cases, held) and self.accelerator.is_main_process:
+            warnings.warn(
+                f"Whether a patient is in both {config.manifest} and {config.validation} could not be checked: give both a column `patient`, or "
+                "split by patient.",
+                stacklevel=2,
+            )
         self.schema = schema.fitted([case.record for case in cases])
-        self.lasting = {**config.lasting(), "films": len(cases), "features": _rounded(self.schema)}
-        self._check_same_run()
+        self.lasting = {**config.lasting(), "films": len(cases), "features": rounded(self.schema)}
+        check_same_run(self.out / STATE_FILE, self.lasting)
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
         self.films = load_films(cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases))))
@@ -117,44 +122,6 @@ class _Run:
             start_from(config.init, network)
         self.out.mkdir(parents=True, exist_ok=True)
         return network
-
-    def _check_same_run(self) -> None:
-        """Raise TrainingError where the save that the run would go on from cannot be read, or is of other settings, films or features."""
-        path = self.out / STATE_FILE
-        if not path.exists():
-            return
-        saved = json.loads(_read_state(path, mmap=True).get("lasting", "{}"))  # a save of an earlier version names none
-        mine = json.loads(json.dumps(self.lasting))
-        other = [
-            name if isinstance(mine[name], list | dict) else f"{name} ({value} there, {mine[name]} here)"
-            for name, value in saved.items()
-            if name in mine and mine[name] != value
-        ]
-        if other:
-            raise TrainingError(f"{path} is of a run with other settings: {', '.join(other)}. Restore them to go on, or choose another `out`.")
-
-    def _check_apart(self, cases: Sequence[Case], held: Sequence[Case]) -> None:
-        """Raise TrainingError where a film or a patient is in both manifests; warn where patients cannot be told. One manifest given twice is meant
-        so."""
-        train, validation = self.config.manifest, self.config.validation
-        if not validation or Path(train).resolve() == Path(validation).resolve():
-            return
-        both, checked = shared_patients(train, validation)
-        if both:
-            raise TrainingError(
-                f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. Split by patient: `diff3m "
-                "prepare` does."
-            )
-        if films := shared_films(cases, held):
-            raise TrainingError(
-                f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation would be no test. Take "
-                "them out of one of the two."
-            )
-        if not checked and self.accelerator.is_main_process:
-            warnings.warn(
-                f"Whether a patient is in both {train} and {validation} could not be checked: give both a column `patient`, or split by patient.",
-                stacklevel=2,
-            )
 
     def resume(self) -> None:
         """Go on from the last whole save, if there is one. Raises TrainingError where processes find different saves."""
@@ -169,7 +136,7 @@ class _Run:
         path = self.out / STATE_FILE
         if not path.exists():
             return
-        state = _read_state(path)
+        state = read_state(path)
         try:
             self._bare().load_state_dict(state["network"])
         except RuntimeError as error:
@@ -361,56 +328,11 @@ class _Run:
         save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
 
 
-def _read_state(path: Path, mmap: bool = False) -> dict:
-    """A save's content. mmap: only what is looked at is read. Raises TrainingError."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-        if not {"network", "optimizer", "ema", "step", "seconds"} <= set(state):
-            raise ValueError("it is no save of a training")
-        return state
-    except Exception as error:  # a damaged file ends in many kinds
-        reason = str(error).partition("\n")[0][:200]
-        raise TrainingError(f"{path} cannot be read ({reason}). Remove it to start anew, or choose another `out`.") from None
-
-
-def _rounded(schema: EHRSchema) -> list[dict]:
-    """A schema's features, numbers to six digits: what two runs have in common if their films and features are the same."""
-    return [{key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in entry.items()} for entry in schema.to_list()]
-
-
-def cut_log(path: Path, step: int) -> None:
-    """Take out of a log the lines after a step, and what a killed process left of one: the run comes to those steps again."""
-    if not path.exists():
-        return
-    header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
-    kept = [line for line in lines if line.endswith(b"\n") and line.partition(b",")[0].isdigit() and int(line.partition(b",")[0]) <= step]
-    if not header.endswith(b"\n"):
-        path.unlink()
-    elif kept != lines:
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_bytes(b"".join([header, *kept]))
-        os.replace(partial, path)
-
-
 def mixed_precision(asked: str) -> str:
     """What accelerate is told: "auto" is bf16 where it is native, else float32, since emulated bf16 is many times slower."""
     if asked != "auto":
         return asked
     return "bf16" if has_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "no"
-
-
-def start_from(source: str, network: Diff3M) -> int:
-    """Copy a checkpoint's weights into a network wherever name and shape agree; returns how many tensors that were. Raises TrainingError."""
-    try:
-        given = load_checkpoint(resolve_checkpoint(source)).network.state_dict()
-    except CheckpointError as error:
-        raise TrainingError(f"init: {error}") from None
-    wanted = network.state_dict()
-    fitting = {name: tensor for name, tensor in given.items() if name in wanted and tensor.shape == wanted[name].shape}
-    if 2 * sum(tensor.numel() for tensor in fitting.values()) < sum(tensor.numel() for tensor in wanted.values()):
-        raise TrainingError(f"init: most weights of {source} do not fit this network. Choose a checkpoint of the same preset, or leave `init` out.")
-    network.load_state_dict(fitting, strict=False)
-    return len(fitting)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
