@@ -24,14 +24,14 @@ STYLE |= {"svg.hashsalt": "diff3m", "pdf.fonttype": 42}
 matplotlib.rcParams.update(STYLE)  # of the whole process: a style for a while would be shared by threads that draw at the same time
 
 
-def score_histogram(scores: Sequence[float], score: float, percentile: float, view: str) -> Figure:
+def score_histogram(scores: Sequence[float], score: float, percentile: int, view: str) -> Figure:
     """Scores of normal films of one view, with the case marked. A score beyond the axis is marked at its edge."""
     figure = Figure(figsize=(5.4, 2.6), layout="constrained")
     draw_histogram(figure.add_subplot(), scores, score, percentile, view)
     return figure
 
 
-def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile: float, view: str) -> None:
+def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile: int, view: str) -> None:
     """The same, on given axes."""
     low, high = float(np.min(scores)), float(np.max(scores))
     right = max(high, min(score, high + 2 * (high - low))) + 0.08 * (high - low)
@@ -43,7 +43,7 @@ def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile
     axes.set_xlabel("anomaly score (standard deviations from the average normal film)")
     axes.set_ylabel("films")
     # above the bars, where no line can run through it
-    title = f"percentile {percentile:.0f}"
+    title = f"percentile {percentile}"
     axes.legend(frameon=False, fontsize=9, title=title, title_fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 

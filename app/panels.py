@@ -87,10 +87,10 @@ def score(analysis: Analysis, detector: Detector) -> str:
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
     said = [*words.contradiction_sentences(analysis, detector.schema), *words.spread_sentences(analysis, detector.scoring)]
     fits = "".join(f"<p>{html.escape(text)}</p>" for text in said)
-    chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.percentile, analysis.compared_with), sentence)
+    chart = figures.inline_svg(figures.score_histogram(normals, analysis.score, analysis.whole_percentile, analysis.compared_with), sentence)
     return (
         f'<div class="card columns"><div><p class="verdict">{html.escape(words.verdict(analysis.percentile))}</p>'
-        f'<p class="big">percentile {analysis.percentile:.0f}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
+        f'<p class="big">percentile {analysis.whole_percentile}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
         f'<div class="wide">{quiet(words.score_meaning(analysis, detector.scoring))}</div></div>{notes(analysis.notes)}'
     )
 

@@ -59,7 +59,7 @@ def _pictures(page: Figure, analysis: Analysis, detector: Detector) -> None:
 
 
 def _result_lines(analysis: Analysis, detector: Detector) -> list[str]:
-    verdict = [] if analysis.percentile is None else [f"{words.verdict(analysis.percentile)}: percentile {analysis.percentile:.0f}."]
+    verdict = [] if analysis.percentile is None else [f"{words.verdict(analysis.percentile)}: percentile {analysis.whole_percentile}."]
     heat = words.heat_summary(analysis.heat_map, detector.scoring.heat_normal, detector.scoring.margin)
     fits = [*words.contradiction_sentences(analysis, detector.schema), *words.spread_sentences(analysis, detector.scoring)]
     return [*verdict, words.score_sentence(analysis), *fits, heat, words.score_meaning(analysis, detector.scoring), *analysis.notes]
@@ -76,7 +76,7 @@ def _histogram(page: Figure, analysis: Analysis, detector: Detector) -> None:
         return
     axes = page.add_axes((0.1, 0.245, 0.37, 0.15))
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
-    figures.draw_histogram(axes, normals, analysis.score, analysis.percentile, analysis.compared_with)
+    figures.draw_histogram(axes, normals, analysis.score, analysis.whole_percentile, analysis.compared_with)
 
 
 def _record(page: Figure, analysis: Analysis, detector: Detector) -> None:

@@ -59,7 +59,7 @@ def score_sentence(analysis: Analysis) -> str:
     if analysis.score is None or analysis.percentile is None:
         return "This checkpoint gives no score: it has not been calibrated on normal films."
     return (
-        f"The anomaly score is {analysis.score:+.2f}: higher than that of {analysis.percentile:.0f} % of {compared_with(analysis)} "
+        f"The anomaly score is {analysis.score:+.2f}: higher than that of {analysis.whole_percentile} % of {compared_with(analysis)} "
         "that the model never saw in training (0 = an average normal film)."
     )
 

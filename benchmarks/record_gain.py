@@ -1,6 +1,6 @@
 """Does the record count on real films? Ways to let it count, under the true, another film's and no record, and where pictures change.
 
-    python benchmarks/record_gain.py CHECKPOINT --manifest CSV --out DIR [--normals CSV] [--people 40]
+    python benchmarks/record_gain.py CHECKPOINT --manifest CSV --out DIR [--normals CSV] [--people 40] [--changes-only]
 
 On the manifest's labelled films, within-view AUROC and the paired gain of the true record, of: the residual in one step from mid and high noise,
 where a record can act (two noises with both signs); the same with guidance (the record's effect on the estimate times 3); the misfit of film and
@@ -189,10 +189,21 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=40, help="0 leaves the pictures out")
     parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS))
     parser.add_argument("--normals", type=Path, default=None, help="manifest of normal films for the regression on age and sex")
+    parser.add_argument("--changes-only", action="store_true", help="where pictures change, and no gains")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     detector = Detector.from_pretrained(options.checkpoint)
     cohort = load_cohort(detector, options.manifest, None, None)
+    found = {} if options.changes_only else measured_gains(detector, cohort, options)
+    if options.people:
+        found["changes"] = changes(detector, cohort, options.people, options.out)
+        for name, entry in found["changes"].items():
+            print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")
+    (options.out / "record_gain.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def measured_gains(detector: Detector, cohort: Cohort, options: argparse.Namespace) -> dict:
+    """Gains of every way by name, printed as they are found."""
     components = tuple(Component(kind, sigma, level, "one_step") for level in options.levels for kind, sigma in KINDS)
     values = one_step_measurements(detector, cohort, components)
     values["misfit of film and record"] = misfits(detector, cohort)
@@ -206,11 +217,7 @@ def main() -> None:
                 f"over {kind} {g['difference']:+.3f} [{g['interval'][0]:+.3f}, {g['interval'][1]:+.3f}]" for kind, g in entry["gain"].items()
             )
             print(f"{name:<44} {label:<15} true {entry['true']:.3f}, shuffled {entry['shuffled']:.3f}, unknown {entry['unknown']:.3f}; gain {gain}")
-    if options.people:
-        found["changes"] = changes(detector, cohort, options.people, options.out)
-        for name, entry in found["changes"].items():
-            print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")
-    (options.out / "record_gain.json").write_text(json.dumps(found, indent=1) + "\n")
+    return found
 
 
 if __name__ == "__main__":

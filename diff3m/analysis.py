@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,3 +51,8 @@ class Analysis:
     notes: tuple[str, ...]
     seconds: dict[str, float]
     anomaly_map: np.ndarray | None = None
+
+    @property
+    def whole_percentile(self) -> int | None:
+        """The percentile as it is shown: rounded down, so that a limit it names is a limit it reached."""
+        return None if self.percentile is None else math.floor(self.percentile)

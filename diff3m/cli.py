@@ -63,7 +63,7 @@ def _print_analysis(analysis, detector, facts: dict) -> None:
     if analysis.score is not None:
         against = f"{analysis.compared_with} " if analysis.compared_with != "any" else ""
         print(f"anomaly score  {analysis.score:+.2f}  (0 = an average normal film, in standard deviations)")
-        print(f"percentile     {analysis.percentile:.0f}  (of {analysis.normals} normal {against}films, {analysis.percentile:.0f} % score lower)")
+        print(f"percentile     {analysis.whole_percentile}  (of {analysis.normals} normal {against}films, {analysis.whole_percentile} % score lower)")
     for group, weights in analysis.attention.items():
         print(f"attention over {group}, summing to 1")
         for name, weight in weights.items():
