@@ -267,6 +267,7 @@ def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
     with turns.turn():
         pass
 
+
 @pytest.mark.parametrize(("percentile", "shown", "says"), [(94.7, "94 %", "upper range"), (95.2, "95 %", "Unusual"), (99.6, "99 %", "Very unusual")])
 def test_a_percentile_names_no_limit_that_it_did_not_reach(analysis, percentile, shown, says):
     placed = replace(analysis, score=1.5, percentile=percentile)
