@@ -31,7 +31,17 @@ def films(options) -> None:
     from .evaluation.films import benchmark_films
 
     simplex = detector_for(options, options.simplex) if options.simplex else None
-    asked = (options.manifest, options.train, options.out, options.boxes, options.halves, simplex, stage_bars(), options.baselines)
+    asked = (
+        options.manifest,
+        options.train,
+        options.out,
+        options.boxes,
+        options.halves,
+        simplex,
+        stage_bars(),
+        options.baselines,
+        options.released_stride,
+    )
     found = benchmark_films(detector_for(options), *asked)
     for part, labels in found["parts"].items():
         for label, entry in labels.items():

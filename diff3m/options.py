@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .evaluation import BASELINES
+from .evaluation import BASELINES, RELEASED_STRIDE
 
 # the plain words of the paper's features; any feature of a checkpoint's schema can be given as --ehr NAME=VALUE
 EHR_FLAGS = {
@@ -191,6 +191,13 @@ def _add_benchmark(commands) -> None:
     films.add_argument("--boxes", default=None, metavar="CSV", help="image, x, y, w, h in pixels; matched to the manifest's column `image`")
     films.add_argument("--halves", default=None, metavar="COLUMN", help="cut the films in two by the hash of this column, report each half too")
     films.add_argument("--simplex", default=None, metavar="CHECKPOINT", help="trained with `noise: simplex`, for AnoDDPM")
+    films.add_argument(
+        "--released-stride",
+        type=_positive,
+        default=RELEASED_STRIDE,
+        metavar="N",
+        help="every N-th timestep of the released loop (default: %(default)s)",
+    )
     films.add_argument(
         "--baselines", nargs="+", choices=BASELINES, default=BASELINES, metavar="NAME", help=f"of {'; '.join(BASELINES)} (default: all)"
     )

@@ -170,3 +170,12 @@ def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):  # noqa: F
     (tables / "boxes.csv").write_text("image,x\n1.png,3\n")
     with pytest.raises(ValueError, match="columns image, x, y, w, h"):
         load_cohort(detector, tables / "dev.csv", tables / "boxes.csv", None)
+
+
+def test_released_scores_by_hand():
+    film, made = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    film[0, 0, 0, 0], made[0, 0, 0, 0], made[0, 0, 3, 3] = 1.0, 0.5, 0.25
+    found = {name: values.item() for name, values in benchmark.released_scores(film, made).items()}
+    assert found == pytest.approx({"mse, whole film": 0.3125 / 16, "max, whole film": 0.5, "mse, min–max": 0.25 / 16, "max, min–max": 0.5})
+    flat = benchmark.released_scores(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
+    assert all(values.item() == 0 for values in flat.values()), "a film of one grey value has no range"

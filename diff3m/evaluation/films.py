@@ -22,7 +22,7 @@ from ..reconstruct import draw_noises, predictor, reconstruct_as_released
 from ..scoring import Component, heat_map, inner, measure
 from ..simplex import SimplexPool
 from ..training.films import load_films
-from . import BASELINES
+from . import BASELINES, RELEASED_STRIDE
 from .baselines import anoddpm, autoencoder, pca
 from .charts import comparison
 from .labelled_films import Cohort, check_apart, load_cohort
@@ -31,7 +31,7 @@ from .phantoms import RECORDS, asked_records
 
 # what every reconstruction is scored by: as such methods usually are, and after the blur that our own score owes much to
 SCORES = {"mse": Component("mse", 0, 1), "ssim": Component("ssim", 6, 1), "blurred": Component("absolute", 2, 1), "max": Component("max", 0, 1)}
-RELEASED_LEVEL, RELEASED_STRIDE = 400, 40
+RELEASED_LEVEL = 400
 BATCH = 16
 REPEATS = 1000  # of each bootstrap
 Report = Callable[[str, int, int], None]
@@ -60,12 +60,14 @@ def benchmark_films(
     simplex: Detector | None = None,
     report: Report = lambda stage, done, total: None,
     baselines: Collection[str] = BASELINES,
+    released_stride: int = RELEASED_STRIDE,
 ) -> dict:
     """Train or load every method, judge the labelled films of `manifest` with each, compare; write films.json, scores.csv, films.svg under `out`.
 
     train: manifest of normals that PCA and autoencoder learn from. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the
     manifest's column `image`. halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
-    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. baselines: which of them to measure. Every method's answers
+    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. baselines: which of them to measure. released_stride:
+    timesteps from one step of the released loop to the next; 1 walks all of them. Every method's answers
     are kept in `out` and not made twice from the same weights and films in the same precision. Raises ManifestError, also where a patient or a film
     is in both manifests; "patients_checked" says whether both name their patients.
     """
@@ -75,7 +77,7 @@ def benchmark_films(
     made, seconds = {}, {}
     how = detector.scoring.measured_inside, detector.scoring.heat_sigma, *((one.precision, one.device.type) for one in (detector, simplex) if one)
     judged_by = hashlib.sha256(repr(how).encode()).hexdigest()[:8]
-    for name, key, build in _methods(detector, cohort, train, out, simplex, report):
+    for name, key, build in _methods(detector, cohort, train, out, simplex, released_stride, report):
         if name in BASELINES and name not in baselines:
             continue
         made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {judged_by} {_fingerprint(cohort)}.npz", report)
@@ -85,7 +87,7 @@ def benchmark_films(
         "head_sha256": detector.checkpoint.head_sha256,
         "device": detector.device.type,
         "precision": detector.precision,
-        "released_stride": RELEASED_STRIDE,
+        "released_stride": released_stride,
         "patients_checked": checked,
         "seconds_a_film": seconds,
         "parts": {part: compare(made, cohort, rows) for part, rows in _parts(cohort).items()},
@@ -104,7 +106,7 @@ def _maps(made: dict[str, Judged]) -> dict[str, np.ndarray]:
     }
 
 
-def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, simplex: Detector | None, report: Report):
+def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, simplex: Detector | None, stride: int, report: Report):
     """(name, what its answers depend on besides the films, builder) of every method; builders are called when they are needed."""
     prepared = repr(detector.config.preprocessing).encode()
     weights, normals = detector.checkpoint.sha256[:12], hashlib.sha256(Path(train).read_bytes() + prepared).hexdigest()[:12]
@@ -125,7 +127,7 @@ def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, s
     yield "AnoDDPM, Gaussian", weights, lambda: _anoddpm(detector, _gaussian(), detector)
     if simplex is not None:
         yield "AnoDDPM, simplex", simplex.checkpoint.sha256[:12], lambda: _anoddpm(simplex, _simplex(simplex.config.network.image_size), detector)
-    yield "Diff3M as released", f"{weights} {RELEASED_STRIDE}", lambda: _released(detector, cohort)
+    yield "Diff3M as released", f"{weights} {stride}", lambda: _released(detector, cohort, stride)
     scored = hashlib.sha256(f"{json.dumps(detector.scoring.to_dict(), sort_keys=True)}{detector.checkpoint.head_sha256}".encode()).hexdigest()[:8]
     for kind in RECORDS:
         yield f"ours, {kind} record", f"{weights} {scored}", lambda kind=kind: _ours(detector, kind, cohort)
@@ -167,18 +169,34 @@ def _anoddpm(network: Detector, draw: Callable[[int, int], Tensor], detector: De
     return _by_residual(reconstruct, detector)
 
 
-def _released(detector: Detector, cohort: Cohort) -> Method:
-    """The released loop with the masked-pixel estimate and the true record, every RELEASED_STRIDE-th timestep."""
+def _released(detector: Detector, cohort: Cohort, stride: int) -> Method:
+    """The released loop with the masked-pixel estimate and the true record, every `stride`-th timestep. Scored as it was released, too."""
     noise = draw_noises(1, detector.config.network.image_size, RELEASED_LEVEL, 0, detector.device)
 
     def judge(x0: Tensor, rows: slice) -> Judged:
         records = [case.record for case in cohort.cases[rows]]
         predict = predictor(detector.network, detector.condition(x0, records, attention=False), "masked_pixels")
         with torch.no_grad(), detector.autocast():
-            made = reconstruct_as_released(x0, predict, RELEASED_LEVEL, noise, detector.config.schedule, stride=RELEASED_STRIDE)
-        return _by_residual(lambda _: made, detector)(x0, rows)
+            made = reconstruct_as_released(x0, predict, RELEASED_LEVEL, noise, detector.config.schedule, stride=stride)
+        judged = _by_residual(lambda _: made, detector)(x0, rows)
+        return Judged(judged.scores | released_scores(x0, made), judged.heat)
 
     return judge
+
+
+def released_scores(x0: Tensor, made: Tensor) -> dict[str, np.ndarray]:
+    """What the released code writes, over the whole film: mean squared error and largest difference, and both after film and reconstruction are
+    each scaled to its own smallest and largest value (inference of the released code). Both (B, 1, S, S) in [−1, 1]; each score (B,)."""
+    found = {}
+    for name, (film, drawn) in {"whole film": (x0, made), "min–max": (_stretched(x0), _stretched(made))}.items():
+        difference = (film - drawn).float().flatten(1)
+        found |= {f"mse, {name}": difference.square().mean(1).cpu().numpy(), f"max, {name}": difference.abs().amax(1).cpu().numpy()}
+    return found
+
+
+def _stretched(films: Tensor) -> Tensor:
+    low, high = films.amin((1, 2, 3), keepdim=True), films.amax((1, 2, 3), keepdim=True)
+    return (films - low) / (high - low).clamp_min(1e-6)
 
 
 def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
