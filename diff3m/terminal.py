@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
 from .options import EHR_FLAGS
+
+LOG_SECONDS = 60.0  # between the lines of a bar that is written to a file
 
 
 def detector_for(options, source: str | None = None):
@@ -17,8 +20,9 @@ def detector_for(options, source: str | None = None):
 
 
 def bar(label: str) -> Callable[[int, int], None]:
-    """A report(done, total) that draws a progress bar on a terminal's stderr."""
-    drawn = tqdm(desc=label, unit="film", disable=None, leave=False)
+    """A report(done, total) that draws a progress bar on a terminal's stderr. In a file it is a line a minute, and none of what ends sooner."""
+    seldom = {} if sys.stderr.isatty() else {"delay": LOG_SECONDS, "mininterval": LOG_SECONDS}
+    drawn = tqdm(desc=label, unit="film", leave=False, **seldom)
 
     def report(done: int, total: int) -> None:
         drawn.total = total
