@@ -22,7 +22,7 @@ def simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
         import opensimplex
     except ImportError:
         raise ValueError("Simplex noise needs the package opensimplex: pip install opensimplex numba.") from None
-    rng = np.random.default_rng(seed)
+    threads, rng = torch.get_num_threads(), np.random.default_rng(seed)
     fields = np.empty((count, size, size), np.float32)
     for index in range(count):
         generator = opensimplex.OpenSimplex(int(rng.integers(2**31)))
@@ -32,6 +32,7 @@ def simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
             places = np.arange(size) * 2**octave / (WAVELENGTH * size)
             field += PERSISTENCE**octave * generator.noise2array(places + origin[0], places + origin[1])
         fields[index] = (field - field.mean()) / field.std()
+    torch.set_num_threads(threads)  # numba has set them to all cores
     return fields
 
 

@@ -1,6 +1,9 @@
 """Other methods: each reconstructs normal films better than strange ones, and says what it lacks."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,3 +69,12 @@ def test_simplex_noise_is_standardized_structured_and_reproducible():
     assert first.shape == (5, 1, 32, 32) and torch.equal(first, again)
     with pytest.raises(ValueError, match="32 pixels"):
         pool.draw(1, 64, torch.Generator())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
+def test_simplex_noise_leaves_torch_its_number_of_threads():
+    asked = "import torch; before = torch.get_num_threads(); from diff3m.simplex import simplex_noises; simplex_noises(1, 16)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{asked}; print(before, torch.get_num_threads())"], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True
+    )
+    assert done.stdout.split() == [b"1", b"1"], done.stderr
