@@ -58,7 +58,7 @@ def films(options) -> None:
                 print(
                     f"{name}, {label}, heat by {side}: pointing game {hits:.2f}, box average precision {precision:.2f}; chance {entry['chance']:.2f}"
                 )
-    print(f"wrote {Path(options.out) / 'films.json'}, scores.csv and films.svg")
+    print(f"wrote {Path(options.out) / 'films.json'}, films.md, scores.csv and films.svg")
 
 
 def explanations(options) -> None:

@@ -201,7 +201,7 @@ def _add_benchmark(commands) -> None:
     films.add_argument(
         "--baselines", nargs="+", choices=BASELINES, default=BASELINES, metavar="NAME", help=f"of {'; '.join(BASELINES)} (default: all)"
     )
-    films.add_argument("--out", required=True, metavar="DIR", help="films.json, scores.csv and films.svg are written here")
+    films.add_argument("--out", required=True, metavar="DIR", help="films.json, films.md, scores.csv and films.svg are written here")
     _model_options(films)
     explained = kinds.add_parser("explanations", help="attributions and attention against known causes, on simulated patients")
     explained.set_defaults(run="benchmark explanations")

@@ -25,6 +25,7 @@ from ..training.films import load_films
 from . import BASELINES, RELEASED_STRIDE
 from .baselines import anoddpm, autoencoder, pca
 from .charts import comparison
+from .films_table import tables
 from .labelled_films import Cohort, check_apart, load_cohort
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS, asked_records
@@ -62,7 +63,8 @@ def benchmark_films(
     baselines: Collection[str] = BASELINES,
     released_stride: int = RELEASED_STRIDE,
 ) -> dict:
-    """Train or load every method, judge the labelled films of `manifest` with each, compare; write films.json, scores.csv, films.svg under `out`.
+    """Train or load every method, judge the labelled films of `manifest` with each, compare; write films.json, films.md, scores.csv, films.svg
+    under `out`.
 
     train: manifest of normals that PCA and autoencoder learn from. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the
     manifest's column `image`. halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
@@ -94,6 +96,7 @@ def benchmark_films(
         "localization": {name: localization(heat, cohort, detector.scoring.measured_inside) for name, heat in _maps(made).items()},
     }
     (out / "films.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "films.md").write_text(tables(found))
     _write_scores(out / "scores.csv", made, cohort)
     comparison(found["parts"]["B" if "B" in found["parts"] else "all"]).savefig(out / "films.svg", metadata={"Date": None})
     return found

@@ -1,0 +1,84 @@
+"""What `films.benchmark_films` found, as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+PARTS = {"all": "All films"}
+SIDES = {"size": "by size", "brighter": "by the brighter side"}
+LOCATED = {"pointing_game": "pointing game", "average_precision": "box average precision"}
+
+
+def tables(found: Mapping) -> str:
+    """Detection of every method and score by part of the films, the paired differences of ours, and where the maps point. No AUROC stands
+    without the one within view beside it."""
+    pieces = []
+    for part, labels in found["parts"].items():
+        if labels:
+            pieces += [f"{PARTS.get(part, f'Part {part}')}:", _detection(labels)]
+            pieces += ["Ours with the true record, paired differences:", _differences(labels)]
+    located = {name: labels for name, labels in found["localization"].items() if labels}
+    if located:
+        pieces += ["Where (films with boxes), and cost:", _localization(located, found["seconds_a_film"])]
+    return "\n\n".join(pieces) + "\n"
+
+
+def _detection(labels: Mapping[str, dict]) -> str:
+    head = ["method", "score"]
+    for label in labels:
+        head += [f"{_words(label)}: AUROC within view", "views mixed", "average precision within view; mixed"]
+    methods = next(iter(labels.values()))["methods"]
+    rows = []
+    for name, scores in methods.items():
+        for score in scores:
+            row = [name, score]
+            for entry in labels.values():
+                values = entry["methods"][name][score]
+                precision = f"{_known(values, 'average_precision_within_view')}; {_value(values['average_precision'])}"
+                row += [_known(values, "auroc_within_view"), _value(values["auroc"]), precision]
+            rows.append(row)
+    return _markdown(head, rows)
+
+
+def _differences(labels: Mapping[str, dict]) -> str:
+    rows = []
+    for label, entry in labels.items():
+        for against, gain in entry["difference"].items():
+            low, high = gain["interval"] or (None, None)
+            shown = "–" if low is None else f"{gain['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+            rows.append([_words(label), against, shown])
+    return _markdown(["films against normal", "ours", "AUROC within view"], rows)
+
+
+def _localization(located: Mapping[str, Mapping], seconds: Mapping[str, float]) -> str:
+    head = ["method", "films", *(f"{what}, {side}" for what in LOCATED.values() for side in SIDES.values()), "chance", "seconds a film"]
+    rows = []
+    for name, labels in located.items():
+        for label, entry in labels.items():
+            values = [_mean(entry[side][what]) for what in LOCATED for side in SIDES]
+            cost = seconds[name.removesuffix(", anomaly map")]
+            rows.append([name, f"{entry['films']} {_words(label)}", *values, f"{entry['chance']:.2f}", f"{cost:.2f}"])
+    return _markdown(head, rows)
+
+
+def _markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _known(values: Mapping, key: str) -> str:
+    """ "0.911 [0.825, 0.983]", or a dash."""
+    interval = values[f"{key}_interval"]
+    return _value(values[key]) if interval is None else f"{values[key]:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _value(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _mean(entry: Mapping) -> str:
+    low, high = entry["interval"]
+    return f"{entry['mean']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _words(label: str) -> str:
+    return label.replace("_", " ")
