@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 
 import numpy as np
 
@@ -22,6 +23,7 @@ UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
 MAX_TEXT = 40
 HABITUS = ("bmi", "height_cm", "weight_kg")  # move as one: two of them tell the third
 PULSE_PRESSURE = 10.0  # mmHg between systolic and diastolic, at least, where one of them is set beside the other
+QUOTES = "Give text, in quotes where YAML would read a number, yes or no."
 DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
 
 
@@ -54,12 +56,33 @@ class Feature:
     trained: bool = True
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if self.kind not in ("number", "category"):
             raise ValueError(f'{self.name}: kind must be "number" or "category", got {self.kind!r}')
         if self.kind == "category" and len(self.categories) < 2:
             raise ValueError(f"{self.name}: a category needs at least two categories")
         if self.kind == "number" and not self.std > 0:
             raise ValueError(f"{self.name}: std must be positive, got {self.std}")
+        if len(self.labels) not in (0, len(self.categories)):
+            raise ValueError(f"{self.name}: labels must be as many as categories. Give every category a label, or leave labels out.")
+
+    def _check_kinds(self) -> None:
+        """Raise ValueError naming the entry that is of another kind than its field: a schema file may hold anything."""
+        for field in ("name", "label", "kind", "group", "explanation_group", "unit"):
+            value = getattr(self, field)
+            if not isinstance(value, str) or not (value.strip() or field == "unit"):
+                raise ValueError(f"{self.name}: {field} must be text, got {value!r}. {QUOTES}")
+        for field in ("categories", "labels"):
+            values = getattr(self, field)
+            if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+                raise ValueError(f"{self.name}: {field} must be a list of texts, got {_listed(values)}. {QUOTES}")
+        if not _is_number(self.mean) or not _is_number(self.std):
+            raise ValueError(f"{self.name}: mean and std must be numbers, got {self.mean!r} and {self.std!r}. Leave them out: training finds them.")
+        if not isinstance(self.trained, bool):
+            raise ValueError(f"{self.name}: trained must be true or false, got {self.trained!r}. Leave it out: training finds it.")
+        ends = self.plausible
+        if ends is not None and not (isinstance(ends, tuple) and len(ends) == 2 and all(map(_is_number, ends)) and ends[0] < ends[1]):
+            raise ValueError(f"{self.name}: plausible must be the lowest and the highest number, such as [0, 120], got {_listed(ends)}.")
 
     @property
     def slots(self) -> int:
@@ -129,9 +152,11 @@ class EHRSchema:
     features: tuple[Feature, ...]
 
     def __post_init__(self) -> None:
-        names = [feature.name for feature in self.features]
-        if len(set(names)) != len(names):
-            raise ValueError("two features share a name")
+        seen: dict[str, str] = {}
+        for name in self.names:
+            if name.lower() in seen:
+                raise ValueError(f"two features share a name: {seen[name.lower()]} and {name}. Rename one: a manifest's columns may be in any case.")
+            seen[name.lower()] = name
 
     def __getitem__(self, name: str) -> Feature:
         for feature in self.features:
@@ -284,6 +309,15 @@ class EHRSchema:
     def from_list(cls, values: list[dict]) -> EHRSchema:
         """Read what `to_list` wrote (lists from JSON become tuples)."""
         return cls(tuple(Feature(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}) for entry in values))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _listed(value: object) -> str:
+    """A value as a schema file has it: lists in brackets."""
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _fit(feature: Feature, values: list) -> Feature:

@@ -125,3 +125,39 @@ def test_a_unit_of_something_else_is_named(name, text):
 
 def test_bmi_follows_from_imperial_values():
     assert paper_schema().parse({"height_cm": "5'10\"", "weight_kg": "154 lb"})["bmi"] == pytest.approx(22.1)
+
+
+def test_two_features_that_differ_only_in_case_are_refused():
+    with pytest.raises(ValueError, match=r"share a name: SpO2 and spo2\. Rename one"):
+        EHRSchema(tuple(Feature(name, name, "number", "vitals", "oxygen") for name in ("SpO2", "spo2")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"categories": [0, 1]}, r"mask: categories must be a list of texts, got \[0, 1\]\. Give text, in quotes"),
+        ({"categories": [False, True]}, r"categories must be a list of texts, got \[False, True\]"),
+        ({"categories": "no"}, "categories must be a list of texts, got 'no'"),
+        ({"categories": None}, "categories must be a list"),
+        ({"labels": ["None"]}, "labels must be as many as categories"),
+        ({"labels": [1, 2]}, "labels must be a list of texts"),
+        ({"plausible": 120}, r"plausible must be the lowest and the highest number, such as \[0, 120\], got 120"),
+        ({"plausible": ["low", "high"]}, "plausible must be"),
+        ({"plausible": [0]}, "plausible must be"),
+        ({"plausible": [5, 1]}, "plausible must be"),
+        ({"plausible": [False, True]}, "plausible must be"),
+        ({"group": None}, "group must be text, got None"),
+        ({"explanation_group": 3}, "explanation_group must be text, got 3"),
+        ({"label": ""}, "label must be text"),
+        ({"name": True}, "name must be text, got True"),
+        ({"unit": None}, "unit must be text"),
+        ({"mean": "50"}, "mean and std must be numbers"),
+        ({"std": None}, "mean and std must be numbers"),
+        ({"trained": "maybe"}, "trained must be true or false"),
+    ],
+)
+def test_a_malformed_feature_gets_a_sentence(changes, sentence):
+    entry = {"name": "mask", "label": "Mask", "kind": "category", "group": "vitals", "explanation_group": "mask", "categories": ["no", "yes"]}
+    EHRSchema.from_list([entry])
+    with pytest.raises(ValueError, match=sentence):
+        EHRSchema.from_list([{**entry, **changes}])
