@@ -548,6 +548,17 @@ def test_a_bad_configuration_gets_a_sentence(tmp_path, text, word):
         TrainingConfig.from_yaml(tmp_path / "c.yaml")
 
 
+def test_precision_no_needs_no_quotes(tmp_path):
+    (tmp_path / "c.yaml").write_text("name: a\nmanifest: b\nout: c\nprecision: no\n")
+    assert TrainingConfig.from_yaml(tmp_path / "c.yaml").precision == "no"
+
+
+@pytest.mark.parametrize("name", ["condition_encoders", "shared_masked_encoder", "unknown_tokens"])
+def test_a_switch_of_the_network_is_true_or_false(name):
+    with pytest.raises(ConfigError, match=f"network: {name} must be true or false, got 'maybe'"):
+        TrainingConfig("a", "b", "c", network={name: "maybe"}).network_config(SCHEMA.slots)
+
+
 def test_configurations_in_the_repository_are_valid(monkeypatch):
     monkeypatch.chdir(ROOT)
     ignored = TrainingConfig.from_yaml("configs/phantoms-ignored.yaml").ehr_schema()

@@ -51,6 +51,9 @@ class NetworkConfig:
         counts = (self.image_size, self.space_to_depth, self.blocks_per_level, self.attention_heads, self.noise_head_channels, self.fusion_heads)
         if not all(isinstance(count, int) and 1 <= count <= 4096 for count in counts):
             raise ValueError("sizes, blocks, heads and channels must be whole numbers of at least 1")
+        for name in ("shared_masked_encoder", "condition_encoders", "unknown_tokens"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not 1 <= len(self.channel_multipliers) <= 10 or not all(0 < multiplier <= 64 for multiplier in self.channel_multipliers):
             raise ValueError("channel_multipliers must be one to ten positive numbers")
         folded = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)

@@ -135,6 +135,8 @@ class TrainingConfig:
         missing = [name for name in ("name", "manifest", "out") if name not in values]
         if missing:
             raise ConfigError(f"{path} lacks: {', '.join(missing)}")
+        if values.get("precision") is False:  # YAML reads no as false
+            values["precision"] = "no"
         for name, value in values.items():  # YAML reads 4e-4 as text
             if known[name].type in ("float", "int") and isinstance(value, str):
                 try:
