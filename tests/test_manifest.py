@@ -31,7 +31,7 @@ def test_parquet_beside_csv(film_folder):
         ("path,age\na.png,3\nb.png,old\n", "Row 2: Age"),
         ("path,height_cm\na.png,1.8\n", "Row 1: Height"),
         ("path,age,Path\na.png,3,b.png\n", "same name"),
-        ("path,weight_kg,age\na.png,70,5,40\nb.png,71,40\n", "Row 1 of the manifest m.csv has more fields than the header. Put quotes"),
+        ("path,weight_kg,age\na.png,70,5,40\nb.png,71,40\n", "Row 1 of m.csv has more fields than the header. Put quotes"),
         ("path,weight_kg,age\na.png,70,40\nb.png,71,5,40\n", "Line 3 of the manifest m.csv has more fields than the header. Put quotes"),
     ],
 )

@@ -55,6 +55,40 @@ def test_one_odd_cell_does_not_make_every_film_of_chexpert_abnormal(tmp_path):
     assert labels.tolist() == ["normal", "abnormal", "", "abnormal"] and report.refused["No Finding is no number"] == 1
 
 
+def with_commas(text: str) -> str:
+    """A table whose rows, but not its header, end in a comma."""
+    head, *rows = text.splitlines()
+    return "\n".join([head, *(f"{row}," for row in rows)]) + "\n"
+
+
+def test_commas_at_the_ends_of_the_rows_of_chexpert_shift_nothing(tmp_path):
+    name = "CheXpert-v1.0-small/{}/patient{:05d}/study1/view1_frontal.jpg"
+    head = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema\n"
+    for part, number in (("train", 1), ("valid", 2)):
+        (tmp_path / f"{part}.csv").write_text(with_commas(head + f"{name.format(part, number)},Female,50,Frontal,AP,1.0,\n"))
+        picture(tmp_path / name.format(part, number).partition("/")[2])
+    assert prepare_chexpert(tmp_path, tmp_path / "m.csv").kept == 2
+    assert pd.read_csv(tmp_path / "m.csv")[["label", "age", "view"]].drop_duplicates().to_numpy().tolist() == [["normal", 50, "AP"]]
+    (tmp_path / "valid.csv").write_text(head + f"{name.format('valid', 2)},Female,50,Frontal,AP,1.0,,x\n")
+    with pytest.raises(ManifestError, match=r"^Row 1 of valid.csv has more fields than the header\. Put quotes"):
+        prepare_chexpert(tmp_path, tmp_path / "m.csv")
+
+
+def test_commas_at_the_ends_of_the_rows_of_nih_shift_nothing(tmp_path):
+    nih(tmp_path, ["1.png,No Finding,0,1,50,F,PA", "2.png,Mass,0,2,60,M,AP"])
+    (tmp_path / "Data_Entry_2017.csv").write_text(with_commas((tmp_path / "Data_Entry_2017.csv").read_text()))
+    prepare_nih(tmp_path, tmp_path / "m.csv")
+    assert pd.read_csv(tmp_path / "m.csv")[["image", "label", "age"]].to_numpy().tolist() == [["1.png", "normal", 50], ["2.png", "abnormal", 60]]
+
+
+def test_commas_at_the_ends_of_the_rows_of_mimic_shift_nothing(mimic, tmp_path):  # noqa: F811
+    expected, _ = linked(mimic, tmp_path)
+    for path in [*mimic[0].glob("*.csv.gz"), *mimic[1].glob("hosp/*.csv.gz")]:
+        changed(path, with_commas)
+    table, _ = linked(mimic, tmp_path)
+    assert table.loc[10000001, "age"] == 54 and table.equals(expected)
+
+
 def test_labels_of_nih_are_read_in_any_case(tmp_path):
     nih(tmp_path, ["1.png,no finding ,0,1,50,F,PA", "2.png,Mass,0,2,50,F,PA", "3.png, ,0,3,50,F,PA"])
     prepare_nih(tmp_path, tmp_path / "m.csv")

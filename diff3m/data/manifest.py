@@ -49,7 +49,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() in PARQUET:
             return pd.read_parquet(path).astype("string").fillna("")
-        return _without_more_fields(pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression=None), path)
+        return read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, compression=None)
     except ManifestError:
         raise
     except pd.errors.EmptyDataError:
@@ -60,16 +60,18 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ManifestError(f"The manifest {path.name} cannot be read as a table ({str(error)[:200]}). Save it as CSV with a header line.") from None
 
 
-def _without_more_fields(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The table as the header names it. Where its rows have more fields, pandas took the first for an index: fields beyond the header may only be
-    empty (a comma at the end of each line). Raises ManifestError naming the first row with another."""
-    if isinstance(table.index, pd.RangeIndex):
-        return table
-    columns, whole = list(table.columns), table.reset_index().fillna("")
-    more = (whole.iloc[:, len(columns) :] != "").any(axis=1)
+def read_csv(path: Path, usecols: list[str] | None = None, **options) -> pd.DataFrame:
+    """A CSV file as its header names it. Where its first row has more fields, pandas would take the first for an index: fields beyond the header may
+    only be empty (a comma at the end of each line). Raises ManifestError naming the first row with another, and what pandas raises."""
+    first = pd.read_csv(path, **{**options, "dtype": str, "nrows": 1})
+    if isinstance(first.index, pd.RangeIndex):
+        return pd.read_csv(path, usecols=usecols, **options)
+    columns, beyond = list(first.columns), [f"beyond the header, {number}" for number in range(first.index.nlevels)]
+    table = pd.read_csv(path, header=0, names=[*columns, *beyond], usecols=[*(usecols or columns), *beyond], **options)
+    more = table[beyond].apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
     if more.any():
-        raise ManifestError(f"Row {int(more.idxmax()) + 1} of the manifest {path.name} has more fields than the header. {COMMAS}")
-    return whole.iloc[:, : len(columns)].set_axis(columns, axis=1)
+        raise ManifestError(f"Row {int(more.idxmax()) + 1} of {path.name} has more fields than the header. {COMMAS}")
+    return table.drop(columns=beyond)
 
 
 def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:

@@ -19,7 +19,7 @@ from ..dicom import looks_like_dicom
 from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from ..units import KG_PER_POUND
-from .manifest import NORMAL, PARQUET, ManifestError, patient_key
+from .manifest import NORMAL, PARQUET, ManifestError, patient_key, read_csv
 
 CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
 NAMED = 20  # examples of each problem that a report names
@@ -94,7 +94,9 @@ def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
                 try:
-                    table = pd.read_csv(path, **options)
+                    table = read_csv(path, **options)
+                except ManifestError:
+                    raise
                 except (ValueError, OSError, EOFError, zlib.error) as error:
                     raise ManifestError(f"{path} cannot be read ({str(error)[:200]}). Load it again from where it came.") from None
                 if table.empty:
