@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -112,10 +113,10 @@ def _train(options) -> None:
     def report(progress) -> None:
         unit = "step" if progress.stage == "training" else "film"
         if progress.stage not in bars:
-            bars[progress.stage] = tqdm(desc=progress.stage, total=progress.total, unit=unit)
+            bars[progress.stage] = tqdm(desc=progress.stage, total=progress.total, unit=unit, initial=progress.done)  # a resumed run's earlier steps
         drawn = bars[progress.stage]
         drawn.update(progress.done - drawn.n)
-        if progress.stage == "training":
+        if not math.isnan(progress.noise):
             drawn.set_postfix_str(f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, {progress.films_per_second:.1f} films/s")
 
     folder = train(config, report=report)

@@ -56,6 +56,17 @@ def test_train_then_analyze(film_folder, tmp_path, capsys):
     assert run(capsys, "analyze", film_folder / "film1.png", "--checkpoint", tmp_path / "run" / "checkpoint")[0] == 0
 
 
+def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folder, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(
+        f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\nprecision: no\nlog_every: 1\n"
+        "network: {image_size: 32, space_to_depth: 2, channels: 32, channel_multipliers: [1, 2]}\n"
+    )
+    assert run(capsys, "train", tmp_path / "c.yaml")[0] == 0
+    status, _, error = run(capsys, "train", tmp_path / "c.yaml", "--steps", 4)
+    bars = [line for line in error.replace("\r", "\n").splitlines() if line.startswith("training:")]
+    assert status == 0 and " 2/4 [00:00<?, ?step/s]" in bars[0] and " 4/4 [" in bars[-1] and "noise nan" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -218,6 +218,15 @@ def test_a_run_starts_from_another_checkpoint_where_weights_fit(film_folder):
         start_from(str(first), other)
 
 
+@pytest.mark.parametrize("init", ["nothing", "other"])
+def test_a_start_that_does_not_fit_is_told_before_films_are_read(film_folder, tiny_checkpoint, init):
+    heard = []
+    settings = config(film_folder, init=str(tiny_checkpoint if init == "other" else film_folder / init), network={**TINY, "channels": 64})
+    with pytest.raises(TrainingError, match="init: "):
+        train(settings, report=heard.append)
+    assert not heard
+
+
 def test_automatic_precision_is_half_only_where_that_is_native(monkeypatch):
     for native, expected in ((True, "bf16"), (False, "no")):
         monkeypatch.setattr("diff3m.training.loop.has_bfloat16", lambda device, native=native: native)
@@ -481,6 +490,32 @@ def test_a_loss_that_is_not_finite_ends_with_a_sentence(film_folder, monkeypatch
     monkeypatch.setattr(Diff3M, "predict_noise", lambda self, x, t, c: x * math.nan)
     with pytest.raises(TrainingError, match="not finite at step 0"):
         train(config(film_folder))
+
+
+def test_a_run_whose_loss_is_lost_names_a_way_that_works(film_folder, monkeypatch):
+    settings, drawn = config(film_folder, save_minutes=0, validation=None), loop.draw
+
+    def lost(films, schema, config, step, *more):
+        batch = drawn(films, schema, config, step, *more)
+        return replace(batch, x0=batch.x0 * math.nan) if step == 3 else batch
+
+    monkeypatch.setattr(loop, "draw", lost)
+    with pytest.raises(TrainingError) as ended:
+        train(settings)
+    kept = film_folder / "run" / "checkpoint"
+    assert str(ended.value) == f"The loss is not finite at step 3. Step 3 is kept: start another `out` with `init: {kept}` and a lower learning_rate."
+    assert load_checkpoint(kept).config.training["steps_done"] == 3
+    monkeypatch.setattr(loop, "draw", drawn)
+    train(replace(settings, out=str(film_folder / "other"), init=str(kept), learning_rate=1e-5, steps=1))
+
+
+def test_nothing_is_said_to_be_kept_before_the_first_save(film_folder, monkeypatch):
+    settings, finite = config(film_folder, validation=None, steps=1), torch.isfinite
+    monkeypatch.setattr(torch, "isfinite", lambda tensor: finite(tensor) & False)
+    with pytest.raises(TrainingError, match=r"^The loss is not finite at step 0\. Lower learning_rate\.$"):
+        train(settings)
+    monkeypatch.setattr(torch, "isfinite", finite)
+    train(replace(settings, learning_rate=1e-5))
 
 
 def test_a_manifest_without_normals_ends_with_a_sentence(film_folder):

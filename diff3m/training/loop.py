@@ -48,7 +48,7 @@ SAMPLE_FILMS, SAMPLE_LEVEL = 8, 400
 
 @dataclass(frozen=True)
 class Progress:
-    """What `report` hears: a stage ("films", "training"), how far, of how much, and the newest smoothed losses."""
+    """What `report` hears: a stage ("films", "training"), how far, of how much, and the newest smoothed losses (nan before the first)."""
 
     stage: str
     done: int
@@ -113,13 +113,13 @@ class _Run:
         check_same_run(self.out / STATE_FILE, self.lasting)
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
-        self.films = load_films(cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases))))
-        self.noises = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
-        self.validation = load_films(held[:VALIDATION_FILMS], self.schema, self.preprocessing) if held else None
         torch.manual_seed(config.seed)
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         if config.init and not (self.out / STATE_FILE).exists():  # a run that goes on has its own weights
-            start_from(config.init, network)
+            start_from(config.init, network)  # before films are read, which takes long
+        self.films = load_films(cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases))))
+        self.noises = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
+        self.validation = load_films(held[:VALIDATION_FILMS], self.schema, self.preprocessing) if held else None
         self.out.mkdir(parents=True, exist_ok=True)
         return network
 
@@ -152,6 +152,8 @@ class _Run:
         config, saved = self.config, time.monotonic()
         if self.step >= config.steps and gather_object([self._written()])[0] == self.step:
             return  # finished before; its calibration stays
+        with all_or_none():
+            self.report(Progress("training", self.step, config.steps))  # where it goes on from, so that time left counts from here
         recent: list[tuple[float, float]] = []
         started, first = time.monotonic(), self.step
         while self.step < config.steps:
@@ -196,11 +198,11 @@ class _Run:
         with accelerator.autocast():
             losses = self.loss(batch)
         if not bool(torch.isfinite(accelerator.reduce(losses.total.detach(), "mean"))):  # of every process, so that none goes on alone
-            raise TrainingError(f"The loss is not finite at step {self.step}. The last save in {self.out} is kept; lower learning_rate and resume.")
+            raise self._not_finite("The loss")
         accelerator.backward(losses.total)
         norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
         if accelerator.scaler is None and not bool(torch.isfinite(norm)):  # a scaler leaves such a step out by itself
-            raise TrainingError(f"A gradient is not finite at step {self.step}. The last save in {self.out} is kept; lower learning_rate and resume.")
+            raise self._not_finite("A gradient")
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._average()
@@ -208,6 +210,13 @@ class _Run:
         mine = torch.stack([losses.noise.detach(), losses.masked_pixels.detach(), told]).float()
         noise, masked, told = accelerator.reduce(mine, "mean").tolist()  # of the whole batch, whichever process logs
         return noise, masked, told > 0
+
+    def _not_finite(self, what: str) -> TrainingError:
+        """What ends a run that cannot go on as it is; the same settings would come to the same step, so others are named."""
+        saved, hint = self._written(), "Lower learning_rate."
+        if saved is not None:
+            hint = f"Step {saved} is kept: start another `out` with `init: {self.out / CHECKPOINT_DIR}` and a lower learning_rate."
+        return TrainingError(f"{what} is not finite at step {self.step}. {hint}")
 
     def _bare(self) -> Diff3M:
         return self.accelerator.unwrap_model(self.loss).network
