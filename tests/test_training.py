@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,9 +19,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, randomize
 
-from diff3m.checkpoint import load_checkpoint
+from diff3m.checkpoint import load_checkpoint, save_checkpoint
 from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.detector import Detector
 from diff3m.diffusion import Schedule
@@ -170,6 +171,39 @@ def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
     del state["lasting"]  # as earlier versions saved it
     torch.save(state, film_folder / "run" / "state.pt")
     assert load_checkpoint(train(replace(later, steps=4, learning_rate=1e-3))).config.training["steps_done"] == 4
+
+
+def test_a_run_goes_on_with_the_weights_that_it_began_with(film_folder, tiny_checkpoint):
+    init, moved = film_folder / "init", film_folder / "moved"
+    shutil.copytree(tiny_checkpoint, init)
+    settings = config(film_folder, steps=1, validation=None, init=str(init))
+    train(settings)
+    other = load_checkpoint(init)
+    randomize(other.network, seed=1)
+    save_checkpoint(init, other.config, other.network)
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"other settings: init_sha256 \([0-9a-f]{64} there, [0-9a-f]{64} here\)\. Restore"):
+            train(replace(settings, steps=3))
+        init.rename(moved)
+        train(replace(settings, steps=2))  # what is gone cannot be compared, nor is it needed
+        moved.rename(init)
+    state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
+    lasting = json.loads(state["lasting"])
+    del lasting["init_sha256"]  # as earlier versions saved it
+    torch.save({**state, "lasting": json.dumps(lasting)}, film_folder / "run" / "state.pt")
+    train(replace(settings, steps=3))
+    shutil.rmtree(init)
+    shutil.copytree(tiny_checkpoint, init)
+    assert load_checkpoint(train(replace(settings, steps=4))).config.training["steps_done"] == 4
+
+
+def test_a_run_that_began_with_its_own_checkpoint_goes_on(film_folder):
+    settings = config(film_folder, steps=1, validation=None)
+    own = train(settings)
+    (film_folder / "run" / "state.pt").unlink()
+    for steps in (2, 3):  # each save replaces what `init` names
+        train(replace(settings, init=str(own), steps=steps))
+    assert load_checkpoint(own).config.training["steps_done"] == 3
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other"])

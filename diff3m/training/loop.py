@@ -39,7 +39,7 @@ from .config import TrainingConfig
 from .films import Batch, Films, check_apart, draw, gaussian, load_films
 from .loss import DiffusionLoss, diffusion_loss
 from .processes import TrainingError, agreed_step, all_or_none, part
-from .saves import check_same_run, cut_log, read_state, rounded, start_from
+from .saves import check_same_run, cut_log, init_weights, read_state, rounded, start_from
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
@@ -109,8 +109,9 @@ class _Run:
                 stacklevel=2,
             )
         self.schema = schema.fitted([case.record for case in cases])
-        self.lasting = {**config.lasting(), "films": len(cases), "features": rounded(self.schema)}
-        check_same_run(self.out / STATE_FILE, self.lasting)
+        begun = init_weights(config.init, self.out / CHECKPOINT_DIR)
+        lasting = {**config.lasting(), "films": len(cases), "features": rounded(self.schema), **begun}
+        self.lasting = check_same_run(self.out / STATE_FILE, lasting)
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
         torch.manual_seed(config.seed)

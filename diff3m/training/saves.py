@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint import CheckpointError, load_checkpoint
+from ..checkpoint import WEIGHTS_FILE, CheckpointError, file_sha256, load_checkpoint
 from ..checkpoint_source import resolve_checkpoint
 from ..ehr import EHRSchema
 from ..network import Diff3M
 from .processes import TrainingError
+
+INIT_SHA256 = "init_sha256"  # of the weights that a run began with, in what its saves hold
 
 
 def read_state(path: Path, mmap: bool = False) -> dict:
@@ -27,10 +29,13 @@ def read_state(path: Path, mmap: bool = False) -> dict:
         raise TrainingError(f"{path} cannot be read ({reason}). Remove it to start anew, or choose another `out`.") from None
 
 
-def check_same_run(path: Path, lasting: dict) -> None:
-    """Raise TrainingError where the save that a run would go on from cannot be read, or is of other settings, films or features (`lasting`)."""
+def check_same_run(path: Path, lasting: dict) -> dict:
+    """What the saves of a run are to hold of its settings, films and features (`lasting`); the weights it began with are named as its first save did.
+
+    Raises TrainingError where the save that it would go on from cannot be read, or is of others.
+    """
     if not path.exists():
-        return
+        return lasting
     saved = json.loads(read_state(path, mmap=True).get("lasting", "{}"))  # a save of an earlier version names none
     mine = json.loads(json.dumps(lasting))
     other = [
@@ -40,6 +45,20 @@ def check_same_run(path: Path, lasting: dict) -> None:
     ]
     if other:
         raise TrainingError(f"{path} is of a run with other settings: {', '.join(other)}. Restore them to go on, or choose another `out`.")
+    mine.pop(INIT_SHA256, None)
+    return mine | {name: value for name, value in saved.items() if name == INIT_SHA256}
+
+
+def init_weights(source: str | None, own: Path) -> dict[str, str]:
+    """The sha256 of the weights that `init` names, for `check_same_run`. Empty without `init`, where it is gone, since a run that goes on does not
+    need it, and where it is the run's `own` checkpoint, which each save replaces."""
+    if source is None:
+        return {}
+    try:
+        folder = resolve_checkpoint(source)
+        return {} if folder.resolve() == own.resolve() else {INIT_SHA256: file_sha256(folder / WEIGHTS_FILE)}
+    except (CheckpointError, OSError):
+        return {}
 
 
 def rounded(schema: EHRSchema) -> list[dict]:
