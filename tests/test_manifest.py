@@ -3,7 +3,7 @@ import pytest
 
 from diff3m.data.folder import manifest_from_table
 from diff3m.data.manifest import ManifestError, normal_cases, patient_key, patients_of, read_manifest, shared_patients
-from diff3m.ehr import paper_schema
+from diff3m.ehr import EHRSchema, Feature, paper_schema
 
 SCHEMA = paper_schema()
 
@@ -46,6 +46,14 @@ def test_labels_and_columns_are_read_in_any_case(film_folder):
     cases = read_manifest(film_folder / "m.csv", SCHEMA)
     assert [c.abnormal for c in cases] == [False, True, None] and cases[0].record["age"] == 50
     assert [c.row for c in normal_cases(film_folder / "m.csv", SCHEMA)] == [1]
+
+
+def test_features_are_read_in_any_case(tmp_path):
+    schema = EHRSchema((*SCHEMA.features, Feature("SpO2", "Oxygen saturation", "number", "ehr", "vitals", "%", (40, 100), 98, 3)))
+    for column in ("SpO2", "spo2", " SPO2"):
+        (tmp_path / "m.csv").write_text(f"path,{column},Age\na.png,97,50\n")
+        record = read_manifest(tmp_path / "m.csv", schema)[0].record
+        assert record["SpO2"] == 97 and record["age"] == 50
 
 
 def test_an_absent_or_binary_manifest_gets_a_sentence(tmp_path):

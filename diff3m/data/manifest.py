@@ -78,7 +78,9 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     """All rows, checked. Raises ManifestError naming the first row that is wrong."""
     path = Path(path)
     table = read_table(path)
-    table.columns = [str(column).strip().lower() for column in table.columns]
+    spelled = {name.lower(): name for name in schema.names}
+    columns = [str(column).strip().lower() for column in table.columns]
+    table.columns = [spelled.get(column, column) for column in columns]
     if "path" not in table.columns:
         raise ManifestError(f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}.")
     if len(set(table.columns)) < len(table.columns):
