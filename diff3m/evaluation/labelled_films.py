@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.manifest import Case, ManifestError, normal_cases, read_manifest, read_table, shared_films, shared_patients
+from ..data.manifest import Case, ManifestError, normal_cases, patient_key, read_manifest, read_table, shared_films, shared_patients
 from ..detector import Detector
 from ..ehr import EHRSchema
 from ..radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
@@ -36,8 +36,8 @@ class Cohort:
 
 
 def half(patient: object) -> str:
-    """ "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient number."""
-    return "AB"[hashlib.sha256(str(patient).encode()).digest()[0] % 2]
+    """ "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient number, however it is written."""
+    return "AB"[hashlib.sha256(patient_key(patient).encode()).digest()[0] % 2]
 
 
 def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> bool:
