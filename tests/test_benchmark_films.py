@@ -180,3 +180,15 @@ def test_released_scores_by_hand():
     assert found == pytest.approx({"mse, whole film": 0.3125 / 16, "max, whole film": 0.5, "mse, min–max": 0.25 / 16, "max, min–max": 0.5})
     flat = benchmark.released_scores(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
     assert all(values.item() == 0 for values in flat.values()), "a film of one grey value has no range"
+
+
+def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):  # noqa: F811
+    asked = []
+    monkeypatch.setattr(benchmark, "_judge", lambda name, build, cohort, kept, report: asked.append(kept.name) or (None, 0.0))
+    monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
+    monkeypatch.setattr(benchmark, "_maps", lambda made: {})
+    monkeypatch.setattr(benchmark, "_write_scores", lambda path, made, cohort: None)
+    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    for simplex in (None, Detector(load_checkpoint(calibrated), device="cpu", precision="bfloat16")):
+        benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out", simplex=simplex)
+    assert len(asked) == 15 and len(set(asked)) == 8

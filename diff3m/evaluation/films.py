@@ -77,12 +77,11 @@ def benchmark_films(
     (out / "kept").mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves)
     made, seconds = {}, {}
-    how = detector.scoring.measured_inside, detector.scoring.heat_sigma, *((one.precision, one.device.type) for one in (detector, simplex) if one)
-    judged_by = hashlib.sha256(repr(how).encode()).hexdigest()[:8]
     for name, key, build in _methods(detector, cohort, train, out, simplex, released_stride, report):
         if name in BASELINES and name not in baselines:
             continue
-        made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {judged_by} {_fingerprint(cohort)}.npz", report)
+        how = _judged_by(detector, *([simplex] if name == "AnoDDPM, simplex" else []))
+        made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {how} {_fingerprint(cohort)}.npz", report)
     found = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -216,6 +215,12 @@ def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
         return Judged({"score": np.array(scores)}, heat[:, 0].cpu().numpy(), None if found is None else anomaly_map(found)[:, 0].cpu().numpy())
 
     return judge
+
+
+def _judged_by(detector: Detector, *others: Detector) -> str:
+    """What a method's answers depend on besides its weights and the films: where it is measured, and how the networks that it asks compute."""
+    how = detector.scoring.measured_inside, detector.scoring.heat_sigma, *((one.precision, one.device.type) for one in (detector, *others))
+    return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
 
 
 def _fingerprint(cohort: Cohort) -> str:
