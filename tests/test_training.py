@@ -628,6 +628,13 @@ def test_a_switch_of_the_network_is_true_or_false(name):
         TrainingConfig("a", "b", "c", network={name: "maybe"}).network_config(SCHEMA.slots)
 
 
+def test_the_walk_names_a_run_before_the_one_that_goes_on_from_it():
+    commands = re.findall(r"^   .*train (configs/\S+\.yaml)$", (ROOT / "docs" / "train.md").read_text(), re.MULTILINE)
+    runs = [TrainingConfig.from_yaml(ROOT / path) for path in commands]
+    assert [run.name for run in runs] == ["real-films-first", "real-films", "mimic-paper"]
+    assert [run.init for run in runs] == [None, f"{runs[0].out}/checkpoint", None]
+
+
 def test_configurations_in_the_repository_are_valid(monkeypatch):
     monkeypatch.chdir(ROOT)
     ignored = TrainingConfig.from_yaml("configs/phantoms-ignored.yaml").ehr_schema()
