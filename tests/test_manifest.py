@@ -117,4 +117,6 @@ def test_patients_are_compared_by_their_keys_and_unknown_ones_not_at_all(tmp_pat
     (tmp_path / "c.csv").write_text("path,patient\na.png,unknown\n")
     assert patients_of(tmp_path / "b.csv") == {"10000032"}
     assert shared_patients(tmp_path / "a.csv", tmp_path / "b.csv") == (["10000032"], True)
+    (tmp_path / "d.csv").write_text("path,patient,subject_id\na.png,,10000032\nb.png,7,10000033\n")
+    assert patients_of(tmp_path / "d.csv") == {"10000032", "7"}, "a blank in one column hides nothing in the other"
     assert shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), "nobody is named, so nothing was checked"

@@ -9,11 +9,12 @@ import pytest
 from test_prepare import SCHEMA, gzipped, mimic, picture  # noqa: F401  (mimic is a fixture)
 
 from diff3m.cli import main
+from diff3m.data.folder import manifest_from_table
 from diff3m.data.linkage import day_number, nearest, second_number
-from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.data.manifest import ManifestError, patients_of, read_manifest
 from diff3m.data.mimic import _nearer_body, prepare_mimic
 from diff3m.data.open_sets import prepare_chexpert, prepare_nih
-from diff3m.data.preparing import Report
+from diff3m.data.preparing import CONTRADICTORY, Report
 
 NIH_HEAD = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
 
@@ -112,6 +113,64 @@ def test_a_film_of_nih_without_a_patient_is_kept(tmp_path):
     assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"2.png", "3.png"}
     assert report.dropped["patient in two splits"] == 2, "1.0 in a column with gaps is patient 1"
     assert list(report.noted.values()) == [2]
+
+
+def test_rows_of_one_film_of_nih_that_contradict_each_other_are_dropped(tmp_path):
+    twice = ["1.png,Mass,0,1,50,F,PA", "1.png,No Finding,0,1,50,F,PA", "2.png,Mass,0,2,50,F,PA", "2.png,Mass,3,2,50,F,PA", "3.png,Mass,0,,50,F,PA"]
+    nih(tmp_path, [*twice, twice[-1]])
+    report = prepare_nih(tmp_path, tmp_path / "m.csv")
+    assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"2.png", "3.png"}, "the number of the visit is nothing that a manifest holds"
+    assert report.dropped == {CONTRADICTORY: 2, "duplicate row": 2} and report.named[CONTRADICTORY] == ["1.png", "1.png"]
+
+
+def test_rows_of_one_film_of_chexpert_that_contradict_each_other_are_dropped(tmp_path):
+    names = [f"CheXpert-v1.0-small/train/patient{n:05d}/study1/view1_frontal.jpg" for n in range(2)]
+    rows = [f"{names[0]},Female,50,Frontal,AP,1.0\n", f"{names[0]},Female,50,Frontal,AP,\n", f"{names[1]},Female,50,Frontal,AP,1.0\n"]
+    (tmp_path / "train.csv").write_text("Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding\n" + "".join(rows))
+    (tmp_path / "valid.csv").write_text((tmp_path / "train.csv").read_text().replace("train/patient", "valid/patient1"))
+    for name in (*names, *(name.replace("train/patient", "valid/patient1") for name in names)):
+        picture(tmp_path / name.partition("/")[2])
+    report = prepare_chexpert(tmp_path, tmp_path / "m.csv")
+    assert report.kept == 2 and report.dropped == {CONTRADICTORY: 4}
+
+
+def test_a_film_of_mimic_with_two_rows_of_metadata_that_differ_is_dropped(mimic, tmp_path):  # noqa: F811
+    changed(mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz", lambda text: text + "c1,10000003,50000003,CHEST,AP,3056,2544,21500101,142030.5\n")
+    table, report = linked(mimic, tmp_path)
+    assert 10000003 not in table.index and 10000001 in table.index and report["dropped"][CONTRADICTORY] == 2
+
+
+def folder_report(tmp_path: Path, text: str, where: dict[str, set[str]] | None = None) -> tuple[Report, list[str]]:
+    """The report on a folder's table, and the names of the films that are left."""
+    (tmp_path / "t.csv").write_text(text)
+    for name in "abcdef":
+        picture(tmp_path / f"{name}.png")
+    report = manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, where or {})
+    return report, [case.path.stem for case in read_manifest(tmp_path / "m.csv", SCHEMA)]
+
+
+def test_rows_of_one_film_of_a_folder_that_contradict_each_other_are_dropped(tmp_path):
+    text = "path,label,x\na.png,normal,1\n./a.png,opacity,1\nb.png,normal,1\n./b.png,Normal ,2\nc.png,opacity,1\n"
+    report, films = folder_report(tmp_path, text)
+    assert films == ["b", "c"] and report.dropped == {CONTRADICTORY: 2, "duplicate row": 1}, "x is nothing that a manifest reads"
+    report, films = folder_report(tmp_path, text, {"label": {"normal"}})
+    assert films == ["b"] and report.dropped == {CONTRADICTORY: 1}, "the row that is left out contradicts, too"
+
+
+def test_a_film_in_two_splits_is_dropped_without_a_patient_column(tmp_path):
+    text = "path,person,split\na.png,1,train\na.png,1,test\nb.png,2,train\nc.png,2,test\n"
+    report, films = folder_report(tmp_path, text, {"split": {"train"}})
+    assert films == ["b"] and report.dropped == {CONTRADICTORY: 1}
+    (reason,) = report.noted
+    assert reason.startswith("without a patient number") and "--column patient=COLUMN" in reason and report.noted[reason] == 1
+    assert not folder_report(tmp_path, "path,person\na.png,1\n")[0].noted, "no split, nothing to check"
+
+
+def test_a_patient_is_named_by_either_column_and_a_split_in_any_case(tmp_path):
+    text = "path,patient,subject_id,split\na.png,,7,train\nb.png,7,,test\nc.png,8,,train\nd.png,8,, Train\ne.png,8,,\nf.png,,,test\n"
+    report, films = folder_report(tmp_path, text)
+    assert films == ["c", "d", "e", "f"] and report.dropped == {"patient in two splits": 2} and list(report.noted.values()) == [1]
+    assert patients_of(tmp_path / "m.csv") == {"8"}
 
 
 def test_a_film_in_both_lists_of_nih_is_dropped(tmp_path):

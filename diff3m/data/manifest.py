@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
 
 NORMAL = "normal"
 PARQUET = (".parquet", ".pq")  # ends of a manifest's name; any other is CSV
-PATIENT_COLUMNS = ("patient", "subject_id")  # the first that a table has, in any case, names its patients
+PATIENT_COLUMNS = ("patient", "subject_id")  # in any case; the first that says something names a row's patient
 FLOAT_ID = re.compile(r"(\d+)\.0*")  # a number that went through a column of floats
 TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
 COMMAS = "Put quotes around values that hold a comma."
@@ -102,18 +103,18 @@ def patient_key(value: object) -> str:
     return whole[1] if whole else text
 
 
-def patient_column(columns: Iterable[object]) -> str | None:
-    """The column that names patients, as the table spells it; None without one."""
-    spelled = {str(column).strip().lower(): str(column) for column in columns}
-    return next((spelled[name] for name in PATIENT_COLUMNS if name in spelled), None)
+def patient_keys(table: pd.DataFrame) -> pd.Series | None:
+    """Each row's patient as `patient_key` gives it, from the first of `PATIENT_COLUMNS` that names one; None without such a column."""
+    spelled = {str(column).strip().lower(): column for column in table.columns}
+    keys = [table[spelled[name]].map(patient_key) for name in PATIENT_COLUMNS if name in spelled]
+    return reduce(lambda first, other: first.where(first != "", other), keys) if keys else None
 
 
 def patients_of(path: str | Path) -> set[str]:
-    """The patients that a manifest names in `patient` (or `subject_id`), as `patient_key` gives them; empty without such a column. Raises
+    """The patients that a manifest names in `patient` or `subject_id`, as `patient_key` gives them; empty without such a column. Raises
     ManifestError."""
-    table = read_table(Path(path))
-    column = patient_column(table.columns)
-    return {patient_key(value) for value in table[column].unique()} - {""} if column is not None else set()
+    keys = patient_keys(read_table(Path(path)))
+    return set(keys) - {""} if keys is not None else set()
 
 
 def shared_patients(first: str | Path, second: str | Path) -> tuple[list[str], bool]:

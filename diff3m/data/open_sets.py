@@ -70,12 +70,12 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, decode: bool = False) ->
     report = Report()
     rows = open_table(folder, *NIH_TABLES, dtype={"Patient Age": "string"})
     sex = "Patient Sex" if "Patient Sex" in rows.columns else "Patient Gender"
-    wanted = {"Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position", sex}
-    if not wanted <= set(rows.columns):
-        raise ManifestError(f"The table in {folder} lacks {', '.join(sorted(wanted - set(rows.columns)))}.")
+    wanted = ["Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position", sex]
+    if missing := sorted(set(wanted) - set(rows.columns)):
+        raise ManifestError(f"The table in {folder} lacks {', '.join(missing)}.")
     report.read = len(rows)
     boxes = _nih_boxes(folder / NIH_BOXES) if (folder / NIH_BOXES).is_file() else None
-    rows = without_duplicates(rows, "Image Index", report)
+    rows = without_duplicates(rows, "Image Index", report, wanted)
     places = _nih_places(folder)
     rows = keep(rows, rows["Image Index"].isin(places.keys()), report, "missing image", "Image Index")
     findings = rows["Finding Labels"].astype("string").str.strip().fillna("")

@@ -29,7 +29,7 @@ HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many wei
 RARE, USUAL = 50.0, (15.0, 45.0)  # kg/m²: a BMI above the first, where the weight read as lb makes one between the others, is taken for lb
 STOUT = 38.0  # kg/m²: no population has such a median BMI as kg that is a usual one as lb
 CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
-TWO_SPLITS = "patient in two splits"  # a reason to drop a row
+TWO_SPLITS, CONTRADICTORY, DUPLICATE = "patient in two splits", "rows of one film that contradict each other", "duplicate row"  # why rows are dropped
 UNCHECKED = "without a patient number, so that its split could not be checked"  # something to know of a row
 END_BYTES = 1024  # some writers pad their files
 
@@ -112,19 +112,25 @@ def keep(rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reaso
     return rows[good]
 
 
-def without_duplicates(rows: pd.DataFrame, column: str, report: Report, root: Path | None = None) -> pd.DataFrame:
-    """Rows whose column was not seen before. root: the column holds paths under it, of which a.png, ./a.png and its absolute path are one."""
-    keys = rows[column] if root is None else rows[column].map(lambda name: os.path.abspath(root / str(name).strip()))
-    return keep(rows, ~keys.duplicated(), report, "duplicate row", column)
+def contradictory(told: pd.DataFrame, keys: pd.Series) -> pd.Series:
+    """By row, whether another row of the same key says something else; rows without a key are False."""
+    answers = told.groupby(list(told.columns), sort=False, dropna=False).ngroup()
+    return answers.groupby(keys).transform("nunique") > 1
+
+
+def without_duplicates(rows: pd.DataFrame, column: str, report: Report, told: list[str] | None = None) -> pd.DataFrame:
+    """One row for each film that a column names: the same row twice counts once, and of rows that differ in what they tell of a film (all columns,
+    or those `told`) none is kept, since nobody can say which is right."""
+    rows = keep(rows, ~contradictory(rows[told or list(rows.columns)], rows[column]), report, CONTRADICTORY, column)
+    return keep(rows, ~rows[column].duplicated(), report, DUPLICATE, column)
 
 
 def one_row_each(rows: pd.DataFrame, key: str, report: Report, reason: str) -> pd.DataFrame:
     """Rows of a table of the source that should have one for each key: the same row twice counts once; keys whose rows differ are left out, since
     nobody can say which is right, and counted under a reason."""
-    rows = rows.drop_duplicates()
-    several = rows[key].duplicated(keep=False)
+    several = contradictory(rows, rows[key])
     report.leave(reason, [f"{key} {value}" for value in rows.loc[several, key].unique()])
-    return rows[~several]
+    return rows[~several].drop_duplicates()
 
 
 def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path") -> tuple[pd.Series, pd.Series]:
@@ -276,9 +282,15 @@ def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split
 
 
 def in_one_split(rows: pd.DataFrame, patient: str = "patient", split: str = "split") -> pd.Series:
-    """By row, whether its patient is in one split only; rows with an unknown patient, of whom nobody can say, are True."""
+    """By row, whether its patient is in one split only, however it is spelled; rows with an unknown patient, of whom nobody can say, are True."""
     keys = rows[patient].map(patient_key)
-    return (keys == "") | (rows[split].groupby(keys).transform("nunique") == 1)
+    return (keys == "") | (split_key(rows[split]).groupby(keys).transform("nunique") <= 1)
+
+
+def split_key(splits: pd.Series) -> pd.Series:
+    """A split's name without case or blanks around it; <NA> where there is none."""
+    names = splits.astype("string").str.strip().str.casefold()
+    return names.mask(names == "")
 
 
 def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
