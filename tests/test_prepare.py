@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from collections import Counter
 from datetime import date, timedelta
 
 import cv2
@@ -347,6 +348,30 @@ def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, c
     assert patients_of(tmp_path / "m.csv") == {"7"}
     report = json.loads((tmp_path / "m-report.json").read_text())
     assert list(report["noted"].values()) == [3] and ["a.png", "b.png", "c.png"] in report["named"].values()
+
+
+def test_a_report_names_every_row_but_films_that_are_not_frontal():
+    report = Report()
+    for reason in ("duplicate row", "not a frontal film"):
+        report.drop(reason, range(15))
+        report.drop(reason, range(15, 30))
+    assert report.named["duplicate row"] == [str(number) for number in range(30)] and len(report.named["not a frontal film"]) == 20
+    assert report.dropped == {"duplicate row": 30, "not a frontal film": 30}
+
+
+def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, capsys):
+    for number in range(4):
+        picture(tmp_path / f"{number}.png")
+    command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
+    for normal, line, warned in (("Normal ", "label: normal 1, Mass 2, without one 1\n", False), ("Sick", "normal 0, Mass 2, Sick 1, without", True)):
+        (tmp_path / "t.csv").write_text(f"path,label\n0.png,Mass\n1.png,{normal}\n2.png,\n3.png,Mass\n")
+        assert main(command) == 0 and line in (text := capsys.readouterr().out)
+        assert ("no film is labelled `normal`" in text) == warned and ("Write `normal` in the column `label`" in text) == warned
+    assert json.loads((tmp_path / "m-report.json").read_text())["labels"] == {"Mass": 2, "Sick": 1, "": 1}
+    (tmp_path / "t.csv").write_text("path\n0.png\n1.png\n")
+    assert main(command) == 0 and "label: normal 0, without one 2\nwarning: no film is labelled" in capsys.readouterr().out
+    many = Report(kept=78, labels=Counter({f"finding {number}": number for number in range(1, 13)}))
+    assert many.lines()[-2].endswith("finding 4 4, finding 3 3, 2 others 3")
 
 
 def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):

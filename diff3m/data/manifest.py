@@ -94,6 +94,12 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     return cases
 
 
+def label_key(value: object) -> str:
+    """A label without blanks around it, `normal` however it is written; "" where there is none."""
+    text = "" if pd.isna(value) else str(value).strip()
+    return NORMAL if text.casefold() == NORMAL else text
+
+
 def patient_key(value: object) -> str:
     """A patient's id as text that is the same in every table: without blanks around it or the `.0` of a column of floats; "" where unknown."""
     text = "" if value is None or value is pd.NA else str(value).strip()
@@ -145,5 +151,4 @@ def _cases(table: pd.DataFrame, folder: Path, schema: EHRSchema) -> Iterator[Cas
             record = schema.parse(values)
         except EHRError as error:
             raise ManifestError(f"Row {row}: {error}") from None
-        label = str(values.get("label", "")).strip()
-        yield Case(row, folder / name, record, NORMAL if label.casefold() == NORMAL else label or None)
+        yield Case(row, folder / name, record, label_key(values.get("label", "")) or None)

@@ -12,6 +12,7 @@ from ..ehr import EHRSchema, Feature, paper_schema
 from ..units import CM_PER_INCH, KG_PER_POUND
 from .linkage import day_number, nearest, second_number
 from .preparing import (
+    NOT_FRONTAL,
     Report,
     bmi_differs,
     disjoint,
@@ -88,7 +89,7 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
     films, good = _with_ids(films, ["subject_id", "study_id"])
     films = keep(films, good, report, "no patient or study number", "dicom_id")
     films = without_duplicates(films, "dicom_id", report)
-    films = keep(films, films["ViewPosition"].isin(("PA", "AP")), report, "not a frontal film", "dicom_id")
+    films = keep(films, films["ViewPosition"].isin(("PA", "AP")), report, NOT_FRONTAL, "dicom_id")
     films = films.assign(day=day_number(films["StudyDate"]))
     films = keep(films, films["day"].notna(), report, "no study date like 21801231", "dicom_id")
     films = _split(films, cxr, report)

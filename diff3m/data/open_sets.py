@@ -10,6 +10,7 @@ import pandas as pd
 from ..ehr import paper_schema
 from .manifest import ManifestError, patient_key
 from .preparing import (
+    NOT_FRONTAL,
     UNCHECKED,
     Report,
     assign_splits,
@@ -42,7 +43,7 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, decode: bool = Fals
     rows = pd.concat(parts, ignore_index=True)
     report.read = len(rows)
     rows = without_duplicates(rows.rename(columns={"Path": "path"}), "path", report)
-    rows = keep(rows, rows["Frontal/Lateral"] == "Frontal", report, "not a frontal film")
+    rows = keep(rows, rows["Frontal/Lateral"] == "Frontal", report, NOT_FRONTAL)
     rows = rows.assign(patient=rows["path"].str.extract(r"(patient\d+)")[0])
     rows = keep(rows, rows["patient"].notna(), report, "no patient in the path")
     finding, unread = numbers(rows, "No Finding", report)

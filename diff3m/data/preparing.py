@@ -19,10 +19,12 @@ from ..dicom import looks_like_dicom
 from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from ..units import KG_PER_POUND
-from .manifest import NORMAL, PARQUET, ManifestError, patient_key, read_csv
+from .manifest import NORMAL, PARQUET, ManifestError, label_key, patient_key, read_csv
 
 CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
-NAMED = 20  # examples of each problem that a report names
+NOT_FRONTAL = "not a frontal film"  # a reason to drop a row that is no problem: a report names `NAMED` of them, of any other reason all
+NAMED = 20
+SHOWN_LABELS = 10  # the most frequent, as lines
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
 HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many weights as that
@@ -36,8 +38,8 @@ END_BYTES = 1024  # some writers pad their files
 
 @dataclass
 class Report:
-    """Counts of rows kept, dropped and why, values missing or refused, records of the source left, rows to be looked at, with the first few of
-    each by name."""
+    """Counts of rows kept, dropped and why, values missing or refused, records of the source left, rows to be looked at, each by name, and of
+    labels ("" for none)."""
 
     read: int = 0
     kept: int = 0
@@ -46,6 +48,7 @@ class Report:
     left: Counter = field(default_factory=Counter)
     noted: Counter = field(default_factory=Counter)
     missing: dict[str, int] = field(default_factory=dict)
+    labels: Counter = field(default_factory=Counter)
     named: dict[str, list[str]] = field(default_factory=dict)
 
     def drop(self, reason: str, names: Iterable[object]) -> None:
@@ -68,7 +71,8 @@ class Report:
         names = [str(name) for name in names]
         if names:
             counter[reason] += len(names)
-            self.named.setdefault(reason, []).extend(names[: NAMED - len(self.named.get(reason, []))])
+            named = self.named.setdefault(reason, [])
+            named.extend(names[: NAMED - len(named)] if reason == NOT_FRONTAL else names)
 
     def lines(self) -> list[str]:
         """The report as sentences."""
@@ -78,11 +82,22 @@ class Report:
         lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.left.most_common()]
         lines += [f"kept, {reason}: {count}" for reason, count in self.noted.most_common()]
         lines += [f"missing {name}: {count} of {self.kept}" for name, count in self.missing.items()]
+        return lines + self._label_lines() if self.kept else lines
+
+    def _label_lines(self) -> list[str]:
+        """How many films have which label, `normal` first; and a warning where no film can be learned from."""
+        others = [(label, count) for label, count in self.labels.most_common() if label not in (NORMAL, "")]
+        shown = [(NORMAL, self.labels[NORMAL]), *others[:SHOWN_LABELS]]
+        shown += [(f"{len(others) - SHOWN_LABELS} others", sum(count for _, count in others[SHOWN_LABELS:]))] if others[SHOWN_LABELS:] else []
+        shown += [("without one", self.labels[""])] if self.labels[""] else []
+        lines = ["label: " + ", ".join(f"{label} {count}" for label, count in shown)]
+        if not self.labels[NORMAL]:
+            lines.append(f"warning: no film is labelled `{NORMAL}`, so none can be trained or calibrated on. Write `{NORMAL}` in the column `label`.")
         return lines
 
     def to_dict(self) -> dict:
         values = {name: getattr(self, name) for name in ("read", "kept", "missing", "named")}
-        return {**values, "dropped": dict(self.dropped), "refused": dict(self.refused), "left": dict(self.left), "noted": dict(self.noted)}
+        return values | {name: dict(getattr(self, name)) for name in ("dropped", "refused", "left", "noted", "labels")}
 
 
 def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
@@ -323,6 +338,7 @@ def write_manifests(
     if rows.empty:
         raise ManifestError(f"No film is left of {report.read} rows. " + "; ".join(report.lines()[1:]))
     report.kept = len(rows)
+    report.labels = Counter(rows["label"].map(label_key) if "label" in rows.columns else [""] * len(rows))
     report.missing = {name: int((rows[name].isna() | (rows[name].astype(str) == "")).sum()) for name in schema.names if name in rows.columns}
     if {"height_cm", "weight_kg", "bmi"} <= set(rows.columns):
         report.missing["bmi"] = int((rows["bmi"].isna() & (rows["height_cm"].isna() | rows["weight_kg"].isna())).sum())
