@@ -300,3 +300,45 @@ def test_one_film_under_two_spellings_of_its_path_is_there_once(tmp_path, capsys
     (tmp_path / "t.csv").write_text(f"path,label\n0.png,normal\n./0.png,normal\n{tmp_path}/0.png,normal\n")
     assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
     assert "duplicate row: 2" in capsys.readouterr().out and len(read_manifest(tmp_path / "m.csv", SCHEMA)) == 1
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "link.csv"])
+def test_a_folders_table_is_not_overwritten(tmp_path, name):
+    picture(tmp_path / "a.png")
+    table = pd.DataFrame({"path": ["a.png"], "label": ["normal"]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_parquet(tmp_path / "t.parquet", index=False)
+    (tmp_path / "link.csv").symlink_to("t.csv")
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(ManifestError, match=f"{name} is a table to be read, and would be overwritten. Choose another --out"):
+        manifest_from_table(tmp_path / name.replace("link", "t"), tmp_path / name, {}, {})
+    assert (tmp_path / name).read_bytes() == before and not list(tmp_path.glob("*report.json"))
+    manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})
+    manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})  # a manifest may be
+
+
+def test_tables_of_data_sets_are_not_overwritten(mimic, tmp_path):  # noqa: F811
+    (tmp_path / "set").mkdir()
+    for name in ("train.csv", "valid.csv.gz", "Data_Entry_2017.csv", "BBox_List_2017.csv", "test_list.txt", "ed/triage.csv.gz"):
+        (tmp_path / "set" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "set" / name).touch()
+    for out in ("train.csv", "valid.csv.gz"):
+        with pytest.raises(ManifestError, match=f"{out} is a table to be read"):
+            prepare_chexpert(tmp_path / "set", tmp_path / "set" / out)
+    for out in ("Data_Entry_2017.csv", "BBox_List_2017.csv", "test_list.txt"):
+        with pytest.raises(ManifestError, match=f"{out} is a table to be read"):
+            prepare_nih(tmp_path / "set", tmp_path / "set" / out)
+    tables = [*mimic[0].glob("*.csv.gz"), *mimic[1].glob("hosp/*.csv.gz"), tmp_path / "set/ed/triage.csv.gz"]
+    for out in tables:
+        with pytest.raises(ManifestError, match=f"{out.name} is a table to be read"):
+            prepare_mimic(*mimic, out, tmp_path / "set")
+    assert len(tables) == 6
+
+
+def test_a_table_is_not_overwritten_by_what_is_written_beside_the_manifest(tmp_path):
+    (tmp_path / "train.csv").touch()
+    for end in ("train.csv", "val.csv", "test.csv", "boxes.csv"):
+        (tmp_path / f"m-{end}").symlink_to("train.csv")
+        with pytest.raises(ManifestError, match=f"m-{end} is a table to be read"):
+            prepare_chexpert(tmp_path, tmp_path / "m.csv")
+        (tmp_path / f"m-{end}").unlink()

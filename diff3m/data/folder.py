@@ -20,6 +20,7 @@ from .preparing import (
     contradictory,
     in_one_split,
     keep,
+    refuse_overwriting,
     with_readable_images,
     write_manifests,
 )
@@ -34,8 +35,10 @@ def manifest_from_table(table: Path, out: Path, columns: Mapping[str, str], wher
     columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. where: the table's column →
     the values to keep. decode: see `with_readable_images`. Paths are read relative to the table's folder and written relative to `out`'s. Rows of
     one film that contradict each other are dropped, and, where columns `patient` (or `subject_id`) and `split` are there, patients in two splits;
-    films without a patient number stay, and are counted. Raises ManifestError if a column is missing or ambiguous, or no row is left.
+    films without a patient number stay, and are counted. Raises ManifestError if a column is missing or ambiguous, no row is
+    left, or `out` is the table.
     """
+    refuse_overwriting(out, [table], splits=False)
     rows, report = read_table(table).reset_index(drop=True), Report()
     missing = [name for name in (*columns.values(), *where) if name not in rows.columns]
     if missing:

@@ -14,6 +14,7 @@ from .linkage import day_number, nearest, second_number
 from .preparing import (
     NOT_FRONTAL,
     Report,
+    beside,
     bmi_differs,
     disjoint,
     keep,
@@ -21,12 +22,16 @@ from .preparing import (
     numbers,
     one_row_each,
     open_table,
+    places,
+    refuse_overwriting,
     with_readable_images,
     without_duplicates,
     write_manifests,
 )
 
 VERSIONS = ("2.1.0", "2.0.0")
+PARTS = ("metadata", "split", "chexpert")
+PATIENTS, OMR, STAYS, TRIAGES = "patients.csv", "omr.csv", "edstays.csv", "triage.csv"
 PRESSURE = "Blood Pressure"
 MEASUREMENTS = {"BMI (kg/m2)": ("bmi", 1.0), "Height (Inches)": ("height_cm", CM_PER_INCH), "Weight (Lbs)": ("weight_kg", KG_PER_POUND)}
 STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
@@ -46,6 +51,8 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode
     Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with that value
     unknown. decode: see `with_readable_images`. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError.
     """
+    tables = [*places(cxr, *(name for part in PARTS for name in _names(part))), *places(iv / "hosp", PATIENTS, OMR)]
+    refuse_overwriting(out, tables + (places(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
     report = Report()
     films = _films(cxr, report)
     films = _demographics(films, iv, report)
@@ -59,12 +66,16 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode
     if ed is not None:
         plain = [{key: value for key, value in entry.items() if value not in ("", None, ())} for entry in schema.to_list()]
         lists = [{key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()} for entry in plain]
-        out.with_name(f"{out.stem}-schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
+        beside(out, "schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
     return report
 
 
 def _table(cxr: Path, part: str, **options) -> pd.DataFrame:
-    return open_table(cxr, *[f"mimic-cxr-{version}-{part}.csv" for version in VERSIONS], **options)
+    return open_table(cxr, *_names(part), **options)
+
+
+def _names(part: str) -> list[str]:
+    return [f"mimic-cxr-{version}-{part}.csv" for version in VERSIONS]
 
 
 def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
@@ -134,7 +145,7 @@ def _second_of_day(times: pd.Series) -> pd.Series:
 
 def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
-    people = open_table(iv / "hosp", "patients.csv", usecols=["subject_id", "gender", "anchor_age", "anchor_year"])
+    people = open_table(iv / "hosp", PATIENTS, usecols=["subject_id", "gender", "anchor_age", "anchor_year"])
     people = _identified(people, ["subject_id"], "patients", report)
     people = people[people["subject_id"].isin(films["subject_id"])]
     report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
@@ -154,7 +165,7 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
         "result_name": "category",
         "result_value": "string[pyarrow]",
     }
-    records = open_table(iv / "hosp", "omr.csv", usecols=list(columns), dtype=columns, engine="c")
+    records = open_table(iv / "hosp", OMR, usecols=list(columns), dtype=columns, engine="c")
     records = records[records["result_name"].isin((*MEASUREMENTS, PRESSURE)) & records["subject_id"].isin(patients)]
     records = _once(records.rename(columns={"subject_id": "patient"}), report)
     parts = []
@@ -242,7 +253,7 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
 
 def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
     """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest arrival first."""
-    stays = open_table(ed / "ed", "edstays.csv", usecols=["subject_id", "stay_id", "intime", "outtime"])
+    stays = open_table(ed / "ed", STAYS, usecols=["subject_id", "stay_id", "intime", "outtime"])
     stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)
     stays = stays[stays["subject_id"].isin(films["subject_id"])]
     stays = stays.assign(**{name: second_number(stays[name]).astype("float64") for name in ("intime", "outtime")})
@@ -252,7 +263,7 @@ def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
     margin = STAY_HOURS * 3600
     pairs = pairs[(pairs["second"] >= pairs["intime"] - margin) & (pairs["second"] <= pairs["outtime"] + margin)]
     pairs = pairs.assign(distance=(pairs["second"] - pairs["intime"]).abs()).sort_values(["distance", "stay_id"]).drop_duplicates("dicom_id")
-    triage = _identified(open_table(ed / "ed", "triage.csv", usecols=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
+    triage = _identified(open_table(ed / "ed", TRIAGES, usecols=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
     triage = triage[triage["stay_id"].isin(pairs["stay_id"])]
     triage = one_row_each(triage, "stay_id", report, "emergency stay with two rows in the triage table that differ")
     triage = triage.assign(temperature=((numbers(triage, "temperature", report, "stay_id")[0] - 32) / 1.8).round(1))  # °F in the file

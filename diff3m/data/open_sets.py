@@ -14,17 +14,21 @@ from .preparing import (
     UNCHECKED,
     Report,
     assign_splits,
+    beside,
     disjoint,
     keep,
     label_of,
     numbers,
     open_table,
+    places,
+    refuse_overwriting,
     with_readable_images,
     without_duplicates,
     write_manifests,
 )
 
 COLUMNS = ["path", "label", "split", "patient", "age", "sex", "view"]
+CHEXPERT_TABLES = {"train.csv": "train", "valid.csv": "test"}
 NIH_TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 NIH_BOXES = "BBox_List_2017.csv"
 NIH_AGE = r"^\s*(\d+)(?:\.0*)?\s*([YMWD]?)\s*$"  # "058Y" in the first release; "013M" is of a child
@@ -36,8 +40,9 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, decode: bool = Fals
 
     valid.csv becomes "test"; a tenth of the patients of train.csv becomes "val". Raises ManifestError.
     """
+    refuse_overwriting(out, places(folder, *CHEXPERT_TABLES))
     report, parts = Report(), []
-    for name, split in (("train.csv", "train"), ("valid.csv", "test")):
+    for name, split in CHEXPERT_TABLES.items():
         rows = open_table(folder, name, usecols=["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding"], dtype={"Age": "string"})
         parts.append(rows.assign(split=split))
     rows = pd.concat(parts, ignore_index=True)
@@ -68,6 +73,7 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, decode: bool = False) ->
     patients. Images may lie in images/, images_001/images/ … or in the folder itself. Films without a
     patient number are kept. Raises ManifestError.
     """
+    refuse_overwriting(out, [*places(folder, *NIH_TABLES, NIH_BOXES), *_nih_lists(folder).values()])
     report = Report()
     rows = open_table(folder, *NIH_TABLES, dtype={"Patient Age": "string"})
     sex = "Patient Sex" if "Patient Sex" in rows.columns else "Patient Gender"
@@ -77,11 +83,11 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, decode: bool = False) ->
     report.read = len(rows)
     boxes = _nih_boxes(folder / NIH_BOXES) if (folder / NIH_BOXES).is_file() else None
     rows = without_duplicates(rows, "Image Index", report, wanted)
-    places = _nih_places(folder)
-    rows = keep(rows, rows["Image Index"].isin(places.keys()), report, "missing image", "Image Index")
+    images = _nih_images(folder)
+    rows = keep(rows, rows["Image Index"].isin(images.keys()), report, "missing image", "Image Index")
     findings = rows["Finding Labels"].astype("string").str.strip().fillna("")
     rows = rows.assign(
-        path=rows["Image Index"].map(places),
+        path=rows["Image Index"].map(images),
         image=rows["Image Index"],
         label=label_of(findings.str.casefold() == "no finding", findings != ""),
         findings=findings,
@@ -94,7 +100,7 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, decode: bool = False) ->
     report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
     _finish(rows, folder, out, report, decode, extra=["image", "findings"])
     if boxes is not None:
-        boxes.to_csv(out.with_name(f"{out.stem}-boxes.csv"), index=False)
+        boxes.to_csv(beside(out, "boxes.csv"), index=False)
     return report
 
 
@@ -113,7 +119,7 @@ def _finish(rows: pd.DataFrame, folder: Path, out: Path, report: Report, decode:
     return report
 
 
-def _nih_places(folder: Path) -> dict[str, str]:
+def _nih_images(folder: Path) -> dict[str, str]:
     """Every PNG's path under the folder, by name."""
     found = {}
     for place in [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]:
@@ -123,7 +129,7 @@ def _nih_places(folder: Path) -> dict[str, str]:
 
 
 def _nih_splits(rows: pd.DataFrame, folder: Path, seed: int, report: Report) -> pd.DataFrame:
-    lists = {name: folder / f"{name}_list.txt" for name in ("train_val", "test")}
+    lists = _nih_lists(folder)
     if not all(path.is_file() for path in lists.values()):
         return assign_splits(rows, seed=seed)
     named = {name: set(path.read_text().split()) for name, path in lists.items()}
@@ -134,6 +140,10 @@ def _nih_splits(rows: pd.DataFrame, folder: Path, seed: int, report: Report) -> 
     held = assign_splits(rows[rows["split"] == "train"], (0.9, 0.1), seed)["split"]
     rows.loc[held.index, "split"] = held
     return rows
+
+
+def _nih_lists(folder: Path) -> dict[str, Path]:
+    return {name: folder / f"{name}_list.txt" for name in ("train_val", "test")}
 
 
 def _nih_boxes(path: Path) -> pd.DataFrame:

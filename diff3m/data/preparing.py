@@ -32,6 +32,7 @@ RARE, USUAL = 50.0, (15.0, 45.0)  # kg/m²: a BMI above the first, where the wei
 STOUT = 38.0  # kg/m²: no population has such a median BMI as kg that is a usual one as lb
 CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
 TWO_SPLITS, CONTRADICTORY, DUPLICATE = "patient in two splits", "rows of one film that contradict each other", "duplicate row"  # why rows are dropped
+SPLITS = ("train", "val", "test")
 UNCHECKED = "without a patient number, so that its split could not be checked"  # something to know of a row
 END_BYTES = 1024  # some writers pad their files
 
@@ -105,19 +106,37 @@ def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
 
     Raises ManifestError naming what was looked for, and what is wrong with the file; a table without rows is wrong.
     """
-    for name in names:
-        for path in (folder / name, folder / f"{name}.gz"):
-            if path.is_file():
-                try:
-                    table = read_csv(path, **options)
-                except ManifestError:
-                    raise
-                except (ValueError, OSError, EOFError, zlib.error) as error:
-                    raise ManifestError(f"{path} cannot be read ({str(error)[:200]}). Load it again from where it came.") from None
-                if table.empty:
-                    raise ManifestError(f"{path} has no rows. Load it again from where it came.")
-                return table
-    raise ManifestError(f"There is no {' or '.join(names)} (or .gz) in {folder}. Check the folder.")
+    path = next((path for path in places(folder, *names) if path.is_file()), None)
+    if path is None:
+        raise ManifestError(f"There is no {' or '.join(names)} (or .gz) in {folder}. Check the folder.")
+    try:
+        table = read_csv(path, **options)
+    except ManifestError:
+        raise
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise ManifestError(f"{path} cannot be read ({str(error)[:200]}). Load it again from where it came.") from None
+    if table.empty:
+        raise ManifestError(f"{path} has no rows. Load it again from where it came.")
+    return table
+
+
+def places(folder: Path, *names: str) -> list[Path]:
+    """Where `open_table` looks for a table, in turn."""
+    return [folder / f"{name}{end}" for name in names for end in ("", ".gz")]
+
+
+def beside(out: Path, end: str) -> Path:
+    """What is written beside OUT: OUT-report.json for report.json."""
+    return out.with_name(f"{out.stem}-{end}")
+
+
+def refuse_overwriting(out: Path, tables: Iterable[Path], splits: bool = True) -> None:
+    """Raise ManifestError where OUT, or a file that is written beside it (those of splits too, if `splits`), is a table to be read."""
+    ends = ["report.json", *([f"{name}{out.suffix}" for name in SPLITS] + ["boxes.csv", "schema.yaml"] if splits else [])]
+    written = [path for path in (out, *(beside(out, end) for end in ends)) if path.exists()]
+    for table in tables:
+        if same := next((path for path in written if table.exists() and path.samefile(table)), None):
+            raise ManifestError(f"{same} is a table to be read, and would be overwritten. Choose another --out.")
 
 
 def keep(rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reason: str, name: str = "path") -> pd.DataFrame:
@@ -314,7 +333,7 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
 
     def split(patient: str) -> str:
         number = int.from_bytes(hashlib.sha256(f"{seed}/{patient}".encode()).digest()[:8], "big") / 2**64
-        return "train" if number < shares[0] else "val" if number < shares[0] + shares[1] else "test"
+        return SPLITS[0] if number < shares[0] else SPLITS[1] if number < shares[0] + shares[1] else SPLITS[2]
 
     keys = rows["patient"].map(patient_key)
     return rows.assign(split=keys.map({key: split(key) for key in keys.unique()}))
@@ -347,8 +366,8 @@ def write_manifests(
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(rows, out)
     for name in sorted(rows["split"].unique()) if split else ():
-        _write(rows[rows["split"] == name], out.with_name(f"{out.stem}-{name}{out.suffix}"))
-    out.with_name(f"{out.stem}-report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+        _write(rows[rows["split"] == name], beside(out, f"{name}{out.suffix}"))
+    beside(out, "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
     return rows
 
 
