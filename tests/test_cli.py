@@ -58,7 +58,7 @@ def test_train_then_analyze(film_folder, tmp_path, capsys):
 
 def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folder, tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(
-        f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\nprecision: no\nlog_every: 1\n"
+        f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\nprecision: 'no'\nlog_every: 1\n"
         "network: {image_size: 32, space_to_depth: 2, channels: 32, channel_multipliers: [1, 2]}\n"
     )
     assert run(capsys, "train", tmp_path / "c.yaml")[0] == 0
