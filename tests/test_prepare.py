@@ -335,6 +335,16 @@ def test_a_bmi_of_the_rows_own_decides_on_its_weight():
     assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].tolist()[0] == 150, "a source that says each unit is believed"
 
 
+def test_a_slim_persons_weight_in_pounds_is_kept_and_counted():
+    rows = pd.DataFrame({"path": list("abcd"), "height_cm": 170.0, "weight_kg": [132.0, 132.0, 109.0, 150.0], "bmi": [np.nan, 45.7, np.nan, np.nan]})
+    report = Report()
+    kept = plausible(rows, SCHEMA, report)
+    assert kept["weight_kg"].isna().tolist() == [False, False, False, True], "45.7 is a BMI that people have"
+    assert report.named["weight_kg that may be in lb: it makes a BMI above 38 as kg, a usual one as lb"] == ["a"], "b is borne out, c makes 37.7"
+    plausible(rows, SCHEMA, report := Report(), doubted=False)
+    assert not report.noted, "a source that says each unit is believed"
+
+
 @pytest.mark.parametrize("column", ["patient", "subject_id"])
 def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, column):
     for name in "abcdef":

@@ -300,12 +300,15 @@ def _too_stout(rows: pd.DataFrame) -> bool:
 
 def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
     """A single weight that makes a BMI above `RARE` with its height, but one in `USUAL` if it is lb, becomes unknown; the height stays. A BMI of
-    the row's own goes before: the weight stays if it confirms it, and one that differs by more than a share is left to `_consistent_body`."""
+    the row's own goes before: the weight stays if it confirms it, and one that differs by more than a share is left to `_consistent_body`. From
+    `STOUT` to `RARE`, where a slim person's weight in lb and a stout one's in kg look alike, it stays and is counted."""
     implied = body_mass_index(rows["height_cm"], rows["weight_kg"])
-    pounds = (implied > RARE) & (implied * KG_PER_POUND).between(*USUAL)
+    doubtful = (implied > STOUT) & (implied * KG_PER_POUND).between(*USUAL)
     if "bmi" in rows.columns:
         difference = (rows["bmi"] - implied).abs()
-        pounds &= rows["bmi"].isna() | ((difference > CONFIRMS * implied) & (difference <= share * implied))
+        doubtful &= rows["bmi"].isna() | ((difference > CONFIRMS * implied) & (difference <= share * implied))
+    pounds = doubtful & (implied > RARE)
+    report.note(f"weight_kg that may be in lb: it makes a BMI above {STOUT:g} as kg, a usual one as lb", rows.loc[doubtful & ~pounds, "path"])
     report.refuse(f"weight_kg that makes a BMI above {RARE:g} as kg, a usual one as lb (wrong unit?)", rows.loc[pounds, "path"])
     return rows.assign(weight_kg=rows["weight_kg"].mask(pounds))
 
