@@ -13,7 +13,7 @@ from tqdm import tqdm
 from . import benchmark_commands
 from .explain_command import explain
 from .options import build_parser
-from .terminal import bar, detector_for, pairs, record_for
+from .terminal import bar, detector_for, pairs, record_for, seldom
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,11 +113,13 @@ def _train(options) -> None:
     def report(progress) -> None:
         unit = "step" if progress.stage == "training" else "film"
         if progress.stage not in bars:
-            bars[progress.stage] = tqdm(desc=progress.stage, total=progress.total, unit=unit, initial=progress.done)  # a resumed run's earlier steps
+            behind = progress.done  # a resumed run's earlier steps
+            bars[progress.stage] = tqdm(desc=progress.stage, total=progress.total, unit=unit, initial=behind, **seldom())
         drawn = bars[progress.stage]
-        drawn.update(progress.done - drawn.n)
         if not math.isnan(progress.noise):
-            drawn.set_postfix_str(f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, {progress.films_per_second:.1f} films/s")
+            said = f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, {progress.films_per_second:.1f} films/s"
+            drawn.set_postfix_str(said, refresh=False)
+        drawn.update(progress.done - drawn.n)
 
     folder = train(config, report=report)
     if int(os.environ.get("RANK", 0)) != 0:  # of several processes the first one calibrates

@@ -19,10 +19,14 @@ def detector_for(options, source: str | None = None):
     return Detector.from_pretrained(source or options.checkpoint, device=options.device, precision=options.precision)
 
 
+def seldom() -> dict[str, float]:
+    """Settings of a bar: in a file it is a line a minute, and none of what ends sooner."""
+    return {} if sys.stderr.isatty() else {"delay": LOG_SECONDS, "mininterval": LOG_SECONDS}
+
+
 def bar(label: str) -> Callable[[int, int], None]:
-    """A report(done, total) that draws a progress bar on a terminal's stderr. In a file it is a line a minute, and none of what ends sooner."""
-    seldom = {} if sys.stderr.isatty() else {"delay": LOG_SECONDS, "mininterval": LOG_SECONDS}
-    drawn = tqdm(desc=label, unit="film", leave=False, **seldom)
+    """A report(done, total) that draws a progress bar on a terminal's stderr, `seldom` in a file."""
+    drawn = tqdm(desc=label, unit="film", leave=False, **seldom())
 
     def report(done: int, total: int) -> None:
         drawn.total = total

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT, drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
+from diff3m import terminal
 from diff3m.cli import main
 
 
@@ -56,7 +57,8 @@ def test_train_then_analyze(film_folder, tmp_path, capsys):
     assert run(capsys, "analyze", film_folder / "film1.png", "--checkpoint", tmp_path / "run" / "checkpoint")[0] == 0
 
 
-def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folder, tmp_path, capsys):
+def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "LOG_SECONDS", 0.0)
     (tmp_path / "c.yaml").write_text(
         f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\nprecision: 'no'\nlog_every: 1\n"
         "network: {image_size: 32, space_to_depth: 2, channels: 32, channel_multipliers: [1, 2]}\n"
