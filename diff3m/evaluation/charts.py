@@ -19,7 +19,7 @@ GROUP_COLORS = ("#c2410c", "#1e3a5f", "#0f766e", "#7aa6c2", "#a16207")
 def comparison(labels: Mapping[str, dict]) -> Figure:
     """Within-view AUROC of every method's best score with its interval, a panel for each abnormal label of `films.compare`."""
     figure = Figure(figsize=(4.6 * max(1, len(labels)) + 1.6, 3.8), layout="constrained")
-    panels = figure.subplots(1, max(1, len(labels)), sharey=True, squeeze=False)[0]
+    panels, rows = figure.subplots(1, max(1, len(labels)), sharey=True, squeeze=False)[0], []
     for axes, (label, found) in zip(panels, labels.items(), strict=False):
         rows = [(name, *_best(scores)) for name, scores in found["methods"].items()]
         rows = [row for row in rows if row[2]["auroc_within_view"] is not None]  # no view is known, or each has one kind of film
@@ -36,7 +36,7 @@ def comparison(labels: Mapping[str, dict]) -> Figure:
         axes.set_title(f"{label.replace('_', ' ')} against normal", fontsize=10)
         axes.set_xlabel("AUROC within view, 95 % interval")
     if len(labels):
-        panels[0].invert_yaxis()
+        panels[0].set_ylim(max(len(rows), 1) - 0.5, -0.8)  # the first on top, with room for its number
     return figure
 
 
