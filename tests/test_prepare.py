@@ -16,7 +16,9 @@ from conftest import dicom_film, drawn_film
 from diff3m.cli import main
 from diff3m.data.linkage import nearest_mean
 from diff3m.data.manifest import patients_of, read_manifest
-from diff3m.data.preparing import Report, plausible, with_readable_images
+from diff3m.data.plausible import plausible
+from diff3m.data.preparing import with_readable_images
+from diff3m.data.report import Report
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.evaluation.labelled_films import drawn_boxes
 from diff3m.training.config import TrainingConfig

@@ -14,7 +14,8 @@ from diff3m.data.linkage import day_number, nearest, second_number
 from diff3m.data.manifest import ManifestError, patients_of, read_manifest
 from diff3m.data.mimic import _nearer_body, prepare_mimic
 from diff3m.data.open_sets import prepare_chexpert, prepare_nih
-from diff3m.data.preparing import CONTRADICTORY, Report
+from diff3m.data.preparing import CONTRADICTORY
+from diff3m.data.report import Report
 
 NIH_HEAD = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
 

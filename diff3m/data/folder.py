@@ -16,14 +16,13 @@ from .preparing import (
     DUPLICATE,
     TWO_SPLITS,
     UNCHECKED,
-    Report,
     contradictory,
     in_one_split,
-    keep,
     refuse_overwriting,
     with_readable_images,
     write_manifests,
 )
+from .report import Report, keep
 
 TOLD = ("path", "label", "split", *PATIENT_COLUMNS, *paper_schema().names)  # what rows of one film may not differ in
 UNNAMED = f"{UNCHECKED} (if a column names patients, say --column patient=COLUMN)"

@@ -11,15 +11,11 @@ import yaml
 from ..ehr import EHRSchema, Feature, paper_schema
 from ..units import CM_PER_INCH, KG_PER_POUND
 from .linkage import day_number, nearest, second_number
+from .plausible import bmi_differs, numbers
 from .preparing import (
-    NOT_FRONTAL,
-    Report,
     beside,
-    bmi_differs,
     disjoint,
-    keep,
     label_of,
-    numbers,
     one_row_each,
     open_table,
     places,
@@ -28,6 +24,7 @@ from .preparing import (
     without_duplicates,
     write_manifests,
 )
+from .report import NOT_FRONTAL, Report, keep
 
 VERSIONS = ("2.1.0", "2.0.0")
 PARTS = ("metadata", "split", "chexpert")

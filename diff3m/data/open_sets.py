@@ -9,16 +9,13 @@ import pandas as pd
 
 from ..ehr import paper_schema
 from .manifest import ManifestError, patient_key
+from .plausible import numbers
 from .preparing import (
-    NOT_FRONTAL,
     UNCHECKED,
-    Report,
     assign_splits,
     beside,
     disjoint,
-    keep,
     label_of,
-    numbers,
     open_table,
     places,
     refuse_overwriting,
@@ -26,6 +23,7 @@ from .preparing import (
     without_duplicates,
     write_manifests,
 )
+from .report import NOT_FRONTAL, Report, keep
 
 COLUMNS = ["path", "label", "split", "patient", "age", "sex", "view"]
 CHEXPERT_TABLES = {"train.csv": "train", "valid.csv": "test"}

@@ -1,4 +1,4 @@
-"""What every `diff3m prepare` does with its rows: check them, count what is dropped and why, write manifests and a report."""
+"""What every `diff3m prepare` does with its tables: open them; one row a film, one split a patient, readable images; manifests and a report."""
 
 from __future__ import annotations
 
@@ -9,96 +9,24 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..dicom import looks_like_dicom
-from ..ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
+from ..ehr import EHRSchema
 from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
-from ..units import KG_PER_POUND
 from .manifest import NORMAL, PARQUET, ManifestError, label_key, patient_key, read_csv
+from .plausible import CONTRADICTS, plausible
+from .report import Report, keep
 
-CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
-NOT_FRONTAL = "not a frontal film"  # a reason to drop a row that is no problem: a report names `NAMED` of them, of any other reason all
-NAMED = 20
-SHOWN_LABELS = 10  # the most frequent, as lines
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
-HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many weights as that
-RARE, USUAL = 50.0, (15.0, 45.0)  # kg/m²: a BMI above the first, where the weight read as lb makes one between the others, is taken for lb
-STOUT = 38.0  # kg/m²: no population has such a median BMI as kg that is a usual one as lb
-CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
 TWO_SPLITS, CONTRADICTORY, DUPLICATE = "patient in two splits", "rows of one film that contradict each other", "duplicate row"  # why rows are dropped
 SPLITS = ("train", "val", "test")
 UNCHECKED = "without a patient number, so that its split could not be checked"  # something to know of a row
 END_BYTES = 1024  # some writers pad their files
-
-
-@dataclass
-class Report:
-    """Counts of rows kept, dropped and why, values missing or refused, records of the source left, rows to be looked at, each by name, and of
-    labels ("" for none)."""
-
-    read: int = 0
-    kept: int = 0
-    dropped: Counter = field(default_factory=Counter)
-    refused: Counter = field(default_factory=Counter)
-    left: Counter = field(default_factory=Counter)
-    noted: Counter = field(default_factory=Counter)
-    missing: dict[str, int] = field(default_factory=dict)
-    labels: Counter = field(default_factory=Counter)
-    named: dict[str, list[str]] = field(default_factory=dict)
-
-    def drop(self, reason: str, names: Iterable[object]) -> None:
-        """Count dropped rows under a reason."""
-        self._count(self.dropped, reason, names)
-
-    def refuse(self, reason: str, names: Iterable[object]) -> None:
-        """Count values that were set to unknown under a reason; their rows stay."""
-        self._count(self.refused, reason, names)
-
-    def leave(self, reason: str, names: Iterable[object]) -> None:
-        """Count records of the source that entered no mean; whether a film misses a value for it is another question."""
-        self._count(self.left, reason, names)
-
-    def note(self, reason: str, names: Iterable[object]) -> None:
-        """Count rows that stay as they are, of which something is to be known."""
-        self._count(self.noted, reason, names)
-
-    def _count(self, counter: Counter, reason: str, names: Iterable[object]) -> None:
-        names = [str(name) for name in names]
-        if names:
-            counter[reason] += len(names)
-            named = self.named.setdefault(reason, [])
-            named.extend(names[: NAMED - len(named)] if reason == NOT_FRONTAL else names)
-
-    def lines(self) -> list[str]:
-        """The report as sentences."""
-        lines = [f"{self.read} rows read, {self.kept} kept"]
-        lines += [f"dropped, {reason}: {count}" for reason, count in self.dropped.most_common()]
-        lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refused.most_common()]
-        lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.left.most_common()]
-        lines += [f"kept, {reason}: {count}" for reason, count in self.noted.most_common()]
-        lines += [f"missing {name}: {count} of {self.kept}" for name, count in self.missing.items()]
-        return lines + self._label_lines() if self.kept else lines
-
-    def _label_lines(self) -> list[str]:
-        """How many films have which label, `normal` first; and a warning where no film can be learned from."""
-        others = [(label, count) for label, count in self.labels.most_common() if label not in (NORMAL, "")]
-        shown = [(NORMAL, self.labels[NORMAL]), *others[:SHOWN_LABELS]]
-        shown += [(f"{len(others) - SHOWN_LABELS} others", sum(count for _, count in others[SHOWN_LABELS:]))] if others[SHOWN_LABELS:] else []
-        shown += [("without one", self.labels[""])] if self.labels[""] else []
-        lines = ["label: " + ", ".join(f"{label} {count}" for label, count in shown)]
-        if not self.labels[NORMAL]:
-            lines.append(f"warning: no film is labelled `{NORMAL}`, so none can be trained or calibrated on. Write `{NORMAL}` in the column `label`.")
-        return lines
-
-    def to_dict(self) -> dict:
-        values = {name: getattr(self, name) for name in ("read", "kept", "missing", "named")}
-        return values | {name: dict(getattr(self, name)) for name in ("dropped", "refused", "left", "noted", "labels")}
 
 
 def open_table(folder: Path, *names: str, **options) -> pd.DataFrame:
@@ -139,13 +67,6 @@ def refuse_overwriting(out: Path, tables: Iterable[Path], splits: bool = True) -
             raise ManifestError(f"{same} is a table to be read, and would be overwritten. Choose another --out.")
 
 
-def keep(rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reason: str, name: str = "path") -> pd.DataFrame:
-    """The rows that are good; the others are counted under a reason."""
-    good = np.asarray(good, dtype=bool)
-    report.drop(reason, rows.loc[~good, name])
-    return rows[good]
-
-
 def contradictory(told: pd.DataFrame, keys: pd.Series) -> pd.Series:
     """By row, whether another row of the same key says something else; rows without a key are False."""
     answers = told.groupby(list(told.columns), sort=False, dropna=False).ngroup()
@@ -165,14 +86,6 @@ def one_row_each(rows: pd.DataFrame, key: str, report: Report, reason: str) -> p
     several = contradictory(rows, rows[key])
     report.leave(reason, [f"{key} {value}" for value in rows.loc[several, key].unique()])
     return rows[~several].drop_duplicates()
-
-
-def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path") -> tuple[pd.Series, pd.Series]:
-    """A column as float64, NaN for what is empty or no number; and by row whether a cell says something that is no number, which is counted."""
-    values = pd.to_numeric(rows[column], errors="coerce").astype("float64")
-    unread = values.isna() & (rows[column].astype("string").str.strip().fillna("") != "").astype(bool)
-    report.refuse(f"{column} is no number", rows.loc[unread, name])
-    return values, unread
 
 
 def with_readable_images(rows: pd.DataFrame, root: Path, report: Report, decode: bool = False) -> pd.DataFrame:
@@ -203,114 +116,6 @@ def with_readable_images(rows: pd.DataFrame, root: Path, report: Report, decode:
     for reason in sorted(set(states) - {""}):
         report.drop(reason, rows.loc[states == reason, "path"])
     return rows[states == ""]
-
-
-def plausible(rows: pd.DataFrame, schema: EHRSchema, report: Report, apart: float = CONTRADICTS, doubted: bool = True) -> pd.DataFrame:
-    """Every feature's column as the schema reads it; values it refuses become unknown, counted and named.
-
-    A height in m or inches, a weight in lb declared as kg where its height, a BMI or the whole column show it, a category that is not listed, swapped
-    pressures. apart: share by which BMI may differ from that of height and weight before all three are refused; larger where each was measured on
-    a day of its own. doubted: whether weights that heights speak against may be in lb; False where the source says the unit of each.
-    """
-    rows = rows.copy()
-    for feature in schema.features:
-        if feature.name in rows.columns:
-            rows[feature.name] = _parsed(rows, feature, report)
-    if "weight_kg" in rows.columns:
-        rows = _without_pounds(rows, report, doubted)
-    if {"height_cm", "weight_kg"} <= set(rows.columns):
-        rows = _without_single_pounds(rows, report, apart) if doubted else rows
-        rows = _consistent_body(rows, schema, report, apart)
-    if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
-        crossed = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
-        report.refuse("diastolic not below systolic", rows.loc[crossed, "path"])
-        rows.loc[crossed, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan
-    return rows
-
-
-def _parsed(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
-    """One column read by the feature itself, each distinct value once."""
-    codes, distinct = pd.factorize(rows[feature.name])
-    values, reasons = [], []
-    for value in distinct:
-        try:
-            values.append(feature.parse(value))
-            reasons.append("")
-        except EHRError as error:
-            values.append(None)
-            outside = "outside the plausible range (wrong unit?)" if feature.plausible else "not listed"
-            reasons.append("no number" if "number" in str(error) else outside)
-    reasons = np.array([*reasons, ""], dtype=object)[codes]  # code −1: missing
-    for reason in sorted(set(reasons) - {""}):
-        report.refuse(f"{feature.name} {reason}", rows.loc[reasons == reason, "path"])
-    kind = "float64" if feature.kind == "number" else "object"
-    return pd.Series(pd.Series([*values, None], dtype=kind).to_numpy()[codes], index=rows.index, dtype=kind)
-
-
-def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
-    """Height, weight and BMI that contradict each other by more than a share, or imply an impossible BMI, become unknown; a BMI that differs
-    by less (the three were taken on different days) is left out, and follows from height and weight wherever the manifest is read."""
-    height, weight = rows["height_cm"], rows["weight_kg"]
-    implied = body_mass_index(height, weight)
-    names = ["height_cm", "weight_kg"]
-    if "bmi" in schema:
-        wrong = implied.notna() & ~implied.between(*schema["bmi"].plausible)
-        report.refuse("height and weight imply an impossible BMI (wrong unit?)", rows.loc[wrong, "path"])
-        rows.loc[wrong, names] = np.nan
-    if "bmi" not in rows.columns:
-        return rows
-    apart, contradicted = bmi_differs(rows["bmi"], height, weight, share)
-    report.refuse("bmi, height and weight contradict each other (wrong unit?)", rows.loc[contradicted, "path"])
-    rows.loc[contradicted, ["bmi", *names]] = np.nan
-    report.refuse("bmi replaced by that of height and weight", rows.loc[apart, "path"])
-    rows.loc[apart, "bmi"] = np.nan
-    return rows
-
-
-def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
-    """By row, whether BMI differs from that of height and weight by more than rounding explains, but no more than a share; and by more than it."""
-    implied = body_mass_index(height, weight)
-    difference = (bmi - implied).abs()
-    contradicted = difference > share * implied
-    return (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicted, contradicted
-
-
-def _without_pounds(rows: pd.DataFrame, report: Report, doubted: bool) -> pd.DataFrame:
-    """A column of weights that can only be pounds becomes unknown: they are too heavy for people as a whole (median above `HEAVY`), or for their
-    heights, if they may be `doubted`."""
-    weight = rows["weight_kg"].dropna()
-    if len(weight) < ENOUGH or not (float(weight.median()) >= HEAVY or (doubted and _too_stout(rows))):
-        return rows
-    report.refuse(f"the weights as a whole (median {weight.median():.0f}) seem to be in lb, not kg", rows.loc[weight.index, "path"])
-    return rows.assign(weight_kg=np.nan)
-
-
-def _too_stout(rows: pd.DataFrame) -> bool:
-    """Whether weights and heights make a median BMI above `STOUT` as kg and one in `USUAL` as lb, which most BMIs of the rows' own do not confirm."""
-    if "height_cm" not in rows.columns:
-        return False
-    implied = body_mass_index(rows["height_cm"], rows["weight_kg"]).dropna()
-    middle = float(implied.median())
-    if len(implied) < ENOUGH or middle <= STOUT or not USUAL[0] <= middle * KG_PER_POUND <= USUAL[1]:
-        return False
-    own = rows["bmi"].reindex(implied.index).dropna() if "bmi" in rows.columns else implied[:0]
-    confirmed = (own - implied[own.index]).abs() <= CONFIRMS * implied[own.index]
-    return not 2 * confirmed.sum() > len(own)
-
-
-def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
-    """A single weight that makes a BMI above `RARE` with its height, but one in `USUAL` if it is lb, becomes unknown; the height stays. A BMI of
-    the row's own goes before: the weight stays if it confirms it, and one that differs by more than a share is left to `_consistent_body`. From
-    `STOUT` to `RARE`, where a slim person's weight in lb and a stout one's in kg look alike, it stays and is counted."""
-    implied = body_mass_index(rows["height_cm"], rows["weight_kg"])
-    doubtful = (implied > STOUT) & (implied * KG_PER_POUND).between(*USUAL)
-    if "bmi" in rows.columns:
-        difference = (rows["bmi"] - implied).abs()
-        doubtful &= rows["bmi"].isna() | ((difference > CONFIRMS * implied) & (difference <= share * implied))
-    pounds = doubtful & (implied > RARE)
-    report.note(f"weight_kg that may be in lb: it makes a BMI above {STOUT:g} as kg, a usual one as lb", rows.loc[doubtful & ~pounds, "path"])
-    report.refuse(f"weight_kg that makes a BMI above {RARE:g} as kg, a usual one as lb (wrong unit?)", rows.loc[pounds, "path"])
-    return rows.assign(weight_kg=rows["weight_kg"].mask(pounds))
 
 
 def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split: str = "split") -> pd.DataFrame:
