@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from record_gain import normal_films
 from tqdm import tqdm
 
 from diff3m.data.manifest import NORMAL
@@ -71,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     detector = Detector.from_pretrained(options.checkpoint)
-    cohort, normals = (load_cohort(detector, manifest, None, None) for manifest in (options.manifest, options.normals))
+    cohort, normals = load_cohort(detector, options.manifest, None, None), normal_films(detector, options.normals)
     found = {}
     for kind in options.only or SHOWN:
         values, beside = (kept(detector, films, kind, options.out, name) for films, name in ((cohort, options.manifest), (normals, options.normals)))
