@@ -19,7 +19,9 @@ def tables(found: Mapping) -> str:
             pieces += ["Ours with the true record, paired differences:", _differences(labels)]
     located = {name: labels for name, labels in found["localization"].items() if labels}
     if located:
-        pieces += ["Where (films with boxes), and cost:", _localization(located, found["seconds_a_film"])]
+        pieces += ["Where (films with boxes):", _localization(located)]
+    cost = [[name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"] for name, seconds in found["seconds_a_film"].items()]
+    pieces += ["Cost:", _markdown(["method", "seconds a film"], cost)]
     return "\n\n".join(pieces) + "\n"
 
 
@@ -50,14 +52,13 @@ def _differences(labels: Mapping[str, dict]) -> str:
     return _markdown(["films against normal", "ours", "AUROC within view"], rows)
 
 
-def _localization(located: Mapping[str, Mapping], seconds: Mapping[str, float]) -> str:
-    head = ["method", "films", *(f"{what}, {side}" for what in LOCATED.values() for side in SIDES.values()), "chance", "seconds a film"]
+def _localization(located: Mapping[str, Mapping]) -> str:
+    head = ["method", "films", *(f"{what}, {side}" for what in LOCATED.values() for side in SIDES.values()), "chance"]
     rows = []
     for name, labels in located.items():
         for label, entry in labels.items():
             values = [_mean(entry[side][what]) for what in LOCATED for side in SIDES]
-            cost = seconds[name.removesuffix(", anomaly map")]
-            rows.append([name, f"{entry['films']} {_words(label)}", *values, f"{entry['chance']:.2f}", f"{cost:.2f}"])
+            rows.append([name, f"{entry['films']} {_words(label)}", *values, f"{entry['chance']:.2f}"])
     return _markdown(head, rows)
 
 
