@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from diff3m.data.manifest import NORMAL, read_manifest
 from diff3m.detector import Detector
+from diff3m.ehr import Record
 from diff3m.evaluation.labelled_films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
 from diff3m.evaluation.phantoms import RECORDS, asked_records
@@ -125,15 +126,21 @@ def _age_and_sex(records) -> np.ndarray:
     return np.column_stack([np.ones(len(ages)), ages, sexes])
 
 
+def measured(detector: Detector, cohort: Cohort, records: list[Record], label: str) -> torch.Tensor:
+    """The score's components of every film under a record each, (N, components)."""
+    settings, rows = detector.settings(), []
+    for start in tqdm(range(0, len(records), BATCH), desc=label, unit="batch"):
+        x0, part = cohort.x0[start : start + BATCH], records[start : start + BATCH]
+        made = detector.reconstructions(x0, detector.condition(x0, part, attention=False), detector.scoring.keys, settings)
+        rows.append(detector.measurements(x0, part, made, settings))
+    return torch.cat(rows)
+
+
 def scores(detector: Detector, cohort: Cohort) -> np.ndarray:
     """The shipped score of every film under its own record, (N,)."""
-    settings, found = detector.settings(), []
-    for start in tqdm(range(0, len(cohort.cases), BATCH), desc="score"):
-        x0, records = cohort.x0[start : start + BATCH], [case.record for case in cohort.cases[start : start + BATCH]]
-        made = detector.reconstructions(x0, detector.condition(x0, records, attention=False), detector.scoring.keys, settings)
-        values = detector.measurements(x0, records, made, settings)
-        found += [detector.scoring.score(row, record.get("view")) for row, record in zip(values, records, strict=True)]
-    return np.array(found)
+    records = [case.record for case in cohort.cases]
+    values = measured(detector, cohort, records, "score")
+    return np.array([detector.scoring.score(row, record.get("view")) for row, record in zip(values, records, strict=True)])
 
 
 def gains(values: dict[str, np.ndarray], cohort: Cohort) -> dict:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from record_gain import normal_films
-from tqdm import tqdm
+from record_gain import measured, normal_films
 
 from diff3m.data.manifest import NORMAL
 from diff3m.detector import Detector
@@ -28,7 +27,6 @@ KINDS: dict[str, tuple[str, ...] | None] = {
     "true": None, "unknown": (), "view alone": ("view",), "age and sex alone": ("age", "sex"), "age alone": ("age",), "sex alone": ("sex",),
 }  # fmt: skip
 SHOWN = ("true", "unknown", "view alone", "age and sex alone")
-BATCH = 16
 
 
 def told(record: Record, features: tuple[str, ...] | None) -> Record:
@@ -36,21 +34,11 @@ def told(record: Record, features: tuple[str, ...] | None) -> Record:
     return record if features is None else {name: value if name in features else None for name, value in record.items()}
 
 
-def measured(detector: Detector, cohort: Cohort, kind: str) -> np.ndarray:
-    """The score's components of every film under a kind of record, (N, components)."""
-    records, settings, rows = [told(case.record, KINDS[kind]) for case in cohort.cases], detector.settings(), []
-    for start in tqdm(range(0, len(records), BATCH), desc=kind, unit="batch"):
-        x0, part = cohort.x0[start : start + BATCH], records[start : start + BATCH]
-        made = detector.reconstructions(x0, detector.condition(x0, part, attention=False), detector.scoring.keys, settings)
-        rows.append(detector.measurements(x0, part, made, settings).numpy())
-    return np.concatenate(rows)
-
-
 def kept(detector: Detector, cohort: Cohort, kind: str, out: Path, manifest: Path) -> np.ndarray:
-    """`measured`, kept in a folder by weights and manifest."""
+    """The components of every film under a kind of record (N, components), kept in a folder by weights and manifest."""
     path = out / f"{kind} {detector.checkpoint.sha256[:12]} {manifest.stem}.npy"
     if not path.exists():
-        np.save(path, measured(detector, cohort, kind))
+        np.save(path, measured(detector, cohort, [told(case.record, KINDS[kind]) for case in cohort.cases], kind).numpy())
     return np.load(path)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .terminal import detector_for, interval, known, stage_bars
+from .evaluation.written import interval, known
+from .terminal import detector_for, stage_bars
 
 
 def phantoms(options) -> None:

@@ -1,4 +1,4 @@
-"""What commands share: the detector, the record from flags and header, progress bars, intervals."""
+"""What commands share: the detector, the record from flags and header, progress bars."""
 
 from __future__ import annotations
 
@@ -67,16 +67,3 @@ def pairs(items: Sequence[str], flag: str) -> dict[str, str]:
             raise ValueError(f"{flag} takes NAME=VALUE, got {item!r}")
         found[name] = value
     return found
-
-
-def known(value: float | None) -> str:
-    """A share in three digits, or a dash where there is none."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def interval(entry: dict, name: str) -> str:
-    """ "+0.233 [+0.167, +0.302]" of an entry with that value and its interval; a dash where there is none."""
-    if entry["interval"] is None:
-        return "–"
-    low, high = entry["interval"]
-    return f"{entry[name]:+.3f} [{low:+.3f}, {high:+.3f}]"

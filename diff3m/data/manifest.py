@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
+from ..ehr import EHRError, EHRSchema, Record
+from ..feature import UNKNOWN_WORDS
 
 NORMAL = "normal"
 PARQUET = (".parquet", ".pq")  # ends of a manifest's name; any other is CSV

@@ -32,6 +32,7 @@ from ..radiograph import Radiograph
 from .charts import attribution_truth
 from .metrics import bootstrap_interval, mean_with_interval
 from .oracle import GROUPS, OFFSET, Oracle, average_patient, averages, implied
+from .written import interval
 
 STRIDE = 2_000  # of the phantoms' numbers, from one kind to the next
 EXTREME = tuple(group for group in GROUPS if group != "sex")
@@ -294,17 +295,13 @@ def _rows(cases: Sequence[Explained]) -> pd.DataFrame:
 def table(result: Mapping) -> str:
     """The result in Markdown: what each method names first, its rank correlation, and the other checks."""
 
-    def between(entry: Mapping, name: str, form: str = ".2f") -> str:
-        low, high = entry["interval"]
-        return f"{entry[name]:{form}} [{low:{form}}, {high:{form}}]"
-
     heads = [*(f"top-1 {group}" for group in EXTREME), "rank correlation, extreme", "drawn", "with averages, extreme", "drawn"]
     lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     for name in METHODS:
         found = result[name]
-        top = [between(found["top_1"][group], "share") if group in found["top_1"] else "" for group in EXTREME]
+        top = [interval(found["top_1"][group], "share", ".2f") if group in found["top_1"] else "" for group in EXTREME]
         ranks = (found[key].get(kind) for key in ("rank_correlation", "rank_correlation_averages") for kind in ("extreme", DRAWN))
-        rank = ["" if entry is None else between(entry, "value") for entry in ranks]
+        rank = ["" if entry is None else interval(entry, "value", ".2f") for entry in ranks]
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join([*top, *rank])} |")
     said = ", ".join(f"{group} {share:.0%}" for group, share in result["said_to_stand_out"].items())
     lines += ["", f"Said to stand out: {said}."]
@@ -312,13 +309,14 @@ def table(result: Mapping) -> str:
     for name, entry in result["agreement_with_shapley"].items():
         lines.append(f"| {name} | {entry['films']} | {entry['signs']:.0%} | {entry['order']:.0%} | {entry['largest']:.0%} |")
     lines += ["", "| influence curve | sign agreement with the oracle | people |", "|---|---|---|"]
-    lines += [f"| {feature} | {between(entry, 'agreement')} | {entry['people']} |" for feature, entry in result["influence"].items()]
+    lines += [f"| {feature} | {interval(entry, 'agreement', '.2f')} | {entry['people']} |" for feature, entry in result["influence"].items()]
     if result["ignored"]:
         entry = result["ignored"]
         others = ", ".join(f"{group} {value:.2f}" for group, value in entry["size_of_others"].items())
         lines += [
             "",
-            f"The ignored {entry['feature']}: mean attribution {between(entry, 'mean')}, mean size {entry['size']:.2f}; of the others: {others}.",
+            f"The ignored {entry['feature']}: mean attribution {interval(entry, 'mean', '.2f')}, mean size {entry['size']:.2f}; "
+            f"of the others: {others}.",
         ]
     return "\n".join(lines) + "\n"
 

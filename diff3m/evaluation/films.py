@@ -76,12 +76,11 @@ def benchmark_films(
     checked, out = check_apart(train, manifest, detector.schema), Path(out)
     (out / "kept").mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves)
-    made, seconds = {}, {}
+    judged_by, made, seconds = _judged_by(detector), {}, {}
     for name, key, build in _methods(detector, cohort, train, out, simplex, released_stride, report):
         if name in BASELINES and name not in baselines:
             continue
-        how = _judged_by(detector, *([simplex] if name == "AnoDDPM, simplex" else []))
-        made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {how} {_fingerprint(cohort)}.npz", report)
+        made[name], seconds[name] = _judge(name, build, cohort, out / "kept" / f"{name} {key} {judged_by} {_fingerprint(cohort)}.npz", report)
     found = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -128,7 +127,8 @@ def _methods(detector: Detector, cohort: Cohort, train: str | Path, out: Path, s
     yield "autoencoder", normals, lambda: _by_residual(trained_autoencoder(), detector)
     yield "AnoDDPM, Gaussian", weights, lambda: _anoddpm(detector, _gaussian(), detector)
     if simplex is not None:
-        yield "AnoDDPM, simplex", simplex.checkpoint.sha256[:12], lambda: _anoddpm(simplex, _simplex(simplex.config.network.image_size), detector)
+        key = f"{simplex.checkpoint.sha256[:12]} {simplex.precision} {simplex.device.type}"
+        yield "AnoDDPM, simplex", key, lambda: _anoddpm(simplex, _simplex(simplex.config.network.image_size), detector)
     yield "Diff3M as released", f"{weights} {stride}", lambda: _released(detector, cohort, stride)
     scored = hashlib.sha256(f"{json.dumps(detector.scoring.to_dict(), sort_keys=True)}{detector.checkpoint.head_sha256}".encode()).hexdigest()[:8]
     for kind in RECORDS:
@@ -217,9 +217,9 @@ def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
     return judge
 
 
-def _judged_by(detector: Detector, *others: Detector) -> str:
-    """What a method's answers depend on besides its weights and the films: where it is measured, and how the networks that it asks compute."""
-    how = detector.scoring.measured_inside, detector.scoring.heat_sigma, *((one.precision, one.device.type) for one in (detector, *others))
+def _judged_by(detector: Detector) -> str:
+    """What a method's answers depend on besides its weights and the films: where it is measured, and how the detector computes."""
+    how = detector.scoring.measured_inside, detector.scoring.heat_sigma, (detector.precision, detector.device.type)
     return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
 
 

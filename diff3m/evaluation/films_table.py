@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+
+from .written import interval, known, markdown
 
 PARTS = {"all": "All films"}
 SIDES = {"size": "by size", "brighter": "by the brighter side"}
@@ -21,7 +23,7 @@ def tables(found: Mapping) -> str:
     if located:
         pieces += ["Where (films with boxes):", _localization(located)]
     cost = [[name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"] for name, seconds in found["seconds_a_film"].items()]
-    pieces += ["Cost:", _markdown(["method", "seconds a film"], cost)]
+    pieces += ["Cost:", markdown(["method", "seconds a film"], cost)]
     return "\n\n".join(pieces) + "\n"
 
 
@@ -36,20 +38,18 @@ def _detection(labels: Mapping[str, dict]) -> str:
             row = [name, score]
             for entry in labels.values():
                 values = entry["methods"][name][score]
-                precision = f"{_known(values, 'average_precision_within_view')}; {_value(values['average_precision'])}"
-                row += [_known(values, "auroc_within_view"), _value(values["auroc"]), precision]
+                precision = f"{_metric(values, 'average_precision_within_view')}; {known(values['average_precision'])}"
+                row += [_metric(values, "auroc_within_view"), known(values["auroc"]), precision]
             rows.append(row)
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _differences(labels: Mapping[str, dict]) -> str:
     rows = []
     for label, entry in labels.items():
         for against, gain in entry["difference"].items():
-            low, high = gain["interval"] or (None, None)
-            shown = "–" if low is None else f"{gain['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
-            rows.append([_words(label), against, shown])
-    return _markdown(["films against normal", "ours", "AUROC within view"], rows)
+            rows.append([_words(label), against, interval(gain, "difference")])
+    return markdown(["films against normal", "ours", "AUROC within view"], rows)
 
 
 def _localization(located: Mapping[str, Mapping]) -> str:
@@ -57,28 +57,14 @@ def _localization(located: Mapping[str, Mapping]) -> str:
     rows = []
     for name, labels in located.items():
         for label, entry in labels.items():
-            values = [_mean(entry[side][what]) for what in LOCATED for side in SIDES]
+            values = [interval(entry[side][what], "mean", ".2f") for what in LOCATED for side in SIDES]
             rows.append([name, f"{entry['films']} {_words(label)}", *values, f"{entry['chance']:.2f}"])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
-def _markdown(head: list[str], rows: Iterable[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-
-
-def _known(values: Mapping, key: str) -> str:
+def _metric(values: Mapping, key: str) -> str:
     """ "0.911 [0.825, 0.983]", or a dash."""
-    interval = values[f"{key}_interval"]
-    return _value(values[key]) if interval is None else f"{values[key]:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
-
-
-def _value(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _mean(entry: Mapping) -> str:
-    low, high = entry["interval"]
-    return f"{entry['mean']:.2f} [{low:.2f}, {high:.2f}]"
+    return interval({key: values[key], "interval": values[f"{key}_interval"]}, key, ".3f")
 
 
 def _words(label: str) -> str:

@@ -17,19 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from safetensors import SafetensorError
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
 from ..data.manifest import normal_cases
 from ..detector import has_bfloat16
-from ..diffusion import Schedule, add_noise, estimate_x0
+from ..diffusion import Schedule
 from ..ehr import EHRSchema
 from ..network import Diff3M, count_parameters
 from ..radiograph import Preprocessing
@@ -39,11 +37,11 @@ from .config import TrainingConfig
 from .films import Batch, Films, check_apart, draw, gaussian, load_films
 from .loss import DiffusionLoss, diffusion_loss
 from .processes import TrainingError, agreed_step, all_or_none, part
+from .samples import SAMPLE_FILMS, estimated, write_grid
 from .saves import check_same_run, cut_log, init_weights, read_state, rounded, start_from
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
-SAMPLE_FILMS, SAMPLE_LEVEL = 8, 400
 
 
 @dataclass(frozen=True)
@@ -267,11 +265,11 @@ class _Run:
             parts = (
                 [] if self.validation is None else [(diffusion_loss(averaged, part, self.schedule), len(part.x0)) for part in self._parts(whole, n)]
             )
-            rows = [self._estimated(averaged, part) for part in self._parts(whole, min(SAMPLE_FILMS, n))]
+            rows = [estimated(averaged, part, self.schedule) for part in self._parts(whole, min(SAMPLE_FILMS, n))]
         if parts:
             means = (sum(getattr(losses, name).item() * count for losses, count in parts) / n for name in ("noise", "masked_pixels"))
             self._log("validation", *means, math.nan)
-        self._grid([torch.cat(row) for row in zip(*rows, strict=True)])
+        write_grid([torch.cat(row) for row in zip(*rows, strict=True)], self.out / "samples" / f"step_{self.step:06d}.png")
 
     def _parts(self, batch: Batch, count: int) -> Iterator[Batch]:
         """The first films of a batch, as many at a time as this process takes in a step, on its device."""
@@ -279,20 +277,6 @@ class _Run:
         for start in range(0, count, share):
             rows = slice(start, min(start + share, count))
             yield self._to_device(Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows]))
-
-    def _estimated(self, network: Diff3M, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Films, noised to SAMPLE_LEVEL, and their one-step estimates, each (B, 1, S, S)."""
-        level = torch.full((len(batch.x0),), SAMPLE_LEVEL, device=batch.x0.device)
-        x_t = add_noise(batch.x0, batch.noise, level, self.schedule)
-        noise = network.predict_noise(x_t, level, network.condition(batch.x0, batch.values)).float()
-        return batch.x0, x_t, estimate_x0(x_t, noise, level, self.schedule, (0, 1))
-
-    def _grid(self, rows: list[Tensor]) -> None:
-        """A picture: films, noised to SAMPLE_LEVEL, their one-step estimates."""
-        folder = self.out / "samples"
-        folder.mkdir(exist_ok=True)
-        picture = torch.cat([torch.cat(list(row[:, 0].float().cpu()), dim=1) for row in rows]).clamp(0, 1).numpy()
-        cv2.imwrite(str(folder / f"step_{self.step:06d}.png"), np.round(picture * 255).astype(np.uint8))
 
     def averaged(self) -> Diff3M:
         """A copy of the network with the averaged weights, in evaluation mode."""
