@@ -13,7 +13,6 @@ from typing import Any
 import gradio as gr
 
 from diff3m.detector import Detector
-from diff3m.draw import draw_normals
 from diff3m.ehr import Record
 from diff3m.explain import (
     Attribution,
@@ -28,16 +27,17 @@ from diff3m.explain import (
     integrated_gradients,
     uncertainty,
 )
-from diff3m.export import analysis_to_dict, explanation_to_dict, pictures
-from diff3m.quality import inspect
-from diff3m.radiograph import Radiograph, read_radiograph
-from diff3m.visualize import to_png, to_uint8
+from diff3m.export.files import analysis_to_dict, explanation_to_dict, pictures
+from diff3m.export.overlay import to_png, to_uint8
+from diff3m.imaging.gate import inspect
+from diff3m.imaging.radiograph import Radiograph, read_radiograph
+from diff3m.sample import draw_normals
 
-from .case import analyzed, noted
-from .explore import ON_MODEL
-from .gpu import on_gpu
-from .storage import keep_file
-from .turns import MODEL
+from .runtime.gpu import on_gpu
+from .runtime.model_lock import MODEL
+from .runtime.storage import keep_file
+from .tabs.explore import ON_MODEL
+from .tabs.explore_handlers import analyzed, noted
 
 
 class Api:
@@ -69,9 +69,16 @@ class Api:
         """
         with _sentences():
             opened = _opened(film)
-            return {**asdict(inspect(opened)), "facts": opened.facts, "source": opened.source, "height_width": list(opened.pixels.shape)}
+            return {
+                **asdict(inspect(opened)),
+                "facts": opened.facts,
+                "source": opened.source,
+                "height_width": list(opened.pixels.shape),
+            }
 
-    def analyze_film(self, film: str, record: dict | None = None, model: str | None = None, anyway: bool = False) -> tuple[dict, list[str]]:
+    def analyze_film(
+        self, film: str, record: dict | None = None, model: str | None = None, anyway: bool = False
+    ) -> tuple[dict, list[str]]:
         """What would a normal chest film of this patient look like, where does the real one differ, and how unusual is that among normal films?
         For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction, residual, heat map
         and, of a model with an anomaly head, anomaly map.
@@ -87,9 +94,18 @@ class Api:
             detector = self._detector(model)
             found = analyzed(detector, self._film(film, anyway), _parsed(detector, record))
             drawn = pictures(found, detector.scoring)
-            return analysis_to_dict(found, detector), [str(keep_file(f"{name}.png", to_png(picture))) for name, picture in drawn.items()]
+            return analysis_to_dict(found, detector), [
+                str(keep_file(f"{name}.png", to_png(picture))) for name, picture in drawn.items()
+            ]
 
-    def explain_film(self, film: str, record: dict | None = None, feature: str | None = None, model: str | None = None, anyway: bool = False) -> dict:
+    def explain_film(
+        self,
+        film: str,
+        record: dict | None = None,
+        feature: str | None = None,
+        model: str | None = None,
+        anyway: bool = False,
+    ) -> dict:
         """What did the patient's record change? Fit of film and record, Shapley values by group of the record and
         whether integrated gradients agree, information in bits, the region that
         differs most, the spread of the score, and the influence of one number. not_explained: why the checkpoint cannot give some of it.
@@ -125,7 +141,18 @@ class Api:
             scored = bool(detector.scoring.calibration)
             curve = ask(influence, feature, strip=False, score=scored) if feature else None
             attention, drawn = ask(attention_by_group), ask(counterfactual, [{}])
-            told = explanation_to_dict(detector, parsed, found, [] if curve is None else [curve], bits, region, spread, gradients, attention, drawn)
+            told = explanation_to_dict(
+                detector,
+                parsed,
+                found,
+                [] if curve is None else [curve],
+                bits,
+                region,
+                spread,
+                gradients,
+                attention,
+                drawn,
+            )
             return {**told, "not_explained": failed}
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
@@ -146,7 +173,8 @@ class Api:
     def describe_models(self) -> dict:
         """The checkpoints of this page: their names, weights, and the features of a record with unit, plausible range and categories."""
         return {
-            name: {"weights_sha256": detector.checkpoint.sha256, "features": detector.schema.to_list()} for name, detector in self.detectors.items()
+            name: {"weights_sha256": detector.checkpoint.sha256, "features": detector.schema.to_list()}
+            for name, detector in self.detectors.items()
         }
 
 
@@ -187,8 +215,16 @@ def build_api(detectors: Sequence[Detector]) -> None:
     api, names = Api(detectors), [detector.config.name for detector in detectors]
     with gr.Group(visible=False):
         film, record, model = gr.File(label="film"), gr.JSON(label="record"), gr.Textbox(names[0], label="model")
-        anyway, feature, seed = gr.Checkbox(False, label="anyway"), gr.Textbox("", label="feature"), gr.Number(0, label="seed", precision=0)
-        numbers, files, picture = gr.JSON(label="numbers"), gr.File(label="pictures", file_count="multiple"), gr.File(label="picture")
+        anyway, feature, seed = (
+            gr.Checkbox(False, label="anyway"),
+            gr.Textbox("", label="feature"),
+            gr.Number(0, label="seed", precision=0),
+        )
+        numbers, files, picture = (
+            gr.JSON(label="numbers"),
+            gr.File(label="pictures", file_count="multiple"),
+            gr.File(label="picture"),
+        )
         _endpoint(api.inspect_film, [film], numbers)
         _endpoint(api.analyze_film, [film, record, model, anyway], [numbers, files])
         _endpoint(api.explain_film, [film, record, feature, model, anyway], numbers)
@@ -198,4 +234,6 @@ def build_api(detectors: Sequence[Detector]) -> None:
 
 def _endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
     hidden = gr.Button(visible=False)
-    hidden.click(on_gpu(function), inputs, outputs, api_name=function.__name__, **{**ON_MODEL, "api_visibility": "public"})
+    hidden.click(
+        on_gpu(function), inputs, outputs, api_name=function.__name__, **{**ON_MODEL, "api_visibility": "public"}
+    )

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import gradio as gr
 
-from diff3m.checkpoint_source import DEFAULT_CHECKPOINT, shipped_checkpoints
+from diff3m.checkpoint.source import DEFAULT_CHECKPOINT, shipped_checkpoints
 from diff3m.detector import Detector
-from diff3m.export import NOTICE
+from diff3m.export.files import NOTICE
 
-from .about import build_about
 from .api import build_api
-from .cohort import build_cohort
-from .explore import build_explorers
-from .storage import Storage, exit_on_terminate
-from .teach import build_teach
+from .runtime.storage import Storage, exit_on_terminate
+from .tabs.about import build_about
+from .tabs.cohort import build_cohort
+from .tabs.explore import build_explorers
+from .tabs.teach import build_teach
 
 TITLE = "Diff3M Explorer"
 PRIVACY = "A film you drop here goes to the computer that runs this page, and is deleted within the hour."
@@ -36,7 +36,9 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
     names = [named] if named else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
     detectors = [detector] if detector else [Detector.from_pretrained(name) for name in names]
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
-        gr.Markdown(f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?")
+        gr.Markdown(
+            f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?"
+        )
         gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')
         with gr.Tabs(elem_id="rooms") as tabs:
             with gr.Tab("Explore a case", id="explore"):
@@ -57,7 +59,9 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
 
 def _theme() -> gr.themes.Base:
     """Teal on slate, its buttons, tabs and links dark or light enough to be read in both schemes (a contrast of 4.5)."""
-    theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    theme = gr.themes.Default(
+        primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
+    )
     dark, light = "#0f766e", "#5eead4"
     return theme.set(
         button_primary_background_fill=dark,

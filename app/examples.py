@@ -11,7 +11,7 @@ import numpy as np
 
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
-from diff3m.stored import stored_analysis
+from diff3m.export.cache import stored_analysis
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 

@@ -94,7 +94,9 @@ def many_cases(browser, address: str, count: int, film: str) -> dict[str, float]
         path = Path(folder) / "films.zip"
         with zipfile.ZipFile(path, "w") as archive:
             for index in range(count):
-                film_bytes = cv2.imencode(".png", (person(FIRST_PHANTOM + index).film(256) * 255).astype(np.uint8))[1].tobytes()
+                film_bytes = cv2.imencode(".png", (person(FIRST_PHANTOM + index).film(256) * 255).astype(np.uint8))[
+                    1
+                ].tobytes()
                 archive.writestr(f"{index}.png", film_bytes)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.goto(address)
@@ -116,7 +118,10 @@ def at_once(address: str, users: int, film: str) -> dict[str, float]:
     began = time.perf_counter()
     with ThreadPoolExecutor(users) as pool:
         each = list(pool.map(lambda _: analyze(Client(address, verbose=False), film), range(users)))
-    return {f"{users} users at once, the last": time.perf_counter() - began, f"{users} users at once, the median": statistics.median(each)}
+    return {
+        f"{users} users at once, the last": time.perf_counter() - began,
+        f"{users} users at once, the median": statistics.median(each),
+    }
 
 
 def main() -> None:
@@ -137,7 +142,9 @@ def main() -> None:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         address, began = f"http://127.0.0.1:{port}/", time.perf_counter()
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, "PORT": str(port)}, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env={**os.environ, "PORT": str(port)}, stdout=subprocess.DEVNULL
+        )
         try:
             wait_for(address, process)
             note({"start of the server to a page that answers": time.perf_counter() - began})

@@ -18,13 +18,16 @@ from select_score import RADIOLOGISTS, measurements, z_scores
 from diff3m.detector import Detector
 from diff3m.evaluation.labelled_films import half
 from diff3m.evaluation.metrics import auroc_within_view, paired_difference
-from diff3m.scoring import Scoring
+from diff3m.scoring.score import Scoring
 
 
 def radiologists_films(folder: Path) -> pd.DataFrame:
     """Rows of metadata.csv: `val`, and the films of `dev` that radiologists read."""
     films = pd.read_csv(folder / "metadata.csv")
-    return films[(films["split"] == "val") | ((films["split"] == "dev") & films["label"].isin({label for pair in RADIOLOGISTS for label in pair}))]
+    return films[
+        (films["split"] == "val")
+        | ((films["split"] == "dev") & films["label"].isin({label for pair in RADIOLOGISTS for label in pair}))
+    ]
 
 
 def scores(detector: Detector, scoring: Scoring, folder: Path, films: pd.DataFrame, out: Path) -> np.ndarray:
@@ -57,7 +60,9 @@ def main() -> None:
             one, other = (auroc_within_view(values[pick], flags, views[pick]) for values in (first, second))
             gain = paired_difference(second[pick], first[pick], flags, views[pick])
             low, high = gain["interval"]
-            print(f"{part:<7} {abnormal:<15} first {one:.3f}, second {other:.3f}, difference {gain['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
+            print(
+                f"{part:<7} {abnormal:<15} first {one:.3f}, second {other:.3f}, difference {gain['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+            )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,14 @@ import numpy as np
 import pandas as pd
 
 IMAGES, ROWS, PATIENTS, WITH_FILMS = 377_110, 7_750_000, 364_627, 65_379
-RESULTS = ("Blood Pressure", "Weight (Lbs)", "BMI (kg/m2)", "Height (Inches)", "eGFR (CKD-EPI)", "Blood Pressure Sitting")
+RESULTS = (
+    "Blood Pressure",
+    "Weight (Lbs)",
+    "BMI (kg/m2)",
+    "Height (Inches)",
+    "eGFR (CKD-EPI)",
+    "Blood Pressure Sitting",
+)
 
 
 def write_tables(folder: Path, scale: float) -> None:
@@ -31,31 +38,51 @@ def write_tables(folder: Path, scale: float) -> None:
     owner = rng.choice(subjects[:filmed], images)
     study = 50_000_000 + np.arange(images) // 2
     owner = owner[np.arange(images) // 2 * 2]  # two films a study
-    days = pd.Timestamp("2150-01-01") + pd.to_timedelta(rng.integers(0, 18_000, images)[np.arange(images) // 2 * 2], unit="D")
+    days = pd.Timestamp("2150-01-01") + pd.to_timedelta(
+        rng.integers(0, 18_000, images)[np.arange(images) // 2 * 2], unit="D"
+    )
     dicom = pd.Series(np.arange(images)).map("{:08x}-aaaa".format)
     views = rng.choice(["PA", "AP", "LATERAL", "LL"], images, p=[0.26, 0.39, 0.20, 0.15])
     metadata = pd.DataFrame({"dicom_id": dicom, "subject_id": owner, "study_id": study, "ViewPosition": views})
     metadata["StudyDate"], metadata["StudyTime"] = days.strftime("%Y%m%d"), 120000.0
     (folder / "hosp").mkdir(parents=True)
-    metadata.to_csv(folder / "mimic-cxr-2.0.0-metadata.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1})
+    metadata.to_csv(
+        folder / "mimic-cxr-2.0.0-metadata.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1}
+    )
     findings = metadata[["subject_id", "study_id"]].drop_duplicates().assign(**{"No Finding": 1.0})
     findings.to_csv(folder / "mimic-cxr-2.0.0-chexpert.csv.gz", index=False)
-    metadata[["dicom_id", "study_id", "subject_id"]].assign(split="train").to_csv(folder / "mimic-cxr-2.0.0-split.csv.gz", index=False)
-    patients = pd.DataFrame({"subject_id": subjects, "gender": rng.choice(["F", "M"], people), "anchor_age": rng.integers(18, 91, people)})
+    metadata[["dicom_id", "study_id", "subject_id"]].assign(split="train").to_csv(
+        folder / "mimic-cxr-2.0.0-split.csv.gz", index=False
+    )
+    patients = pd.DataFrame(
+        {"subject_id": subjects, "gender": rng.choice(["F", "M"], people), "anchor_age": rng.integers(18, 91, people)}
+    )
     patients.assign(anchor_year=2160).to_csv(folder / "hosp/patients.csv.gz", index=False)
     names = rng.choice(RESULTS, rows, p=[0.36, 0.28, 0.20, 0.12, 0.02, 0.02])
     numbers = rng.normal(0, 1, rows)
     values = np.where(
         names == "Blood Pressure",
         "",
-        np.round(np.select([names == "Height (Inches)", names == "BMI (kg/m2)"], [66, 28], 170) * (1 + 0.1 * numbers), 1).astype(str),
+        np.round(
+            np.select([names == "Height (Inches)", names == "BMI (kg/m2)"], [66, 28], 170) * (1 + 0.1 * numbers), 1
+        ).astype(str),
     )
-    pressures = pd.Series(np.round(122 + 15 * numbers).astype(int).astype(str)) + "/" + pd.Series(np.round(74 + 8 * numbers).astype(int).astype(str))
+    pressures = (
+        pd.Series(np.round(122 + 15 * numbers).astype(int).astype(str))
+        + "/"
+        + pd.Series(np.round(74 + 8 * numbers).astype(int).astype(str))
+    )
     dates = (pd.Timestamp("2150-01-01") + pd.to_timedelta(rng.integers(0, 18_000, rows), unit="D")).strftime("%Y-%m-%d")
     # half of the rows belong to patients with films, near their films as often as not
     subject = np.where(rng.random(rows) < 0.5, rng.choice(subjects[:filmed], rows), rng.choice(subjects, rows))
     omr = pd.DataFrame(
-        {"subject_id": subject, "chartdate": dates, "seq_num": 1, "result_name": names, "result_value": np.where(values == "", pressures, values)}
+        {
+            "subject_id": subject,
+            "chartdate": dates,
+            "seq_num": 1,
+            "result_name": names,
+            "result_value": np.where(values == "", pressures, values),
+        }
     )
     omr.to_csv(folder / "hosp/omr.csv.gz", index=False, compression={"method": "gzip", "compresslevel": 1})
 
@@ -75,7 +102,9 @@ def link(folder: Path, out: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--dir", type=Path, default=None, help="keep the tables here, and take them from here if they are there")
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="keep the tables here, and take them from here if they are there"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.dir or Path(temporary) / "tables"

@@ -19,12 +19,12 @@ import torch
 from select_score import MEASURED, TOLERANCE, WINDOW, batches, candidates, criterion, share_above, write_score, z_scores
 from torch import Tensor
 
-from diff3m.anomaly_head import anomaly_logits
 from diff3m.detector import Detector
 from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
-from diff3m.radiograph import read_radiograph
+from diff3m.imaging.radiograph import read_radiograph
 from diff3m.reconstruct import draw_noises
-from diff3m.scoring import TOP_SHARE, Component, inner
+from diff3m.scoring.anomaly_head import anomaly_logits
+from diff3m.scoring.score import TOP_SHARE, Component, inner
 
 RESIDUALS = candidates()["four at 400 + three at 30, 60"]
 CHOSEN = "residuals + mean"  # what the rule chose; the one that --write can write
@@ -67,8 +67,14 @@ def main() -> None:
         raise SystemExit(f"{options.checkpoint} has no anomaly head: run `diff3m head` first.")
     films = pd.read_csv(options.cxr / "metadata.csv")
     films = films[films["split"].isin(("val", "dev"))].reset_index(drop=True)
-    val, dev, views = (films["split"] == "val").to_numpy(), (films["split"] == "dev").to_numpy(), films["view"].to_numpy()
-    measured = np.load(options.out / "measurements.npz")["values"][:, [MEASURED.index(component) for component in RESIDUALS]]
+    val, dev, views = (
+        (films["split"] == "val").to_numpy(),
+        (films["split"] == "dev").to_numpy(),
+        films["view"].to_numpy(),
+    )
+    measured = np.load(options.out / "measurements.npz")["values"][
+        :, [MEASURED.index(component) for component in RESIDUALS]
+    ]
     kept = options.out / f"head {detector.checkpoint.head_sha256[:12]}.npz"
     if kept.exists():
         whole, maps = np.load(kept)["whole"], torch.from_numpy(np.load(kept)["maps"])
@@ -81,10 +87,16 @@ def main() -> None:
 
     inside = inner(maps, WINDOW).flatten(1)
     peak = inside.topk(round(TOP_SHARE * inside.shape[1]), 1).values.mean(1)
-    head = {"film": standardized(whole), "mean": standardized(inside.mean(1).numpy()), "peak": standardized(peak.numpy())}
+    head = {
+        "film": standardized(whole),
+        "mean": standardized(inside.mean(1).numpy()),
+        "peak": standardized(peak.numpy()),
+    }
     head["all three"] = standardized(sum(head.values()) / 3)
     shipped = z_scores(measured, views, measured[val], views[val]).mean(1)
-    tried = {"residuals": shipped, **head} | {f"residuals + {name}": (standardized(shipped) + values) / 2 for name, values in head.items()}
+    tried = {"residuals": shipped, **head} | {
+        f"residuals + {name}": (standardized(shipped) + values) / 2 for name, values in head.items()
+    }
 
     halves, table = films["patient"].map(half).to_numpy(), {}
     for name, scores in tried.items():
@@ -92,13 +104,21 @@ def main() -> None:
         for part in "AB":
             rows = dev & (halves == part)
             found = criterion(scores[rows], films[rows])
-            table[name][part] = [*found, float(np.mean(found)), share_above(scores[rows], films[rows], scores[val], views[val])]
+            table[name][part] = [
+                *found,
+                float(np.mean(found)),
+                share_above(scores[rows], films[rows], scores[val], views[val]),
+            ]
         print(f"{name:<24}" + "   ".join(" ".join(f"{value:.3f}" for value in table[name][part]) for part in "AB"))
     best = max(table, key=lambda name: table[name]["A"][3])
     allowed = table[best]["A"][3] >= table["residuals"]["A"][3] + TOLERANCE
     hits = pointing_game(maps, options.cxr, films, detector)
-    print(f"by the rule: {best if allowed else 'nothing changes'}; pointing game of the anomaly map: half A {hits['A']:.2f}, half B {hits['B']:.2f}")
-    (options.out / "head.json").write_text(json.dumps({"chosen": best if allowed else None, "table": table, "pointing_game": hits}, indent=1))
+    print(
+        f"by the rule: {best if allowed else 'nothing changes'}; pointing game of the anomaly map: half A {hits['A']:.2f}, half B {hits['B']:.2f}"
+    )
+    (options.out / "head.json").write_text(
+        json.dumps({"chosen": best if allowed else None, "table": table, "pointing_game": hits}, indent=1)
+    )
 
     if options.write:
         if not allowed or best != CHOSEN:

@@ -23,17 +23,21 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from diff3m.checkpoint import Checkpoint, CheckpointConfig
+from diff3m.checkpoint.folder import Checkpoint, CheckpointConfig
 from diff3m.detector import Detector
 from diff3m.diffusion import ddim_step, levels
 from diff3m.ehr import paper_schema
+from diff3m.imaging.radiograph import Preprocessing, Radiograph
 from diff3m.network import Condition, Diff3M, preset
 from diff3m.network.masking import checkerboard, masks
-from diff3m.radiograph import Preprocessing, Radiograph
 from diff3m.reconstruct import CLAMP, steps_to
-from diff3m.scoring import Component, Scoring
+from diff3m.scoring.score import Component, Scoring
 
-LEVELS = (200, 400, 720)  # a film inverted to three levels and denoised: 51 passes, the same work whatever a checkpoint's score needs
+LEVELS = (
+    200,
+    400,
+    720,
+)  # a film inverted to three levels and denoised: 51 passes, the same work whatever a checkpoint's score needs
 
 
 def straightforward(detector: Detector, x0: Tensor, values: Tensor, plan: dict[int, int]) -> dict[int, Tensor]:
@@ -147,7 +151,10 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
 
     with torch.no_grad():
         reference = straightforward(plain, x0, values, plan)
-        runs = {"straightforward float32": lambda: torch.no_grad()(straightforward)(plain, x0, values, plan), "ours float32": lambda: ours(full)}
+        runs = {
+            "straightforward float32": lambda: torch.no_grad()(straightforward)(plain, x0, values, plan),
+            "ours float32": lambda: ours(full),
+        }
         half = Detector(checkpoint, device, "bfloat16")
         runs |= {"ours bfloat16": lambda: ours(half), "whole analysis bfloat16": lambda: half.analyze(film, record)}
         seconds = interleaved(runs, repeats, full.device)
@@ -172,7 +179,9 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
         "whole_analysis_over_floor": seconds["whole analysis bfloat16"] / floor,
     }
     if scoring.calibration:
-        scores = [Detector(checkpoint, device, precision).analyze(film, record).score for precision in ("float32", "bfloat16")]
+        scores = [
+            Detector(checkpoint, device, precision).analyze(film, record).score for precision in ("float32", "bfloat16")
+        ]
         result["score_float32_bfloat16"] = scores
     return result
 
@@ -190,7 +199,10 @@ def throughput(checkpoint: Checkpoint, film: Radiograph, record: dict, device: s
     for batch in (1, 2, 4, 8, 16, 32):
         cases = [(film, record)] * batch
         list(detector.analyze_many(cases, batch_size=batch))
-        times = [timed(lambda c=cases, b=batch: list(detector.analyze_many(c, batch_size=b)), detector.device) for _ in range(3)]
+        times = [
+            timed(lambda c=cases, b=batch: list(detector.analyze_many(c, batch_size=b)), detector.device)
+            for _ in range(3)
+        ]
         rates[batch] = batch / statistics.median(times)
     return rates
 
@@ -202,7 +214,10 @@ def paper_checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     network = Diff3M(network_config)
     scoring = Scoring((Component("mse", 0, 400),), steps=2, margin=0.0)
-    return Checkpoint(CheckpointConfig("paper", network_config, schema, preprocessing=Preprocessing(256), scoring=scoring), network.eval())
+    return Checkpoint(
+        CheckpointConfig("paper", network_config, schema, preprocessing=Preprocessing(256), scoring=scoring),
+        network.eval(),
+    )
 
 
 def synthetic_film(size: int = 512) -> Radiograph:
@@ -222,7 +237,11 @@ def main() -> None:
     film, record = synthetic_film(), {"age": 60, "sex": "F", "view": "PA"}
     checkpoint = Detector.from_pretrained(options.checkpoint, device=options.device).checkpoint
     device = "cuda" if torch.cuda.is_available() and options.device is None else (options.device or "cpu")
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
     result = {"machine": name, "torch": torch.__version__}
     result[checkpoint.config.name] = measure_detector(checkpoint, film, record, options.repeats, device)
     result["films_per_second_by_batch"] = throughput(checkpoint, film, record, device)

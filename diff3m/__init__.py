@@ -3,6 +3,16 @@
 from .analysis import Analysis
 from .detector import Detector
 from .ehr import EHRError, EHRSchema, Feature, paper_schema
-from .radiograph import Radiograph, RadiographError, read_radiograph
+from .imaging.radiograph import Radiograph, RadiographError, read_radiograph
 
-__all__ = ["Analysis", "Detector", "EHRError", "EHRSchema", "Feature", "Radiograph", "RadiographError", "paper_schema", "read_radiograph"]
+__all__ = [
+    "Analysis",
+    "Detector",
+    "EHRError",
+    "EHRSchema",
+    "Feature",
+    "Radiograph",
+    "RadiographError",
+    "paper_schema",
+    "read_radiograph",
+]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .ehr import Record
-from .scoring import Component
+from .scoring.score import Component
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from .analysis import Analysis, Settings
-from .anomaly_head import anomaly_logits, anomaly_map
-from .checkpoint import Checkpoint, load_checkpoint
-from .checkpoint_source import DEFAULT_CHECKPOINT, resolve_checkpoint
+from .checkpoint.folder import Checkpoint, load_checkpoint
+from .checkpoint.source import DEFAULT_CHECKPOINT, resolve_checkpoint
 from .ehr import EHRSchema, Record
+from .imaging.radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .network import Condition
-from .radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .reconstruct import (
     Progress,
     checked_seed,
@@ -32,7 +31,8 @@ from .reconstruct import (
     reconstruct_as_released,
     steps_to,
 )
-from .scoring import ANY_VIEW, ESTIMATES, Component, Scoring, contradiction, heat_map, measure
+from .scoring.anomaly_head import anomaly_logits, anomaly_map
+from .scoring.score import ANY_VIEW, ESTIMATES, Component, Scoring, contradiction, heat_map, measure
 
 ADULT = 18  # years
 
@@ -40,7 +40,9 @@ ADULT = 18  # years
 class Detector:
     """A loaded checkpoint on a device. `precision`: "auto" (bfloat16 where the processor has it), "float32" or "bfloat16"."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None, precision: str = "auto") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: str | torch.device | None = None, precision: str = "auto"
+    ) -> None:
         if precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f'precision must be "auto", "float32" or "bfloat16", got {precision!r}')
         self.checkpoint, self.config = checkpoint, checkpoint.config
@@ -72,7 +74,9 @@ class Detector:
     def scoring(self) -> Scoring:
         return self.config.scoring
 
-    def settings(self, noise_level: int | None = None, steps: int | None = None, seed: int = 0, estimate: str | None = None) -> Settings:
+    def settings(
+        self, noise_level: int | None = None, steps: int | None = None, seed: int = 0, estimate: str | None = None
+    ) -> Settings:
         """Settings with the checkpoint's own defaults filled in. Raises ValueError for values out of range."""
         scoring = self.scoring
         level = scoring.noise_level if noise_level is None else noise_level
@@ -119,11 +123,17 @@ class Detector:
         settings = self.settings(noise_level, steps, seed, estimate)
         for start in range(0, len(cases), batch_size):
             part = cases[start : start + batch_size]
-            yield from self._analyze([self.film(film) for film, _ in part], [self.schema.parse(ehr or {}) for _, ehr in part], settings)
+            yield from self._analyze(
+                [self.film(film) for film, _ in part], [self.schema.parse(ehr or {}) for _, ehr in part], settings
+            )
 
     @torch.no_grad()
     def _analyze(
-        self, films: list[Radiograph], records: list[Record], settings: Settings, callback: Callable[[Progress], None] | None = None
+        self,
+        films: list[Radiograph],
+        records: list[Record],
+        settings: Settings,
+        callback: Callable[[Progress], None] | None = None,
     ) -> list[Analysis]:
         started = time.perf_counter()
         x0 = self.prepared(films)
@@ -136,9 +146,16 @@ class Detector:
         values = self.measurements(x0, records, made, settings)
         shown = made["inversion", settings.noise_level]
         heat = heat_map(x0, shown, self.scoring.heat_sigma)
-        stages = {"prepare": prepared - started, "condition": conditioned - prepared, "reconstruct": reconstructed - conditioned}
+        stages = {
+            "prepare": prepared - started,
+            "condition": conditioned - prepared,
+            "reconstruct": reconstructed - conditioned,
+        }
         stages["score"] = time.perf_counter() - reconstructed
-        return [self._assemble(i, films[i], records[i], settings, (x0, shown, heat), made, condition, values[i], stages) for i in range(len(films))]
+        return [
+            self._assemble(i, films[i], records[i], settings, (x0, shown, heat), made, condition, values[i], stages)
+            for i in range(len(films))
+        ]
 
     @staticmethod
     def film(source: Radiograph | np.ndarray | str | os.PathLike) -> Radiograph:
@@ -180,11 +197,17 @@ class Detector:
         predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
         shown = settings.noise_level
         wanted = [*keys, ("inversion", shown)] if with_shown else keys
-        plan = {level: steps_to(level, settings.steps, self.scoring.noise_level) for level in needed_levels(wanted, "inversion")}
+        plan = {
+            level: steps_to(level, settings.steps, self.scoring.noise_level)
+            for level in needed_levels(wanted, "inversion")
+        }
         with self.autocast():
             if self.scoring.released_path:
                 noises = {level: draw_noises(1, x0.shape[-1], level, settings.seed, self.device) for level in plan}
-                walked = {level: reconstruct_as_released(x0, predict, level, noises[level], schedule, callback) for level in plan}
+                walked = {
+                    level: reconstruct_as_released(x0, predict, level, noises[level], schedule, callback)
+                    for level in plan
+                }
             else:
                 walked = reconstruct(x0, predict, plan, schedule, shown, callback)
             made = {("inversion", level): image for level, image in walked.items()}
@@ -196,7 +219,9 @@ class Detector:
         return made
 
     @torch.no_grad()
-    def measurements(self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings) -> Tensor:
+    def measurements(
+        self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings
+    ) -> Tensor:
         """The score's components for prepared films and their reconstructions under the same records: (B, components) on the CPU."""
         columns = [
             self._contradictions(component, x0, records, made, settings)
@@ -207,7 +232,12 @@ class Detector:
         return torch.stack(columns, dim=1).cpu()
 
     def _contradictions(
-        self, component: Component, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings
+        self,
+        component: Component,
+        x0: Tensor,
+        records: Sequence[Record],
+        made: Mapping[tuple[str, int], Tensor],
+        settings: Settings,
     ) -> Tensor:
         """One contradiction of each film (B,), NaN where its record has no value. In float32 whatever the detector's precision, because a direction
         is a small difference of two estimates."""
@@ -221,14 +251,18 @@ class Detector:
                 return twin.one_step_estimate(films, twin.condition(films, under, attention=False), level, settings)
 
             own = made[component.key][rows] if twin is self and component.key in made else expected(known)
-            found[rows] = contradiction(films, own, expected([self.schema.raised(record, name) for record in known]), self.scoring.margin)
+            found[rows] = contradiction(
+                films, own, expected([self.schema.raised(record, name) for record in known]), self.scoring.margin
+            )
         return found
 
     @torch.no_grad()
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """x̂_0 in one step from a level, over the scoring's fixed noises."""
         noises = self._noises(x0.shape[-1], level, settings)
-        return estimate_in_one_step(x0, predictor(self.network, condition, settings.estimate), level, noises, self.config.schedule)
+        return estimate_in_one_step(
+            x0, predictor(self.network, condition, settings.estimate), level, noises, self.config.schedule
+        )
 
     def _noises(self, side: int, level: int, settings: Settings) -> Tensor:
         """The scoring's fixed noises of one level: (n, 1, S, S)."""
@@ -253,18 +287,26 @@ class Detector:
             percentile = scoring.percentile(score, view)
             z = scoring.z_scores(values, view).tolist()
         except LookupError:
-            notes.append("This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`.")
+            notes.append(
+                "This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`."
+            )
         if score is not None and (settings.steps, settings.estimate) != (scoring.steps, scoring.estimate):
-            notes.append(f"The percentile was calibrated with {scoring.steps} steps; with other settings it is approximate.")
+            notes.append(
+                f"The percentile was calibrated with {scoring.steps} steps; with other settings it is approximate."
+            )
         unknown = {c.feature for c in scoring.components if c.feature and record.get(c.feature) is None}
         if score is not None and unknown:
             listed = ", ".join(self.schema[name].label for name in sorted(unknown))
-            notes.append(f"{listed}: not known, so whether the film fits it is left out of the score, and the percentile is approximate.")
+            notes.append(
+                f"{listed}: not known, so whether the film fits it is left out of the score, and the percentile is approximate."
+            )
         age = record.get("age")
         if age is not None and float(age) < ADULT and "age" not in film.facts:
             notes.append(f"The patient is under {ADULT}; the model knows adult films only.")
         for feature in self.schema.ignored(record):
-            notes.append(f"{feature.label}: this checkpoint was trained without it, so the value cannot change the result.")
+            notes.append(
+                f"{feature.label}: this checkpoint was trained without it, so the value cannot change the result."
+            )
         return Analysis(
             film=x0,
             reconstruction=shown,
@@ -274,15 +316,22 @@ class Detector:
             percentile=percentile,
             compared_with=group,
             normals=normals,
-            attention={name: self.schema.by_feature(name, weights[index].cpu().numpy()) for name, weights in condition.attention.items()},
+            attention={
+                name: self.schema.by_feature(name, weights[index].cpu().numpy())
+                for name, weights in condition.attention.items()
+            },
             record=record,
             settings=settings,
-            reconstructions={level: _array(image[index]) for (source, level), image in made.items() if source == "inversion"},
+            reconstructions={
+                level: _array(image[index]) for (source, level), image in made.items() if source == "inversion"
+            },
             components=tuple(zip(scoring.components, values.tolist(), z, strict=True)),
             aspect=film_aspect(film, self.config.preprocessing),
             notes=tuple(notes),
             seconds=stages,
-            anomaly_map=_array(anomaly_map(made[self.head_key][index : index + 1])[0]) if self.head_key in made else None,
+            anomaly_map=_array(anomaly_map(made[self.head_key][index : index + 1])[0])
+            if self.head_key in made
+            else None,
         )
 
     @cached_property

@@ -42,7 +42,11 @@ class Schedule:
     released_rounding: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.timesteps, int) or not 1 <= self.timesteps <= 100_000 or not 0 < self.beta_start <= self.beta_end < 1:
+        if (
+            not isinstance(self.timesteps, int)
+            or not 1 <= self.timesteps <= 100_000
+            or not 0 < self.beta_start <= self.beta_end < 1
+        ):
             raise ValueError("a schedule needs 1 to 100000 timesteps and 0 < beta_start ≤ beta_end < 1")
 
     @cached_property
@@ -77,7 +81,9 @@ def add_noise(x0: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule) ->
     return signal * x0 + sigma * noise
 
 
-def estimate_x0(x: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule, clamp: tuple[float, float] | None = None) -> Tensor:
+def estimate_x0(
+    x: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule, clamp: tuple[float, float] | None = None
+) -> Tensor:
     """x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t, clamped to `clamp` if given. Pass x̃_t as x for masked pixel generation."""
     signal, sigma = _coefficients(schedule, t, x)
     x0 = (x - sigma * noise) / signal
@@ -90,7 +96,9 @@ def implied_noise(x: Tensor, x0: Tensor, t: Tensor | int, schedule: Schedule) ->
     return (x - signal * x0) / sigma
 
 
-def ddim_step(x: Tensor, predictor: Predictor, t: int, t_next: int, schedule: Schedule, clamp: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+def ddim_step(
+    x: Tensor, predictor: Predictor, t: int, t_next: int, schedule: Schedule, clamp: tuple[float, float] | None
+) -> tuple[Tensor, Tensor]:
     """One deterministic DDIM step (η = 0) from level t to t_next, up (inversion) or down (denoising).
 
     x_next = √ᾱ_next x̂_0 + √(1 − ᾱ_next) ε, with ε re-derived from the clamped x̂_0. At t = −1 (the clean image) the

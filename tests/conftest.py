@@ -13,13 +13,13 @@ import pytest
 import torch
 from pydicom.uid import ExplicitVRLittleEndian
 
-from diff3m.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
-from diff3m.checkpoint_source import SHIPPED
+from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint
+from diff3m.checkpoint.source import SHIPPED
 from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, paper_schema
+from diff3m.imaging.radiograph import Preprocessing
 from diff3m.network import Diff3M, NetworkConfig
-from diff3m.radiograph import Preprocessing
-from diff3m.scoring import Component, Scoring
+from diff3m.scoring.score import Component, Scoring
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -48,7 +48,13 @@ def dicom_film() -> bytes:
     dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     dataset.Modality, dataset.PatientAge, dataset.PatientSex, dataset.ViewPosition = "DX", "063Y", "F", "PA"
     dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 1, 16, 12, 11, 0
+    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = (
+        1,
+        16,
+        12,
+        11,
+        0,
+    )
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.PixelData = pixels.tobytes()
     buffer = io.BytesIO()
@@ -81,7 +87,11 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
         tiny_network(schema),
         schema,
         preprocessing=Preprocessing(size=32),
-        scoring=Scoring((Component("absolute", 4, 80), Component("ssim", 6, 40), Component("brighter", 4, 80, "one_step")), noise_level=80, steps=2),
+        scoring=Scoring(
+            (Component("absolute", 4, 80), Component("ssim", 6, 40), Component("brighter", 4, 80, "one_step")),
+            noise_level=80,
+            steps=2,
+        ),
     )
     torch.manual_seed(0)
     network = Diff3M(config.network)
@@ -100,9 +110,13 @@ def film_folder(tmp_path) -> Path:
     lines = ["path,age,sex,view,bmi,label"]
     for index in range(12):
         abnormal = index % 3 == 2
-        cv2.imwrite(str(tmp_path / f"film{index}.png"), (drawn_film(seed=index, bright=0.4 * abnormal) * 255).astype(np.uint8))
+        cv2.imwrite(
+            str(tmp_path / f"film{index}.png"), (drawn_film(seed=index, bright=0.4 * abnormal) * 255).astype(np.uint8)
+        )
         view, sex = ("PA", "AP")[index % 2], ("F", "M")[index // 2 % 2]
-        lines.append(f"film{index}.png,{40 + index},{sex},{view},{'' if index % 4 else 24.5},{'opacity' if abnormal else 'normal'}")
+        lines.append(
+            f"film{index}.png,{40 + index},{sex},{view},{'' if index % 4 else 24.5},{'opacity' if abnormal else 'normal'}"
+        )
     (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
     return tmp_path
 

@@ -25,12 +25,12 @@ import pytest
 from conftest import ROOT, dicom_film, drawn_film
 from gradio_client import Client, handle_file
 
-from app.ehr_form import FROM_HEADER, build_form, with_bmi
-from app.storage import Storage
-from app.streaming import Cancelled, Done, stream
+from app.components.ehr_form import FROM_HEADER, build_form, with_bmi
+from app.runtime.storage import Storage
+from app.runtime.streaming import Cancelled, Done, stream
 from diff3m.data.phantom import person
 from diff3m.ehr import paper_schema
-from diff3m.radiograph import Preprocessing, prepare, read_radiograph
+from diff3m.imaging.radiograph import Preprocessing, prepare, read_radiograph
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -44,7 +44,9 @@ def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}/"
     everything = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", **environment}
     with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, "app.py", *arguments], cwd=ROOT, env=everything, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, "app.py", *arguments], cwd=ROOT, env=everything, stdout=file, stderr=subprocess.STDOUT
+        )
     try:
         for _ in range(240):
             try:
@@ -80,32 +82,61 @@ def film(tmp_path):
 
 def analyze(client: Client, film, record: dict | None = None, **options) -> tuple[dict, list[str]]:
     """(numbers, pictures) of a film through the API. The drawn films are no chest films to the gate: it is told to go on."""
-    return client.predict(handle_file(str(film)) if film else None, record, api_name="/analyze_film", **{"anyway": True, **options})
+    return client.predict(
+        handle_file(str(film)) if film else None, record, api_name="/analyze_film", **{"anyway": True, **options}
+    )
 
 
 def test_an_analysis_through_the_api(url, film):
-    record = {"age": 63, "sex": "F", "view": "PA", "systolic_mmhg": 120, "diastolic_mmhg": 80, "height_cm": 170, "weight_kg": 70}
+    record = {
+        "age": 63,
+        "sex": "F",
+        "view": "PA",
+        "systolic_mmhg": 120,
+        "diastolic_mmhg": 80,
+        "height_cm": 170,
+        "weight_kg": 70,
+    }
     client = Client(url, verbose=False)
     numbers, pictures = analyze(client, film, record)
-    assert numbers["record"]["bmi"] == 24.2 and numbers["compared_with"]["view"] == "PA" and 0 <= numbers["percentile"] <= 100
+    assert (
+        numbers["record"]["bmi"] == 24.2
+        and numbers["compared_with"]["view"] == "PA"
+        and 0 <= numbers["percentile"] <= 100
+    )
     shown = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
     assert set(shown) == {"film.png", "reconstruction.png", "residual.png", "heat_map.png", "anomaly_map.png"}
     assert 0 < np.abs(shown["film.png"].astype(int) - shown["reconstruction.png"]).mean() < 60
     again = analyze(client, film, record)[0]
-    assert again["score"] == numbers["score"] and again["components"] == numbers["components"], "the same film and record give the same numbers"
+    assert again["score"] == numbers["score"] and again["components"] == numbers["components"], (
+        "the same film and record give the same numbers"
+    )
 
 
 def test_the_api_explains_draws_and_describes_itself(url, film):
     client = Client(url, verbose=False)
     models = client.predict(api_name="/describe_models")
-    assert {"real-films", "phantoms"} <= set(models) and any(entry["name"] == "age" for entry in models["phantoms"]["features"])
-    found = client.predict(handle_file(str(film)), {"age": 50, "view": "PA"}, "age", "real-films", True, api_name="/explain_film")
-    assert set(found["attributions"]["misfit"]["groups"]) <= {"age", "sex", "view"} and len(found["influence"]["age"]["values"]) == 9
-    assert len(found["influence"]["age"]["score"]) == 9 and found["attention"] and found["other_records"][0]["mean_absolute_change"] > 0
+    assert {"real-films", "phantoms"} <= set(models) and any(
+        entry["name"] == "age" for entry in models["phantoms"]["features"]
+    )
+    found = client.predict(
+        handle_file(str(film)), {"age": 50, "view": "PA"}, "age", "real-films", True, api_name="/explain_film"
+    )
+    assert (
+        set(found["attributions"]["misfit"]["groups"]) <= {"age", "sex", "view"}
+        and len(found["influence"]["age"]["values"]) == 9
+    )
+    assert (
+        len(found["influence"]["age"]["score"]) == 9
+        and found["attention"]
+        and found["other_records"][0]["mean_absolute_change"] > 0
+    )
     drawn = client.predict({"age": 50, "sex": "M", "view": "AP"}, 1, "phantoms", api_name="/draw_normal")
     assert cv2.imread(drawn, 0).std() > 10
     endpoints = set(client.view_api(return_format="dict")["named_endpoints"])
-    assert endpoints == {"/inspect_film", "/analyze_film", "/explain_film", "/draw_normal", "/describe_models"}, "the page's own events stay private"
+    assert endpoints == {"/inspect_film", "/analyze_film", "/explain_film", "/draw_normal", "/describe_models"}, (
+        "the page's own events stay private"
+    )
     assert "/analyze_film" in urllib.request.urlopen(f"{url}gradio_api/openapi.json").read().decode()
 
 
@@ -151,7 +182,9 @@ def test_no_header_value_is_logged_or_told(url, tmp_path):
 
 
 def test_a_folder_that_is_absent_is_named():
-    done = subprocess.run([sys.executable, "app.py", "--data", "/absent"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "app.py", "--data", "/absent"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1 and "There is no folder /absent" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -164,13 +197,21 @@ def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
         assert {"analyze_film", "explain_film", "inspect_film", "draw_normal"} <= {tool["name"] for tool in tools}
         assert any("not for diagnosis" in tool["description"] for tool in tools)
         for named in (str(path), f"file://{path}"):
-            body = json.dumps({"data": [{"path": named, "meta": {"_type": "gradio.FileData"}}, None, "", True]}).encode()
-            request = urllib.request.Request(f"{address}gradio_api/call/analyze_film", body, {"Content-Type": "application/json"})
+            body = json.dumps(
+                {"data": [{"path": named, "meta": {"_type": "gradio.FileData"}}, None, "", True]}
+            ).encode()
+            request = urllib.request.Request(
+                f"{address}gradio_api/call/analyze_film", body, {"Content-Type": "application/json"}
+            )
             event = json.load(urllib.request.urlopen(request, timeout=30))["event_id"]
-            answer = urllib.request.urlopen(f"{address}gradio_api/call/analyze_film/{event}", timeout=60).read().decode()
+            answer = (
+                urllib.request.urlopen(f"{address}gradio_api/call/analyze_film/{event}", timeout=60).read().decode()
+            )
             assert "event: error" in answer and "percentile" not in answer
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(urllib.request.Request(f"{address}gradio_api/upload", *_upload(bytes(65 * 2**20))), timeout=60)
+            urllib.request.urlopen(
+                urllib.request.Request(f"{address}gradio_api/upload", *_upload(bytes(65 * 2**20))), timeout=60
+            )
         assert refused.value.code == 413
 
 
@@ -178,7 +219,9 @@ def _upload(data: bytes) -> tuple[bytes, dict[str, str]]:
     """Body and headers of an upload of one file."""
     edge = "edge-of-the-parts"
     head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="film"\r\nContent-Type: application/octet-stream\r\n\r\n'
-    return head.encode() + data + f"\r\n--{edge}--\r\n".encode(), {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    return head.encode() + data + f"\r\n--{edge}--\r\n".encode(), {
+        "Content-Type": f"multipart/form-data; boundary={edge}"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +241,10 @@ def browser():
 def test_a_person_drops_a_film_and_reads_the_result(url, film, browser, width):
     page = browser.new_page(viewport={"width": width, "height": 1000})
     outside: list[str] = []
-    page.on("request", lambda request: outside.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None)
+    page.on(
+        "request",
+        lambda request: outside.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None,
+    )
     page.goto(url)
     page.wait_for_selector("#analyze")
     assert page.input_value("#ehr-age textarea, #ehr-age input") == ""  # unknown is empty, not 0
@@ -256,7 +302,11 @@ def test_no_record_and_no_result_is_carried_to_the_next_film(url, film, tmp_path
     page.set_input_files("#film-file input[type=file]", str(second))
     page.wait_for_selector("text=200×200")
     page.wait_for_timeout(4000)
-    assert age.input_value() == "" and "Done" not in page.inner_text("#status") and page.locator("#score .card").count() == 0
+    assert (
+        age.input_value() == ""
+        and "Done" not in page.inner_text("#status")
+        and page.locator("#score .card").count() == 0
+    )
     page.close()
 
 
@@ -267,7 +317,9 @@ def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
         cv2.imwrite(str(paths[-1]), (drawn_film(140, seed=index, bright=0.02 * index) * 255).astype(np.uint8))
 
     def ask(index: int) -> tuple[dict, np.ndarray]:
-        numbers, pictures = analyze(Client(url, verbose=False), paths[index], {"age": 30 + index, "view": ("PA", "AP")[index % 2]})
+        numbers, pictures = analyze(
+            Client(url, verbose=False), paths[index], {"age": 30 + index, "view": ("PA", "AP")[index % 2]}
+        )
         return numbers, cv2.imread(next(path for path in pictures if path.endswith("film.png")), 0)
 
     with ThreadPoolExecutor(20) as pool:
@@ -276,7 +328,9 @@ def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
     for index, (numbers, _) in enumerate(answers):
         assert numbers["record"]["age"] == 30 + index, "another user's record"
         own = prepare(read_radiograph(paths[index]), settings) * 255
-        apart = [np.abs(cv2.resize(shown, (128, 128), interpolation=cv2.INTER_AREA) - own).mean() for _, shown in answers]
+        apart = [
+            np.abs(cv2.resize(shown, (128, 128), interpolation=cv2.INTER_AREA) - own).mean() for _, shown in answers
+        ]
         assert int(np.argmin(apart)) == index, "another user's film"
 
 
@@ -294,13 +348,21 @@ def test_a_stopped_explanation_leaves_the_result_and_a_new_analysis_ends_it(url,
     page.click("#cancel")
     page.wait_for_selector("#status :text('Stopped')")
     page.wait_for_timeout(1500)
-    assert page.locator("#score .card").count() == 1 and page.locator("#explanation .card").count() >= 1 and page.locator("#heat img").count() == 1
+    assert (
+        page.locator("#score .card").count() == 1
+        and page.locator("#explanation .card").count() >= 1
+        and page.locator("#heat img").count() == 1
+    )
     page.click("#explain")
-    page.wait_for_function("document.querySelector('#status').innerText.includes('Drawing this person')", timeout=60_000)
+    page.wait_for_function(
+        "document.querySelector('#status').innerText.includes('Drawing this person')", timeout=60_000
+    )
     page.fill("#ehr-age textarea, #ehr-age input", "63")
     page.click("#analyze")
     page.wait_for_selector("#status :text('Done in')", timeout=60_000)
-    page.wait_for_timeout(9000)  # long enough for all cards, were what was asked of the other record to go on; a last word may be under way
+    page.wait_for_timeout(
+        9000
+    )  # long enough for all cards, were what was asked of the other record to go on; a last word may be under way
     assert "Explained in" not in page.inner_text("#status") and page.locator("#explanation .card").count() < 8
     page.close()
 
@@ -311,9 +373,9 @@ def test_a_link_opens_an_example_with_its_settings(url, browser):
     page.wait_for_selector("#status_phantoms :text('Computed beforehand')", timeout=30_000)
     page.goto(f"{url}?example=phantom-opacity&level=600&seed=7&steps=nonsense")  # another level: computed now
     page.wait_for_selector("#status_phantoms :text('Done in')", timeout=60_000)
-    assert "level=600" in page.locator("#link_phantoms a").get_attribute("href") and "steps=10" in page.locator("#link_phantoms a").get_attribute(
-        "href"
-    )
+    assert "level=600" in page.locator("#link_phantoms a").get_attribute("href") and "steps=10" in page.locator(
+        "#link_phantoms a"
+    ).get_attribute("href")
     assert page.locator("#score_phantoms").is_visible() and "Opacity" in page.inner_text("#film-facts_phantoms")
     page.close()
 
@@ -356,7 +418,10 @@ def test_a_picture_may_be_pasted(url, browser):
 def test_a_lesson_is_answered_and_many_cases_are_scored(url, browser, tmp_path):
     with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
         for index in range(3):
-            archive.writestr(f"{index}.png", cv2.imencode(".png", (person(2_050_001 + index).film(200) * 255).astype(np.uint8))[1].tobytes())
+            archive.writestr(
+                f"{index}.png",
+                cv2.imencode(".png", (person(2_050_001 + index).film(200) * 255).astype(np.uint8))[1].tobytes(),
+            )
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.goto(url)
     page.get_by_role("tab", name="Teach", exact=True).click()
@@ -435,11 +500,22 @@ def test_the_other_model_is_chosen_by_name_and_its_examples_show_the_truth(url, 
     place = next(index for index, text in enumerate(captions.split("\n")) if text.startswith("Opacity"))
     page.locator("#examples_phantoms button:has(img)").nth(place).click()
     page.wait_for_selector("#status_phantoms :text('Computed beforehand')", timeout=10_000)
-    filled = [page.input_value(f"#ehr-{name}_phantoms textarea, #ehr-{name}_phantoms input") for name in ("age", "bmi", "systolic_mmhg", "weight_kg")]
+    filled = [
+        page.input_value(f"#ehr-{name}_phantoms textarea, #ehr-{name}_phantoms input")
+        for name in ("age", "bmi", "systolic_mmhg", "weight_kg")
+    ]
     assert all(filled) and "green outline is the truth" in page.inner_text("#heat-words_phantoms")
     assert "phantom, no patient" in page.inner_text("#film-facts_phantoms")
     assert "systolic pressure" in page.inner_text("#score_phantoms")
-    for name in ("film-file", "analyze", "status", "score", "heat", "attention", "ehr-age"):  # both pages are there, each with ids of its own
+    for name in (
+        "film-file",
+        "analyze",
+        "status",
+        "score",
+        "heat",
+        "attention",
+        "ehr-age",
+    ):  # both pages are there, each with ids of its own
         assert page.locator(f"[id={name}]").count() <= 1 == page.locator(f"[id={name}_phantoms]").count()
     page.close()
 
@@ -453,7 +529,11 @@ def test_the_form_follows_the_schema_and_marks_what_it_filled_in():
     updates, bmi = form.filled({"age": 62.0, "sex": "M", "height_cm": 170.0, "weight_kg": 70.0}, FROM_HEADER)
     by_name = dict(zip(form.schema.names, updates, strict=True))
     assert by_name["age"]["value"] == "62" and by_name["age"]["info"] == FROM_HEADER
-    assert by_name["bmi"]["value"] == bmi == "24.2" and "computed" in by_name["bmi"]["info"] and by_name["view"]["value"] == "unknown"
+    assert (
+        by_name["bmi"]["value"] == bmi == "24.2"
+        and "computed" in by_name["bmi"]["info"]
+        and by_name["view"]["value"] == "unknown"
+    )
     typed = ("40", "M", "unknown", "", "", "", "", "")
     by_name = dict(zip(form.schema.names, form.filled({"sex": "F"}, FROM_HEADER, typed)[0], strict=True))
     assert "value" not in by_name["age"] and by_name["sex"]["value"] == "F"
@@ -492,7 +572,10 @@ def test_the_storage_forgets_all_but_the_examples(monkeypatch):
 
 def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
     schema = paper_schema()
-    assert with_bmi(schema, {"height_cm": 170.0, "weight_kg": 70.0}) == ({"height_cm": 170.0, "weight_kg": 70.0, "bmi": 24.2}, {"bmi"})
+    assert with_bmi(schema, {"height_cm": 170.0, "weight_kg": 70.0}) == (
+        {"height_cm": 170.0, "weight_kg": 70.0, "bmi": 24.2},
+        {"bmi"},
+    )
     assert with_bmi(schema, {"height_cm": 170.0, "unheard_of": 1}) == ({"height_cm": 170.0}, set())
     assert with_bmi(schema, {"height_cm": 230.0, "weight_kg": 25.0})[1] == set()
 

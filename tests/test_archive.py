@@ -26,7 +26,11 @@ def test_files_are_found_by_path_or_by_their_only_name(pack):
     opened = Archive(pack({"a/one.png": b"1", "b/two.png": b"2", "b/one.png": b"3", "a/": b""}))
     assert opened.names == ["a/one.png", "b/two.png", "b/one.png"]
     assert opened.find("a/one.png") == opened.find("a\\one.png") == "a/one.png"
-    assert opened.find("elsewhere/two.png") == "b/two.png" and opened.find("one.png") is None and opened.find("x.png") is None
+    assert (
+        opened.find("elsewhere/two.png") == "b/two.png"
+        and opened.find("one.png") is None
+        and opened.find("x.png") is None
+    )
     assert opened.read("b/one.png") == b"3"
 
 

@@ -12,7 +12,7 @@ from conftest import drawn_film
 
 from diff3m.diffusion import Schedule
 from diff3m.evaluation.baselines import anoddpm, autoencoder, pca
-from diff3m.simplex import SimplexPool, simplex_noises
+from diff3m.training.simplex import SimplexPool, simplex_noises
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,8 @@ def test_simplex_noise_is_standardized_structured_and_reproducible():
 def test_simplex_noise_leaves_torch_its_number_of_threads():
     asked = "import torch; before = torch.get_num_threads(); from diff3m.simplex import simplex_noises; simplex_noises(1, 16)"
     done = subprocess.run(
-        [sys.executable, "-c", f"{asked}; print(before, torch.get_num_threads())"], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True
+        [sys.executable, "-c", f"{asked}; print(before, torch.get_num_threads())"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
     )
     assert done.stdout.split() == [b"1", b"1"], done.stderr

@@ -13,11 +13,11 @@ from conftest import drawn_film
 from test_cli import run
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
-from diff3m.checkpoint import load_checkpoint
+from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
-from diff3m.evaluation import films as benchmark
-from diff3m.evaluation.films import Judged, benchmark_films, compare, localization
+from diff3m.evaluation import film_comparison as benchmark
+from diff3m.evaluation.film_comparison import Judged, benchmark_films, compare, localization
 from diff3m.evaluation.labelled_films import Cohort, check_apart, half, load_cohort
 
 SCHEMA = paper_schema()
@@ -46,8 +46,26 @@ def tables(tmp_path) -> Path:
 def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypatch):  # noqa: F811
     monkeypatch.setattr(benchmark, "RELEASED_LEVEL", 40)
     monkeypatch.setattr(benchmark, "REPEATS", 30)
-    arguments = ["benchmark", "films", "--checkpoint", calibrated, "--manifest", tables / "dev.csv", "--train", tables / "train.csv"]
-    arguments += ["--boxes", tables / "boxes.csv", "--halves", "patient", "--simplex", calibrated, "--out", tables / "out"]
+    arguments = [
+        "benchmark",
+        "films",
+        "--checkpoint",
+        calibrated,
+        "--manifest",
+        tables / "dev.csv",
+        "--train",
+        tables / "train.csv",
+    ]
+    arguments += [
+        "--boxes",
+        tables / "boxes.csv",
+        "--halves",
+        "patient",
+        "--simplex",
+        calibrated,
+        "--out",
+        tables / "out",
+    ]
     status, out, error = run(capsys, *arguments)
     assert status == 0, error
     found = json.loads((tables / "out" / "films.json").read_text())
@@ -55,11 +73,18 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
     assert set(methods) == {"PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released", *OURS}
     assert all(entry["films"] == 12 for scores in methods.values() for entry in scores.values())
     assert methods["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
-    assert all(len(entry["average_precision_within_view_interval"]) == 2 for scores in methods.values() for entry in scores.values())
+    assert all(
+        len(entry["average_precision_within_view_interval"]) == 2
+        for scores in methods.values()
+        for entry in scores.values()
+    )
     assert found["patients_checked"] is False, "train.csv names no patients"
     place = found["localization"]["PCA"]["opacity"]
     assert place["brighter"]["pointing_game"]["mean"] > 0.7 > place["chance"]
-    assert set(found["parts"]) == {"all", "A", "B"} and "over unknown record" in found["parts"]["all"]["opacity"]["difference"]
+    assert (
+        set(found["parts"]) == {"all", "A", "B"}
+        and "over unknown record" in found["parts"]["all"]["opacity"]["difference"]
+    )
     assert "pointing game" in out and (tables / "out" / "films.svg").read_text().count("PCA")
     lines = (tables / "out" / "scores.csv").read_text().splitlines()
     assert len(lines) == 13 and lines[0].startswith("row,path,label,view,part,PCA: mse")
@@ -67,7 +92,9 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
     kept = {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}
     assert len(kept) == 8
     assert run(capsys, *arguments)[0] == 0
-    assert kept == {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}, "answers that are kept are not made again"
+    assert kept == {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}, (
+        "answers that are kept are not made again"
+    )
 
 
 def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, monkeypatch):  # noqa: F811
@@ -75,12 +102,24 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     table = pd.read_csv(tables / "dev.csv").drop(columns="view")
     table.to_csv(tables / "dev.csv", index=False)
-    arguments = ["benchmark", "films", "--checkpoint", calibrated, "--manifest", tables / "dev.csv", "--train", tables / "train.csv"]
+    arguments = [
+        "benchmark",
+        "films",
+        "--checkpoint",
+        calibrated,
+        "--manifest",
+        tables / "dev.csv",
+        "--train",
+        tables / "train.csv",
+    ]
     status, out, error = run(capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out")
     assert status == 0, error
     assert {path.name.partition(" ")[0] for path in (tables / "out" / "kept").iterdir()} == {"PCA", "Diff3M", "ours,"}
     text = (tables / "out" / "films.json").read_text()
-    assert "NaN" not in text and json.loads(text)["parts"]["all"]["opacity"]["difference"]["over unknown record"]["difference"] is None
+    assert (
+        "NaN" not in text
+        and json.loads(text)["parts"]["all"]["opacity"]["difference"]["over unknown record"]["difference"] is None
+    )
     assert "mse – (" in out and "ours with the true record over unknown record: –" in out
 
 
@@ -89,10 +128,25 @@ def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, ta
         (tables / "learned.csv").write_text("\n".join(("path,Patient,label", *lines)) + "\n")
         return tables / "learned.csv"
 
-    arguments = ["benchmark", "films", "--checkpoint", calibrated, "--manifest", tables / "dev.csv", "--out", tables / "out"]
-    status, _, error = run(capsys, *arguments, "--train", learned("0.png,41,normal", "1.png,44,normal", "2.png,2,normal"))
-    assert status == 1 and "learned.csv and" in error and "dev.csv: 2 (41, 44 …)" in error and "splits by patient" in error
-    status, _, error = run(capsys, *arguments, "--train", learned("0.png,,normal", f"../{tables.name}/41.png,,normal", "42.png,,opacity"))
+    arguments = [
+        "benchmark",
+        "films",
+        "--checkpoint",
+        calibrated,
+        "--manifest",
+        tables / "dev.csv",
+        "--out",
+        tables / "out",
+    ]
+    status, _, error = run(
+        capsys, *arguments, "--train", learned("0.png,41,normal", "1.png,44,normal", "2.png,2,normal")
+    )
+    assert (
+        status == 1 and "learned.csv and" in error and "dev.csv: 2 (41, 44 …)" in error and "splits by patient" in error
+    )
+    status, _, error = run(
+        capsys, *arguments, "--train", learned("0.png,,normal", f"../{tables.name}/41.png,,normal", "42.png,,opacity")
+    )
     assert status == 1 and "Films in both" in error and "dev.csv: 1 (41.png …)" in error, "42.png is not learned from"
     assert not (tables / "out").exists()
     assert check_apart(learned("0.png,0,normal"), tables / "dev.csv", SCHEMA) is True
@@ -146,14 +200,20 @@ def test_pointing_game_and_difference_by_hand():
     cohort = Cohort(None, cases, np.array([""] * 4), boxes)
     found = localization(heat, cohort, 0.1)["opacity"]
     assert found["size"]["pointing_game"]["mean"] == 0.75 and found["films"] == 4
-    assert localization(-heat, cohort, 0.1)["opacity"]["brighter"]["pointing_game"]["mean"] == 0, "darker is not brighter"
+    assert localization(-heat, cohort, 0.1)["opacity"]["brighter"]["pointing_game"]["mean"] == 0, (
+        "darker is not brighter"
+    )
     assert found["chance"] == pytest.approx(25 / 256)
 
     labels = ["normal"] * 20 + ["opacity"] * 20
-    cases = [type("Case", (), {"label": label, "record": {"view": ("PA", "AP")[i % 2]}})() for i, label in enumerate(labels)]
+    cases = [
+        type("Case", (), {"label": label, "record": {"view": ("PA", "AP")[i % 2]}})() for i, label in enumerate(labels)
+    ]
     cohort = Cohort(None, cases, np.array([""] * 40), [None] * 40)
     perfect, blind = np.array([0.0] * 20 + [1.0] * 20) + np.arange(40) * 1e-3, np.tile([0.0, 1.0, 1.0, 0.0], 10)
-    made = {name: Judged({"score": perfect}, np.zeros((40, 2, 2))) for name in OURS} | {"PCA": Judged({"mse": blind}, np.zeros((40, 2, 2)))}
+    made = {name: Judged({"score": perfect}, np.zeros((40, 2, 2))) for name in OURS} | {
+        "PCA": Judged({"mse": blind}, np.zeros((40, 2, 2)))
+    }
     entry = compare(made, cohort, np.ones(40, bool))["opacity"]
     assert entry["best_baseline"] == ["PCA", "mse"]
     assert entry["difference"]["over PCA (mse)"]["difference"] == pytest.approx(0.5)
@@ -162,7 +222,9 @@ def test_pointing_game_and_difference_by_hand():
 
 def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):  # noqa: F811
     assert "".join(map(half, range(6))) == "BBAABB"
-    assert {half(written) for written in (1, "1", "1.0", 1.0, " 1 ")} == {half(1)}, "a patient is in one half however the number is written"
+    assert {half(written) for written in (1, "1", "1.0", 1.0, " 1 ")} == {half(1)}, (
+        "a patient is in one half however the number is written"
+    )
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     with pytest.raises(ValueError, match="no column `person`"):
         load_cohort(detector, tables / "dev.csv", None, "person")
@@ -177,14 +239,18 @@ def test_released_scores_by_hand():
     film, made = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     film[0, 0, 0, 0], made[0, 0, 0, 0], made[0, 0, 3, 3] = 1.0, 0.5, 0.25
     found = {name: values.item() for name, values in benchmark.released_scores(film, made).items()}
-    assert found == pytest.approx({"mse, whole film": 0.3125 / 16, "max, whole film": 0.5, "mse, min–max": 0.25 / 16, "max, min–max": 0.5})
+    assert found == pytest.approx(
+        {"mse, whole film": 0.3125 / 16, "max, whole film": 0.5, "mse, min–max": 0.25 / 16, "max, min–max": 0.5}
+    )
     flat = benchmark.released_scores(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
     assert all(values.item() == 0 for values in flat.values()), "a film of one grey value has no range"
 
 
 def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):  # noqa: F811
     asked = []
-    monkeypatch.setattr(benchmark, "_judge", lambda name, build, cohort, kept, report: asked.append(kept.name) or (None, 0.0))
+    monkeypatch.setattr(
+        benchmark, "_judge", lambda name, build, cohort, kept, report: asked.append(kept.name) or (None, 0.0)
+    )
     monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
     monkeypatch.setattr(benchmark, "_maps", lambda made: {})
     monkeypatch.setattr(benchmark, "_write_scores", lambda path, made, cohort: None)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from diff3m.cli import main
+from diff3m.cli.main import main
 from diff3m.data.phantom import KINDS, SEEDS, person
 from diff3m.detector import Detector
 from diff3m.evaluation.phantoms import CHANGES, Measured, cohort_of, detection, gain, localization
@@ -28,12 +28,19 @@ def test_detection_and_gain_compare_the_same_films():
     labels = np.array(["normal"] * 40 + ["nodule"] * 20)
     views = np.array(["PA", "AP"] * 30)
     rng = np.random.default_rng(0)
-    good = [measured(score) for score in rng.normal(0, 1, 40)] + [measured(score, True) for score in rng.normal(3, 1, 20)]
+    good = [measured(score) for score in rng.normal(0, 1, 40)] + [
+        measured(score, True) for score in rng.normal(3, 1, 20)
+    ]
     blind = [measured(score) for score in rng.normal(0, 1, 60)]
-    assert detection(good, labels, views)["nodule"]["auroc"] > 0.9 > 0.65 > detection(blind, labels, views)["all"]["auroc"]
+    assert (
+        detection(good, labels, views)["nodule"]["auroc"] > 0.9 > 0.65 > detection(blind, labels, views)["all"]["auroc"]
+    )
     found = gain(good, blind, labels, views)["nodule"]
     assert found["interval"][0] > 0.1 < found["difference"]
-    shifted = [Measured(entry.score + 5 * (view == "AP"), entry.heat, entry.mask) for entry, view in zip(good, views, strict=True)]
+    shifted = [
+        Measured(entry.score + 5 * (view == "AP"), entry.heat, entry.mask)
+        for entry, view in zip(good, views, strict=True)
+    ]
     assert detection(shifted, labels, views) == detection(good, labels, views)  # an offset of one view is no loss
     assert gain(good, good, labels, views)["all"] == {"difference": 0.0, "interval": (0.0, 0.0)}
 
@@ -59,12 +66,28 @@ def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, cap
     shutil.copytree(tiny_checkpoint, checkpoint)
     assert main(["phantom", "--n", "24", "--size", "64", "--out", str(cohort)]) == 0
     calibrate_checkpoint(Detector.from_pretrained(checkpoint, device="cpu"), cohort / "manifest.csv")
-    command = ["benchmark", "phantoms", "--checkpoint", str(checkpoint), "--out", str(out), "--normals", "6", "--each", "2", "--people", "2"]
+    command = [
+        "benchmark",
+        "phantoms",
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(out),
+        "--normals",
+        "6",
+        "--each",
+        "2",
+        "--people",
+        "2",
+    ]
     assert main([*command, "--films", str(cohort / "manifest.csv")]) == 0
     text = capsys.readouterr().out
     assert "true above unknown" in text and "counterfactual bmi" in text and "against real films" in text
     found = json.loads((out / "phantoms.json").read_text())
-    assert set(found["detection"]) == {"true", "unknown", "shuffled"} and set(found["detection"]["true"]) == {"all", *KINDS}
+    assert set(found["detection"]) == {"true", "unknown", "shuffled"} and set(found["detection"]["true"]) == {
+        "all",
+        *KINDS,
+    }
     assert all(-1 <= entry["correlation"] <= 1 for entry in found["counterfactual"]["features"].values())
 
 

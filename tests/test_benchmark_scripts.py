@@ -14,4 +14,6 @@ def test_the_mimic_linkage_is_measured(tmp_path, capfd):
     seconds, peak = benchmark.link(tmp_path / "tables", tmp_path / "out.csv")
     assert "189 rows read" in capfd.readouterr().out and seconds > 0 and peak > 0
     table = pd.read_csv(tmp_path / "out.csv")
-    assert len(table) > 50 and table["age"].notna().all() and table["weight_kg"].notna().any(), "films are linked, though no image is there"
+    assert len(table) > 50 and table["age"].notna().all() and table["weight_kg"].notna().any(), (
+        "films are linked, though no image is there"
+    )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from diff3m.checkpoint import CheckpointError, load_checkpoint, read_config, save_checkpoint
+from diff3m.checkpoint.folder import CheckpointError, load_checkpoint, read_config, save_checkpoint
 
 
 @pytest.fixture
@@ -47,7 +47,10 @@ def missing_weight(folder):
 DAMAGE = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json"),
-    "cut weights": (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]), "damaged"),
+    "cut weights": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
+        "damaged",
+    ),
     "pickle": (lambda f: torch.save({"a": 1}, f / "model.safetensors"), "damaged"),
     "other weights": (missing_weight, "does not fit"),
     "no json": (lambda f: (f / "config.json").write_text("{"), "cannot be read"),

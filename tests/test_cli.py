@@ -7,8 +7,8 @@ import pytest
 from conftest import ROOT, drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
-from diff3m import terminal
-from diff3m.cli import main
+from diff3m.cli import terminal
+from diff3m.cli.main import main
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -23,11 +23,21 @@ def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):  
         "--systolic", 120, "--diastolic", 80, "--checkpoint", calibrated, "--json", tmp_path / "a.json", "--out", tmp_path / "pictures", "--seed", 3,
     )  # fmt: skip
     assert status == 0
-    for word in ("anomaly score", "percentile", "attention over demographics", "Age", "63 years", "Female", "not for diagnosis"):
+    for word in (
+        "anomaly score",
+        "percentile",
+        "attention over demographics",
+        "Age",
+        "63 years",
+        "Female",
+        "not for diagnosis",
+    ):
         assert word in out
     values = json.loads((tmp_path / "a.json").read_text())
     assert values["score"] is not None and 0 <= values["percentile"] <= 100 and values["settings"]["seed"] == 3
-    assert values["record"]["bmi"] == pytest.approx(24.2) and sum(values["attention"]["ehr"].values()) == pytest.approx(1, abs=1e-4)
+    assert values["record"]["bmi"] == pytest.approx(24.2) and sum(values["attention"]["ehr"].values()) == pytest.approx(
+        1, abs=1e-4
+    )
     assert len(values["checkpoint"]["weights_sha256"]) == 64 and "film0" not in json.dumps(values)
     for name in ("film", "reconstruction", "residual", "heat_map"):
         assert cv2.imread(str(tmp_path / "pictures" / f"{name}.png")).shape == (512, 512, 3)
@@ -38,10 +48,22 @@ def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsy
     (film_folder / "table.csv").write_text((film_folder / "manifest.csv").read_text().replace("path,", "file,"))
     manifest = tmp_path / "m.csv"
     status, out, _ = run(
-        capsys, "prepare", "folder", "--table", film_folder / "table.csv", "--out", manifest, "--column", "path=file", "--where", "view=PA,AP"
+        capsys,
+        "prepare",
+        "folder",
+        "--table",
+        film_folder / "table.csv",
+        "--out",
+        manifest,
+        "--column",
+        "path=file",
+        "--where",
+        "view=PA,AP",
     )
     assert status == 0 and "12 rows" in out
-    status, out, _ = run(capsys, "evaluate", "--manifest", manifest, "--checkpoint", calibrated, "--out", tmp_path / "e", "--limit", 9)
+    status, out, _ = run(
+        capsys, "evaluate", "--manifest", manifest, "--checkpoint", calibrated, "--out", tmp_path / "e", "--limit", 9
+    )
     assert status == 0 and "AUROC within view" in out
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
     assert metrics["rows"] == 9 and metrics["auroc_within_view"] is not None
@@ -93,6 +115,8 @@ def test_mistakes_get_one_sentence(calibrated, tmp_path, capsys, arguments, word
 
 
 def test_the_command_is_installed_and_explains_itself():
-    made = subprocess.run([sys.executable, "-m", "diff3m.cli", "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "diff3m.cli", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     for command in ("analyze", "evaluate", "train", "calibrate", "prepare"):
         assert command in made.stdout

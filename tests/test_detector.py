@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from conftest import drawn_film
 
-from diff3m.checkpoint import CheckpointError, load_checkpoint
-from diff3m.checkpoint_source import resolve_checkpoint
+from diff3m.checkpoint.folder import CheckpointError, load_checkpoint
+from diff3m.checkpoint.source import resolve_checkpoint
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
-from diff3m.export import analysis_to_dict
-from diff3m.radiograph import Radiograph, RadiographError
-from diff3m.scoring import Component
+from diff3m.export.files import analysis_to_dict
+from diff3m.imaging.radiograph import Radiograph, RadiographError
+from diff3m.scoring.score import Component
 
 RECORD = {"age": 60, "sex": "F", "view": "PA", "height_cm": 170, "weight_kg": 70}
 
@@ -88,7 +88,10 @@ def test_the_callback_hears_progress_and_cancels(tiny_detector):
 
 
 def test_bfloat16_stays_close(tiny_checkpoint):
-    full, half = (Detector(load_checkpoint(tiny_checkpoint), "cpu", p).analyze(drawn_film(100), RECORD) for p in ("float32", "bfloat16"))
+    full, half = (
+        Detector(load_checkpoint(tiny_checkpoint), "cpu", p).analyze(drawn_film(100), RECORD)
+        for p in ("float32", "bfloat16")
+    )
     assert np.abs(full.reconstruction - half.reconstruction).mean() < 0.02
 
 
@@ -115,7 +118,9 @@ def test_a_folder_without_configuration_gets_a_sentence(tmp_path):
 
 def test_a_contradiction_is_measured_where_the_record_has_the_value(tiny_detector):
     component = Component("contradiction", 0, 80, "one_step", feature="systolic_mmhg")
-    detector = tiny_detector.with_scoring(replace(tiny_detector.scoring, components=(component, *tiny_detector.scoring.components)))
+    detector = tiny_detector.with_scoring(
+        replace(tiny_detector.scoring, components=(component, *tiny_detector.scoring.components))
+    )
     film = drawn_film()
     known, higher, unknown = (detector.analyze(film, {"systolic_mmhg": value}) for value in (110, 180, None))
     assert known.components[0][1] != higher.components[0][1] and np.isnan(unknown.components[0][1])

@@ -22,9 +22,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from diff3m import dicom_pixels
-from diff3m.dicom import header_facts, looks_like_dicom
-from diff3m.radiograph import RadiographError, read_radiograph
+from diff3m.imaging import dicom_pixels
+from diff3m.imaging.dicom import header_facts, looks_like_dicom
+from diff3m.imaging.radiograph import RadiographError, read_radiograph
 
 
 def dicom(pixels: np.ndarray, **tags) -> bytes:
@@ -98,8 +98,17 @@ def test_run_length_encoding_is_read():
 
 
 def test_header_facts_come_from_the_allow_list_only():
-    allowed = dict(PatientAge="063Y", PatientSex="F", ViewPosition="AP", PatientSize="1.70", PatientWeight="81", BodyPartExamined="CHEST")
-    film = read_radiograph(dicom(FILM, **allowed, PatientName="Somebody^Else", PatientID="1234", InstitutionName="Nowhere"))
+    allowed = dict(
+        PatientAge="063Y",
+        PatientSex="F",
+        ViewPosition="AP",
+        PatientSize="1.70",
+        PatientWeight="81",
+        BodyPartExamined="CHEST",
+    )
+    film = read_radiograph(
+        dicom(FILM, **allowed, PatientName="Somebody^Else", PatientID="1234", InstitutionName="Nowhere")
+    )
     assert film.facts == {"age": 63.0, "sex": "F", "view": "AP", "height_cm": 170.0, "weight_kg": 81.0}
     assert "Somebody" not in repr(film) and "1234" not in repr(film) and "Nowhere" not in repr(film)
 
@@ -161,7 +170,15 @@ def test_each_of_pydicoms_own_files_gets_a_film_or_a_sentence(path):
         assert film.pixels.ndim == 2 and film.pixels.min() == 0 and film.pixels.max() == 1
 
 
-REFUSED = ["CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "JPEG-lossy.dcm", "JPGExtended.dcm", "SC_rgb_rle_2frame.dcm", "liver_1frame.dcm"]
+REFUSED = [
+    "CT_small.dcm",
+    "MR_small.dcm",
+    "rtplan.dcm",
+    "JPEG-lossy.dcm",
+    "JPGExtended.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "liver_1frame.dcm",
+]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -216,10 +233,20 @@ except RadiographError as error:
 def with_secrets() -> dict[str, bytes]:
     """Films whose header holds SECRET where a reader or its library might quote it."""
     plain = dicom(
-        FILM, PatientAge="063Y", PatientSize="1.70", PatientBirthDate="19600101", SpecificCharacterSet="ISO_IR 100", BodyPartExamined="CHEST"
+        FILM,
+        PatientAge="063Y",
+        PatientSize="1.70",
+        PatientBirthDate="19600101",
+        SpecificCharacterSet="ISO_IR 100",
+        BodyPartExamined="CHEST",
     )
     malformed = plain
-    for valid, wrong in ((b"063Y", b"SECR"), (b"1.70", b"SECR"), (b"19600101", b"SECRET33"), (b"ISO_IR 100", b"SECRETSET1")):
+    for valid, wrong in (
+        (b"063Y", b"SECR"),
+        (b"1.70", b"SECR"),
+        (b"19600101", b"SECRET33"),
+        (b"ISO_IR 100", b"SECRETSET1"),
+    ):
         assert valid in malformed
         malformed = malformed.replace(valid, wrong)
     syntax = b"1.2.840.10008.1.2.1\0"

@@ -99,7 +99,9 @@ def test_levels():
 def test_callback_hears_every_step():
     heard: list[Step] = []
     invert(images()[0], toy_predictor, 100, 4, SCHEDULE, callback=heard.append)
-    assert [(s.phase, s.index, s.total, s.timestep) for s in heard] == [("inversion", i, 4, t) for i, t in enumerate([-1, 24, 49, 74], 1)]
+    assert [(s.phase, s.index, s.total, s.timestep) for s in heard] == [
+        ("inversion", i, 4, t) for i, t in enumerate([-1, 24, 49, 74], 1)
+    ]
     assert heard[-1].x.shape == heard[-1].x0.shape == (3, 1, 8, 8)
 
 
@@ -110,4 +112,6 @@ def test_masked_pixels_stand_in_for_x_t():
     _, plain = ddim_step(x_t, lambda x, t: noise, 200, 150, SCHEDULE, None)
     _, same = ddim_step(x_t, lambda x, t: (noise, x), 200, 150, SCHEDULE, None)
     _, other = ddim_step(x_t, lambda x, t: (noise, x + 0.1), 200, 150, SCHEDULE, None)
-    assert torch.equal(plain, same) and (other - plain).mean() == pytest.approx(0.1 / SCHEDULE.alpha_bar(200).sqrt().item(), rel=1e-4)
+    assert torch.equal(plain, same) and (other - plain).mean() == pytest.approx(
+        0.1 / SCHEDULE.alpha_bar(200).sqrt().item(), rel=1e-4
+    )

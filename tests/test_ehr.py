@@ -81,7 +81,9 @@ def test_another_schema_needs_no_other_code():
     vector = vitals.encode(vitals.parse({"heart_rate": 95, "oxygen": "mask"}))
     assert np.isnan(vector[[0, 2]]).all() and vector[1] == 1.0 and vector[3:].tolist() == [0, 1, 0]
     assert EHRSchema.from_list(vitals.to_list()) == vitals
-    assert vitals.by_feature("vitals", np.array([0.1, 0.2, 0.3, 0.3, 0.1])) == pytest.approx({"heart_rate": 0.1, "spo2": 0.2, "oxygen": 0.7})
+    assert vitals.by_feature("vitals", np.array([0.1, 0.2, 0.3, 0.3, 0.1])) == pytest.approx(
+        {"heart_rate": 0.1, "spo2": 0.2, "oxygen": 0.7}
+    )
 
 
 def test_schema_survives_json():
@@ -116,7 +118,14 @@ def test_heights_and_weights_may_name_their_unit(name, text, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("height_cm", "70 lb"), ("weight_kg", "5'10\""), ("age", "5'10\""), ("height_cm", "5'10\" tall"), ("weight_kg", "2 lb")]
+    ("name", "text"),
+    [
+        ("height_cm", "70 lb"),
+        ("weight_kg", "5'10\""),
+        ("age", "5'10\""),
+        ("height_cm", "5'10\" tall"),
+        ("weight_kg", "2 lb"),
+    ],
 )
 def test_a_unit_of_something_else_is_named(name, text):
     with pytest.raises(EHRError, match=paper_schema()[name].label):
@@ -157,7 +166,14 @@ def test_two_features_that_differ_only_in_case_are_refused():
     ],
 )
 def test_a_malformed_feature_gets_a_sentence(changes, sentence):
-    entry = {"name": "mask", "label": "Mask", "kind": "category", "group": "vitals", "explanation_group": "mask", "categories": ["no", "yes"]}
+    entry = {
+        "name": "mask",
+        "label": "Mask",
+        "kind": "category",
+        "group": "vitals",
+        "explanation_group": "mask",
+        "categories": ["no", "yes"],
+    }
     EHRSchema.from_list([entry])
     with pytest.raises(ValueError, match=sentence):
         EHRSchema.from_list([{**entry, **changes}])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from diff3m.checkpoint import load_checkpoint, read_config, save_checkpoint
+from diff3m.checkpoint.folder import load_checkpoint, read_config, save_checkpoint
 from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
@@ -34,7 +34,9 @@ def test_metrics_equal_scikit_learn_with_ties():
     for values in (scores, np.round(scores)):
         assert auroc(values, abnormal) == pytest.approx(roc_auc_score(abnormal, values))
         assert average_precision(values, abnormal) == pytest.approx(average_precision_score(abnormal, values))
-    assert np.isnan(auroc(scores[abnormal], abnormal[abnormal])) and np.isnan(average_precision(scores[abnormal], abnormal[abnormal]))
+    assert np.isnan(auroc(scores[abnormal], abnormal[abnormal])) and np.isnan(
+        average_precision(scores[abnormal], abnormal[abnormal])
+    )
 
 
 def test_within_view_is_not_fooled_by_view():
@@ -46,7 +48,11 @@ def test_within_view_is_not_fooled_by_view():
     assert average_precision(scores, abnormal) > 0.65
     each = [average_precision_score(abnormal[views == v], scores[views == v]) for v in ("AP", "PA")]
     shares = [abnormal[views == v].mean() for v in ("AP", "PA")]  # of a blind score inside each view
-    assert average_precision_within_view(scores, abnormal, views) == pytest.approx(np.mean(each)) == pytest.approx(np.mean(shares), abs=0.05)
+    assert (
+        average_precision_within_view(scores, abnormal, views)
+        == pytest.approx(np.mean(each))
+        == pytest.approx(np.mean(shares), abs=0.05)
+    )
 
 
 def test_bootstrap_interval_has_the_known_width():
@@ -68,7 +74,11 @@ def test_metrics_hold_everything():
         assert low < metrics[f"{name}_within_view"] < high
         assert metrics[f"{name}_within_view"] == pytest.approx(np.mean([v[name] for v in metrics["views"].values()]))
     one_class = detection_metrics(np.ones(3), np.ones(3, dtype=bool), np.array(["PA"] * 3))
-    assert one_class["auroc"] is None and one_class["auroc_within_view"] is None and one_class["average_precision_within_view"] is None
+    assert (
+        one_class["auroc"] is None
+        and one_class["auroc_within_view"] is None
+        and one_class["average_precision_within_view"] is None
+    )
 
 
 @pytest.fixture
@@ -100,7 +110,9 @@ def test_evaluation_writes_scores_and_metrics(calibrated, film_folder, tmp_path)
     assert metrics["films"] == 11 and metrics["unlabelled"] == 1
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     for part in (written, written["mse"], written["labels"]["opacity"]):
-        assert 0 < part["average_precision_within_view"] <= 1 and len(part["average_precision_within_view_interval"]) == 2
+        assert (
+            0 < part["average_precision_within_view"] <= 1 and len(part["average_precision_within_view_interval"]) == 2
+        )
     assert written["auroc_within_view"] == metrics["auroc_within_view"]
     assert set(metrics["labels"]) == {"opacity"} and metrics["mse"]["auroc"] is not None
     good = [r for r in rows if not r["error"] and r["label"]]
@@ -114,7 +126,11 @@ def test_one_film_without_contrast_loses_only_itself(calibrated, film_folder, tm
     flat[0, 0] = 255
     cv2.imwrite(str(film_folder / "film4.png"), flat)
     metrics = evaluate(
-        Detector.from_pretrained(calibrated, device="cpu"), film_folder / "manifest.csv", tmp_path / "o", limit=5, batch_size=batch_size
+        Detector.from_pretrained(calibrated, device="cpu"),
+        film_folder / "manifest.csv",
+        tmp_path / "o",
+        limit=5,
+        batch_size=batch_size,
     )
     assert [row["row"] for row in metrics["unreadable"]] == [5] and metrics["films"] == 4
 
@@ -130,7 +146,9 @@ def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, f
     with pytest.raises(ManifestError, match="None of the 1 films"):
         evaluate(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv", tmp_path / "out")
     with pytest.raises(ManifestError, match="diff3m calibrate"):
-        evaluate(Detector.from_pretrained(tiny_checkpoint, device="cpu"), film_folder / "manifest.csv", tmp_path / "out")
+        evaluate(
+            Detector.from_pretrained(tiny_checkpoint, device="cpu"), film_folder / "manifest.csv", tmp_path / "out"
+        )
     with pytest.raises(ManifestError, match="fewer than two"):
         calibrate_checkpoint(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
 
@@ -154,5 +172,8 @@ def test_ten_thousand_rows_stream(tmp_path, monkeypatch):
             most = max(most, len(alive))
             return made
 
-    scored = sum(entry.analysis is not None for entry in analyze_cases(Stub(), read_manifest(tmp_path / "manifest.csv", Stub.schema), 16))
+    scored = sum(
+        entry.analysis is not None
+        for entry in analyze_cases(Stub(), read_manifest(tmp_path / "manifest.csv", Stub.schema), 16)
+    )
     assert scored == 10_000 and most <= 33

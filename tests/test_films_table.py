@@ -19,8 +19,14 @@ def _metrics(within: float | None) -> dict:
 
 def _found(within: float | None) -> dict:
     methods = {"PCA": {"mse": _metrics(within)}, "ours, true record": {"score": _metrics(within)}}
-    gains = {"over PCA (mse)": {"difference": 0.1, "interval": [0.05, 0.2]}, "over unknown record": {"difference": None, "interval": None}}
-    place = {"pointing_game": {"mean": 0.7, "interval": [0.6, 0.8]}, "average_precision": {"mean": 0.5, "interval": [0.4, 0.6]}}
+    gains = {
+        "over PCA (mse)": {"difference": 0.1, "interval": [0.05, 0.2]},
+        "over unknown record": {"difference": None, "interval": None},
+    }
+    place = {
+        "pointing_game": {"mean": 0.7, "interval": [0.6, 0.8]},
+        "average_precision": {"mean": 0.5, "interval": [0.4, 0.6]},
+    }
     located = {"other_abnormal": {"films": 9, "chance": 0.2, "size": place, "brighter": place}}
     return {
         "parts": {"all": {"other_abnormal": {"methods": methods, "difference": gains}}, "B": {}},
@@ -32,7 +38,10 @@ def _found(within: float | None) -> dict:
 def test_a_mixed_auroc_stands_beside_the_one_within_view():
     text = tables(_found(0.9))
     assert "| PCA | mse | 0.900 [0.800, 0.950] | 0.750 | 0.900 [0.800, 0.950]; 0.700 |" in text
-    assert "| other abnormal | over PCA (mse) | +0.100 [+0.050, +0.200] |" in text and "| other abnormal | over unknown record | – |" in text
+    assert (
+        "| other abnormal | over PCA (mse) | +0.100 [+0.050, +0.200] |" in text
+        and "| other abnormal | over unknown record | – |" in text
+    )
     assert "| ours, true record, anomaly map | 9 other abnormal | 0.70 [0.60, 0.80] |" in text
     assert text.endswith("| PCA | under 0.01 |\n| ours, true record | 0.70 |\n")
     widths = {line.count("|") for line in text.split("\n\n")[1].splitlines()}

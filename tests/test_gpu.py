@@ -4,7 +4,7 @@ import inspect
 import sys
 import types
 
-from app.gpu import on_gpu
+from app.runtime.gpu import on_gpu
 
 
 def work(x):

@@ -17,12 +17,12 @@ from conftest import dicom_film, drawn_film
 from PIL import Image
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
-from app import viewer
-from app.viewer import Look, View
-from diff3m.checkpoint import load_checkpoint
+from app.components import viewer
+from app.components.viewer import Look, View
+from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
-from diff3m.quality import inspect
-from diff3m.radiograph import Radiograph, RadiographError, read_radiograph
+from diff3m.imaging.gate import inspect
+from diff3m.imaging.radiograph import Radiograph, RadiographError, read_radiograph
 
 MUTATED = 1_000
 SECONDS_EACH = 20
@@ -54,7 +54,9 @@ def _mutated(data: bytes, rng: np.random.Generator) -> bytes:
         if kind <= 2:
             changed[place : place + 1] = bytes([int(rng.integers(0, 256))])
         elif kind == 3:
-            changed[place : place + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\x01\0\0\0"])
+            changed[place : place + 4] = rng.choice(
+                [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\x01\0\0\0"]
+            )
         elif kind == 4:
             del changed[place : place + int(rng.integers(1, 64))]
         else:
@@ -72,7 +74,11 @@ def test_a_thousand_mutated_files_give_an_answer_or_a_sentence():
         except RadiographError as error:
             assert str(error).endswith((".", ")")) and "Traceback" not in str(error)
         else:
-            assert isinstance(film, Radiograph) and np.isfinite(film.pixels).all() and 0 <= film.pixels.min() <= film.pixels.max() <= 1
+            assert (
+                isinstance(film, Radiograph)
+                and np.isfinite(film.pixels).all()
+                and 0 <= film.pixels.min() <= film.pixels.max() <= 1
+            )
             survived += 1
             with suppress(RadiographError):
                 inspect(film)
@@ -94,7 +100,9 @@ def test_memory_stays_flat_over_200_analyses(calibrated):  # noqa: F811
 
     def analyze(count: int) -> None:
         for index in range(count):
-            found = detector.analyze(films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]}, seed=index)
+            found = detector.analyze(
+                films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]}, seed=index
+            )
             viewer.heat(View(found), Look(0.6, 0.01), detector.scoring)
 
     analyze(60)  # allocators and caches reach their size

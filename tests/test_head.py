@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from diff3m.anomaly_head import AnomalyHead, HeadConfig, anomaly_logits, feature_widths, film_features
-from diff3m.checkpoint import HEAD_FILE, CheckpointError, load_checkpoint, save_head
-from diff3m.cli import main
+from diff3m.checkpoint.folder import HEAD_FILE, CheckpointError, load_checkpoint, save_head
+from diff3m.cli.main import main
+from diff3m.data.painted.anomalies import KINDS, paint_anomaly, vary_pose, vary_processing
 from diff3m.data.phantom import person
-from diff3m.data.synthetic_anomalies import KINDS, paint_anomaly, vary_pose, vary_processing
 from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.scoring import Component, Scoring, calibrate, combined, inner, measure
+from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig, anomaly_logits, feature_widths, film_features
+from diff3m.scoring.score import Component, Scoring, calibrate, combined, inner, measure
 from diff3m.training.head import HeadTraining, HeadTrainingError, train_head
 
 
@@ -39,7 +39,12 @@ def test_every_kind_of_anomaly_changes_the_film_where_its_mask_says(kind):
     for seed in range(6):
         changed, mask = KINDS[kind][0](film, other, np.random.default_rng(seed))
         difference = np.abs(changed - film)
-        assert changed.shape == mask.shape == film.shape and np.isfinite(changed).all() and mask.min() >= 0 and mask.max() <= 1.0001
+        assert (
+            changed.shape == mask.shape == film.shape
+            and np.isfinite(changed).all()
+            and mask.min() >= 0
+            and mask.max() <= 1.0001
+        )
         assert difference.max() > 0
         shares.append(difference[mask > 0.05].sum() / difference.sum())
     assert np.mean(shares) > 0.75
@@ -49,7 +54,9 @@ def test_painted_films_keep_their_range_and_repeat_by_seed():
     film, other = person(1).film(96), person(2).film(96)
     first, second = (paint_anomaly(film, other, np.random.default_rng(7)) for _ in range(2))
     assert np.array_equal(first[0], second[0]) and np.array_equal(first[1], second[1])
-    assert np.percentile(first[0], 1) == pytest.approx(0, abs=0.02) and np.percentile(first[0], 99) == pytest.approx(1, abs=0.02)
+    assert np.percentile(first[0], 1) == pytest.approx(0, abs=0.02) and np.percentile(first[0], 99) == pytest.approx(
+        1, abs=0.02
+    )
     assert sum(share for _, share in KINDS.values()) == pytest.approx(1)
     varied = vary_processing(vary_pose(film, np.random.default_rng(1)), np.random.default_rng(1))
     assert varied.dtype == np.float32 and 0 <= varied.min() and varied.max() <= 1 and not np.array_equal(varied, film)
@@ -63,7 +70,9 @@ def test_features_are_of_every_level(headed):
     assert [part.shape[1] for part in found] == feature_widths(detector.config.network)
     noises = torch.randn(3, 1, 32, 32)
     whole = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0, noises, condition)[0]
-    alone = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0[1:], noises, condition.map(lambda part: part[1:]))[0]
+    alone = anomaly_logits(
+        detector.network, detector.head, detector.config.schedule, x0[1:], noises, condition.map(lambda part: part[1:])
+    )[0]
     assert whole.shape == (2, 1, 32, 32) and torch.allclose(whole[1:], alone, atol=1e-4)
     with pytest.raises(ValueError, match="width that 16 divides"):
         HeadConfig(width=20)
@@ -73,7 +82,9 @@ def test_members_are_averaged_and_a_file_of_one_still_loads(tiny_checkpoint, tmp
     network = load_checkpoint(tiny_checkpoint).config.network
     head = AnomalyHead(network, HeadConfig(width=16, members=3)).eval()
     sizes = [32 // 2 ** min(level, 1) for level in range(2 * len(feature_widths(network)))]
-    features = [torch.rand(2, width, size, size) for width, size in zip(2 * feature_widths(network), sizes, strict=True)]
+    features = [
+        torch.rand(2, width, size, size) for width, size in zip(2 * feature_widths(network), sizes, strict=True)
+    ]
     with torch.no_grad():
         places, films = head(features)
         apart = [member(features) for member in head.members]
@@ -81,7 +92,11 @@ def test_members_are_averaged_and_a_file_of_one_still_loads(tiny_checkpoint, tmp
     torch.testing.assert_close(films, torch.stack([part[1] for part in apart]).mean(0))
     assert not torch.equal(apart[0][0], apart[1][0])  # other first weights
     one = AnomalyHead(network, HeadConfig(width=16))
-    before = {name.removeprefix("members.0."): tensor for name, tensor in head.state_dict().items() if name.startswith("members.0.")}
+    before = {
+        name.removeprefix("members.0."): tensor
+        for name, tensor in head.state_dict().items()
+        if name.startswith("members.0.")
+    }
     one.load_state_dict(before)
     with torch.no_grad():
         torch.testing.assert_close(one.eval()(features), apart[0])
@@ -107,8 +122,13 @@ def test_an_analysis_holds_the_map_and_a_balanced_score(headed, film_folder):
     with torch.no_grad():
         x0 = detector.prepared([detector.film(film)])
         condition = detector.condition(x0, [detector.schema.parse({"age": 50})])
-        inside = inner(detector.reconstructions(x0, condition, [detector.head_key], detector.settings())[detector.head_key], 0.08)
-    assert logit == pytest.approx(float(inside.mean()), abs=1e-4) and scored.anomaly_map[-2].max() == 0 < scored.anomaly_map[16, 16]
+        inside = inner(
+            detector.reconstructions(x0, condition, [detector.head_key], detector.settings())[detector.head_key], 0.08
+        )
+    assert (
+        logit == pytest.approx(float(inside.mean()), abs=1e-4)
+        and scored.anomaly_map[-2].max() == 0 < scored.anomaly_map[16, 16]
+    )
     assert scored.score is not None
     (headed / HEAD_FILE).unlink()
     with pytest.raises(CheckpointError, match=r"holds no head\.safetensors"):
@@ -117,7 +137,9 @@ def test_an_analysis_holds_the_map_and_a_balanced_score(headed, film_folder):
 
 def test_balanced_means_half_residuals_half_head():
     generator = torch.Generator().manual_seed(0)
-    residuals = torch.randn(60, 1, generator=generator) + 0.3 * torch.randn(60, 3, generator=generator)  # alike, so that their mean varies
+    residuals = torch.randn(60, 1, generator=generator) + 0.3 * torch.randn(
+        60, 3, generator=generator
+    )  # alike, so that their mean varies
     head = 5 + 2 * torch.randn(60, 1, generator=generator)
     components = (*(Component("absolute", sigma, 400) for sigma in (2, 3, 4)), Component("logit", 0, 100, "head"))
     values, maps = torch.cat([residuals, head], 1), torch.zeros(60, 8, 8)
@@ -136,7 +158,12 @@ def test_balanced_means_half_residuals_half_head():
 def test_foremost_is_the_part_that_stands_out_most():
     generator = torch.Generator().manual_seed(1)
     pressure = Component("contradiction", 0, 350, "one_step", feature="systolic_mmhg")
-    components = (Component("absolute", 2, 400), Component("absolute", 4, 400), Component("peak_logit", 0, 100, "head"), pressure)
+    components = (
+        Component("absolute", 2, 400),
+        Component("absolute", 4, 400),
+        Component("peak_logit", 0, 100, "head"),
+        pressure,
+    )
     values = torch.randn(80, 4, generator=generator)
     made = calibrate(Scoring(components, combine="foremost"), values, ["PA"] * 80, torch.zeros(80, 8, 8))
     z = ((values - values.mean(0)) / values.std(0)).double()
@@ -176,7 +203,9 @@ def test_a_head_learns_what_was_painted(tiny_checkpoint, film_folder, tmp_path):
         x0 = torch.from_numpy(np.clip(film, 0, 1))[None, None].float()
         condition = detector.condition(x0, [detector.schema.parse({})], attention=False)
         noises = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-        logits.append(anomaly_logits(detector.network, head, detector.config.schedule, x0, noises, condition)[0].numpy().ravel())
+        logits.append(
+            anomaly_logits(detector.network, head, detector.config.schedule, x0, noises, condition)[0].numpy().ravel()
+        )
         inside.append(mask.ravel() > 0.5)
     assert auroc(np.concatenate(logits), np.concatenate(inside)) > 0.6
     short = replace(training, steps=3)
@@ -189,7 +218,10 @@ def test_a_head_learns_what_was_painted(tiny_checkpoint, film_folder, tmp_path):
 def test_the_command_teaches_a_head(tiny_checkpoint, film_folder, tmp_path, capsys):
     folder = tmp_path / "checkpoint"
     shutil.copytree(tiny_checkpoint, folder)
-    assert main(["head", str(folder), "--manifest", str(film_folder / "manifest.csv"), "--steps", "2", "--members", "2"]) == 0
+    assert (
+        main(["head", str(folder), "--manifest", str(film_folder / "manifest.csv"), "--steps", "2", "--members", "2"])
+        == 0
+    )
     assert "error of the map" in capsys.readouterr().out
     first, second = load_checkpoint(folder).head.members
     assert not torch.equal(first.map.weight, second.map.weight)

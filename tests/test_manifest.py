@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from diff3m.data.folder import manifest_from_table
 from diff3m.data.manifest import ManifestError, normal_cases, patient_key, patients_of, read_manifest, shared_patients
+from diff3m.data.prepare.folder import manifest_from_table
 from diff3m.ehr import EHRSchema, Feature, paper_schema
 
 SCHEMA = paper_schema()
@@ -18,7 +18,9 @@ def test_a_manifest_is_read(film_folder):
 
 def test_parquet_beside_csv(film_folder):
     pd.read_csv(film_folder / "manifest.csv").to_parquet(film_folder / "manifest.parquet")
-    assert read_manifest(film_folder / "manifest.parquet", SCHEMA) == read_manifest(film_folder / "manifest.csv", SCHEMA)
+    assert read_manifest(film_folder / "manifest.parquet", SCHEMA) == read_manifest(
+        film_folder / "manifest.csv", SCHEMA
+    )
 
 
 @pytest.mark.parametrize(
@@ -31,8 +33,14 @@ def test_parquet_beside_csv(film_folder):
         ("path,age\na.png,3\nb.png,old\n", "Row 2: Age"),
         ("path,height_cm\na.png,1.8\n", "Row 1: Height"),
         ("path,age,Path\na.png,3,b.png\n", "same name"),
-        ("path,weight_kg,age\na.png,70,5,40\nb.png,71,40\n", "Row 1 of m.csv has more fields than the header. Put quotes"),
-        ("path,weight_kg,age\na.png,70,40\nb.png,71,5,40\n", "Line 3 of the manifest m.csv has more fields than the header. Put quotes"),
+        (
+            "path,weight_kg,age\na.png,70,5,40\nb.png,71,40\n",
+            "Row 1 of m.csv has more fields than the header. Put quotes",
+        ),
+        (
+            "path,weight_kg,age\na.png,70,40\nb.png,71,5,40\n",
+            "Line 3 of the manifest m.csv has more fields than the header. Put quotes",
+        ),
     ],
 )
 def test_a_bad_manifest_gets_a_sentence(tmp_path, text, word):
@@ -49,7 +57,9 @@ def test_labels_and_columns_are_read_in_any_case(film_folder):
 
 
 def test_features_are_read_in_any_case(tmp_path):
-    schema = EHRSchema((*SCHEMA.features, Feature("SpO2", "Oxygen saturation", "number", "ehr", "vitals", "%", (40, 100), 98, 3)))
+    schema = EHRSchema(
+        (*SCHEMA.features, Feature("SpO2", "Oxygen saturation", "number", "ehr", "vitals", "%", (40, 100), 98, 3))
+    )
     for column in ("SpO2", "spo2", " SPO2"):
         (tmp_path / "m.csv").write_text(f"path,{column},Age\na.png,97,50\n")
         record = read_manifest(tmp_path / "m.csv", schema)[0].record
@@ -90,7 +100,9 @@ def test_a_column_may_be_named_that_differs_in_case_alone(film_folder, tmp_path,
 def test_of_two_columns_of_one_name_the_named_one_counts(film_folder, tmp_path):
     table, out = film_folder / "table.csv", tmp_path / "m.csv"
     table.write_text("path,Age,age,label\nfilm0.png,50,60,normal\n")
-    with pytest.raises(ManifestError, match=r"same name once case is ignored: age\. Rename one, or say which counts, age=COLUMN"):
+    with pytest.raises(
+        ManifestError, match=r"same name once case is ignored: age\. Rename one, or say which counts, age=COLUMN"
+    ):
         manifest_from_table(table, out, {}, {})
     with pytest.raises(ManifestError, match="Two columns are named for age"):
         manifest_from_table(table, out, {"age": "age", "Age": "Age"}, {})
@@ -101,11 +113,22 @@ def test_of_two_columns_of_one_name_the_named_one_counts(film_folder, tmp_path):
 
 def test_commas_at_the_ends_of_lines_are_no_fields(film_folder):
     (film_folder / "m.csv").write_text("path,age\nfilm0.png,50,\nfilm1.png,60,\n")
-    assert [(case.path.name, case.record["age"]) for case in read_manifest(film_folder / "m.csv", SCHEMA)] == [("film0.png", 50), ("film1.png", 60)]
+    assert [(case.path.name, case.record["age"]) for case in read_manifest(film_folder / "m.csv", SCHEMA)] == [
+        ("film0.png", 50),
+        ("film1.png", 60),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("written", "key"), [(" 10000032 ", "10000032"), ("10000032.0", "10000032"), (10000032.0, "10000032"), (7, "7"), ("7.5", "7.5"), ("007", "007")]
+    ("written", "key"),
+    [
+        (" 10000032 ", "10000032"),
+        ("10000032.0", "10000032"),
+        (10000032.0, "10000032"),
+        (7, "7"),
+        ("7.5", "7.5"),
+        ("007", "007"),
+    ],
 )
 def test_a_patient_has_one_key_however_the_id_is_written(written, key):
     assert patient_key(written) == key
@@ -119,4 +142,6 @@ def test_patients_are_compared_by_their_keys_and_unknown_ones_not_at_all(tmp_pat
     assert shared_patients(tmp_path / "a.csv", tmp_path / "b.csv") == (["10000032"], True)
     (tmp_path / "d.csv").write_text("path,patient,subject_id\na.png,,10000032\nb.png,7,10000033\n")
     assert patients_of(tmp_path / "d.csv") == {"10000032", "7"}, "a blank in one column hides nothing in the other"
-    assert shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), "nobody is named, so nothing was checked"
+    assert shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), (
+        "nobody is named, so nothing was checked"
+    )

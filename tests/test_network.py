@@ -36,7 +36,9 @@ def test_masks_are_complementary_and_fade_with_time():
 def test_sinusoid_has_cosines_first():
     e = sinusoid(torch.tensor([0, 5]), 8)
     assert e[0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
-    assert e[1, 0] == pytest.approx(torch.cos(torch.tensor(5.0)).item()) and e[1, 4] == pytest.approx(torch.sin(torch.tensor(5.0)).item())
+    assert e[1, 0] == pytest.approx(torch.cos(torch.tensor(5.0)).item()) and e[1, 4] == pytest.approx(
+        torch.sin(torch.tensor(5.0)).item()
+    )
 
 
 @pytest.mark.parametrize("fusion", ["paper", "multihead"])
@@ -148,7 +150,15 @@ def test_presets():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"image_size": 30}, {"channels": 33}, {"fusion": "sum"}, {"fusion_heads": 7}, {"slots": ()}, {"parameterization": "x0"}]
+    "changes",
+    [
+        {"image_size": 30},
+        {"channels": 33},
+        {"fusion": "sum"},
+        {"fusion_heads": 7},
+        {"slots": ()},
+        {"parameterization": "x0"},
+    ],
 )
 def test_impossible_networks_are_refused(changes):
     with pytest.raises(ValueError):

@@ -17,24 +17,26 @@ import torch
 from conftest import dicom_film, drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
-from app import cohort_run, report, viewer, words
-from app.case import noted, sentence
-from app.cohort import Scored
-from app.film_tools import Handling, looked_at
-from app.turns import Turns
-from app.viewer import Look, View
-from diff3m.anomaly_head import AnomalyHead, HeadConfig
-from diff3m.checkpoint import load_checkpoint, save_head
+from app.components import viewer
+from app.components.film_edit import Handling, looked_at
+from app.components.viewer import Look, View
+from app.render import report, wording
+from app.runtime.model_lock import Turns
+from app.tabs import cohort_run
+from app.tabs.cohort import Scored
+from app.tabs.explore_handlers import noted, sentence
+from diff3m.checkpoint.folder import load_checkpoint, save_head
 from diff3m.data.archive import ArchiveError
 from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
-from diff3m.dicom_export import can_export_dicom, secondary_captures
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.quality import corrected, inspect
-from diff3m.radiograph import Radiograph
-from diff3m.regions import regions
-from diff3m.scoring import Component, by_noise_level
-from diff3m.stored import store_analysis, stored_analysis
+from diff3m.export.cache import store_analysis, stored_analysis
+from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
+from diff3m.imaging.gate import corrected, inspect
+from diff3m.imaging.radiograph import Radiograph
+from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
+from diff3m.scoring.regions import regions
+from diff3m.scoring.score import Component, by_noise_level
 
 
 @pytest.fixture
@@ -62,8 +64,8 @@ def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
     assert [round(region.value, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
     assert [round(region.residual, 2) for region in found] == [-0.2, 0.3]
     assert (found[1].row, found[1].column) == (0.25, 0.25)
-    assert "lower right" in words.region_sentences(found)[0] and "20.0% darker" in words.region_sentences(found)[0]
-    assert "20% in the anomaly map" in words.region_sentences(found, learned=True)[0]
+    assert "lower right" in wording.region_sentences(found)[0] and "20.0% darker" in wording.region_sentences(found)[0]
+    assert "20% in the anomaly map" in wording.region_sentences(found, learned=True)[0]
 
 
 def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detector):
@@ -82,7 +84,9 @@ def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detect
 
 def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detector):
     scoring = detector.scoring
-    assert viewer.modes(scoring)[-1] == viewer.ANOMALY_MODE and viewer.ANOMALY_MODE not in viewer.modes(replace(scoring, components=()))
+    assert viewer.modes(scoring)[-1] == viewer.ANOMALY_MODE and viewer.ANOMALY_MODE not in viewer.modes(
+        replace(scoring, components=())
+    )
     look = Look(0.6, scoring.heat_normal, mode=viewer.ANOMALY_MODE, contours=False)
     painted = np.full(analysis.film.shape, 0.5 * scoring.map_normal, np.float32)
     side = len(painted)
@@ -92,12 +96,23 @@ def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detect
     plain = viewer.heat(View(replace(analysis, anomaly_map=0 * painted)), look, scoring)[0]
     changed = np.abs(picture.astype(int) - plain).max(2) > 0
     rows, columns = np.nonzero(changed)
-    assert changed.any() and columns.max() < changed.shape[1] / 2 and 70 / 128 * 512 - 40 < rows.min() and rows.max() < 90 / 128 * 512 + 40
-    assert words.anomaly_summary(0 * painted, 0.1, 0.08).startswith("Nowhere")
+    assert (
+        changed.any()
+        and columns.max() < changed.shape[1] / 2
+        and 70 / 128 * 512 - 40 < rows.min()
+        and rows.max() < 90 / 128 * 512 + 40
+    )
+    assert wording.anomaly_summary(0 * painted, 0.1, 0.08).startswith("Nowhere")
     most = replace(look, threshold=viewer.MOST_THRESHOLD, contours=True)
-    assert viewer.heat(View(replace(analysis, anomaly_map=painted)), most, scoring)[1].startswith("Nowhere does the anomaly map exceed 100%")
-    places = viewer.outlined_regions(View(replace(analysis, anomaly_map=painted)), replace(look, contours=True), scoring)
-    assert len(places) == 1 and places[0].value == pytest.approx(0.9, abs=0.01), "the places are those of the map that is shown"
+    assert viewer.heat(View(replace(analysis, anomaly_map=painted)), most, scoring)[1].startswith(
+        "Nowhere does the anomaly map exceed 100%"
+    )
+    places = viewer.outlined_regions(
+        View(replace(analysis, anomaly_map=painted)), replace(look, contours=True), scoring
+    )
+    assert len(places) == 1 and places[0].value == pytest.approx(0.9, abs=0.01), (
+        "the places are those of the map that is shown"
+    )
     without = viewer.heat(View(replace(analysis, anomaly_map=None)), look, scoring)
     assert "the film differ" in without[1] or "of the picture differs" in without[1]
 
@@ -106,7 +121,11 @@ def test_the_window_moves_grey_levels_only():
     ramp = np.linspace(0, 1, 11, dtype=np.float32)[None]
     assert np.allclose(viewer.windowed(ramp, 0.5, 1.0), ramp)
     narrow = viewer.windowed(ramp, 0.5, 0.2)
-    assert narrow[0, 4] == pytest.approx(0, abs=1e-6) and narrow[0, 5] == pytest.approx(0.5) and narrow[0, 6] == pytest.approx(1, abs=1e-6)
+    assert (
+        narrow[0, 4] == pytest.approx(0, abs=1e-6)
+        and narrow[0, 5] == pytest.approx(0.5)
+        and narrow[0, 6] == pytest.approx(1, abs=1e-6)
+    )
 
 
 def test_a_film_is_taken_as_it_is_handled():
@@ -124,8 +143,19 @@ def test_what_is_saved_holds_everything_and_names_nobody(analysis, detector):
     with zipfile.ZipFile(io.BytesIO(report.zipped(report.result_files(analysis, detector)))) as archive:
         names = set(archive.namelist())
         values = json.loads(archive.read("result.json"))
-    assert {"README.txt", "report.pdf", "result.json", "film.png", "reconstruction.png", "residual.png", "heat_map.png", "anomaly_map.png"} <= names
-    assert values["checkpoint"]["weights_sha256"] == detector.checkpoint.sha256 and "not for diagnosis" in values["notice"]
+    assert {
+        "README.txt",
+        "report.pdf",
+        "result.json",
+        "film.png",
+        "reconstruction.png",
+        "residual.png",
+        "heat_map.png",
+        "anomaly_map.png",
+    } <= names
+    assert (
+        values["checkpoint"]["weights_sha256"] == detector.checkpoint.sha256 and "not for diagnosis" in values["notice"]
+    )
 
 
 def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
@@ -137,7 +167,9 @@ def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
     assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
     assert len({image.SeriesInstanceUID for image in read.values()}) == 1
     assert all(not image.PatientName and not image.PatientID for image in read.values())
-    assert all(not image.PatientOrientation and "BurnedInAnnotation" not in image for image in read.values()), "neither is known"
+    assert all(not image.PatientOrientation and "BurnedInAnnotation" not in image for image in read.values()), (
+        "neither is known"
+    )
     assert read["film"].pixel_array.shape == (512, 512) and read["heat_map"].pixel_array.shape == (512, 512, 3)
 
 
@@ -162,7 +194,10 @@ def cohort(tmp_path_factory):
             data = cv2.imencode(".png", (drawn_film(96, index, 0.5 * (index > 1)) * 255).astype(np.uint8))[1].tobytes()
             archive.writestr(f"films/{index}.png", data)
             lines.append(f"{index}.png,{('PA', 'AP')[index % 2]},50,{'opacity' if index > 1 else 'normal'}")
-        archive.writestr("noise.png", cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (99, 99), np.uint8))[1].tobytes())
+        archive.writestr(
+            "noise.png",
+            cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (99, 99), np.uint8))[1].tobytes(),
+        )
     lines += ["absent.png,PA,50,normal"]
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     return folder
@@ -177,7 +212,9 @@ def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
     said = cohort_run.summary(rows)
     assert "4 of 5 films were scored" in said and "within each view" in said and "<svg" in said
     table = cohort_run.table_csv(rows, detector).decode().splitlines()
-    assert len(table) == 6 and table[0].startswith("row,film,view,label,score") and detector.checkpoint.sha256 in table[1]
+    assert (
+        len(table) == 6 and table[0].startswith("row,film,view,label,score") and detector.checkpoint.sha256 in table[1]
+    )
     opened.close()
     assert cohort_run.reopened(films[0], str(cohort / "films.zip")).startswith(b"\x89PNG")
     with pytest.raises(ArchiveError):
@@ -212,14 +249,23 @@ def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
 
 
 def test_by_noise_level_the_page_and_the_spread_say_the_same(analysis, detector):
-    measured = [(Component("brighter", 2, 60), 1.8), (Component("darker", 2, 60), -1.0), (Component("absolute", 2, 400), 0.4)]
-    measured += [(Component("logit", 0, 80, "head"), 9.0), (Component("contradiction", 0, 350, "one_step", feature="age"), 9.0)]
+    measured = [
+        (Component("brighter", 2, 60), 1.8),
+        (Component("darker", 2, 60), -1.0),
+        (Component("absolute", 2, 400), 0.4),
+    ]
+    measured += [
+        (Component("logit", 0, 80, "head"), 9.0),
+        (Component("contradiction", 0, 350, "one_step", feature="age"), 9.0),
+    ]
     assert by_noise_level(measured, "max") == {60: (1.8, 2), 400: (0.4, 1)}
     assert by_noise_level(measured, "mean") == {60: (pytest.approx(0.4), 2), 400: (0.4, 1)}
     judged = replace(analysis, components=tuple((component, 0.0, z) for component, z in measured[:3]))
-    largest = words.spread_sentences(judged, replace(detector.scoring, combine="max"))[0]
-    assert "60 (middle sizes): +1.8" in largest and "None of them" in largest, "the larger of two z-scores may well be 1.8"
-    assert words.unusual_above(1) == pytest.approx(words.FITS) and words.unusual_above(2) > 1.9
+    largest = wording.spread_sentences(judged, replace(detector.scoring, combine="max"))[0]
+    assert "60 (middle sizes): +1.8" in largest and "None of them" in largest, (
+        "the larger of two z-scores may well be 1.8"
+    )
+    assert wording.unusual_above(1) == pytest.approx(wording.FITS) and wording.unusual_above(2) > 1.9
 
 
 def test_without_a_table_all_films_of_the_zip_are_scored_and_the_gate_holds(cohort, detector):
@@ -268,7 +314,10 @@ def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
         pass
 
 
-@pytest.mark.parametrize(("percentile", "shown", "says"), [(94.7, "94 %", "upper range"), (95.2, "95 %", "Unusual"), (99.6, "99 %", "Very unusual")])
+@pytest.mark.parametrize(
+    ("percentile", "shown", "says"),
+    [(94.7, "94 %", "upper range"), (95.2, "95 %", "Unusual"), (99.6, "99 %", "Very unusual")],
+)
 def test_a_percentile_names_no_limit_that_it_did_not_reach(analysis, percentile, shown, says):
     placed = replace(analysis, score=1.5, percentile=percentile)
-    assert f"higher than that of {shown}" in words.score_sentence(placed) and says in words.verdict(percentile)
+    assert f"higher than that of {shown}" in wording.score_sentence(placed) and says in wording.verdict(percentile)

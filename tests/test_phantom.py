@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diff3m.cli import main
+from diff3m.cli.main import main
 from diff3m.data.manifest import read_manifest
 from diff3m.data.phantom import KINDS, SEEDS, Patient, person, render, render_with, write_cohort
 from diff3m.data.phantom.lesion import RANGES, draw_lesion
@@ -41,15 +41,24 @@ def borders(anatomy, size: int = 512) -> tuple[float, float]:
     rows = range(row_at(0.55 * anatomy.thorax_length), row_at(lowest))
     right = max(np.percentile([place(-slope[row], 2.8, 0.93 * half) for row in rows], [90]))
     left = min(np.percentile([place(slope[row], -0.75 * half, -1.9) for row in rows], [10]))
-    chest = [row for row in range(row_at(0.82 * anatomy.thorax_length), row_at(float(dome(anatomy, np.array(0.97 * half), -1)) - 1.5))]
-    inner = np.median([place(slope[row], 0.9 * half, 1.08 * half) - place(-slope[row], -1.08 * half, -0.9 * half) for row in chest])
+    chest = [
+        row
+        for row in range(
+            row_at(0.82 * anatomy.thorax_length), row_at(float(dome(anatomy, np.array(0.97 * half), -1)) - 1.5)
+        )
+    ]
+    inner = np.median(
+        [place(slope[row], 0.9 * half, 1.08 * half) - place(-slope[row], -1.08 * half, -0.9 * half) for row in chest]
+    )
     return float(right - left), float(inner)
 
 
 def rim(anatomy, size: int = 256) -> float:
     """Soft tissue outside the rib cage at its widest, cm: from the skin, where the film leaves the black."""
     pixel = anatomy.field_cm / size
-    film = render(plain(replace(anatomy, exposure=0.0, field_cm=2 * anatomy.field_cm, center_x=2 * anatomy.center_x)), size)
+    film = render(
+        plain(replace(anatomy, exposure=0.0, field_cm=2 * anatomy.field_cm, center_x=2 * anatomy.center_x)), size
+    )
     row = film[int((0.95 * anatomy.thorax_length + anatomy.apex_y) / (2 * pixel))]
     middle = int(anatomy.center_x / pixel)
     below = np.flatnonzero(row[middle:] < 0.08)
@@ -60,7 +69,12 @@ def rim(anatomy, size: int = 256) -> float:
 def test_the_cardiothoracic_ratio_is_in_the_picture(number):
     anatomy = person(number).anatomy()
     heart, chest = borders(anatomy)
-    assert heart / chest == pytest.approx(anatomy.ctr, rel=0.02), (heart, chest, anatomy.ctr * anatomy.thorax_width, anatomy.thorax_width)
+    assert heart / chest == pytest.approx(anatomy.ctr, rel=0.02), (
+        heart,
+        chest,
+        anatomy.ctr * anatomy.thorax_width,
+        anatomy.thorax_width,
+    )
 
 
 def test_blood_pressure_widens_the_heart_in_the_picture_by_what_the_equation_says():
@@ -90,7 +104,10 @@ def test_the_diaphragm_rises_with_bmi_and_the_bones_stay():
     def diaphragm(anatomy) -> float:
         film = cv2.GaussianBlur(render(anatomy, 512), (0, 0), 3)
         pixel = anatomy.field_cm / 512
-        rows = slice(int((0.6 * anatomy.thorax_length + anatomy.apex_y) / pixel), int((anatomy.thorax_length + 4 + anatomy.apex_y) / pixel))
+        rows = slice(
+            int((0.6 * anatomy.thorax_length + anatomy.apex_y) / pixel),
+            int((anatomy.thorax_length + 4 + anatomy.apex_y) / pixel),
+        )
         steepest = np.argmax(np.gradient(film[rows, int((anatomy.center_x - column) / pixel)]))
         return (rows.start + steepest) * pixel
 
@@ -121,7 +138,9 @@ def test_the_population_is_that_of_the_survey():
     frame = pd.DataFrame([vars(patient) for patient in patients])
     men, women = frame[frame["sex"] == "M"], frame[frame["sex"] == "F"]
     assert abs(len(men) / len(frame) - 0.5) < 0.03 and abs((frame["view"] == "AP").mean() - 0.35) < 0.03
-    assert men["height_cm"].mean() == pytest.approx(175.3, abs=0.6) and women["height_cm"].mean() == pytest.approx(161.3, abs=0.6)
+    assert men["height_cm"].mean() == pytest.approx(175.3, abs=0.6) and women["height_cm"].mean() == pytest.approx(
+        161.3, abs=0.6
+    )
     assert 28.3 < frame["bmi"].mean() < 30.5 and 120 < frame["systolic_mmhg"].mean() < 127
     assert frame["systolic_mmhg"].corr(frame["age"]) > 0.4 and frame["systolic_mmhg"].corr(frame["bmi"]) > 0.1
 
@@ -152,7 +171,9 @@ def test_a_barely_visible_lesion_changes_less_than_a_gross_one():
         (small, large), (faint, dense) = RANGES[kind]
         anatomy = person(21).anatomy()
         changes = [
-            np.abs(render_with(anatomy, replace(drawn, extent=extent, strength=strength), 128).film - render(anatomy, 128)).sum()
+            np.abs(
+                render_with(anatomy, replace(drawn, extent=extent, strength=strength), 128).film - render(anatomy, 128)
+            ).sum()
             for extent, strength in ((small, faint), (large, dense))
         ]
         assert 0 < changes[0] < 0.6 * changes[1], kind
@@ -162,7 +183,21 @@ def test_a_barely_visible_lesion_changes_less_than_a_gross_one():
 
 def test_a_cohort_on_disk_is_the_same_as_in_memory(tmp_path, capsys):
     out = tmp_path / "cohort"
-    command = ["phantom", "--n", "12", "--size", "64", "--seed", "40", "--lesions", "0.5", "--counterfactual", "bmi=40", "--out", str(out)]
+    command = [
+        "phantom",
+        "--n",
+        "12",
+        "--size",
+        "64",
+        "--seed",
+        "40",
+        "--lesions",
+        "0.5",
+        "--counterfactual",
+        "bmi=40",
+        "--out",
+        str(out),
+    ]
     assert main(command) == 0 and "normal phantoms" in capsys.readouterr().out
     table = pd.read_csv(out / "manifest.csv", keep_default_na=False)
     assert set(table["label"]) > {"normal"} and len(table) == 12

@@ -13,12 +13,12 @@ import pytest
 import yaml
 from conftest import dicom_film, drawn_film
 
-from diff3m.cli import main
-from diff3m.data.linkage import nearest_mean
+from diff3m.cli.main import main
 from diff3m.data.manifest import patients_of, read_manifest
-from diff3m.data.plausible import plausible
-from diff3m.data.preparing import with_readable_images
-from diff3m.data.report import Report
+from diff3m.data.prepare.linkage import nearest_mean
+from diff3m.data.prepare.plausibility import plausible
+from diff3m.data.prepare.report import Report
+from diff3m.data.prepare.tables import with_readable_images
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.evaluation.labelled_films import drawn_boxes
 from diff3m.training.config import TrainingConfig
@@ -39,7 +39,9 @@ def gzipped(path, text: str) -> None:
 def test_the_nearest_values_equal_a_brute_force_answer():
     rng = np.random.default_rng(0)
     films = pd.DataFrame({"patient": rng.integers(0, 12, 300), "day": rng.integers(0, 400, 300)})
-    records = pd.DataFrame({"patient": rng.integers(0, 13, 500), "day": rng.integers(-50, 460, 500), "value": rng.normal(25, 4, 500)})
+    records = pd.DataFrame(
+        {"patient": rng.integers(0, 13, 500), "day": rng.integers(-50, 460, 500), "value": rng.normal(25, 4, 500)}
+    )
     found, ties = nearest_mean(films, records), 0
     for place, film in films.iterrows():
         near = [
@@ -70,21 +72,33 @@ def mimic(tmp_path):
         ("e2", 10000005, 50000006, "AP", 21600602),
         ("f1", 10000006, 50000007, "PA", 21900101),  # in no table of findings, patients or measurements
     ]
-    metadata = "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime\n"
+    metadata = (
+        "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime\n"
+    )
     metadata += "".join(f"{d},{s},{t},CHEST,{v},3056,2544,{day},142030.5\n" for d, s, t, v, day in films)
     metadata += "a1,10000001,50000001,CHEST,PA,3056,2544,21800510,142030.5\n"  # twice
     gzipped(cxr / "mimic-cxr-2.0.0-metadata.csv.gz", metadata)
-    chexpert = "subject_id,study_id,Atelectasis,No Finding\n" + "10000001,50000001,,1.0\n10000002,50000002,1.0,\n10000003,50000003,,1.0\n"
+    chexpert = (
+        "subject_id,study_id,Atelectasis,No Finding\n"
+        + "10000001,50000001,,1.0\n10000002,50000002,1.0,\n10000003,50000003,,1.0\n"
+    )
     gzipped(cxr / "mimic-cxr-2.0.0-chexpert.csv.gz", chexpert + "10000004,50000004,,1.0\n10000005,50000005,,1.0\n")
-    splits = {"a1": "train", "a2": "train", "b1": "test", "c1": "validate", "d1": "train", "e1": "train", "e2": "test", "f1": "test"}  # e is in two
+    splits = {
+        "a1": "train",
+        "a2": "train",
+        "b1": "test",
+        "c1": "validate",
+        "d1": "train",
+        "e1": "train",
+        "e2": "test",
+        "f1": "test",
+    }  # e is in two
     rows = "".join(f"{d},{t},{s},{splits[d]}\n" for d, s, t, _, _ in films)
     gzipped(cxr / "mimic-cxr-2.0.0-split.csv.gz", "dicom_id,study_id,subject_id,split\n" + rows)
     for dicom, subject, study, _, _ in films:
         if dicom != "d1":  # missing
             picture(cxr / f"files/p{str(subject)[:2]}/p{subject}/s{study}/{dicom}.jpg")
-    people = (
-        "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n10000001,F,52,2178,2011 - 2013,\n10000002,M,60,2180,,\n10000003,M,40,,,\n"
-    )
+    people = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n10000001,F,52,2178,2011 - 2013,\n10000002,M,60,2180,,\n10000003,M,40,,,\n"
     gzipped(iv / "hosp/patients.csv.gz", people + "10000005,F,30,2160,,\n10000004,F,30,2170,,\n")
     omr = [
         (10000001, "2180-05-08", 1, "Blood Pressure", "120/80"),
@@ -104,7 +118,9 @@ def mimic(tmp_path):
         (10000002, "2182-01-01", 1, "Blood Pressure", "118/"),
         (19999999, "2180-05-10", 1, "BMI (kg/m2)", "22"),  # in no film
     ]
-    text = "subject_id,chartdate,seq_num,result_name,result_value\n" + "".join(",".join(map(str, row)) + "\n" for row in omr)
+    text = "subject_id,chartdate,seq_num,result_name,result_value\n" + "".join(
+        ",".join(map(str, row)) + "\n" for row in omr
+    )
     gzipped(iv / "hosp/omr.csv.gz", text)
     return cxr, iv
 
@@ -132,7 +148,12 @@ def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
     assert first["height_cm"] == pytest.approx(65 * 2.54, abs=0.05)  # the one in metres is no height in inches
     assert first["age"] == 54 and first["sex"] == "F" and first["label"] == "normal" and first["split"] == "train"
     second, third = table.loc[10000002], table.loc[10000003]
-    assert second["label"] == "abnormal" and second["age"] == 61 and np.isnan(second["bmi"]) and np.isnan(second["systolic_mmhg"])
+    assert (
+        second["label"] == "abnormal"
+        and second["age"] == 61
+        and np.isnan(second["bmi"])
+        and np.isnan(second["systolic_mmhg"])
+    )
     assert third["split"] == "val" and np.isnan(third["age"])  # no anchor year
     nowhere = table.loc[10000006]
     assert nowhere["view"] == "PA" and nowhere["split"] == "test"
@@ -164,13 +185,20 @@ def test_triage_vitals_become_further_features(mimic, tmp_path):
     stays = "subject_id,hadm_id,stay_id,intime,outtime\n10000001,,1,2180-05-10 12:00:00,2180-05-10 18:00:00\n"
     stays += "10000001,,2,2180-04-10 12:00:00,2180-04-10 18:00:00\n"
     gzipped(ed / "ed/edstays.csv.gz", stays)
-    gzipped(ed / "ed/triage.csv.gz", "stay_id,temperature,heartrate,resprate,o2sat,sbp\n1,98.6,88,18,97,120\n2,101,120,30,90,100\n")
+    gzipped(
+        ed / "ed/triage.csv.gz",
+        "stay_id,temperature,heartrate,resprate,o2sat,sbp\n1,98.6,88,18,97,120\n2,101,120,30,90,100\n",
+    )
     out = tmp_path / "m.csv"
     assert main(["prepare", "mimic", "--cxr", str(cxr), "--iv", str(iv), "--ed", str(ed), "--out", str(out)]) == 0
     config = TrainingConfig(name="x", manifest=str(out), out="x", schema=str(tmp_path / "m-schema.yaml"))
     schema = config.ehr_schema()
     record = next(case.record for case in read_manifest(out, schema) if "s50000001" in str(case.path))
-    assert record["heart_rate_bpm"] == 88 and record["spo2_percent"] == 97 and record["temperature_c"] == pytest.approx(37.0)
+    assert (
+        record["heart_rate_bpm"] == 88
+        and record["spo2_percent"] == 97
+        and record["temperature_c"] == pytest.approx(37.0)
+    )
     assert record["respiratory_rate"] == 18 and set(schema.names) > set(SCHEMA.names)
     assert EHRSchema.from_list(yaml.safe_load((tmp_path / "m-schema.yaml").read_text())) == schema
 
@@ -207,12 +235,15 @@ def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
     head = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,OriginalImage[Width,Height]\n"
     names = [f"{n:08d}_000.png" for n in range(1, 41)]
     rows = "".join(
-        f"{name},{'No Finding' if n % 2 else 'Mass|Nodule'},0,{n},{'058Y' if n == 3 else 30 + n},F,PA,2500\n" for n, name in enumerate(names, 1)
+        f"{name},{'No Finding' if n % 2 else 'Mass|Nodule'},0,{n},{'058Y' if n == 3 else 30 + n},F,PA,2500\n"
+        for n, name in enumerate(names, 1)
     )
     (tmp_path / "Data_Entry_2017.csv").write_text(head + rows + "99999999_000.png,Mass,0,99,411,M,AP,2500\n")
     for index, name in enumerate(names):
         picture(tmp_path / ("images_001/images" if index % 2 else "images") / name)
-    (tmp_path / "BBox_List_2017.csv").write_text(f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{names[1]},Mass,256.0,512.0,102.4,51.2\n")
+    (tmp_path / "BBox_List_2017.csv").write_text(
+        f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{names[1]},Mass,256.0,512.0,102.4,51.2\n"
+    )
     if lists:
         (tmp_path / "train_val_list.txt").write_text("\n".join(names[:30]))
         (tmp_path / "test_list.txt").write_text("\n".join(names[30:]))
@@ -224,7 +255,9 @@ def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
     assert counts.sum() == 40 and counts["train"] > 20 and (counts["test"] == 10 or not lists)
     box = pd.read_csv(tmp_path / "o" / "nih-boxes.csv").iloc[0]
     assert box[["x", "y", "w", "h"]].tolist() == [256, 512, 102.4, 51.2]
-    assert drawn_boxes(tmp_path / "o" / "nih-boxes.csv") == {names[1]: [(256.0, 512.0, 102.4, 51.2)]}, "as `benchmark films --boxes` reads them"
+    assert drawn_boxes(tmp_path / "o" / "nih-boxes.csv") == {names[1]: [(256.0, 512.0, 102.4, 51.2)]}, (
+        "as `benchmark films --boxes` reads them"
+    )
     assert sum(case.abnormal for case in read_manifest(out, SCHEMA)) == 20
 
 
@@ -233,7 +266,13 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
         picture(tmp_path / f"{name}.png")
     (tmp_path / "bad.png").write_text("text")
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-30])
-    rows = ["a.png,50,170,70,1,train", "a.png,50,170,70,1,train", "b.png,60,1.7,70,2,train", "c.png,61,65,160,3,train", "d.png,old,,,4,train"]
+    rows = [
+        "a.png,50,170,70,1,train",
+        "a.png,50,170,70,1,train",
+        "b.png,60,1.7,70,2,train",
+        "c.png,61,65,160,3,train",
+        "d.png,old,,,4,train",
+    ]
     rows += [
         "e.png,70,,,4,test",
         "bad.png,3,,,5,train",
@@ -244,7 +283,16 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     ]
     table = "file,Age,height_cm,weight_kg,patient,split,label\n" + "".join(f"{row},normal\n" for row in rows)
     (tmp_path / "t.csv").write_text(table)
-    command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--column", "path=file", "--out", str(tmp_path / "m.csv")]
+    command = [
+        "prepare",
+        "folder",
+        "--table",
+        str(tmp_path / "t.csv"),
+        "--column",
+        "path=file",
+        "--out",
+        str(tmp_path / "m.csv"),
+    ]
     assert main(command) == 0
     text = capsys.readouterr().out
     folder_wide = [*command, "--where", "split=train"]  # the split that is left out counts too
@@ -260,10 +308,15 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     ):
         assert sentence in text, text
     cases = read_manifest(tmp_path / "m.csv", SCHEMA)
-    assert [case.path.name for case in cases] == ["a.png", "b.png", "c.png", "f.png", "g.png"] and cases[1].record["height_cm"] is None
+    assert [case.path.name for case in cases] == ["a.png", "b.png", "c.png", "f.png", "g.png"] and cases[1].record[
+        "height_cm"
+    ] is None
     assert cases[3].record["weight_kg"] is None and cases[4].record["age"] == 62.5
     named = json.loads((tmp_path / "m-report.json").read_text())["named"]
-    assert named["missing image"] == ["gone.png"] and "b.png" in named["height_cm outside the plausible range (wrong unit?)"]
+    assert (
+        named["missing image"] == ["gone.png"]
+        and "b.png" in named["height_cm outside the plausible range (wrong unit?)"]
+    )
 
 
 def test_films_that_training_would_stop_at_are_named_where_they_are_decoded(tmp_path, capsys):
@@ -310,7 +363,11 @@ def test_single_weights_in_pounds_are_noticed_by_their_height(tmp_path, capsys):
 def test_a_light_populations_weights_in_pounds_are_noticed_by_their_heights():
     """Median 122: no weight is suspect by itself, but the heights make a median BMI of 45."""
     rows = pd.DataFrame(
-        {"path": [str(number) for number in range(24)], "height_cm": 165.0, "weight_kg": [round(2.2046 * (50 + n / 2)) for n in range(24)]}
+        {
+            "path": [str(number) for number in range(24)],
+            "height_cm": 165.0,
+            "weight_kg": [round(2.2046 * (50 + n / 2)) for n in range(24)],
+        }
     )
     report = Report()
     kept = plausible(rows, SCHEMA, report)
@@ -323,26 +380,55 @@ def test_a_light_populations_weights_in_pounds_are_noticed_by_their_heights():
 
 
 def test_a_bmi_of_the_rows_own_decides_on_its_weight():
-    rows = pd.DataFrame({"path": list("abcdef"), "height_cm": [165.0] * 6, "weight_kg": [150.0, 150.0, 150.0, 150.0, 290.0, 135.0]})
+    rows = pd.DataFrame(
+        {"path": list("abcdef"), "height_cm": [165.0] * 6, "weight_kg": [150.0, 150.0, 150.0, 150.0, 290.0, 135.0]}
+    )
     implied = 150 / 1.65**2  # 55; 25 if the weight is lb
     rows["bmi"] = [np.nan, round(implied, 1), 0.91 * implied, 25.0, np.nan, np.nan]
     report = Report()
     kept = plausible(rows, SCHEMA, report)
-    assert kept["weight_kg"].isna().tolist() == [True, False, False, True, True, False]  # as now where BMI contradicts; 135 kg make 49.6
-    assert kept["height_cm"].isna().tolist() == [False, False, False, True, True, False]  # 290 make 107, no usual BMI as lb either
+    assert kept["weight_kg"].isna().tolist() == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]  # as now where BMI contradicts; 135 kg make 49.6
+    assert kept["height_cm"].isna().tolist() == [
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]  # 290 make 107, no usual BMI as lb either
     assert kept["bmi"].isna().tolist() == [True, False, True, True, True, True]
     assert report.named["weight_kg that makes a BMI above 50 as kg, a usual one as lb (wrong unit?)"] == ["a"]
     apart = plausible(rows.assign(bmi=0.7 * implied), SCHEMA, Report(), apart=0.5)
-    assert apart["weight_kg"].isna().tolist()[:4] == [True] * 4 and apart["bmi"].notna().tolist()[:4] == [True] * 4, "no contradiction, no proof"
-    assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].tolist()[0] == 150, "a source that says each unit is believed"
+    assert apart["weight_kg"].isna().tolist()[:4] == [True] * 4 and apart["bmi"].notna().tolist()[:4] == [True] * 4, (
+        "no contradiction, no proof"
+    )
+    assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].tolist()[0] == 150, (
+        "a source that says each unit is believed"
+    )
 
 
 def test_a_slim_persons_weight_in_pounds_is_kept_and_counted():
-    rows = pd.DataFrame({"path": list("abcd"), "height_cm": 170.0, "weight_kg": [132.0, 132.0, 109.0, 150.0], "bmi": [np.nan, 45.7, np.nan, np.nan]})
+    rows = pd.DataFrame(
+        {
+            "path": list("abcd"),
+            "height_cm": 170.0,
+            "weight_kg": [132.0, 132.0, 109.0, 150.0],
+            "bmi": [np.nan, 45.7, np.nan, np.nan],
+        }
+    )
     report = Report()
     kept = plausible(rows, SCHEMA, report)
     assert kept["weight_kg"].isna().tolist() == [False, False, False, True], "45.7 is a BMI that people have"
-    assert report.named["weight_kg that may be in lb: it makes a BMI above 38 as kg, a usual one as lb"] == ["a"], "b is borne out, c makes 37.7"
+    assert report.named["weight_kg that may be in lb: it makes a BMI above 38 as kg, a usual one as lb"] == ["a"], (
+        "b is borne out, c makes 37.7"
+    )
     plausible(rows, SCHEMA, report := Report(), doubted=False)
     assert not report.noted, "a source that says each unit is believed"
 
@@ -355,7 +441,10 @@ def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, c
     (tmp_path / "t.csv").write_text(f"path,{column},split\n" + rows)
     assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
     text = capsys.readouterr().out
-    assert "patient in two splits: 2" in text and "without a patient number, so that its split could not be checked: 3" in text
+    assert (
+        "patient in two splits: 2" in text
+        and "without a patient number, so that its split could not be checked: 3" in text
+    )
     assert [case.path.stem for case in read_manifest(tmp_path / "m.csv", SCHEMA)] == list("abcd")
     assert patients_of(tmp_path / "m.csv") == {"7"}
     report = json.loads((tmp_path / "m-report.json").read_text())
@@ -367,7 +456,10 @@ def test_a_report_names_every_row_but_films_that_are_not_frontal():
     for reason in ("duplicate row", "not a frontal film"):
         report.drop(reason, range(15))
         report.drop(reason, range(15, 30))
-    assert report.named["duplicate row"] == [str(number) for number in range(30)] and len(report.named["not a frontal film"]) == 20
+    assert (
+        report.named["duplicate row"] == [str(number) for number in range(30)]
+        and len(report.named["not a frontal film"]) == 20
+    )
     assert report.dropped == {"duplicate row": 30, "not a frontal film": 30}
 
 
@@ -375,13 +467,20 @@ def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, c
     for number in range(4):
         picture(tmp_path / f"{number}.png")
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
-    for normal, line, warned in (("Normal ", "label: normal 1, Mass 2, without one 1\n", False), ("Sick", "normal 0, Mass 2, Sick 1, without", True)):
+    for normal, line, warned in (
+        ("Normal ", "label: normal 1, Mass 2, without one 1\n", False),
+        ("Sick", "normal 0, Mass 2, Sick 1, without", True),
+    ):
         (tmp_path / "t.csv").write_text(f"path,label\n0.png,Mass\n1.png,{normal}\n2.png,\n3.png,Mass\n")
         assert main(command) == 0 and line in (text := capsys.readouterr().out)
-        assert ("no film is labelled `normal`" in text) == warned and ("Write `normal` in the column `label`" in text) == warned
+        assert ("no film is labelled `normal`" in text) == warned and (
+            "Write `normal` in the column `label`" in text
+        ) == warned
     assert json.loads((tmp_path / "m-report.json").read_text())["labels"] == {"Mass": 2, "Sick": 1, "": 1}
     (tmp_path / "t.csv").write_text("path\n0.png\n1.png\n")
-    assert main(command) == 0 and "label: normal 0, without one 2\nwarning: no film is labelled" in capsys.readouterr().out
+    assert (
+        main(command) == 0 and "label: normal 0, without one 2\nwarning: no film is labelled" in capsys.readouterr().out
+    )
     many = Report(kept=78, labels=Counter({f"finding {number}": number for number in range(1, 13)}))
     assert many.lines()[-2].endswith("finding 4 4, finding 3 3, 2 others 3")
 
@@ -401,14 +500,32 @@ def test_a_manifest_behind_a_link_finds_its_films(tmp_path):
     picture(tmp_path / "films" / "a.png")
     (tmp_path / "films" / "t.csv").write_text("path,label\na.png,normal\n")
     (tmp_path / "data").symlink_to(tmp_path / "far" / "away")
-    assert main(["prepare", "folder", "--table", str(tmp_path / "films" / "t.csv"), "--out", str(tmp_path / "data" / "m.csv")]) == 0
+    assert (
+        main(
+            [
+                "prepare",
+                "folder",
+                "--table",
+                str(tmp_path / "films" / "t.csv"),
+                "--out",
+                str(tmp_path / "data" / "m.csv"),
+            ]
+        )
+        == 0
+    )
     assert all(case.path.is_file() for case in read_manifest(tmp_path / "data" / "m.csv", SCHEMA))
 
 
 def test_measurements_of_other_days_may_differ_by_more():
-    rows = pd.DataFrame({"path": ["a", "b"], "height_cm": [170.0, 170.0], "weight_kg": [80.0, 80.0], "bmi": [33.0, 61.0]})
+    rows = pd.DataFrame(
+        {"path": ["a", "b"], "height_cm": [170.0, 170.0], "weight_kg": [80.0, 80.0], "bmi": [33.0, 61.0]}
+    )
     kept = plausible(rows, SCHEMA, Report(), apart=0.5)
-    assert kept["weight_kg"].tolist()[0] == 80 and kept["weight_kg"].isna().tolist() == [False, True] and kept["bmi"].isna().all()
+    assert (
+        kept["weight_kg"].tolist()[0] == 80
+        and kept["weight_kg"].isna().tolist() == [False, True]
+        and kept["bmi"].isna().all()
+    )
     assert plausible(rows, SCHEMA, Report())["weight_kg"].isna().all()
 
 

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from test_prepare import SCHEMA, gzipped, mimic, picture  # noqa: F401  (mimic is a fixture)
 
-from diff3m.cli import main
-from diff3m.data.folder import manifest_from_table
-from diff3m.data.linkage import day_number, nearest, second_number
+from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError, patients_of, read_manifest
-from diff3m.data.mimic import _nearer_body, prepare_mimic
-from diff3m.data.open_sets import prepare_chexpert, prepare_nih
-from diff3m.data.preparing import CONTRADICTORY
-from diff3m.data.report import Report
+from diff3m.data.prepare.folder import manifest_from_table
+from diff3m.data.prepare.linkage import day_number, nearest, second_number
+from diff3m.data.prepare.mimic import _nearer_body, prepare_mimic
+from diff3m.data.prepare.open_sets import prepare_chexpert, prepare_nih
+from diff3m.data.prepare.report import Report
+from diff3m.data.prepare.tables import CONTRADICTORY
 
 NIH_HEAD = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
 
@@ -38,10 +38,17 @@ def nih(folder: Path, rows: list[str], head: str = NIH_HEAD) -> None:
 
 
 def test_one_odd_cell_does_not_make_every_film_of_mimic_abnormal(mimic, tmp_path):  # noqa: F811
-    changed(mimic[0] / "mimic-cxr-2.0.0-chexpert.csv.gz", lambda text: text.replace("10000003,50000003,,1.0", "10000003,50000003,,x"))
+    changed(
+        mimic[0] / "mimic-cxr-2.0.0-chexpert.csv.gz",
+        lambda text: text.replace("10000003,50000003,,1.0", "10000003,50000003,,x"),
+    )
     table, report = linked(mimic, tmp_path)
-    assert table.loc[10000001, "label"] == "normal" and pd.isna(table.loc[10000003, "label"]), "nobody knows what x says"
-    assert report["refused"]["No Finding is no number"] == 1 and report["named"]["No Finding is no number"] == ["50000003"]
+    assert table.loc[10000001, "label"] == "normal" and pd.isna(table.loc[10000003, "label"]), (
+        "nobody knows what x says"
+    )
+    assert report["refused"]["No Finding is no number"] == 1 and report["named"]["No Finding is no number"] == [
+        "50000003"
+    ]
 
 
 def test_one_odd_cell_does_not_make_every_film_of_chexpert_abnormal(tmp_path):
@@ -67,10 +74,14 @@ def test_commas_at_the_ends_of_the_rows_of_chexpert_shift_nothing(tmp_path):
     name = "CheXpert-v1.0-small/{}/patient{:05d}/study1/view1_frontal.jpg"
     head = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema\n"
     for part, number in (("train", 1), ("valid", 2)):
-        (tmp_path / f"{part}.csv").write_text(with_commas(head + f"{name.format(part, number)},Female,50,Frontal,AP,1.0,\n"))
+        (tmp_path / f"{part}.csv").write_text(
+            with_commas(head + f"{name.format(part, number)},Female,50,Frontal,AP,1.0,\n")
+        )
         picture(tmp_path / name.format(part, number).partition("/")[2])
     assert prepare_chexpert(tmp_path, tmp_path / "m.csv").kept == 2
-    assert pd.read_csv(tmp_path / "m.csv")[["label", "age", "view"]].drop_duplicates().to_numpy().tolist() == [["normal", 50, "AP"]]
+    assert pd.read_csv(tmp_path / "m.csv")[["label", "age", "view"]].drop_duplicates().to_numpy().tolist() == [
+        ["normal", 50, "AP"]
+    ]
     (tmp_path / "valid.csv").write_text(head + f"{name.format('valid', 2)},Female,50,Frontal,AP,1.0,,x\n")
     with pytest.raises(ManifestError, match=r"^Row 1 of valid.csv has more fields than the header\. Put quotes"):
         prepare_chexpert(tmp_path, tmp_path / "m.csv")
@@ -80,7 +91,10 @@ def test_commas_at_the_ends_of_the_rows_of_nih_shift_nothing(tmp_path):
     nih(tmp_path, ["1.png,No Finding,0,1,50,F,PA", "2.png,Mass,0,2,60,M,AP"])
     (tmp_path / "Data_Entry_2017.csv").write_text(with_commas((tmp_path / "Data_Entry_2017.csv").read_text()))
     prepare_nih(tmp_path, tmp_path / "m.csv")
-    assert pd.read_csv(tmp_path / "m.csv")[["image", "label", "age"]].to_numpy().tolist() == [["1.png", "normal", 50], ["2.png", "abnormal", 60]]
+    assert pd.read_csv(tmp_path / "m.csv")[["image", "label", "age"]].to_numpy().tolist() == [
+        ["1.png", "normal", 50],
+        ["2.png", "abnormal", 60],
+    ]
 
 
 def test_commas_at_the_ends_of_the_rows_of_mimic_shift_nothing(mimic, tmp_path):  # noqa: F811
@@ -94,11 +108,23 @@ def test_commas_at_the_ends_of_the_rows_of_mimic_shift_nothing(mimic, tmp_path):
 def test_labels_of_nih_are_read_in_any_case(tmp_path):
     nih(tmp_path, ["1.png,no finding ,0,1,50,F,PA", "2.png,Mass,0,2,50,F,PA", "3.png, ,0,3,50,F,PA"])
     prepare_nih(tmp_path, tmp_path / "m.csv")
-    assert pd.read_csv(tmp_path / "m.csv").set_index("image")["label"].fillna("").to_dict() == {"1.png": "normal", "2.png": "abnormal", "3.png": ""}
+    assert pd.read_csv(tmp_path / "m.csv").set_index("image")["label"].fillna("").to_dict() == {
+        "1.png": "normal",
+        "2.png": "abnormal",
+        "3.png": "",
+    }
 
 
 def test_ages_of_nih_that_are_clear_are_read_and_others_counted(tmp_path):
-    ages = {"1.png": "013M", "2.png": "-3", "3.png": "58.0", "4.png": " 60 ", "5.png": "058Y", "6.png": "old", "7.png": ""}
+    ages = {
+        "1.png": "013M",
+        "2.png": "-3",
+        "3.png": "58.0",
+        "4.png": " 60 ",
+        "5.png": "058Y",
+        "6.png": "old",
+        "7.png": "",
+    }
     nih(tmp_path, [f"{name},Mass,0,{name[0]},{age},F,PA" for name, age in ages.items()])
     report = prepare_nih(tmp_path, tmp_path / "m.csv")
     found = pd.read_csv(tmp_path / "m.csv").set_index("image")["age"].dropna().to_dict()
@@ -107,7 +133,9 @@ def test_ages_of_nih_that_are_clear_are_read_and_others_counted(tmp_path):
 
 
 def test_a_film_of_nih_without_a_patient_is_kept(tmp_path):
-    nih(tmp_path, ["1.png,Mass,0,1,50,F,PA", "2.png,Mass,0,,50,F,PA", "3.png,Mass,0,,50,F,PA", "4.png,Mass,0,1,50,F,PA"])
+    nih(
+        tmp_path, ["1.png,Mass,0,1,50,F,PA", "2.png,Mass,0,,50,F,PA", "3.png,Mass,0,,50,F,PA", "4.png,Mass,0,1,50,F,PA"]
+    )
     (tmp_path / "train_val_list.txt").write_text("1.png\n2.png\n")
     (tmp_path / "test_list.txt").write_text("3.png\n4.png\n")
     report = prepare_nih(tmp_path, tmp_path / "m.csv")
@@ -117,16 +145,31 @@ def test_a_film_of_nih_without_a_patient_is_kept(tmp_path):
 
 
 def test_rows_of_one_film_of_nih_that_contradict_each_other_are_dropped(tmp_path):
-    twice = ["1.png,Mass,0,1,50,F,PA", "1.png,No Finding,0,1,50,F,PA", "2.png,Mass,0,2,50,F,PA", "2.png,Mass,3,2,50,F,PA", "3.png,Mass,0,,50,F,PA"]
+    twice = [
+        "1.png,Mass,0,1,50,F,PA",
+        "1.png,No Finding,0,1,50,F,PA",
+        "2.png,Mass,0,2,50,F,PA",
+        "2.png,Mass,3,2,50,F,PA",
+        "3.png,Mass,0,,50,F,PA",
+    ]
     nih(tmp_path, [*twice, twice[-1]])
     report = prepare_nih(tmp_path, tmp_path / "m.csv")
-    assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"2.png", "3.png"}, "the number of the visit is nothing that a manifest holds"
-    assert report.dropped == {CONTRADICTORY: 2, "duplicate row": 2} and report.named[CONTRADICTORY] == ["1.png", "1.png"]
+    assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"2.png", "3.png"}, (
+        "the number of the visit is nothing that a manifest holds"
+    )
+    assert report.dropped == {CONTRADICTORY: 2, "duplicate row": 2} and report.named[CONTRADICTORY] == [
+        "1.png",
+        "1.png",
+    ]
 
 
 def test_rows_of_one_film_of_chexpert_that_contradict_each_other_are_dropped(tmp_path):
     names = [f"CheXpert-v1.0-small/train/patient{n:05d}/study1/view1_frontal.jpg" for n in range(2)]
-    rows = [f"{names[0]},Female,50,Frontal,AP,1.0\n", f"{names[0]},Female,50,Frontal,AP,\n", f"{names[1]},Female,50,Frontal,AP,1.0\n"]
+    rows = [
+        f"{names[0]},Female,50,Frontal,AP,1.0\n",
+        f"{names[0]},Female,50,Frontal,AP,\n",
+        f"{names[1]},Female,50,Frontal,AP,1.0\n",
+    ]
     (tmp_path / "train.csv").write_text("Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding\n" + "".join(rows))
     (tmp_path / "valid.csv").write_text((tmp_path / "train.csv").read_text().replace("train/patient", "valid/patient1"))
     for name in (*names, *(name.replace("train/patient", "valid/patient1") for name in names)):
@@ -136,7 +179,10 @@ def test_rows_of_one_film_of_chexpert_that_contradict_each_other_are_dropped(tmp
 
 
 def test_a_film_of_mimic_with_two_rows_of_metadata_that_differ_is_dropped(mimic, tmp_path):  # noqa: F811
-    changed(mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz", lambda text: text + "c1,10000003,50000003,CHEST,AP,3056,2544,21500101,142030.5\n")
+    changed(
+        mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz",
+        lambda text: text + "c1,10000003,50000003,CHEST,AP,3056,2544,21500101,142030.5\n",
+    )
     table, report = linked(mimic, tmp_path)
     assert 10000003 not in table.index and 10000001 in table.index and report["dropped"][CONTRADICTORY] == 2
 
@@ -153,7 +199,9 @@ def folder_report(tmp_path: Path, text: str, where: dict[str, set[str]] | None =
 def test_rows_of_one_film_of_a_folder_that_contradict_each_other_are_dropped(tmp_path):
     text = "path,label,x\na.png,normal,1\n./a.png,opacity,1\nb.png,normal,1\n./b.png,Normal ,2\nc.png,opacity,1\n"
     report, films = folder_report(tmp_path, text)
-    assert films == ["b", "c"] and report.dropped == {CONTRADICTORY: 2, "duplicate row": 1}, "x is nothing that a manifest reads"
+    assert films == ["b", "c"] and report.dropped == {CONTRADICTORY: 2, "duplicate row": 1}, (
+        "x is nothing that a manifest reads"
+    )
     report, films = folder_report(tmp_path, text, {"label": {"normal"}})
     assert films == ["b"] and report.dropped == {CONTRADICTORY: 1}, "the row that is left out contradicts, too"
 
@@ -163,14 +211,22 @@ def test_a_film_in_two_splits_is_dropped_without_a_patient_column(tmp_path):
     report, films = folder_report(tmp_path, text, {"split": {"train"}})
     assert films == ["b"] and report.dropped == {CONTRADICTORY: 1}
     (reason,) = report.noted
-    assert reason.startswith("without a patient number") and "--column patient=COLUMN" in reason and report.noted[reason] == 1
+    assert (
+        reason.startswith("without a patient number")
+        and "--column patient=COLUMN" in reason
+        and report.noted[reason] == 1
+    )
     assert not folder_report(tmp_path, "path,person\na.png,1\n")[0].noted, "no split, nothing to check"
 
 
 def test_a_patient_is_named_by_either_column_and_a_split_in_any_case(tmp_path):
     text = "path,patient,subject_id,split\na.png,,7,train\nb.png,7,,test\nc.png,8,,train\nd.png,8,, Train\ne.png,8,,\nf.png,,,test\n"
     report, films = folder_report(tmp_path, text)
-    assert films == ["c", "d", "e", "f"] and report.dropped == {"patient in two splits": 2} and list(report.noted.values()) == [1]
+    assert (
+        films == ["c", "d", "e", "f"]
+        and report.dropped == {"patient in two splits": 2}
+        and list(report.noted.values()) == [1]
+    )
     assert patients_of(tmp_path / "m.csv") == {"8"}
 
 
@@ -179,10 +235,15 @@ def test_a_film_in_both_lists_of_nih_is_dropped(tmp_path):
     (tmp_path / "train_val_list.txt").write_text("1.png\n2.png\n")
     (tmp_path / "test_list.txt").write_text("2.png\n3.png\n")
     report = prepare_nih(tmp_path, tmp_path / "m.csv")
-    assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"1.png", "3.png"} and report.dropped["film in both lists"] == 1
+    assert (
+        set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"1.png", "3.png"}
+        and report.dropped["film in both lists"] == 1
+    )
 
 
-@pytest.mark.parametrize("boxes", ["Image Index,Finding Label,x\n1.png,Mass,3\n", "Image,Finding,x,y,w,h\n1.png,Mass,3,4,five,6\n"])
+@pytest.mark.parametrize(
+    "boxes", ["Image Index,Finding Label,x\n1.png,Mass,3\n", "Image,Finding,x,y,w,h\n1.png,Mass,3,4,five,6\n"]
+)
 def test_what_is_wrong_with_the_tables_of_nih_is_said_before_anything_is_written(tmp_path, boxes):
     nih(tmp_path, ["1.png,Mass,0,1,50,PA"], NIH_HEAD.replace("Patient Gender,", ""))
     with pytest.raises(ManifestError, match=r"lacks Patient Gender\."):
@@ -212,20 +273,28 @@ def test_ids_that_became_floats_are_read_and_rows_without_one_counted(mimic, tmp
     )
     table, report = linked(mimic, tmp_path)
     assert table.loc[10000001, "path"] == expected.loc[10000001, "path"] and 10000006 not in table.index
-    assert report["dropped"]["no patient or study number"] == 1 and report["named"]["no patient or study number"] == ["f1"]
+    assert report["dropped"]["no patient or study number"] == 1 and report["named"]["no patient or study number"] == [
+        "f1"
+    ]
 
 
 def test_text_in_an_age_is_counted_and_left_unknown(mimic, tmp_path):  # noqa: F811
     changed(mimic[1] / "hosp/patients.csv.gz", lambda text: text.replace("F,52,2178", "F,old,2178"))
     table, report = linked(mimic, tmp_path)
-    assert pd.isna(table.loc[10000001, "age"]) and table.loc[10000001, "sex"] == "F" and table.loc[10000002, "age"] == 61
+    assert (
+        pd.isna(table.loc[10000001, "age"]) and table.loc[10000001, "sex"] == "F" and table.loc[10000002, "age"] == 61
+    )
     assert report["named"]["anchor_age is no number"] == ["10000001"]
 
 
 def test_only_whole_dates_are_dates():
     dates = pd.Series(["2180-01-15", "21800115", "2180-01-15 12:30:00", 21800115, 21800115.0, " 2180-01-15 "])
     assert day_number(dates).nunique() == 1 and day_number(dates).notna().all()
-    assert day_number(pd.Series(["2180-1-15", "2180-13-01", "218001", "15.01.2180", "2180-0115", "2180-01-155", None])).isna().all()
+    assert (
+        day_number(pd.Series(["2180-1-15", "2180-13-01", "218001", "15.01.2180", "2180-0115", "2180-01-155", None]))
+        .isna()
+        .all()
+    )
     assert second_number(pd.Series(["2180-01-15 12:30:00", "2180-01-15T12:30:00"])).nunique() == 1
     assert second_number(pd.Series(["2180-1-15 12:30:00", "soon", None])).isna().all()
 
@@ -245,14 +314,25 @@ def test_records_whose_date_is_none_or_that_are_there_twice_are_counted(mimic, t
 
 def test_rows_that_contradict_each_other_are_not_resolved_silently(mimic, tmp_path):  # noqa: F811
     cxr, iv = mimic
-    changed(cxr / "mimic-cxr-2.0.0-split.csv.gz", lambda text: text + "a1,50000001,10000001,train\nf1,50000007,10000006,train\n")
-    changed(cxr / "mimic-cxr-2.0.0-chexpert.csv.gz", lambda text: text + "10000001,50000001,,1.0\n10000003,50000003,1.0,0.0\n")
+    changed(
+        cxr / "mimic-cxr-2.0.0-split.csv.gz",
+        lambda text: text + "a1,50000001,10000001,train\nf1,50000007,10000006,train\n",
+    )
+    changed(
+        cxr / "mimic-cxr-2.0.0-chexpert.csv.gz",
+        lambda text: text + "10000001,50000001,,1.0\n10000003,50000003,1.0,0.0\n",
+    )
     changed(iv / "hosp/patients.csv.gz", lambda text: text + "10000001,F,52,2178,2011 - 2013,\n10000002,F,60,2180,,\n")
     table, report = linked(mimic, tmp_path)
-    assert table.loc[10000001, ["split", "label", "sex"]].tolist() == ["train", "normal", "F"], "the same row twice says the same"
+    assert table.loc[10000001, ["split", "label", "sex"]].tolist() == ["train", "normal", "F"], (
+        "the same row twice says the same"
+    )
     assert 10000006 not in table.index and report["dropped"]["film in two splits of the split table"] == 1
     assert pd.isna(table.loc[10000003, "label"]) and report["left"]["study with two labels in the chexpert table"] == 1
-    assert pd.isna(table.loc[10000002, "sex"]) and report["left"]["patient with two rows in the patients table that differ"] == 1
+    assert (
+        pd.isna(table.loc[10000002, "sex"])
+        and report["left"]["patient with two rows in the patients table that differ"] == 1
+    )
     assert "patient is in no patients table" not in report["refused"]
 
 
@@ -261,7 +341,9 @@ def test_emergency_stays_that_cannot_be_used_are_counted(mimic, tmp_path):  # no
     rows = ("10000001,1,2180-05-10 12:00:00,2180-05-10 18:00:00", "10000001,3,2180-5-10 13:00:00,2180-05-10 18:00:00")
     rows += ("10000002,4,2181-12-31 12:00:00,2181-12-31 18:00:00",)
     gzipped(ed / "ed/edstays.csv.gz", "subject_id,stay_id,intime,outtime\n" + "\n".join(rows) + "\n")
-    triage = "stay_id,temperature,heartrate,resprate,o2sat\n1,warm,88,18,97\n3,98,99,18,97\n4,98,60,18,97\n4,98,90,18,97\n"
+    triage = (
+        "stay_id,temperature,heartrate,resprate,o2sat\n1,warm,88,18,97\n3,98,99,18,97\n4,98,60,18,97\n4,98,90,18,97\n"
+    )
     gzipped(ed / "ed/triage.csv.gz", triage)
     table, report = linked(mimic, tmp_path, ed)
     assert table.loc[10000001, "heart_rate_bpm"] == 88 and pd.isna(table.loc[10000001, "temperature_c"])
@@ -276,9 +358,14 @@ def test_of_a_bmi_and_height_and_weight_what_was_measured_nearer_counts():
     report = Report()
     found = _nearer_body(films, days, report)
     assert found["bmi"].isna().tolist() == [False, True, True, False]
-    assert found["height_cm"].isna().tolist() == found["weight_kg"].isna().tolist() == [True, False, False, False], "61 is left to `plausible`"
+    assert found["height_cm"].isna().tolist() == found["weight_kg"].isna().tolist() == [True, False, False, False], (
+        "61 is left to `plausible`"
+    )
     assert report.named["height and weight that contradict a bmi measured nearer to the film"] == ["a"]
-    assert report.named["bmi replaced by that of height and weight, measured as near to the film or nearer"] == ["b", "c"]
+    assert report.named["bmi replaced by that of height and weight, measured as near to the film or nearer"] == [
+        "b",
+        "c",
+    ]
 
 
 def test_mimic_keeps_the_bmi_of_the_day_against_a_weight_of_last_month(mimic, tmp_path):  # noqa: F811
@@ -311,7 +398,9 @@ def test_a_folders_table_is_not_overwritten(tmp_path, name):
     table.to_parquet(tmp_path / "t.parquet", index=False)
     (tmp_path / "link.csv").symlink_to("t.csv")
     before = (tmp_path / name).read_bytes()
-    with pytest.raises(ManifestError, match=f"{name} is a table to be read, and would be overwritten. Choose another --out"):
+    with pytest.raises(
+        ManifestError, match=f"{name} is a table to be read, and would be overwritten. Choose another --out"
+    ):
         manifest_from_table(tmp_path / name.replace("link", "t"), tmp_path / name, {}, {})
     assert (tmp_path / name).read_bytes() == before and not list(tmp_path.glob("*report.json"))
     manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})
@@ -320,7 +409,14 @@ def test_a_folders_table_is_not_overwritten(tmp_path, name):
 
 def test_tables_of_data_sets_are_not_overwritten(mimic, tmp_path):  # noqa: F811
     (tmp_path / "set").mkdir()
-    for name in ("train.csv", "valid.csv.gz", "Data_Entry_2017.csv", "BBox_List_2017.csv", "test_list.txt", "ed/triage.csv.gz"):
+    for name in (
+        "train.csv",
+        "valid.csv.gz",
+        "Data_Entry_2017.csv",
+        "BBox_List_2017.csv",
+        "test_list.txt",
+        "ed/triage.csv.gz",
+    ):
         (tmp_path / "set" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "set" / name).touch()
     for out in ("train.csv", "valid.csv.gz"):

@@ -7,8 +7,8 @@ import pytest
 from conftest import drawn_film
 
 from diff3m.data.phantom import person
-from diff3m.quality import Gate, corrected, has_writing, inspect, shipped_gate
-from diff3m.radiograph import Radiograph, read_radiograph
+from diff3m.imaging.gate import Gate, corrected, has_writing, inspect, shipped_gate
+from diff3m.imaging.radiograph import Radiograph, read_radiograph
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,9 @@ def test_other_pictures_are_stopped():
     rng = np.random.default_rng(0)
     noise = [cv2.GaussianBlur(rng.random((200, 200), np.float32), (0, 0), sigma) for sigma in (0.5, 3, 12)]
     chart = np.ones((300, 300), np.float32)
-    cv2.polylines(chart, [np.stack([np.arange(0, 300, 10), rng.integers(20, 280, 30)], 1).astype(np.int32)], False, 0.0, 2)
+    cv2.polylines(
+        chart, [np.stack([np.arange(0, 300, 10), rng.integers(20, 280, 30)], 1).astype(np.int32)], False, 0.0, 2
+    )
     ramp = np.tile(np.linspace(0, 1, 200, dtype=np.float32), (200, 1))
     for picture in (*noise, chart, ramp):
         found = inspect(Radiograph(picture))
@@ -58,7 +60,9 @@ def test_writing_and_small_films_are_noted():
 
     def written(text: str, place: tuple[int, int], scale: float, thickness: int) -> np.ndarray:
         picture = (film * 255).astype(np.uint8)
-        return cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness).astype(np.float32) / 255
+        return (
+            cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness).astype(np.float32) / 255
+        )
 
     assert not has_writing(film)
     for place in ((40, 60), (500, 60)):
@@ -73,7 +77,7 @@ def test_a_gate_is_fitted_saved_and_read(tmp_path, monkeypatch):
     assert (gate.distance(films[50:]) <= gate.limit + 1e-9).all()
     assert gate.distance(np.rot90(films, 2, axes=(1, 2))).min() > gate.limit
     gate.save(tmp_path / "gate.safetensors")
-    monkeypatch.setattr("diff3m.quality.WEIGHTS", tmp_path / "gate.safetensors")
+    monkeypatch.setattr("diff3m.imaging.gate.WEIGHTS", tmp_path / "gate.safetensors")
     shipped_gate.cache_clear()
     try:
         assert np.allclose(shipped_gate().distance(films), gate.distance(films), atol=1e-3)

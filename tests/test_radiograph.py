@@ -8,7 +8,16 @@ import pytest
 from conftest import drawn_film
 from PIL import Image
 
-from diff3m.radiograph import Preprocessing, Radiograph, RadiographError, border_box, crop_to_film, prepare, prepare_mask, read_radiograph
+from diff3m.imaging.radiograph import (
+    Preprocessing,
+    Radiograph,
+    RadiographError,
+    border_box,
+    crop_to_film,
+    prepare,
+    prepare_mask,
+    read_radiograph,
+)
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -21,7 +30,9 @@ def grey(size: int = 96) -> Image.Image:
     return Image.fromarray((drawn_film(size) * 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("TIFF", {}), ("JPEG", {"quality": 95}), ("WEBP", {"quality": 95})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("TIFF", {}), ("JPEG", {"quality": 95}), ("WEBP", {"quality": 95})]
+)
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_formats_are_known_by_content(tmp_path, kind, options, mode):
     path = tmp_path / "no-suffix"
@@ -170,7 +181,9 @@ def test_full_size_crop_shrinks_to_the_prepared_film():
     film = Radiograph(drawn_film(256))
     crop = crop_to_film(film, Preprocessing(64))
     assert crop.shape == (256, 256)
-    assert cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA) == pytest.approx(prepare(film, Preprocessing(64)), abs=1e-5)
+    assert cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA) == pytest.approx(
+        prepare(film, Preprocessing(64)), abs=1e-5
+    )
 
 
 def test_real_films_are_read(real_uploads):

@@ -59,7 +59,9 @@ def test_one_step_estimates_average_over_noises():
     together = estimate_in_one_step(x0, toy, 300, noises, SCHEDULE)
     each = [estimate_in_one_step(x0[1:], toy, 300, noise[None], SCHEDULE) for noise in noises]
     assert torch.allclose(together[1:], torch.stack(each).mean(0), atol=1e-6)
-    assert torch.equal(noises, draw_noises(3, 8, 300, seed=5)) and not torch.equal(noises, draw_noises(3, 8, 300, seed=6))
+    assert torch.equal(noises, draw_noises(3, 8, 300, seed=5)) and not torch.equal(
+        noises, draw_noises(3, 8, 300, seed=6)
+    )
 
 
 def test_steps_are_in_proportion_to_the_level():

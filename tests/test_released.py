@@ -11,14 +11,14 @@ import torch
 from conftest import GOLDEN, drawn_film
 from safetensors.torch import load_file, save_file
 
-from diff3m.checkpoint import CheckpointError, load_released
-from diff3m.cli import main
+from diff3m.checkpoint.folder import CheckpointError, load_released
+from diff3m.cli.main import main
 from diff3m.detector import Detector
 from diff3m.network import Diff3M, NetworkConfig
 from diff3m.reconstruct import reconstruct_as_released
-from diff3m.released import ReleasedError, network_config, our_name, read_weights, rename, schedule
-from diff3m.scoring import RELEASED_SCORING, Component
-from diff3m.verify import verify_released
+from diff3m.released.verify import verify_released
+from diff3m.released.weights import ReleasedError, network_config, our_name, read_weights, rename, schedule
+from diff3m.scoring.score import RELEASED_SCORING, Component
 
 OUTPUTS = {
     "noise_pred", "masked_pixel_pred", "demographic_attention", "ehr_attention", "pred_x0", "ddim_inversion_step", "ddim_denoise_step",
@@ -48,10 +48,16 @@ def test_the_command_passes_and_can_fail(stem, capsys):
     save_file(weights, f"{stem}.weights.safetensors")
     assert main(["verify-released", str(stem)]) == 1
     lines = {line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines()[-10:]}
-    assert lines["noise_pred"] == "ok" and lines["masked_pixel_pred"] == "DIFFERS" and lines["denoised_23_to_0"] == "DIFFERS"
+    assert (
+        lines["noise_pred"] == "ok"
+        and lines["masked_pixel_pred"] == "DIFFERS"
+        and lines["denoised_23_to_0"] == "DIFFERS"
+    )
 
 
-@pytest.mark.parametrize("name", ["time_embed.0.weight", "x_start_blocks.1.0.in_layers.2.weight", "ehr_tokenizer.b_embedding_layer.weight"])
+@pytest.mark.parametrize(
+    "name", ["time_embed.0.weight", "x_start_blocks.1.0.in_layers.2.weight", "ehr_tokenizer.b_embedding_layer.weight"]
+)
 def test_any_perturbed_weight_is_caught(stem, name):
     weights = load_file(f"{stem}.weights.safetensors")
     weights[name] = weights[name] + 0.05 * torch.randn(weights[name].shape, generator=torch.Generator().manual_seed(0))
@@ -64,25 +70,41 @@ def released_state(config: NetworkConfig) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = {}
 
     def convolution(name, out, width, kernel=3):
-        state[f"{name}.weight"], state[f"{name}.bias"] = torch.randn(out, width, kernel, kernel) * 0.1, torch.randn(out) * 0.1
+        state[f"{name}.weight"], state[f"{name}.bias"] = (
+            torch.randn(out, width, kernel, kernel) * 0.1,
+            torch.randn(out) * 0.1,
+        )
 
     def norm(name, width):
         state[f"{name}.weight"], state[f"{name}.bias"] = torch.ones(width), torch.zeros(width)
 
     def residual(name, width, out):
         norm(f"{name}.in_layers.0", width), convolution(f"{name}.in_layers.2", out, width)
-        state[f"{name}.emb_layers.1.weight"], state[f"{name}.emb_layers.1.bias"] = torch.randn(out, d) * 0.1, torch.zeros(out)
+        state[f"{name}.emb_layers.1.weight"], state[f"{name}.emb_layers.1.bias"] = (
+            torch.randn(out, d) * 0.1,
+            torch.zeros(out),
+        )
         norm(f"{name}.out_layers.0", out), convolution(f"{name}.out_layers.3", out, out)
         if width != out:
             convolution(f"{name}.skip_connection", out, width, 1)
 
     def attention(name, width):
         norm(f"{name}.norm", width)
-        state[f"{name}.qkv.weight"], state[f"{name}.qkv.bias"] = torch.randn(3 * width, width, 1) * 0.1, torch.zeros(3 * width)
-        state[f"{name}.proj_out.weight"], state[f"{name}.proj_out.bias"] = torch.randn(width, width, 1) * 0.1, torch.zeros(width)
+        state[f"{name}.qkv.weight"], state[f"{name}.qkv.bias"] = (
+            torch.randn(3 * width, width, 1) * 0.1,
+            torch.zeros(3 * width),
+        )
+        state[f"{name}.proj_out.weight"], state[f"{name}.proj_out.bias"] = (
+            torch.randn(width, width, 1) * 0.1,
+            torch.zeros(width),
+        )
 
     d, widths = config.embedding_width, config.widths
-    for name, (out, width) in {"time_embed.0": (d, config.channels), "time_embed.2": (d, d), "x_start_output_linear.0": (d, widths[-1])}.items():
+    for name, (out, width) in {
+        "time_embed.0": (d, config.channels),
+        "time_embed.2": (d, d),
+        "x_start_output_linear.0": (d, widths[-1]),
+    }.items():
         state[f"{name}.weight"], state[f"{name}.bias"] = torch.randn(out, width) * 0.1, torch.zeros(out)
     norm("x_start_output_linear.1", d), norm("emb_norm", d)
     for name, rows in (("demo_tokenizer", 6), ("ehr_tokenizer", 5)):
@@ -126,7 +148,13 @@ def released_state(config: NetworkConfig) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("size", "multipliers", "blocks", "attended", "heads"),
-    [(32, "1,2", 1, (16,), 1), (32, "1,2,2", 2, (16, 8), 1), (64, "1,1,2", 3, (), 4), (64, "", 1, (8,), 1), (16, "1", 2, (16,), 2)],
+    [
+        (32, "1,2", 1, (16,), 1),
+        (32, "1,2,2", 2, (16, 8), 1),
+        (64, "1,1,2", 3, (), 4),
+        (64, "", 1, (8,), 1),
+        (16, "1", 2, (16,), 2),
+    ],
 )
 def test_other_configurations_load_and_run(size, multipliers, blocks, attended, heads, tmp_path):
     numbers = tuple(int(m) for m in multipliers.split(",")) if multipliers else (1, 2, 3, 4)
@@ -135,24 +163,55 @@ def test_other_configurations_load_and_run(size, multipliers, blocks, attended, 
         attention_heads=heads, noise_head_channels=2, unknown_tokens=False,
     )  # fmt: skip
     state = released_state(expected)
-    settings = {"image_size": size, "num_channels": 32, "channel_mult": multipliers, "num_res_blocks": blocks, "num_heads": heads}
+    settings = {
+        "image_size": size,
+        "num_channels": 32,
+        "channel_mult": multipliers,
+        "num_res_blocks": blocks,
+        "num_heads": heads,
+    }
     assert network_config(settings, state) == expected
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "w.pt")
     checkpoint = load_released(tmp_path / "w.pt", settings)
     with torch.no_grad():
-        prediction, _ = checkpoint.network(torch.randn(1, 1, size, size), torch.tensor([9]), torch.rand(1, 1, size, size), torch.randn(1, 10))
+        prediction, _ = checkpoint.network(
+            torch.randn(1, 1, size, size), torch.tensor([9]), torch.rand(1, 1, size, size), torch.randn(1, 10)
+        )
     assert torch.isfinite(prediction.noise).all() and prediction.noise.shape == (1, 1, size, size)
 
 
 def test_imported_weights_analyze_as_released(tmp_path, capsys):
     out = tmp_path / "imported"
-    assert main(["import-released", str(GOLDEN / "tiny32.weights.safetensors"), "--config", str(GOLDEN / "tiny32.json"), "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "import-released",
+                str(GOLDEN / "tiny32.weights.safetensors"),
+                "--config",
+                str(GOLDEN / "tiny32.json"),
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     assert "general adult values" in capsys.readouterr().out
     detector = Detector.from_pretrained(out, device="cpu", precision="float32")
     assert detector.scoring == RELEASED_SCORING
-    detector = detector.with_scoring(replace(RELEASED_SCORING, components=(Component("mse", 0, 30),)))  # 58 passes, not 798
+    detector = detector.with_scoring(
+        replace(RELEASED_SCORING, components=(Component("mse", 0, 30),))
+    )  # 58 passes, not 798
     assert verify_names(detector.network)
-    record = {"age": 63, "sex": "F", "view": "PA", "bmi": 25, "systolic_mmhg": 120, "diastolic_mmhg": 80, "height_cm": 170, "weight_kg": 72}
+    record = {
+        "age": 63,
+        "sex": "F",
+        "view": "PA",
+        "bmi": 25,
+        "systolic_mmhg": 120,
+        "diastolic_mmhg": 80,
+        "height_cm": 170,
+        "weight_kg": 72,
+    }
     heard = []
     analysis = detector.analyze(drawn_film(100), record, noise_level=30, callback=heard.append)
     assert heard[-1].done == heard[-1].total and np.isfinite(analysis.reconstruction).all()
@@ -163,7 +222,9 @@ def test_imported_weights_analyze_as_released(tmp_path, capsys):
 def verify_names(network: Diff3M) -> bool:
     """Every parameter of the network has exactly one released name."""
     state = load_file(GOLDEN / "tiny32.weights.safetensors")
-    return {our_name(name) for name in state} == set(network.state_dict()) and len({our_name(name) for name in state}) == len(state)
+    return {our_name(name) for name in state} == set(network.state_dict()) and len(
+        {our_name(name) for name in state}
+    ) == len(state)
 
 
 def test_the_released_loop_makes_its_798_passes_at_its_timesteps():
@@ -180,9 +241,15 @@ def test_the_released_loop_makes_its_798_passes_at_its_timesteps():
 
 
 def test_given_constants_reach_the_schema_in_our_units():
-    settings = {**json.loads((GOLDEN / "tiny32.json").read_text()), "ehr_mean": [28, 130, 75, 66, 180], "ehr_std": [7, 20, 11, 4, 45]}
+    settings = {
+        **json.loads((GOLDEN / "tiny32.json").read_text()),
+        "ehr_mean": [28, 130, 75, 66, 180],
+        "ehr_std": [7, 20, 11, 4, 45],
+    }
     schema = load_released(GOLDEN / "tiny32.weights.safetensors", settings).config.schema
-    assert schema["height_cm"].mean == pytest.approx(167.64) and schema["weight_kg"].std == pytest.approx(20.41, abs=0.01)
+    assert schema["height_cm"].mean == pytest.approx(167.64) and schema["weight_kg"].std == pytest.approx(
+        20.41, abs=0.01
+    )
     assert schema["age"].encode(100.0) == [1.0] and schema["age"].encode(1.0) == [0.0]
 
 

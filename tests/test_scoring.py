@@ -3,7 +3,17 @@ import numpy as np
 import pytest
 import torch
 
-from diff3m.scoring import Component, Scoring, calibrate, contradiction, gaussian_blur, heat_map, inner, measure, structural_similarity
+from diff3m.scoring.score import (
+    Component,
+    Scoring,
+    calibrate,
+    contradiction,
+    gaussian_blur,
+    heat_map,
+    inner,
+    measure,
+    structural_similarity,
+)
 
 
 def pair(seed: int = 0):
@@ -65,7 +75,10 @@ def test_sigma_scales_with_the_picture():
     small, _ = pair()
     large = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
     flat = [torch.full_like(image, 0.5) for image in (small, large)]
-    values = [measure(Component("absolute", 8, 400), image, other, 0.08) for image, other in zip((small, large), flat, strict=True)]
+    values = [
+        measure(Component("absolute", 8, 400), image, other, 0.08)
+        for image, other in zip((small, large), flat, strict=True)
+    ]
     assert values[0] == pytest.approx(values[1], rel=0.15)
 
 
@@ -146,17 +159,25 @@ def test_a_relative_measurement_ignores_the_films_contrast():
     film, other = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(2))
     plain, relative = (Component("brighter", 2, 200, relative=flag) for flag in (False, True))
     half = other + 0.5 * (film - other)
-    assert float(measure(plain, half, other, 0.1)) == pytest.approx(0.5 * float(measure(plain, film, other, 0.1)), rel=1e-4)
-    assert float(measure(relative, half, other, 0.1)) == pytest.approx(float(measure(relative, film, other, 0.1)), rel=1e-4)
+    assert float(measure(plain, half, other, 0.1)) == pytest.approx(
+        0.5 * float(measure(plain, film, other, 0.1)), rel=1e-4
+    )
+    assert float(measure(relative, half, other, 0.1)) == pytest.approx(
+        float(measure(relative, film, other, 0.1)), rel=1e-4
+    )
     largest = Component("largest", 2, 200)
-    assert float(measure(largest, film, other, 0.1)) == pytest.approx(float(measure(largest, other, film, 0.1)), rel=1e-5)
+    assert float(measure(largest, film, other, 0.1)) == pytest.approx(
+        float(measure(largest, other, film, 0.1)), rel=1e-5
+    )
     fewer = Component("brighter", 2, 200, share=0.002)
     assert float(measure(fewer, film, other, 0.1)) > float(measure(plain, film, other, 0.1))
 
 
 def test_a_window_cuts_each_side_by_its_own_share():
     x = torch.arange(400.0).view(1, 1, 20, 20)
-    assert torch.equal(inner(x, (0.1, 0.2, 0.3, 0.05)), x[..., 2:14, 1:16]) and torch.equal(inner(x, 0.1), x[..., 2:18, 2:18])
+    assert torch.equal(inner(x, (0.1, 0.2, 0.3, 0.05)), x[..., 2:14, 1:16]) and torch.equal(
+        inner(x, 0.1), x[..., 2:18, 2:18]
+    )
     scoring = Scoring(window=(0.1, 0.2, 0.3, 0.05), mirrored_noises=True)
     assert scoring.measured_inside == scoring.window and Scoring().measured_inside == Scoring().margin
     assert Scoring.from_dict(scoring.to_dict()) == scoring

@@ -9,18 +9,18 @@ import pytest
 from conftest import ROOT
 
 from app.examples import load_examples, read_mask
-from app.words import contradiction_sentences
-from diff3m.checkpoint_source import SHIPPED, shipped_checkpoints
-from diff3m.data.lesions import KINDS, paint
+from app.render.wording import contradiction_sentences
+from diff3m.checkpoint.source import SHIPPED, shipped_checkpoints
+from diff3m.data.painted.lesions import KINDS, paint
 from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
 from diff3m.data.phantom import SEEDS, person
 from diff3m.detector import Detector
-from diff3m.draw import draw_normals
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.oracle import average_patient
 from diff3m.evaluation.phantoms import counterfactual_fidelity
 from diff3m.explain import attribute
-from diff3m.radiograph import Radiograph, prepare, read_radiograph
+from diff3m.imaging.radiograph import Radiograph, prepare, read_radiograph
+from diff3m.sample import draw_normals
 
 
 def test_the_checkpoint_is_whole_small_calibrated_and_described(shipped):
@@ -41,7 +41,9 @@ def test_a_real_dicom_from_file_to_percentile(shipped, real_uploads):
     assert first.compared_with == "PA" and 0 <= first.percentile <= 100
     assert first.score == second.score and np.array_equal(first.reconstruction, second.reconstruction)
     assert np.abs(first.residual).mean() < 0.1  # it is still this patient
-    assert shipped.analyze(film, {**film.facts, "bmi": 31}).score == first.score  # never trained: changes nothing, and says so
+    assert (
+        shipped.analyze(film, {**film.facts, "bmi": 31}).score == first.score
+    )  # never trained: changes nothing, and says so
     assert any("BMI" in note for note in shipped.analyze(film, {"bmi": 31}).notes)
 
 
@@ -114,7 +116,11 @@ def test_the_phantom_checkpoint_knows_all_eight_features(phantoms):
 
 def test_phantom_examples_are_reproducible_with_whole_records_and_masks(phantoms):
     examples = load_examples("phantoms")
-    entries = [entry for entry in json.loads((ROOT / "assets" / "examples" / "examples.json").read_text()) if entry["checkpoint"] == "phantoms"]
+    entries = [
+        entry
+        for entry in json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())
+        if entry["checkpoint"] == "phantoms"
+    ]
     assert sum(example.mask is not None for example in examples) == len(KINDS_OF_PHANTOMS)
     for example, entry in zip(examples, entries, strict=True):
         record = phantoms.schema.parse(example.record)
@@ -127,7 +133,8 @@ def test_phantom_examples_are_reproducible_with_whole_records_and_masks(phantoms
 
 def test_the_same_film_is_more_unusual_under_a_record_that_does_not_explain_it(phantoms):
     explained, unexplained = (
-        next(e for e in load_examples("phantoms") if e.id == f"phantom-large-heart-{name}") for name in ("explained", "unexplained")
+        next(e for e in load_examples("phantoms") if e.id == f"phantom-large-heart-{name}")
+        for name in ("explained", "unexplained")
     )
     assert np.array_equal(cv2.imread(str(explained.path), 0), cv2.imread(str(unexplained.path), 0))
     first, second = (phantoms.analyze(example.path, example.record) for example in (explained, unexplained))

@@ -22,7 +22,11 @@ def test_the_space_is_whole_and_its_app_builds(tmp_path):
     assert not list(out.rglob("__pycache__"))
     code = "import app.demo, diff3m; app.demo.build_demo(); print(diff3m.__file__)"
     ran = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, '.'); {code}"], cwd=out, capture_output=True, text=True, timeout=300
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
+        cwd=out,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert str(out) in ran.stdout  # not the installed one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diff3m import terminal
+from diff3m.cli import terminal
 
 
 def run_of(label: str) -> None:

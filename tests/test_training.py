@@ -21,14 +21,14 @@ import torch
 import yaml
 from conftest import ROOT, randomize
 
-from diff3m.checkpoint import load_checkpoint, save_checkpoint
+from diff3m.checkpoint.folder import load_checkpoint, save_checkpoint
 from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.detector import Detector
 from diff3m.diffusion import Schedule
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.run import calibrate_checkpoint
+from diff3m.imaging.radiograph import Preprocessing
 from diff3m.network import Diff3M
-from diff3m.radiograph import Preprocessing
 from diff3m.training import loop
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import Batch, augment, draw, drop_features, load_films
@@ -36,7 +36,9 @@ from diff3m.training.loop import TrainingError, agreed_step, learning_rate, mixe
 from diff3m.training.loss import diffusion_loss
 
 SCHEMA = paper_schema()
-TINY = dict(image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8])
+TINY = dict(
+    image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8]
+)
 
 
 def config(folder, **changes) -> TrainingConfig:
@@ -78,7 +80,9 @@ def test_features_are_dropped_whole(film_folder):
     values = torch.zeros(4000, 10)
     settings = config(film_folder, feature_dropout=0.2, record_dropout=0.1)
     dropped = torch.isnan(drop_features(values, SCHEMA, settings, torch.Generator().manual_seed(0)))
-    assert torch.equal(dropped[:, 1], dropped[:, 2]) and torch.equal(dropped[:, 3], dropped[:, 4])  # one-hot slots go together
+    assert torch.equal(dropped[:, 1], dropped[:, 2]) and torch.equal(
+        dropped[:, 3], dropped[:, 4]
+    )  # one-hot slots go together
     assert dropped[:, 0].float().mean() == pytest.approx(1 - 0.8 * 0.9, abs=0.03)
     assert dropped.all(1).float().mean() == pytest.approx(0.1, abs=0.02)
 
@@ -105,10 +109,21 @@ def test_training_lowers_the_loss_and_leaves_a_whole_checkpoint(film_folder):
     assert float(rows[-1]["noise_mse"]) < 0.8 * float(rows[0]["noise_mse"])
     assert float(rows[-1]["masked_pixel_mse"]) < float(rows[0]["masked_pixel_mse"])
     assert {p.stage for p in stages} == {"films", "training"}
-    assert list((film_folder / "run" / "samples").glob("*.png")) and list((film_folder / "run" / "tensorboard").iterdir())
+    assert list((film_folder / "run" / "samples").glob("*.png")) and list(
+        (film_folder / "run" / "tensorboard").iterdir()
+    )
     checkpoint = load_checkpoint(folder)
     assert checkpoint.config.training["films"] == 8  # the normals
-    assert [f.trained for f in checkpoint.config.schema.features] == [True, True, True, True, False, False, False, False]
+    assert [f.trained for f in checkpoint.config.schema.features] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert checkpoint.config.schema["age"].mean == pytest.approx(np.mean([40, 41, 43, 44, 46, 47, 49, 50]))
 
 
@@ -116,7 +131,10 @@ def test_samples_are_of_the_training_films_without_validation(film_folder):
     train(config(film_folder, validation=None, steps=3))
     picture = cv2.imread(str(film_folder / "run" / "samples" / "step_000003.png"), cv2.IMREAD_GRAYSCALE)
     assert picture.shape == (3 * 32, 8 * 32)
-    assert np.array_equal(picture[:32, :32], load_films(normal_cases(film_folder / "manifest.csv", SCHEMA), SCHEMA, Preprocessing(32)).images[0])
+    assert np.array_equal(
+        picture[:32, :32],
+        load_films(normal_cases(film_folder / "manifest.csv", SCHEMA), SCHEMA, Preprocessing(32)).images[0],
+    )
     assert {row["kind"] for row in csv.DictReader((film_folder / "run" / "log.csv").open())} == {"training"}
 
 
@@ -138,13 +156,20 @@ def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
     first, second = (load_checkpoint(folder).network.state_dict() for folder in (whole, resumed))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
-    curves = [[(row["step"], row["kind"]) for row in csv.DictReader((film_folder / run / "log.csv").open())] for run in ("whole", "broken")]
+    curves = [
+        [(row["step"], row["kind"]) for row in csv.DictReader((film_folder / run / "log.csv").open())]
+        for run in ("whole", "broken")
+    ]
     assert curves[0] == curves[1] and len(set(curves[1])) == len(curves[1]), "no step is listed twice"
 
 
 def test_a_log_ends_where_the_run_goes_on(tmp_path):
     log, text = tmp_path / "log.csv", b"step,kind\r\n2,training\r\n3,validation\r\n4,training\r\n6,tra"
-    for step, lines in ((9, text.splitlines(keepends=True)[:4]), (3, text.splitlines(keepends=True)[:3]), (0, [b"step,kind\r\n"])):
+    for step, lines in (
+        (9, text.splitlines(keepends=True)[:4]),
+        (3, text.splitlines(keepends=True)[:3]),
+        (0, [b"step,kind\r\n"]),
+    ):
         log.write_bytes(text)
         loop.cut_log(log, step)
         assert log.read_bytes() == b"".join(lines)
@@ -158,14 +183,25 @@ def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
     settings = config(film_folder, steps=2, validation=None)
     train(settings)
     for changes, said in (
-        (dict(learning_rate=1e-3, seed=3), r"learning_rate \(0.0004 there, 0.001 here\), seed \(0 there, 3 here\)\. Restore"),
+        (
+            dict(learning_rate=1e-3, seed=3),
+            r"learning_rate \(0.0004 there, 0.001 here\), seed \(0 there, 3 here\)\. Restore",
+        ),
         (dict(network={**TINY, "fusion_heads": 2}), r"other settings: network\. "),
         (dict(manifest=listed(film_folder, "fewer.csv", range(5))), r"films \(8 there, 5 here\), features\. "),
     ):
         with pytest.raises(TrainingError, match=said):
             train(replace(settings, steps=3, **changes))
     (film_folder / "copy.csv").write_text((film_folder / "manifest.csv").read_text())
-    later = replace(settings, name="later", manifest=str(film_folder / "copy.csv"), steps=3, log_every=1, validate_every=1, save_minutes=9.0)
+    later = replace(
+        settings,
+        name="later",
+        manifest=str(film_folder / "copy.csv"),
+        steps=3,
+        log_every=1,
+        validate_every=1,
+        save_minutes=9.0,
+    )
     assert load_checkpoint(train(later)).config.training["steps_done"] == 3
     state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
     del state["lasting"]  # as earlier versions saved it
@@ -182,7 +218,9 @@ def test_a_run_goes_on_with_the_weights_that_it_began_with(film_folder, tiny_che
     randomize(other.network, seed=1)
     save_checkpoint(init, other.config, other.network)
     for _ in range(2):
-        with pytest.raises(TrainingError, match=r"other settings: init_sha256 \([0-9a-f]{64} there, [0-9a-f]{64} here\)\. Restore"):
+        with pytest.raises(
+            TrainingError, match=r"other settings: init_sha256 \([0-9a-f]{64} there, [0-9a-f]{64} here\)\. Restore"
+        ):
             train(replace(settings, steps=3))
         init.rename(moved)
         train(replace(settings, steps=2))  # what is gone cannot be compared, nor is it needed
@@ -214,7 +252,9 @@ def test_a_damaged_save_gets_a_sentence(film_folder, damage):
     path.write_bytes(path.read_bytes()[: 1000 if damage == "cut" else 0])
     if damage == "other":
         torch.save([1, 2], path)
-    with pytest.raises(TrainingError, match=r"state\.pt cannot be read .*Remove it to start anew, or choose another `out`"):
+    with pytest.raises(
+        TrainingError, match=r"state\.pt cannot be read .*Remove it to start anew, or choose another `out`"
+    ):
         train(replace(settings, steps=2))
 
 
@@ -228,7 +268,9 @@ def test_validation_takes_no_more_films_at_once_than_a_step(film_folder, monkeyp
     monkeypatch.setattr(loop, "diffusion_loss", measured)
     train(config(film_folder, batch_size=3, steps=3))
     assert [len(batch.x0) for batch, _ in parts] == [3, 3, 2]
-    whole = Batch(*(torch.cat([getattr(batch, name) for batch, _ in parts]) for name in ("x0", "noise", "t", "values", "masked")))
+    whole = Batch(
+        *(torch.cat([getattr(batch, name) for batch, _ in parts]) for name in ("x0", "noise", "t", "values", "masked"))
+    )
     with torch.no_grad():
         losses = diffusion_loss(parts[0][1], whole, Schedule())
     row = next(row for row in csv.DictReader((film_folder / "run" / "log.csv").open()) if row["kind"] == "validation")
@@ -255,7 +297,11 @@ def test_a_run_starts_from_another_checkpoint_where_weights_fit(film_folder):
 @pytest.mark.parametrize("init", ["nothing", "other"])
 def test_a_start_that_does_not_fit_is_told_before_films_are_read(film_folder, tiny_checkpoint, init):
     heard = []
-    settings = config(film_folder, init=str(tiny_checkpoint if init == "other" else film_folder / init), network={**TINY, "channels": 64})
+    settings = config(
+        film_folder,
+        init=str(tiny_checkpoint if init == "other" else film_folder / init),
+        network={**TINY, "channels": 64},
+    )
     with pytest.raises(TrainingError, match="init: "):
         train(settings, report=heard.append)
     assert not heard
@@ -307,7 +353,12 @@ def test_a_run_killed_in_the_middle_ends_as_an_unbroken_one(film_folder, moment)
         settings = config(film_folder, out=str(film_folder / name), save_minutes=0, validation=None)
         (film_folder / f"{name}.yaml").write_text(yaml.safe_dump(settings.to_dict()))
         for when in how:
-            child = subprocess.run([sys.executable, "-c", CHILD, str(film_folder / f"{name}.yaml"), when], capture_output=True, cwd=ROOT, timeout=200)
+            child = subprocess.run(
+                [sys.executable, "-c", CHILD, str(film_folder / f"{name}.yaml"), when],
+                capture_output=True,
+                cwd=ROOT,
+                timeout=200,
+            )
             assert child.returncode == (0 if when == "never" else -signal.SIGKILL), child.stderr[-500:]
         folders[name] = film_folder / name / "checkpoint"
     first, second = (load_checkpoint(folder).network.state_dict() for folder in folders.values())
@@ -357,14 +408,18 @@ def test_a_run_that_ended_in_its_last_save_writes_its_checkpoint(film_folder, mo
 
 
 def test_a_gradient_that_is_not_finite_ends_before_it_is_taken(film_folder, monkeypatch):
-    monkeypatch.setattr("accelerate.Accelerator.clip_grad_norm_", lambda self, parameters, limit: torch.tensor(math.nan))
+    monkeypatch.setattr(
+        "accelerate.Accelerator.clip_grad_norm_", lambda self, parameters, limit: torch.tensor(math.nan)
+    )
     with pytest.raises(TrainingError, match="gradient is not finite at step 0"):
         train(config(film_folder))
 
 
 def listed(folder, name: str, films: range, patients: tuple = (), column: str = "Patient") -> str:
     """A manifest of normal films, with their patients where given."""
-    lines = [f"path,label,{column}"] + [f"film{film}.png,normal,{patients[place] if patients else ''}" for place, film in enumerate(films)]
+    lines = [f"path,label,{column}"] + [
+        f"film{film}.png,normal,{patients[place] if patients else ''}" for place, film in enumerate(films)
+    ]
     (folder / name).write_text("\n".join(lines) + "\n")
     return str(folder / name)
 
@@ -373,7 +428,13 @@ def test_patients_of_both_manifests_are_refused(film_folder):
     both = dict(manifest=listed(film_folder, "train.csv", range(2), ("10000032.0", "11.0")), steps=1)
     for column in ("patient", "subject_id"):
         with pytest.raises(TrainingError, match=r"1 patients are in both manifests \(10000032"):
-            train(config(film_folder, validation=listed(film_folder, "val.csv", range(2, 4), (" 10000032", 12), column), **both))
+            train(
+                config(
+                    film_folder,
+                    validation=listed(film_folder, "val.csv", range(2, 4), (" 10000032", 12), column),
+                    **both,
+                )
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         train(config(film_folder, validation=listed(film_folder, "other.csv", range(2, 4), (13, 14)), **both))
@@ -389,7 +450,14 @@ def test_films_of_both_manifests_are_refused(film_folder):
 def test_it_is_said_where_patients_could_not_be_checked(film_folder):
     held = listed(film_folder, "val.csv", range(3, 6), ("unknown", "nan", "7"))
     with pytest.warns(UserWarning, match="could not be checked: give both a column `patient`"):
-        train(config(film_folder, manifest=listed(film_folder, "train.csv", range(3), ("unknown", "NaN", "")), validation=held, steps=1))
+        train(
+            config(
+                film_folder,
+                manifest=listed(film_folder, "train.csv", range(3), ("unknown", "NaN", "")),
+                validation=held,
+                steps=1,
+            )
+        )
 
 
 def slow_to_write(rank: int, port: int, settings: TrainingConfig) -> None:
@@ -405,7 +473,14 @@ def slow_to_write(rank: int, port: int, settings: TrainingConfig) -> None:
 
 
 def one_of_two(rank: int, port: int, settings: TrainingConfig) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        ACCELERATE_USE_CPU="true",
+    )
     torch.set_num_threads(1)
     train(settings, report=lambda progress: Path(f"{settings.out}-heard-{progress.stage}-{rank}").touch())
 
@@ -481,14 +556,20 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(film_folder, monkeypatc
 def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
     alone = train(config(film_folder, out=str(film_folder / "alone"), masked_fraction=1.0))
     two_processes(one_of_two, config(film_folder, out=str(film_folder / "both"), masked_fraction=1.0))
-    assert {path.name for path in film_folder.glob("both-heard-*")} == {"both-heard-films-0", "both-heard-training-0"}, "the second reports nothing"
+    assert {path.name for path in film_folder.glob("both-heard-*")} == {
+        "both-heard-films-0",
+        "both-heard-training-0",
+    }, "the second reports nothing"
     checkpoint = load_checkpoint(alone)
     torch.manual_seed(0)
     start = torch.nn.utils.parameters_to_vector(Diff3M(checkpoint.config.network).parameters())
     one = torch.nn.utils.parameters_to_vector(checkpoint.network.parameters())
     two = torch.nn.utils.parameters_to_vector(load_checkpoint(film_folder / "both" / "checkpoint").network.parameters())
     assert (one - two).norm() < 0.05 * (one - start).norm()  # the way that both went, but for rounding
-    curves = [[row for row in csv.DictReader((film_folder / run / "log.csv").open()) if row["kind"] == "training"] for run in ("alone", "both")]
+    curves = [
+        [row for row in csv.DictReader((film_folder / run / "log.csv").open()) if row["kind"] == "training"]
+        for run in ("alone", "both")
+    ]
     assert len(curves[0]) == len(curves[1]) == 3
     for name in ("noise_mse", "masked_pixel_mse"):
         first, second = ([float(row[name]) for row in curve] for curve in curves)
@@ -506,15 +587,34 @@ def test_a_finished_run_is_left_as_it_is(film_folder):
 
 def test_another_schema_trains_without_other_code(film_folder):
     features = [
-        {"name": "heart_rate", "label": "Heart rate", "kind": "number", "group": "vitals", "explanation_group": "heart", "unit": "/min"},
-        {"name": "spo2", "label": "SpO2", "kind": "number", "group": "vitals", "explanation_group": "oxygen", "unit": "%"},
+        {
+            "name": "heart_rate",
+            "label": "Heart rate",
+            "kind": "number",
+            "group": "vitals",
+            "explanation_group": "heart",
+            "unit": "/min",
+        },
+        {
+            "name": "spo2",
+            "label": "SpO2",
+            "kind": "number",
+            "group": "vitals",
+            "explanation_group": "oxygen",
+            "unit": "%",
+        },
     ]
     (film_folder / "schema.json").write_text(json.dumps(features))
-    (film_folder / "manifest.csv").write_text("path,heart_rate,spo2,label\n" + "".join(f"film{i}.png,{60 + i},,normal\n" for i in range(8)))
+    (film_folder / "manifest.csv").write_text(
+        "path,heart_rate,spo2,label\n" + "".join(f"film{i}.png,{60 + i},,normal\n" for i in range(8))
+    )
     folder = train(config(film_folder, schema=str(film_folder / "schema.json")))
     detector = Detector.from_pretrained(folder, device="cpu")
     assert detector.schema["heart_rate"].mean == pytest.approx(63.5) and not detector.schema["spo2"].trained
-    assert set(detector.analyze(film_folder / "film0.png", {"heart_rate": 90}).attention["vitals"]) == {"heart_rate", "spo2"}
+    assert set(detector.analyze(film_folder / "film0.png", {"heart_rate": 90}).attention["vitals"]) == {
+        "heart_rate",
+        "spo2",
+    }
     (film_folder / "schema.json").write_text("[1, 2]")
     with pytest.raises(ConfigError, match="no list of features"):
         train(config(film_folder, schema=str(film_folder / "schema.json"), out=str(film_folder / "other")))
@@ -537,7 +637,10 @@ def test_a_run_whose_loss_is_lost_names_a_way_that_works(film_folder, monkeypatc
     with pytest.raises(TrainingError) as ended:
         train(settings)
     kept = film_folder / "run" / "checkpoint"
-    assert str(ended.value) == f"The loss is not finite at step 3. Step 3 is kept: start another `out` with `init: {kept}` and a lower learning_rate."
+    assert (
+        str(ended.value)
+        == f"The loss is not finite at step 3. Step 3 is kept: start another `out` with `init: {kept}` and a lower learning_rate."
+    )
     assert load_checkpoint(kept).config.training["steps_done"] == 3
     monkeypatch.setattr(loop, "draw", drawn)
     train(replace(settings, out=str(film_folder / "other"), init=str(kept), learning_rate=1e-5, steps=1))

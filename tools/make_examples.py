@@ -21,15 +21,15 @@ import numpy as np
 import yaml
 
 from app.examples import load_examples
-from diff3m.data.lesions import paint
 from diff3m.data.manifest import read_manifest
+from diff3m.data.painted.lesions import paint
 from diff3m.data.phantom import person
 from diff3m.detector import Detector
-from diff3m.draw import draw_normals
-from diff3m.radiograph import Radiograph
-from diff3m.stored import store_analysis
+from diff3m.export.cache import store_analysis
+from diff3m.export.overlay import enlarge, to_uint8
+from diff3m.imaging.radiograph import Radiograph
+from diff3m.sample import draw_normals
 from diff3m.training.films import load_films
-from diff3m.visualize import enlarge, to_uint8
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 ORIGIN = "Synthetic, drawn by the model itself."
@@ -50,7 +50,9 @@ def _drawn(detector: Detector, records: str, seed: int) -> np.ndarray:
     films = [cv2.GaussianBlur(film, (0, 0), SMOOTH) for film in films]
     cases = zip(map(Radiograph, films), json.loads(records), strict=True)
     rng = np.random.default_rng(seed)
-    return np.stack([grainy(without_grid(analysis.reconstruction), rng) for analysis in detector.analyze_many(list(cases))])
+    return np.stack(
+        [grainy(without_grid(analysis.reconstruction), rng) for analysis in detector.analyze_many(list(cases))]
+    )
 
 
 def grainy(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -87,8 +89,16 @@ def rendered(detector: Detector) -> list[dict]:
     for case in yaml.safe_load((FOLDER / "phantoms.yaml").read_text(encoding="utf-8")):
         changes, shown, lesion = case.pop("patient", {}), case.pop("record", {}), case.pop("lesion", None)
         who = person(case["number"], lesion)
-        patient = who.patient.under(**{name: float(value) if isinstance(value, int) else value for name, value in changes.items()})
-        entry = {**case, "record": {**patient.record(), **shown}, "origin": PHANTOM, "checkpoint": detector.config.name, "file": f"{case['id']}.png"}
+        patient = who.patient.under(
+            **{name: float(value) if isinstance(value, int) else value for name, value in changes.items()}
+        )
+        entry = {
+            **case,
+            "record": {**patient.record(), **shown},
+            "origin": PHANTOM,
+            "checkpoint": detector.config.name,
+            "file": f"{case['id']}.png",
+        }
         cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(who.film(SIDE, patient)))
         if lesion:
             entry["mask"] = f"{case['id']}.mask.png"
@@ -103,7 +113,11 @@ def rendered(detector: Detector) -> list[dict]:
 def write_entries(entries: list[dict], checkpoint: str) -> None:
     """Replace a checkpoint's entries in examples.json; the others stay."""
     index = FOLDER / "examples.json"
-    others = [entry for entry in json.loads(index.read_text()) if entry["checkpoint"] != checkpoint] if index.exists() else []
+    others = (
+        [entry for entry in json.loads(index.read_text()) if entry["checkpoint"] != checkpoint]
+        if index.exists()
+        else []
+    )
     index.write_text(json.dumps([*others, *entries], indent=1) + "\n")
 
 
@@ -111,7 +125,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("--training", default=None, help="manifest of the films that the checkpoint was trained on")
-    parser.add_argument("--results", action="store_true", help="keep the films; only store their results anew, for other weights or another score")
+    parser.add_argument(
+        "--results",
+        action="store_true",
+        help="keep the films; only store their results anew, for other weights or another score",
+    )
     parser.add_argument("--sheet", default=None, help="only draw several seeds a case into this picture")
     options = parser.parse_args()
     detector = Detector.from_pretrained(options.checkpoint)
@@ -135,7 +153,10 @@ def main() -> None:
         return
 
     films = load_films(read_manifest(options.training, detector.schema), detector.schema, detector.config.preprocessing)
-    small = np.stack([cv2.resize(film, (32, 32), interpolation=cv2.INTER_AREA) for film in films.images]).astype(np.float32) / 255
+    small = (
+        np.stack([cv2.resize(film, (32, 32), interpolation=cv2.INTER_AREA) for film in films.images]).astype(np.float32)
+        / 255
+    )
     rng = np.random.default_rng(0)
     among = [nearest(small[i], np.delete(small, i, axis=0)) for i in rng.choice(len(small), 200, replace=False)]
     limit = float(np.percentile(among, 5))
@@ -147,12 +168,25 @@ def main() -> None:
         film = drawn(detector, cases, case["seed"])[place]
         distance = nearest(film, small)
         if distance < limit:
-            raise SystemExit(f"{name}: its nearest training film is at {distance:.4f}, nearer than {limit:.4f}; choose another seed.")
-        entry = {**case, "origin": ORIGIN, "checkpoint": detector.config.name, "file": f"{name}.png", "nearest_training_film": round(distance, 4)}
+            raise SystemExit(
+                f"{name}: its nearest training film is at {distance:.4f}, nearer than {limit:.4f}; choose another seed."
+            )
+        entry = {
+            **case,
+            "origin": ORIGIN,
+            "checkpoint": detector.config.name,
+            "file": f"{name}.png",
+            "nearest_training_film": round(distance, 4),
+        }
         if finding is not None:
-            film, mask = paint(film, finding["kind"], tuple(finding["center"]), finding["extent"], finding["strength"], case["seed"])
+            film, mask = paint(
+                film, finding["kind"], tuple(finding["center"]), finding["extent"], finding["strength"], case["seed"]
+            )
             entry["mask"] = f"{name}.mask.png"
-            cv2.imwrite(str(FOLDER / entry["mask"]), cv2.resize(mask.astype(np.uint8) * 255, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
+            cv2.imwrite(
+                str(FOLDER / entry["mask"]),
+                cv2.resize(mask.astype(np.uint8) * 255, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST),
+            )
         cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(enlarge(film, SIDE)))
         analysis = detector.analyze(FOLDER / entry["file"], record)
         store_analysis(FOLDER / f"{name}.npz", analysis, detector)

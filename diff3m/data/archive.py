@@ -29,7 +29,9 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
             entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-            raise ArchiveError("This file is no ZIP archive, or it is damaged. Pack the films again as a plain ZIP.") from None
+            raise ArchiveError(
+                "This file is no ZIP archive, or it is damaged. Pack the films again as a plain ZIP."
+            ) from None
         _check(entries)
         self._entries = {entry.filename: entry for entry in entries}
         self._by_name: dict[str, list[str]] = {}
@@ -55,7 +57,16 @@ class Archive:
         try:
             with self._zip.open(entry) as file:
                 data = file.read(entry.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            EOFError,
+            OSError,
+            ValueError,
+            NotImplementedError,
+            RuntimeError,
+        ):
             raise ArchiveError("This file of the ZIP is damaged. Pack the films again.") from None
         if len(data) > entry.file_size:
             raise ArchiveError("This file of the ZIP is larger than the ZIP declares. Pack the films again.")

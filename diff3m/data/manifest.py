@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..ehr import EHRError, EHRSchema, Record
-from ..feature import UNKNOWN_WORDS
+from ..ehr.feature import UNKNOWN_WORDS
 
 NORMAL = "normal"
 PARQUET = (".parquet", ".pq")  # ends of a manifest's name; any other is CSV
@@ -58,8 +58,12 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ManifestError(f"The manifest {path.name} is empty. It needs a header line and one row a film.") from None
     except Exception as error:  # pandas raises many kinds of error
         if long := TOO_LONG.search(str(error)):
-            raise ManifestError(f"Line {long[1]} of the manifest {path.name} has more fields than the header. {COMMAS}") from None
-        raise ManifestError(f"The manifest {path.name} cannot be read as a table ({str(error)[:200]}). Save it as CSV with a header line.") from None
+            raise ManifestError(
+                f"Line {long[1]} of the manifest {path.name} has more fields than the header. {COMMAS}"
+            ) from None
+        raise ManifestError(
+            f"The manifest {path.name} cannot be read as a table ({str(error)[:200]}). Save it as CSV with a header line."
+        ) from None
 
 
 def read_csv(path: Path, usecols: list[str] | None = None, **options) -> pd.DataFrame:
@@ -84,7 +88,9 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     columns = [str(column).strip().lower() for column in table.columns]
     table.columns = [spelled.get(column, column) for column in columns]
     if "path" not in table.columns:
-        raise ManifestError(f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}.")
+        raise ManifestError(
+            f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}."
+        )
     if len(set(table.columns)) < len(table.columns):
         raise ManifestError(f"The manifest {path.name} has two columns of the same name. Rename or remove one.")
     if limit is not None and limit < 1:
@@ -139,7 +145,9 @@ def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
     """The rows labelled `normal`, for training and calibration. Raises ManifestError if there is none."""
     cases = [case for case in read_manifest(path, schema) if case.abnormal is False]
     if not cases:
-        raise ManifestError(f"The manifest {Path(path).name} holds no normal film: its column `label` must say `normal` for the films to learn from.")
+        raise ManifestError(
+            f"The manifest {Path(path).name} holds no normal film: its column `label` must say `normal` for the films to learn from."
+        )
     return cases
 
 

@@ -1,4 +1,10 @@
 """Measuring a checkpoint: metrics, calibration on normals, evaluation of a manifest."""
 
-BASELINES = ("PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released")  # what `evaluation.films` measures beside ours
+BASELINES = (
+    "PCA",
+    "autoencoder",
+    "AnoDDPM, Gaussian",
+    "AnoDDPM, simplex",
+    "Diff3M as released",
+)  # what `evaluation.films` measures beside ours
 RELEASED_STRIDE = 40  # of the released loop every 40th timestep: all of them are 798 passes a film

@@ -22,13 +22,19 @@ def comparison(labels: Mapping[str, dict]) -> Figure:
     panels, rows = figure.subplots(1, max(1, len(labels)), sharey=True, squeeze=False)[0], []
     for axes, (label, found) in zip(panels, labels.items(), strict=False):
         rows = [(name, *_best(scores)) for name, scores in found["methods"].items()]
-        rows = [row for row in rows if row[2]["auroc_within_view"] is not None]  # no view is known, or each has one kind of film
+        rows = [
+            row for row in rows if row[2]["auroc_within_view"] is not None
+        ]  # no view is known, or each has one kind of film
         for place, (name, score, entry) in enumerate(rows):
             value, (low, high) = entry["auroc_within_view"], entry["auroc_within_view_interval"]
             color = OURS if name.startswith("ours") else OTHERS
             axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
             axes.annotate(
-                f"{value:.2f}" + ("" if score == "score" else f" ({score})"), (value, place), (0, 6), textcoords="offset points", fontsize=8
+                f"{value:.2f}" + ("" if score == "score" else f" ({score})"),
+                (value, place),
+                (0, 6),
+                textcoords="offset points",
+                fontsize=8,
             )
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.axvline(0.5, color="#cbd5e1", linewidth=1, zorder=0)
@@ -57,12 +63,24 @@ def attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
         shares = [found[group]["share"] for group in groups]
         errors = [[abs(found[group]["share"] - found[group]["interval"][end]) for group in groups] for end in (0, 1)]
         at = [index + (place - (len(methods) - 1) / 2) * width for index in range(len(groups))]
-        bars.bar(at, shares, width, yerr=errors, color=METHOD_COLORS[name], label=name.replace("_", " "), error_kw={"linewidth": 0.8})
+        bars.bar(
+            at,
+            shares,
+            width,
+            yerr=errors,
+            color=METHOD_COLORS[name],
+            label=name.replace("_", " "),
+            error_kw={"linewidth": 0.8},
+        )
     bars.set_xticks(range(len(groups)), groups)
     bars.set_ylim(0, 1.05)
     bars.set_ylabel("share of films: extreme group named first")
     bars.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.17))
-    wide = cases.pivot_table(index=["kind", "number", "group"], columns="method", values="value").dropna(subset=["oracle"]).reset_index()
+    wide = (
+        cases.pivot_table(index=["kind", "number", "group"], columns="method", values="value")
+        .dropna(subset=["oracle"])
+        .reset_index()
+    )
     for color, (group, rows) in zip(GROUP_COLORS, wide.groupby("group"), strict=False):
         points.scatter(rows["oracle"], rows["prior"], s=10, alpha=0.7, color=color, label=group)
     for axes_scale in (points.set_xscale, points.set_yscale):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .written import interval, known, markdown
+from .format import interval, known, markdown
 
 PARTS = {"all": "All films"}
 SIDES = {"size": "by size", "brighter": "by the brighter side"}
@@ -22,7 +22,10 @@ def tables(found: Mapping) -> str:
     located = {name: labels for name, labels in found["localization"].items() if labels}
     if located:
         pieces += ["Where (films with boxes):", _localization(located)]
-    cost = [[name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"] for name, seconds in found["seconds_a_film"].items()]
+    cost = [
+        [name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"]
+        for name, seconds in found["seconds_a_film"].items()
+    ]
     pieces += ["Cost:", markdown(["method", "seconds a film"], cost)]
     return "\n\n".join(pieces) + "\n"
 

@@ -11,10 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.manifest import Case, ManifestError, normal_cases, patient_key, read_manifest, read_table, shared_films, shared_patients
+from ..data.manifest import (
+    Case,
+    ManifestError,
+    normal_cases,
+    patient_key,
+    read_manifest,
+    read_table,
+    shared_films,
+    shared_patients,
+)
 from ..detector import Detector
 from ..ehr import EHRSchema
-from ..radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
+from ..imaging.radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,12 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
     hint = "so methods would be judged on what they learned from. Take them out of one of the two; `diff3m prepare` splits by patient."
     if both:
         raise ManifestError(f"Patients in both {train} and {manifest}: {len(both)} ({', '.join(both[:3])} …), {hint}")
-    if both := shared_films(normal_cases(train, schema), [case for case in read_manifest(manifest, schema) if case.label is not None]):
-        raise ManifestError(f"Films in both {train} and {manifest}: {len(both)} ({', '.join(path.name for path in both[:3])} …), {hint}")
+    if both := shared_films(
+        normal_cases(train, schema), [case for case in read_manifest(manifest, schema) if case.label is not None]
+    ):
+        raise ManifestError(
+            f"Films in both {train} and {manifest}: {len(both)} ({', '.join(path.name for path in both[:3])} …), {hint}"
+        )
     return checked
 
 
@@ -59,7 +72,9 @@ def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, ha
     table = read_table(manifest)
     cases = [case for case in read_manifest(manifest, detector.schema) if case.label is not None]
     if {case.abnormal for case in cases} != {True, False}:
-        raise ManifestError(f"The manifest {manifest} needs labelled normal films and labelled abnormal ones to compare methods on.")
+        raise ManifestError(
+            f"The manifest {manifest} needs labelled normal films and labelled abnormal ones to compare methods on."
+        )
     for column in [halves] * bool(halves) + ["image"] * bool(boxes):
         if column not in table.columns:
             raise ManifestError(f"The manifest {manifest} has no column `{column}`.")
@@ -68,7 +83,10 @@ def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, ha
     parts = np.array([half(table[halves].iloc[case.row - 1]) if halves else "" for case in cases])
     drawn = drawn_boxes(Path(boxes)) if boxes else {}
     named = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
-    masks = [box_mask(drawn.get(name, []), film, detector.config.preprocessing) for name, film in zip(named, films, strict=True)]
+    masks = [
+        box_mask(drawn.get(name, []), film, detector.config.preprocessing)
+        for name, film in zip(named, films, strict=True)
+    ]
     return Cohort(x0, cases, parts, masks)
 
 
@@ -83,7 +101,9 @@ def drawn_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]
     return found
 
 
-def box_mask(boxes: Sequence[tuple[float, float, float, float]], film: Radiograph, settings: Preprocessing) -> np.ndarray | None:
+def box_mask(
+    boxes: Sequence[tuple[float, float, float, float]], film: Radiograph, settings: Preprocessing
+) -> np.ndarray | None:
     """Boxes (x, y, w, h) in pixels of a film as a mask of the prepared film, (S, S) bool; None without boxes."""
     if not boxes:
         return None

@@ -48,7 +48,9 @@ def average_precision_within_view(scores: np.ndarray, abnormal: np.ndarray, view
     return _within_view(average_precision, scores, abnormal, views)
 
 
-def _within_view(function: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
+def _within_view(
+    function: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray
+) -> float:
     inside = [function(scores[views == view], abnormal[views == view]) for view in np.unique(views[views != ""])]
     inside = [value for value in inside if np.isfinite(value)]
     return float(np.mean(inside)) if inside else float("nan")
@@ -75,19 +77,28 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     result = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
         result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i]), strata, repeats))
-    for name, function in (("auroc_within_view", auroc_within_view), ("average_precision_within_view", average_precision_within_view)):
+    for name, function in (
+        ("auroc_within_view", auroc_within_view),
+        ("average_precision_within_view", average_precision_within_view),
+    ):
         result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i], views[i]), strata, repeats))
     result["views"] = {}
     for view in np.unique(views[views != ""]):
         rows = views == view
         part = {"films": int(rows.sum()), "normal": int((~abnormal[rows]).sum()), "abnormal": int(abnormal[rows].sum())}
         for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-            part.update(_with_interval(name, lambda i, f=function, r=rows: f(scores[r][i], abnormal[r][i]), strata[rows], repeats))
+            part.update(
+                _with_interval(
+                    name, lambda i, f=function, r=rows: f(scores[r][i], abnormal[r][i]), strata[rows], repeats
+                )
+            )
         result["views"][str(view)] = part
     return result
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS) -> dict:
+def paired_difference(
+    first: np.ndarray, second: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS
+) -> dict:
     """Within-view AUROC of the first scores (N,) minus that of the second on the same films, with a 95 % interval over films drawn in pairs;
     no view has both classes."""
 
@@ -95,12 +106,18 @@ def paired_difference(first: np.ndarray, second: np.ndarray, abnormal: np.ndarra
         return auroc_within_view(first[i], abnormal[i], views[i]) - auroc_within_view(second[i], abnormal[i], views[i])
 
     strata, value = np.char.add(views.astype(str), abnormal.astype(str)), statistic(np.arange(len(first)))
-    return {"difference": value if np.isfinite(value) else None, "interval": bootstrap_interval(statistic, strata, repeats)}
+    return {
+        "difference": value if np.isfinite(value) else None,
+        "interval": bootstrap_interval(statistic, strata, repeats),
+    }
 
 
 def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
     """Mean of (N,) and its 95 % interval over films."""
-    return {"mean": float(values.mean()), "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), repeats)}
+    return {
+        "mean": float(values.mean()),
+        "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), repeats),
+    }
 
 
 def _with_interval(name: str, statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int) -> dict:

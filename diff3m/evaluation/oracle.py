@@ -16,14 +16,28 @@ import numpy as np
 import torch
 
 from ..data.phantom import SEEDS, Patient, Person, person
-from ..data.phantom.patient import AGE, AGE_RANGE, AP_SHARE, BMI, BMI_RANGE, HEIGHT, PRESSURE_SPREAD, usual_diastolic, usual_systolic
+from ..data.phantom.patient import (
+    AGE,
+    AGE_RANGE,
+    AP_SHARE,
+    BMI,
+    BMI_RANGE,
+    HEIGHT,
+    PRESSURE_SPREAD,
+    usual_diastolic,
+    usual_systolic,
+)
 from ..detector import Detector
-from ..radiograph import Radiograph, prepare
-from ..scoring import inner
+from ..imaging.radiograph import Radiograph, prepare
+from ..scoring.score import inner
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
 OFFSET = 70_000  # of the phantoms' numbers, away from those of `evaluation.phantoms`
-AVERAGE = {"age": dict(age=52.0), "habitus": dict(bmi=28.6), "blood pressure": dict(systolic_mmhg=123.0, diastolic_mmhg=75.0)}
+AVERAGE = {
+    "age": dict(age=52.0),
+    "habitus": dict(bmi=28.6),
+    "blood pressure": dict(systolic_mmhg=123.0, diastolic_mmhg=75.0),
+}
 CROWD = 4_000  # drawn people that stand for the population
 Population = Callable[[Patient, Sequence[str]], Iterator[tuple[Patient, float]]]
 SHARES = {"sex": {"F": 0.5, "M": 0.5}, "view": {"PA": 1 - AP_SHARE, "AP": AP_SHARE}}
@@ -59,7 +73,10 @@ class Oracle:
         """What each group does to an average patient's film: (groups, pixels)."""
         found = []
         for group in GROUPS:
-            low, high = ({name: value for name, value in end.items() if value is not None} for end in self.detector.schema.ends(group))
+            low, high = (
+                {name: value for name, value in end.items() if value is not None}
+                for end in self.detector.schema.ends(group)
+            )
             found.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
         return np.stack(found)
 
@@ -94,12 +111,17 @@ def implied(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, 
     found, evidence = [], []
     for sex in ("F", "M") if "sex" in absent else (patient.sex,):
         age = np.clip(AGE[0] + AGE[1] * z[0], *AGE_RANGE)
-        height, bmi = HEIGHT[sex][0] + HEIGHT[sex][1] * z[1], np.clip(BMI[sex][0] * np.exp(BMI[sex][1] * z[2]), *BMI_RANGE)
+        height, bmi = (
+            HEIGHT[sex][0] + HEIGHT[sex][1] * z[1],
+            np.clip(BMI[sex][0] * np.exp(BMI[sex][1] * z[2]), *BMI_RANGE),
+        )
         likely = np.zeros(CROWD)
         if "age" not in absent:
             age = np.full(CROWD, patient.age)
         if "habitus" not in absent:
-            likely += _log_normal(patient.height_cm, *HEIGHT[sex]) + _log_normal(np.log(patient.bmi), np.log(BMI[sex][0]), BMI[sex][1])
+            likely += _log_normal(patient.height_cm, *HEIGHT[sex]) + _log_normal(
+                np.log(patient.bmi), np.log(BMI[sex][0]), BMI[sex][1]
+            )
             height, bmi = np.full(CROWD, patient.height_cm), np.full(CROWD, patient.bmi)
         if "blood pressure" in absent:
             systolic = np.clip(usual_systolic(age, bmi) + PRESSURE_SPREAD[0] * z[3], 85, 220)
@@ -110,7 +132,11 @@ def implied(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, 
             likely += _log_normal(diastolic, usual_diastolic(systolic, age, bmi), PRESSURE_SPREAD[1])
         weights = np.exp(likely - likely.max())
         numbers = {"age": age, "bmi": bmi, "height_cm": height, "systolic_mmhg": systolic, "diastolic_mmhg": diastolic}
-        found.append(patient.under(sex=sex, **{name: float(np.average(values, weights=weights)) for name, values in numbers.items()}))
+        found.append(
+            patient.under(
+                sex=sex, **{name: float(np.average(values, weights=weights)) for name, values in numbers.items()}
+            )
+        )
         evidence.append(np.log(weights.mean()) + likely.max())
     shares = np.exp(np.array(evidence) - max(evidence))
     for one, share in zip(found, shares / shares.sum(), strict=True):
@@ -126,7 +152,9 @@ def _log_normal(value, mean, spread):
 def averages(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
     """Who the patient may be with some groups unknown, nothing inferred: numbers at the population's average, every category by its share."""
     numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
-    categories = [[(group, name, share) for name, share in SHARES[group].items()] for group in absent if group in SHARES]
+    categories = [
+        [(group, name, share) for name, share in SHARES[group].items()] for group in absent if group in SHARES
+    ]
     for choice in itertools.product(*categories):
         share = float(np.prod([weight for _, _, weight in choice]))
         yield patient.under(**numbers, **{group: name for group, name, _ in choice}), share

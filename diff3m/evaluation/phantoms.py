@@ -14,7 +14,7 @@ from ..data.phantom import KINDS, SEEDS, Patient, Person, person
 from ..detector import Detector
 from ..ehr import Record
 from ..explain import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
-from ..radiograph import Radiograph, prepare, prepare_mask
+from ..imaging.radiograph import Radiograph, prepare, prepare_mask
 from .metrics import auroc_within_view, average_precision, bootstrap_interval, paired_difference
 
 RECORDS = ("true", "unknown", "shuffled")
@@ -25,7 +25,10 @@ Report = Callable[[str, int, int], None]
 CHANGES: dict[str, Callable[[Patient], dict]] = {
     "bmi": lambda patient: {"bmi": 21.0 if patient.bmi > 28 else 37.0},
     "sex": lambda patient: {"sex": "F" if patient.sex == "M" else "M"},
-    "systolic_mmhg": lambda patient: {"systolic_mmhg": 105.0 if patient.systolic_mmhg > 130 else 170.0, "diastolic_mmhg": 75.0},
+    "systolic_mmhg": lambda patient: {
+        "systolic_mmhg": 105.0 if patient.systolic_mmhg > 130 else 170.0,
+        "diastolic_mmhg": 75.0,
+    },
     "view": lambda patient: {"view": "PA" if patient.view == "AP" else "AP"},
     "age": lambda patient: {"age": 25.0 if patient.age > 52 else 80.0},
 }
@@ -46,11 +49,21 @@ def cohort_of(normals: int, each: int, split: str = "test") -> list[Person]:
     if not (1 <= normals <= KIND_STRIDE and 1 <= each <= KIND_STRIDE):
         raise ValueError(f"Give at least 1 and at most {KIND_STRIDE:,} normals, and as many of each kind.")
     people = [person(first + index) for index in range(normals)]
-    return people + [person(first + KIND_STRIDE * (1 + place) + index, kind) for place, kind in enumerate(KINDS) for index in range(each)]
+    return people + [
+        person(first + KIND_STRIDE * (1 + place) + index, kind)
+        for place, kind in enumerate(KINDS)
+        for index in range(each)
+    ]
 
 
 def benchmark_phantoms(
-    detector: Detector, out: str | Path, normals: int = 200, each: int = 50, people: int = 60, report: Report | None = None, split: str = "test"
+    detector: Detector,
+    out: str | Path,
+    normals: int = 200,
+    each: int = 50,
+    people: int = 60,
+    report: Report | None = None,
+    split: str = "test",
 ) -> dict:
     """Measure everything and write phantoms.json under `out`; returns what was written.
 
@@ -62,7 +75,11 @@ def benchmark_phantoms(
     measured = {}
     for kind in RECORDS:
         records = _records(detector, cohort, kind)
-        measured[kind] = list(_measure(detector, cohort, films, masks, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))))
+        measured[kind] = list(
+            _measure(
+                detector, cohort, films, masks, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))
+            )
+        )
     labels = np.array([who.lesion.kind if who.lesion else "normal" for who in cohort])
     views = np.array([who.patient.view for who in cohort])
     result = {
@@ -98,7 +115,9 @@ def _rendered(who: Person, detector: Detector) -> tuple[Radiograph, np.ndarray |
 
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
     """The cohort's records: their own, none, or each that of another."""
-    return asked_records([detector.schema.parse(who.patient.record()) for who in cohort], detector.schema.parse({}), kind)
+    return asked_records(
+        [detector.schema.parse(who.patient.record()) for who in cohort], detector.schema.parse({}), kind
+    )
 
 
 def asked_records(own: Sequence[Record], unknown: Record, kind: str) -> list[Record]:
@@ -114,7 +133,9 @@ def asked_records(own: Sequence[Record], unknown: Record, kind: str) -> list[Rec
     return exchanged
 
 
-def _measure(detector: Detector, cohort, films, masks, records, heard: Callable[[int], None], batch: int = 16) -> Iterator[Measured]:
+def _measure(
+    detector: Detector, cohort, films, masks, records, heard: Callable[[int], None], batch: int = 16
+) -> Iterator[Measured]:
     for place, analysis in enumerate(detector.analyze_many(list(zip(films, records, strict=True)), batch_size=batch)):
         values = torch.tensor([value for _, value, _ in analysis.components])
         score = detector.scoring.score(values, cohort[place].patient.view)
@@ -134,14 +155,20 @@ def detection(measured: Sequence[Measured], labels: np.ndarray, views: np.ndarra
         def statistic(i: np.ndarray, part=part, abnormal=abnormal, view=view) -> float:
             return auroc_within_view(part[i], abnormal[i], view[i])
 
-        found[kind] = {"auroc": statistic(np.arange(len(part))), "interval": bootstrap_interval(statistic, _strata(abnormal, view))}
+        found[kind] = {
+            "auroc": statistic(np.arange(len(part))),
+            "interval": bootstrap_interval(statistic, _strata(abnormal, view)),
+        }
     return found
 
 
 def gain(first: Sequence[Measured], second: Sequence[Measured], labels: np.ndarray, views: np.ndarray) -> dict:
     """Within-view AUROC of the first scores minus that of the second, on the same films, with a paired 95 % interval."""
     a, b = (np.array([entry.score for entry in measured]) for measured in (first, second))
-    return {kind: paired_difference(a[rows], b[rows], labels[rows] != "normal", views[rows]) for kind, rows in _contrasts(labels).items()}
+    return {
+        kind: paired_difference(a[rows], b[rows], labels[rows] != "normal", views[rows])
+        for kind, rows in _contrasts(labels).items()
+    }
 
 
 def _contrasts(labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -158,15 +185,28 @@ def localization(measured: Sequence[Measured], labels: np.ndarray) -> dict:
     """Mean pixel average precision of |heat map| by kind, and the best Dice that one threshold reaches over all lesion films."""
     rows = [index for index, entry in enumerate(measured) if entry.mask is not None and entry.mask.any()]
     precision = {index: average_precision(measured[index].heat.ravel(), measured[index].mask.ravel()) for index in rows}
-    places = {"all": list(range(len(rows)))} | {kind: [place for place, i in enumerate(rows) if labels[i] == kind] for kind in KINDS}
+    places = {"all": list(range(len(rows)))} | {
+        kind: [place for place, i in enumerate(rows) if labels[i] == kind] for kind in KINDS
+    }
     places = {kind: chosen for kind, chosen in places.items() if chosen}
-    mean_precision = {kind: float(np.mean([precision[rows[place]] for place in chosen])) for kind, chosen in places.items()}
-    thresholds = np.quantile(np.concatenate([measured[index].heat.ravel()[::7] for index in rows]), np.linspace(0.5, 0.999, 60))
-    dice = np.array([[_dice(measured[index].heat > threshold, measured[index].mask) for index in rows] for threshold in thresholds])
+    mean_precision = {
+        kind: float(np.mean([precision[rows[place]] for place in chosen])) for kind, chosen in places.items()
+    }
+    thresholds = np.quantile(
+        np.concatenate([measured[index].heat.ravel()[::7] for index in rows]), np.linspace(0.5, 0.999, 60)
+    )
+    dice = np.array(
+        [[_dice(measured[index].heat > threshold, measured[index].mask) for index in rows] for threshold in thresholds]
+    )
     best = int(dice.mean(1).argmax())
     by_kind = {kind: float(dice[best, chosen].mean()) for kind, chosen in places.items()}
     chance = float(np.mean([measured[index].mask.mean() for index in rows]))
-    return {"average_precision": mean_precision, "best_dice": by_kind, "threshold": float(thresholds[best]), "share_of_pixels": chance}
+    return {
+        "average_precision": mean_precision,
+        "best_dice": by_kind,
+        "threshold": float(thresholds[best]),
+        "share_of_pixels": chance,
+    }
 
 
 def _dice(found: np.ndarray, truth: np.ndarray) -> float:

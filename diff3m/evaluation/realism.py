@@ -10,7 +10,7 @@ import numpy as np
 from ..data.manifest import read_manifest
 from ..data.phantom import SEEDS, person
 from ..ehr import paper_schema
-from ..radiograph import Preprocessing, Radiograph, prepare
+from ..imaging.radiograph import Preprocessing, Radiograph, prepare
 from ..training.films import load_films
 
 
@@ -29,14 +29,21 @@ def realism(phantoms: np.ndarray, films: np.ndarray) -> dict:
     the mean |log10| ratio of the radial power spectra."""
     a, b = (np.histogram(images, 256, (0, 1))[0] / images.size for images in (phantoms, films))
     ratio = np.log10(spectrum(phantoms) / spectrum(films))
-    return {"histogram_distance": float(np.abs(np.cumsum(a - b)).sum() / 256), "spectrum_distance": float(np.abs(ratio).mean())}
+    return {
+        "histogram_distance": float(np.abs(np.cumsum(a - b)).sum() / 256),
+        "spectrum_distance": float(np.abs(ratio).mean()),
+    }
 
 
 def realism_of(manifest: str | Path, settings: Preprocessing, out: Path, count: int = 200) -> dict:
     """`realism` of `count` phantoms against the films of a manifest; writes realism.json under `out`. Raises ManifestError."""
-    films = load_films(read_manifest(manifest, paper_schema()), paper_schema(), settings).images.astype(np.float32) / 255
+    films = (
+        load_films(read_manifest(manifest, paper_schema()), paper_schema(), settings).images.astype(np.float32) / 255
+    )
     first = SEEDS["dev"][0]
-    phantoms = np.stack([prepare(Radiograph(person(first + index).film(settings.size)), settings) for index in range(count)])
+    phantoms = np.stack(
+        [prepare(Radiograph(person(first + index).film(settings.size)), settings) for index in range(count)]
+    )
     found = {"phantoms": count, "films": len(films), **realism(phantoms, films)}
     out.mkdir(parents=True, exist_ok=True)
     (out / "realism.json").write_text(json.dumps(found, indent=1) + "\n")

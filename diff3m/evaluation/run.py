@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from ..analysis import Analysis
-from ..checkpoint import write_config
+from ..checkpoint.folder import write_config
 from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest
 from ..detector import Detector
-from ..radiograph import Radiograph, RadiographError, read_radiograph
-from ..scoring import Scoring, calibrate
+from ..imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from ..scoring.score import Scoring, calibrate
 from .metrics import detection_metrics
 
 Report = Callable[[int, int], None]
@@ -34,7 +34,9 @@ class Scored:
     error: str = ""
 
 
-def analyze_cases(detector: Detector, cases: Sequence[Case], batch_size: int = 16, report: Report | None = None, **settings) -> Iterator[Scored]:
+def analyze_cases(
+    detector: Detector, cases: Sequence[Case], batch_size: int = 16, report: Report | None = None, **settings
+) -> Iterator[Scored]:
     """Analyze a manifest's films batch by batch, in order; unreadable films come back with their error."""
 
     def read(case: Case) -> Radiograph | RadiographError:
@@ -54,12 +56,16 @@ def analyze_cases(detector: Detector, cases: Sequence[Case], batch_size: int = 1
                     yield Scored(case, None, str(film))
                     continue
                 outcome = next(analyses)
-                yield Scored(case, None, str(outcome)) if isinstance(outcome, RadiographError) else Scored(case, outcome)
+                yield (
+                    Scored(case, None, str(outcome)) if isinstance(outcome, RadiographError) else Scored(case, outcome)
+                )
             if report:
                 report(min(start + batch_size, len(cases)), len(cases))
 
 
-def analyze_batch(detector: Detector, films: list, settings: Mapping = MappingProxyType({})) -> list[Analysis | RadiographError]:
+def analyze_batch(
+    detector: Detector, films: list, settings: Mapping = MappingProxyType({})
+) -> list[Analysis | RadiographError]:
     """A batch at once; if one film in it cannot be prepared, one at a time so that only that one is lost."""
     with suppress(RadiographError):
         return list(detector.analyze_many(films, batch_size=max(1, len(films)), **settings))
@@ -72,7 +78,9 @@ def analyze_batch(detector: Detector, films: list, settings: Mapping = MappingPr
     return outcomes
 
 
-def calibrate_checkpoint(detector: Detector, manifest: str | Path, scoring: Scoring | None = None, report: Report | None = None) -> Scoring:
+def calibrate_checkpoint(
+    detector: Detector, manifest: str | Path, scoring: Scoring | None = None, report: Report | None = None
+) -> Scoring:
     """Measure the normal films of a manifest and write the calibration into the checkpoint's config.json.
 
     scoring replaces the checkpoint's components and settings. Raises ManifestError without at least two normals.
@@ -86,7 +94,9 @@ def calibrate_checkpoint(detector: Detector, manifest: str | Path, scoring: Scor
             heat_maps.append(scored.analysis.heat_map)
             anomaly_maps.append(scored.analysis.anomaly_map)
     if len(values) < 2:
-        raise ManifestError(f"The manifest {manifest} holds fewer than two readable normal films; a calibration needs more.")
+        raise ManifestError(
+            f"The manifest {manifest} holds fewer than two readable normal films; a calibration needs more."
+        )
     anomalies = None if anomaly_maps[0] is None else torch.from_numpy(np.stack(anomaly_maps))
     calibrated = calibrate(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(heat_maps)), anomalies)
     if detector.checkpoint.folder is not None:
@@ -118,7 +128,9 @@ def evaluate(
     rows = list(_write_scores(out / "scores.csv", analyze_cases(detector, cases, batch_size, report, **settings)))
     good = [row for row in rows if not row["error"]]
     if not good:
-        raise ManifestError(f"None of the {len(rows)} films of {manifest} could be scored; scores.csv says why for each.")
+        raise ManifestError(
+            f"None of the {len(rows)} films of {manifest} could be scored; scores.csv says why for each."
+        )
     metrics = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -160,7 +172,13 @@ def _write_scores(path: Path, scored: Iterable[Scored]) -> Iterator[dict]:
         writer.writeheader()
         for entry in scored:
             row = dict.fromkeys(fields, "")
-            row.update(row=entry.case.row, path=str(entry.case.path), label=entry.case.label or "", view=_view(entry.case), error=entry.error)
+            row.update(
+                row=entry.case.row,
+                path=str(entry.case.path),
+                label=entry.case.label or "",
+                view=_view(entry.case),
+                error=entry.error,
+            )
             if entry.analysis is not None:
                 analysis = entry.analysis
                 row.update(
@@ -170,6 +188,8 @@ def _write_scores(path: Path, scored: Iterable[Scored]) -> Iterator[dict]:
                     mse=float(np.square(analysis.residual).mean()),
                 )
                 if analysis.score is None:
-                    raise ManifestError("This checkpoint has not been calibrated, so it gives no score: run `diff3m calibrate` first.")
+                    raise ManifestError(
+                        "This checkpoint has not been calibrated, so it gives no score: run `diff3m calibrate` first."
+                    )
             writer.writerow(row)
             yield row

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..detector import Detector
-from ..radiograph import Radiograph
+from ..imaging.radiograph import Radiograph
 
 
 def attention_by_group(
@@ -21,4 +21,7 @@ def attention_by_group(
     by_feature: dict[str, float] = {}
     for name, weights in detector.condition(x0, [schema.parse(ehr or {})]).attention.items():
         by_feature |= schema.by_feature(name, weights[0].cpu().numpy())
-    return {group: sum(by_feature[member.name] for member in members) for group, members in schema.explanation_groups.items()}
+    return {
+        group: sum(by_feature[member.name] for member in members)
+        for group, members in schema.explanation_groups.items()
+    }

@@ -14,11 +14,11 @@ import numpy as np
 from captum.attr import FeatureAblation, ShapleyValues
 from torch import Tensor
 
-from ..checkpoint import write_config
+from ..checkpoint.folder import write_config
 from ..detector import Detector
 from ..ehr import Record
-from ..fit import GroupFit
-from ..radiograph import Radiograph
+from ..imaging.radiograph import Radiograph
+from ..scoring.record_fit import GroupFit
 from .coalitions import attributed, coalitions_of, groups_of, part_names
 from .record_fit import (
     ExplanationError,
@@ -68,7 +68,11 @@ class Attribution:
     @property
     def farthest_out(self) -> str | None:
         """The group of `unusual` that the fewest people exceed; None where the record as a whole moves normal by less than `NOTHING_MOVED`."""
-        return max(self.unusual, key=lambda group: self.unusual[group]) if self.unusual and self.unknown >= NOTHING_MOVED else None
+        return (
+            max(self.unusual, key=lambda group: self.unusual[group])
+            if self.unusual and self.unknown >= NOTHING_MOVED
+            else None
+        )
 
     @property
     def stands_out(self) -> str | None:
@@ -100,7 +104,9 @@ def attribute(
     x0 = detector.prepared([detector.film(radiograph)])
     fits = () if target == "score" else calibrated(detector, prior=target == "prior")
     if before is not None and before.target != target and not {before.target, target} <= set(BESIDE_THE_FILM):
-        raise ExplanationError(f"An attribution of the {before.target} measured other things than one of the {target} needs.")
+        raise ExplanationError(
+            f"An attribution of the {before.target} measured other things than one of the {target} needs."
+        )
     players, coalitions, records = coalitions_of(detector, record, single=parts)
     table = {} if before is None else dict(before.table)
     asked = {known_of(one): one for one in records}
@@ -112,7 +118,9 @@ def attribute(
         if target in BESIDE_THE_FILM and known_of(missing[-1]) == known_of(records[-1]):
             found = fits_of(detector, record, fits, along[-1], relative[-1])
     elif missing:
-        table |= zip(map(known_of, missing), scores_under(detector, x0, missing, record.get("view"))[:, None], strict=True)
+        table |= zip(
+            map(known_of, missing), scores_under(detector, x0, missing, record.get("view"))[:, None], strict=True
+        )
     measured = np.stack([table[known_of(one)] for one in records])
     values = dict(zip(coalitions, _target_of(target, measured).tolist(), strict=True))
     every = dict.fromkeys(explainable_groups(detector), 0.0)
@@ -131,9 +139,15 @@ def attribute(
     )
 
 
-def _unusual(detector: Detector, record: Record, fits: Sequence[GroupFit], groups: Mapping[str, float]) -> dict[str, float]:
+def _unusual(
+    detector: Detector, record: Record, fits: Sequence[GroupFit], groups: Mapping[str, float]
+) -> dict[str, float]:
     """Share of normal people in whom each group that the record knows moves normal less."""
-    return {entry.group: entry.share_below(abs(groups[entry.group])) for entry in fits if entry.usual and knows(detector, record, entry.group)}
+    return {
+        entry.group: entry.share_below(abs(groups[entry.group]))
+        for entry in fits
+        if entry.usual and knows(detector, record, entry.group)
+    }
 
 
 def calibrate_usual(
@@ -160,7 +174,9 @@ def calibrate_usual(
 def _quantiles(sizes: np.ndarray) -> tuple[float, ...]:
     """Evenly spaced quantiles of the sizes that are known (not NaN); empty where none is."""
     sizes = sizes[~np.isnan(sizes)]
-    return tuple(float(f"{size:.4g}") for size in np.quantile(sizes, np.linspace(0, 1, QUANTILES))) if len(sizes) else ()
+    return (
+        tuple(float(f"{size:.4g}") for size in np.quantile(sizes, np.linspace(0, 1, QUANTILES))) if len(sizes) else ()
+    )
 
 
 def attribute_target(
@@ -201,7 +217,9 @@ def scores_under(detector: Detector, x0: Tensor, records: Sequence[Record], view
     for start in range(0, len(records), batch):
         part = list(records[start : start + batch])
         films = x0.expand(len(part), -1, -1, -1)
-        made = detector.reconstructions(films, detector.condition(films, part, attention=False), keys, settings, with_shown=False)
+        made = detector.reconstructions(
+            films, detector.condition(films, part, attention=False), keys, settings, with_shown=False
+        )
         try:
             scores += [detector.scoring.score(row, view) for row in detector.measurements(films, part, made, settings)]
         except LookupError as error:

@@ -17,7 +17,9 @@ MOST_PLAYERS = 7  # Captum walks through every order of them: 5,040 here, in 3 s
 Coalition = tuple[int, ...]
 
 
-def coalitions_of(detector: Detector, record: Record, single: bool) -> tuple[list[tuple[str, ...]], list[Coalition], list[Record]]:
+def coalitions_of(
+    detector: Detector, record: Record, single: bool
+) -> tuple[list[tuple[str, ...]], list[Coalition], list[Record]]:
     """Players, all coalitions of them (nothing known first, everything last), and the record of each."""
     may_be_unknown(detector)
     players = players_of(detector, record, single)

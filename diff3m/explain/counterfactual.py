@@ -13,7 +13,7 @@ from torch import Tensor
 from ..detector import Detector
 from ..diffusion import denoise, invert
 from ..ehr import EHRError, EHRSchema, Feature, Record
-from ..radiograph import Radiograph
+from ..imaging.radiograph import Radiograph
 from ..reconstruct import CLAMP, predictor
 
 COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS = 1000, 40
@@ -58,7 +58,9 @@ def counterfactual(
     """
     noise_level = highest_level(detector) if noise_level is None else noise_level
     if not 1 <= steps <= noise_level <= detector.config.schedule.timesteps:
-        raise ValueError(f"steps must lie between 1 and the noise level, and that below {detector.config.schedule.timesteps + 1}.")
+        raise ValueError(
+            f"steps must lie between 1 and the noise level, and that below {detector.config.schedule.timesteps + 1}."
+        )
     record, parsed = detector.schema.parse(ehr or {}), tuple(detector.schema.parse(other) for other in others)
     x0 = detector.prepared([detector.film(radiograph)])
     made = counterfactual_films(detector, x0, [record], [parsed], noise_level, steps, callback)[0]
@@ -97,7 +99,9 @@ def counterfactual_films(
     with detector.autocast():
         noise = invert(x0, predictor(detector.network, own), noise_level, steps, schedule, clamp=CLAMP, callback=hear)
         start = noise.repeat_interleave(count, dim=0)
-        made = denoise(start, predictor(detector.network, conditions), noise_level, steps, schedule, clamp=CLAMP, callback=hear)
+        made = denoise(
+            start, predictor(detector.network, conditions), noise_level, steps, schedule, clamp=CLAMP, callback=hear
+        )
     return made.clamp(*CLAMP).view(len(records), count, *x0.shape[1:])
 
 
@@ -105,9 +109,13 @@ def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Re
     """The record with one other value, what hangs on it following. Raises EHRError with a sentence."""
     given = schema[name].parse(value)
     if given is None:
-        raise EHRError(f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}.")
+        raise EHRError(
+            f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}."
+        )
     if given == record.get(name):
-        raise EHRError(f"Another record: {schema[name].label} {schema[name].describe(given)} is what the record says already. Give another value.")
+        raise EHRError(
+            f"Another record: {schema[name].label} {schema[name].describe(given)} is what the record says already. Give another value."
+        )
     return schema.parse(schema.changed(record, name, given))
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ..detector import Detector
 from ..ehr import Record
-from ..fit import deviation
+from ..imaging.radiograph import Radiograph
 from ..network import Condition
-from ..radiograph import Radiograph
 from ..reconstruct import draw_noises, estimate_in_one_step, predictor
+from ..scoring.record_fit import deviation
 from .attribution import Attribution
 from .record_fit import NOISES, calibrated, explainable_groups, one_step
 
@@ -33,7 +33,10 @@ class Gradients:
 
 
 def integrated_gradients(
-    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, steps: int = PATH_STEPS
+    detector: Detector,
+    radiograph: Radiograph | np.ndarray | str | os.PathLike,
+    ehr: Mapping[str, object] | None,
+    steps: int = PATH_STEPS,
 ) -> Gradients:
     """Integrate the misfit's gradient along the straight line from the tokens of "unknown" to those of the record (Sundararajan et al., ICML 2017).
 
@@ -48,22 +51,31 @@ def integrated_gradients(
 
     def target(*tokens: Tensor) -> Tensor:
         films = x0.expand(len(tokens[0]), -1, -1, -1)
-        condition, total = twin.network.condition_of(films, dict(zip(names, tokens, strict=True))), torch.zeros(len(films), device=x0.device)
+        condition, total = (
+            twin.network.condition_of(films, dict(zip(names, tokens, strict=True))),
+            torch.zeros(len(films), device=x0.device),
+        )
         for level in sorted({entry.level for entry in fits}):
             estimate = _estimate(twin, films, condition, level)
             for entry in fits:
                 if entry.level == level:
-                    along = deviation(x0, estimate, ends[entry.group][:1], ends[entry.group][1:], detector.scoring.margin)[0]
+                    along = deviation(
+                        x0, estimate, ends[entry.group][:1], ends[entry.group][1:], detector.scoring.margin
+                    )[0]
                     total = total + ((along - entry.mean) / entry.std).square()
         return total
 
     method = IntegratedGradients(target)
-    given, gap = method.attribute(known, baselines=unknown, n_steps=steps, internal_batch_size=steps, return_convergence_delta=True)
+    given, gap = method.attribute(
+        known, baselines=unknown, n_steps=steps, internal_batch_size=steps, return_convergence_delta=True
+    )
     by_feature: dict[str, float] = {}
     for name, tensor in zip(names, given, strict=True):
         by_feature |= detector.schema.by_feature(name, tensor[0].detach().sum(-1).double().cpu().numpy())
     members = detector.schema.explanation_groups
-    groups = {group: sum(by_feature[feature.name] for feature in members[group]) for group in explainable_groups(detector)}
+    groups = {
+        group: sum(by_feature[feature.name] for feature in members[group]) for group in explainable_groups(detector)
+    }
     return Gradients(groups, float(gap.sum()))
 
 
@@ -71,7 +83,10 @@ def integrated_gradients(
 def _tokens(detector: Detector, record: Record) -> tuple[list[str], tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Names of the attention groups, and the tokens (1, slots, d) of a record and of the unknown one."""
     schema, fusion = detector.schema, detector.network.fusion
-    given = [fusion.tokens(torch.from_numpy(schema.encode(part))[None].to(detector.device)) for part in (record, schema.parse({}))]
+    given = [
+        fusion.tokens(torch.from_numpy(schema.encode(part))[None].to(detector.device))
+        for part in (record, schema.parse({}))
+    ]
     names = list(given[0])
     known, unknown = (tuple(part[name] for name in names) for part in given)
     return names, known, unknown
@@ -109,10 +124,14 @@ def agreement(shapley: Mapping[str, float], other: Mapping[str, float]) -> Agree
     first, second = (np.array([values[group] for group in counted]) for values in (shapley, other))
     signs = float(np.mean(np.sign(first) == np.sign(second)))
     order = bool((np.argsort(first, kind="stable") == np.argsort(second, kind="stable")).all())
-    return Agreement(signs, order, counted[int(np.abs(first).argmax())] == counted[int(np.abs(second).argmax())], len(counted))
+    return Agreement(
+        signs, order, counted[int(np.abs(first).argmax())] == counted[int(np.abs(second).argmax())], len(counted)
+    )
 
 
 def agreements(found: Attribution, gradients: Gradients | None = None) -> dict[str, Agreement]:
     """How leaving one group out and, where they were asked for, integrated gradients agree with Shapley values."""
-    others = {"leaving one group out": found.ablation} | ({} if gradients is None else {"integrated gradients": gradients.groups})
+    others = {"leaving one group out": found.ablation} | (
+        {} if gradients is None else {"integrated gradients": gradients.groups}
+    )
     return {name: agreement(found.groups, other) for name, other in others.items()}

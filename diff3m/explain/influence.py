@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..detector import Detector
 from ..ehr import EHRSchema, Feature, Record
-from ..radiograph import Radiograph
+from ..imaging.radiograph import Radiograph
 from .attribution import scores_under
 from .counterfactual import counterfactual_films, highest_level
 from .record_fit import ExplanationError, calibrated, deviations, misfit, one_step, z_scores
@@ -88,18 +88,26 @@ def influence(
 def curve_feature(schema: EHRSchema, name: str) -> Feature:
     """The number whose influence is asked for. Raises ExplanationError for what is no number, or was not trained with."""
     if name not in schema or schema[name].kind != "number" or not schema[name].trained:
-        numbers = ", ".join(entry.name for entry in schema.features if entry.kind == "number" and entry.trained) or "there is none"
+        numbers = (
+            ", ".join(entry.name for entry in schema.features if entry.kind == "number" and entry.trained)
+            or "there is none"
+        )
         raise ExplanationError(f"An influence curve needs a number that this checkpoint was trained with: {numbers}.")
     return schema[name]
 
 
 def influence_strip(
-    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, curve: Influence
+    detector: Detector,
+    radiograph: Radiograph | np.ndarray | str | os.PathLike,
+    ehr: Mapping[str, object] | None,
+    curve: Influence,
 ) -> Influence:
     """The curve with its reconstructions, where it was made without. Raises RadiographError or EHRError with a sentence."""
     record = detector.schema.parse(ehr or {})
     records = [detector.schema.changed(record, curve.feature, float(value)) for value in curve.values]
-    return replace(curve, reconstructions=_drawn(detector, detector.prepared([detector.film(radiograph)]), record, records))
+    return replace(
+        curve, reconstructions=_drawn(detector, detector.prepared([detector.film(radiograph)]), record, records)
+    )
 
 
 def _drawn(detector: Detector, x0: Tensor, record: Record, records: Sequence[Record]) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..detector import Detector
 from ..diffusion import add_noise
 from ..ehr import Record
-from ..radiograph import Radiograph
+from ..imaging.radiograph import Radiograph
 from ..reconstruct import draw_noises, predictor
 from .coalitions import coalition_record, group_members
 from .record_fit import may_be_unknown, one_step
@@ -39,7 +39,9 @@ class Information:
 
 
 @torch.no_grad()
-def information(detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None) -> Information:
+def information(
+    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None
+) -> Information:
     """½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ over the log signal-to-noise ratio λ, by the trapezoid rule over `LEVELS`, in bits.
 
     Raises RadiographError, EHRError or ExplanationError with a sentence.

@@ -10,17 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import write_config
+from ..checkpoint.folder import write_config
 from ..detector import Detector
 from ..ehr import Feature, Record
-from ..fit import GroupFit, deviation
-from ..radiograph import Radiograph
+from ..imaging.radiograph import Radiograph
 from ..reconstruct import draw_noises, estimate_in_one_step, predictor
+from ..scoring.record_fit import GroupFit, deviation
 
 NOISES = 2  # draws averaged by each one-step estimate; the same for every film and record
 BATCH = 96  # images in one pass
 LEVEL, LEVELS = 350, {"sex": 600}  # noise level of a group, chosen by the rule of docs/explanations.md
-PRIOR_LEVEL = 850  # where noise hides the film, so that an estimate is what the record alone makes expect; by another rule there
+PRIOR_LEVEL = (
+    850  # where noise hides the film, so that an estimate is what the record alone makes expect; by another rule there
+)
 
 
 class ExplanationError(ValueError):
@@ -52,11 +54,17 @@ def one_step(detector: Detector, x0: Tensor, records: Sequence[Record], level: i
         films = x0.expand(len(part), -1, -1, -1)
         condition = detector.condition(films, part, attention=False)
         with torch.no_grad():
-            made.append(estimate_in_one_step(films, predictor(detector.network, condition), level, drawn, detector.config.schedule))
+            made.append(
+                estimate_in_one_step(
+                    films, predictor(detector.network, condition), level, drawn, detector.config.schedule
+                )
+            )
     return torch.cat(made)
 
 
-def deviations(detector: Detector, x0: Tensor, records: Sequence[Record], fits: Sequence[GroupFit]) -> tuple[np.ndarray, np.ndarray]:
+def deviations(
+    detector: Detector, x0: Tensor, records: Sequence[Record], fits: Sequence[GroupFit]
+) -> tuple[np.ndarray, np.ndarray]:
     """Deviation and relative shift (see `fit.deviation`) of one prepared film under n records, by group: (n, groups) float64 each.
 
     The directions do not depend on the record, so they are computed once.
@@ -92,7 +100,9 @@ def movement(z: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def may_be_unknown(detector: Detector) -> None:
     """Raise ExplanationError for a checkpoint that cannot be asked about a record with parts missing."""
     if not detector.config.network.unknown_tokens:
-        raise ExplanationError("This checkpoint cannot be asked what a part of the record adds: it was trained without a token for unknown values.")
+        raise ExplanationError(
+            "This checkpoint cannot be asked what a part of the record adds: it was trained without a token for unknown values."
+        )
 
 
 def calibrated(detector: Detector, prior: bool = False) -> tuple[GroupFit, ...]:
@@ -100,7 +110,9 @@ def calibrated(detector: Detector, prior: bool = False) -> tuple[GroupFit, ...]:
     may_be_unknown(detector)
     fits = detector.config.prior_fit if prior else detector.config.fit
     if not fits:
-        raise ExplanationError("This checkpoint's fit of the record has not been calibrated: run `diff3m calibrate` with --fit.")
+        raise ExplanationError(
+            "This checkpoint's fit of the record has not been calibrated: run `diff3m calibrate` with --fit."
+        )
     return fits
 
 
@@ -113,7 +125,9 @@ def record_fit(
     return fits_of(detector, record, fits, along[0], relative[0])
 
 
-def fits_of(detector: Detector, record: Record, fits: Sequence[GroupFit], along: np.ndarray, relative: np.ndarray) -> tuple[RecordFit, ...]:
+def fits_of(
+    detector: Detector, record: Record, fits: Sequence[GroupFit], along: np.ndarray, relative: np.ndarray
+) -> tuple[RecordFit, ...]:
     """Measured deviations and relative shifts (groups,) as `RecordFit`s."""
     found = []
     for entry, z, part in zip(fits, z_scores(along, fits), relative, strict=True):
@@ -137,7 +151,11 @@ def leading_feature(detector: Detector, group: str) -> Feature:
 
 def explainable_groups(detector: Detector) -> tuple[str, ...]:
     """Explanation groups of which training saw a value."""
-    return tuple(name for name, members in detector.schema.explanation_groups.items() if any(feature.trained for feature in members))
+    return tuple(
+        name
+        for name, members in detector.schema.explanation_groups.items()
+        if any(feature.trained for feature in members)
+    )
 
 
 def calibrate_fit(
@@ -171,7 +189,10 @@ def calibrate_fit(
         missing = ", ".join(group for group, n in zip(groups, count, strict=False) if n < 2)
         raise ExplanationError(f"Fewer than two films of the manifest know {missing}; a calibration needs more.")
     mean, std = np.nanmean(table, 0), np.nanstd(table, 0, ddof=1)
-    fits = tuple(GroupFit(e.group, e.level, float(m), float(max(s, 1e-6)), int(n)) for e, m, s, n in zip(plain, mean, std, count, strict=True))
+    fits = tuple(
+        GroupFit(e.group, e.level, float(m), float(max(s, 1e-6)), int(n))
+        for e, m, s, n in zip(plain, mean, std, count, strict=True)
+    )
     fit, prior = fits[: len(groups)], fits[len(groups) :]
     if detector.checkpoint.folder is not None:
         write_config(detector.checkpoint.folder, replace(detector.config, fit=fit, prior_fit=prior))

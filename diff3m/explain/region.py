@@ -11,12 +11,15 @@ from captum.attr import ShapleyValues
 from torch import Tensor
 
 from ..detector import Detector
-from ..radiograph import Radiograph
-from ..scoring import Scoring, gaussian_blur, inner
+from ..imaging.radiograph import Radiograph
+from ..scoring.score import Scoring, gaussian_blur, inner
 from .coalitions import attributed, coalitions_of, groups_of
 from .record_fit import ExplanationError, explainable_groups, one_step
 
-REGION_LEVEL, REGION_SIDE = 350, 0.16  # noise level of a region's residual; side of the region that is found, as a share of the film's
+REGION_LEVEL, REGION_SIDE = (
+    350,
+    0.16,
+)  # noise level of a region's residual; side of the region that is found, as a share of the film's
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the film's side
 
 
@@ -88,10 +91,14 @@ def _hottest(residual: Tensor, scoring: Scoring) -> Box:
 def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
     """Rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
     if not np.isfinite(box).all():
-        raise ExplanationError("The region must be four numbers: top, left, bottom and right as shares of the film, 0 to 1.")
+        raise ExplanationError(
+            "The region must be four numbers: top, left, bottom and right as shares of the film, 0 to 1."
+        )
     top, left, bottom, right = (round(min(max(share, 0.0), 1.0) * side) for share in box)
     if bottom <= top or right <= left:
-        raise ExplanationError("The region is empty: give top, left, bottom and right as shares of the film, 0 to 1, each pair rising.")
+        raise ExplanationError(
+            "The region is empty: give top, left, bottom and right as shares of the film, 0 to 1, each pair rising."
+        )
     return slice(top, bottom), slice(left, right)
 
 

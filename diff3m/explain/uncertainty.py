@@ -11,8 +11,8 @@ import torch
 
 from ..detector import Detector
 from ..ehr import Record
-from ..radiograph import Radiograph
-from ..scoring import by_noise_level, heat_map
+from ..imaging.radiograph import Radiograph
+from ..scoring.score import by_noise_level, heat_map
 from .record_fit import ExplanationError
 
 SEEDS = (0, 1, 2)
@@ -32,11 +32,17 @@ class Uncertainty:
 
 
 def uncertainty(
-    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None, seeds: tuple[int, ...] = SEEDS
+    detector: Detector,
+    radiograph: Radiograph | np.ndarray | str | os.PathLike,
+    ehr: Mapping[str, object] | None,
+    seeds: tuple[int, ...] = SEEDS,
 ) -> Uncertainty:
     """Analyze one film under several seeds. Raises RadiographError, EHRError or ExplanationError with a sentence."""
     scoring = detector.scoring
-    film, fresh = detector.film(radiograph), scoring.released_path or any(component.source != "inversion" for component in scoring.components)
+    film, fresh = (
+        detector.film(radiograph),
+        scoring.released_path or any(component.source != "inversion" for component in scoring.components),
+    )
     first = detector.analyze(film, ehr, seed=seeds[0])
     if first.score is None:
         raise ExplanationError("This checkpoint gives no score, so there is no spread of it: run `diff3m calibrate`.")
@@ -51,7 +57,10 @@ def _heat_spread(detector: Detector, film: Radiograph, record: Record) -> np.nda
     """Standard deviation of the heat map over the reconstructions from LEVELS: (S, S)."""
     x0 = detector.prepared([film])
     made = detector.reconstructions(
-        x0, detector.condition(x0, [record], attention=False), [("inversion", level) for level in LEVELS], detector.settings()
+        x0,
+        detector.condition(x0, [record], attention=False),
+        [("inversion", level) for level in LEVELS],
+        detector.settings(),
     )
     maps = [heat_map(x0, made["inversion", level], detector.scoring.heat_sigma)[0, 0].cpu().numpy() for level in LEVELS]
     return np.std(maps, axis=0)

@@ -136,7 +136,13 @@ class Decoder(nn.Module):
         super().__init__()
         mirrored, d = encoder_widths(config), config.embedding_width
         width, size = mirrored[-1], config.feature_size // 2 ** (len(config.widths) - 1)
-        self.middle = nn.ModuleList([ResidualBlock(width, width, d), SelfAttention(width, config.attention_heads), ResidualBlock(width, width, d)])
+        self.middle = nn.ModuleList(
+            [
+                ResidualBlock(width, width, d),
+                SelfAttention(width, config.attention_heads),
+                ResidualBlock(width, width, d),
+            ]
+        )
         self.stages = nn.ModuleList()
         for level, target in reversed(list(enumerate(config.widths))):
             for block in range(config.blocks_per_level + 1):

@@ -48,17 +48,28 @@ class NetworkConfig:
     unknown_tokens: bool = True
 
     def __post_init__(self) -> None:
-        counts = (self.image_size, self.space_to_depth, self.blocks_per_level, self.attention_heads, self.noise_head_channels, self.fusion_heads)
+        counts = (
+            self.image_size,
+            self.space_to_depth,
+            self.blocks_per_level,
+            self.attention_heads,
+            self.noise_head_channels,
+            self.fusion_heads,
+        )
         if not all(isinstance(count, int) and 1 <= count <= 4096 for count in counts):
             raise ValueError("sizes, blocks, heads and channels must be whole numbers of at least 1")
         for name in ("shared_masked_encoder", "condition_encoders", "unknown_tokens"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
-        if not 1 <= len(self.channel_multipliers) <= 10 or not all(0 < multiplier <= 64 for multiplier in self.channel_multipliers):
+        if not 1 <= len(self.channel_multipliers) <= 10 or not all(
+            0 < multiplier <= 64 for multiplier in self.channel_multipliers
+        ):
             raise ValueError("channel_multipliers must be one to ten positive numbers")
         folded = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)
         if self.image_size % folded:
-            raise ValueError(f"image_size {self.image_size} must be a multiple of {folded} (space_to_depth × the down-samplings)")
+            raise ValueError(
+                f"image_size {self.image_size} must be a multiple of {folded} (space_to_depth × the down-samplings)"
+            )
         if not isinstance(self.channels, int) or not 2 <= self.channels <= 1024 or self.channels % 2:
             raise ValueError(f"channels must be an even number up to 1024, got {self.channels}")
         if self.blocks_per_level > 16:

@@ -75,7 +75,9 @@ class Diff3M(nn.Module):
 
     def condition(self, x0: Tensor, values: Tensor) -> Condition:
         """What films x0 (B, 1, S, S) and encoded EHR values (B, slots) say that holds at every timestep."""
-        with torch.autocast(x0.device.type, enabled=False):  # a few thousand sums; in bfloat16 attention would not sum to 1
+        with torch.autocast(
+            x0.device.type, enabled=False
+        ):  # a few thousand sums; in bfloat16 attention would not sum to 1
             tokens = self.fusion.tokens(values.float())
         return self.condition_of(x0, tokens)
 

@@ -64,9 +64,14 @@ class Fusion(nn.Module):
         super().__init__()
         d = config.embedding_width
         self.groups = config.slots
-        self.tokenizers = nn.ModuleDict({name: Tokenizer(count, d, config.unknown_tokens) for name, count in config.slots})
+        self.tokenizers = nn.ModuleDict(
+            {name: Tokenizer(count, d, config.unknown_tokens) for name, count in config.slots}
+        )
         self.attend = nn.ModuleDict(
-            {name: PaperAttention() if config.fusion == "paper" else MultiHeadFusion(d, config.fusion_heads) for name, _ in config.slots}
+            {
+                name: PaperAttention() if config.fusion == "paper" else MultiHeadFusion(d, config.fusion_heads)
+                for name, _ in config.slots
+            }
         )
 
     def tokens(self, values: Tensor) -> dict[str, Tensor]:

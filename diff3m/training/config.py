@@ -14,19 +14,35 @@ from ..diffusion import Schedule
 from ..ehr import EHRSchema, paper_schema
 from ..network import NetworkConfig, preset
 
-CHOICES = {"noise": ("gaussian", "simplex"), "weighting": ("noise", "velocity"), "precision": ("auto", "bf16", "fp16", "no")}
+CHOICES = {
+    "noise": ("gaussian", "simplex"),
+    "weighting": ("noise", "velocity"),
+    "precision": ("auto", "bf16", "fp16", "no"),
+}
 POSITIVE = ("learning_rate", "gradient_clip")  # 0 would train nothing
 RANGES = {  # of every other number, both ends allowed
     **dict.fromkeys(("steps", "batch_size", "log_every", "validate_every"), (1, math.inf)),
     **dict.fromkeys(("warmup_steps", "weight_decay", "save_minutes", "zoom", "gamma"), (0, math.inf)),
-    **dict.fromkeys(("low_fraction", "feature_dropout", "record_dropout", "coalition_dropout", "masked_fraction", "ema"), (0, 1)),
+    **dict.fromkeys(
+        ("low_fraction", "feature_dropout", "record_dropout", "coalition_dropout", "masked_fraction", "ema"), (0, 1)
+    ),
     **dict.fromkeys(("final_learning_rate", "shift"), (0, 1)),
     "low_level": (1, Schedule().timesteps),
     "rotate_degrees": (0, 180),
     "seed": (0, 2**32 - 1),
 }
 # settings that change neither what is learned nor from what: a run that goes on may have others. Films and features are compared themselves.
-BOOKKEEPING = ("name", "manifest", "validation", "schema", "out", "steps", "save_minutes", "log_every", "validate_every")
+BOOKKEEPING = (
+    "name",
+    "manifest",
+    "validation",
+    "schema",
+    "out",
+    "steps",
+    "save_minutes",
+    "log_every",
+    "validate_every",
+)
 
 
 class ConfigError(ValueError):
@@ -97,7 +113,9 @@ class TrainingConfig:
             elif kind == "dict":
                 if not isinstance(value, dict):
                     raise ConfigError(f"{name} must be `field: value` pairs, got {value!r}")
-            elif not (isinstance(value, str | os.PathLike) and str(value)) and not (value is None and kind == "str | None"):
+            elif not (isinstance(value, str | os.PathLike) and str(value)) and not (
+                value is None and kind == "str | None"
+            ):
                 raise ConfigError(f"{name} must be text, got {value!r}")
 
     def network_config(self, slots: tuple[tuple[str, int], ...]) -> NetworkConfig:
@@ -161,7 +179,11 @@ def _check_choice(name: str, value: object) -> None:
 
 def _check_number(name: str, kind: str, value: object) -> None:
     """Raise ConfigError for what is no number of its kind, is not finite or lies outside the setting's range."""
-    if isinstance(value, bool) or not isinstance(value, Integral if kind == "int" else Real) or (kind == "float" and not math.isfinite(value)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral if kind == "int" else Real)
+        or (kind == "float" and not math.isfinite(value))
+    ):
         raise ConfigError(f"{name} must be {'a whole' if kind == 'int' else 'a finite'} number, got {value!r}")
     if name in POSITIVE:
         if not value > 0:
@@ -169,4 +191,6 @@ def _check_number(name: str, kind: str, value: object) -> None:
         return
     low, high = RANGES[name]
     if not low <= value <= high:
-        raise ConfigError(f"{name} must {f'be at least {low}' if high == math.inf else f'lie between {low} and {high}'}, got {value}")
+        raise ConfigError(
+            f"{name} must {f'be at least {low}' if high == math.inf else f'lie between {low} and {high}'}, got {value}"
+        )

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..data.manifest import Case, ManifestError, shared_films, shared_patients
 from ..ehr import EHRSchema
-from ..radiograph import Preprocessing, RadiographError, prepare, read_radiograph
+from ..imaging.radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from .config import TrainingConfig
-from .processes import TrainingError
+from .distributed import TrainingError
 
 Noises = Callable[[int, int, torch.Generator], Tensor]
 
@@ -48,7 +48,9 @@ class Batch:
     masked_scale: Tensor = field(default_factory=lambda: torch.ones(()))
 
 
-def load_films(cases: Sequence[Case], schema: EHRSchema, settings: Preprocessing, progress: Callable[[int], None] | None = None) -> Films:
+def load_films(
+    cases: Sequence[Case], schema: EHRSchema, settings: Preprocessing, progress: Callable[[int], None] | None = None
+) -> Films:
     """Read and prepare every film. Raises ManifestError naming the row of the first that cannot be used."""
 
     def one(case: Case) -> np.ndarray:
@@ -93,7 +95,14 @@ def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def draw(
-    films: Films, schema: EHRSchema, config: TrainingConfig, step: int, timesteps: int, rank: int = 0, world: int = 1, noises: Noises = gaussian
+    films: Films,
+    schema: EHRSchema,
+    config: TrainingConfig,
+    step: int,
+    timesteps: int,
+    rank: int = 0,
+    world: int = 1,
+    noises: Noises = gaussian,
 ) -> Batch:
     """The batch of one step: a function of (seed, step) alone, so that a resumed run sees what an unbroken one would.
 

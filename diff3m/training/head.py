@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..anomaly_head import TAUGHT_INSIDE, AnomalyHead, HeadConfig, head_features
 from ..data.manifest import normal_cases
-from ..data.synthetic_anomalies import paint_anomaly, vary_pose, vary_processing
+from ..data.painted.anomalies import paint_anomaly, vary_pose, vary_processing
 from ..detector import Detector
-from ..scoring import inner
+from ..scoring.anomaly_head import TAUGHT_INSIDE, AnomalyHead, HeadConfig, head_features
+from ..scoring.score import inner
 from .films import Films, load_films
 
 PAINTED_FROM = 0.2  # of the mask: a film counts as painted if any place of the feature map reaches it
@@ -78,12 +78,17 @@ def train_head(
         x0, mask, values, noise = (part.to(detector.device) for part in (x0, mask, values, noise))
         with torch.no_grad(), detector.autocast():
             condition = detector.network.condition(x0, values)
-            features = head_features(detector.network, detector.config.schedule, x0, noise, head.config.level, condition)
+            features = head_features(
+                detector.network, detector.config.schedule, x0, noise, head.config.level, condition
+            )
         with detector.autocast():
             taught = [tuple(part.float() for part in member(features)) for member in head.members]
         target = F.adaptive_avg_pool2d(mask, taught[0][0].shape[-1])
         painted = (target.amax((1, 2, 3)) > PAINTED_FROM).float()
-        map_errors = [F.binary_cross_entropy_with_logits(inner(logits, TAUGHT_INSIDE), inner(target, TAUGHT_INSIDE)) for logits, _ in taught]
+        map_errors = [
+            F.binary_cross_entropy_with_logits(inner(logits, TAUGHT_INSIDE), inner(target, TAUGHT_INSIDE))
+            for logits, _ in taught
+        ]
         film_errors = [F.binary_cross_entropy_with_logits(film_logit, painted) for _, film_logit in taught]
         map_error, film_error = sum(map_errors), sum(film_errors)
         loss = map_error + FILM_WEIGHT * film_error  # of no member in another's: each learns alone
@@ -95,7 +100,14 @@ def train_head(
         rates.step()
         if report:
             judged, count = sum(film_logit for _, film_logit in taught) > 0, len(taught)
-            report(HeadStep(step + 1, map_error.item() / count, film_error.item() / count, float((judged == (painted > 0)).float().mean())))
+            report(
+                HeadStep(
+                    step + 1,
+                    map_error.item() / count,
+                    film_error.item() / count,
+                    float((judged == (painted > 0)).float().mean()),
+                )
+            )
     return head.eval()
 
 
@@ -112,14 +124,19 @@ def _batch(films: Films, training: HeadTraining, step: int) -> tuple[Tensor, Ten
     """One step's share: a function of (seed, step) alone."""
     rng, count = np.random.default_rng([training.seed, 1, step]), training.batch_size
     chosen, others = rng.integers(len(films), size=(2, count))
-    pairs = [_example(films.images[one], films.images[other], training.painted, rng) for one, other in zip(chosen, others, strict=True)]
+    pairs = [
+        _example(films.images[one], films.images[other], training.painted, rng)
+        for one, other in zip(chosen, others, strict=True)
+    ]
     values = films.values[chosen].copy()
     values[rng.random(count) < training.unknown] = np.nan
     x0, mask = (torch.from_numpy(np.stack(part))[:, None] for part in zip(*pairs, strict=True))
     return x0, mask, torch.from_numpy(values), torch.from_numpy(rng.normal(size=x0.shape).astype(np.float32))
 
 
-def _example(image: np.ndarray, other: np.ndarray, painted: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _example(
+    image: np.ndarray, other: np.ndarray, painted: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """A film (S, S) as the head may see it, and where it was painted."""
     film, other = (picture.astype(np.float32) / 255 for picture in (image, other))
     film = vary_pose(film, rng)

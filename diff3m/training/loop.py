@@ -24,21 +24,21 @@ from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
-from ..checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
+from ..checkpoint.folder import CONFIG_FILE, CheckpointConfig, save_checkpoint
 from ..data.manifest import normal_cases
 from ..detector import has_bfloat16
 from ..diffusion import Schedule
 from ..ehr import EHRSchema
+from ..imaging.radiograph import Preprocessing
 from ..network import Diff3M, count_parameters
-from ..radiograph import Preprocessing
-from ..scoring import Scoring
-from ..simplex import SimplexPool
+from ..scoring.score import Scoring
 from .config import TrainingConfig
+from .distributed import TrainingError, agreed_step, all_or_none, part
 from .films import Batch, Films, check_apart, draw, gaussian, load_films
 from .loss import DiffusionLoss, diffusion_loss
-from .processes import TrainingError, agreed_step, all_or_none, part
-from .samples import SAMPLE_FILMS, estimated, write_grid
-from .saves import check_same_run, cut_log, init_weights, read_state, rounded, start_from
+from .preview import SAMPLE_FILMS, estimated, write_grid
+from .resume import check_same_run, cut_log, init_weights, read_state, rounded, start_from
+from .simplex import SimplexPool
 
 STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
 VALIDATION_FILMS = 64
@@ -56,7 +56,9 @@ class Progress:
     films_per_second: float = math.nan
 
 
-def train(config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[Progress], None] | None = None) -> Path:
+def train(
+    config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[Progress], None] | None = None
+) -> Path:
     """Train, or resume, the run that `config` describes. Returns the folder of its checkpoint (EMA weights).
 
     report is called in the main process alone. Several processes part at the end, so each can train once. Raises ManifestError, ConfigError or
@@ -80,18 +82,28 @@ def train(config: TrainingConfig, schema: EHRSchema | None = None, report: Calla
 class _Run:
     """State of one run: films, network, optimizer, moving average."""
 
-    def __init__(self, accelerator: Accelerator, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, accelerator: Accelerator, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]
+    ) -> None:
         self.accelerator, self.config, self.out = accelerator, config, Path(config.out)
         if config.batch_size % self.accelerator.num_processes:
             processes = self.accelerator.num_processes
-            raise TrainingError(f"batch_size {config.batch_size} cannot be shared evenly by {processes} processes. Give a multiple of {processes}.")
+            raise TrainingError(
+                f"batch_size {config.batch_size} cannot be shared evenly by {processes} processes. Give a multiple of {processes}."
+            )
         self.report = report if self.accelerator.is_main_process else (lambda progress: None)
         self.schedule = Schedule()
         with all_or_none():
             network = self._prepared(schema)
-        self.ema = {name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()}
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        self.loss, self.optimizer = self.accelerator.prepare(DiffusionLoss(network, self.schedule, config.weighting), optimizer)
+        self.ema = {
+            name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()
+        }
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.loss, self.optimizer = self.accelerator.prepare(
+            DiffusionLoss(network, self.schedule, config.weighting), optimizer
+        )
         self.step, self.seconds = 0, 0.0
         self.board: SummaryWriter | None = None
 
@@ -100,7 +112,11 @@ class _Run:
         config = self.config
         cases = normal_cases(config.manifest, schema)
         held = normal_cases(config.validation, schema) if config.validation else []
-        if config.validation and not check_apart(config.manifest, config.validation, cases, held) and self.accelerator.is_main_process:
+        if (
+            config.validation
+            and not check_apart(config.manifest, config.validation, cases, held)
+            and self.accelerator.is_main_process
+        ):
             warnings.warn(
                 f"Whether a patient is in both {config.manifest} and {config.validation} could not be checked: give both a column `patient`, or "
                 "split by patient.",
@@ -116,7 +132,9 @@ class _Run:
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         if config.init and not (self.out / STATE_FILE).exists():  # a run that goes on has its own weights
             start_from(config.init, network)  # before films are read, which takes long
-        self.films = load_films(cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases))))
+        self.films = load_films(
+            cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases)))
+        )
         self.noises = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
         self.validation = load_films(held[:VALIDATION_FILMS], self.schema, self.preprocessing) if held else None
         self.out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +157,9 @@ class _Run:
         try:
             self._bare().load_state_dict(state["network"])
         except RuntimeError as error:
-            raise TrainingError(f"{path} belongs to another network; choose another `out` or remove it. ({str(error)[:200]})") from None
+            raise TrainingError(
+                f"{path} belongs to another network; choose another `out` or remove it. ({str(error)[:200]})"
+            ) from None
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema = {name: tensor.to(self.accelerator.device) for name, tensor in state["ema"].items()}
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
@@ -152,7 +172,9 @@ class _Run:
         if self.step >= config.steps and gather_object([self._written()])[0] == self.step:
             return  # finished before; its calibration stays
         with all_or_none():
-            self.report(Progress("training", self.step, config.steps))  # where it goes on from, so that time left counts from here
+            self.report(
+                Progress("training", self.step, config.steps)
+            )  # where it goes on from, so that time left counts from here
         recent: list[tuple[float, float]] = []
         started, first = time.monotonic(), self.step
         while self.step < config.steps:
@@ -191,12 +213,16 @@ class _Run:
         """The losses of the whole batch, and whether to save: as the main process says (its `save`), so that all of them do or none does."""
         config, accelerator = self.config, self.accelerator
         place = accelerator.process_index, accelerator.num_processes
-        batch = self._to_device(draw(self.films, self.schema, config, self.step, self.schedule.timesteps, *place, self.noises))
+        batch = self._to_device(
+            draw(self.films, self.schema, config, self.step, self.schedule.timesteps, *place, self.noises)
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         with accelerator.autocast():
             losses = self.loss(batch)
-        if not bool(torch.isfinite(accelerator.reduce(losses.total.detach(), "mean"))):  # of every process, so that none goes on alone
+        if not bool(
+            torch.isfinite(accelerator.reduce(losses.total.detach(), "mean"))
+        ):  # of every process, so that none goes on alone
             raise self._not_finite("The loss")
         accelerator.backward(losses.total)
         norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
@@ -238,7 +264,16 @@ class _Run:
             writer = csv.writer(file)
             if fresh:
                 writer.writerow(["step", "kind", "noise_mse", "masked_pixel_mse", "learning_rate", "films_per_second"])
-            writer.writerow([self.step, kind, f"{noise:.6f}", f"{masked:.6f}", f"{learning_rate(self.config, self.step):.3e}", f"{rate:.2f}"])
+            writer.writerow(
+                [
+                    self.step,
+                    kind,
+                    f"{noise:.6f}",
+                    f"{masked:.6f}",
+                    f"{learning_rate(self.config, self.step):.3e}",
+                    f"{rate:.2f}",
+                ]
+            )
         self.board = self.board or SummaryWriter(str(self.out / BOARD_DIR), purge_step=self.step)
         for name, value in (("noise_mse", noise), ("masked_pixel_mse", masked), ("films_per_second", rate)):
             if math.isfinite(value):
@@ -263,20 +298,29 @@ class _Run:
         whole = Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(n, dtype=torch.bool))
         with self.accelerator.autocast():
             parts = (
-                [] if self.validation is None else [(diffusion_loss(averaged, part, self.schedule), len(part.x0)) for part in self._parts(whole, n)]
+                []
+                if self.validation is None
+                else [(diffusion_loss(averaged, part, self.schedule), len(part.x0)) for part in self._parts(whole, n)]
             )
             rows = [estimated(averaged, part, self.schedule) for part in self._parts(whole, min(SAMPLE_FILMS, n))]
         if parts:
-            means = (sum(getattr(losses, name).item() * count for losses, count in parts) / n for name in ("noise", "masked_pixels"))
+            means = (
+                sum(getattr(losses, name).item() * count for losses, count in parts) / n
+                for name in ("noise", "masked_pixels")
+            )
             self._log("validation", *means, math.nan)
-        write_grid([torch.cat(row) for row in zip(*rows, strict=True)], self.out / "samples" / f"step_{self.step:06d}.png")
+        write_grid(
+            [torch.cat(row) for row in zip(*rows, strict=True)], self.out / "samples" / f"step_{self.step:06d}.png"
+        )
 
     def _parts(self, batch: Batch, count: int) -> Iterator[Batch]:
         """The first films of a batch, as many at a time as this process takes in a step, on its device."""
         share = self.config.batch_size // self.accelerator.num_processes
         for start in range(0, count, share):
             rows = slice(start, min(start + share, count))
-            yield self._to_device(Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows]))
+            yield self._to_device(
+                Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows])
+            )
 
     def averaged(self) -> Diff3M:
         """A copy of the network with the averaged weights, in evaluation mode."""
@@ -315,10 +359,17 @@ class _Run:
         torch.save(state, partial)
         os.replace(partial, self.out / STATE_FILE)
         averaged = self.averaged()
-        made = {**self.config.to_dict(), "steps_done": self.step, "films": len(self.films), "seconds": round(self.seconds)}
+        made = {
+            **self.config.to_dict(),
+            "steps_done": self.step,
+            "films": len(self.films),
+            "seconds": round(self.seconds),
+        }
         made = {key: value for key, value in made.items() if key not in ("manifest", "validation", "out")}
         made["parameters"] = count_parameters(averaged)
-        config = CheckpointConfig(self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), made)
+        config = CheckpointConfig(
+            self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), made
+        )
         save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
 
 

@@ -49,5 +49,7 @@ def diffusion_loss(network: Diff3M, batch: Batch, schedule: Schedule, weighting:
         return Losses(0.5 * weighted, noise, noise.detach() * 0)
     part = condition.map(lambda tensor: tensor[batch.masked])
     target = x_t[batch.masked]
-    masked = (network.predict_masked_pixels(target, batch.t[batch.masked], part).float() - target).square().mean() * batch.masked_scale
+    masked = (
+        network.predict_masked_pixels(target, batch.t[batch.masked], part).float() - target
+    ).square().mean() * batch.masked_scale
     return Losses(0.5 * (weighted + masked), noise, masked)

@@ -87,12 +87,22 @@ def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
     over = patient.bmi - 25
     magnification = 1.10 if ap else 1.05  # SID 100 cm against 180 cm, mid-thorax 10 cm from the detector
     older = max(patient.age - 40, 0.0)
-    width = (26.6 if male else 24.6) + 0.07 * (patient.height_cm - (175 if male else 161)) + 0.05 * over + 0.6 * z[0]  # assumed
+    width = (
+        (26.6 if male else 24.6) + 0.07 * (patient.height_cm - (175 if male else 161)) + 0.05 * over + 0.6 * z[0]
+    )  # assumed
     length = (0.138 * patient.height_cm + 0.5 * z[1]) * magnification  # assumed share of the height
-    elevation = 0.11 * over + (1.8 if ap else 0.0) + 0.7 * z[23]  # abdominal fat and lying down raise the diaphragm; assumed
+    elevation = (
+        0.11 * over + (1.8 if ap else 0.0) + 0.7 * z[23]
+    )  # abdominal fat and lying down raise the diaphragm; assumed
     rim = np.clip(1.3 + 0.17 * over + (0.35 if not male else 0.0) + 0.25 * z[2], 0.5, None)  # assumed
     depth = 20.0 + 0.42 * over + (1.0 if male else 0.0) + 0.7 * z[3]  # chest depth 20-25 cm; assumed slope
-    knob = 1.45 + 0.013 * older + 0.006 * (patient.systolic_mmhg - 120) + 0.006 * (patient.diastolic_mmhg - 75) + 0.12 * z[4]  # assumed
+    knob = (
+        1.45
+        + 0.013 * older
+        + 0.006 * (patient.systolic_mmhg - 120)
+        + 0.006 * (patient.diastolic_mmhg - 75)
+        + 0.12 * z[4]
+    )  # assumed
     bone = 1.05 - (0.0055 if male else 0.0085) * older + 0.06 * z[5]  # bone loss, faster in women; assumed
     breast = 0.0 if male else float(np.clip(4.6 + 0.13 * over + 0.5 * z[6], 3.0, 9.0))
     length = float(np.clip(length, 17.0, 31.0))

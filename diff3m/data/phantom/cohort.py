@@ -38,7 +38,9 @@ def write_cohort(
     nothing in a film depends. Raises ManifestError or EHRError with a sentence.
     """
     if count < 1 or not 64 <= size <= 1024 or seed < 0 or not 0 <= lesions <= 1:
-        raise ManifestError("A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions of 0 to 1.")
+        raise ManifestError(
+            "A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions of 0 to 1."
+        )
     changes = check_changes(counterfactual or {})
     if ignored is not None and (ignored in paper_schema() or ignored in COLUMNS or not ignored.isidentifier()):
         raise ManifestError(f"The ignored column needs a name of its own, of letters, digits and _, got {ignored!r}.")
@@ -77,7 +79,13 @@ def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mappi
     cv2.setNumThreads(1)
     who = person(number, "any" if is_diseased(number, lesions) else None)
     name = f"{number:07d}.png"
-    row = {"path": f"{FILMS}/{name}", "label": who.lesion.kind if who.lesion else NORMAL, **who.patient.record(), "seed": number, "mask": ""}
+    row = {
+        "path": f"{FILMS}/{name}",
+        "label": who.lesion.kind if who.lesion else NORMAL,
+        **who.patient.record(),
+        "seed": number,
+        "mask": "",
+    }
     if who.lesion:
         row["mask"] = f"{MASKS}/{name}"
         diseased = who.diseased(size)

@@ -57,7 +57,13 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
     (low, high), (faint, dense) = RANGES[kind]
     side = -1 if u[0] < 0.5 else 1
     return Lesion(
-        kind, side, 0.38 + 0.42 * u[1], 0.18 + 0.62 * u[2], low + (high - low) * u[3], faint + (dense - faint) * u[4], int(rng.integers(2**31))
+        kind,
+        side,
+        0.38 + 0.42 * u[1],
+        0.18 + 0.62 * u[2],
+        low + (high - low) * u[3],
+        faint + (dense - faint) * u[4],
+        int(rng.integers(2**31)),
     )
 
 
@@ -105,7 +111,13 @@ def _added(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
         return np.minimum(lesion.strength * shape * patchy, 1.0) * air
     if lesion.kind == "nodule":
         return (
-            lesion.strength * SOFT * (1 - LUNG) * 2 * lesion.extent * g.ellipsoid(x, y, lesion.extent, lesion.extent * rng.uniform(0.85, 1.15)) * lung
+            lesion.strength
+            * SOFT
+            * (1 - LUNG)
+            * 2
+            * lesion.extent
+            * g.ellipsoid(x, y, lesion.extent, lesion.extent * rng.uniform(0.85, 1.15))
+            * lung
         )
     if lesion.kind == "effusion":
         return lesion.strength * air * _fluid(lesion, a, g)
@@ -126,7 +138,9 @@ def _pneumothorax(lesion: Lesion, a: Anatomy, maps: Layers, lung: np.ndarray) ->
     """Air outside a collapsed lung: no vessels, no lung tissue, and the thin line of the visceral pleura."""
     g = maps.grid
     gap = lesion.extent * np.clip(1.15 - 0.75 * g.y / a.lung_length, 0.2, 1.15)
-    inward = np.minimum(lung_outline(a, g.y) - np.abs(g.x), 1.15 * (g.y + 0.2))  # distance from the chest wall and the apex
+    inward = np.minimum(
+        lung_outline(a, g.y) - np.abs(g.x), 1.15 * (g.y + 0.2)
+    )  # distance from the chest wall and the apex
     outside = g.inside(gap - inward, 0.2) * lung
     pleura = 0.10 * np.exp(-0.5 * ((inward - gap) / max(0.12, 0.5 * g.pixel)) ** 2) * lung
     tissue = SOFT * LUNG * maps.lung_depth
@@ -138,7 +152,9 @@ def _collapsed(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
     half, length = a.thorax_width / 2, a.lung_length
     lower = lesion.y > 0.42
     far = 1.02 * length if lower else 0.02 * length
-    points = np.array([[0.10, 0.42 * length], [0.10, far], [0.62 if lower else 0.50, far]]) * np.array([lesion.side * half, 1.0])
+    points = np.array([[0.10, 0.42 * length], [0.10, far], [0.62 if lower else 0.50, far]]) * np.array(
+        [lesion.side * half, 1.0]
+    )
     wedge = np.zeros(g.x.shape, np.uint8)
     cv2.fillPoly(wedge, [np.round(g.pixels(points) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     return cv2.GaussianBlur(wedge.astype(np.float32) / 255, (0, 0), max(0.5 / g.pixel, 0.5))

@@ -18,7 +18,10 @@ AP_SHARE = 0.35
 HEIGHT = {"M": (175.3, 7.5), "F": (161.3, 7.0)}  # cm: mean, standard deviation
 BMI = {"M": (28.6, 0.19), "F": (28.7, 0.24)}  # kg/m²: median, standard deviation of the logarithm
 AGE = (52.0, 17.0)  # years: mean, standard deviation
-PRESSURE_SPREAD = (14.0, 7.0)  # mmHg: standard deviation of systolic and diastolic pressure around what age and BMI make expect
+PRESSURE_SPREAD = (
+    14.0,
+    7.0,
+)  # mmHg: standard deviation of systolic and diastolic pressure around what age and BMI make expect
 AGE_RANGE, BMI_RANGE = (18.0, 95.0), (16.0, 52.0)
 
 
@@ -44,7 +47,9 @@ class Patient:
 
     def record(self, decimals: int = 1) -> dict[str, float | str]:
         """Values by feature name, rounded as a record would hold them."""
-        return {name: round(value, decimals) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return {
+            name: round(value, decimals) if isinstance(value, float) else value for name, value in asdict(self).items()
+        }
 
 
 def usual_systolic(age, bmi):

@@ -12,7 +12,12 @@ from .patient import Patient, draw_patient
 from .render import render
 
 # first number and how many of each use; training must stay in "train", and nothing is chosen on "test"
-SEEDS = {"train": (0, 1_000_000), "val": (1_000_000, 100_000), "dev": (2_000_000, 100_000), "test": (3_000_000, 100_000)}
+SEEDS = {
+    "train": (0, 1_000_000),
+    "val": (1_000_000, 100_000),
+    "dev": (2_000_000, 100_000),
+    "test": (3_000_000, 100_000),
+}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ def layers(anatomy: Anatomy, size: int) -> Layers:
     lung_depth = np.maximum(lungs * heights - _heart(a, grid), 0.0)
     soft = _body(a, grid) + _breasts(a, grid)
     attenuation = SOFT * soft - SOFT * (1 - LUNG) * lung_depth * (1 + 0.06 * smooth_noise(rng, grid.x.shape, 9))
-    bowel = np.clip(0.5 * (grid.y - a.lung_length), 0, 1) * (1 - lungs) * (soft > 3) * smooth_noise(rng, grid.x.shape, 7)
+    bowel = (
+        np.clip(0.5 * (grid.y - a.lung_length), 0, 1) * (1 - lungs) * (soft > 3) * smooth_noise(rng, grid.x.shape, 7)
+    )
     vessels = lungs * _vessels(a, grid, rng)
     attenuation += SOFT * (0.8 * bowel + _mediastinum(a, grid) - _air(a, grid)) + vessels + BONE * _bones(a, grid)
     attenuation += _devices(a, grid, rng)
@@ -63,9 +65,13 @@ def expose(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
     rng = np.random.default_rng([a.texture_seed, 1])
     primary = np.exp(-attenuation)
     detected = primary + 0.35 * a.scatter * _blurred(primary, 3.5 / a.field_cm)
-    grain = rng.normal(size=(size, size)).astype(np.float32) * np.float32(a.noise * size / 128)  # the same after reduction to any size
+    grain = rng.normal(size=(size, size)).astype(np.float32) * np.float32(
+        a.noise * size / 128
+    )  # the same after reduction to any size
     detected = detected * (1 + grain * (0.12 / (detected + 0.03)) ** 0.5)
-    shown = -np.log(np.maximum(detected, 1e-4)) + a.exposure - 0.85 * SOFT * (a.depth_cm - 22)  # automatic exposure control
+    shown = (
+        -np.log(np.maximum(detected, 1e-4)) + a.exposure - 0.85 * SOFT * (a.depth_cm - 22)
+    )  # automatic exposure control
     shown -= EQUALIZATION * (_blurred(shown, 5.0 / a.field_cm) - 2.6)
     level = (shown - GREY_LOW) / (GREY_HIGH - GREY_LOW)
     grey = 1 / (1 + np.exp(-4.6 * a.contrast * (level - 0.52)))
@@ -105,7 +111,11 @@ def _lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fields.append(g.inside(distance, 0.25))
     across = np.clip(1 - ((np.abs(g.x) - 0.42 * half) / (0.62 * half)) ** 2, 0.0, 1)
     down = np.clip(0.62 + 0.45 * g.y / a.thorax_length, 0.5, 1.0)
-    return fields[0], fields[1], (0.62 * 21.5 * down * across**0.5).astype(np.float32)  # the lung's own depth does not grow with fat
+    return (
+        fields[0],
+        fields[1],
+        (0.62 * 21.5 * down * across**0.5).astype(np.float32),
+    )  # the lung's own depth does not grow with fat
 
 
 def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +145,9 @@ def _heart(a: Anatomy, g: Grid) -> np.ndarray:
     mask = g.inside(np.minimum(right - x, x + left), 0.3)
     middle, half = (right - left) / 2, np.maximum((right + left) / 2, 0.5)
     profile = np.sqrt(np.clip(1 - 0.80 * ((x - middle) / half) ** 2, 0, 1))
-    rising = np.clip((g.y / a.thorax_length - 0.40) / 0.30, 0, 1) ** 0.7  # the great vessels' end is thinner than the ventricles
+    rising = (
+        np.clip((g.y / a.thorax_length - 0.40) / 0.30, 0, 1) ** 0.7
+    )  # the great vessels' end is thinner than the ventricles
     return mask * profile * rising * 9.0 * (0.7 + 0.3 * a.ctr / 0.45)
 
 
@@ -143,7 +155,12 @@ def _body(a: Anatomy, g: Grid) -> np.ndarray:
     """Depth of chest wall, shoulders, arms, neck and abdomen, cm."""
     half = a.thorax_width / 2
     axilla = 8.5
-    chest = half + 1.1 + a.rim_cm + 0.25 * np.clip(g.y - 0.7 * a.thorax_length, 0, None) * np.clip((a.rim_cm - 1.0) / 4, 0, 1)
+    chest = (
+        half
+        + 1.1
+        + a.rim_cm
+        + 0.25 * np.clip(g.y - 0.7 * a.thorax_length, 0, None) * np.clip((a.rim_cm - 1.0) / 4, 0, 1)
+    )
     profile = np.clip(1 - (np.abs(g.x) / chest) ** 2.6, 0, 1) ** 0.5
     slope = np.clip((np.abs(g.x) - 5.5) / (a.shoulder_cm - 5.5), 0, 1.6)
     shoulder_line = a.shoulder_y - 4.2 + 4.6 * slope**1.5 - 0.12 * (a.rim_cm - 1.5)
@@ -179,7 +196,9 @@ def _mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
     r = a.aortic_knob_cm
     knob = 5.0 * g.ellipsoid(1.55 + 0.30 * a.aortic_unfolding_cm + 0.8 * a.mediastinal_shift, knob_y, r, 1.05 * r)
     edge = 1.9 + a.aortic_unfolding_cm * np.sin(np.pi * np.clip((g.y - knob_y) / (length - knob_y), 0, 1)) + 0.5 * r
-    descending = 2.4 * g.inside(np.minimum(edge - x, x), 0.35) * g.inside(g.y - knob_y, 1.0) * g.inside(length - g.y, 3.0)
+    descending = (
+        2.4 * g.inside(np.minimum(edge - x, x), 0.35) * g.inside(g.y - knob_y, 1.0) * g.inside(length - g.y, 3.0)
+    )
     ascending = 1.6 * g.ellipsoid(-1.2 - 0.35 * a.aortic_unfolding_cm, 0.40 * length, 1.7, 0.20 * length)
     trunk = 2.0 * g.ellipsoid(2.1 + 0.8 * a.mediastinal_shift, 0.42 * length, 1.5, 1.9)
     return column * 0.16 + np.maximum(knob, descending) + ascending + trunk
@@ -202,7 +221,15 @@ def _vessels(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
     return a.vessels * (drawn + 0.20 * hila)
 
 
-def _branch(start: np.ndarray, angle: float, side: int, reach: float, generation: int, rng: np.random.Generator, found: list[list]) -> None:
+def _branch(
+    start: np.ndarray,
+    angle: float,
+    side: int,
+    reach: float,
+    generation: int,
+    rng: np.random.Generator,
+    found: list[list],
+) -> None:
     """One vessel and its daughters, added to `found` by generation. x in half thorax widths, y in thorax lengths."""
     steps = np.linspace(0, 1, 5)[:, None]
     bend = rng.normal(scale=0.15)
@@ -238,7 +265,9 @@ def _bones(a: Anatomy, g: Grid) -> np.ndarray:
     ribs *= tangential
     along = np.clip((absolute - 1.8) / (0.92 * a.shoulder_cm - 1.8), 0, 1)
     clavicle_y = 2.1 - a.clavicle_slope * 8.0 * along - 0.7 * np.sin(2 * np.pi * along)
-    clavicle = 1.15 * g.band(clavicle_y, 0.68) * g.inside(absolute - 1.6, 0.5) * g.inside(0.9 * a.shoulder_cm - absolute, 0.8)
+    clavicle = (
+        1.15 * g.band(clavicle_y, 0.68) * g.inside(absolute - 1.6, 0.5) * g.inside(0.9 * a.shoulder_cm - absolute, 0.8)
+    )
     return a.rib_density * (spine + ribs + clavicle + _scapulae(a, g))
 
 
@@ -268,7 +297,9 @@ def _air(a: Anatomy, g: Grid) -> np.ndarray:
     bubble = np.zeros_like(g.x)
     if a.stomach_cm > 0.6:
         center_y = dome(a, np.array(0.46 * a.thorax_width / 2), 1) + 0.9 + a.stomach_cm * 0.7
-        bubble = 5.0 * g.ellipsoid(0.42 * a.thorax_width / 2, float(center_y), 1.5 * a.stomach_cm, a.stomach_cm * 0.8, 0.6)
+        bubble = 5.0 * g.ellipsoid(
+            0.42 * a.thorax_width / 2, float(center_y), 1.5 * a.stomach_cm, a.stomach_cm * 0.8, 0.6
+        )
     return trachea + cv2.GaussianBlur(bronchi, (0, 0), max(0.2 / g.pixel, 0.3)) + bubble
 
 
@@ -295,7 +326,16 @@ def _marked(film: np.ndarray, a: Anatomy) -> np.ndarray:
     size = film.shape[0]
     x, y, brightness = a.marker
     layer = np.zeros((size, size), np.uint8)
-    cv2.putText(layer, "L", (int(x * size), int(y * size)), cv2.FONT_HERSHEY_SIMPLEX, size / 330, 255, max(1, size // 110), cv2.LINE_AA)
+    cv2.putText(
+        layer,
+        "L",
+        (int(x * size), int(y * size)),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        size / 330,
+        255,
+        max(1, size // 110),
+        cv2.LINE_AA,
+    )
     return np.maximum(film, layer.astype(np.float32) / 255 * np.float32(brightness))
 
 

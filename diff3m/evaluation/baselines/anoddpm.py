@@ -16,7 +16,14 @@ from ...diffusion import Predictor, Schedule, add_noise, estimate_x0, implied_no
 LEVEL = 250
 
 
-def anoddpm(x0: Tensor, predict: Predictor, schedule: Schedule, draw: Callable[[int], Tensor], level: int = LEVEL, steps: int = 25) -> Tensor:
+def anoddpm(
+    x0: Tensor,
+    predict: Predictor,
+    schedule: Schedule,
+    draw: Callable[[int], Tensor],
+    level: int = LEVEL,
+    steps: int = 25,
+) -> Tensor:
     """Films (B, 1, S, S) → reconstructions: √ᾱ x_0 + √(1 − ᾱ) ε at `level`, then `steps` ancestral steps (DDIM with η = 1) down.
 
     draw: count → noises (count, 1, S, S) of the network's kind.

@@ -27,7 +27,12 @@ class ConvAutoencoder(nn.Module):
         self.encoder = nn.Sequential(*down, nn.Conv2d(before, code, 1))
         before = code
         for width in (*reversed(widths[:-1]), widths[0]):
-            up += [nn.Upsample(scale_factor=2), nn.Conv2d(before, width, 3, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
+            up += [
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(before, width, 3, padding=1),
+                nn.BatchNorm2d(width),
+                nn.LeakyReLU(0.2),
+            ]
             before = width
         self.decoder = nn.Sequential(*up, nn.Conv2d(before, 1, 3, padding=1), nn.Sigmoid())
 

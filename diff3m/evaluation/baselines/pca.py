@@ -18,7 +18,9 @@ def pca(images: np.ndarray, components: int = COMPONENTS, side: int = SIDE) -> C
     Fitted and applied at `side` pixels. Raises ValueError with fewer films than components.
     """
     if len(images) <= components:
-        raise ValueError(f"{components} principal components need more than {components} normal films, got {len(images)}.")
+        raise ValueError(
+            f"{components} principal components need more than {components} normal films, got {len(images)}."
+        )
     flat = _shrunk(torch.from_numpy(images).float()[:, None] / 255, side)
     mean = flat.mean(0)
     torch.manual_seed(0)  # of the randomized decomposition
@@ -27,7 +29,9 @@ def pca(images: np.ndarray, components: int = COMPONENTS, side: int = SIDE) -> C
     def reconstruct(x0: Tensor) -> Tensor:
         centered = _shrunk(x0, side) - mean.to(x0)
         small = (centered @ basis.to(x0)) @ basis.to(x0).T + mean.to(x0)
-        return F.interpolate(small.view(-1, 1, side, side), size=x0.shape[-2:], mode="bilinear", align_corners=False).clamp(0, 1)
+        return F.interpolate(
+            small.view(-1, 1, side, side), size=x0.shape[-2:], mode="bilinear", align_corners=False
+        ).clamp(0, 1)
 
     return reconstruct
 

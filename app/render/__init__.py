@@ -1,0 +1,1 @@
+"""Results as HTML, figures, pictures and reports: pure functions of their values."""

@@ -1,0 +1,38 @@
+"""Pictures inside HTML: grey or color arrays as figures with captions and alternative text."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diff3m.export.overlay import enlarge, to_png, to_uint8
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: (S, S) in [0, 1] or (H, W, 3) uint8 RGB, its caption, and its alternative text (default: the caption)."""
+
+    image: np.ndarray
+    caption: str
+    alternative: str = ""
+
+
+def strip(frames: Sequence[Frame], height: int = 256, aspect: float = 1.0, tall: bool = True) -> str:
+    """Frames side by side, scrolled where they do not fit. tall: as high as the page's other pictures, else small."""
+    shown = "".join(
+        f"<figure>{inline(frame, height, aspect)}<figcaption>{html.escape(frame.caption)}</figcaption></figure>"
+        for frame in frames
+    )
+    return f'<div class="strip{" tall" if tall else ""}" tabindex="0" role="group" aria-label="Pictures side by side">{shown}</div>'
+
+
+def inline(frame: Frame, height: int, aspect: float = 1.0) -> str:
+    """An <img> that holds its own data."""
+    image = frame.image if frame.image.dtype == np.uint8 else to_uint8(frame.image)
+    larger = enlarge(image, height, aspect)
+    alternative = html.escape(frame.alternative or frame.caption, quote=True)
+    return f'<img src="data:image/png;base64,{base64.b64encode(to_png(larger)).decode()}" alt="{alternative}" height="{height}">'

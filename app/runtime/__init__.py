@@ -1,0 +1,1 @@
+"""What a server needs around the page: the model's lock, streaming, stored files, GPU."""

@@ -1,0 +1,1 @@
+"""Checkpoint folders and where they come from."""

@@ -1,0 +1,41 @@
+"""Where a checkpoint comes from: a folder, the repository's own, or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .folder import CARD_FILE, CONFIG_FILE, HEAD_FILE, WEIGHTS_FILE, CheckpointError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints"
+DEFAULT_CHECKPOINT = "real-films"
+
+
+def shipped_checkpoints() -> tuple[str, ...]:
+    """Names of the checkpoints in the repository, the default first."""
+    names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG_FILE}"))
+    return tuple(sorted(names, key=lambda name: name != DEFAULT_CHECKPOINT))
+
+
+def resolve_checkpoint(source: str | os.PathLike) -> Path:
+    """A folder for a path, a shipped checkpoint's name or a Hub id (downloaded). Raises CheckpointError."""
+    text = os.fspath(source)
+    for candidate in (Path(text), SHIPPED / text):
+        if (candidate / CONFIG_FILE).is_file():
+            return candidate
+    if Path(text).is_dir():
+        raise CheckpointError(f"{text} is no checkpoint folder: it holds no {CONFIG_FILE}.")
+    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+        known = ", ".join(shipped_checkpoints()) or "none"
+        raise CheckpointError(
+            f"There is no checkpoint {text!r}. Give a folder, a Hub id (owner/name) or a shipped name: {known}."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, CARD_FILE]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"The checkpoint {text!r} is no folder here, and the Hub did not give it ({type(error).__name__})."
+        ) from None

@@ -1,0 +1,1 @@
+"""Lesions painted into normal films."""

@@ -1,0 +1,67 @@
+"""Lesions painted into a film: for synthetic examples whose truth is known. Each comes with its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+MASK_FROM = 0.25  # of the lesion's peak
+
+
+def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[0:size, 0:size] / size
+    return y, x
+
+
+def _texture(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Cloudy noise around 1, as patchy air space disease has."""
+    cloud = cv2.GaussianBlur(rng.normal(size=(size, size)).astype(np.float32), (0, 0), size / 40)
+    return np.clip(1 + 0.25 * cloud / cloud.std(), 0.3, 1.7)
+
+
+def opacity(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
+    """A patchy cloud with soft edges. center (x, y) and extent as shares of the side; (size, size) in [0, 1]."""
+    y, x = _grid(size)
+    angle = rng.uniform(0, np.pi)
+    u = (x - center[0]) * np.cos(angle) + (y - center[1]) * np.sin(angle)
+    v = -(x - center[0]) * np.sin(angle) + (y - center[1]) * np.cos(angle)
+    cloud = np.exp(-0.5 * ((u / (0.6 * extent)) ** 2 + (v / (0.45 * extent)) ** 2)) * _texture(size, rng)
+    return np.clip(cloud, 0, 1)
+
+
+def nodule(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
+    """A round density with a fairly sharp edge, thicker in the middle."""
+    y, x = _grid(size)
+    radius = np.hypot(x - center[0], (y - center[1]) * rng.uniform(0.9, 1.1)) / extent
+    return np.sqrt(np.clip(1 - radius**2, 0, None)) ** 0.7
+
+
+def effusion(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
+    """Fluid at a lung's base: bright below a level that climbs toward the chest wall. center: the fluid's middle."""
+    y, x = _grid(size)
+    outward = np.clip((x - center[0]) / extent * np.sign(center[0] - 0.5), -1, 1.5)
+    level = center[1] - 0.30 * extent * np.clip(outward, 0, None) ** 2 * 2
+    across = np.exp(-(((x - center[0]) / (1.15 * extent)) ** 4))
+    below = 1 / (1 + np.exp(-(y - level) * 70))
+    fade = np.exp(-((np.clip(y - center[1] - extent, 0, None) / 0.08) ** 2))
+    return across * below * fade
+
+
+KINDS: dict[str, Callable[..., np.ndarray]] = {"opacity": opacity, "nodule": nodule, "effusion": effusion}
+
+
+def paint(
+    film: np.ndarray, kind: str, center: tuple[float, float], extent: float, strength: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A film (S, S) in [0, 1] with a lesion, and the lesion's mask (S, S) bool.
+
+    strength in (0, 1]: share of the way to white at the lesion's densest point. Raises ValueError for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown lesion {kind!r}; choose one of {', '.join(KINDS)}")
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must lie in (0, 1], got {strength}")
+    profile = KINDS[kind](film.shape[0], center, extent, np.random.default_rng(seed)).astype(np.float32)
+    return (film + strength * profile * (1 - film)).astype(np.float32), profile > MASK_FROM * profile.max()

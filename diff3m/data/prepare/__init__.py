@@ -1,0 +1,1 @@
+"""From the tables of public data sets to manifests."""

@@ -1,0 +1,65 @@
+"""Measurements on other days than the film's: the nearest within a window, ties averaged (METHOD, "Data").
+
+For each film and measurement: the patient's records within 90 days of the film; of those, the ones at the smallest distance
+in days (both dates, where one before and one after are as near); their mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+WINDOW_DAYS = 90
+# 2180-12-31 or 21801231 (.0 after a column of floats), and the time where there is one
+MOMENT = r"\s*(\d{4}-\d{2}-\d{2}|\d{8})(?:\.0)?(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?\s*"
+
+
+def nearest_mean(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.Series:
+    """The linked value of each film, NaN without one, indexed as `films`; see `nearest`."""
+    return nearest(films, records, window)["value"]
+
+
+def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.DataFrame:
+    """The linked value of each film and how many days off it was measured, columns value and days, NaN without one, indexed as `films`.
+
+    films: columns patient (int) and day (int, days since any epoch). records: patient, day, value. Sorted merges, so time is n log n and
+    memory a few columns of either table.
+    """
+    days = (
+        records.dropna(subset=["value"])
+        .groupby(["day", "patient"], sort=True)["value"]
+        .agg(["sum", "count"])
+        .reset_index()
+    )
+    asked = films[["patient", "day"]].drop_duplicates().sort_values("day", kind="stable")
+    days = days.assign(at=days["day"])
+    before = pd.merge_asof(asked, days, on="day", by="patient", direction="backward", tolerance=window)
+    after = pd.merge_asof(
+        asked, days, on="day", by="patient", direction="forward", tolerance=window, allow_exact_matches=False
+    )
+    back, ahead = before["day"] - before["at"], after["at"] - after["day"]  # NaN where there is none
+    use_before = back.notna() & ~(ahead < back)
+    use_after = ahead.notna() & ~(back < ahead)
+    total = before["sum"].where(use_before, 0.0) + after["sum"].where(use_after, 0.0)
+    count = before["count"].where(use_before, 0.0) + after["count"].where(use_after, 0.0)
+    off = back.where(use_before, ahead.where(use_after))
+    linked = asked.assign(value=(total / count.where(count > 0, np.nan)).to_numpy(), days=off.to_numpy())
+    found = films[["patient", "day"]].merge(linked, on=["patient", "day"], how="left")[["value", "days"]]
+    return found.set_axis(films.index)
+
+
+def day_number(dates: pd.Series) -> pd.Series:
+    """Dates (text or numbers like 21801231 or 2180-12-31, with or without a time) as whole days since 1970; <NA> for what is no such date."""
+    found = dates.astype("string").str.extract(f"^{MOMENT}$")[0].str.replace("-", "", regex=False)
+    return ((pd.to_datetime(found, format="%Y%m%d", errors="coerce") - pd.Timestamp(0)) // pd.Timedelta(days=1)).astype(
+        "Int64"
+    )
+
+
+def second_number(moments: pd.Series) -> pd.Series:
+    """Moments (text like 2180-12-31 14:30:00) as whole seconds since 1970; <NA> for what is no such moment."""
+    text = moments.astype("string")
+    found = pd.to_datetime(
+        text.where(text.str.fullmatch(MOMENT).fillna(False)).str.strip(), format="ISO8601", errors="coerce"
+    )
+    return ((found - pd.Timestamp(0)) // pd.Timedelta(seconds=1)).astype("Int64")

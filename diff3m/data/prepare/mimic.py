@@ -1,0 +1,316 @@
+"""MIMIC-CXR-JPG and MIMIC-IV, as PhysioNet ships them, to one manifest with the EHR linked as the paper does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from ...ehr import EHRSchema, Feature, paper_schema
+from ...ehr.units import CM_PER_INCH, KG_PER_POUND
+from .linkage import day_number, nearest, second_number
+from .plausibility import bmi_differs, numbers
+from .report import NOT_FRONTAL, Report, keep
+from .tables import (
+    beside,
+    disjoint,
+    label_of,
+    one_row_each,
+    open_table,
+    places,
+    refuse_overwriting,
+    with_readable_images,
+    without_duplicates,
+    write_manifests,
+)
+
+VERSIONS = ("2.1.0", "2.0.0")
+PARTS = ("metadata", "split", "chexpert")
+PATIENTS, OMR, STAYS, TRIAGES = "patients.csv", "omr.csv", "edstays.csv", "triage.csv"
+PRESSURE = "Blood Pressure"
+MEASUREMENTS = {
+    "BMI (kg/m2)": ("bmi", 1.0),
+    "Height (Inches)": ("height_cm", CM_PER_INCH),
+    "Weight (Lbs)": ("weight_kg", KG_PER_POUND),
+}
+STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
+WEEKS_APART = (
+    0.5  # share by which BMI, height and weight of different days may differ: people change, units differ by more
+)
+VITALS = (
+    Feature("heart_rate_bpm", "Heart rate", "number", "ehr", "vitals", "1/min", (20, 250), 85, 18),
+    Feature("respiratory_rate", "Respiratory rate", "number", "ehr", "vitals", "1/min", (4, 70), 18, 3),
+    Feature("spo2_percent", "Oxygen saturation", "number", "ehr", "vitals", "%", (40, 100), 98, 3),
+    Feature("temperature_c", "Temperature", "number", "ehr", "vitals", "°C", (30, 44), 36.8, 0.5),
+)
+TRIAGE = {
+    "heartrate": "heart_rate_bpm",
+    "resprate": "respiratory_rate",
+    "o2sat": "spo2_percent",
+    "temperature": "temperature_c",
+}
+
+
+def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode: bool = False) -> Report:
+    """Link MIMIC-CXR-JPG (`cxr`) with MIMIC-IV (`iv`), and MIMIC-IV-ED triage (`ed`), into a manifest at `out`.
+
+    Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with that value
+    unknown. decode: see `with_readable_images`. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError.
+    """
+    tables = [*places(cxr, *(name for part in PARTS for name in _names(part))), *places(iv / "hosp", PATIENTS, OMR)]
+    refuse_overwriting(out, tables + (places(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
+    report = Report()
+    films = _films(cxr, report)
+    films = _demographics(films, iv, report)
+    films = _measurements(films, iv, report)
+    schema = paper_schema()
+    if ed is not None:
+        films, schema = _triage(films, ed, report), EHRSchema(schema.features + VITALS)
+    films = with_readable_images(films, cxr, report, decode)
+    names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
+    write_manifests(films[names], cxr, out, schema, report, apart=WEEKS_APART, doubted=False)
+    if ed is not None:
+        plain = [
+            {key: value for key, value in entry.items() if value not in ("", None, ())} for entry in schema.to_list()
+        ]
+        lists = [
+            {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()} for entry in plain
+        ]
+        beside(out, "schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
+    return report
+
+
+def _table(cxr: Path, part: str, **options) -> pd.DataFrame:
+    return open_table(cxr, *_names(part), **options)
+
+
+def _names(part: str) -> list[str]:
+    return [f"mimic-cxr-{version}-{part}.csv" for version in VERSIONS]
+
+
+def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+    """The table with its ids as int64, also where a column of floats made 10000032.0 of them; and by row whether all of them are whole numbers."""
+    ids = rows[names].apply(pd.to_numeric, errors="coerce")
+    good = (ids % 1 == 0).all(axis=1)
+    return rows.assign(**{name: ids[name].where(good, 0).astype("int64") for name in names}), good
+
+
+def _identified(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
+    """The rows of a table of the source that have whole numbers as ids; the others are counted."""
+    rows, good = _with_ids(rows, names)
+    report.leave(
+        f"row of the {table} table whose {' or '.join(names)} is no number",
+        [f"row {index + 1}" for index in rows.index[~good]],
+    )
+    return rows[good]
+
+
+def _films(cxr: Path, report: Report) -> pd.DataFrame:
+    """Frontal films with path, split, label, study day and second."""
+    columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
+    films = _table(cxr, "metadata", usecols=columns, dtype={"dicom_id": str, "ViewPosition": "string"})
+    report.read = len(films)
+    films, good = _with_ids(films, ["subject_id", "study_id"])
+    films = keep(films, good, report, "no patient or study number", "dicom_id")
+    films = without_duplicates(films, "dicom_id", report)
+    films = keep(films, films["ViewPosition"].isin(("PA", "AP")), report, NOT_FRONTAL, "dicom_id")
+    films = films.assign(day=day_number(films["StudyDate"]))
+    films = keep(films, films["day"].notna(), report, "no study date like 21801231", "dicom_id")
+    films = _split(films, cxr, report)
+    films = films.merge(_findings(films, cxr, report), on="study_id", how="left")
+    subject, study = films["subject_id"].astype(str), films["study_id"].astype(str)
+    films = films.assign(
+        path="files/p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"] + ".jpg",
+        label=label_of(films["No Finding"] == 1, films["known"].eq(True)),
+        view=films["ViewPosition"].astype(str),
+        split=films["split"].replace({"validate": "val"}),
+        patient=films["subject_id"],
+        study=films["study_id"],
+        day=films["day"].astype("int64"),
+        second=films["day"].astype("int64") * 86400 + _second_of_day(films["StudyTime"]),
+    )
+    return disjoint(films, report)
+
+
+def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
+    """The films that the split table names, once, with their split."""
+    splits = _table(cxr, "split", usecols=["dicom_id", "split"], dtype={"dicom_id": str}).drop_duplicates()
+    several = splits.loc[splits["dicom_id"].duplicated(), "dicom_id"]
+    films = keep(films, ~films["dicom_id"].isin(several), report, "film in two splits of the split table", "dicom_id")
+    films = films.merge(splits[~splits["dicom_id"].isin(several)], on="dicom_id", how="left")
+    return keep(films, films["split"].notna(), report, "in no split", "dicom_id")
+
+
+def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
+    """The films' studies that are in the table of findings: "No Finding" as a number, and whether it is known."""
+    findings = _identified(
+        _table(cxr, "chexpert", usecols=["study_id", "No Finding"]), ["study_id"], "chexpert", report
+    )
+    findings = findings[findings["study_id"].isin(films["study_id"])]
+    values, unread = numbers(findings, "No Finding", report, "study_id")
+    findings = findings.assign(**{"No Finding": values}, known=~unread)
+    return one_row_each(findings, "study_id", report, "study with two labels in the chexpert table")
+
+
+def _second_of_day(times: pd.Series) -> pd.Series:
+    """HHMMSS.ffff as a number → seconds; midday where it is missing."""
+    whole = pd.to_numeric(times, errors="coerce").fillna(120000.0).astype("int64")
+    return whole // 10000 * 3600 + whole // 100 % 100 * 60 + whole % 100
+
+
+def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
+    """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
+    people = open_table(iv / "hosp", PATIENTS, usecols=["subject_id", "gender", "anchor_age", "anchor_year"])
+    people = _identified(people, ["subject_id"], "patients", report)
+    people = people[people["subject_id"].isin(films["subject_id"])]
+    report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
+    people = one_row_each(people, "subject_id", report, "patient with two rows in the patients table that differ")
+    people = people.assign(
+        **{name: numbers(people, name, report, "subject_id")[0] for name in ("anchor_age", "anchor_year")}
+    )
+    films = films.merge(people, on="subject_id", how="left")
+    year = (pd.Timestamp(0) + pd.to_timedelta(films["day"], unit="D")).dt.year
+    return films.assign(age=films["anchor_age"] + (year - films["anchor_year"]), sex=films["gender"])
+
+
+def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
+    """The four result names of hosp/omr.csv for some patients: patient, day, name (a feature's), value in the schema's units."""
+    columns = {
+        "subject_id": "int64",
+        "chartdate": "string[pyarrow]",
+        "seq_num": "float64",
+        "result_name": "category",
+        "result_value": "string[pyarrow]",
+    }
+    records = open_table(iv / "hosp", OMR, usecols=list(columns), dtype=columns, engine="c")
+    records = records[records["result_name"].isin((*MEASUREMENTS, PRESSURE)) & records["subject_id"].isin(patients)]
+    records = _once(records.rename(columns={"subject_id": "patient"}), report)
+    parts = []
+    for source, (name, factor) in MEASUREMENTS.items():
+        rows = records[records["result_name"] == source]
+        values = pd.to_numeric(rows["result_value"], errors="coerce").astype("float64") * factor
+        parts.append(rows[["patient", "day"]].assign(name=name, value=values))
+    rows = records[records["result_name"] == PRESSURE]
+    both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
+    crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
+    report.leave("pressure whose diastolic is not below its systolic", _named(rows[crossed], "blood pressure"))
+    schema, columns = paper_schema(), {0: "systolic_mmhg", 1: "diastolic_mmhg"}
+    off = (
+        ~crossed
+        & both.notna().all(axis=1)
+        & ~np.logical_and.reduce([both[place].between(*schema[name].plausible) for place, name in columns.items()])
+    )
+    report.leave("pressure outside the plausible range", _named(rows[off], "blood pressure"))
+    report.leave("pressure that is not like 120/80", _named(rows[both.isna().any(axis=1)], "blood pressure"))
+    good = ~crossed & ~off & both.notna().all(axis=1)
+    parts += [
+        rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place])
+        for place, name in columns.items()
+    ]
+    found = pd.concat(parts, ignore_index=True)
+    unread = found["value"].isna()
+    report.leave("measurement is no number", _named(found[unread]))
+    return found[~unread]
+
+
+def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Records of omr with a day, each once: a row that is the same in every column, its number of the day included, is no second measurement."""
+
+    def named(rows: pd.DataFrame) -> list[str]:
+        return [
+            f"patient {who}, {when}, {what}"
+            for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
+        ]
+
+    repeated = records.duplicated()
+    report.leave("row of omr that is there twice", named(records[repeated]))
+    records = records[~repeated]
+    records = records.assign(day=_days_of(records["chartdate"]))
+    report.leave("record whose date is not like 2180-12-31", named(records[records["day"].isna()]))
+    return records.dropna(subset=["day"]).astype({"day": "int64"})
+
+
+def _named(records: pd.DataFrame, name: str | None = None) -> list[str]:
+    """ "patient …, day …, measurement" of each record, for the report."""
+    names = records["name"] if name is None else [name] * len(records)
+    dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
+    return [
+        f"patient {who}, {when}, {what}"
+        for who, when, what in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)
+    ]
+
+
+def _days_of(dates: pd.Series) -> pd.Series:
+    """Dates as days; each distinct text is parsed once."""
+    codes, distinct = pd.factorize(dates)
+    days = day_number(pd.Series(distinct, dtype="string")).astype("float64").to_numpy()
+    return pd.Series(np.where(codes >= 0, days[codes], np.nan), index=dates.index)
+
+
+def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
+    records = read_omr(iv, films["patient"].unique(), report)
+    records = _plausible_records(records, report)
+    names = [*(name for name, _ in MEASUREMENTS.values()), "systolic_mmhg", "diastolic_mmhg"]
+    linked = {name: nearest(films, records[records["name"] == name]) for name in names}
+    films = films.assign(**{name: found["value"].round(1) for name, found in linked.items()})
+    return _nearer_body(films, {name: found["days"] for name, found in linked.items()}, report)
+
+
+def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
+    """Where BMI differs from that of height and weight, taken on other days, what was measured nearer to the film: BMI, or height and weight
+    together, of which the farther counts; theirs where as near. The other becomes unknown. Contradictions by more than `WEEKS_APART` are left to
+    `plausible`."""
+    apart, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], WEEKS_APART)
+    nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])
+    report.refuse(
+        "bmi replaced by that of height and weight, measured as near to the film or nearer",
+        films.loc[apart & ~nearer, "path"],
+    )
+    report.refuse(
+        "height and weight that contradict a bmi measured nearer to the film", films.loc[apart & nearer, "path"]
+    )
+    both = {name: films[name].mask(apart & nearer) for name in ("height_cm", "weight_kg")}
+    return films.assign(bmi=films["bmi"].mask(apart & ~nearer), **both)
+
+
+def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Measurements outside the schema's range never enter a mean: a height in m would spoil a good one of the same day."""
+    schema = paper_schema()
+    low, high = (
+        records["name"].map({name: schema[name].plausible[end] for name in records["name"].unique()}).astype(float)
+        for end in (0, 1)
+    )
+    good = records["value"].between(low, high)
+    report.leave("measurement outside the plausible range (wrong unit?)", _named(records[~good]))
+    return records[good]
+
+
+def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
+    """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest arrival first."""
+    stays = open_table(ed / "ed", STAYS, usecols=["subject_id", "stay_id", "intime", "outtime"])
+    stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)
+    stays = stays[stays["subject_id"].isin(films["subject_id"])]
+    stays = stays.assign(**{name: second_number(stays[name]).astype("float64") for name in ("intime", "outtime")})
+    timed = stays[["intime", "outtime"]].notna().all(axis=1)
+    report.leave(
+        "emergency stay whose times are not like 2180-12-31 14:30:00",
+        [f"stay_id {stay}" for stay in stays.loc[~timed, "stay_id"]],
+    )
+    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays[timed], on="subject_id")
+    margin = STAY_HOURS * 3600
+    pairs = pairs[(pairs["second"] >= pairs["intime"] - margin) & (pairs["second"] <= pairs["outtime"] + margin)]
+    pairs = (
+        pairs.assign(distance=(pairs["second"] - pairs["intime"]).abs())
+        .sort_values(["distance", "stay_id"])
+        .drop_duplicates("dicom_id")
+    )
+    triage = _identified(open_table(ed / "ed", TRIAGES, usecols=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
+    triage = triage[triage["stay_id"].isin(pairs["stay_id"])]
+    triage = one_row_each(triage, "stay_id", report, "emergency stay with two rows in the triage table that differ")
+    triage = triage.assign(
+        temperature=((numbers(triage, "temperature", report, "stay_id")[0] - 32) / 1.8).round(1)
+    )  # °F in the file
+    vitals = pairs.merge(triage, on="stay_id")[["dicom_id", *TRIAGE]].rename(columns=TRIAGE)
+    return films.merge(vitals, on="dicom_id", how="left")

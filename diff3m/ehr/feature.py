@@ -1,0 +1,162 @@
+"""One entry of a patient's record: its unit, its range, how it is read, encoded and written."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from numbers import Real
+
+from .units import to_unit
+
+Value = float | str | None
+
+UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
+MAX_TEXT = 40
+QUOTES = "Give text, in quotes where YAML would read a number, yes or no."
+DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
+
+
+class EHRError(ValueError):
+    """A record that contradicts itself or the schema; the message names the field and says what to do."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One entry of a patient's record.
+
+    name: key in records and manifests, with its unit where two exist. label: what a person reads.
+    kind: "number" or "category". group: attention group. explanation_group: features that move together when explained.
+    unit, plausible (lowest, highest), mean, std: numbers only; mean and std are those of the training set, and the
+    encoding is (value − mean)/std. categories and labels: allowed values, in slot order, and what a person reads.
+    trained: False if the training set never held a value: the network knows the feature only as unknown.
+    """
+
+    name: str
+    label: str
+    kind: str
+    group: str
+    explanation_group: str
+    unit: str = ""
+    plausible: tuple[float, float] | None = None
+    mean: float = 0.0
+    std: float = 1.0
+    categories: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        self._check_kinds()
+        if self.kind not in ("number", "category"):
+            raise ValueError(f'{self.name}: kind must be "number" or "category", got {self.kind!r}')
+        if self.kind == "category" and len(self.categories) < 2:
+            raise ValueError(f"{self.name}: a category needs at least two categories")
+        if self.kind == "number" and not self.std > 0:
+            raise ValueError(f"{self.name}: std must be positive, got {self.std}")
+        if len(self.labels) not in (0, len(self.categories)):
+            raise ValueError(
+                f"{self.name}: labels must be as many as categories. Give every category a label, or leave labels out."
+            )
+
+    def _check_kinds(self) -> None:
+        """Raise ValueError naming the entry that is of another kind than its field: a schema file may hold anything."""
+        for field in ("name", "label", "kind", "group", "explanation_group", "unit"):
+            value = getattr(self, field)
+            if not isinstance(value, str) or not (value.strip() or field == "unit"):
+                raise ValueError(f"{self.name}: {field} must be text, got {value!r}. {QUOTES}")
+        for field in ("categories", "labels"):
+            values = getattr(self, field)
+            if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+                raise ValueError(f"{self.name}: {field} must be a list of texts, got {_listed(values)}. {QUOTES}")
+        if not _is_number(self.mean) or not _is_number(self.std):
+            raise ValueError(
+                f"{self.name}: mean and std must be numbers, got {self.mean!r} and {self.std!r}. Leave them out: training finds them."
+            )
+        if not isinstance(self.trained, bool):
+            raise ValueError(
+                f"{self.name}: trained must be true or false, got {self.trained!r}. Leave it out: training finds it."
+            )
+        ends = self.plausible
+        if ends is not None and not (
+            isinstance(ends, tuple) and len(ends) == 2 and all(map(_is_number, ends)) and ends[0] < ends[1]
+        ):
+            raise ValueError(
+                f"{self.name}: plausible must be the lowest and the highest number, such as [0, 120], got {_listed(ends)}."
+            )
+
+    @property
+    def slots(self) -> int:
+        """Token slots that the feature takes: 1 for a number, one per category otherwise (one-hot)."""
+        return len(self.categories) if self.kind == "category" else 1
+
+    def parse(self, value: object) -> Value:
+        """A cell, form field or argument as a value; None for unknown.
+
+        Raises EHRError naming the field for text that is no number, an implausible number or an unlisted category.
+        """
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        try:
+            text = str(value).strip()
+        except Exception:  # a number with thousands of digits, say
+            text = "?" * (MAX_TEXT + 1)
+        if len(text) > MAX_TEXT:
+            raise EHRError(f"{self.label}: the value is too long. Give a plain {self.kind}, or leave it unknown.")
+        if text.lower() in UNKNOWN_WORDS:
+            return None
+        return self._parse_category(text) if self.kind == "category" else self._parse_number(text)
+
+    def _parse_category(self, text: str) -> str:
+        for category, label in zip(self.categories, self.labels or self.categories, strict=True):
+            if text.lower() in (category.lower(), label.lower()):
+                return category
+        raise EHRError(
+            f"{self.label}: {text!r} is not one of {', '.join(self.categories)}. Choose one of them, or leave it unknown."
+        )
+
+    def _parse_number(self, text: str) -> float:
+        named = to_unit(text, self.unit)
+        try:
+            number = (
+                named
+                if named is not None
+                else float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text.replace("_", "?"))
+            )
+        except ValueError:
+            raise EHRError(
+                f"{self.label}: {text!r} is not a number. Give it in {self.unit or 'plain numbers'}, or leave it unknown."
+            ) from None
+        if not math.isfinite(number):
+            raise EHRError(f"{self.label}: {text!r} is not a finite number. Leave it unknown instead.")
+        if self.plausible and not self.plausible[0] <= number <= self.plausible[1]:
+            low, high = self.plausible
+            raise EHRError(
+                f"{self.label}: {number:g} {self.unit} is not plausible (expected {low:g} to {high:g} {self.unit}). "
+                "Check the unit, or leave it unknown."
+            )
+        return number
+
+    def encode(self, value: Value) -> list[float]:
+        """The feature's slots: z-score, or one-hot; NaN in each if unknown or never seen in training."""
+        if value is None or not self.trained:
+            return [math.nan] * self.slots
+        if self.kind == "category":
+            return [float(value == category) for category in self.categories]
+        return [(float(value) - self.mean) / self.std]
+
+    def describe(self, value: Value) -> str:
+        """The value as a person reads it, e.g. "63 years", "Female", "unknown"."""
+        if value is None:
+            return "unknown"
+        if self.kind == "category":
+            return dict(zip(self.categories, self.labels or self.categories, strict=True))[str(value)]
+        return f"{float(value):.4g} {self.unit}".strip()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _listed(value: object) -> str:
+    """A value as a schema file has it: lists in brackets."""
+    return repr(list(value) if isinstance(value, tuple) else value)

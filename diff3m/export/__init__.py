@@ -1,0 +1,1 @@
+"""Analyses as files: JSON, pictures, DICOM, and a cache of computed ones."""

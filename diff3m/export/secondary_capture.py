@@ -1,0 +1,61 @@
+"""An Analysis as DICOM Secondary Capture images, by highdicom, for those who keep results beside the film."""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+
+from ..analysis import Analysis
+from ..detector import Detector
+from .files import NOTICE, pictures, software_versions
+
+SERIES_NUMBER = 9301
+TITLES = {
+    "film": "Film as the model sees it",
+    "reconstruction": "Pseudo-healthy reconstruction",
+    "heat_map": "Difference over the film",
+    "anomaly_map": "Anomaly map over the film",
+}
+
+
+def can_export_dicom() -> bool:
+    """True if highdicom is installed."""
+    return find_spec("highdicom") is not None
+
+
+def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
+    """One Secondary Capture file each of film, reconstruction, heat map and, where there is one, anomaly map, by name, in one new series of a
+    new study.
+
+    No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without highdicom.
+    """
+    if not can_export_dicom():
+        raise RuntimeError("DICOM files need the package highdicom: pip install highdicom")
+    import highdicom
+    from highdicom.sc import SCImage
+
+    study, series = highdicom.UID(), highdicom.UID()
+    drawn, made = pictures(analysis, detector.scoring), {}
+    for number, (name, title) in enumerate(((name, title) for name, title in TITLES.items() if name in drawn), start=1):
+        pixels = drawn[name]
+        image = SCImage(
+            pixel_array=pixels,
+            photometric_interpretation="MONOCHROME2" if pixels.ndim == 2 else "RGB",
+            bits_allocated=8,
+            coordinate_system="PATIENT",
+            study_instance_uid=study,
+            series_instance_uid=series,
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=number,
+            manufacturer="Diff3M Explorer",
+            patient_orientation=("L", "F"),
+        )
+        image.PatientOrientation = None  # a mirrored film cannot be told from a plain one
+        image.SeriesDescription = f"Diff3M: {title}"[:64]
+        image.ImageComments = f"{NOTICE} {detector.config.name} {detector.checkpoint.sha256[:12]}"
+        image.SoftwareVersions = f"diff3m {software_versions()['diff3m']}"
+        buffer = io.BytesIO()
+        image.save_as(buffer)
+        made[name] = buffer.getvalue()
+    return made

@@ -1,0 +1,1 @@
+"""Radiographs: reading files, DICOM, preprocessing and the gate."""

@@ -1,0 +1,178 @@
+"""The gate before analysis: is this a whole, upright, positive frontal chest film, as the model knows them?
+
+A film shrunk to 32×32 and standardized is compared with the principal components of normal films: its distance is the larger of two
+z-scores, of the log residual outside the components and of the log Mahalanobis length within them (Jackson and Mudholkar,
+Technometrics 1979: Q and T²). The same for its quarter turns and their negatives tells a turned or inverted film, and how to set it right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from .radiograph import Preprocessing, Radiograph, check_film, prepare
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "film-gate.safetensors"
+SIDE, COMPONENTS = 32, 20
+THUMBNAIL = Preprocessing(size=SIDE)
+CLEARLY = 0.5  # z by which another position must be nearer than the film as it is
+SMALL = 128  # pixels: below the side that the shipped networks see
+LETTERS = 6  # marks of one height in one line from which it counts as writing
+
+NOT_A_CHEST = (
+    "This does not look like a whole frontal chest film: it may be a side view, another part of the body, a detail, or no radiograph at all. "
+    "The model knows frontal chest films only, and its answer would mean nothing."
+)
+TURNED = "The film seems to be turned: {turn} would set it upright."
+NEGATIVE = "The film seems to be a negative: bones are dark and air is bright."
+WRITING = "There seems to be writing burned into the film. It counts as a difference, and may name the patient: cut it away before you share anything."
+TINY = "The film is small ({width}×{height} pixels), so fine detail is missing from the start."
+TURNS = {1: "a quarter turn to the left", 2: "half a turn", 3: "a quarter turn to the right"}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the gate saw. passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
+    would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences that stop; notes: that do not.
+    """
+
+    passes: bool
+    turn: int
+    negative: bool
+    distance: float
+    limit: float
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The fitted gate. mean (1024,), components (20, 1024), variances (20,); outside, within: mean and std of the two log measures over normal
+    films that the components were not fitted on; limit: the largest distance that passes."""
+
+    mean: np.ndarray
+    components: np.ndarray
+    variances: np.ndarray
+    outside: np.ndarray
+    within: np.ndarray
+    limit: float
+
+    @classmethod
+    def fit(cls, films: np.ndarray, others: np.ndarray) -> Gate:
+        """From normal thumbnails (N, 32, 32) in [0, 1], and others that set the scale and, by their largest distance, the limit."""
+        rows = _standardized(films)
+        mean = rows.mean(0)
+        _, singular, basis = np.linalg.svd(rows - mean, full_matrices=False)
+        plain = cls(
+            mean,
+            basis[:COMPONENTS],
+            singular[:COMPONENTS] ** 2 / (len(rows) - 1),
+            np.array([0.0, 1.0]),
+            np.array([0.0, 1.0]),
+            0.0,
+        )
+        outside, within = plain._measures(others)
+        scaled = replace(
+            plain, outside=np.array([outside.mean(), outside.std()]), within=np.array([within.mean(), within.std()])
+        )
+        return replace(scaled, limit=float(scaled.distance(others).max()))
+
+    def distance(self, films: np.ndarray) -> np.ndarray:
+        """Distance from normal films of thumbnails (N, 32, 32) in [0, 1]: (N,), in standard deviations of normal films."""
+        outside, within = self._measures(films)
+        return np.maximum((outside - self.outside[0]) / self.outside[1], (within - self.within[0]) / self.within[1])
+
+    def _measures(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = _standardized(films) - self.mean
+        weights = rows @ self.components.T
+        residual = rows - weights @ self.components
+        return np.log(np.square(residual).mean(1) + 1e-9), np.log((np.square(weights) / self.variances).mean(1) + 1e-9)
+
+    def save(self, path: Path) -> None:
+        arrays = {
+            name: np.asarray(getattr(self, name), np.float32)
+            for name in ("mean", "components", "variances", "outside", "within", "limit")
+        }
+        save_file({name: np.atleast_1d(values) for name, values in arrays.items()}, path)
+
+
+@cache
+def shipped_gate() -> Gate:
+    """The gate in assets/, made by benchmarks/fit_gate.py."""
+    arrays = load_file(WEIGHTS)
+    limit = float(arrays.pop("limit")[0])
+    return Gate(**{name: values.astype(np.float64) for name, values in arrays.items()}, limit=limit)
+
+
+def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
+    """Look at a film before analysis. Raises RadiographError for a film without contrast."""
+    gate = gate or shipped_gate()
+    thumbnail = prepare(film, THUMBNAIL)
+    positions = [(turn, negative) for negative in (False, True) for turn in range(4)]
+    distances = gate.distance(np.stack([_moved(thumbnail, *position) for position in positions]))
+    best, own = int(distances.argmin()), float(distances[0])
+    turn, negative = positions[best]
+    height, width = film.pixels.shape
+    notes = [TINY.format(width=width, height=height)] if min(height, width) < SMALL else []
+    notes += [WRITING] if has_writing(film.pixels) else []
+    if distances[best] <= gate.limit and distances[best] < own - CLEARLY:
+        reasons = [TURNED.format(turn=TURNS[turn])] if turn else []
+        reasons += [NEGATIVE] if negative else []
+        return Quality(False, turn, negative, own, gate.limit, tuple(reasons), tuple(notes))
+    reasons = () if own <= gate.limit else (NOT_A_CHEST,)
+    return Quality(not reasons, 0, False, own, gate.limit, reasons, tuple(notes))
+
+
+def corrected(
+    film: Radiograph,
+    turn: int = 0,
+    negative: bool = False,
+    cut: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+) -> Radiograph:
+    """The film turned by quarter turns to the left, inverted if asked, and then cut by shares of its new top, right, bottom and left.
+
+    Raises RadiographError if what is left is no film, ValueError for shares that leave nothing.
+    """
+    if not (all(0 <= share < 1 for share in cut) and cut[0] + cut[2] < 0.9 and cut[1] + cut[3] < 0.9):
+        raise ValueError("What is cut away must leave at least a tenth of the film's height and width.")
+    pixels = _moved(film.pixels, turn, negative)
+    height, width = pixels.shape
+    top, right, bottom, left = (
+        round(share * side) for share, side in zip(cut, (height, width, height, width), strict=True)
+    )
+    return replace(film, pixels=check_film(np.ascontiguousarray(pixels[top : height - bottom, left : width - right])))
+
+
+def _moved(pixels: np.ndarray, turn: int, negative: bool) -> np.ndarray:
+    turned = np.rot90(pixels, turn)
+    return 1 - turned if negative else turned
+
+
+def _standardized(films: np.ndarray) -> np.ndarray:
+    rows = np.asarray(films, np.float64).reshape(len(films), -1)
+    return (rows - rows.mean(1, keepdims=True)) / (rows.std(1, keepdims=True) + 1e-6)
+
+
+def has_writing(pixels: np.ndarray) -> bool:
+    """True if a line of at least six small marks of one height, the brightest or darkest of the picture and sharply cut, stands in it."""
+    scale = 1024 / max(pixels.shape)
+    picture = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    side = max(picture.shape)
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (max(3, side // 40) | 1,) * 2)
+    for polarity in (picture, 1 - picture):
+        marks = (cv2.morphologyEx(polarity, cv2.MORPH_TOPHAT, kernel) > 0.35) & (polarity > 0.9)
+        _, _, boxes, centers = cv2.connectedComponentsWithStats(marks.astype(np.uint8), connectivity=8)
+        rows = [
+            (height, y)
+            for (_, _, width, height, area), (_, y) in zip(boxes[1:], centers[1:], strict=True)
+            if 6 <= height <= side / 20 and width <= 1.6 * height and area > 0.15 * width * height
+        ]
+        for height, y in rows:
+            if sum(abs(h - height) <= max(2, 0.25 * height) and abs(v - y) <= 0.3 * height for h, v in rows) >= LETTERS:
+                return True
+    return False

@@ -1,0 +1,1 @@
+"""What only the weights and the inference of the authors' released code need."""

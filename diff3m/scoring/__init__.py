@@ -1,0 +1,1 @@
+"""From a film and its reconstruction to measurements, a score and regions."""
