@@ -31,7 +31,8 @@ from diff3m.imaging.radiograph import Preprocessing
 from diff3m.network import Diff3M
 from diff3m.training import loop
 from diff3m.training.config import ConfigError, TrainingConfig
-from diff3m.training.films import Batch, augment, draw, drop_features, load_films
+from diff3m.training.batch import Batch, augment, draw, drop_features
+from diff3m.training.films import load_films
 from diff3m.training.loop import TrainingError, agreed_step, learning_rate, mixed_precision, start_from, train
 from diff3m.training.loss import diffusion_loss
 

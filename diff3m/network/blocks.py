@@ -129,10 +129,36 @@ class Encoder(nn.Module):
         return features
 
 
-class Decoder(nn.Module):
-    """Middle and expanding half. Encoder features and (B, d) → (B, channels_out, S, S)."""
+class Refinement(nn.Module):
+    """A correction of the decoder's output by convolutions at full resolution, so that blocks of a folding stem meet without a seam.
 
-    def __init__(self, config: NetworkConfig, channels_out: int) -> None:
+    It reads the decoder's last feature map (B, width, S/f, S/f), unfolded by the stem's factor f, and the image (B, 1, S, S) that the encoder
+    read. Returns (B, channels_out, S, S); zero before training.
+    """
+
+    def __init__(self, config: NetworkConfig, width: int, channels_out: int) -> None:
+        super().__init__()
+        channels = config.refinement_channels
+        self.expand = nn.Conv2d(width, channels * config.space_to_depth**2, 1)
+        self.unfold = nn.PixelShuffle(config.space_to_depth)
+        self.conv1 = nn.Conv2d(channels + 1, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.head = zero_init(nn.Conv2d(channels, channels_out, 3, padding=1))
+
+    def forward(self, features: Tensor, image: Tensor) -> Tensor:
+        h = self.unfold(self.expand(features))
+        h = self.conv1(torch.cat([F.silu(h), image.to(h.dtype)], dim=1))
+        h = h + self.conv2(F.silu(h))
+        return self.head(F.silu(h))
+
+
+class Decoder(nn.Module):
+    """Middle and expanding half. Encoder features and (B, d) → (B, channels_out, S, S).
+
+    refined: correct the output with `Refinement`, which then reads the encoder's image too.
+    """
+
+    def __init__(self, config: NetworkConfig, channels_out: int, refined: bool = False) -> None:
         super().__init__()
         mirrored, d = encoder_widths(config), config.embedding_width
         width, size = mirrored[-1], config.feature_size // 2 ** (len(config.widths) - 1)
@@ -157,9 +183,12 @@ class Decoder(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, width)
         self.head = zero_init(nn.Conv2d(width, channels_out * config.space_to_depth**2, 3, padding=1))
         self.unfold = nn.PixelShuffle(config.space_to_depth)
+        self.refinement = Refinement(config, width, channels_out) if refined else None
 
-    def forward(self, features: list[Tensor], e: Tensor) -> Tensor:
-        return self.unfold(self.head(F.silu(self.norm(self.maps(features, e)[-1]))))
+    def forward(self, features: list[Tensor], e: Tensor, image: Tensor | None = None) -> Tensor:
+        last = F.silu(self.norm(self.maps(features, e)[-1]))
+        output = self.unfold(self.head(last))
+        return output if self.refinement is None else output + self.refinement(last, image)
 
     def maps(self, features: list[Tensor], e: Tensor) -> list[Tensor]:
         """The middle's output and every stage's, the last of them what the head reads."""

@@ -26,6 +26,8 @@ class NetworkConfig:
     condition_encoders: feed the fused embedding to the encoders too (paper: time only).
     parameterization: what the noise head gives: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
         (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
+    refinement_channels: channels of the convolutions at full resolution that correct the noise head's output
+        (0 = none, as in the paper); of use where space_to_depth is above 1.
     slots: token slots of each EHR group, in the schema's order, e.g. (("demographics", 5), ("ehr", 5)).
     unknown_tokens: learn one token per slot that stands for a missing value.
     """
@@ -44,6 +46,7 @@ class NetworkConfig:
     query: str = "film"
     condition_encoders: bool = False
     parameterization: str = "noise"
+    refinement_channels: int = 0
     slots: tuple[tuple[str, int], ...] = (("demographics", 5), ("ehr", 5))
     unknown_tokens: bool = True
 
@@ -58,6 +61,10 @@ class NetworkConfig:
         )
         if not all(isinstance(count, int) and 1 <= count <= 4096 for count in counts):
             raise ValueError("sizes, blocks, heads and channels must be whole numbers of at least 1")
+        if not isinstance(self.refinement_channels, int) or not 0 <= self.refinement_channels <= 1024:
+            raise ValueError(
+                f"refinement_channels must be a whole number from 0 to 1024, got {self.refinement_channels!r}"
+            )
         for name in ("shared_masked_encoder", "condition_encoders", "unknown_tokens"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")

@@ -69,7 +69,7 @@ class Diff3M(nn.Module):
         self.query_head = nn.Sequential(nn.Linear(config.widths[-1], d), nn.LayerNorm(d))
         self.fusion = Fusion(config)
         self.embedding_norm = nn.LayerNorm(d)
-        self.noise_decoder = Decoder(config, config.noise_head_channels)
+        self.noise_decoder = Decoder(config, config.noise_head_channels, refined=config.refinement_channels > 0)
         self.masked_decoder = Decoder(config, 1)
         self.register_buffer("pattern", checkerboard(config.image_size), persistent=False)
 
@@ -122,7 +122,7 @@ class Diff3M(nn.Module):
         """ε̂(x_t, t), the noise branch alone. Returns (B, 1, S, S)."""
         e = self.embed_time(t)
         features = self.noise_encoder(x_t, self.encoder_embedding(e, condition))
-        head = self.noise_decoder(features, self.decoder_embedding(e, condition, features))[:, :1]
+        head = self.noise_decoder(features, self.decoder_embedding(e, condition, features), x_t)[:, :1]
         if self.config.parameterization == "noise":
             return head
         signal, sigma = (factor[t].view(-1, 1, 1, 1) for factor in (self.signal, self.sigma))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from ..data.painted.painter import KINDS
 from ..diffusion import Schedule
 from ..ehr import EHRSchema, paper_schema
 from ..network import NetworkConfig, preset
@@ -27,7 +28,10 @@ RANGES = {  # of every other number, both ends allowed
         ("low_fraction", "feature_dropout", "record_dropout", "coalition_dropout", "masked_fraction", "ema"), (0, 1)
     ),
     **dict.fromkeys(("final_learning_rate", "shift"), (0, 1)),
+    **dict.fromkeys(("healing_fraction", "healing_low_fraction", "painted_fraction", "device_fraction"), (0, 1)),
+    "healing_weight": (0, math.inf),
     "low_level": (1, Schedule().timesteps),
+    "healing_level": (1, Schedule().timesteps),
     "rotate_degrees": (0, 180),
     "seed": (0, 2**32 - 1),
 }
@@ -65,6 +69,10 @@ class TrainingConfig:
     group becomes unknown by a coin of its own, so that every coalition that attributions ask about was seen.
     masked_fraction: share of each batch on which masked pixel generation is trained (its expected loss is unchanged).
     rotate_degrees, shift, zoom, gamma: augmentation ranges (±; gamma and zoom as log factors).
+    healing_weight: weight of the healing term in the loss (0 = none); healing_fraction: share of each batch that it is trained on. Its timesteps are
+    uniform under healing_level for a share healing_low_fraction, the rest over all. painted_fraction, device_fraction: chance that a healing
+    film gets lesions on the input alone, and devices, writing and the like on input and target. held_out_kinds: kinds of painted lesions
+    (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure on them.
     precision: "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no".
     save_minutes, log_every, validate_every: bookkeeping.
     """
@@ -97,6 +105,13 @@ class TrainingConfig:
     shift: float = 0.0
     zoom: float = 0.0
     gamma: float = 0.0
+    healing_weight: float = 0.0
+    healing_fraction: float = 0.5
+    healing_level: int = 300
+    healing_low_fraction: float = 0.85
+    painted_fraction: float = 0.6
+    device_fraction: float = 0.5
+    held_out_kinds: list = field(default_factory=list)
     precision: str = "auto"
     seed: int = 0
     save_minutes: float = 5.0
@@ -110,6 +125,8 @@ class TrainingConfig:
                 _check_choice(name, value)
             elif kind in ("int", "float"):
                 _check_number(name, kind, value)
+            elif kind == "list":
+                _check_kinds(name, value)
             elif kind == "dict":
                 if not isinstance(value, dict):
                     raise ConfigError(f"{name} must be `field: value` pairs, got {value!r}")
@@ -117,6 +134,20 @@ class TrainingConfig:
                 value is None and kind == "str | None"
             ):
                 raise ConfigError(f"{name} must be text, got {value!r}")
+
+        if self.heals and round(self.batch_size * self.healing_fraction) + self._masked_count > self.batch_size:
+            raise ConfigError(
+                "healing_fraction and masked_fraction must leave room for each other in a batch; lower one."
+            )
+
+    @property
+    def heals(self) -> bool:
+        """Whether the healing term is part of the loss."""
+        return self.healing_weight > 0 and round(self.batch_size * self.healing_fraction) > 0
+
+    @property
+    def _masked_count(self) -> int:
+        return max(1, round(self.masked_fraction * self.batch_size))
 
     def network_config(self, slots: tuple[tuple[str, int], ...]) -> NetworkConfig:
         """The network of this run for a schema's slots. Raises ConfigError."""
@@ -175,6 +206,14 @@ def _check_choice(name: str, value: object) -> None:
     if value not in CHOICES[name]:
         *others, last = (f'"{choice}"' for choice in CHOICES[name])
         raise ConfigError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
+
+
+def _check_kinds(name: str, value: object) -> None:
+    unknown = [str(kind) for kind in value if kind not in KINDS] if isinstance(value, list) else [str(value)]
+    if unknown:
+        raise ConfigError(f"{name} must be a list of {', '.join(KINDS)}; got {', '.join(unknown)}")
+    if len(set(value)) == len(KINDS):
+        raise ConfigError(f"{name} leaves no lesion to paint; take one out of the list.")
 
 
 def _check_number(name: str, kind: str, value: object) -> None:

@@ -6,7 +6,6 @@ from its last whole save as if nothing had happened. Of several processes the fi
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -15,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from safetensors import SafetensorError
-from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint.folder import CONFIG_FILE, CheckpointConfig, save_checkpoint
 from ..data.manifest import normal_cases
@@ -32,15 +31,17 @@ from ..ehr import EHRSchema
 from ..imaging.radiograph import Preprocessing
 from ..network import Diff3M, count_parameters
 from ..scoring.score import Scoring
+from .batch import Batch, draw, gaussian, prefetch
 from .config import TrainingConfig
 from .distributed import TrainingError, agreed_step, all_or_none, part
-from .films import Batch, Films, check_apart, draw, gaussian, load_films
-from .loss import DiffusionLoss, diffusion_loss
-from .preview import SAMPLE_FILMS, estimated, write_grid
+from .films import check_apart, load_films
+from .log import LOG_FILE, Means, TrainingLog
+from .loss import DiffusionLoss, Losses, diffusion_loss
+from .preview import PREVIEW_FILMS, healing_ratios, one_step_estimates, write_grid
 from .resume import check_same_run, cut_log, init_weights, read_state, rounded, start_from
 from .simplex import SimplexPool
 
-STATE_FILE, LOG_FILE, BOARD_DIR, CHECKPOINT_DIR = "state.pt", "log.csv", "tensorboard", "checkpoint"
+STATE_FILE, CHECKPOINT_DIR = "state.pt", "checkpoint"
 VALIDATION_FILMS = 64
 
 
@@ -53,6 +54,7 @@ class Progress:
     total: int
     noise: float = math.nan
     masked_pixels: float = math.nan
+    healing: float = math.nan
     films_per_second: float = math.nan
 
 
@@ -102,10 +104,10 @@ class _Run:
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.loss, self.optimizer = self.accelerator.prepare(
-            DiffusionLoss(network, self.schedule, config.weighting), optimizer
+            DiffusionLoss(network, self.schedule, config.weighting, config.healing_weight), optimizer
         )
         self.step, self.seconds = 0, 0.0
-        self.board: SummaryWriter | None = None
+        self.log = TrainingLog(self.out)
 
     def _prepared(self, schema: EHRSchema) -> Diff3M:
         """Read the films; returns the network to start with."""
@@ -132,11 +134,10 @@ class _Run:
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
         if config.init and not (self.out / STATE_FILE).exists():  # a run that goes on has its own weights
             start_from(config.init, network)  # before films are read, which takes long
-        self.films = load_films(
-            cases, self.schema, self.preprocessing, lambda n: self.report(Progress("films", n, len(cases)))
-        )
-        self.noises = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
-        self.validation = load_films(held[:VALIDATION_FILMS], self.schema, self.preprocessing) if held else None
+        load = partial(load_films, schema=self.schema, settings=self.preprocessing, with_organs=config.heals)
+        self.films = load(cases, progress=lambda n: self.report(Progress("films", n, len(cases))))
+        self.sampler = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
+        self.validation = load(held[:VALIDATION_FILMS]) if held else None
         self.out.mkdir(parents=True, exist_ok=True)
         return network
 
@@ -175,22 +176,22 @@ class _Run:
             self.report(
                 Progress("training", self.step, config.steps)
             )  # where it goes on from, so that time left counts from here
-        recent: list[tuple[float, float]] = []
+        recent: list[tuple[float, float, float]] = []
         started, first = time.monotonic(), self.step
-        while self.step < config.steps:
-            noise, masked, save = self._one_step(time.monotonic() - saved > 60 * config.save_minutes)
-            recent.append((noise, masked))
+        for batch in prefetch(self._draw, first, config.steps, self._workers()):
+            *losses, save = self._train_step(batch, time.monotonic() - saved > 60 * config.save_minutes)
+            recent.append(tuple(losses))
             self.step += 1
             if self.step % config.log_every == 0 or self.step == config.steps:
-                noise, masked = (float(v) for v in np.mean(recent, axis=0))
-                recent = []
                 rate = (self.step - first) * config.batch_size / (time.monotonic() - started)
+                means = Means(*(float(value) for value in np.mean(recent, axis=0)), rate)
+                recent = []
                 with all_or_none():
-                    self._log("training", noise, masked, rate)
-                    self.report(Progress("training", self.step, config.steps, noise, masked, rate))
+                    self._log("training", means)
+                    self.report(Progress("training", self.step, config.steps, *vars(means).values()))
             if self.step % config.validate_every == 0:
                 with all_or_none():
-                    self._sample()
+                    self._validate()
             if save and self.step < config.steps:
                 self.seconds += time.monotonic() - saved
                 self.save()
@@ -209,13 +210,18 @@ class _Run:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _one_step(self, save: bool) -> tuple[float, float, bool]:
-        """The losses of the whole batch, and whether to save: as the main process says (its `save`), so that all of them do or none does."""
+    def _draw(self, step: int) -> Batch:
+        place = self.accelerator.process_index, self.accelerator.num_processes
+        return draw(self.films, self.schema, self.config, step, self.schedule.timesteps, *place, self.sampler)
+
+    def _workers(self) -> int:
+        """Threads that draw batches ahead: one where training itself takes the processor."""
+        return 1 if self.accelerator.device.type == "cpu" else min(8, os.cpu_count() or 1)
+
+    def _train_step(self, batch: Batch, save: bool) -> tuple[float, float, float, bool]:
+        """Noise, masked pixel and healing loss of the whole batch, and whether to save, as the main process says."""
         config, accelerator = self.config, self.accelerator
-        place = accelerator.process_index, accelerator.num_processes
-        batch = self._to_device(
-            draw(self.films, self.schema, config, self.step, self.schedule.timesteps, *place, self.noises)
-        )
+        batch = batch.map(lambda tensor: tensor.to(accelerator.device))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         with accelerator.autocast():
@@ -231,10 +237,10 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._average()
-        told = losses.noise.new_tensor(float(save and accelerator.is_main_process))
-        mine = torch.stack([losses.noise.detach(), losses.masked_pixels.detach(), told]).float()
-        noise, masked, told = accelerator.reduce(mine, "mean").tolist()  # of the whole batch, whichever process logs
-        return noise, masked, told > 0
+        flag = losses.noise.new_tensor(float(save and accelerator.is_main_process))
+        own = torch.stack([losses.noise.detach(), losses.masked_pixels.detach(), losses.healing.detach(), flag]).float()
+        noise, masked, healing, flag = accelerator.reduce(own, "mean").tolist()  # the same numbers in every process
+        return noise, masked, healing, flag > 0
 
     def _not_finite(self, what: str) -> TrainingError:
         """What ends a run that cannot go on as it is; the same settings would come to the same step, so others are named."""
@@ -246,81 +252,50 @@ class _Run:
     def _bare(self) -> Diff3M:
         return self.accelerator.unwrap_model(self.loss).network
 
-    def _to_device(self, batch: Batch) -> Batch:
-        tensors = {name: getattr(batch, name).to(self.accelerator.device) for name in batch.__dataclass_fields__}
-        return Batch(**tensors)
-
     def _average(self) -> None:
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         live = self._bare().state_dict()
         torch._foreach_lerp_([self.ema[name] for name in live], [live[name] for name in live], 1 - decay)
 
-    def _log(self, kind: str, noise: float, masked: float, rate: float) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        path = self.out / LOG_FILE
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(["step", "kind", "noise_mse", "masked_pixel_mse", "learning_rate", "films_per_second"])
-            writer.writerow(
-                [
-                    self.step,
-                    kind,
-                    f"{noise:.6f}",
-                    f"{masked:.6f}",
-                    f"{learning_rate(self.config, self.step):.3e}",
-                    f"{rate:.2f}",
-                ]
-            )
-        self.board = self.board or SummaryWriter(str(self.out / BOARD_DIR), purge_step=self.step)
-        for name, value in (("noise_mse", noise), ("masked_pixel_mse", masked), ("films_per_second", rate)):
-            if math.isfinite(value):
-                self.board.add_scalar(f"{kind}/{name}", value, self.step)
-        self.board.flush()
+    def _log(self, kind: str, means: Means) -> None:
+        if self.accelerator.is_main_process:
+            self.log.write(self.step, kind, means, learning_rate(self.config, self.step))
 
     @torch.no_grad()
-    def _sample(self) -> None:
-        """By the averaged weights a grid of one-step reconstructions; of validation films, if there are any, also the losses at fixed timesteps
-        and noise; else of the first training films."""
+    def _validate(self) -> None:
+        """With the averaged weights: a picture of one-step estimates of validation films (without them, of the first training films), the
+        losses on validation films at fixed timesteps and noise, and how unseen lesions heal on them."""
         if not self.accelerator.is_main_process:
             return
-        films = self.validation
-        if films is None:
-            films = Films(self.films.images[:SAMPLE_FILMS], self.films.values[:SAMPLE_FILMS])
-        averaged = self.averaged()
+        network, films = self.averaged(), self.validation or self.films.first(PREVIEW_FILMS)
         generator = torch.Generator().manual_seed(1)
-        n, size = len(films), films.images.shape[-1]
+        count, size = len(films), films.images.shape[-1]
         x0 = torch.from_numpy(films.images).float()[:, None] / 255
-        t = torch.arange(n) * self.schedule.timesteps // n
-        noise = self.noises(n, size, generator)
-        whole = Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(n, dtype=torch.bool))
+        t = torch.arange(count) * self.schedule.timesteps // count
+        noise = self.sampler(count, size, generator)
+        batch = Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(count, dtype=torch.bool))
         with self.accelerator.autocast():
-            parts = (
-                []
-                if self.validation is None
-                else [(diffusion_loss(averaged, part, self.schedule), len(part.x0)) for part in self._parts(whole, n)]
-            )
-            rows = [estimated(averaged, part, self.schedule) for part in self._parts(whole, min(SAMPLE_FILMS, n))]
-        if parts:
-            means = (
-                sum(getattr(losses, name).item() * count for losses, count in parts) / n
-                for name in ("noise", "masked_pixels")
-            )
-            self._log("validation", *means, math.nan)
-        write_grid(
-            [torch.cat(row) for row in zip(*rows, strict=True)], self.out / "samples" / f"step_{self.step:06d}.png"
-        )
+            preview = [one_step_estimates(network, part, self.schedule) for part in self._parts(batch, PREVIEW_FILMS)]
+            if self.validation is not None:
+                losses = [
+                    (diffusion_loss(network, part, self.schedule), len(part.x0)) for part in self._parts(batch, count)
+                ]
+                mean = partial(_weighted_mean, losses)
+                self._log("validation", Means(mean("noise"), mean("masked_pixels")))
+                if self.config.heals:
+                    device = self.accelerator.device
+                    for kind, ratio in healing_ratios(network, films, self.schedule, device).items():
+                        self._log(f"healing of {kind}", Means(healing=ratio))
+        rows = [torch.cat(row) for row in zip(*preview, strict=True)]
+        write_grid(rows, self.out / "samples" / f"step_{self.step:06d}.png")
 
     def _parts(self, batch: Batch, count: int) -> Iterator[Batch]:
         """The first films of a batch, as many at a time as this process takes in a step, on its device."""
         share = self.config.batch_size // self.accelerator.num_processes
-        for start in range(0, count, share):
+        for start in range(0, min(count, len(batch.x0)), share):
             rows = slice(start, min(start + share, count))
-            yield self._to_device(
-                Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows])
-            )
+            part = Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows])
+            yield part.map(lambda tensor: tensor.to(self.accelerator.device))
 
     def averaged(self) -> Diff3M:
         """A copy of the network with the averaged weights, in evaluation mode."""
@@ -371,6 +346,11 @@ class _Run:
             self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), made
         )
         save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
+
+
+def _weighted_mean(losses: list[tuple[Losses, int]], name: str) -> float:
+    total = sum(count for _, count in losses)
+    return sum(getattr(part, name).item() * count for part, count in losses) / total
 
 
 def mixed_precision(asked: str) -> str:

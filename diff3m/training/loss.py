@@ -1,4 +1,4 @@
-"""The training loss: noise prediction and masked pixel generation (METHOD, "Training loss", λ = ½)."""
+"""The training loss: noise prediction, masked pixel generation and healing (docs/method.md, "Training loss")."""
 
 from __future__ import annotations
 
@@ -8,48 +8,88 @@ from torch import Tensor, nn
 
 from ..diffusion import Schedule, add_noise
 from ..network import Diff3M
-from .films import Batch
+from .batch import Batch
+
+LESION_WEIGHT = 3.0  # how much more an error inside a painted lesion counts
+GRADIENT_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
 class Losses:
-    """total = ½ (weighted) noise + ½ masked_pixels, what is minimized; noise unweighted; each a scalar mean squared error.
+    """Scalars of one step.
 
-    masked_pixels is 0 if no film was masked.
+    total: ½ (weighted) noise + ½ masked_pixels + healing_weight · healing, what is minimized. noise: unweighted mean squared error. masked_pixels:
+    mean squared error; 0 if no film was masked. healing: see `healing_loss`; 0 if no film was healed.
     """
 
     total: Tensor
     noise: Tensor
     masked_pixels: Tensor
+    healing: Tensor
 
 
 class DiffusionLoss(nn.Module):
     """The loss as a module around the network, so that a distributed wrapper sees one forward pass."""
 
-    def __init__(self, network: Diff3M, schedule: Schedule, weighting: str = "noise") -> None:
+    def __init__(
+        self, network: Diff3M, schedule: Schedule, weighting: str = "noise", healing_weight: float = 0.0
+    ) -> None:
         super().__init__()
-        self.network, self.schedule, self.weighting = network, schedule, weighting
+        self.network, self.schedule = network, schedule
+        self.weighting, self.healing_weight = weighting, healing_weight
 
     def forward(self, batch: Batch) -> Losses:
-        return diffusion_loss(self.network, batch, self.schedule, self.weighting)
+        return diffusion_loss(self.network, batch, self.schedule, self.weighting, self.healing_weight)
 
 
-def diffusion_loss(network: Diff3M, batch: Batch, schedule: Schedule, weighting: str = "noise") -> Losses:
-    """½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²), the second over the films that `batch.masked` marks.
+def diffusion_loss(
+    network: Diff3M, batch: Batch, schedule: Schedule, weighting: str = "noise", healing_weight: float = 0.0
+) -> Losses:
+    """½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²) + healing_weight · healing.
+
+    The first term is over the films that are not healed, the second over those that `batch.masked` marks, the third over those that
+    `batch.healing` marks. One pass of the noise branch serves the first and the third.
 
     weighting: "noise" (w = 1, the paper), or "velocity" (w = 1/ᾱ_t: the squared error of v, Salimans and Ho, ICLR 2022). At high noise
     ε̂ is nearly x_t itself and its error says little about the film; the velocity's error stays that of the film.
     """
     x_t = add_noise(batch.x0, batch.noise, batch.t, schedule)
     condition = network.condition(batch.x0, batch.values)
-    squared = (network.predict_noise(x_t, batch.t, condition).float() - batch.noise).square().mean(dim=(1, 2, 3))
-    noise = squared.mean()
-    weighted = noise if weighting == "noise" else (squared / schedule.alpha_bar(batch.t).to(squared)).mean()
-    if not bool(batch.masked.any()):
-        return Losses(0.5 * weighted, noise, noise.detach() * 0)
-    part = condition.map(lambda tensor: tensor[batch.masked])
-    target = x_t[batch.masked]
-    masked = (
-        network.predict_masked_pixels(target, batch.t[batch.masked], part).float() - target
-    ).square().mean() * batch.masked_scale
-    return Losses(0.5 * (weighted + masked), noise, masked)
+    predicted = network.predict_noise(x_t, batch.t, condition).float()
+    squared = (predicted - batch.noise).square().mean(dim=(1, 2, 3))
+    alpha_bar = schedule.alpha_bar(batch.t).to(squared)
+    weighted = squared if weighting == "noise" else squared / alpha_bar
+    zero = predicted.sum() * 0
+    if batch.healing is None:
+        noise, weighted, healing = squared.mean(), weighted.mean(), zero.detach()
+    else:
+        plain, healed = ~batch.healing, batch.healing
+        noise, weighted = (
+            batch.noise_scale * (part[plain].mean() if bool(plain.any()) else zero) for part in (squared, weighted)
+        )
+        healing = zero
+        if bool(healed.any()):
+            signal, sigma = (level[healed].view(-1, 1, 1, 1) for level in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()))
+            estimate = (x_t[healed].float() - sigma * predicted[healed]) / signal
+            parts = (batch.target[healed], batch.lesions[healed], alpha_bar[healed])
+            healing = batch.healing_scale * healing_loss(estimate, *parts)
+    masked = zero.detach()
+    if bool(batch.masked.any()):
+        part = condition.map(lambda tensor: tensor[batch.masked])
+        target = x_t[batch.masked]
+        masked = (network.predict_masked_pixels(target, batch.t[batch.masked], part).float() - target).square().mean()
+        masked = masked * batch.masked_scale
+    return Losses(0.5 * (weighted + masked) + healing_weight * healing, noise, masked, healing)
+
+
+def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor) -> Tensor:
+    """mean ᾱ_t · (|x̂_0 − x_0| · (1 + 3·mask) + ½ |∇x̂_0 − ∇x_0|), a scalar.
+
+    estimate: x̂_0 (B, 1, S, S), the film without lesions as estimated from the noised painted film; target: x_0, alike; lesions: (B, 1, S, S) in [0, 1];
+    alpha_bar: (B,). The gradient is the difference of neighboring pixels, the mean of both directions' sums.
+    """
+    weight = alpha_bar.view(-1, 1, 1, 1)
+    error = estimate - target
+    gradients = (error[..., 1:, :] - error[..., :-1, :], error[..., 1:] - error[..., :-1])
+    gradient = sum((weight * part.abs()).mean() for part in gradients)
+    return (weight * error.abs() * (1 + LESION_WEIGHT * lesions)).mean() + GRADIENT_WEIGHT * gradient

@@ -1,4 +1,4 @@
-"""Pictures that a training draws of itself: films, noised films, and what the network makes of them in one step."""
+"""What a run shows of itself on the way: pictures of one-step estimates, and how well lesions heal that it never painted."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.painted.lesions import KINDS as UNSEEN_KINDS
+from ..data.painted.lesions import paint
 from ..diffusion import Schedule, add_noise, estimate_x0
+from ..imaging.organs import Organs
 from ..network import Diff3M
-from .films import Batch
+from .batch import Batch
+from .films import Films
 
-SAMPLE_FILMS, SAMPLE_LEVEL = 8, 400
+PREVIEW_FILMS, PREVIEW_TIMESTEP = 8, 400
+HEALING_FILMS, HEALING_TIMESTEP = 24, 59  # noise level 60
+EXTENTS = {"opacity": (0.06, 0.16), "nodule": (0.02, 0.05), "effusion": (0.12, 0.24)}  # shares of the side
+STRENGTHS = (0.25, 0.7)
 
 
-def estimated(network: Diff3M, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
-    """Films, noised to SAMPLE_LEVEL, and their one-step estimates, each (B, 1, S, S)."""
-    level = torch.full((len(batch.x0),), SAMPLE_LEVEL, device=batch.x0.device)
-    x_t = add_noise(batch.x0, batch.noise, level, schedule)
-    noise = network.predict_noise(x_t, level, network.condition(batch.x0, batch.values)).float()
-    return batch.x0, x_t, estimate_x0(x_t, noise, level, schedule, (0, 1))
+def one_step_estimates(network: Diff3M, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
+    """Films, the same noised to `PREVIEW_TIMESTEP`, and their one-step estimates, each (B, 1, S, S)."""
+    t = torch.full((len(batch.x0),), PREVIEW_TIMESTEP, device=batch.x0.device)
+    x_t = add_noise(batch.x0, batch.noise, t, schedule)
+    noise = network.predict_noise(x_t, t, network.condition(batch.x0, batch.values)).float()
+    return batch.x0, x_t, estimate_x0(x_t, noise, t, schedule, (0, 1))
 
 
 def write_grid(rows: list[Tensor], path: Path) -> None:
@@ -29,3 +36,54 @@ def write_grid(rows: list[Tensor], path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     picture = torch.cat([torch.cat(list(row[:, 0].float().cpu()), dim=1) for row in rows]).clamp(0, 1).numpy()
     cv2.imwrite(str(path), np.round(picture * 255).astype(np.uint8))
+
+
+def unseen_lesions(films: Films, count: int = HEALING_FILMS) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Lesions that training never paints (`data.painted.lesions`) on the first films that have organ masks.
+
+    Returns by kind: films (N, S, S) float32, painted films alike, masks (N, S, S) bool. The same films give the same lesions.
+    """
+    count, size = min(count, len(films)), films.images.shape[-1]
+    clean = films.images[:count].astype(np.float32) / 255
+    lesions = {}
+    for number, kind in enumerate(UNSEEN_KINDS):
+        painted, masks = np.empty_like(clean), np.empty(clean.shape, bool)
+        for row in range(count):
+            rng = np.random.default_rng([number, row])
+            organs = Organs.from_masks(films.organs[row], size)
+            center = organs.point_in_lungs(rng)
+            if kind == "effusion":
+                left, top, right, bottom = organs.boxes[int(rng.choice([-1, 1]))]
+                center = ((left + right) / 2, bottom - rng.uniform(0, 0.3) * (bottom - top))
+            extent, strength = rng.uniform(*EXTENTS[kind]), rng.uniform(*STRENGTHS)
+            painted[row], masks[row] = paint(clean[row], kind, center, extent, strength, row)
+        lesions[kind] = clean, painted, masks
+    return lesions
+
+
+@torch.no_grad()
+def healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: torch.device) -> dict[str, float]:
+    """Error inside lesions that training never paints, after one-step healing over before, by kind: 0 = healed, 1 = untouched.
+
+    Also "unpainted": the mean absolute difference between unpainted films and their estimates, in grey levels of the film's range.
+    """
+    count, size = min(HEALING_FILMS, len(films)), films.images.shape[-1]
+    values = torch.from_numpy(films.values[:count]).to(device)
+    noise = torch.randn(1, 1, size, size, generator=torch.Generator().manual_seed(2)).to(device)
+    t = torch.full((count,), HEALING_TIMESTEP, device=device)
+
+    def estimate(images: np.ndarray) -> np.ndarray:
+        x0 = torch.from_numpy(images)[:, None].to(device)
+        condition = network.condition(x0, values)
+        total = torch.zeros_like(x0)
+        for sign in (1, -1):
+            x_t = add_noise(x0, sign * noise.expand_as(x0), t, schedule)
+            total += estimate_x0(x_t, network.predict_noise(x_t, t, condition).float(), t, schedule) / 2
+        return total[:, 0].cpu().numpy()
+
+    ratios = {}
+    for kind, (clean, painted, masks) in unseen_lesions(films).items():
+        healed = estimate(painted)
+        ratios[kind] = float(np.abs(healed - clean)[masks].sum() / np.abs(painted - clean)[masks].sum())
+    clean = films.images[:count].astype(np.float32) / 255
+    return {**ratios, "unpainted": float(np.abs(estimate(clean) - clean).mean())}

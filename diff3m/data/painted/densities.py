@@ -1,0 +1,236 @@
+"""Painted lesions that add tissue or fluid: consolidation, ground glass, nodules, interstitial lines, hila, effusions.
+
+Every painter has the signature `paint(film, organs, rng) -> (painted film, mask)`. Film and mask are (S, S) float32; the mask is where and
+how strongly tissue was added, in [0, 1].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...imaging.organs import Organs
+from .shapes import (
+    add_density,
+    below,
+    blur,
+    coordinates,
+    curve,
+    ellipse_radius,
+    filled_polygon,
+    irregular_patch,
+    lines,
+    logistic,
+    lung_depth,
+    smooth_noise,
+)
+
+Painted = tuple[np.ndarray, np.ndarray]
+
+
+def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> float:
+    """A random strength between barely visible and gross, log-uniform so that faint lesions are common."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """One to four patchy opacities in the lungs, some with an air bronchogram, some reaching the border of heart or diaphragm (silhouette sign)."""
+    side = film.shape[0]
+    mask = np.zeros_like(film)
+    for _ in range(int(rng.choice([1, 1, 1, 2, 3, 4]))):
+        extent = float(np.exp(rng.uniform(np.log(0.03), np.log(0.2))))
+        mask = np.maximum(mask, irregular_patch(side, organs.point_in_lungs(rng), extent, rng))
+    if rng.random() < 0.7:  # alveoli fill within the lung; without the limit the opacity lies over the chest wall too
+        mask = mask * np.clip(blur(organs.lungs, rng.uniform(0.5, 2.5)) * 1.3, 0, 1)
+    texture = np.clip(1 + rng.uniform(0.03, 0.4) * smooth_noise(side, rng.uniform(1, 6), rng), 0.2, 1.8)
+    if rng.random() < 0.3:
+        texture = texture * (1 - rng.uniform(0.4, 0.9) * _bronchi(organs, side, rng))
+    density = np.clip(strength(rng) * mask * texture, 0, 1)
+    return add_density(film, density, rng.uniform(0, 1), rng.uniform(0.7, 1.0)), mask
+
+
+def _bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Branching air-filled bronchi from the hila: (S, S) in [0, 1]."""
+    paths = []
+    for lung_side in (-1, 1):
+        left, top, right, bottom = organs.boxes[lung_side]
+        hilum = np.array([right - 0.02 if lung_side < 0 else left + 0.02, top + 0.45 * (bottom - top)])
+        for _ in range(4):
+            end = np.array([rng.uniform(left, right), rng.uniform(top, bottom)])
+            path = curve(hilum, end, 0.02, rng)
+            paths += [path, curve(path[8], path[8] + (end - hilum) * 0.4 + rng.normal(scale=0.04, size=2), 0.01, rng)]
+    return lines(side, paths, rng.uniform(0.006, 0.014), 0.5)
+
+
+def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """A faint, even haze over one or both lungs or a part of them; ribs and vessels stay visible."""
+    side = film.shape[0]
+    mask = _lung_region(organs, side, rng)
+    cloud = np.clip(1 + rng.uniform(0.1, 0.5) * smooth_noise(side, rng.uniform(4, 12), rng), 0.1, 1.9)
+    return add_density(film, strength(rng, 0.05, 0.5) * mask * cloud, rng.uniform(0.5, 1), rng.uniform(0.6, 0.9)), mask
+
+
+def _lung_region(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Both lungs, one of them, or a zone, with a soft border: (S, S) in [0, 1]."""
+    x, y = coordinates(side)
+    mask = organs.lungs if rng.random() < 0.5 else organs.lung(int(rng.choice([-1, 1])))
+    mask = blur(mask, rng.uniform(0.8, 3))
+    _, top, _, bottom = organs.chest()
+    choice = rng.random()
+    if choice < 0.3:  # lower or upper zones
+        mask = mask * below(
+            side, rng.uniform(top + 0.25 * (bottom - top), top + 0.7 * (bottom - top)), rng.uniform(8, 40)
+        )
+    elif choice < 0.42:
+        mask = mask * (
+            1 - below(side, rng.uniform(top + 0.3 * (bottom - top), top + 0.6 * (bottom - top)), rng.uniform(8, 40))
+        )
+    elif choice < 0.62:  # around the hila, as in edema
+        middle = (top + 0.5 * (bottom - top)) + rng.uniform(-0.05, 0.05)
+        mask = mask * np.exp(
+            -0.5 * (((x - 0.5) / rng.uniform(0.12, 0.22)) ** 2 + ((y - middle) / rng.uniform(0.12, 0.25)) ** 2)
+        )
+    return mask
+
+
+def paint_white_lung(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """One lung, or nearly all of it, without air: fluid or consolidation from apex to base."""
+    side = film.shape[0]
+    lung_side = int(rng.choice([-1, 1]))
+    left, top, right, bottom = organs.boxes[lung_side]
+    mask = np.clip(blur(organs.lung(lung_side), rng.uniform(1.0, 3.0)) * rng.uniform(1.0, 1.6), 0, 1)
+    if rng.random() < 0.5:
+        mask = mask * below(side, top + rng.uniform(-0.1, 0.45) * (bottom - top), rng.uniform(8, 40))
+    if rng.random() < 0.5:  # the lung's outer border disappears too
+        outer = filled_polygon(
+            side,
+            np.array(
+                [[left - 0.03, top], [right + 0.03, top], [right + 0.03, bottom + 0.08], [left - 0.03, bottom + 0.08]]
+            ),
+            3,
+        )
+        mask = np.maximum(mask, outer * below(side, top + rng.uniform(0.0, 0.5) * (bottom - top), rng.uniform(10, 40)))
+    cloud = np.clip(1 + 0.2 * smooth_noise(side, 9, rng), 0.4, 1.5)
+    return add_density(
+        film, np.clip(rng.uniform(0.4, 1.0) * mask * cloud, 0, 1), rng.uniform(0, 0.5), rng.uniform(0.75, 1.0)
+    ), mask
+
+
+def paint_nodules(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """One to six round densities of 5 mm to 5 cm in diameter (a film is about 40 cm wide)."""
+    side = film.shape[0]
+    mask = np.zeros_like(film)
+    for _ in range(int(rng.choice([1, 1, 1, 2, 3, 6]))):
+        radius = float(np.exp(rng.uniform(np.log(0.00625), np.log(0.0625))))
+        distance = ellipse_radius(
+            side, organs.point_in_lungs(rng), radius, radius * rng.uniform(0.8, 1.2), rng.uniform(0, np.pi)
+        )
+        if rng.random() < 0.4:  # lobulated or spiculated outline
+            distance = distance * (1 + rng.uniform(0.05, 0.25) * smooth_noise(side, max(radius * 50, 0.8), rng))
+        profile = np.sqrt(np.clip(1 - distance**2, 0, None)) ** rng.uniform(0.4, 1)
+        if rng.random() < 0.1:  # a cavity
+            profile = profile * np.clip(distance / rng.uniform(0.5, 0.8), 0.3, 1)
+        mask = np.maximum(mask, profile)
+    mask = blur(mask, rng.uniform(0.2, 0.9))
+    return add_density(film, strength(rng, 0.12, 0.9) * mask, rng.uniform(0.3, 1), rng.uniform(0.75, 1.0)), mask
+
+
+def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """Interstitial disease: a net of fine lines, small dots, or coarse grain in the lungs or a part of them."""
+    side = film.shape[0]
+    region = _lung_region(organs, side, rng)
+    choice = rng.random()
+    if choice < 0.4:
+        pattern = _network(organs, side, rng)
+    elif choice < 0.7:
+        pattern = np.zeros_like(film)
+        count = int(rng.integers(60, 400))
+        columns, rows = (rng.random((2, count)) * side).astype(int)
+        pattern[rows, columns] = rng.uniform(0.5, 1, count)
+        pattern = blur(pattern, rng.uniform(0.5, 1.2))
+        pattern = pattern / max(float(np.quantile(pattern, 0.995)), 1e-6)
+    else:
+        pattern = 0.5 + 0.5 * np.clip(smooth_noise(side, rng.uniform(0.8, 2.5), rng), -2, 2)
+    size = strength(rng, 0.02, 0.2)
+    changed = film + size * region * np.clip(pattern, -1, 1.5) + region * rng.uniform(0, 0.5) * size
+    return changed, region
+
+
+def _network(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Crossing fine lines, short and irregular: (S, S) in [0, 1]."""
+    paths = []
+    for _ in range(int(rng.integers(80, 260))):
+        start = np.array(organs.point_in_lungs(rng))
+        angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.08)
+        paths.append(curve(start, start + length * np.array([np.cos(angle), np.sin(angle)]), 0.006, rng, 6))
+    return lines(side, paths, rng.uniform(0.003, 0.008), 0.3)
+
+
+def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """One or both hila enlarged by lobulated densities, or the upper mediastinum widened."""
+    side = film.shape[0]
+    mask = np.zeros_like(film)
+    if rng.random() < 0.3:
+        left, top, right, _ = organs.chest()
+        width = rng.uniform(0.03, 0.09)
+        middle = (left + right) / 2 + rng.uniform(-0.04, 0.04)
+        mask = logistic((1 - ellipse_radius(side, (middle, top + 0.14), 0.06 + width, 0.14)) * rng.uniform(4, 12))
+    for lung_side in (-1, 1):
+        if mask.any() or (rng.random() < 0.35 and lung_side < 0):
+            continue
+        left, top, right, bottom = organs.boxes[lung_side]
+        x = right - 0.015 if lung_side < 0 else left + 0.015
+        y = top + rng.uniform(0.38, 0.55) * (bottom - top)
+        for _ in range(int(rng.integers(1, 4))):
+            center = (x + rng.normal(scale=0.02), y + rng.normal(scale=0.035))
+            mask = np.maximum(mask, irregular_patch(side, center, rng.uniform(0.02, 0.06), rng))
+    return add_density(film, strength(rng, 0.1, 0.8) * mask, rng.uniform(0.2, 0.9), rng.uniform(0.75, 1.0)), mask
+
+
+def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """Fluid on one or both sides: a meniscus that climbs toward the chest wall, a layer behind the lung of a lying patient, or a blunted angle."""
+    both = rng.random() < 0.25
+    chosen = (-1, 1) if both else (int(rng.choice([-1, 1])),)
+    masks = [_fluid(film, organs, lung_side, rng) for lung_side in chosen]
+    mask = np.maximum.reduce(masks)
+    return add_density(
+        film, np.clip(strength(rng, 0.15, 1.0) * mask, 0, 1), rng.uniform(0, 0.6), rng.uniform(0.7, 1.0)
+    ), mask
+
+
+def _fluid(film: np.ndarray, organs: Organs, lung_side: int, rng: np.random.Generator) -> np.ndarray:
+    side = film.shape[0]
+    x, y = coordinates(side)
+    left, top, right, bottom = organs.boxes[lung_side]
+    width, height = right - left, bottom - top
+    outward = np.clip((x - left) / width if lung_side > 0 else (right - x) / width, -0.2, 1.15)
+    if rng.random() < 0.3:  # layered behind the lung: denser toward the base, without a surface
+        lung = blur(organs.lung(lung_side), 2)
+        return lung * np.clip((y - top) / height * rng.uniform(0.7, 1.4), 0, 1) ** rng.uniform(0.5, 2)
+    depth = float(np.exp(rng.uniform(np.log(0.05), np.log(0.7))))
+    surface = (
+        bottom
+        + 0.02
+        - depth * height * (rng.uniform(0.4, 0.8) + rng.uniform(0.3, 0.8) * outward.clip(0) ** rng.uniform(2, 4))
+    )
+    fluid = logistic((y - surface) * rng.uniform(25, 120))
+    inside = logistic((outward + rng.uniform(-0.05, 0.05)) * 40) * logistic((1.06 - outward) * 60)
+    floor = np.exp(-((np.clip(y - bottom - rng.uniform(0, 0.08), 0, None) / 0.06) ** 2))
+    return fluid * inside * floor
+
+
+def paint_pleura(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """Thickened pleura along the chest wall or a loculated, lens-shaped collection at its border."""
+    side = film.shape[0]
+    lung_side = int(rng.choice([-1, 1]))
+    left, top, right, bottom = organs.boxes[lung_side]
+    x, _ = coordinates(side)
+    wall = left if lung_side < 0 else right
+    center = (wall, rng.uniform(top + 0.1, bottom))
+    mask = logistic(
+        (1 - ellipse_radius(side, center, rng.uniform(0.015, 0.07), rng.uniform(0.05, 0.22), rng.normal(scale=0.15)))
+        * 8
+    )
+    rim = (lung_depth(organs.lung(lung_side)) < rng.uniform(0.01, 0.03)) & (organs.lung(lung_side) > 0.5)
+    if rng.random() < 0.4:
+        mask = blur((rim & (lung_side * (x - (left + right) / 2) > 0)).astype(np.float32), 0.8)
+    return add_density(film, strength(rng, 0.15, 0.8) * mask, rng.uniform(0.2, 0.9), rng.uniform(0.75, 1.0)), mask

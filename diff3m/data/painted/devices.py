@@ -1,0 +1,225 @@
+"""What stands on normal films and is no disease: devices, wires, writing, clothes, jewelry, arms, chin, collimation.
+
+Each function draws on a film (S, S) float32 and returns the film. They are drawn on the target as well as on the input of the healing objective, so
+that the network learns to leave them alone.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .shapes import (
+    blur,
+    coordinates,
+    curve,
+    ellipse_radius,
+    filled_polygon,
+    lines,
+    logistic,
+)
+
+WORDS = ("L", "R", "L", "R", "PORTABLE", "SUPINE", "ERECT", "AP", "PA", "UPRIGHT", "SEMI", "MOBILE", "RIGHT", "LEFT")
+FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
+
+
+def _brighten(film: np.ndarray, layer: np.ndarray, rng: np.random.Generator, low: float = 0.15) -> np.ndarray:
+    """Metal and plastic over a film: part of the way to white."""
+    return film + layer * rng.uniform(low, 1.0) * np.clip(rng.uniform(0.8, 1.1) - film, 0, None)
+
+
+def add_writing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A side marker, a word, a date or an arrow, bright or dark, with or without a box, mostly near the border."""
+    side = film.shape[0]
+    layer = np.zeros((side, side), np.uint8)
+    scale = side / 128
+    if rng.random() < 0.2:
+        start = rng.uniform(0.05, 0.95, 2) * side
+        end = start + rng.uniform(-0.15, 0.15, 2) * side
+        cv2.arrowedLine(
+            layer, *(tuple(int(v) for v in point) for point in (start, end)), 255, max(1, round(scale)), cv2.LINE_AA
+        )
+    else:
+        text = str(rng.choice(WORDS)) if rng.random() < 0.8 else f"{rng.integers(1, 13)}:{rng.integers(10, 60)}"
+        size = rng.uniform(0.22, 0.5) * scale * (0.7 if len(text) > 2 else rng.uniform(0.8, 1.6))
+        thickness = max(1, round(rng.uniform(0.6, 1.6) * scale))
+        font = FONTS[int(rng.integers(len(FONTS)))]
+        (width, height), _ = cv2.getTextSize(text, font, size, thickness)
+        near_border = rng.random() < 0.85
+        x = rng.choice([rng.uniform(0.01, 0.15), rng.uniform(0.75, 0.95)]) if near_border else rng.uniform(0.1, 0.8)
+        y = rng.uniform(0.05, 0.97)
+        corner = (int(np.clip(x * side, 0, max(side - width, 0))), int(np.clip(y * side, height, side - 2)))
+        if rng.random() < 0.25:
+            pad = max(1, round(scale))
+            box = (corner[0] - pad, corner[1] - height - pad), (corner[0] + width + pad, corner[1] + pad)
+            film = film.copy()
+            cv2.rectangle(film, *box, float(rng.uniform(0, 0.3)), -1)
+        cv2.putText(layer, text, corner, font, size, 255, thickness, cv2.LINE_AA)
+        if rng.random() < 0.3:  # tilted, as markers on the cassette are
+            matrix = cv2.getRotationMatrix2D((corner[0] + width / 2, corner[1] - height / 2), rng.normal(scale=25), 1)
+            layer = cv2.warpAffine(layer, matrix, (side, side))
+    layer = blur(layer.astype(np.float32) / 255, rng.uniform(0.1, 0.5))
+    if rng.random() < 0.12:
+        return film * (1 - layer * rng.uniform(0.4, 1))
+    return _brighten(film, layer, rng, 0.3)
+
+
+def add_wires(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Leads of an electrocardiogram with their electrodes, or a loose cable."""
+    side = film.shape[0]
+    layer = np.zeros((side, side), np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        electrode = rng.uniform(0.15, 0.85, 2)
+        border = np.array([rng.choice([-0.05, 1.05]), rng.uniform(0.1, 1.1)])
+        if rng.random() < 0.4:
+            border = border[::-1]
+        layer = np.maximum(layer, lines(side, [curve(electrode, border, 0.08, rng)], rng.uniform(0.004, 0.011)))
+        if rng.random() < 0.8:
+            radius = ellipse_radius(side, tuple(electrode), *(rng.uniform(0.012, 0.03) * np.ones(2)))
+            ring = np.exp(-(((radius - 0.8) / 0.25) ** 2)) if rng.random() < 0.5 else logistic((1 - radius) * 10)
+            layer = np.maximum(layer, ring * rng.uniform(0.5, 1))
+    return _brighten(film, layer, rng)
+
+
+def add_tubes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Central lines, endotracheal, gastric and drainage tubes: one dense line, or two walls with a dark lumen."""
+    side = film.shape[0]
+    middle = rng.normal(0.5, 0.03)
+    kinds = {
+        "central line": (np.array([rng.choice([0.2, 0.8]), 0.12]), np.array([middle + 0.02, rng.uniform(0.35, 0.5)])),
+        "endotracheal tube": (np.array([middle, -0.05]), np.array([middle, rng.uniform(0.2, 0.33)])),
+        "gastric tube": (np.array([middle, -0.05]), np.array([middle + rng.uniform(0, 0.2), rng.uniform(0.75, 1.05)])),
+        "drain": (np.array([rng.choice([-0.05, 1.05]), rng.uniform(0.4, 0.9)]), rng.uniform(0.25, 0.75, 2)),
+        "neck line": (np.array([middle + rng.uniform(-0.15, 0.15), -0.05]), np.array([middle, rng.uniform(0.3, 0.5)])),
+    }
+    for name in rng.choice(list(kinds), size=int(rng.integers(1, 4)), replace=False):
+        start, end = kinds[str(name)]
+        path = curve(start, end, rng.uniform(0.005, 0.04), rng, 24)
+        width = rng.uniform(0.004, 0.012)
+        layer = lines(side, [path], width)
+        if name != "central line" and rng.random() < 0.5:
+            layer = np.clip(lines(side, [path], 2.2 * width) - 0.8 * layer, 0, 1)
+        film = _brighten(film, layer, rng, 0.1)
+    return film
+
+
+def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A pacemaker or port with its lead, wires and clips of the sternum, a valve ring, a stent, or a plate."""
+    side = film.shape[0]
+    choice = rng.random()
+    if choice < 0.35:
+        center = np.array([rng.choice([rng.uniform(0.14, 0.32), rng.uniform(0.68, 0.86)]), rng.uniform(0.15, 0.35)])
+        width, height = rng.uniform(0.03, 0.075, 2)
+        x, y = coordinates(side)
+        angle = rng.normal(scale=0.4)
+        u = (x - center[0]) * np.cos(angle) + (y - center[1]) * np.sin(angle)
+        v = (y - center[1]) * np.cos(angle) - (x - center[0]) * np.sin(angle)
+        body = logistic((1 - ((u / width) ** 4 + (v / height) ** 4)) * 12)
+        film = _brighten(film, body, rng, 0.5)
+        end = np.array([rng.uniform(0.48, 0.62), rng.uniform(0.5, 0.72)])
+        return _brighten(film, lines(side, [curve(center, end, 0.08, rng, 24)], rng.uniform(0.005, 0.01)), rng, 0.4)
+    middle = rng.normal(0.5, 0.02)
+    if choice < 0.6:
+        loops = []
+        for y in np.arange(rng.uniform(0.2, 0.3), rng.uniform(0.5, 0.7), rng.uniform(0.05, 0.08)):
+            t = np.linspace(0, 2 * np.pi, 14)[:, None]
+            loops.append(
+                np.array([middle, y])
+                + np.hstack([0.018 * np.cos(t), 0.01 * np.sin(t)])
+                + rng.normal(scale=0.004, size=2)
+            )
+        return _brighten(film, lines(side, loops, rng.uniform(0.004, 0.008)), rng, 0.3)
+    if choice < 0.8:
+        starts = rng.uniform([0.2, 0.15], [0.8, 0.85], size=(int(rng.integers(2, 14)), 2))
+        if rng.random() < 0.6:  # together, as after an operation
+            starts = starts[0] + rng.normal(scale=0.04, size=starts.shape)
+        ends = starts + rng.normal(scale=0.012, size=starts.shape)
+        return _brighten(film, lines(side, list(np.stack([starts, ends], 1)), rng.uniform(0.005, 0.009)), rng, 0.4)
+    t = np.linspace(0, 2 * np.pi, 20)[:, None]
+    center, axes = rng.uniform([0.4, 0.4], [0.65, 0.7]), rng.uniform(0.012, 0.04, 2)
+    ring = center + np.hstack([axes[0] * np.cos(t), axes[1] * np.sin(t)])
+    return _brighten(film, lines(side, [ring], rng.uniform(0.005, 0.01), closed=True), rng, 0.3)
+
+
+def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A necklace, buttons, a zipper, hooks of a brassiere or coins in a pocket."""
+    side = film.shape[0]
+    middle = rng.normal(0.5, 0.02)
+    if rng.random() < 0.4:
+        t = np.linspace(-1, 1, 24)[:, None]
+        chain = np.hstack(
+            [middle + rng.uniform(0.1, 0.18) * t, rng.uniform(0.12, 0.25) - rng.uniform(0.08, 0.18) * t**2]
+        )
+        return _brighten(film, lines(side, [chain], rng.uniform(0.004, 0.009)), rng, 0.3)
+    layer = np.zeros((side, side), np.float32)
+    for index in range(int(rng.integers(1, 6))):
+        center = (
+            (middle + rng.normal(scale=0.03), 0.15 + 0.14 * index)
+            if rng.random() < 0.6
+            else tuple(rng.uniform(0.1, 0.9, 2))
+        )
+        radius = rng.uniform(0.008, 0.02)
+        layer = np.maximum(layer, logistic((1 - ellipse_radius(side, center, radius, radius)) * 8))
+    return _brighten(film, layer, rng, 0.1)
+
+
+def add_clothes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Folds of a gown, a sheet or skin: long soft lines and bands, slightly brighter or darker."""
+    side = film.shape[0]
+    for _ in range(int(rng.integers(1, 5))):
+        path = curve(rng.uniform(-0.1, 1.1, 2), rng.uniform(-0.1, 1.1, 2), 0.08, rng)
+        band = lines(side, [path], rng.uniform(0.006, 0.05), rng.uniform(0.5, 3))
+        film = film + rng.normal(scale=0.05) * band
+    return film
+
+
+def add_body_parts(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An arm along the side, or the chin and the neck of a bent head over the upper border."""
+    side = film.shape[0]
+    x, y = coordinates(side)
+    if rng.random() < 0.5:
+        border = rng.uniform(0.05, 0.18)
+        depth = x if rng.random() < 0.5 else 1 - x
+        arm = logistic((border + rng.uniform(-0.1, 0.1) * (y - 0.5) - depth) * rng.uniform(20, 80))
+        bone = np.exp(-(((depth - border * rng.uniform(0.3, 0.7)) / 0.025) ** 2)) * rng.uniform(0, 0.4)
+        return film + arm * rng.uniform(0.1, 0.6) * np.clip(0.8 + bone - film, 0, None)
+    center = (rng.normal(0.5, 0.08), rng.uniform(-0.08, 0.06))
+    radius = ellipse_radius(side, center, rng.uniform(0.12, 0.24), rng.uniform(0.06, 0.16), rng.normal(scale=0.3))
+    chin = logistic((1 - radius) * rng.uniform(5, 15))
+    jaw = np.exp(-(((radius - 0.9) / 0.12) ** 2)) * rng.uniform(0, 0.3)
+    return film + (chin * rng.uniform(0.2, 0.8) + jaw) * np.clip(1.0 - film, 0, None)
+
+
+def add_collimation(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Black or grey borders of the collimator, straight or tilted, and burned or dark corners."""
+    side = film.shape[0]
+    low, high = rng.uniform(-0.05, 0.09, 2), rng.uniform(0.91, 1.05, 2)
+    corners = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]])
+    angle = rng.normal(scale=0.05)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    open_part = filled_polygon(
+        side, (corners - 0.5) @ turn.T + 0.5 + rng.normal(scale=0.01, size=(4, 2)), rng.uniform(0.2, 1.5)
+    )
+    return film * open_part + (1 - open_part) * rng.choice([0.0, 0.0, rng.uniform(0, 0.3), rng.uniform(0.7, 1)])
+
+
+DEVICES = {
+    add_writing: 0.45,
+    add_wires: 0.16,
+    add_tubes: 0.14,
+    add_implant: 0.14,
+    add_jewelry: 0.07,
+    add_clothes: 0.15,
+    add_body_parts: 0.16,
+    add_collimation: 0.14,
+}  # the chance of each on a film
+
+
+def add_devices(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A film with what its random numbers put on it; about a third of films stay as they are."""
+    if rng.random() < 0.2:
+        return film
+    for add, chance in DEVICES.items():
+        if rng.random() < chance:
+            film = add(film, rng)
+    return film.astype(np.float32)

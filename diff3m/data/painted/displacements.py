@@ -1,0 +1,103 @@
+"""Painted changes of size, place and air: large and displaced hearts, collapse, raised diaphragms, pneumothorax, emphysema.
+
+Painters have the signature of `densities`: `paint(film, organs, rng) -> (painted film, mask)`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...imaging.organs import Organs
+from .densities import Painted, strength
+from .shapes import (
+    add_density,
+    below,
+    blur,
+    change_mask,
+    coordinates,
+    ellipse_radius,
+    irregular_patch,
+    logistic,
+    lung_depth,
+    warp,
+)
+
+
+def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """The heart magnified by a warp, up to half as wide again; what lies beside it is pressed together."""
+    side = film.shape[0]
+    x, y = coordinates(side)
+    center_x, center_y, half_width, half_height = organs.heart_box()
+    center_x += rng.uniform(-0.03, 0.03)
+    gain = rng.uniform(0.08, 0.5)
+    reach = rng.uniform(1.5, 2.1)  # where the warp ends, in half axes of the heart
+    radius = ellipse_radius(side, (center_x, center_y), half_width, half_height * rng.uniform(0.9, 1.3))
+    fade = np.clip((reach - radius) / (reach - 0.6), 0, 1)
+    shrink = 1 - gain / (1 + gain) * fade**2 * (3 - 2 * fade)
+    vertical = rng.uniform(0.2, 0.7)
+    painted = warp(film, center_x + (x - center_x) * shrink, center_y + (y - center_y) * (1 - vertical * (1 - shrink)))
+    if rng.random() < 0.4:  # a larger heart is thicker along the beam as well
+        painted = add_density(painted, rng.uniform(0.02, 0.2) * logistic((1.05 + gain - radius) * 8), 0.8)
+    return painted, change_mask(film, painted)
+
+
+def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """Heart and mediastinum displaced to one side; with collapse the diaphragm rises there and a zone of the lung is dense."""
+    side = film.shape[0]
+    x, y = coordinates(side)
+    lung_side = int(rng.choice([-1, 1]))
+    left, top, right, bottom = organs.chest()
+    middle = (left + right) / 2
+    across = np.clip(1 - np.abs(x - middle) / max((right - left) / 2, 0.1), 0, 1)
+    down = logistic((y - top - 0.03) * 25)
+    displacement = lung_side * rng.uniform(0.02, 0.09) * across * down
+    lung_left, _, lung_right, lung_bottom = organs.boxes[lung_side]
+    lung_middle, half = (lung_left + lung_right) / 2, max((lung_right - lung_left) / 2, 0.08)
+    collapse = rng.random() < 0.6
+    rise = rng.uniform(0.02, 0.1) if collapse else 0.0
+    dome = np.exp(-(((x - lung_middle) / (1.1 * half)) ** 4)) * np.exp(-(((y - lung_bottom) / 0.16) ** 2))
+    painted = warp(film, x - displacement, y + rise * dome)
+    if collapse:
+        zone = blur(organs.lung(lung_side), 2)
+        level = rng.uniform(top + 0.3 * (bottom - top), top + 0.7 * (bottom - top))
+        zone = zone * (below(side, level, 20) if rng.random() < 0.6 else 1 - below(side, level, 20))
+        painted = add_density(painted, strength(rng, 0.1, 0.8) * zone, rng.uniform(0, 0.6), rng.uniform(0.7, 1.0))
+    return painted, change_mask(film, painted)
+
+
+def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """One half of the diaphragm higher than usual, without a dense lung."""
+    x, y = coordinates(film.shape[0])
+    left, _, right, bottom = organs.boxes[int(rng.choice([-1, 1]))]
+    half = max((right - left) / 2, 0.08)
+    dome = np.exp(-(((x - (left + right) / 2) / (1.1 * half)) ** 4)) * np.exp(-(((y - bottom) / 0.2) ** 2))
+    painted = warp(film, x, y + rng.uniform(0.03, 0.14) * dome)
+    return painted, change_mask(film, painted)
+
+
+def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """Air around a lung: darker and without vessels outside a thin pleural line, the lung inside slightly denser."""
+    side = film.shape[0]
+    _, y = coordinates(side)
+    lung_side = int(rng.choice([-1, 1]))
+    lung = organs.lung(lung_side)
+    _, top, _, bottom = organs.boxes[lung_side]
+    gap = float(np.exp(rng.uniform(np.log(0.012), np.log(0.12))))
+    apical = np.clip(1.3 - rng.uniform(0.3, 1.2) * (y - top) / max(bottom - top, 0.1), 0.05, 1.3)
+    distance = blur(lung_depth(lung).astype(np.float32), 0.5)
+    outside = logistic((gap * apical - distance) * 300) * lung
+    smooth = blur(film, rng.uniform(2, 4))
+    darker = smooth - rng.uniform(0.02, 0.14)
+    painted = film * (1 - outside) + np.clip(0.85 * darker + 0.15 * film, 0, 1) * outside
+    pleura = np.exp(-0.5 * ((distance - gap * apical) / max(0.004, 0.5 / side)) ** 2) * lung
+    painted = painted + rng.uniform(0.03, 0.12) * pleura + rng.uniform(0, 0.06) * (lung - outside).clip(0)
+    return painted, np.maximum(outside, change_mask(film, painted))
+
+
+def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+    """A zone with too much air: a bulla, or emphysema of a part of a lung."""
+    mask = irregular_patch(film.shape[0], organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
+    mask = mask * np.clip(blur(organs.lungs, 1.5) + 0.2, 0, 1)
+    smooth = blur(film, rng.uniform(1.5, 4))
+    erased = film + rng.uniform(0.2, 0.9) * mask * (smooth - film)  # vessels vanish with the tissue
+    return erased * (1 - mask * strength(rng, 0.1, 0.6)), mask

@@ -1,0 +1,129 @@
+"""Soft shapes, blurs and density changes that painted lesions and devices are built from.
+
+Films and masks are (S, S) float32 arrays, films in [0, 1] with dense tissue bright. Positions are (x, y) as shares of the side, with the origin in the
+upper left corner; lengths are shares of the side.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+REFERENCE_SIDE = 128  # pixels; blurs and textures are given for films of this side and scale with the side
+SUBPIXEL_BITS = 4  # cv2 draws at a sixteenth of a pixel
+
+
+@cache
+def coordinates(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The x and y of every pixel of a film, each (side, side)."""
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
+    return x, y
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur with a standard deviation in pixels of a 128-pixel film."""
+    return cv2.GaussianBlur(image, (0, 0), max(sigma * image.shape[0] / REFERENCE_SIDE, 0.05))
+
+
+def smooth_noise(side: int, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of standard deviation 1, blurred by `sigma` pixels of a 128-pixel film."""
+    coarse = max(8, min(side, int(2.5 * REFERENCE_SIDE / max(sigma, 0.5))))
+    noise = cv2.GaussianBlur(
+        rng.standard_normal((coarse, coarse), dtype=np.float32), (0, 0), max(sigma * coarse / REFERENCE_SIDE, 0.3)
+    )
+    noise = noise / max(float(noise.std()), 1e-6)
+    return noise if coarse == side else cv2.resize(noise, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def logistic(x: np.ndarray) -> np.ndarray:
+    """The logistic function."""
+    return 1 / (1 + np.exp(np.clip(-x, -30, 30)))
+
+
+def ellipse_radius(
+    side: int, center: tuple[float, float], width: float, height: float, angle: float = 0.0
+) -> np.ndarray:
+    """Distance from a center in units of an ellipse's half axes: 1 on the ellipse."""
+    x, y = coordinates(side)
+    dx, dy = x - center[0], y - center[1]
+    u, v = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
+    return np.sqrt((u / width) ** 2 + (v / height) ** 2)
+
+
+def irregular_patch(side: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
+    """A patch with an irregular outline and an edge between sharp and very soft, in [0, 1]."""
+    axes = extent * rng.uniform(0.6, 1.25, 2)
+    radius = ellipse_radius(side, center, axes[0], axes[1], rng.uniform(0, np.pi))
+    outline = 1 + rng.uniform(0.1, 0.35) * smooth_noise(side, np.clip(extent * 40, 2, 9), rng)
+    return logistic((outline - radius) * 2 / rng.uniform(0.08, 0.7))
+
+
+def lines(
+    side: int, paths: list[np.ndarray], width: float, sharpness: float = 0.35, closed: bool = False
+) -> np.ndarray:
+    """Anti-aliased polylines (N, 2) of a width, in [0, 1]; lines thinner than a pixel are drawn fainter."""
+    layer = np.zeros((side, side), np.uint8)
+    thickness = max(1, round(width * side))
+    points = [np.round(path * side * 2**SUBPIXEL_BITS).astype(np.int32) for path in paths]
+    cv2.polylines(layer, points, closed, 255, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    return blur(layer.astype(np.float32) * (min(1.0, width * side / thickness) / 255), sharpness)
+
+
+def filled_polygon(side: int, points: np.ndarray, softness: float = 0.5) -> np.ndarray:
+    """A filled polygon (N, 2), its edge blurred by `softness` pixels of a 128-pixel film, in [0, 1]."""
+    layer = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(layer, [np.round(points * side * 2**SUBPIXEL_BITS).astype(np.int32)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
+    return blur(layer.astype(np.float32) / 255, softness)
+
+
+def curve(start: np.ndarray, end: np.ndarray, bend: float, rng: np.random.Generator, points: int = 16) -> np.ndarray:
+    """A smooth curve between two points that bows out sideways by about `bend`: (points, 2)."""
+    t = np.linspace(0, 1, points)[:, None]
+    along = end - start
+    sideways = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
+    bow = np.sin(np.pi * t) * rng.normal(scale=bend) + np.sin(2 * np.pi * t) * rng.normal(scale=bend / 2)
+    return start + t * along + bow * sideways
+
+
+def add_density(film: np.ndarray, density: np.ndarray, detail: float, level: float | np.ndarray = 1.0) -> np.ndarray:
+    """A film with tissue added along the beam.
+
+    density: (S, S) in [0, 1], the share of the way to `level`, the grey of tissue without air, where that is brighter than the film.
+    detail: in [0, 1], how much of the film's structure stays visible beneath: at 0 it fades with the density, at 1 the added brightness is as
+    smooth as the density, so that ribs and vessels keep their contrast.
+    """
+    headroom = np.clip(level - film, 0, None)
+    if detail > 0:
+        headroom = (1 - detail) * headroom + detail * np.clip(level - blur(film, 3.0), 0, None)
+    return film + density * headroom
+
+
+def warp(film: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A film sampled at other positions: the value at each pixel is that of the film at (x, y)."""
+    side = film.shape[0]
+    return cv2.remap(
+        film,
+        (x * side).astype(np.float32),
+        (y * side).astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def change_mask(film: np.ndarray, painted: np.ndarray) -> np.ndarray:
+    """Where two films differ by more than about a twentieth of the grey scale, smoothed: (S, S) in [0, 1]."""
+    return np.clip(blur(np.abs(painted - film).astype(np.float32), 1.5) / 0.05, 0, 1)
+
+
+def lung_depth(mask: np.ndarray) -> np.ndarray:
+    """Distance from the border of a mask inside it, as a share of the side: (S, S)."""
+    inside = (mask > 0.5).astype(np.uint8)
+    return cv2.distanceTransform(inside, cv2.DIST_L2, 3) / mask.shape[0]
+
+
+def below(side: int, level: np.ndarray | float, sharpness: float) -> np.ndarray:
+    """A soft step that is 1 below the height `level`."""
+    _, y = coordinates(side)
+    return 1 / (1 + np.exp(np.clip(-(y - level) * sharpness, -30, 30)))

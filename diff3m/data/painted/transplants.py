@@ -1,0 +1,80 @@
+"""Painted changes that take pixels of another film, or hide a part of the film.
+
+Painters have the signature of `densities` with the other film besides: `paint(film, organs, other, rng) -> (painted film, mask)`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ...imaging.organs import Organs
+from .densities import Painted
+from .shapes import blur, change_mask, coordinates, irregular_patch, logistic, smooth_noise
+
+
+def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
+    """A patch of another film, shifted and perhaps mirrored, blended softly or by Poisson cloning (Pérez et al., 2003)."""
+    side = film.shape[0]
+    center = organs.point_in_lungs(rng)
+    extent = float(np.exp(rng.uniform(np.log(0.04), np.log(0.2))))
+    shift = rng.uniform(-0.3, 0.3, 2) * side
+    source = np.roll(other, np.round(shift).astype(int), (0, 1))
+    if rng.random() < 0.5:
+        source = source[:, ::-1]
+    if rng.random() < 0.4:
+        painted = _poisson(film, np.ascontiguousarray(source), center, extent, rng)
+    else:
+        mask = irregular_patch(side, center, extent, rng) * rng.uniform(0.4, 1)
+        painted = film * (1 - mask) + source * mask
+    return painted, change_mask(film, painted)
+
+
+def _poisson(
+    film: np.ndarray, source: np.ndarray, center: tuple[float, float], extent: float, rng: np.random.Generator
+) -> np.ndarray:
+    side = film.shape[0]
+    x, y = coordinates(side)
+    axes = extent * rng.uniform(0.7, 1.3, 2)
+    inside = (((x - center[0]) / axes[0]) ** 2 + ((y - center[1]) / axes[1]) ** 2) < 1
+    margin = max(2, side // 32)
+    inside[:margin], inside[-margin:], inside[:, :margin], inside[:, -margin:] = False, False, False, False
+    if inside.sum() < 16:
+        return film
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    middle = (int((columns[0] + columns[-1]) // 2), int((rows[0] + rows[-1]) // 2))
+    low, high = float(film.min()), float(film.max())
+    scale = 255 / max(high - low, 1e-3)
+    color = [
+        cv2.cvtColor(np.clip((image - low) * scale, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+        for image in (source, film)
+    ]
+    mode = cv2.MIXED_CLONE if rng.random() < 0.4 else cv2.NORMAL_CLONE
+    cloned = cv2.seamlessClone(color[0], color[1], inside.astype(np.uint8) * 255, middle, mode)[..., 0]
+    change = cloned.astype(np.float32) - color[1][..., 0]  # keeps the film's own precision where nothing changed
+    return film + change / scale
+
+
+def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
+    """A large part of the film hidden behind an even grey or a cloud, so that what is filled in must come from the rest and from the record."""
+    side = film.shape[0]
+    x, y = coordinates(side)
+    angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.15, 0.25)
+    mask = logistic(((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset) * rng.uniform(15, 200))
+    if rng.random() < 0.4:
+        left, top, right, bottom = organs.chest()
+        mask = logistic(
+            (
+                0.5
+                - np.maximum(
+                    np.abs(x - (left + right) / 2) / (right - left), np.abs(y - (top + bottom) / 2) / (bottom - top)
+                )
+            )
+            * 60
+        )
+    level = rng.uniform(0, 1)
+    fill = level + rng.uniform(0, 0.15) * smooth_noise(side, rng.uniform(2, 15), rng)
+    if rng.random() < 0.3:
+        fill = blur(other, rng.uniform(4, 12))
+    painted = film * (1 - mask) + np.clip(fill, 0, 1) * mask
+    return painted.astype(np.float32), mask

@@ -1,0 +1,177 @@
+"""What a training step sees: films, noise, timesteps and records, drawn by seed and step alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data.painted.painter import KINDS, PaintedFilm, healing_example
+from ..ehr import EHRSchema
+from ..imaging.organs import Organs
+from .config import TrainingConfig
+from .films import Films
+
+NoiseSampler = Callable[[int, int, torch.Generator], Tensor]
+
+
+def _one() -> Tensor:
+    return torch.ones(())
+
+
+def _zero() -> Tensor:
+    return torch.zeros(())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a step.
+
+    x0: (B, 1, S, S) the films that noise is added to, in about [0, 1]; for healing, with lesions painted in. noise: (B, 1, S, S). t: (B,) timesteps.
+    values: (B, slots) encoded records, NaN = unknown. masked: (B,) bool, films on which masked pixel generation is trained. healing: (B,) bool, films
+    on which healing is trained. target: (B, 1, S, S) the films without lesions; the same as x0 where nothing is painted. lesions: (B, 1, S, S) in
+    [0, 1], where they are painted.
+
+    noise_scale, masked_scale, healing_scale: weights of this share's means, so that the mean over processes is that of the whole batch.
+    """
+
+    x0: Tensor
+    noise: Tensor
+    t: Tensor
+    values: Tensor
+    masked: Tensor
+    healing: Tensor | None = None
+    target: Tensor | None = None
+    lesions: Tensor | None = None
+    noise_scale: Tensor = field(default_factory=_one)
+    masked_scale: Tensor = field(default_factory=_one)
+    healing_scale: Tensor = field(default_factory=_zero)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every tensor changed alike, e.g. moved to a device."""
+        tensors = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
+
+
+def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Standard normal noise (count, 1, size, size)."""
+    return torch.randn(count, 1, size, size, generator=generator)
+
+
+def draw(
+    films: Films,
+    schema: EHRSchema,
+    config: TrainingConfig,
+    step: int,
+    timesteps: int,
+    rank: int = 0,
+    world: int = 1,
+    sampler: NoiseSampler = gaussian,
+) -> Batch:
+    """The batch of one step: a function of (seed, step) alone, so that a resumed run sees what an unbroken one would.
+
+    Each of `world` processes takes every world-th film of the same global batch: the first `masked_fraction` of it for masked pixel generation, the last
+    `healing_fraction` for healing. sampler: what noise is added to films.
+    """
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+    count, size = config.batch_size, films.images.shape[-1]
+    chosen = _epoch_indices(len(films), count, step, config.seed)
+    x0 = torch.from_numpy(films.images[chosen]).float()[:, None] / 255
+    x0 = augment(x0, config, generator)
+    values = drop_features(torch.from_numpy(films.values[chosen]), schema, config, generator)
+    low = torch.rand(count, generator=generator) < config.low_fraction
+    top = torch.where(low, torch.tensor(config.low_level), torch.tensor(timesteps))
+    t = (torch.rand(count, generator=generator) * top).long()
+    noise = sampler(count, size, generator)
+    masked = torch.arange(count) < max(1, round(config.masked_fraction * count))
+    mine = slice(rank, None, world)
+    if not config.heals:
+        scale = world * masked[mine].sum() / masked.sum()
+        return Batch(x0[mine], noise[mine], t[mine], values[mine], masked[mine], masked_scale=scale.float())
+    healing = torch.arange(count) >= count - round(config.healing_fraction * count)
+    low = torch.rand(count, generator=generator) < config.healing_low_fraction
+    top = torch.where(low, torch.tensor(config.healing_level), torch.tensor(timesteps))
+    t = torch.where(healing, (torch.rand(count, generator=generator) * top).long(), t)
+    target, lesions = x0.clone(), torch.zeros_like(x0)
+    for row in range(rank, count, world):
+        if healing[row]:
+            example = _healing_example(films, chosen[row], config, step, row)
+            parts = (example.painted, example.target, example.mask)
+            x0[row, 0], target[row, 0], lesions[row, 0] = (torch.from_numpy(part) for part in parts)
+    scales = [(world * rows[mine].sum() / rows.sum().clamp_min(1)).float() for rows in (~healing, masked, healing)]
+    shares = (tensor[mine] for tensor in (x0, noise, t, values, masked, healing, target, lesions))
+    return Batch(*shares, *scales)
+
+
+def _healing_example(films: Films, index: int, config: TrainingConfig, step: int, row: int) -> PaintedFilm:
+    rng = np.random.default_rng([config.seed, step, row])
+    size = films.images.shape[-1]
+    other = films.images[int(rng.integers(len(films)))].astype(np.float32) / 255
+    film = films.images[index].astype(np.float32) / 255
+    organs = Organs.from_masks(films.organs[index], size)
+    kinds = tuple(kind for kind in KINDS if kind not in config.held_out_kinds)
+    return healing_example(film, organs, other, rng, config.painted_fraction, config.device_fraction, kinds)
+
+
+def prefetch(make: Callable[[int], Batch], first: int, last: int, workers: int) -> Iterator[Batch]:
+    """The batches of steps first … last − 1 in order, up to `workers` of them made ahead in threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: list[Future[Batch]] = []
+        step = first
+        try:
+            while step < last or waiting:
+                while step < last and len(waiting) < workers:
+                    waiting.append(pool.submit(make, step))
+                    step += 1
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _epoch_indices(total: int, count: int, step: int, seed: int) -> np.ndarray:
+    """Rows step·count … of an endless stream of shuffled epochs."""
+    positions = np.arange(step * count, (step + 1) * count)
+    epochs = positions // total
+    order = {epoch: np.random.default_rng([seed, int(epoch)]).permutation(total) for epoch in np.unique(epochs)}
+    return np.array([order[epoch][position % total] for epoch, position in zip(epochs, positions, strict=True)])
+
+
+def drop_features(values: Tensor, schema: EHRSchema, config: TrainingConfig, generator: torch.Generator) -> Tensor:
+    """Make single features, or whole records, unknown at random: (B, slots) → (B, slots)."""
+    values = values.clone()
+    whole = torch.rand(len(values), generator=generator) < config.record_dropout
+    places = schema.feature_slots()
+    for place in places.values():
+        single = torch.rand(len(values), generator=generator) < config.feature_dropout
+        values[single | whole, place] = math.nan
+    if config.coalition_dropout:
+        coalition = torch.rand(len(values), generator=generator) < config.coalition_dropout
+        for members in schema.explanation_groups.values():
+            absent = torch.rand(len(values), generator=generator) < 0.5
+            for feature in members:
+                values[coalition & absent, places[feature.name]] = math.nan
+    return values
+
+
+def augment(x0: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
+    """Small random rotation, shift, zoom and gamma; edges repeat. (B, 1, S, S) in [0, 1] → the same."""
+    b = len(x0)
+
+    def uniform(limit: float) -> Tensor:
+        return (torch.rand(b, generator=generator) * 2 - 1) * limit
+
+    angle, zoom = uniform(math.radians(config.rotate_degrees)), torch.exp(uniform(config.zoom))
+    dx, dy, gamma = uniform(2 * config.shift), uniform(2 * config.shift), torch.exp(uniform(config.gamma))
+    if config.rotate_degrees or config.shift or config.zoom:
+        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+        affine = torch.stack([torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)], 1)
+        grid = F.affine_grid(affine, list(x0.shape), align_corners=False)
+        x0 = F.grid_sample(x0, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return x0.clamp(0, 1) ** gamma.view(-1, 1, 1, 1) if config.gamma else x0
