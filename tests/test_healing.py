@@ -1,0 +1,172 @@
+"""The healing term of the training loss, and the batches that it learns from."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import randomize, tiny_network
+
+from diff3m.data.painted.painter import KINDS
+from diff3m.data.phantom import person
+from diff3m.diffusion import Schedule, add_noise
+from diff3m.ehr import paper_schema
+from diff3m.imaging.organs import segment_organs
+from diff3m.network import Diff3M
+from diff3m.training.batch import draw, prefetch
+from diff3m.training.config import ConfigError, TrainingConfig
+from diff3m.training.films import Films
+from diff3m.training.loss import diffusion_loss, healing_loss
+from diff3m.training.preview import healing_ratios, unseen_lesions
+
+SCHEMA = paper_schema()
+CONFIG = TrainingConfig(
+    "healing", "films.csv", "out", batch_size=8, healing_weight=2.0, healing_fraction=0.5, masked_fraction=0.25
+)
+
+
+@pytest.fixture(scope="module")
+def films() -> Films:
+    images = np.stack([np.round(person(number).film(32) * 255).astype(np.uint8) for number in range(6)])
+    values = np.stack([SCHEMA.encode(person(number).patient.record()) for number in range(6)])
+    return Films(images, values, segment_organs(images))
+
+
+def test_the_healing_loss_is_the_documented_sum():
+    rng = np.random.default_rng(0)
+    estimate, target = rng.normal(size=(2, 2, 1, 5, 5)).astype(np.float32)
+    lesions = rng.uniform(size=(2, 1, 5, 5)).astype(np.float32)
+    alpha_bar = np.array([0.9, 0.3], np.float32)
+    error = estimate - target
+    by_film = []
+    for film in range(2):
+        down = np.abs(np.diff(error[film, 0], axis=0)).mean()
+        across = np.abs(np.diff(error[film, 0], axis=1)).mean()
+        weighted = (np.abs(error[film, 0]) * (1 + 3 * lesions[film, 0])).mean()
+        by_film.append(alpha_bar[film] * (weighted + 0.5 * (down + across)))
+    result = healing_loss(*(torch.from_numpy(array) for array in (estimate, target, lesions, alpha_bar)))
+    assert result.item() == pytest.approx(np.mean(by_film), rel=1e-5)
+
+
+def test_lesions_are_painted_on_the_input_of_healing_rows_alone(films):
+    config = dataclasses.replace(CONFIG, painted_fraction=1.0)
+    batch = draw(films, SCHEMA, config, 0, 1000)
+    assert batch.healing.tolist() == [False] * 4 + [True] * 4
+    assert not (batch.healing & batch.masked).any()
+    assert torch.equal(batch.x0[:4], batch.target[:4]) and not batch.lesions[:4].any()
+    changed = (batch.x0 - batch.target).abs().amax((1, 2, 3))
+    assert changed[4:].amax() > 0.05 and batch.lesions[4:].amax() > 0.5
+    assert batch.x0.dtype == batch.target.dtype == batch.lesions.dtype == torch.float32
+
+
+def test_timesteps_of_healing_rows_are_mostly_low(films):
+    config = dataclasses.replace(CONFIG, batch_size=64, healing_level=100, healing_low_fraction=0.75)
+    steps = torch.cat([(batch := draw(films, SCHEMA, config, step, 1000)).t[batch.healing] for step in range(6)])
+    assert 0.7 < (steps < 100).float().mean() < 0.9 and steps.max() > 500
+
+
+def test_a_step_draws_the_same_batch_again_and_processes_share_it(films):
+    whole, again = (draw(films, SCHEMA, CONFIG, 3, 1000) for _ in range(2))
+    assert torch.equal(whole.x0, again.x0) and torch.equal(whole.t, again.t)
+    shares = [draw(films, SCHEMA, CONFIG, 3, 1000, rank, 2) for rank in range(2)]
+    assert torch.equal(torch.stack([share.x0 for share in shares], 1).flatten(0, 1), whole.x0)
+    assert sum(share.healing_scale for share in shares).item() == pytest.approx(2)
+
+
+def test_the_loss_of_two_processes_is_that_of_one(films):
+    torch.manual_seed(0)
+    network = Diff3M(tiny_network(SCHEMA, refinement_channels=4))
+    randomize(network)
+    schedule = Schedule()
+    whole = diffusion_loss(network, draw(films, SCHEMA, CONFIG, 1, 1000), schedule, "velocity", 2.0)
+    shares = [
+        diffusion_loss(network, draw(films, SCHEMA, CONFIG, 1, 1000, rank, 2), schedule, "velocity", 2.0)
+        for rank in range(2)
+    ]
+    for name in ("total", "noise", "masked_pixels", "healing"):
+        mean = sum(getattr(share, name).item() for share in shares) / 2
+        assert mean == pytest.approx(getattr(whole, name).item(), rel=1e-4)
+    assert whole.total.item() > 2 * whole.healing.item() > 0
+
+
+def test_a_network_that_gives_the_noise_to_the_clean_film_heals_perfectly(films):
+    """The healing term is 0 exactly where ε̂ is the noise that the painted film lacks to be the clean one."""
+    batch, schedule = draw(films, SCHEMA, CONFIG, 2, 1000), Schedule()
+    x_t = add_noise(batch.x0, batch.noise, batch.t, schedule)
+    alpha_bar = schedule.alpha_bar(batch.t).float().view(-1, 1, 1, 1)
+    perfect = (x_t - alpha_bar.sqrt() * batch.target) / (1 - alpha_bar).sqrt()
+
+    class Oracle(Diff3M):
+        def predict_noise(self, *_):
+            return perfect
+
+    losses = diffusion_loss(Oracle(tiny_network(SCHEMA)), batch, schedule, healing_weight=1.0)
+    assert losses.healing.item() == pytest.approx(0, abs=1e-3)
+
+
+def test_gradients_of_healing_reach_the_noise_branch(films):
+    network = Diff3M(tiny_network(SCHEMA, refinement_channels=4))
+    randomize(network)
+    losses = diffusion_loss(network, draw(films, SCHEMA, CONFIG, 0, 1000), Schedule(), healing_weight=1.0)
+    losses.healing.backward()
+    assert network.noise_decoder.refinement.head.weight.grad.abs().sum() > 0
+    assert network.masked_decoder.head.weight.grad is None
+
+
+def test_held_out_kinds_are_not_painted(films, monkeypatch):
+    names = []
+    monkeypatch.setattr(
+        "diff3m.training.batch.healing_example",
+        lambda film, organs, other, rng, painted, devices, kinds: names.extend(kinds) or _unpainted(film),
+    )
+    draw(films, SCHEMA, dataclasses.replace(CONFIG, held_out_kinds=["nodules", "hila"]), 0, 1000)
+    assert set(KINDS) - set(names) == {"nodules", "hila"}
+
+
+def _unpainted(film):
+    from diff3m.data.painted.painter import PaintedFilm
+
+    return PaintedFilm(film, film, np.zeros_like(film), ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"held_out_kinds": ["measles"]}, "held_out_kinds must be a list of"),
+        ({"held_out_kinds": list(KINDS)}, "leaves no lesion"),
+        ({"healing_fraction": 0.9, "masked_fraction": 0.5}, "leave room for each other"),
+        ({"healing_weight": -1.0}, "healing_weight must be at least 0"),
+    ],
+)
+def test_settings_of_healing_that_cannot_be_are_named(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_batches_are_made_ahead_in_order():
+    assert list(prefetch(lambda step: step * 10, 2, 7, workers=3)) == [20, 30, 40, 50, 60]
+
+
+def test_an_error_in_a_batch_is_raised():
+    def fail(step):
+        raise ValueError(f"step {step}")
+
+    with pytest.raises(ValueError, match="step 0"):
+        list(prefetch(fail, 0, 3, workers=2))
+
+
+def test_healing_ratios_are_one_for_a_network_that_changes_nothing(films):
+    """With v̂ = 0 and little noise x̂_0 is nearly ᾱ x: what was painted stays."""
+    network = Diff3M(tiny_network(SCHEMA))
+    ratios = healing_ratios(network.eval(), films, Schedule(), torch.device("cpu"))
+    assert set(ratios) == {"opacity", "nodule", "effusion", "unpainted"}
+    assert all(0.6 < ratios[kind] < 1.4 for kind in ("opacity", "nodule", "effusion"))
+    assert 0 < ratios["unpainted"] < 0.2
+
+
+def test_unseen_lesions_lie_in_the_lungs_and_are_the_same_again(films):
+    first, second = unseen_lesions(films), unseen_lesions(films)
+    for kind, (clean, painted, masks) in first.items():
+        assert np.array_equal(painted, second[kind][1])
+        difference = np.abs(painted - clean)
+        assert difference[masks].mean() > 3 * difference[~masks].mean()

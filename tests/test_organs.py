@@ -1,0 +1,51 @@
+"""Outlines of lungs and heart."""
+
+import numpy as np
+import pytest
+
+from diff3m.data.phantom import person
+from diff3m.data.phantom.render import layers
+from diff3m.imaging.organs import SIDE, Organs, largest_part, segment_organs
+
+
+def test_lungs_of_unseen_simulated_films_are_outlined():
+    """Persons whom neither the fit nor the held-out films of the fit contain; the masks are exact."""
+    people = [person(number) for number in range(2_000_000, 2_000_012)]
+    films = np.stack([someone.film(128) for someone in people])
+    masks = segment_organs(films)
+    dice = []
+    for someone, outlines in zip(people, masks, strict=True):
+        maps = layers(someone.anatomy(), SIDE)
+        for truth, mask in ((maps.lung_left, outlines[0]), (maps.lung_right, outlines[1])):
+            inside = mask > 127
+            dice.append(2 * (inside & (truth > 0.5)).sum() / (inside.sum() + (truth > 0.5).sum()))
+    assert np.mean(dice) > 0.9
+
+
+def test_bytes_and_floats_give_the_same_masks():
+    film = person(5).film(96)
+    rounded = np.round(film * 255).astype(np.uint8)
+    from_bytes, from_floats = segment_organs(rounded[None]), segment_organs(rounded[None].astype(np.float32) / 255)
+    assert np.abs(from_bytes.astype(int) - from_floats).mean() < 1
+
+
+def test_only_the_largest_part_of_an_organ_stays():
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[10:30, 10:30], mask[50:54, 50:54] = 255, 200
+    cleaned = largest_part(mask)
+    assert cleaned[20, 20] == 255 and not cleaned[48:56, 48:56].any()
+
+
+def test_a_film_without_lungs_still_has_a_place_for_them():
+    blank = Organs(*(np.zeros((32, 32), np.float32) for _ in range(3)))
+    x, y = blank.point_in_lungs(np.random.default_rng(0))
+    assert 0.1 < x < 0.9 and 0.1 < y < 0.75
+    assert blank.boxes[-1][2] < 0.5 < blank.boxes[1][0]
+    assert blank.heart_box()[0] == pytest.approx(0.53)
+
+
+def test_boxes_are_shares_of_the_side():
+    left = np.zeros((100, 100), np.float32)
+    left[20:60, 10:40] = 1
+    organs = Organs(left, np.zeros_like(left), np.zeros_like(left))
+    assert organs.boxes[-1] == (0.1, 0.2, 0.4, 0.6)
