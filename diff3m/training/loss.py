@@ -1,4 +1,4 @@
-"""The training loss: noise prediction and masked pixel generation (METHOD, "Training loss", λ = ½)."""
+"""The training loss: noise prediction and masked pixel generation (docs/method.md, "Training loss")."""
 
 from __future__ import annotations
 
