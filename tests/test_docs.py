@@ -55,7 +55,7 @@ def commands(text: str) -> list[str]:
 
 
 def unknown_words(command: str) -> list[str]:
-    """The commands and options in one command line that the parser does not know; placeholders in capitals and omissions are let through."""
+    """The commands and options of a command line that the parser does not know; placeholders and omissions pass."""
     parser, unknown = build_parser(), []
     for word in shlex.split(command.replace("…", "X").replace("[", "").replace("]", "")):
         children = next((action.choices for action in parser._actions if isinstance(action.choices, dict)), None)
@@ -101,7 +101,8 @@ def test_the_checks_find_what_is_wrong(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# One head: and more\n[a](#one-head-and-more) [b](#other) [c](none.md) [d](https://x.org)\n")
     assert broken_links(page) == ["#other", "none.md"]
-    text = "```\n.venv/bin/diff3m analyze film.png --age 63  # comment\ndiff3m anylyze x\n```\n`diff3m evaluate --manfest X`\n"
+    block = "```\n.venv/bin/diff3m analyze film.png --age 63  # comment\ndiff3m anylyze x\n```\n"
+    text = block + "`diff3m evaluate --manfest X`\n"
     assert commands(text) == ["analyze film.png --age 63", "anylyze x", "evaluate --manfest X"]
     assert [unknown_words(command) for command in commands(text)] == [[], ["anylyze"], ["--manfest"]]
     assert unknown_words("benchmark films --manifest HALF.csv --baselines PCA") == []

@@ -1,8 +1,9 @@
 """Draw the rooms and arrows of diff3m/ and app/ from their real imports: python tools/draw_architecture.py [--write].
 
-A room is a package or a single module directly inside `diff3m/` or `app/`; an arrow is an import, at the top of a file or inside a function. ROOMS
-lists the rooms from the lowest to the highest: a room imports lower rooms alone. Printed are every room with what it imports, the circles, and the
-imports that go up. --write also puts the flow chart into docs/architecture.md.
+A room is a package or a single module directly inside `diff3m/` or `app/`; an arrow is an import, at the top of a
+file or inside a function. ROOMS lists the rooms from the lowest to the highest: a room imports lower rooms alone.
+Printed are every room with what it imports, the circles, and the imports that go up. --write also puts the flow chart
+into docs/architecture.md.
 """
 
 from __future__ import annotations
