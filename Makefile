@@ -26,7 +26,6 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/ideas.py
 	$(BIN)/python benchmarks/explain_cost.py
 	$(BIN)/python benchmarks/app_cost.py assets/examples/normal-pa-woman.png
 	$(BIN)/python benchmarks/phantom_rate.py

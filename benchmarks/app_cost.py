@@ -1,8 +1,8 @@
-"""Cost of the page, as a user waits for it: the server's start, the first visit, an example, an upload, 20 users at once, many cases.
+"""Cost of the page as a user waits for it: server start, first visit, example, upload, 20 users at once, many cases.
 
     python benchmarks/app_cost.py FILM [--repeats 5] [--users 20] [--cases 200]
 
-The browser's part needs playwright and Chromium and is left out without them. Many cases are phantoms, rendered for it.
+The browser's part needs playwright and Chromium and is left out without them. Many cases are phantoms.
 """
 
 from __future__ import annotations
@@ -61,8 +61,11 @@ def analyze(client: Client, film: str) -> float:
 
 
 def visit(browser, address: str, film: str) -> dict[str, float]:
-    """Seconds of one visit: to a usable page, from an example's click to its result, from an upload to its preview, and from Analyze to the first
-    forming picture and to the result."""
+    """Measure the seconds of one visit.
+
+    They are: to a usable page, from an example's click to its result, from an upload to its preview, and from Analyze
+    to the first forming picture and to the result.
+    """
     found, page = {}, browser.new_page(viewport={"width": 1440, "height": 1000})
 
     def until(name: str, began: float, ready) -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/link_mimic.py [--scale 1.0] [--dir DIR]
 
-Prints seconds and peak memory of the linkage, run as a process of its own; the search for image files is left out, since it depends on the
-disk alone.
+Prints seconds and peak memory of the linkage, run as a process of its own. The search for image files is left out,
+since it depends on the disk alone.
 """
 
 from __future__ import annotations
@@ -88,9 +88,13 @@ def write_tables(folder: Path, scale: float) -> None:
 
 
 def link(folder: Path, out: Path) -> tuple[float, float]:
-    """Link the tables of a folder into a manifest at `out`: seconds, and GB of the largest process started so far. Raises CalledProcessError."""
+    """Link the tables of a folder into a manifest at `out`.
+
+    Returns seconds, and GB of the largest process started so far. Raises CalledProcessError.
+    """
     code = (
-        "import diff3m.data.mimic as m, sys; from pathlib import Path; m.with_readable_images = lambda rows, *_: rows; "
+        "import diff3m.data.prepare.mimic as m, sys; from pathlib import Path; "
+        "m.with_readable_images = lambda rows, *_: rows; "
         "f = Path(sys.argv[1]); print('\\n'.join(m.prepare_mimic(f, f, Path(sys.argv[2])).lines()))"
     )
     start = time.perf_counter()

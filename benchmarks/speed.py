@@ -2,9 +2,10 @@
 
     python benchmarks/speed.py [--checkpoint real-films] [--repeats 7] [--paper] [--out FILE.json]
 
-Medians of interleaved runs at the same weights and settings. "Straightforward" reads METHOD's formulas literally: every branch
-and the image query at every step, float32, contiguous tensors, one film and one noise level at a time. --paper adds the published network (256²,
-128 channels, random weights, few steps): on a CPU minutes, on a GPU seconds.
+Medians of interleaved runs at the same weights and settings. "Straightforward" reads the formulas of docs/method.md
+literally: every branch and the image query at every step, float32, contiguous tensors, one film and one noise level at a
+time. --paper adds the published network (256², 128 channels, random weights, few steps): on a CPU minutes, on a GPU
+seconds.
 """
 
 from __future__ import annotations
@@ -95,7 +96,10 @@ def interleaved(runs: dict[str, Callable[[], object]], repeats: int, device: tor
 
 
 def convolution_rate(detector: Detector, x0: Tensor, values: Tensor, repeats: int) -> float:
-    """FLOP/s of the noise branch's own convolutions alone, each on an input of its own shape, in the detector's precision and layout."""
+    """FLOP/s of the noise branch's own convolutions alone.
+
+    Each runs on an input of its own shape, in the detector's precision and layout.
+    """
     shapes: list[tuple[torch.nn.Module, torch.Size]] = []
     hooks = [
         module.register_forward_hook(lambda m, args, out: shapes.append((m, args[0].shape)))
@@ -133,7 +137,10 @@ def convolution_rate(detector: Detector, x0: Tensor, values: Tensor, repeats: in
 
 
 def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, repeats: int, device: str | None) -> dict:
-    """Seconds, ratios and differences of float32 and bfloat16 against the straightforward form, and the distance from the floor."""
+    """Measure float32 and bfloat16 against the straightforward form.
+
+    Returns seconds, ratios, differences and the distance from the floor.
+    """
     full = Detector(checkpoint, device, "float32")
     parsed = [full.schema.parse(record)]
     x0 = full.prepared([film])

@@ -103,7 +103,7 @@ class Gate:
 
 @cache
 def shipped_gate() -> Gate:
-    """The gate in assets/, made by benchmarks/fit_gate.py."""
+    """The gate in assets/, made by studies/06-film-gate/fit_gate.py."""
     arrays = load_file(WEIGHTS)
     limit = float(arrays.pop("limit")[0])
     return Gate(**{name: values.astype(np.float64) for name, values in arrays.items()}, limit=limit)

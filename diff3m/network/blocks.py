@@ -1,4 +1,4 @@
-"""The parts of the U-Net: time embedding, residual block, self-attention, encoder and decoder (METHOD steps 1 and 3)."""
+"""The parts of the U-Net: time embedding, residual block, self-attention, encoder and decoder (docs/method.md, "Network", 1 and 3)."""
 
 from __future__ import annotations
 

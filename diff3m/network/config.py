@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Everything needed to build the network; see METHOD section 2 of the Diff3M paper.
+    """Everything needed to build the network; see docs/method.md, "Network".
 
     image_size: side of the square input, pixels.
     space_to_depth: factor of the stem that folds pixels into channels (1 = the paper).
@@ -18,7 +18,8 @@ class NetworkConfig:
     attention_heads: heads of that self-attention.
     noise_head_channels: output channels of the noise head; the first is the noise (the released head has 2).
     shared_masked_encoder: one encoder for both checkerboard-masked inputs instead of two.
-    fusion: "paper" (one softmax over dot products, METHOD step 6) or "multihead" (key/value projections).
+    fusion: "paper" (one softmax over dot products; docs/method.md, "Network", 6) or "multihead" (key/value
+        projections).
     fusion_heads: heads of the multi-head fusion.
     query: the image's side of the cross attention: "film" (paper: a fourth encoder over the clean film), or "features" (the noise branch's
         own bottleneck at x_t, beside a learned query without image). A query from the clean film tells the decoder, through its attention weights,

@@ -1,4 +1,4 @@
-"""The Diff3M network, assembled (METHOD, "Network")."""
+"""The Diff3M network, assembled (docs/method.md, "Network")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EHR tokens and image-EHR cross attention (IECA), Diff3M section 2.2 (METHOD steps 5 and 6)."""
+"""EHR tokens and image-EHR cross attention, IECA (docs/method.md, "Network", 5 and 6)."""
 
 from __future__ import annotations
 

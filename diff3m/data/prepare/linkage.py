@@ -1,4 +1,4 @@
-"""Measurements on other days than the film's: the nearest within a window, ties averaged (METHOD, "Data").
+"""Measurements on other days than the film's: the nearest within a window, ties averaged (docs/method.md, "Data").
 
 For each film and measurement: the patient's records within 90 days of the film; of those, the ones at the smallest distance
 in days (both dates, where one before and one after are as near); their mean.

@@ -14,20 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from select_phantom_score import (
-    MEASURED,
-    Cohort,
-    arguments,
-    choose,
-    chosen_scoring,
-    kept_measurements,
-    passes,
-    print_table,
-    write_scoring,
-)
+from select_phantom_score import MEASURED, Cohort, arguments, choose, chosen_scoring, kept_measurements, passes, print_table, write_scoring
 
 from diff3m.detector import Detector
-from diff3m.scoring.score import COMBINATIONS, OF_HEAD, Component, combined, part_weights
+from diff3m.scoring import COMBINATIONS, OF_HEAD, Component, combined, part_weights
 
 BETTER_BY = 0.01
 HEADS = {"logit": OF_HEAD[:1], "peak": OF_HEAD[1:], "logit and peak": OF_HEAD}
@@ -40,42 +30,23 @@ def main() -> None:
         raise SystemExit(f"{options.checkpoint} has no anomaly head: run `diff3m head` first.")
     second = json.loads((options.out / "selection.json").read_text())
     before, cohort = chosen_scoring(second["table"][second["chosen"]]), Cohort.of(options.normals, options.each)
-    without_head = Detector(
-        replace(detector.checkpoint, head=None, head_sha256=""), device=detector.device, precision=detector.precision
-    )
+    without_head = Detector(replace(detector.checkpoint, head=None, head_sha256=""), device=detector.device, precision=detector.precision)
     logits = [Component(kind, 0, detector.head.config.level, "head") for kind in OF_HEAD]
     values = [
         kept_measurements(without_head, cohort.people, MEASURED, options.out / "measurements.npz"),
         kept_measurements(detector, cohort.people, logits, options.out / "head.npz"),
     ]
-    z, index = (
-        cohort.z_scores(np.concatenate(values, axis=1)),
-        {component: place for place, component in enumerate([*MEASURED, *logits])},
-    )
-    sets = {
-        f"second choice + {name}": (*before.components, *(one for one in logits if one.kind in kinds))
-        for name, kinds in HEADS.items()
-    }
-    tried = [
-        ("second choice", before.combine, before.components),
-        *((name, how, sets[name]) for name, how in itertools.product(sets, COMBINATIONS)),
-    ]
-    tried += [
-        (f"{name} alone", "mean", tuple(one for one in logits if one.kind in kinds)) for name, kinds in HEADS.items()
-    ]
+    z, index = cohort.z_scores(np.concatenate(values, axis=1)), {component: place for place, component in enumerate([*MEASURED, *logits])}
+    sets = {f"second choice + {name}": (*before.components, *(one for one in logits if one.kind in kinds)) for name, kinds in HEADS.items()}
+    tried = [("second choice", before.combine, before.components), *((name, how, sets[name]) for name, how in itertools.product(sets, COMBINATIONS))]
+    tried += [(f"{name} alone", "mean", tuple(one for one in logits if one.kind in kinds)) for name, kinds in HEADS.items()]
     table = {}
     for name, how, components in tried:
         part = torch.from_numpy(z[:, [index[component] for component in components]])
         parts = [component.part for component in components]
         weights = part_weights(part[torch.from_numpy(cohort.label == "normal")], how, parts)
         found = cohort.by_kind(combined(part, how, weights, parts).numpy())
-        table[f"{how} of {name}"] = {
-            "components": len(components),
-            "passes": passes(components),
-            "how": how,
-            "set": name,
-            **found,
-        }
+        table[f"{how} of {name}"] = {"components": len(components), "passes": passes(components), "how": how, "set": name, **found}
     offered = {name: row for name, row in table.items() if not row["set"].endswith("alone")}
     chosen = choose(offered, ("components",))
     plain = f"{before.combine} of second choice"
@@ -85,11 +56,7 @@ def main() -> None:
     (options.out / "head.json").write_text(json.dumps({"chosen": chosen, "table": table}, indent=1))
     if options.write:
         row = table[chosen]
-        write_scoring(
-            options.checkpoint,
-            replace(before, components=tuple(sets.get(row["set"], before.components)), combine=row["how"]),
-            options.out,
-        )
+        write_scoring(options.checkpoint, replace(before, components=tuple(sets.get(row["set"], before.components)), combine=row["how"]), options.out)
 
 
 if __name__ == "__main__":

@@ -16,29 +16,42 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from select_score import MEASURED, TOLERANCE, WINDOW, batches, candidates, criterion, share_above, write_score, z_scores
+import torch.nn.functional as F
+from select_score import MEASURED, TOLERANCE, WINDOW, candidates, criterion, share_above, z_scores
 from torch import Tensor
+from tqdm import tqdm
 
+from diff3m.anomaly_head import film_features, noised_features
+from diff3m.checkpoint import write_config
 from diff3m.detector import Detector
-from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
-from diff3m.imaging.radiograph import read_radiograph
+from diff3m.evaluation.films import box_mask, drawn_boxes, half
+from diff3m.evaluation.run import calibrate_checkpoint
+from diff3m.radiograph import read_radiograph
 from diff3m.reconstruct import draw_noises
-from diff3m.scoring.anomaly_head import anomaly_logits
-from diff3m.scoring.score import TOP_SHARE, Component, inner
+from diff3m.scoring import TOP_SHARE, Component, inner
 
 RESIDUALS = candidates()["four at 400 + three at 30, 60"]
 CHOSEN = "residuals + mean"  # what the rule chose; the one that --write can write
 
 
+@torch.no_grad()
 def read(detector: Detector, folder: Path, films: pd.DataFrame, batch: int = 16) -> tuple[np.ndarray, Tensor]:
     """The head's logits of films (N,) and by place (N, S, S), averaged over two noises with both signs."""
-    noises = draw_noises(2, detector.config.network.image_size, detector.head.config.level, 0, detector.device)
-    noises, whole, maps = torch.cat([noises, -noises]), [], []
-    for x0, records in batches(detector, folder, films, batch):
-        condition = detector.condition(x0, records, attention=False)
-        places, film = anomaly_logits(detector.network, detector.head, detector.config.schedule, x0, noises, condition)
+    network, head, schedule = detector.network, detector.head, detector.config.schedule
+    level, side = head.config.level, detector.config.network.image_size
+    noises = draw_noises(2, side, level, 0, detector.device)
+    whole, maps = [], []
+    for start in tqdm(range(0, len(films), batch), unit="batch"):
+        part = films.iloc[start : start + batch]
+        x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
+        condition = detector.condition(x0, [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")], attention=False)
+        still = film_features(network, x0, condition)
+        found = [
+            head(still + noised_features(network, schedule, x0, noise.expand_as(x0), level, condition)) for noise in torch.cat([noises, -noises])
+        ]
+        logits, film = (torch.stack(each).mean(0) for each in zip(*found, strict=True))
         whole.append(film.cpu().numpy())
-        maps.append(places[:, 0].cpu())
+        maps.append(F.interpolate(logits, size=side, mode="bilinear")[:, 0].cpu())
     return np.concatenate(whole), torch.cat(maps)
 
 
@@ -67,14 +80,8 @@ def main() -> None:
         raise SystemExit(f"{options.checkpoint} has no anomaly head: run `diff3m head` first.")
     films = pd.read_csv(options.cxr / "metadata.csv")
     films = films[films["split"].isin(("val", "dev"))].reset_index(drop=True)
-    val, dev, views = (
-        (films["split"] == "val").to_numpy(),
-        (films["split"] == "dev").to_numpy(),
-        films["view"].to_numpy(),
-    )
-    measured = np.load(options.out / "measurements.npz")["values"][
-        :, [MEASURED.index(component) for component in RESIDUALS]
-    ]
+    val, dev, views = (films["split"] == "val").to_numpy(), (films["split"] == "dev").to_numpy(), films["view"].to_numpy()
+    measured = np.load(options.out / "measurements.npz")["values"][:, [MEASURED.index(component) for component in RESIDUALS]]
     kept = options.out / f"head {detector.checkpoint.head_sha256[:12]}.npz"
     if kept.exists():
         whole, maps = np.load(kept)["whole"], torch.from_numpy(np.load(kept)["maps"])
@@ -87,16 +94,10 @@ def main() -> None:
 
     inside = inner(maps, WINDOW).flatten(1)
     peak = inside.topk(round(TOP_SHARE * inside.shape[1]), 1).values.mean(1)
-    head = {
-        "film": standardized(whole),
-        "mean": standardized(inside.mean(1).numpy()),
-        "peak": standardized(peak.numpy()),
-    }
+    head = {"film": standardized(whole), "mean": standardized(inside.mean(1).numpy()), "peak": standardized(peak.numpy())}
     head["all three"] = standardized(sum(head.values()) / 3)
     shipped = z_scores(measured, views, measured[val], views[val]).mean(1)
-    tried = {"residuals": shipped, **head} | {
-        f"residuals + {name}": (standardized(shipped) + values) / 2 for name, values in head.items()
-    }
+    tried = {"residuals": shipped, **head} | {f"residuals + {name}": (standardized(shipped) + values) / 2 for name, values in head.items()}
 
     halves, table = films["patient"].map(half).to_numpy(), {}
     for name, scores in tried.items():
@@ -104,28 +105,24 @@ def main() -> None:
         for part in "AB":
             rows = dev & (halves == part)
             found = criterion(scores[rows], films[rows])
-            table[name][part] = [
-                *found,
-                float(np.mean(found)),
-                share_above(scores[rows], films[rows], scores[val], views[val]),
-            ]
+            table[name][part] = [*found, float(np.mean(found)), share_above(scores[rows], films[rows], scores[val], views[val])]
         print(f"{name:<24}" + "   ".join(" ".join(f"{value:.3f}" for value in table[name][part]) for part in "AB"))
     best = max(table, key=lambda name: table[name]["A"][3])
     allowed = table[best]["A"][3] >= table["residuals"]["A"][3] + TOLERANCE
     hits = pointing_game(maps, options.cxr, films, detector)
-    print(
-        f"by the rule: {best if allowed else 'nothing changes'}; pointing game of the anomaly map: half A {hits['A']:.2f}, half B {hits['B']:.2f}"
-    )
-    (options.out / "head.json").write_text(
-        json.dumps({"chosen": best if allowed else None, "table": table, "pointing_game": hits}, indent=1)
-    )
+    print(f"by the rule: {best if allowed else 'nothing changes'}; pointing game of the anomaly map: half A {hits['A']:.2f}, half B {hits['B']:.2f}")
+    (options.out / "head.json").write_text(json.dumps({"chosen": best if allowed else None, "table": table, "pointing_game": hits}, indent=1))
 
     if options.write:
         if not allowed or best != CHOSEN:
             raise SystemExit(f"The rule did not choose {CHOSEN!r}: the checkpoint stays as it is.")
         logit = Component("logit", 0, detector.head.config.level, "head")
         scoring = replace(detector.scoring, components=(*RESIDUALS, logit), combine="balanced")
-        write_score(detector, scoring, films[val], options.cxr, options.out / "val.csv")
+        manifest = options.out / "val.csv"
+        films[val].assign(path=[str((options.cxr / name).resolve()) for name in films[val]["file"]]).to_csv(manifest, index=False)
+        write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
+        calibrate_checkpoint(Detector.from_pretrained(options.checkpoint), manifest)
+        print(f"wrote {options.checkpoint}")
 
 
 if __name__ == "__main__":

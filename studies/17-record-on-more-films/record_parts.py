@@ -14,19 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from record_gain import measured, normal_films
+from record_gain import normal_films
+from tqdm import tqdm
 
 from diff3m.data.manifest import NORMAL
 from diff3m.detector import Detector
 from diff3m.ehr import Record
 from diff3m.evaluation.labelled_films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, paired_difference
-from diff3m.scoring.score import Scoring, calibrate
+from diff3m.scoring import Scoring, calibrate
 
 KINDS: dict[str, tuple[str, ...] | None] = {
     "true": None, "unknown": (), "view alone": ("view",), "age and sex alone": ("age", "sex"), "age alone": ("age",), "sex alone": ("sex",),
 }  # fmt: skip
 SHOWN = ("true", "unknown", "view alone", "age and sex alone")
+BATCH = 16
 
 
 def told(record: Record, features: tuple[str, ...] | None) -> Record:
@@ -34,22 +36,28 @@ def told(record: Record, features: tuple[str, ...] | None) -> Record:
     return record if features is None else {name: value if name in features else None for name, value in record.items()}
 
 
+def measured(detector: Detector, cohort: Cohort, kind: str) -> np.ndarray:
+    """The score's components of every film under a kind of record, (N, components)."""
+    records, settings, rows = [told(case.record, KINDS[kind]) for case in cohort.cases], detector.settings(), []
+    for start in tqdm(range(0, len(records), BATCH), desc=kind, unit="batch"):
+        x0, part = cohort.x0[start : start + BATCH], records[start : start + BATCH]
+        made = detector.reconstructions(x0, detector.condition(x0, part, attention=False), detector.scoring.keys, settings)
+        rows.append(detector.measurements(x0, part, made, settings).numpy())
+    return np.concatenate(rows)
+
+
 def kept(detector: Detector, cohort: Cohort, kind: str, out: Path, manifest: Path) -> np.ndarray:
-    """The components of every film under a kind of record (N, components), kept in a folder by weights and manifest."""
+    """`measured`, kept in a folder by weights and manifest."""
     path = out / f"{kind} {detector.checkpoint.sha256[:12]} {manifest.stem}.npy"
     if not path.exists():
-        np.save(
-            path, measured(detector, cohort, [told(case.record, KINDS[kind]) for case in cohort.cases], kind).numpy()
-        )
+        np.save(path, measured(detector, cohort, kind))
     return np.load(path)
 
 
 def judged(scoring: Scoring, values: np.ndarray, views: np.ndarray) -> dict[str, np.ndarray]:
     """The score of every film, and the mean z-score of each of its parts."""
     scores = [scoring.score(torch.tensor(row), view or None) for row, view in zip(values, views, strict=True)]
-    z = np.stack(
-        [scoring.z_scores(torch.tensor(row), view or None).numpy() for row, view in zip(values, views, strict=True)]
-    )
+    z = np.stack([scoring.z_scores(torch.tensor(row), view or None).numpy() for row, view in zip(values, views, strict=True)])
     parts = np.array([component.part for component in scoring.components])
     return {"score": np.array(scores)} | {part: z[:, parts == part].mean(1) for part in dict.fromkeys(parts)}
 
@@ -67,13 +75,8 @@ def main() -> None:
     cohort, normals = load_cohort(detector, options.manifest, None, None), normal_films(detector, options.normals)
     found = {}
     for kind in options.only or SHOWN:
-        values, beside = (
-            kept(detector, films, kind, options.out, name)
-            for films, name in ((cohort, options.manifest), (normals, options.normals))
-        )
-        scoring = calibrate(
-            detector.scoring, torch.from_numpy(beside), list(normals.views), torch.zeros(1, 8, 8)
-        )  # no map is looked at
+        values, beside = (kept(detector, films, kind, options.out, name) for films, name in ((cohort, options.manifest), (normals, options.normals)))
+        scoring = calibrate(detector.scoring, torch.from_numpy(beside), list(normals.views), torch.zeros(1, 8, 8))  # no map is looked at
         found[kind] = judged(scoring, values, cohort.views)
     if options.only:
         return
@@ -85,9 +88,7 @@ def main() -> None:
                 gain = paired_difference(values[part][rows], found["unknown"][part][rows], abnormal, views)
                 low, high = gain["interval"]
                 area = auroc_within_view(values[part][rows], abnormal, views)
-                print(
-                    f"{label:<15} {part:<9} {kind:<18} {area:.3f}, over unknown {gain['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
-                )
+                print(f"{label:<15} {part:<9} {kind:<18} {area:.3f}, over unknown {gain['difference']:+.4f} [{low:+.4f}, {high:+.4f}]")
 
 
 if __name__ == "__main__":

@@ -23,14 +23,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from diff3m.imaging.gate import THUMBNAIL, WEIGHTS, Gate, corrected, has_writing, inspect
-from diff3m.imaging.radiograph import Radiograph, RadiographError, check_film, prepare, read_radiograph
+from diff3m.quality import THUMBNAIL, WEIGHTS, Gate, corrected, has_writing, inspect
+from diff3m.radiograph import Radiograph, RadiographError, check_film, prepare, read_radiograph
 
-PHOTOGRAPHS = (
-    ("gradio", "media_assets/images/*.jp*g"),
-    ("sklearn", "datasets/images/*.jpg"),
-    ("matplotlib", "mpl-data/sample_data/*.jpg"),
-)
+PHOTOGRAPHS = (("gradio", "media_assets/images/*.jp*g"), ("sklearn", "datasets/images/*.jpg"), ("matplotlib", "mpl-data/sample_data/*.jpg"))
 
 
 def photographs(rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -144,9 +140,7 @@ NO_FILMS = {
 def stopped(film: Radiograph | np.ndarray, gate: Gate) -> bool:
     """True if a picture never gets to the model: refused on reading, or by the gate."""
     try:
-        return not inspect(
-            film if isinstance(film, Radiograph) else Radiograph(check_film(np.asarray(film, np.float32))), gate
-        ).passes
+        return not inspect(film if isinstance(film, Radiograph) else Radiograph(check_film(np.asarray(film, np.float32))), gate).passes
     except RadiographError:
         return True
 
@@ -158,9 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     table = pd.read_csv(options.cxr / "metadata.csv")
     with ThreadPoolExecutor() as pool:
-        films = dict(
-            zip(table["file"], pool.map(lambda name: read_radiograph(options.cxr / name), table["file"]), strict=True)
-        )
+        films = dict(zip(table["file"], pool.map(lambda name: read_radiograph(options.cxr / name), table["file"]), strict=True))
     split = {name: [films[file] for file in part["file"]] for name, part in table.groupby("split")}
     thumbnails = {name: np.stack([prepare(film, THUMBNAIL) for film in split[name]]) for name in ("train", "val")}
     gate = Gate.fit(thumbnails["train"], thumbnails["val"])
@@ -174,19 +166,14 @@ def main() -> None:
     rng = np.random.default_rng(0)
     for name, pictures in NO_FILMS.items():
         found = [stopped(picture, gate) for picture in pictures(rng)]
-        print(
-            f"{name:<28} {len(found):>5}, "
-            + (f"{np.mean(found):.1%} stopped" if found else "its packages are not installed")
-        )
+        print(f"{name:<28} {len(found):>5}, " + (f"{np.mean(found):.1%} stopped" if found else "its packages are not installed"))
     for negative in (False, True):
         for turn in range(4):
             if turn or negative:
                 seen = [inspect(corrected(film, turn, negative), gate) for film in split["dev"]]
                 right = np.mean([found.turn == (-turn) % 4 and found.negative == negative for found in seen])
                 name = f"dev, turned {90 * turn}°{', negative' * negative}"
-                print(
-                    f"{name:<28} {len(seen):>5}, {np.mean([not found.passes for found in seen]):.1%} stopped, {right:.1%} with the right mending"
-                )
+                print(f"{name:<28} {len(seen):>5}, {np.mean([not found.passes for found in seen]):.1%} stopped, {right:.1%} with the right mending")
     for name, cut in (("upper half", (0, 0, 0.5, 0)), ("one side", (0, 0.5, 0, 0)), ("middle 60 %", (0.2,) * 4)):
         found = np.mean([stopped(corrected(film, cut=cut), gate) for film in split["dev"]])
         print(f"dev, {name:<23} {len(split['dev']):>5}, {found:.1%} stopped")

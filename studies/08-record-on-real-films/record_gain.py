@@ -1,6 +1,6 @@
 """Does the record count on real films? Ways to let it count, under the true, another film's and no record, and where pictures change.
 
-    python benchmarks/record_gain.py CHECKPOINT --manifest CSV --out DIR [--normals CSV] [--people 40] [--changes-only]
+    python benchmarks/record_gain.py CHECKPOINT --manifest CSV --out DIR [--normals CSV] [--people 40]
 
 On the manifest's labelled films, within-view AUROC and the paired gain of the true record, of: the residual in one step from mid and high noise,
 where a record can act (two noises with both signs); the same with guidance (the record's effect on the estimate times 3); the misfit of film and
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,15 +24,15 @@ from tqdm import tqdm
 
 from diff3m.data.manifest import NORMAL, read_manifest
 from diff3m.detector import Detector
-from diff3m.ehr import Record
-from diff3m.evaluation.labelled_films import Cohort, load_cohort
+from diff3m.diffusion import Schedule, add_noise
+from diff3m.evaluation.films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
 from diff3m.evaluation.phantoms import RECORDS, asked_records
 from diff3m.explain import counterfactual_films
-from diff3m.explain.information import bits_spent
 from diff3m.explain.record_fit import calibrated, deviations, misfit, z_scores
-from diff3m.imaging.radiograph import read_radiograph
-from diff3m.scoring.score import Component
+from diff3m.radiograph import read_radiograph
+from diff3m.reconstruct import draw_noises, predictor
+from diff3m.scoring import Component
 
 LEVELS = (300, 500, 700)
 KINDS = (("absolute", 4), ("brighter", 4), ("ssim", 6))
@@ -41,37 +42,26 @@ LEVEL, STEPS, BATCH = 1000, 20, 16
 GUIDANCE, BIT_LEVELS = 3.0, (250, 400, 550, 700)
 
 
-def one_step_measurements(
-    detector: Detector, cohort: Cohort, components: tuple[Component, ...]
-) -> dict[str, dict[str, np.ndarray]]:
+def one_step_measurements(detector: Detector, cohort: Cohort, components: tuple[Component, ...]) -> dict[str, dict[str, np.ndarray]]:
     """Component values (N,) of all films by component's name and kind of record, plain and with guidance."""
     asked = asked_kinds(detector, cohort)
     settings, levels = detector.settings(), sorted({component.level for component in components})
-    changed = detector.with_scoring(
-        replace(detector.scoring, components=components, mirrored_noises=True, one_step_noises=2, calibration=())
-    )
+    changed = detector.with_scoring(replace(detector.scoring, components=components, mirrored_noises=True, one_step_noises=2, calibration=()))
     rows: dict[tuple[str, str], list[np.ndarray]] = {}
     for start in tqdm(range(0, len(cohort.cases), BATCH), desc="one step"):
         x0, made = cohort.x0[start : start + BATCH], {}
         for kind in RECORDS:
             condition = changed.condition(x0, asked[kind][start : start + BATCH], attention=False)
             with changed.autocast():
-                made[kind] = {
-                    level: changed.one_step_estimate(x0, condition, level, settings).float() for level in levels
-                }
+                made[kind] = {level: changed.one_step_estimate(x0, condition, level, settings).float() for level in levels}
         for kind in RECORDS:
             for way, weight in (("", 1.0), (", guided", GUIDANCE)):
-                told = {
-                    ("one_step", level): torch.lerp(made["unknown"][level], made[kind][level], weight).clamp(0, 1)
-                    for level in levels
-                }
+                told = {("one_step", level): torch.lerp(made["unknown"][level], made[kind][level], weight).clamp(0, 1) for level in levels}
                 values = changed.measurements(x0, asked[kind][start : start + BATCH], told, settings).numpy()
                 rows.setdefault((way, kind), []).append(values)
     tables = {key: np.concatenate(parts) for key, parts in rows.items()}
     return {
-        f"{component.kind} {component.sigma:g}, one step at {component.level}{way}": {
-            kind: tables[way, kind][:, place] for kind in RECORDS
-        }
+        f"{component.kind} {component.sigma:g}, one step at {component.level}{way}": {kind: tables[way, kind][:, place] for kind in RECORDS}
         for way in ("", ", guided")
         for place, component in enumerate(components)
     }
@@ -79,9 +69,7 @@ def one_step_measurements(
 
 def asked_kinds(detector: Detector, cohort: Cohort) -> dict[str, list]:
     """The films' records by kind of record."""
-    return {
-        kind: asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind) for kind in RECORDS
-    }
+    return {kind: asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind) for kind in RECORDS}
 
 
 def misfits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
@@ -94,18 +82,30 @@ def misfits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
     return dict(zip(RECORDS, np.array(rows).T, strict=True))
 
 
+@torch.no_grad()
 def costs_in_bits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
-    """Bits that a record costs in describing each film (N,), by kind of record: with it minus without, over `BIT_LEVELS`."""
-    asked, rows = asked_kinds(detector, cohort), {kind: [] for kind in RECORDS}
+    """Bits that a record costs in describing each film (N,), by kind of record: denoising errors with it minus without, over `BIT_LEVELS`."""
+    asked, schedule, rows = asked_kinds(detector, cohort), detector.config.schedule, {kind: [] for kind in RECORDS}
+    log_snr = torch.tensor([_log_snr(schedule, level) for level in BIT_LEVELS], dtype=torch.float64)
     for start in tqdm(range(0, len(cohort.cases), BATCH), desc="bits"):
-        part = slice(start, start + BATCH)
-        spent = {
-            kind: bits_spent(detector, cohort.x0[part], asked[kind][part], BIT_LEVELS).sum(dim=(1, 2))
-            for kind in RECORDS
-        }
+        x0, errors = cohort.x0[start : start + BATCH], {}
         for kind in RECORDS:
-            rows[kind].append((spent[kind] - spent["unknown"]).numpy())
+            predict = predictor(detector.network, detector.condition(x0, asked[kind][start : start + BATCH], attention=False))
+            by_level = []
+            for level in BIT_LEVELS:
+                noises = draw_noises(2, x0.shape[-1], level, 0, detector.device)
+                repeated, t = noises.repeat_interleave(len(x0), dim=0), torch.full((2 * len(x0),), level - 1, device=x0.device)
+                predicted = predict(add_noise(x0.repeat(2, 1, 1, 1), repeated, t, schedule), t)
+                by_level.append((predicted - repeated).square().sum(dim=(1, 2, 3)).view(2, -1).mean(0).double().cpu())
+            errors[kind] = -torch.trapezoid(torch.stack(by_level), log_snr, dim=0) / (2 * math.log(2))
+        for kind in RECORDS:
+            rows[kind].append((errors[kind] - errors["unknown"]).numpy())
     return {kind: np.concatenate(parts) for kind, parts in rows.items()}
+
+
+def _log_snr(schedule: Schedule, level: int) -> float:
+    alpha_bar = float(schedule.alpha_bar(level - 1))
+    return math.log(alpha_bar / (1 - alpha_bar))
 
 
 def beside_their_like(detector: Detector, cohort: Cohort, normals: Cohort) -> dict[str, np.ndarray]:
@@ -142,25 +142,15 @@ def _age_and_sex(records) -> np.ndarray:
     return np.column_stack([np.ones(len(ages)), ages, sexes])
 
 
-def measured(detector: Detector, cohort: Cohort, records: list[Record], label: str) -> torch.Tensor:
-    """The score's components of every film under a record each, (N, components)."""
-    settings, rows = detector.settings(), []
-    for start in tqdm(range(0, len(records), BATCH), desc=label, unit="batch"):
-        x0, part = cohort.x0[start : start + BATCH], records[start : start + BATCH]
-        made = detector.reconstructions(
-            x0, detector.condition(x0, part, attention=False), detector.scoring.keys, settings
-        )
-        rows.append(detector.measurements(x0, part, made, settings))
-    return torch.cat(rows)
-
-
 def scores(detector: Detector, cohort: Cohort) -> np.ndarray:
     """The shipped score of every film under its own record, (N,)."""
-    records = [case.record for case in cohort.cases]
-    values = measured(detector, cohort, records, "score")
-    return np.array(
-        [detector.scoring.score(row, record.get("view")) for row, record in zip(values, records, strict=True)]
-    )
+    settings, found = detector.settings(), []
+    for start in tqdm(range(0, len(cohort.cases), BATCH), desc="score"):
+        x0, records = cohort.x0[start : start + BATCH], [case.record for case in cohort.cases[start : start + BATCH]]
+        made = detector.reconstructions(x0, detector.condition(x0, records, attention=False), detector.scoring.keys, settings)
+        values = detector.measurements(x0, records, made, settings)
+        found += [detector.scoring.score(row, record.get("view")) for row, record in zip(values, records, strict=True)]
+    return np.array(found)
 
 
 def gains(values: dict[str, np.ndarray], cohort: Cohort) -> dict:
@@ -170,35 +160,23 @@ def gains(values: dict[str, np.ndarray], cohort: Cohort) -> dict:
         rows = np.isin(cohort.labels, (NORMAL, label))
         abnormal, views = cohort.labels[rows] == label, cohort.views[rows]
         entry = {kind: auroc_within_view(values[kind][rows], abnormal, views) for kind in RECORDS}
-        entry["gain"] = {
-            kind: paired_difference(values["true"][rows], values[kind][rows], abnormal, views)
-            for kind in RECORDS
-            if kind != "true"
-        }
+        entry["gain"] = {kind: paired_difference(values["true"][rows], values[kind][rows], abnormal, views) for kind in RECORDS if kind != "true"}
         found[str(label)] = entry
     return found
 
 
 def changes(detector: Detector, cohort: Cohort, people: int, out: Path) -> dict:
     """Mean size of what another record does to the picture of what is normal, with its interval over people; writes record_changes.svg."""
-    normal = [
-        index
-        for index in range(len(cohort.cases))
-        if cohort.labels[index] == NORMAL and None not in _named(cohort.cases[index].record)
-    ][:people]
+    normal = [index for index in range(len(cohort.cases)) if cohort.labels[index] == NORMAL and None not in _named(cohort.cases[index].record)][
+        :people
+    ]
     sizes, signed = {name: [] for name in CHANGES}, {name: [] for name in CHANGES}
     for index in tqdm(normal, desc="changes"):
         record = cohort.cases[index].record
         others = [
-            {**record, **{key: OTHER[record[key]] if value == "other" else value for key, value in change.items()}}
-            for change in CHANGES.values()
+            {**record, **{key: OTHER[record[key]] if value == "other" else value for key, value in change.items()}} for change in CHANGES.values()
         ]
-        made = (
-            counterfactual_films(detector, cohort.x0[index : index + 1], [record], [others], LEVEL, STEPS)[0, :, 0]
-            .float()
-            .cpu()
-            .numpy()
-        )
+        made = counterfactual_films(detector, cohort.x0[index : index + 1], [record], [others], LEVEL, STEPS)[0, :, 0].float().cpu().numpy()
         for name, changed in zip(CHANGES, made[1:], strict=True):
             sizes[name].append(float(np.abs(changed - made[0]).mean()))
             flipped = name in ("sex", "view") and record[name] in ("M", "AP")  # always from woman to man, from PA to AP
@@ -207,14 +185,10 @@ def changes(detector: Detector, cohort: Cohort, people: int, out: Path) -> dict:
     full = max(float(np.abs(np.mean(maps, axis=0)).max()) for maps in signed.values())
     for axes, (name, maps) in zip(figure.subplots(1, len(CHANGES)), signed.items(), strict=True):
         axes.imshow(np.mean(maps, axis=0), cmap="coolwarm", vmin=-full, vmax=full)
-        axes.set_title(
-            {"sex": "woman to man", "view": "PA to AP", "age": "to 25 years", "age, older": "to 75 years"}[name],
-            fontsize=10,
-        )
+        axes.set_title({"sex": "woman to man", "view": "PA to AP", "age": "to 25 years", "age, older": "to 75 years"}[name], fontsize=10)
         axes.set_axis_off()
     figure.suptitle(
-        f"What another record does to the picture of normal: mean over {len(normal)} people, full color at {full:.1%} of the grey range",
-        fontsize=9,
+        f"What another record does to the picture of normal: mean over {len(normal)} people, full color at {full:.1%} of the grey range", fontsize=9
     )
     figure.savefig(out / "record_changes.svg", metadata={"Date": None})
     return {name: mean_with_interval(np.array(values)) for name, values in sizes.items()}
@@ -231,43 +205,29 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--people", type=int, default=40, help="0 leaves the pictures out")
     parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS))
-    parser.add_argument(
-        "--normals", type=Path, default=None, help="manifest of normal films for the regression on age and sex"
-    )
-    parser.add_argument("--changes-only", action="store_true", help="where pictures change, and no gains")
+    parser.add_argument("--normals", type=Path, default=None, help="manifest of normal films for the regression on age and sex")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     detector = Detector.from_pretrained(options.checkpoint)
     cohort = load_cohort(detector, options.manifest, None, None)
-    found = {} if options.changes_only else measured_gains(detector, cohort, options)
-    if options.people:
-        found["changes"] = changes(detector, cohort, options.people, options.out)
-        for name, entry in found["changes"].items():
-            print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")
-    (options.out / "record_gain.json").write_text(json.dumps(found, indent=1) + "\n")
-
-
-def measured_gains(detector: Detector, cohort: Cohort, options: argparse.Namespace) -> dict:
-    """Gains of every way by name, printed as they are found."""
     components = tuple(Component(kind, sigma, level, "one_step") for level in options.levels for kind, sigma in KINDS)
     values = one_step_measurements(detector, cohort, components)
     values["misfit of film and record"] = misfits(detector, cohort)
     values["bits that the record costs"] = costs_in_bits(detector, cohort)
     if options.normals:
-        values["score beside normals of like age and sex"] = beside_their_like(
-            detector, cohort, normal_films(detector, options.normals)
-        )
+        values["score beside normals of like age and sex"] = beside_their_like(detector, cohort, normal_films(detector, options.normals))
     found = {name: gains(by_kind, cohort) for name, by_kind in values.items()}
     for name, labels in found.items():
         for label, entry in labels.items():
             gain = ", ".join(
-                f"over {kind} {g['difference']:+.3f} [{g['interval'][0]:+.3f}, {g['interval'][1]:+.3f}]"
-                for kind, g in entry["gain"].items()
+                f"over {kind} {g['difference']:+.3f} [{g['interval'][0]:+.3f}, {g['interval'][1]:+.3f}]" for kind, g in entry["gain"].items()
             )
-            print(
-                f"{name:<44} {label:<15} true {entry['true']:.3f}, shuffled {entry['shuffled']:.3f}, unknown {entry['unknown']:.3f}; gain {gain}"
-            )
-    return found
+            print(f"{name:<44} {label:<15} true {entry['true']:.3f}, shuffled {entry['shuffled']:.3f}, unknown {entry['unknown']:.3f}; gain {gain}")
+    if options.people:
+        found["changes"] = changes(detector, cohort, options.people, options.out)
+        for name, entry in found["changes"].items():
+            print(f"change of {name}: mean size {entry['mean']:.4f} {entry['interval']}")
+    (options.out / "record_gain.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

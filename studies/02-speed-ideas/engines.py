@@ -50,20 +50,14 @@ def onnx_runtime(module: Pass, inputs: tuple) -> Callable:
 
     session = onnxruntime.InferenceSession(_onnx(module, inputs), providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
-    return lambda *values: torch.from_numpy(
-        session.run(None, {n: v.numpy() for n, v in zip(names, values, strict=True)})[0]
-    )
+    return lambda *values: torch.from_numpy(session.run(None, {n: v.numpy() for n, v in zip(names, values, strict=True)})[0])
 
 
 def open_vino(module: Pass, inputs: tuple) -> Callable:
     import openvino
 
     core = openvino.Core()
-    model = core.compile_model(
-        core.read_model(_onnx(module, inputs)),
-        "CPU",
-        {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"},
-    )
+    model = core.compile_model(core.read_model(_onnx(module, inputs)), "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"})
     return lambda *values: torch.from_numpy(np.array(model([value.numpy() for value in values])[0]))
 
 
@@ -83,38 +77,24 @@ def main() -> None:
     for films in (1, 3):
         generator = torch.Generator().manual_seed(0)
         x = torch.rand(films, 1, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
-        condition = detector.condition(
-            x, [detector.schema.parse({"age": 60, "sex": "F", "view": "PA"})] * films, attention=False
-        )
+        condition = detector.condition(x, [detector.schema.parse({"age": 60, "sex": "F", "view": "PA"})] * films, attention=False)
         inputs = (x, torch.full((films,), 300), condition.embedding, *condition.tokens.values())
         module = Pass(detector, condition).eval()
         runs = {"eager float32": eager(module, None), "eager bfloat16": eager(module, torch.bfloat16)}
-        makers = {
-            "torch.compile bfloat16": compiled,
-            "ONNX Runtime float32": onnx_runtime,
-            "OpenVINO bfloat16": open_vino,
-        }
+        makers = {"torch.compile bfloat16": compiled, "ONNX Runtime float32": onnx_runtime, "OpenVINO bfloat16": open_vino}
         for name, make in makers.items():
             try:
                 runs[name] = make(module, inputs)
                 runs[name](*inputs)
             except Exception as error:
                 runs.pop(name, None)
-                print(
-                    f"{name}: left out ({type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''})"
-                )
+                print(f"{name}: left out ({type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''})")
         reference = runs["eager float32"](*inputs)
-        times = interleaved(
-            {name: (lambda run=run, given=inputs: run(*given)) for name, run in runs.items()},
-            options.repeats,
-            torch.device("cpu"),
-        )
+        times = interleaved({name: (lambda run=run, given=inputs: run(*given)) for name, run in runs.items()}, options.repeats, torch.device("cpu"))
         for name, seconds in times.items():
             difference = float((runs[name](*inputs).float() - reference).abs().max())
             ratio = times["eager bfloat16"] / seconds
-            print(
-                f"{films} film(s)  {name:<24} {1000 * seconds:7.1f} ms  {ratio:.2f} of eager bfloat16's speed  largest difference {difference:.2g}"
-            )
+            print(f"{films} film(s)  {name:<24} {1000 * seconds:7.1f} ms  {ratio:.2f} of eager bfloat16's speed  largest difference {difference:.2g}")
 
 
 if __name__ == "__main__":

@@ -32,32 +32,22 @@ def main() -> None:
     options = parser.parse_args()
 
     films = pd.read_csv(options.cxr / "metadata.csv")
-    films = films[
-        (films["split"] == "val")
-        | ((films["split"] == "dev") & films["label"].isin(("normal", "opacity", "other_abnormal")))
-    ]
-    films = films[(films["split"] == "dev") | (films.groupby(["split", "view"]).cumcount() < NORMALS)].reset_index(
-        drop=True
-    )
+    films = films[(films["split"] == "val") | ((films["split"] == "dev") & films["label"].isin(("normal", "opacity", "other_abnormal")))]
+    films = films[(films["split"] == "dev") | (films.groupby(["split", "view"]).cumcount() < NORMALS)].reset_index(drop=True)
     val, views = (films["split"] == "val").to_numpy(), films["view"].to_numpy()
     detector = Detector.from_pretrained(options.checkpoint)
 
     rows, reference = [], None
     for steps in options.steps:
         start = time.perf_counter()
-        values = measurements(detector, options.cxr, films, list(detector.scoring.residuals), steps=steps)
+        values = measurements(detector, options.cxr, films, list(detector.scoring.components), steps=steps)
         seconds = (time.perf_counter() - start) / len(films)
         scores = z_scores(values[~val], views[~val], values[val], views[val]).mean(1)
         reference = scores if reference is None else reference
         opacity, other = criterion(scores, films[~val], CONTRASTS[:2])
         rank = float(spearmanr(scores, reference).statistic)
-        rows.append(
-            {"steps": steps, "seconds": seconds, "rank_correlation": rank, "opacity": opacity, "other_abnormal": other}
-        )
-        print(
-            f"{steps:>3} + {steps:<3} {seconds:.3f} s a film, rank correlation {rank:.3f}, opacity {opacity:.3f}, other {other:.3f}",
-            flush=True,
-        )
+        rows.append({"steps": steps, "seconds": seconds, "rank_correlation": rank, "opacity": opacity, "other_abnormal": other})
+        print(f"{steps:>3} + {steps:<3} {seconds:.3f} s a film, rank correlation {rank:.3f}, opacity {opacity:.3f}, other {other:.3f}", flush=True)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1))
 

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from diff3m.checkpoint.folder import write_config
+from diff3m.checkpoint import write_config
 from diff3m.data.phantom import KINDS, SEEDS, Person, write_cohort
 from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc, auroc_within_view
 from diff3m.evaluation.phantoms import cohort_of
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.imaging.radiograph import Radiograph
-from diff3m.scoring.score import TOP_SHARE, Component, Scoring, combined
+from diff3m.radiograph import Radiograph
+from diff3m.scoring import TOP_SHARE, Component, Scoring, combined
 
 TOLERANCE, NOISES, CALIBRATED_ON = 0.005, 2, 500  # noises with both signs
 COMBINATIONS = ("mean", "max")
@@ -46,12 +46,7 @@ FIRST = [Component(*key) for key in itertools.product(("brighter", "darker"), (2
 
 def in_one_step(families: Sequence[str], levels: Sequence[int]) -> list[Component]:
     """Measurements of families at noise levels."""
-    return [
-        Component(kind, sigma, level, "one_step", share=share)
-        for name in families
-        for kind, sigma, share in FAMILIES[name]
-        for level in levels
-    ]
+    return [Component(kind, sigma, level, "one_step", share=share) for name in families for kind, sigma, share in FAMILIES[name] for level in levels]
 
 
 MEASURED = list(dict.fromkeys([*in_one_step(tuple(FAMILIES), LEVELS), *RECORD, *FIRST]))
@@ -100,10 +95,7 @@ class Cohort:
     def by_kind(self, scores: np.ndarray) -> dict[str, float]:
         """Within-view AUROC of each kind of lesion, and their mean, which is the rules' criterion."""
         rows = {kind: np.isin(self.label, ("normal", kind)) for kind in KINDS}
-        found = {
-            kind: auroc_within_view(scores[here], self.label[here] == kind, self.view[here])
-            for kind, here in rows.items()
-        }
+        found = {kind: auroc_within_view(scores[here], self.label[here] == kind, self.view[here]) for kind, here in rows.items()}
         return {**found, "mean": float(np.mean(list(found.values())))}
 
 
@@ -147,9 +139,7 @@ def write_scoring(checkpoint: str, scoring: Scoring, out: Path) -> None:
 
 def chosen_scoring(chosen: Mapping) -> Scoring:
     """The score of a row of the table."""
-    return Scoring(
-        tuple(candidates()[chosen["set"]]), combine=chosen["how"], one_step_noises=NOISES, mirrored_noises=True
-    )
+    return Scoring(tuple(candidates()[chosen["set"]]), combine=chosen["how"], one_step_noises=NOISES, mirrored_noises=True)
 
 
 def main() -> None:
@@ -169,18 +159,13 @@ def main() -> None:
     for component, place in index.items():
         rows = [np.isin(cohort.label, ("normal", kind)) for kind in KINDS]
         found = [auroc(z[here, place], cohort.label[here] == kind) for kind, here in zip(KINDS, rows, strict=True)]
-        print(
-            f"{component.kind:<13} σ{component.sigma} {component.level} {component.source:<9} share {component.share:.4f}",
-            np.round(found, 2),
-        )
+        print(f"{component.kind:<13} σ{component.sigma} {component.level} {component.source:<9} share {component.share:.4f}", np.round(found, 2))
     (options.out / "selection.json").write_text(json.dumps({"chosen": chosen, "table": table}, indent=1))
     if options.write:
         write_scoring(options.checkpoint, chosen_scoring(table[chosen]), options.out)
 
 
-def kept_measurements(
-    detector: Detector, people: Sequence[Person], components: Sequence[Component], path: Path, batch: int = 16
-) -> np.ndarray:
+def kept_measurements(detector: Detector, people: Sequence[Person], components: Sequence[Component], path: Path, batch: int = 16) -> np.ndarray:
     """Component values (people, components) under the true records, as kept at `path` or made."""
     detector = detector.with_scoring(Scoring(tuple(components), one_step_noises=NOISES, mirrored_noises=True))
     checkpoint, asked = detector.checkpoint, [(who.number, who.lesion and who.lesion.kind) for who in people]
@@ -192,9 +177,7 @@ def kept_measurements(
         part = people[start : start + batch]
         x0 = detector.prepared([Radiograph(who.film(size)) for who in part])
         records = [detector.schema.parse(who.patient.record()) for who in part]
-        made = detector.reconstructions(
-            x0, detector.condition(x0, records), detector.scoring.keys, settings, with_shown=False
-        )
+        made = detector.reconstructions(x0, detector.condition(x0, records), detector.scoring.keys, settings, with_shown=False)
         rows.append(detector.measurements(x0, records, made, settings).numpy())
     values = np.concatenate(rows)
     np.savez(path, values=values, made_of=made_of)

@@ -27,11 +27,7 @@ SIDE = 224  # pixels that the boxes are given in
 def against_normal(part: pd.DataFrame, normal: pd.DataFrame) -> str:
     """ "0.80 [0.66, 0.92], 24 films" """
     both = pd.concat([part, normal])
-    score, abnormal, view = (
-        both[SCORE].to_numpy(),
-        (both["label"] != NORMAL).to_numpy(),
-        both["view"].to_numpy().astype(str),
-    )
+    score, abnormal, view = both[SCORE].to_numpy(), (both["label"] != NORMAL).to_numpy(), both["view"].to_numpy().astype(str)
     strata = np.char.add(view, abnormal.astype(str))
     low, high = bootstrap_interval(lambda i: auroc_within_view(score[i], abnormal[i], view[i]), strata)
     return f"{auroc_within_view(score, abnormal, view):.2f} [{low:.2f}, {high:.2f}], {len(part)} films"
@@ -49,9 +45,7 @@ def ahead(films: pd.DataFrame, abnormal: str) -> tuple[float, bool]:
 
 def random_halves(films: pd.DataFrame, count: int) -> None:
     patients, random = films["patient"].unique(), np.random.default_rng(0)
-    halves = [
-        films[films["patient"].isin(random.choice(patients, len(patients) // 2, replace=False))] for _ in range(count)
-    ]
+    halves = [films[films["patient"].isin(random.choice(patients, len(patients) // 2, replace=False))] for _ in range(count)]
     for abnormal in ("opacity", "other_abnormal"):
         gains, above = zip(*(ahead(part, abnormal) for part in halves), strict=True)
         low, high = np.percentile(gains, (2.5, 97.5))

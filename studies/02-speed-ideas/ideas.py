@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 import torch
 import torch.nn.functional as F
-from speed import LEVELS, copy_of, interleaved, masked_pixels, synthetic_film
+from speed import copy_of, interleaved, masked_pixels, synthetic_film
 from torch import Tensor
 
 from diff3m.detector import Detector
@@ -47,10 +47,9 @@ def main() -> None:
     film, record = synthetic_film(), detector.schema.parse({"age": 60, "sex": "F", "view": "PA"})
     x0, scoring = detector.prepared([film]), detector.scoring
     values = torch.from_numpy(np.stack([detector.schema.encode(record)])).to(detector.device)
-    plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in LEVELS}
-    plain = Detector(
-        replace(detector.checkpoint, network=copy_of(detector.checkpoint)), detector.device, detector.precision
-    )
+    levels = {component.level for component in scoring.components if component.source == "inversion"} | {scoring.noise_level}
+    plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in sorted(levels)}
+    plain = Detector(replace(detector.checkpoint, network=copy_of(detector.checkpoint)), detector.device, detector.precision)
     plain.network.to(memory_format=torch.contiguous_format)
 
     def run(who: Detector = detector, predict: Callable | None = None, each: bool = False) -> None:
@@ -80,16 +79,10 @@ def main() -> None:
         "float32 instead of bfloat16": lambda: run(single),
         "contiguous instead of channels_last": lambda: run(plain),
         "condition and image query at every step": lambda: run(predict=conditioned_anew),
-        "masked pixels at every step too, both masks in one batch": lambda: run(
-            predict=functools.partial(with_masked, together=True)
-        ),
-        "masked pixels at every step too, one mask after the other": lambda: run(
-            predict=functools.partial(with_masked, together=False)
-        ),
+        "masked pixels at every step too, both masks in one batch": lambda: run(predict=functools.partial(with_masked, together=True)),
+        "masked pixels at every step too, one mask after the other": lambda: run(predict=functools.partial(with_masked, together=False)),
         "each noise level walked on its own": lambda: run(each=True),
-        "attention in three steps instead of fused": lambda: patched(
-            mock.patch.object(F, "scaled_dot_product_attention", explicit_attention)
-        ),
+        "attention in three steps instead of fused": lambda: patched(mock.patch.object(F, "scaled_dot_product_attention", explicit_attention)),
         "noise schedule made anew at every use": lambda: patched(schedule_made_anew()),
     }
     seconds = interleaved(runs, options.repeats, detector.device)

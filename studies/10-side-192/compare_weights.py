@@ -16,26 +16,17 @@ import pandas as pd
 from select_score import RADIOLOGISTS, measurements, z_scores
 
 from diff3m.detector import Detector
-from diff3m.evaluation.labelled_films import half
+from diff3m.evaluation.films import half
 from diff3m.evaluation.metrics import auroc_within_view, paired_difference
-from diff3m.scoring.score import Scoring
-
-
-def radiologists_films(folder: Path) -> pd.DataFrame:
-    """Rows of metadata.csv: `val`, and the films of `dev` that radiologists read."""
-    films = pd.read_csv(folder / "metadata.csv")
-    return films[
-        (films["split"] == "val")
-        | ((films["split"] == "dev") & films["label"].isin({label for pair in RADIOLOGISTS for label in pair}))
-    ]
+from diff3m.scoring import Scoring
 
 
 def scores(detector: Detector, scoring: Scoring, folder: Path, films: pd.DataFrame, out: Path) -> np.ndarray:
-    """Mean z-scores of the `dev` films by residuals, (N,)."""
+    """Mean z-scores of the `dev` films, (N,)."""
     kept = out / f"measurements-{detector.checkpoint.sha256[:12]}.npy"
     if not kept.exists():
         settings = replace(scoring, calibration=())
-        np.save(kept, measurements(detector.with_scoring(settings), folder, films, list(scoring.residuals)))
+        np.save(kept, measurements(detector.with_scoring(settings), folder, films, list(scoring.components)))
     values, views, val = np.load(kept), films["view"].to_numpy(), (films["split"] == "val").to_numpy()
     return z_scores(values[~val], views[~val], values[val], views[val]).mean(1)
 
@@ -48,7 +39,8 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    films = radiologists_films(options.cxr)
+    films = pd.read_csv(options.cxr / "metadata.csv")
+    films = films[(films["split"] == "val") | ((films["split"] == "dev") & films["label"].isin(("normal", "opacity", "other_abnormal")))]
     detectors = [Detector.from_pretrained(source) for source in (options.first, options.second)]
     first, second = (scores(detector, detectors[0].scoring, options.cxr, films, options.out) for detector in detectors)
     dev = films[films["split"] == "dev"]
@@ -60,9 +52,7 @@ def main() -> None:
             one, other = (auroc_within_view(values[pick], flags, views[pick]) for values in (first, second))
             gain = paired_difference(second[pick], first[pick], flags, views[pick])
             low, high = gain["interval"]
-            print(
-                f"{part:<7} {abnormal:<15} first {one:.3f}, second {other:.3f}, difference {gain['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
-            )
+            print(f"{part:<7} {abnormal:<15} first {one:.3f}, second {other:.3f}, difference {gain['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ against `val` films measured by itself. With --only other arms are left for anot
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,26 +32,16 @@ ARMS: dict[str, dict] = {
     "timesteps of the first run": {"low_level": 500, "low_fraction": 0.65},
     "fusion asked by the film": {"network": {"query": "film"}},
     "fusion by one softmax": {"network": {"fusion": "paper"}},
-    "a side of 256 pixels": {"network": {"image_size": 256, "attention_resolutions": [16]}, "steps": 500},
 }
 
 
 def trained(name: str, manifest: str, out: Path, steps: int) -> Detector:
     """One arm's weights after `steps` more steps from the shipped ones."""
     folder = out / name.replace(",", "").replace(" ", "-")
-    changes = dict(
-        init=SHIPPED,
-        manifest=manifest,
-        out=str(folder),
-        steps=steps,
-        learning_rate=2e-4,
-        warmup_steps=25,
-        save_minutes=2.0,
-    )
-    config = replace(TrainingConfig.from_yaml(CONFIG, **{**changes, **ARMS[name]}), name=name, validation=None)
-    return Detector.from_pretrained(
-        train(config, report=lambda p: print(name, p.stage, p.done, p.total, f"{p.noise:.4f}", flush=True))
-    )
+    changes = dict(init=SHIPPED, manifest=manifest, out=str(folder), steps=steps, learning_rate=2e-4, warmup_steps=25, save_minutes=2.0)
+    config = TrainingConfig.from_yaml(CONFIG, **changes, **ARMS[name])
+    config = TrainingConfig(**{**config.to_dict(), "name": name, "validation": None})
+    return Detector.from_pretrained(train(config, report=lambda p: print(name, p.stage, p.done, p.total, f"{p.noise:.4f}", flush=True)))
 
 
 def main() -> None:
@@ -68,15 +57,10 @@ def main() -> None:
     scoring = Detector.from_pretrained(SHIPPED).scoring
     found = {}
     for name in options.only or ARMS:
-        found[name] = scores(
-            trained(name, options.manifest, options.out, options.steps), scoring, options.cxr, films, options.out
-        )
+        found[name] = scores(trained(name, options.manifest, options.out, options.steps), scoring, options.cxr, films, options.out)
     if options.only:
         return
-    found = {
-        "shipped weights": scores(Detector.from_pretrained(SHIPPED), scoring, options.cxr, films, options.out),
-        **found,
-    }
+    found = {"shipped weights": scores(Detector.from_pretrained(SHIPPED), scoring, options.cxr, films, options.out), **found}
     dev = films[films["split"] == "dev"]
     halves, views = dev["patient"].map(half).to_numpy(), dev["view"].to_numpy().astype(str)
     for part in ("A", "B"):
@@ -87,9 +71,7 @@ def main() -> None:
                 flags = (dev["label"].to_numpy() == abnormal)[pick]
                 areas.append(auroc_within_view(values[pick], flags, views[pick]))
                 gain = paired_difference(values[pick], found["as shipped"][pick], flags, views[pick])
-                cells.append(
-                    f"{abnormal} {areas[-1]:.3f} ({gain['difference']:+.3f} [{gain['interval'][0]:+.3f}, {gain['interval'][1]:+.3f}])"
-                )
+                cells.append(f"{abnormal} {areas[-1]:.3f} ({gain['difference']:+.3f} [{gain['interval'][0]:+.3f}, {gain['interval'][1]:+.3f}])")
             print(f"half {part}  {name:<34} mean {np.mean(areas):.3f}  {'  '.join(cells)}")
 
 

@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from diff3m.checkpoint.folder import write_config
+from diff3m.checkpoint import write_config
 from diff3m.detector import Detector
-from diff3m.ehr import Record
-from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
+from diff3m.evaluation.films import half
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.imaging.radiograph import read_radiograph
-from diff3m.scoring.score import ESTIMATES, Component, Scoring, heat_map, inner
+from diff3m.radiograph import prepare_mask, read_radiograph
+from diff3m.scoring import ESTIMATES, Component, Scoring, heat_map, inner
 
 LEVEL = 400
 KINDS = (("absolute", 2), ("absolute", 4), ("brighter", 4), ("ssim", 6))
@@ -41,14 +38,7 @@ WINDOW, NOISES = (0.11, 0.094, 0.1875, 0.094), 2  # of every candidate; noises w
 CONTRASTS = (("opacity", "normal"), ("other_abnormal", "normal"), ("nih_finding", "nih_no_finding"))
 RADIOLOGISTS = CONTRASTS[:2]
 TOLERANCE = 0.01
-HEAT_SOURCES = (
-    ("inversion", 200),
-    ("inversion", 400),
-    ("inversion", 720),
-    ("one_step", 30),
-    ("one_step", 60),
-    ("one_step", 100),
-)
+HEAT_SOURCES = (("inversion", 200), ("inversion", 400), ("inversion", 720), ("one_step", 30), ("one_step", 60), ("one_step", 100))
 HEAT_SIGMAS = (2.0, 3.0, 4.0, 6.0, 8.0)
 
 
@@ -69,31 +59,27 @@ def share_above(scores: np.ndarray, films: pd.DataFrame, normals: np.ndarray, no
     """Share of the radiologists' abnormal films above the 95th percentile of the normal scores of their view."""
     limits = {view: np.percentile(normals[normal_views == view], 95) for view in np.unique(normal_views)}
     rows = films["label"].isin([abnormal for abnormal, _ in RADIOLOGISTS]).to_numpy()
-    return float(
-        np.mean(
-            [score > limits[view] for score, view in zip(scores[rows], films["view"].to_numpy()[rows], strict=True)]
-        )
-    )
+    return float(np.mean([score > limits[view] for score, view in zip(scores[rows], films["view"].to_numpy()[rows], strict=True)]))
 
 
 def compare_heat(detector: Detector, folder: Path, films: pd.DataFrame) -> None:
     """Pointing-game hits on half A's opacity films with boxes, for every source of the heat map and every blur; half B's beside it."""
-    boxes = drawn_boxes(folder / "boxes.csv")
-    chosen = films[(films["split"] == "dev") & (films["label"] == "opacity") & films["image"].isin(boxes)].reset_index(
-        drop=True
-    )
+    manifest = folder / "boxes.csv"
+    boxes = pd.read_csv(manifest)
+    chosen = films[(films["split"] == "dev") & (films["label"] == "opacity") & films["image"].isin(boxes["image"])].reset_index(drop=True)
     opened = [read_radiograph(folder / name) for name in chosen["file"]]
-    settings = detector.config.preprocessing
-    masks = [box_mask(boxes[name], film, settings) for film, name in zip(opened, chosen["image"], strict=True)]
+    masks = []
+    for film, name in zip(opened, chosen["image"], strict=True):
+        mask = np.zeros(film.pixels.shape, bool)
+        for x, y, w, h in boxes.loc[boxes["image"] == name, ["x", "y", "w", "h"]].to_numpy():
+            mask[round(y) : round(y + h), round(x) : round(x + w)] = True
+        masks.append(prepare_mask(mask, film, detector.config.preprocessing))
     half_a = (chosen["patient"].map(half) == "A").to_numpy()
     hits: dict[tuple, list[bool]] = {}
     settings = detector.settings()
     for start in tqdm(range(0, len(chosen), 8), unit="batch"):
         x0 = detector.prepared(opened[start : start + 8])
-        records = [
-            detector.schema.parse(row)
-            for row in chosen[["age", "sex", "view"]].iloc[start : start + 8].to_dict("records")
-        ]
+        records = [detector.schema.parse(row) for row in chosen[["age", "sex", "view"]].iloc[start : start + 8].to_dict("records")]
         made = detector.reconstructions(x0, detector.condition(x0, records, attention=False), HEAT_SOURCES, settings)
         for source in HEAT_SOURCES:
             for sigma in HEAT_SIGMAS:
@@ -112,10 +98,7 @@ def compare_heat(detector: Detector, folder: Path, films: pd.DataFrame) -> None:
 
 def compare_estimates(detector: Detector, folder: Path, films: pd.DataFrame) -> None:
     """Rule 5: x_t against masked pixel generation, absolute σ = 4 at 400, on `val` and the radiologists' films of half A."""
-    reader = films[
-        (films["split"] == "val")
-        | (films["label"].isin(("normal", "opacity", "other_abnormal")) & (films["patient"].map(half) == "A"))
-    ]
+    reader = films[(films["split"] == "val") | (films["label"].isin(("normal", "opacity", "other_abnormal")) & (films["patient"].map(half) == "A"))]
     val, views = (reader["split"] == "val").to_numpy(), reader["view"].to_numpy()
     for estimate in ESTIMATES:
         values = measurements(detector, folder, reader, [Component("absolute", 4, 400)], estimate=estimate)
@@ -124,22 +107,15 @@ def compare_estimates(detector: Detector, folder: Path, films: pd.DataFrame) -> 
         print(f"estimate {estimate:<14} opacity {found[0]:.3f} other {found[1]:.3f} mean {np.mean(found):.3f}")
 
 
-def batches(detector: Detector, folder: Path, films: pd.DataFrame, batch: int) -> Iterator[tuple[Tensor, list[Record]]]:
-    """Prepared films and parsed records, batch by batch."""
-    for start in tqdm(range(0, len(films), batch), unit="batch"):
-        part = films.iloc[start : start + batch]
-        x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
-        yield x0, [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")]
-
-
-def measurements(
-    detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16, **settings
-) -> np.ndarray:
+def measurements(detector: Detector, folder: Path, films: pd.DataFrame, components: list[Component], batch: int = 16, **settings) -> np.ndarray:
     """Component values (films, components); settings as in `Detector.settings`."""
     settings = detector.settings(**settings)
     detector = detector.with_scoring(replace(detector.scoring, components=tuple(components)))
     keys, rows = [component.key for component in components], []
-    for x0, records in batches(detector, folder, films, batch):
+    for start in tqdm(range(0, len(films), batch), unit="batch"):
+        part = films.iloc[start : start + batch]
+        x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
+        records = [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")]
         made = detector.reconstructions(x0, detector.condition(x0, records), keys, settings)
         rows.append(detector.measurements(x0, records, made, settings).numpy())
     return np.concatenate(rows)
@@ -164,14 +140,6 @@ def criterion(scores: np.ndarray, films: pd.DataFrame, contrasts=CONTRASTS) -> l
     return found
 
 
-def write_score(detector: Detector, scoring: Scoring, normals: pd.DataFrame, folder: Path, manifest: Path) -> None:
-    """Put a score and its calibration on normal films into the detector's checkpoint."""
-    normals.assign(path=[str((folder / name).resolve()) for name in normals["file"]]).to_csv(manifest, index=False)
-    write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
-    calibrate_checkpoint(Detector.from_pretrained(detector.checkpoint.folder), manifest)
-    print(f"wrote {detector.checkpoint.folder}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
@@ -179,22 +147,14 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--estimates", action="store_true", help="compare x_t and masked pixel generation, and stop")
-    parser.add_argument(
-        "--heat", action="store_true", help="compare sources of the heat map by the pointing game, and stop"
-    )
+    parser.add_argument("--heat", action="store_true", help="compare sources of the heat map by the pointing game, and stop")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
     films = pd.read_csv(options.cxr / "metadata.csv")
     films = films[films["split"].isin(("val", "dev"))].reset_index(drop=True)
     detector = Detector.from_pretrained(options.checkpoint)
-    base = Scoring(
-        noise_level=LEVEL,
-        window=WINDOW,
-        mirrored_noises=True,
-        one_step_noises=NOISES,
-        heat_sigma=detector.scoring.heat_sigma,
-    )
+    base = Scoring(noise_level=LEVEL, window=WINDOW, mirrored_noises=True, one_step_noises=NOISES, heat_sigma=detector.scoring.heat_sigma)
     detector = detector.with_scoring(replace(base, components=tuple(MEASURED)))
     if options.estimates:
         compare_estimates(detector, options.cxr, films)
@@ -225,9 +185,7 @@ def main() -> None:
         for part in "AB":
             rows = halves == part
             found = criterion(scores[rows], dev_films[rows])
-            table[name][part] = dict(zip((a for a, _ in CONTRASTS), found, strict=True)) | {
-                "mean": float(np.mean(found))
-            }
+            table[name][part] = dict(zip((a for a, _ in CONTRASTS), found, strict=True)) | {"mean": float(np.mean(found))}
             normals = z_val[:, [index[c] for c in components]].mean(1)
             table[name][part]["above 95"] = share_above(scores[rows], dev_films[rows], normals, views[val])
     allowed = {name: row for name, row in table.items() if name in candidates()}
@@ -238,10 +196,7 @@ def main() -> None:
     print(f"{'candidate':<34} n   half A: opacity other nih mean, share above 95   half B: the same")
     for name, row in table.items():
         parts = "   ".join(
-            " ".join(
-                f"{row[part][key]:.3f}" for key in ("opacity", "other_abnormal", "nih_finding", "mean", "above 95")
-            )
-            for part in "AB"
+            " ".join(f"{row[part][key]:.3f}" for key in ("opacity", "other_abnormal", "nih_finding", "mean", "above 95")) for part in "AB"
         )
         print(f"{name:<34} {row['components']:>2}   {parts}{'   <- chosen' if name == chosen else ''}")
 
@@ -256,19 +211,16 @@ def main() -> None:
                 metrics = detection_metrics(measured[pick], flags, view)
                 report["results"][f"{part} {abnormal} {name}"] = metrics
                 low, high = metrics["auroc_within_view_interval"]
-                print(
-                    f"{part:>4} {abnormal:<15} {name:<6} within view {metrics['auroc_within_view']:.3f} [{low:.3f}, {high:.3f}]"
-                )
+                print(f"{part:>4} {abnormal:<15} {name:<6} within view {metrics['auroc_within_view']:.3f} [{low:.3f}, {high:.3f}]")
     (options.out / "selection.json").write_text(json.dumps(report, indent=1))
 
     if options.write:
-        write_score(
-            detector,
-            replace(base, components=tuple(candidates()[chosen])),
-            films[val],
-            options.cxr,
-            options.out / "val.csv",
-        )
+        scoring = replace(base, components=tuple(candidates()[chosen]))
+        manifest = options.out / "val.csv"
+        films[val].assign(path=[str((options.cxr / name).resolve()) for name in films[val]["file"]]).to_csv(manifest, index=False)
+        write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
+        calibrate_checkpoint(Detector.from_pretrained(options.checkpoint), manifest)
+        print(f"wrote {options.checkpoint}")
 
 
 if __name__ == "__main__":

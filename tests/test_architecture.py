@@ -1,0 +1,80 @@
+"""The rooms' imports: no circle, nothing that goes up, and diff3m knows nothing of the app."""
+
+import importlib.util
+import sys
+
+import pytest
+from conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("draw_architecture", ROOT / "tools" / "draw_architecture.py")
+tool = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = tool  # dataclasses look their module up
+spec.loader.exec_module(tool)
+
+# to be emptied: `imaging` reads DICOM from `radiograph` and `radiograph` is imported by its readers
+KNOWN_CIRCLES = [["diff3m.imaging.dicom", "diff3m.imaging.dicom_pixels", "diff3m.imaging.radiograph"]]
+
+
+@pytest.fixture(scope="module")
+def imports():
+    return tool.all_imports()
+
+
+def test_modules_import_each_other_in_no_circle(imports):
+    assert tool.circles(tool.module_edges(imports)) == KNOWN_CIRCLES
+
+
+def test_rooms_import_each_other_in_no_circle(imports):
+    assert tool.circles(tool.room_edges(imports)) == []
+
+
+def test_no_room_imports_a_higher_one(imports):
+    assert [str(one) for one in tool.imports_up(imports)] == []
+
+
+def test_the_library_knows_nothing_of_the_app(imports):
+    assert [str(one) for one in imports if one.source.startswith("diff3m") and one.target.startswith("app")] == []
+
+
+def test_every_room_has_a_height():
+    rooms = {tool.room_of(name) for name in tool.modules()} - set(tool.PACKAGES)
+    listed = [room for level in tool.ROOMS for room in level]
+    assert rooms == set(listed) and len(listed) == len(rooms), (
+        "name every room once in ROOMS of tools/draw_architecture.py"
+    )
+
+
+def test_the_flow_chart_in_the_docs_is_that_of_the_imports(imports):
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    chart = tool.mermaid(tool.room_edges(imports))
+    assert tool.with_flow_chart(text, chart) == text, "run: python tools/draw_architecture.py --write"
+
+
+def test_circles_and_imports_up_are_found_where_they_are(tmp_path):
+    """A circle of three modules through a lazy import, an import up, and one for type checking, which does not count."""
+    files = {
+        "diff3m/__init__.py": "from .high.top import Top\n",
+        "diff3m/low/__init__.py": "",
+        "diff3m/low/a.py": "from . import b\nfrom ..high import top\n",
+        "diff3m/low/b.py": "def late():\n    from .c import value\n",
+        "diff3m/low/c.py": "from .a import name\n",
+        "diff3m/high/__init__.py": "",
+        "diff3m/high/top.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..low import c\n",
+        "app/__init__.py": "",
+        "app/page.py": "import os, diff3m.low.a\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = tool.all_imports(tmp_path)
+    assert {(one.source, one.target, one.line) for one in found} == {
+        ("diff3m", "diff3m.high.top", 1),
+        ("diff3m.low.a", "diff3m.low.b", 1),
+        ("diff3m.low.a", "diff3m.high.top", 2),
+        ("diff3m.low.b", "diff3m.low.c", 2),
+        ("diff3m.low.c", "diff3m.low.a", 1),
+        ("app.page", "diff3m.low.a", 1),
+    }
+    assert tool.circles(tool.module_edges(found)) == [["diff3m.low.a", "diff3m.low.b", "diff3m.low.c"]]
+    up = tool.imports_up(found, (("diff3m.low",), ("diff3m.high",), ("app.page",)))
+    assert [str(one) for one in up] == ["diff3m/low/a.py:2: diff3m.low.a imports diff3m.high.top"]
