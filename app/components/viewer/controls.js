@@ -117,7 +117,7 @@ export function refresh(parts, viewer) {
   const percent = (value) => `${Math.round(100 * value)} %`;
   const film = viewer.films[0];
   parts.modes.show(MODES.map(([mode, text]) => [mode, text, mode === "film" || viewer.hasNormal]), view.mode);
-  parts.maps.show(viewer.mapChoices(), look.map);
+  parts.maps.show(viewer.mapChoices(), film?.maps.length && look.overlays ? look.map : "off");
   parts.tools.show(TOOLS.map(([tool, text, title]) => [tool, text, Boolean(film), title]), tools.tool);
   const map = viewer.mapOf(0);
   for (const { input } of [parts.opacity, parts.threshold]) input.disabled = !map;
@@ -252,6 +252,17 @@ export function showStatus(node, status) {
   if (status && status.share !== null && status.share !== undefined) {
     node.append(h("progress", { max: 1, value: status.share, "aria-label": status.text }));
   }
+}
+
+/** The films in words, for screen readers. */
+export function describeFilms({ films, value }) {
+  if (!films.length) return "No film is loaded.";
+  const sentences = films.map((film) => {
+    const findings = film.findings.map(({ label, value: number }, index) => `${index + 1}: ${[label, number].filter(Boolean).join(", ")}`);
+    const normal = film.hasNormal ? " What is normal for this record can be shown beside it." : "";
+    return `${film.name}, ${film.width} by ${film.height} pixels.${normal}${findings.length ? ` Findings: ${findings.join("; ")}.` : ""}`;
+  });
+  return [value.description, ...sentences, "Press question mark for the keys."].filter(Boolean).join(" ");
 }
 
 export const allPresets = (presets) => [FULL_RANGE, ...presets];

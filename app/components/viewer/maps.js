@@ -5,15 +5,15 @@ const ENLARGEMENT = 4; // on top of the renderer's own linear interpolation
 // Both ends are bright, so that they show on a dark film; they differ in hue and not only in lightness.
 // size: from small to large. Blue with orange, purple with yellow and teal with brown survive every common color deficiency.
 export const PALETTES = {
-  "Orange and blue": {
+  "Orange/blue": {
     above: ["#9a3412", "#f97316", "#fdba4d"], below: ["#1e40af", "#3b82f6", "#7dd3fc"],
     size: ["#57106e", "#bc3754", "#f98e09", "#fcffa4"],
   },
-  "Yellow and purple": {
+  "Yellow/purple": {
     above: ["#854d0e", "#eab308", "#fef08a"], below: ["#5b21b6", "#a855f7", "#e0b3ff"],
     size: ["#1a386f", "#7d7c78", "#bcae6c", "#fee838"],
   },
-  "Brown and teal": {
+  "Brown/teal": {
     above: ["#7c4a13", "#c98b3c", "#f0d5a0"], below: ["#0b5d56", "#2bb3a3", "#99f6e4"],
     size: ["#472d7b", "#2c728e", "#28ae80", "#fde725"],
   },

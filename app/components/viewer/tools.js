@@ -2,9 +2,12 @@
 
 import { evaluate, signedText, describe } from "./measure.js";
 
+// value, text, longer name, what to do
 export const TOOLS = [
-  ["move", "Move", "Move the film"], ["ruler", "Ruler", "Measure a length"], ["ratio", "CTR", "Cardiothoracic ratio, by two lines"],
-  ["rectangle", "Area", "Mean difference inside a rectangle"],
+  ["move", "Move", "Move the film", ""],
+  ["ruler", "Ruler", "Measure a length", "Draw a line"],
+  ["ratio", "CTR", "Cardiothoracic ratio, by two lines", "Draw the widest line across the heart, then across the inside of the chest"],
+  ["rectangle", "Area", "Mean difference inside a rectangle", "Draw a rectangle"],
 ];
 const SVG = "http://www.w3.org/2000/svg";
 const LINES = [["heart", "Heart"], ["thorax", "Chest"]];

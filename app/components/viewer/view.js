@@ -71,18 +71,16 @@ export class View {
     return { x: origin.x + x * film.width * scale, y: origin.y + y * film.height * scale };
   }
 
-  /** Magnify by a factor and leave the film's place under `at` (a place of the canvas) where it is. */
-  zoom(factor, at) {
+  /** Magnify to `scale` and leave the film's place under `at` (a place of the canvas; by default the middle) where it is. */
+  zoomTo(scale, at) {
     const pane = (at && this.paneAt(at)) ?? this.panes[0];
-    const point = at ?? { x: pane.x + pane.width / 2, y: pane.y + pane.height / 2 };
+    const [left, top] = [pane.x + pane.width / 2, pane.y + pane.height / 2];
+    const point = at ?? { x: left, y: top };
     const place = this.toFilm(pane, point);
-    this.scale = limited(this.drawnScale * factor, this.fitting / 2, Math.max(MOST_MAGNIFIED, this.fitting * 4));
-    const film = this.films[pane.film];
-    const scale = this.scaleOf(pane.film);
-    this.moveTo({
-      x: place.x - (point.x - pane.x - pane.width / 2) / scale / film.width,
-      y: place.y - (point.y - pane.y - pane.height / 2) / scale / film.height,
-    });
+    this.scale = limited(scale, Math.min(1, this.fitting / 2), Math.max(MOST_MAGNIFIED, this.fitting * 4));
+    const own = this.scaleOf(pane.film);
+    const { width, height } = this.films[pane.film];
+    this.moveTo({ x: place.x - (point.x - left) / own / width, y: place.y - (point.y - top) / own / height });
   }
 
   moveTo({ x, y }) { this.center = { x: limited(x, 0, 1), y: limited(y, 0, 1) }; }
@@ -97,7 +95,7 @@ export class View {
     this.center = { x: 0.5, y: 0.5 };
   }
 
-  setWindow(center, width) { this.window = { center: limited(center, 0, 1), width: limited(width, 0.01, 1.5) }; }
+  setWindow(center, width) { this.window = { center: limited(center, 0, 1), width: limited(width, 0.001, 1.5) }; }
 
   /** What the renderer draws: one tile a layer of each pane. layerOf(film, layer) and mapOf(film) give the pictures. */
   tiles(layerOf, mapOf) {

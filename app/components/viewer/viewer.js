@@ -6,7 +6,7 @@ import { listen } from "./input.js";
 import { PALETTES, colorTable, mapDifference } from "./maps.js";
 import { boundsOf, exported } from "./measure.js";
 import { createRenderer } from "./render.js";
-import { Tools } from "./tools.js";
+import { TOOLS, Tools } from "./tools.js";
 import { FULL_RANGE, MODES, View } from "./view.js";
 
 const GLIDE = 220; // milliseconds of the way to a finding
@@ -78,7 +78,7 @@ export class FilmViewer {
     this.renderer.retain(new Set(films.flatMap(({ image, normal, maps }) => [image, normal, ...maps.map(({ fine }) => fine)])));
     this.rearranged();
     controls.showMeasurements(this.parts.measured, this);
-    this.parts.description.textContent = this.describe();
+    this.parts.description.textContent = controls.describeFilms(this);
   }
 
   restart() {
@@ -113,7 +113,7 @@ export class FilmViewer {
     const maps = this.films[0]?.maps ?? [];
     const signed = maps.some((map) => map.signed);
     const named = maps.length ? maps.map(({ name }, index) => [String(index), name]) : [["0", "Difference", false]];
-    const second = this.films.length > 1 ? [["between", "Between films", this.comparable]] : [];
+    const second = this.films.length > 1 ? [["between", "Between", this.comparable, "Between films"]] : [];
     return [...named, ["size", "Size", signed], ...second, ["off", "Off"]];
   }
 
@@ -173,11 +173,11 @@ export class FilmViewer {
 
   setTool(tool) {
     this.tools.tool = tool;
-    const hints = { ratio: "Draw the widest line across the heart, then across the inside of the chest", ruler: "Draw a line", rectangle: "Draw an area" };
-    this.parts.hint.textContent = hints[tool] ?? "";
+    const hint = TOOLS.find(([name]) => name === tool)[3];
+    this.parts.hint.textContent = hint;
     this.root.classList.remove("fv-tools-open");
     this.changed();
-    this.say(hints[tool] ?? "Move");
+    this.say(hint || "Move");
   }
 
   setWindow(center, width) {
@@ -203,15 +203,15 @@ export class FilmViewer {
   }
 
   /** Magnify by a factor, at a place of the canvas or in the middle. */
-  zoom(factor, at) {
-    if (!this.films.length) return;
-    this.moving = 0;
-    this.view.zoom(factor, at);
-    this.changed();
-  }
+  zoom(factor, at) { this.zoomTo(this.films.length ? this.view.drawnScale * factor : 1, at); }
 
   /** Canvas pixels per film pixel; 1 shows each film pixel as one pixel of the screen. */
-  zoomTo(scale) { this.zoom(scale / this.view.drawnScale); }
+  zoomTo(scale, at) {
+    if (!this.films.length) return;
+    this.moving = 0;
+    this.view.zoomTo(scale, at);
+    this.changed();
+  }
 
   /** Move the film by CSS pixels. */
   pan(x, y) {
@@ -307,16 +307,6 @@ export class FilmViewer {
     this.emit("measure", this.measurements());
   }
 
-  describe() {
-    if (!this.films.length) return "No film is loaded.";
-    const sentences = this.films.map((film) => {
-      const findings = film.findings.map(({ label, value }, index) => `${index + 1}: ${[label, value].filter(Boolean).join(", ")}`);
-      const normal = film.hasNormal ? " What is normal for this record can be shown beside it." : "";
-      return `${film.name}, ${film.width} by ${film.height} pixels.${normal}${findings.length ? ` Findings: ${findings.join("; ")}.` : ""}`;
-    });
-    return [this.value.description, ...sentences, "Press question mark for the keys."].filter(Boolean).join(" ");
-  }
-
   /** Show the values at a place of the canvas; null when the pointer has left. */
   pointAt(point) {
     const pane = point && this.films.length ? this.view.paneAt(point) : null;
@@ -328,6 +318,11 @@ export class FilmViewer {
     this.ratio = devicePixelRatio;
     const [width, height] = [stage.clientWidth, stage.clientHeight].map((side) => Math.max(1, Math.round(side * this.ratio)));
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    // a stage between two pixels of the screen would blur the canvas
+    const { left, top } = stage.getBoundingClientRect();
+    const [x, y] = [left, top].map((side) => (Math.round(side * this.ratio) - side * this.ratio) / this.ratio);
+    const place = { left: x, top: y, width: width / this.ratio, height: height / this.ratio };
+    for (const [side, pixels] of Object.entries(place)) canvas.style[side] = `${pixels}px`;
     Object.assign(this.view, { width, height });
     this.rearranged();
   }
