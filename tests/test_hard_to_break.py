@@ -17,8 +17,8 @@ from conftest import dicom_film, drawn_film
 from PIL import Image
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
-from app.components import viewer
-from app.components.viewer import Look, View
+from app.components import heat_view
+from app.components.heat_view import Look, View
 from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
 from diff3m.imaging.gate import inspect
@@ -103,7 +103,7 @@ def test_memory_stays_flat_over_200_analyses(calibrated):  # noqa: F811
             found = detector.analyze(
                 films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]}, seed=index
             )
-            viewer.heat(View(found), Look(0.6, 0.01), detector.scoring)
+            heat_view.heat(View(found), Look(0.6, 0.01), detector.scoring)
 
     analyze(60)  # allocators and caches reach their size
     before = megabytes()

@@ -17,9 +17,9 @@ import torch
 from conftest import dicom_film, drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
-from app.components import viewer
+from app.components import heat_view
 from app.components.film_edit import Handling, looked_at
-from app.components.viewer import Look, View
+from app.components.heat_view import Look, View
 from app.render import report, wording
 from app.runtime.model_lock import Turns
 from app.tabs import cohort_run
@@ -70,30 +70,30 @@ def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
 
 def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detector):
     view, look = View(analysis), Look(0.6, 0.01)
-    whole, text, said = viewer.heat(view, look, detector.scoring)
+    whole, text, said = heat_view.heat(view, look, detector.scoring)
     assert whole.shape == (512, 512, 3) and text and "Red: brighter than expected; blue: darker" in said
     closer = replace(look, zoom=4.0, middle=(0.5, 0.7))
-    part, _, _ = viewer.heat(view, closer, detector.scoring)
+    part, _, _ = heat_view.heat(view, closer, detector.scoring)
     assert part.shape == whole.shape and not np.array_equal(part, whole)
     assert closer.place(0.5, 0.5) == pytest.approx((0.5, 0.7)) and closer.place(0, 0) == pytest.approx((0.375, 0.575))
     corner = replace(look, zoom=2.0, middle=(0.0, 1.0))
     assert corner.corner == (0.0, 0.5), "what is shown stays inside the film"
-    other = viewer.heat(view, replace(look, colors="Orange and purple"), detector.scoring)[2]
+    other = heat_view.heat(view, replace(look, colors="Orange and purple"), detector.scoring)[2]
     assert "Orange: brighter" in other
 
 
 def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detector):
     scoring = detector.scoring
-    assert viewer.modes(scoring)[-1] == viewer.ANOMALY_MODE and viewer.ANOMALY_MODE not in viewer.modes(
+    assert heat_view.modes(scoring)[-1] == heat_view.ANOMALY_MODE and heat_view.ANOMALY_MODE not in heat_view.modes(
         replace(scoring, components=())
     )
-    look = Look(0.6, scoring.heat_normal, mode=viewer.ANOMALY_MODE, contours=False)
+    look = Look(0.6, scoring.heat_normal, mode=heat_view.ANOMALY_MODE, contours=False)
     painted = np.full(analysis.film.shape, 0.5 * scoring.map_normal, np.float32)
     side = len(painted)
     painted[side * 70 // 128 : side * 90 // 128, side * 20 // 128 : side * 40 // 128] = 0.9
-    picture, text, said = viewer.heat(View(replace(analysis, anomaly_map=painted)), look, scoring)
+    picture, text, said = heat_view.heat(View(replace(analysis, anomaly_map=painted)), look, scoring)
     assert "90%" in text and "middle left" in text and "never from disease" in said
-    plain = viewer.heat(View(replace(analysis, anomaly_map=0 * painted)), look, scoring)[0]
+    plain = heat_view.heat(View(replace(analysis, anomaly_map=0 * painted)), look, scoring)[0]
     changed = np.abs(picture.astype(int) - plain).max(2) > 0
     rows, columns = np.nonzero(changed)
     assert (
@@ -103,24 +103,24 @@ def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detect
         and rows.max() < 90 / 128 * 512 + 40
     )
     assert wording.anomaly_summary(0 * painted, 0.1, 0.08).startswith("Nowhere")
-    most = replace(look, threshold=viewer.MOST_THRESHOLD, contours=True)
-    assert viewer.heat(View(replace(analysis, anomaly_map=painted)), most, scoring)[1].startswith(
+    most = replace(look, threshold=heat_view.MOST_THRESHOLD, contours=True)
+    assert heat_view.heat(View(replace(analysis, anomaly_map=painted)), most, scoring)[1].startswith(
         "Nowhere does the anomaly map exceed 100%"
     )
-    places = viewer.outlined_regions(
+    places = heat_view.outlined_regions(
         View(replace(analysis, anomaly_map=painted)), replace(look, contours=True), scoring
     )
     assert len(places) == 1 and places[0].value == pytest.approx(0.9, abs=0.01), (
         "the places are those of the map that is shown"
     )
-    without = viewer.heat(View(replace(analysis, anomaly_map=None)), look, scoring)
+    without = heat_view.heat(View(replace(analysis, anomaly_map=None)), look, scoring)
     assert "the film differ" in without[1] or "of the picture differs" in without[1]
 
 
 def test_the_window_moves_grey_levels_only():
     ramp = np.linspace(0, 1, 11, dtype=np.float32)[None]
-    assert np.allclose(viewer.windowed(ramp, 0.5, 1.0), ramp)
-    narrow = viewer.windowed(ramp, 0.5, 0.2)
+    assert np.allclose(heat_view.windowed(ramp, 0.5, 1.0), ramp)
+    narrow = heat_view.windowed(ramp, 0.5, 0.2)
     assert (
         narrow[0, 4] == pytest.approx(0, abs=1e-6)
         and narrow[0, 5] == pytest.approx(0.5)

@@ -15,7 +15,7 @@ from diff3m.export.overlay import PALETTES
 from diff3m.reconstruct import MOST_SEED
 
 from .. import explain_stream
-from ..components import viewer
+from ..components import heat_view
 from ..components.ehr_form import EHRForm, build_form, follow_height_and_weight
 from ..components.film_edit import FilmTools, build_film_tools
 from ..examples import Example, load_examples
@@ -163,7 +163,7 @@ def _wire_viewer(case: Case, outputs: _Outputs) -> None:
     clicked = results.heat.select(case.center, [results.view, middle, zoom], middle, queue=False, **SILENT)
     clicked.then(case.redraw, given, drawn, queue=False, **SILENT)
     outputs.reset.click(
-        lambda: (0.5, 1.0, 1.0, viewer.MIDDLE), None, [*(outputs.display[DISPLAY.index(name)] for name in ("level", "width", "zoom")), middle],
+        lambda: (0.5, 1.0, 1.0, heat_view.MIDDLE), None, [*(outputs.display[DISPLAY.index(name)] for name in ("level", "width", "zoom")), middle],
         queue=False, **SILENT,
     )  # fmt: skip
 
@@ -314,7 +314,7 @@ def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Compon
         )
         threshold = slider(
             0,
-            viewer.MOST_THRESHOLD,
+            heat_view.MOST_THRESHOLD,
             start,
             step=0.005,
             label="Threshold",
@@ -323,8 +323,8 @@ def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Compon
             info=THRESHOLD,
         )
         mode = gr.Radio(
-            viewer.modes(detector.scoring),
-            value=next(iter(viewer.MODES)),
+            heat_view.modes(detector.scoring),
+            value=next(iter(heat_view.MODES)),
             label="Heat map shows",
             min_width=240,
             elem_id=f"mode{suffix}",
@@ -351,7 +351,7 @@ def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Compon
                 elem_id=f"zoom{suffix}",
             )
         reset = gr.Button("Whole film, full window", size="sm")
-    return [opacity, threshold, mode, colors, contours, level, width, zoom], gr.State(viewer.MIDDLE), reset
+    return [opacity, threshold, mode, colors, contours, level, width, zoom], gr.State(heat_view.MIDDLE), reset
 
 
 def slider(low: float, high: float, start: float, **options) -> gr.Slider:

@@ -18,10 +18,10 @@ from diff3m.imaging.gate import Quality
 from diff3m.imaging.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
 
 from .. import explain_stream
-from ..components import film_edit, viewer
+from ..components import film_edit, heat_view
 from ..components.ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE, EHRForm
 from ..components.film_edit import Handling
-from ..components.viewer import Look, View
+from ..components.heat_view import Look, View
 from ..examples import Example, read_mask
 from ..explain_stream import Asked
 from ..render import panels, report, wording
@@ -293,12 +293,12 @@ class Case:
     ) -> dict:
         """Everything an analysis shows, by field of Results. charts: score and attention, where they are drawn already."""
         view = View(analysis, truth)
-        picture, alternative, said = viewer.heat(view, look, self.detector.scoring)
+        picture, alternative, said = heat_view.heat(view, look, self.detector.scoring)
         return dict(
             cancel=gr.update(visible=False),
             status=panels.status(f"Done in {sum(analysis.seconds.values()):.1f} s."),
             **(charts or self._drawn(analysis)),
-            compare=viewer.films(view, look),
+            compare=heat_view.films(view, look),
             heat=gr.Image(picture, alt_text=alternative),
             heat_words=said,
             numbers=analysis_to_dict(analysis, self.detector),
@@ -325,7 +325,7 @@ class Case:
             start = (panels.notes([OTHER_RECORD]) if other else "") + panels.quiet(
                 wording.asked_of(record, self.detector.schema)
             )
-            boxes = () if view is None else viewer.boxes(view, look, self.detector.scoring)
+            boxes = () if view is None else heat_view.boxes(view, look, self.detector.scoring)
             asked = Asked(number or None, (feature, value) if feature else None, boxes)
             yield gr.update(visible=True), panels.status("Waiting for its turn …"), start
             started = time.perf_counter()
@@ -350,14 +350,14 @@ class Case:
 
     def redraw(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
         """Film, reconstruction and heat map under other display settings, without the model: (compare, picture, words)."""
-        films = gr.skip() if view is None else viewer.films(view, look_of(middle, *display))
+        films = gr.skip() if view is None else heat_view.films(view, look_of(middle, *display))
         return films, *self.recolor(view, middle, *display)
 
     def recolor(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
         """The heat map alone: (picture, words)."""
         if view is None:
             return gr.skip(), gr.skip()
-        picture, alternative, said = viewer.heat(view, look_of(middle, *display), self.detector.scoring)
+        picture, alternative, said = heat_view.heat(view, look_of(middle, *display), self.detector.scoring)
         return gr.Image(picture, alt_text=alternative), said
 
     def center(
@@ -365,8 +365,8 @@ class Case:
     ) -> tuple[float, float]:
         """A place of the heat map was clicked: it becomes the middle of what is magnified."""
         if view is None:
-            return viewer.MIDDLE
-        height = viewer.PICTURE_HEIGHT
+            return heat_view.MIDDLE
+        height = heat_view.PICTURE_HEIGHT
         x, y = event.index
         return Look(0, 0, zoom=zoom or 1, middle=middle).place(y / height, x / (height * view.analysis.aspect))
 

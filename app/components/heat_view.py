@@ -1,4 +1,4 @@
-"""The viewer: film beside reconstruction and heat map, redrawn under other display settings without the model."""
+"""The heat view: film beside reconstruction and heat map, redrawn under other display settings without the model."""
 
 from __future__ import annotations
 
