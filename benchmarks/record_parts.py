@@ -21,7 +21,8 @@ from diff3m.detector import Detector
 from diff3m.ehr import Record
 from diff3m.evaluation.labelled_films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, paired_difference
-from diff3m.scoring.score import Scoring, calibrate
+from diff3m.scoring.calibrate import calibrate_scoring
+from diff3m.scoring.score import Scoring
 
 KINDS: dict[str, tuple[str, ...] | None] = {
     "true": None, "unknown": (), "view alone": ("view",), "age and sex alone": ("age", "sex"), "age alone": ("age",), "sex alone": ("sex",),
@@ -71,7 +72,7 @@ def main() -> None:
             kept(detector, films, kind, options.out, name)
             for films, name in ((cohort, options.manifest), (normals, options.normals))
         )
-        scoring = calibrate(
+        scoring = calibrate_scoring(
             detector.scoring, torch.from_numpy(beside), list(normals.views), torch.zeros(1, 8, 8)
         )  # no map is looked at
         found[kind] = judged(scoring, values, cohort.views)

@@ -24,7 +24,8 @@ from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
 from diff3m.imaging.radiograph import read_radiograph
 from diff3m.reconstruct import draw_noises
 from diff3m.scoring.anomaly_head import anomaly_logits
-from diff3m.scoring.score import TOP_SHARE, Component, inner
+from diff3m.scoring.filters import inner
+from diff3m.scoring.score import TOP_SHARE, Component
 
 RESIDUALS = candidates()["four at 400 + three at 30, 60"]
 CHOSEN = "residuals + mean"  # what the rule chose; the one that --write can write

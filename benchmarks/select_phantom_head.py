@@ -27,10 +27,10 @@ from select_phantom_score import (
 )
 
 from diff3m.detector import Detector
-from diff3m.scoring.score import COMBINATIONS, OF_HEAD, Component, combined, part_weights
+from diff3m.scoring.score import COMBINATIONS, HEAD_KINDS, Component, combine_z_scores, part_weights
 
 BETTER_BY = 0.01
-HEADS = {"logit": OF_HEAD[:1], "peak": OF_HEAD[1:], "logit and peak": OF_HEAD}
+HEADS = {"logit": HEAD_KINDS[:1], "peak": HEAD_KINDS[1:], "logit and peak": HEAD_KINDS}
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     without_head = Detector(
         replace(detector.checkpoint, head=None, head_sha256=""), device=detector.device, precision=detector.precision
     )
-    logits = [Component(kind, 0, detector.head.config.level, "head") for kind in OF_HEAD]
+    logits = [Component(kind, 0, detector.head.config.level, "head") for kind in HEAD_KINDS]
     values = [
         kept_measurements(without_head, cohort.people, MEASURED, options.out / "measurements.npz"),
         kept_measurements(detector, cohort.people, logits, options.out / "head.npz"),
@@ -68,7 +68,7 @@ def main() -> None:
         part = torch.from_numpy(z[:, [index[component] for component in components]])
         parts = [component.part for component in components]
         weights = part_weights(part[torch.from_numpy(cohort.label == "normal")], how, parts)
-        found = cohort.by_kind(combined(part, how, weights, parts).numpy())
+        found = cohort.by_kind(combine_z_scores(part, how, weights, parts).numpy())
         table[f"{how} of {name}"] = {
             "components": len(components),
             "passes": passes(components),

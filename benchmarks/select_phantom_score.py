@@ -12,21 +12,21 @@ import argparse
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from diff3m.checkpoint.folder import write_config
+from diff3m.checkpoint.folder import save_scoring
 from diff3m.data.phantom import KINDS, SEEDS, Person, write_cohort
 from diff3m.detector import Detector
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.metrics import auroc, auroc_within_view
 from diff3m.evaluation.phantoms import cohort_of
-from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.imaging.radiograph import Radiograph
-from diff3m.scoring.score import TOP_SHARE, Component, Scoring, combined
+from diff3m.scoring.score import TOP_SHARE, Component, Scoring, combine_z_scores
 
 TOLERANCE, NOISES, CALIBRATED_ON = 0.005, 2, 500  # noises with both signs
 COMBINATIONS = ("mean", "max")
@@ -140,8 +140,7 @@ def write_scoring(checkpoint: str, scoring: Scoring, out: Path) -> None:
     detector, manifest = Detector.from_pretrained(checkpoint), out / "val" / "manifest.csv"
     if not manifest.exists():
         write_cohort(manifest.parent, CALIBRATED_ON, detector.config.network.image_size, SEEDS["val"][0])
-    write_config(detector.checkpoint.folder, replace(detector.config, scoring=scoring))
-    calibrate_checkpoint(Detector.from_pretrained(checkpoint), manifest)
+    save_scoring(detector.checkpoint.folder, calibrate_on_normals(detector, manifest, scoring))
     print(f"wrote {checkpoint}")
 
 
@@ -160,7 +159,7 @@ def main() -> None:
     index = {component: place for place, component in enumerate(MEASURED)}
     table = {}
     for (name, components), how in itertools.product(candidates().items(), COMBINATIONS):
-        scores = combined(torch.from_numpy(z[:, [index[component] for component in components]]), how).numpy()
+        scores = combine_z_scores(torch.from_numpy(z[:, [index[component] for component in components]]), how).numpy()
         cost = {"components": len(components), "passes": passes(components)}
         table[f"{how} of {name}"] = {**cost, "how": how, "set": name, **cohort.by_kind(scores)}
     chosen = choose(table, ("passes", "components"))

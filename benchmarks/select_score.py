@@ -20,14 +20,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diff3m.checkpoint.folder import write_config
+from diff3m.checkpoint.folder import save_scoring
 from diff3m.detector import Detector
 from diff3m.ehr import Record
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
-from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.imaging.radiograph import read_radiograph
-from diff3m.scoring.score import ESTIMATES, Component, Scoring, heat_map, inner
+from diff3m.scoring.filters import inner
+from diff3m.scoring.measure import heat_map
+from diff3m.scoring.score import ESTIMATES, Component, Scoring
 
 LEVEL = 400
 KINDS = (("absolute", 2), ("absolute", 4), ("brighter", 4), ("ssim", 6))
@@ -167,8 +169,7 @@ def criterion(scores: np.ndarray, films: pd.DataFrame, contrasts=CONTRASTS) -> l
 def write_score(detector: Detector, scoring: Scoring, normals: pd.DataFrame, folder: Path, manifest: Path) -> None:
     """Put a score and its calibration on normal films into the detector's checkpoint."""
     normals.assign(path=[str((folder / name).resolve()) for name in normals["file"]]).to_csv(manifest, index=False)
-    write_config(detector.checkpoint.folder, detector.with_scoring(scoring).config)
-    calibrate_checkpoint(Detector.from_pretrained(detector.checkpoint.folder), manifest)
+    save_scoring(detector.checkpoint.folder, calibrate_on_normals(detector, manifest, scoring))
     print(f"wrote {detector.checkpoint.folder}")
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from diff3m.checkpoint.folder import load_checkpoint, read_config, save_checkpoint
+from diff3m.checkpoint.folder import load_checkpoint, read_config, save_checkpoint, save_scoring
 from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.metrics import (
     auroc,
     auroc_within_view,
@@ -19,7 +20,7 @@ from diff3m.evaluation.metrics import (
     bootstrap_interval,
     detection_metrics,
 )
-from diff3m.evaluation.run import analyze_cases, calibrate_checkpoint, evaluate
+from diff3m.evaluation.run import analyze_cases, evaluate
 
 
 def example(n: int = 300, shift: float = 1.0, confound: float = 0.0):
@@ -85,7 +86,8 @@ def test_metrics_hold_everything():
 def calibrated(tiny_checkpoint, tmp_path, film_folder):
     checkpoint = load_checkpoint(tiny_checkpoint)
     folder = save_checkpoint(tmp_path / "calibrated", checkpoint.config, checkpoint.network)
-    calibrate_checkpoint(Detector.from_pretrained(folder, device="cpu"), film_folder / "manifest.csv")
+    detector = Detector.from_pretrained(folder, device="cpu")
+    save_scoring(folder, calibrate_on_normals(detector, film_folder / "manifest.csv"))
     return folder
 
 
@@ -150,7 +152,7 @@ def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, f
             Detector.from_pretrained(tiny_checkpoint, device="cpu"), film_folder / "manifest.csv", tmp_path / "out"
         )
     with pytest.raises(ManifestError, match="fewer than two"):
-        calibrate_checkpoint(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
+        calibrate_on_normals(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
 
 
 def test_ten_thousand_rows_stream(tmp_path, monkeypatch):

@@ -11,14 +11,22 @@ import torch
 from conftest import GOLDEN, drawn_film
 from safetensors.torch import load_file, save_file
 
-from diff3m.checkpoint.folder import CheckpointError, load_released
+from diff3m.checkpoint.folder import CheckpointError
 from diff3m.cli.main import main
 from diff3m.detector import Detector
 from diff3m.network import Diff3M, NetworkConfig
-from diff3m.reconstruct import reconstruct_as_released
+from diff3m.released.inference import RELEASED_SCORING, reconstruct_as_released
 from diff3m.released.verify import verify_released
-from diff3m.released.weights import ReleasedError, network_config, our_name, read_weights, rename, schedule
-from diff3m.scoring.score import RELEASED_SCORING, Component
+from diff3m.released.weights import (
+    ReleasedError,
+    load_released,
+    network_config,
+    our_name,
+    read_weights,
+    rename,
+    schedule,
+)
+from diff3m.scoring.score import Component
 
 OUTPUTS = {
     "noise_pred", "masked_pixel_pred", "demographic_attention", "ehr_attention", "pred_x0", "ddim_inversion_step", "ddim_denoise_step",

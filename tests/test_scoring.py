@@ -3,17 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from diff3m.scoring.score import (
-    Component,
-    Scoring,
-    calibrate,
-    contradiction,
-    gaussian_blur,
-    heat_map,
-    inner,
-    measure,
-    structural_similarity,
-)
+from diff3m.scoring.calibrate import calibrate_scoring
+from diff3m.scoring.filters import gaussian_blur, inner, structural_similarity
+from diff3m.scoring.measure import contradiction, heat_map, measure_component
+from diff3m.scoring.score import Component, Scoring
 
 
 def pair(seed: int = 0):
@@ -50,15 +43,17 @@ def test_blurring_keeps_the_sign_until_the_end():
     spot = film.clone()
     spot[..., 28:36, 28:36] += 0.1
     kind = Component("absolute", 4, 400)
-    assert measure(kind, spot, film, 0.08) > 10 * measure(kind, grain, film, 0.08)
-    assert measure(Component("mse", 0, 400), grain, film, 0.08) > measure(Component("mse", 0, 400), spot, film, 0.08)
+    assert measure_component(kind, spot, film, 0.08) > 10 * measure_component(kind, grain, film, 0.08)
+    assert measure_component(Component("mse", 0, 400), grain, film, 0.08) > measure_component(
+        Component("mse", 0, 400), spot, film, 0.08
+    )
 
 
 def test_brighter_and_darker_are_told_apart():
     film = torch.full((1, 1, 64, 64), 0.5)
     bright = film.clone()
     bright[..., 28:36, 28:36] += 0.3
-    up, down = (measure(Component(kind, 2, 400), bright, film, 0.0).item() for kind in ("brighter", "darker"))
+    up, down = (measure_component(Component(kind, 2, 400), bright, film, 0.0).item() for kind in ("brighter", "darker"))
     assert up > 0.1 and abs(down) < 0.01
     assert heat_map(bright, film, 2).amax() > 0 and heat_map(film, bright, 2).amin() < 0
 
@@ -68,7 +63,7 @@ def test_margin_is_left_out():
     edged = film.clone()
     edged[..., :5, :] = 1
     assert inner(film, 0.1).shape[-2:] == (80, 80)
-    assert measure(Component("absolute", 0.1, 400), edged, film, 0.1) == 0
+    assert measure_component(Component("absolute", 0.1, 400), edged, film, 0.1) == 0
 
 
 def test_sigma_scales_with_the_picture():
@@ -76,7 +71,7 @@ def test_sigma_scales_with_the_picture():
     large = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
     flat = [torch.full_like(image, 0.5) for image in (small, large)]
     values = [
-        measure(Component("absolute", 8, 400), image, other, 0.08)
+        measure_component(Component("absolute", 8, 400), image, other, 0.08)
         for image, other in zip((small, large), flat, strict=True)
     ]
     assert values[0] == pytest.approx(values[1], rel=0.15)
@@ -87,7 +82,7 @@ def calibrated():
     values = torch.randn(100, 3, generator=g) * torch.tensor([1.0, 2.0, 3.0]) + torch.tensor([10.0, 20.0, 30.0])
     views = ["PA"] * 60 + ["AP"] * 25 + ["LL"] * 5 + [None] * 10
     values[60:85] += 5
-    return calibrate(Scoring(), values, views, torch.linspace(0, 1, 100 * 64).view(100, 8, 8)), values
+    return calibrate_scoring(Scoring(), values, views, torch.linspace(0, 1, 100 * 64).view(100, 8, 8)), values
 
 
 def test_scores_are_mean_z_scores_within_view():
@@ -142,7 +137,7 @@ def test_an_unknown_contradiction_counts_neither_way_and_max_starts_at_zero():
     values = torch.randn(40, 2, generator=torch.Generator().manual_seed(1))
     values[::4, 1] = float("nan")
     for combine in ("mean", "max"):
-        scoring = calibrate(Scoring(components, combine=combine), values, ["PA"] * 40, torch.zeros(40, 8, 8))
+        scoring = calibrate_scoring(Scoring(components, combine=combine), values, ["PA"] * 40, torch.zeros(40, 8, 8))
         entry = dict(scoring.calibration)["PA"]
         scores = [scoring.score(row, "PA") for row in values]
         assert np.mean(scores) == pytest.approx(0, abs=1e-6) and sorted(scores) == pytest.approx(entry.scores, abs=1e-4)
@@ -159,18 +154,18 @@ def test_a_relative_measurement_ignores_the_films_contrast():
     film, other = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(2))
     plain, relative = (Component("brighter", 2, 200, relative=flag) for flag in (False, True))
     half = other + 0.5 * (film - other)
-    assert float(measure(plain, half, other, 0.1)) == pytest.approx(
-        0.5 * float(measure(plain, film, other, 0.1)), rel=1e-4
+    assert float(measure_component(plain, half, other, 0.1)) == pytest.approx(
+        0.5 * float(measure_component(plain, film, other, 0.1)), rel=1e-4
     )
-    assert float(measure(relative, half, other, 0.1)) == pytest.approx(
-        float(measure(relative, film, other, 0.1)), rel=1e-4
+    assert float(measure_component(relative, half, other, 0.1)) == pytest.approx(
+        float(measure_component(relative, film, other, 0.1)), rel=1e-4
     )
     largest = Component("largest", 2, 200)
-    assert float(measure(largest, film, other, 0.1)) == pytest.approx(
-        float(measure(largest, other, film, 0.1)), rel=1e-5
+    assert float(measure_component(largest, film, other, 0.1)) == pytest.approx(
+        float(measure_component(largest, other, film, 0.1)), rel=1e-5
     )
     fewer = Component("brighter", 2, 200, share=0.002)
-    assert float(measure(fewer, film, other, 0.1)) > float(measure(plain, film, other, 0.1))
+    assert float(measure_component(fewer, film, other, 0.1)) > float(measure_component(plain, film, other, 0.1))
 
 
 def test_a_window_cuts_each_side_by_its_own_share():
@@ -179,7 +174,7 @@ def test_a_window_cuts_each_side_by_its_own_share():
         inner(x, 0.1), x[..., 2:18, 2:18]
     )
     scoring = Scoring(window=(0.1, 0.2, 0.3, 0.05), mirrored_noises=True)
-    assert scoring.measured_inside == scoring.window and Scoring().measured_inside == Scoring().margin
+    assert scoring.border == scoring.window and Scoring().border == Scoring().margin
     assert Scoring.from_dict(scoring.to_dict()) == scoring
     with pytest.raises(ValueError, match="window"):
         Scoring(window=(0.1, 0.2, 0.6, 0.05))
