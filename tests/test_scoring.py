@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from diff3m.scoring.calibrate import calibrate_scoring
 from diff3m.scoring.filters import gaussian_blur, inner, structural_similarity
 from diff3m.scoring.measure import contradiction, heat_map, measure_component
 from diff3m.scoring.score import Component, Scoring
+from diff3m.scoring.score_file import ScoreFileError, read_candidates, read_score, write_score
 
 
 def pair(seed: int = 0):
@@ -178,3 +181,74 @@ def test_a_window_cuts_each_side_by_its_own_share():
     assert Scoring.from_dict(scoring.to_dict()) == scoring
     with pytest.raises(ValueError, match="window"):
         Scoring(window=(0.1, 0.2, 0.6, 0.05))
+
+
+BASE = Scoring(noise_level=400, steps=8, window=(0.1, 0.2, 0.3, 0.05), one_step_noises=2)
+
+
+def test_a_score_file_changes_what_it_states(tmp_path):
+    (tmp_path / "score.json").write_text('{"components": [{"kind": "mse"}], "noise_level": 200, "window": null}')
+    scoring = read_score(
+        tmp_path / "score.json", calibrate_scoring(BASE, torch.rand(4, 3), ["PA"] * 4, torch.rand(4, 8, 8))
+    )
+    assert scoring.components == (Component("mse", 0, 200),), "sigma 0 and the file's noise level are the defaults"
+    assert (scoring.noise_level, scoring.window, scoring.steps, scoring.one_step_noises) == (200, None, 8, 2)
+    assert scoring.calibration == ()
+
+
+def test_a_written_score_is_read_again(tmp_path):
+    components = (
+        Component("brighter", 2, 30, "one_step", 0.01, True),
+        Component("contradiction", 0, 300, "one_step", feature="age"),
+    )
+    scoring = replace(BASE, components=components, combine="foremost", mirrored_noises=True, heat_sigma=2.5)
+    write_score(tmp_path / "score.yaml", scoring)
+    assert read_score(tmp_path / "score.yaml", Scoring()) == scoring
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("- kind: mse", "must be a mapping"),
+        ("components: [", "cannot be read"),
+        ("components: []", "at least one component"),
+        ("components: [{sigma: 2}]", "component 1: it must be a mapping with a `kind`"),
+        ("components: [{kind: mse}, {kind: entropy}]", "component 2: kind must be one of absolute"),
+        ("components: [{kind: mse, level: 30.5}]", "`level` must be a whole number, got 30.5"),
+        ("components: [{kind: mse, level: true}]", "`level` must be a whole number"),
+        ("components: [{kind: mse, level: 0}]", "level at least 1"),
+        ("components: [{kind: mse, sigma: .inf}]", "sigma must be at least 0"),
+        ("components: [{kind: brighter, share: 2}]", "share above 0"),
+        ("components: [{kind: logit}]", "measured by the head"),
+        ("components: [{kind: mse, wide: 2}]", "no key wide"),
+        ("components: [{kind: mse}, {kind: mse}]", "component 2 stands there twice"),
+        ("steps: 900", "steps must lie between 1 and noise_level"),
+        ("combine: sum", "combine must be one of"),
+        ("estimate: x", "estimate must be one of"),
+        ("window: [0.1, 0.1]", "four shares"),
+        ("window: [0.1, 0.1, 0.6, 0.1]", "under a half"),
+        ("window: [0.1, 0.1, a, 0.1]", "must be a number"),
+        ("margin: .nan", "margin"),
+        ("calibration: {}", "no key calibration"),
+    ],
+)
+def test_a_wrong_score_file_gets_a_sentence(tmp_path, text, word):
+    (tmp_path / "score.yaml").write_text(text)
+    with pytest.raises(ScoreFileError, match=word):
+        read_score(tmp_path / "score.yaml", BASE)
+
+
+def test_candidates_share_settings_and_may_override_them(tmp_path):
+    path = tmp_path / "candidates.yaml"
+    path.write_text(
+        "noise_level: 300\ncandidates:\n  a: {components: [{kind: mse}]}\n  b: {noise_level: 60, steps: 2}\n"
+    )
+    candidates = read_candidates(path, BASE)
+    assert list(candidates) == ["a", "b"] and candidates["a"].components == (Component("mse", 0, 300),)
+    assert (candidates["b"].noise_level, candidates["b"].components) == (60, BASE.components)
+    for text, word in (("steps: 2", "needs `candidates`"), ("candidates: {a: 3}", "candidate 'a' must be a mapping")):
+        path.write_text(text)
+        with pytest.raises(ScoreFileError, match=word):
+            read_candidates(path, BASE)
+    with pytest.raises(ScoreFileError, match="no score file"):
+        read_candidates(tmp_path / "absent.yaml", BASE)
