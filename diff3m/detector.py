@@ -17,22 +17,23 @@ from torch import Tensor
 from .analysis import Analysis, Settings
 from .checkpoint.folder import Checkpoint, load_checkpoint
 from .checkpoint.source import DEFAULT_CHECKPOINT, resolve_checkpoint
+from .diffusion import Progress
 from .ehr import EHRSchema, Record
 from .imaging.radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .network import Condition
 from .reconstruct import (
-    Progress,
-    checked_seed,
     draw_noises,
     estimate_in_one_step,
     needed_levels,
     predictor,
     reconstruct,
-    reconstruct_as_released,
     steps_to,
+    validate_seed,
 )
+from .released.inference import reconstruct_as_released
 from .scoring.anomaly_head import anomaly_logits, anomaly_map
-from .scoring.score import ANY_VIEW, ESTIMATES, Component, Scoring, contradiction, heat_map, measure
+from .scoring.measure import contradiction, heat_map, measure_component
+from .scoring.score import ANY_VIEW, ESTIMATES, Component, Scoring
 
 ADULT = 18  # years
 
@@ -88,7 +89,7 @@ class Detector:
             raise ValueError(f"The noise level must lie between 1 and {self.config.schedule.timesteps}, got {level}.")
         if not 1 <= steps <= scoring.noise_level:
             raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
-        return Settings(int(level), int(steps), checked_seed(seed), estimate)
+        return Settings(int(level), int(steps), validate_seed(seed), estimate)
 
     def analyze(
         self,
@@ -226,7 +227,7 @@ class Detector:
         columns = [
             self._contradictions(component, x0, records, made, settings)
             if component.feature
-            else measure(component, x0, made[component.key], self.scoring.measured_inside)
+            else measure_component(component, x0, made[component.key], self.scoring.border)
             for component in self.scoring.components
         ]
         return torch.stack(columns, dim=1).cpu()

@@ -17,29 +17,29 @@ Predictor = Callable[[Tensor, Tensor], "Tensor | tuple[Tensor, Tensor]"]
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a callback hears after each step: phase "inversion" or "denoising", 1-based index of total, the new x and x̂_0."""
+class Progress:
+    """What a callback receives after each step of a walk.
+
+    phase: "inversion" or "denoising". done: steps so far, from 1, of total. preview: x̂_0 as it forms, (B, 1, S, S); None
+    where nothing that is shown forms.
+    """
 
     phase: str
-    index: int
+    done: int
     total: int
-    timestep: int
-    x: Tensor
-    x0: Tensor
+    preview: Tensor | None = None
+
+
+Callback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear β from `beta_start` to `beta_end` over `timesteps`; ᾱ_t = Π(1 − β).
-
-    released_rounding: take 1 − ᾱ of the level stepped to in float32, as the released code does (a quirk: it cancels
-    at small t). For equality with it only.
-    """
+    """Linear β from `beta_start` to `beta_end` over `timesteps`; ᾱ_t = Π(1 − β)."""
 
     timesteps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
-    released_rounding: bool = False
 
     def __post_init__(self) -> None:
         if (
@@ -60,24 +60,19 @@ class Schedule:
         """ᾱ_t as float64, for t in −1..T."""
         return self.alpha_bars[torch.as_tensor(t).cpu() + 1]
 
+    def coefficients(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (√ᾱ_t, √(1 − ᾱ_t)), taken in float64 (1 − ᾱ cancels in float32) and shaped to multiply `like`."""
+        a = self.alpha_bar(t).view(-1, *[1] * (like.dim() - 1))
+        return a.sqrt().to(like.device, like.dtype), (1 - a).sqrt().to(like.device, like.dtype)
 
-def _coefficients(schedule: Schedule, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(√ᾱ_t, √(1 − ᾱ_t)), taken in float64 (1 − ᾱ cancels in float32) and shaped to multiply `like`."""
-    a = schedule.alpha_bar(t).view(-1, *[1] * (like.dim() - 1))
-    return a.sqrt().to(like.device, like.dtype), (1 - a).sqrt().to(like.device, like.dtype)
-
-
-def _target(schedule: Schedule, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for a level that is stepped to, with the released code's rounding where that is asked for."""
-    if not schedule.released_rounding:
-        return _coefficients(schedule, t, like)
-    a = schedule.alpha_bar(t).view(-1, *[1] * (like.dim() - 1)).to(like.device, torch.float32)
-    return a.sqrt(), (1 - a).sqrt()
+    def target_coefficients(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same for a level that is stepped to, which the released code rounds (`released.inference`)."""
+        return self.coefficients(t, like)
 
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
     """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, t (B,) or a number."""
-    signal, sigma = _target(schedule, t, x0)
+    signal, sigma = schedule.target_coefficients(t, x0)
     return signal * x0 + sigma * noise
 
 
@@ -85,24 +80,24 @@ def estimate_x0(
     x: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule, clamp: tuple[float, float] | None = None
 ) -> Tensor:
     """x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t, clamped to `clamp` if given. Pass x̃_t as x for masked pixel generation."""
-    signal, sigma = _coefficients(schedule, t, x)
+    signal, sigma = schedule.coefficients(t, x)
     x0 = (x - sigma * noise) / signal
     return x0 if clamp is None else x0.clamp(*clamp)
 
 
 def implied_noise(x: Tensor, x0: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
     """The noise that x_t holds if x̂_0 is true: (x_t − √ᾱ_t x̂_0)/√(1 − ᾱ_t), for t ≥ 0."""
-    signal, sigma = _coefficients(schedule, t, x)
+    signal, sigma = schedule.coefficients(t, x)
     return (x - signal * x0) / sigma
 
 
 def ddim_step(
     x: Tensor, predictor: Predictor, t: int, t_next: int, schedule: Schedule, clamp: tuple[float, float] | None
 ) -> tuple[Tensor, Tensor]:
-    """One deterministic DDIM step (η = 0) from level t to t_next, up (inversion) or down (denoising).
+    """Take one deterministic DDIM step (η = 0) from level t to t_next, up (inversion) or down (denoising).
 
     x_next = √ᾱ_next x̂_0 + √(1 − ᾱ_next) ε, with ε re-derived from the clamped x̂_0. At t = −1 (the clean image) the
-    network is asked at timestep 0. Returns (x_next, x̂_0).
+    network runs at timestep 0. Returns (x_next, x̂_0).
     """
     timestep = torch.full((x.shape[0],), max(t, 0), device=x.device, dtype=torch.long)
     predicted = predictor(x, timestep)
@@ -130,19 +125,22 @@ def walk(
     schedule: Schedule,
     *,
     clamp: tuple[float, float] | None = None,
-    callback: Callable[[Step], None] | None = None,
+    callback: Callback | None = None,
 ) -> Tensor:
-    """DDIM along a path of timesteps; rising is inversion, falling is denoising. Returns x at the last one."""
+    """Walk DDIM along a path of timesteps; rising is inversion, falling is denoising.
+
+    x: (B, 1, S, S) at path[0]. clamp: range of x̂_0; None for none. The callback may raise to cancel. Returns x at path[−1].
+    """
     phase = "inversion" if path[-1] > path[0] else "denoising"
-    for index, (t, t_next) in enumerate(itertools.pairwise(path), start=1):
+    for done, (t, t_next) in enumerate(itertools.pairwise(path), start=1):
         x, x0 = ddim_step(x, predictor, t, t_next, schedule, clamp)
         if callback:
-            callback(Step(phase, index, len(path) - 1, t, x, x0))
+            callback(Progress(phase, done, len(path) - 1, x0))
     return x
 
 
 def invert(x0: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
-    """From a film to its own noise at `noise_level`."""
+    """From a film to its own noise at `noise_level`. Options as in `walk`."""
     return walk(x0, predictor, levels(noise_level, steps), schedule, **options)
 
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .detector import Detector
-from .diffusion import ddim_step, levels
-from .reconstruct import CLAMP, checked_seed, predictor
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What a callback hears: steps done of total, and the films as they form, (N, S, S) float32 in [0, 1]."""
-
-    done: int
-    total: int
-    films: np.ndarray
+from .diffusion import Callback, Progress, levels, walk
+from .reconstruct import CLAMP, predictor, validate_seed
 
 
 @torch.no_grad()
@@ -31,30 +20,38 @@ def draw_normals(
     *,
     seed: int = 0,
     steps: int = 50,
-    callback: Callable[[Drawing], None] | None = None,
+    callback: Callback | None = None,
 ) -> np.ndarray:
-    """One film for each record by DDIM (η = 0) from noise at the highest level. Returns (N, S, S) float32 in [0, 1].
+    """Draw one film for each record by DDIM (η = 0) from noise at the highest level.
 
-    A network whose image query is the film needs a clean one, which does not exist yet: it is asked with the newest estimate x̂_0, at first with a
-    plain grey one. Same records, seed and steps give the same films. The callback hears each step and
-    may raise to cancel. Raises EHRError, or ValueError for a seed out of range.
+    A network whose image query is the film needs a clean one, which does not exist yet: its query is the newest estimate
+    x̂_0, at first a plain grey picture.
+
+    records: values by feature name, missing = unknown. seed: of the noise; same records, seed and steps give the same
+    films. steps: of DDIM. callback: receives the films as they form and may raise to cancel. Returns (N, S, S) float32
+    in [0, 1]. Raises EHRError, or ValueError for a seed out of range.
     """
     parsed = [detector.schema.parse(record) for record in records]
-    config = detector.config
-    size, schedule = config.network.image_size, config.schedule
-    x = torch.randn(len(parsed), 1, size, size, generator=torch.Generator().manual_seed(checked_seed(seed))).to(
-        detector.device
-    )
+    size, schedule = detector.config.network.image_size, detector.config.schedule
+    generator = torch.Generator().manual_seed(validate_seed(seed))
+    x = torch.randn(len(parsed), 1, size, size, generator=generator).to(detector.device)
     estimate = torch.full_like(x, 0.5)
-    path = levels(schedule.timesteps, steps)[::-1]
-    for done, (t, t_next) in enumerate(itertools.pairwise(path), start=1):
+
+    def predict(x: Tensor, t: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         condition = detector.condition(estimate, parsed, attention=False)
         with detector.autocast():
-            x, estimate = ddim_step(x, predictor(detector.network, condition), t, t_next, schedule, CLAMP)
+            return predictor(detector.network, condition)(x, t)
+
+    def after_step(progress: Progress) -> None:
+        nonlocal estimate
+        estimate = progress.preview
         if callback:
-            callback(Drawing(done, len(path) - 1, _films(estimate)))
-    return _films(x)
+            callback(progress)
+
+    path = levels(schedule.timesteps, steps)[::-1]
+    return to_pictures(walk(x, predict, path, schedule, clamp=CLAMP, callback=after_step))
 
 
-def _films(x: Tensor) -> np.ndarray:
+def to_pictures(x: Tensor) -> np.ndarray:
+    """Return films (N, 1, S, S) as arrays (N, S, S) float32 in [0, 1]."""
     return x.clamp(*CLAMP)[:, 0].float().cpu().numpy()

@@ -73,7 +73,7 @@ def test_simplex_noise_is_standardized_structured_and_reproducible():
 
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
 def test_simplex_noise_leaves_torch_its_number_of_threads():
-    asked = "import torch; before = torch.get_num_threads(); from diff3m.simplex import simplex_noises; simplex_noises(1, 16)"
+    asked = "import torch; before = torch.get_num_threads(); from diff3m.training.simplex import simplex_noises; simplex_noises(1, 16)"
     done = subprocess.run(
         [sys.executable, "-c", f"{asked}; print(before, torch.get_num_threads())"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

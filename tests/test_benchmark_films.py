@@ -17,8 +17,11 @@ from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation import film_comparison as benchmark
-from diff3m.evaluation.film_comparison import Judged, benchmark_films, compare, localization
+from diff3m.evaluation import methods
+from diff3m.evaluation.film_comparison import benchmark_films, compare, localization
 from diff3m.evaluation.labelled_films import Cohort, check_apart, half, load_cohort
+from diff3m.evaluation.methods import Judgment
+from diff3m.released.inference import released_scores
 
 SCHEMA = paper_schema()
 OURS = ("ours, true record", "ours, unknown record", "ours, shuffled record")
@@ -44,7 +47,7 @@ def tables(tmp_path) -> Path:
 
 
 def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(benchmark, "RELEASED_LEVEL", 40)
+    monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     arguments = [
         "benchmark",
@@ -69,13 +72,13 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
     status, out, error = run(capsys, *arguments)
     assert status == 0, error
     found = json.loads((tables / "out" / "films.json").read_text())
-    methods = found["parts"]["all"]["opacity"]["methods"]
-    assert set(methods) == {"PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released", *OURS}
-    assert all(entry["films"] == 12 for scores in methods.values() for entry in scores.values())
-    assert methods["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
+    entries = found["parts"]["all"]["opacity"]["methods"]
+    assert set(entries) == {"PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released", *OURS}
+    assert all(entry["films"] == 12 for scores in entries.values() for entry in scores.values())
+    assert entries["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
     assert all(
         len(entry["average_precision_within_view_interval"]) == 2
-        for scores in methods.values()
+        for scores in entries.values()
         for entry in scores.values()
     )
     assert found["patients_checked"] is False, "train.csv names no patients"
@@ -98,7 +101,7 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
 
 
 def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(benchmark, "RELEASED_LEVEL", 40)
+    monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     table = pd.read_csv(tables / "dev.csv").drop(columns="view")
     table.to_csv(tables / "dev.csv", index=False)
@@ -157,8 +160,8 @@ def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):  # noqa: F811
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     film = torch.zeros(1, 1, 32, 32)
     film[..., 0, 0] = 1.0
-    judged = benchmark._by_residual(torch.zeros_like, detector)(film, slice(0, 1))
-    assert judged.scores["mse"].item() == judged.scores["max"].item() == 0
+    judgment = methods.judge_by_residual(torch.zeros_like, detector)(film, slice(0, 1))
+    assert judgment.scores["mse"].item() == judgment.scores["max"].item() == 0
 
 
 def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):  # noqa: F811
@@ -177,8 +180,8 @@ def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated,
     class Asked(Exception):
         pass
 
-    def asked(name, build, cohort, kept, report):
-        raise Asked(kept.name)
+    def asked(method, cohort, path, report):
+        raise Asked(path.name)
 
     monkeypatch.setattr(benchmark, "_judge", asked)
     names = []
@@ -211,8 +214,8 @@ def test_pointing_game_and_difference_by_hand():
     ]
     cohort = Cohort(None, cases, np.array([""] * 40), [None] * 40)
     perfect, blind = np.array([0.0] * 20 + [1.0] * 20) + np.arange(40) * 1e-3, np.tile([0.0, 1.0, 1.0, 0.0], 10)
-    made = {name: Judged({"score": perfect}, np.zeros((40, 2, 2))) for name in OURS} | {
-        "PCA": Judged({"mse": blind}, np.zeros((40, 2, 2)))
+    made = {name: Judgment({"score": perfect}, np.zeros((40, 2, 2))) for name in OURS} | {
+        "PCA": Judgment({"mse": blind}, np.zeros((40, 2, 2)))
     }
     entry = compare(made, cohort, np.ones(40, bool))["opacity"]
     assert entry["best_baseline"] == ["PCA", "mse"]
@@ -238,18 +241,18 @@ def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):  # noqa: F
 def test_released_scores_by_hand():
     film, made = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     film[0, 0, 0, 0], made[0, 0, 0, 0], made[0, 0, 3, 3] = 1.0, 0.5, 0.25
-    found = {name: values.item() for name, values in benchmark.released_scores(film, made).items()}
+    found = {name: values.item() for name, values in released_scores(film, made).items()}
     assert found == pytest.approx(
         {"mse, whole film": 0.3125 / 16, "max, whole film": 0.5, "mse, min–max": 0.25 / 16, "max, min–max": 0.5}
     )
-    flat = benchmark.released_scores(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
+    flat = released_scores(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
     assert all(values.item() == 0 for values in flat.values()), "a film of one grey value has no range"
 
 
 def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):  # noqa: F811
     asked = []
     monkeypatch.setattr(
-        benchmark, "_judge", lambda name, build, cohort, kept, report: asked.append(kept.name) or (None, 0.0)
+        benchmark, "_judge", lambda method, cohort, path, report: asked.append(path.name) or (None, 0.0)
     )
     monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
     monkeypatch.setattr(benchmark, "_maps", lambda made: {})

@@ -6,12 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
+from diff3m.checkpoint.folder import save_scoring
 from diff3m.cli.main import main
 from diff3m.data.phantom import KINDS, SEEDS, person
 from diff3m.detector import Detector
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.phantoms import CHANGES, Measured, cohort_of, detection, gain, localization
 from diff3m.evaluation.realism import realism
-from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.explain import counterfactual
 
 
@@ -65,7 +66,8 @@ def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, cap
     cohort, out, checkpoint = tmp_path / "cohort", tmp_path / "out", tmp_path / "tiny"
     shutil.copytree(tiny_checkpoint, checkpoint)
     assert main(["phantom", "--n", "24", "--size", "64", "--out", str(cohort)]) == 0
-    calibrate_checkpoint(Detector.from_pretrained(checkpoint, device="cpu"), cohort / "manifest.csv")
+    detector = Detector.from_pretrained(checkpoint, device="cpu")
+    save_scoring(checkpoint, calibrate_on_normals(detector, cohort / "manifest.csv"))
     command = [
         "benchmark",
         "phantoms",

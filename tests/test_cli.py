@@ -1,12 +1,15 @@
+import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import pytest
 from conftest import ROOT, drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
+from diff3m.checkpoint.folder import read_config
 from diff3m.cli import terminal
 from diff3m.cli.main import main
 
@@ -114,9 +117,85 @@ def test_mistakes_get_one_sentence(calibrated, tmp_path, capsys, arguments, word
     assert status == 1 and word in error and "Traceback" not in error
 
 
-def test_the_command_is_installed_and_explains_itself():
-    made = subprocess.run(
-        [sys.executable, "-m", "diff3m.cli", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+def test_help_lists_the_commands_and_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom diff3m.cli.main import main\ntry:\n    main(['--help'])\n"
+        "except SystemExit:\n    print('IMPORTED', *sorted(sys.modules))"
     )
-    for command in ("analyze", "evaluate", "train", "calibrate", "prepare"):
-        assert command in made.stdout
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    text, modules = result.stdout.split("IMPORTED ")
+    for command in ("analyze", "evaluate", "train", "calibrate", "search-score", "prepare"):
+        assert command in text
+    assert not {"torch", "pandas", "numpy", "cv2", "matplotlib", "gradio", "tqdm"} & set(modules.split())
+
+
+def test_the_module_runs_as_the_command():
+    command = [sys.executable, "-m", "diff3m.cli", "calibrate", "--help"]
+    assert "--score" in subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+
+
+def test_analyze_imports_no_package_that_it_does_not_use(calibrated, film_folder):  # noqa: F811
+    code = (
+        "import sys\nfrom diff3m.cli.main import main\n"
+        f"assert main(['analyze', {str(film_folder / 'film0.png')!r}, '--checkpoint', {str(calibrated)!r}]) == 0\n"
+        "print('IMPORTED', *sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    modules = set(result.stdout.split("IMPORTED ")[1].split())
+    assert not {"pandas", "captum", "matplotlib", "scipy", "sklearn", "accelerate", "gradio"} & modules
+
+
+SCORE = """
+components:
+  - {kind: absolute, sigma: 2}
+  - {kind: ssim, sigma: 6, level: 40, source: one_step}
+noise_level: 80
+steps: 3
+combine: max
+window: [0.1, 0.1, 0.2, 0.1]
+"""
+
+
+def test_calibrate_takes_a_score_file(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "score.yaml").write_text(SCORE)
+    arguments = ("calibrate", calibrated, "--manifest", film_folder / "manifest.csv", "--score")
+    before = read_config(calibrated)
+    assert run(capsys, *arguments, tmp_path / "score.yaml")[0] == 0
+    after = read_config(calibrated)
+    assert [component.kind for component in after.scoring.components] == ["absolute", "ssim"]
+    assert (after.scoring.steps, after.scoring.combine, after.scoring.window[2]) == (3, "max", 0.2)
+    assert dict(after.scoring.calibration)["any"].count == 8 and len(dict(after.scoring.calibration)["any"].mean) == 2
+    assert replace(after, scoring=before.scoring) == before
+    assert run(capsys, "analyze", film_folder / "film0.png", "--checkpoint", calibrated)[1].startswith("anomaly score")
+    stored = (calibrated / "config.json").read_bytes()
+    for text, word in (("components: [{kind: entropy}]", "kind must be one of"), ("noise_level: 2000", "beyond")):
+        (tmp_path / "bad.yaml").write_text(text)
+        status, _, error = run(capsys, *arguments, tmp_path / "bad.yaml")
+        assert status == 1 and word in error and "Traceback" not in error
+    assert (calibrated / "config.json").read_bytes() == stored
+
+
+def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "candidates.yaml").write_text(
+        "noise_level: 80\nsteps: 2\ncandidates:\n  low: {components: [{kind: brighter, sigma: 2, level: 40}]}\n"
+        "  two: {components: [{kind: absolute, sigma: 2}, {kind: ssim, sigma: 6}], combine: max}\n"
+    )
+    lines = ["path,view,label,patient"]
+    for index in range(24):
+        bright = index % 2
+        cv2.imwrite(str(tmp_path / f"{index}.png"), drawn_film(seed=100 + index, bright=0.6 * bright) * 255)
+        lines.append(f"{index}.png,{('PA', 'AP')[index // 2 % 2]},{('normal', 'opacity')[bright]},{index}")
+    (tmp_path / "labelled.csv").write_text("\n".join(lines) + "\n")
+    arguments = ["search-score", "--checkpoint", calibrated, "--candidates", tmp_path / "candidates.yaml"]
+    arguments += ["--manifest", film_folder / "manifest.csv", "--labelled", tmp_path / "labelled.csv"]
+    status, out, error = run(capsys, *arguments, "--out", tmp_path / "out")
+    assert status == 0 and "Half A chooses" in out and "Half B reports" in out, error
+    rows = list(csv.DictReader((tmp_path / "out" / "candidates.csv").open()))
+    assert [row["candidate"] for row in rows] == ["low", "two"] and [row["components"] for row in rows] == ["1", "2"]
+    assert [row["chosen"] for row in rows].count("True") == 1
+    chosen = ["calibrate", calibrated, "--manifest", film_folder / "manifest.csv"]
+    assert run(capsys, *chosen, "--score", tmp_path / "out" / "score.yaml")[0] == 0
+    expected = {"low": ("brighter",), "two": ("absolute", "ssim")}[
+        next(r["candidate"] for r in rows if r["chosen"] == "True")
+    ]
+    assert tuple(component.kind for component in read_config(calibrated).scoring.components) == expected

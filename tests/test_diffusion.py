@@ -4,7 +4,17 @@ import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 
-from diff3m.diffusion import Schedule, Step, add_noise, ddim_step, denoise, estimate_x0, implied_noise, invert, levels
+from diff3m.diffusion import (
+    Progress,
+    Schedule,
+    add_noise,
+    ddim_step,
+    denoise,
+    estimate_x0,
+    implied_noise,
+    invert,
+    levels,
+)
 
 SCHEDULE = Schedule()
 ORACLE = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False)
@@ -96,13 +106,11 @@ def test_levels():
             levels(400, steps)
 
 
-def test_callback_hears_every_step():
-    heard: list[Step] = []
-    invert(images()[0], toy_predictor, 100, 4, SCHEDULE, callback=heard.append)
-    assert [(s.phase, s.index, s.total, s.timestep) for s in heard] == [
-        ("inversion", i, 4, t) for i, t in enumerate([-1, 24, 49, 74], 1)
-    ]
-    assert heard[-1].x.shape == heard[-1].x0.shape == (3, 1, 8, 8)
+def test_the_callback_receives_every_step():
+    steps: list[Progress] = []
+    end = invert(images()[0], toy_predictor, 100, 4, SCHEDULE, callback=steps.append)
+    assert [(step.phase, step.done, step.total) for step in steps] == [("inversion", i, 4) for i in range(1, 5)]
+    assert steps[-1].preview.shape == end.shape == (3, 1, 8, 8)
 
 
 def test_masked_pixels_stand_in_for_x_t():

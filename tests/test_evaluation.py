@@ -1,16 +1,20 @@
 import csv
 import json
 import weakref
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from conftest import drawn_film
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from diff3m.checkpoint.folder import load_checkpoint, read_config, save_checkpoint
+from diff3m.checkpoint.folder import load_checkpoint, read_config, save_checkpoint, save_scoring
 from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
+from diff3m.evaluation.calibration import calibrate_on_normals
+from diff3m.evaluation.labelled_films import half
 from diff3m.evaluation.metrics import (
     auroc,
     auroc_within_view,
@@ -19,7 +23,9 @@ from diff3m.evaluation.metrics import (
     bootstrap_interval,
     detection_metrics,
 )
-from diff3m.evaluation.run import analyze_cases, calibrate_checkpoint, evaluate
+from diff3m.evaluation.run import analyze_cases, evaluate
+from diff3m.evaluation.score_search import CandidateResult, choose, search_score
+from diff3m.scoring.score import Component, Scoring
 
 
 def example(n: int = 300, shift: float = 1.0, confound: float = 0.0):
@@ -85,7 +91,8 @@ def test_metrics_hold_everything():
 def calibrated(tiny_checkpoint, tmp_path, film_folder):
     checkpoint = load_checkpoint(tiny_checkpoint)
     folder = save_checkpoint(tmp_path / "calibrated", checkpoint.config, checkpoint.network)
-    calibrate_checkpoint(Detector.from_pretrained(folder, device="cpu"), film_folder / "manifest.csv")
+    detector = Detector.from_pretrained(folder, device="cpu")
+    save_scoring(folder, calibrate_on_normals(detector, film_folder / "manifest.csv"))
     return folder
 
 
@@ -150,7 +157,7 @@ def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, f
             Detector.from_pretrained(tiny_checkpoint, device="cpu"), film_folder / "manifest.csv", tmp_path / "out"
         )
     with pytest.raises(ManifestError, match="fewer than two"):
-        calibrate_checkpoint(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
+        calibrate_on_normals(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
 
 
 def test_ten_thousand_rows_stream(tmp_path, monkeypatch):
@@ -177,3 +184,79 @@ def test_ten_thousand_rows_stream(tmp_path, monkeypatch):
         for entry in analyze_cases(Stub(), read_manifest(tmp_path / "manifest.csv", Stub.schema), 16)
     )
     assert scored == 10_000 and most <= 33
+
+
+def candidate(name: str, components: int, **auroc: float) -> CandidateResult:
+    kinds = [Component("absolute", sigma, 80) for sigma in range(1, components + 1)]
+    return CandidateResult(name, Scoring(tuple(kinds), noise_level=80), auroc)
+
+
+def test_the_rule_takes_the_highest_mean_and_fewer_components_in_a_tie():
+    best, near = candidate("best", 4, a=0.90, b=0.80), candidate("near", 2, a=0.896, b=0.796)
+    assert choose([near, best]) is near, "0.004 below is a tie"
+    assert choose([candidate("far", 1, a=0.89, b=0.798), best]) is best, "0.006 below is none"
+    assert choose([best, candidate("as many", 4, a=0.902, b=0.796)]) is best
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """48 drawn films of 48 patients; opacities bright, "other" like normal."""
+    lines = ["path,view,label,patient"]
+    for index in range(48):
+        label = ("normal", "opacity", "normal", "other")[index % 4]
+        film = drawn_film(seed=100 + index, bright=0.6 * (label == "opacity"))
+        cv2.imwrite(str(tmp_path / f"l{index}.png"), (film * 255).astype(np.uint8))
+        lines.append(f"l{index}.png,{('PA', 'AP')[index // 4 % 2]},{label},{index}")
+    (tmp_path / "labelled.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "labelled.csv"
+
+
+def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_folder, labelled):
+    components = (Component("brighter", 2, 80), Component("ssim", 6, 40, "one_step"))
+    base = replace(tiny_detector.scoring, window=(0.1, 0.1, 0.1, 0.1))
+    candidates = {
+        "one": replace(base, components=components[:1]),
+        "both": replace(base, components=components, combine="max"),
+        "more steps": replace(base, components=components, steps=4),
+    }
+    result = search_score(tiny_detector, candidates, film_folder / "manifest.csv", labelled)
+    assert [entry.name for entry in result.candidates] == list(candidates) and set(result.report) == {
+        "opacity",
+        "other",
+    }
+    assert sum(result.films.values()) == 48 and min(result.films.values()) > 10
+    assert any("names no patients" in note for note in result.notes)
+    for entry in result.candidates:
+        scoring = calibrate_on_normals(tiny_detector, film_folder / "manifest.csv", entry.scoring)
+        scores = list(analyze_cases(tiny_detector.with_scoring(scoring), read_manifest(labelled, tiny_detector.schema)))
+        for part, metrics in (("A", entry.auroc), ("B", result.report if entry is result.chosen else {})):
+            rows = [r for r in scores if half(r.case.row - 1) == part and r.case.label in ("normal", "opacity")]
+            columns = [(r.analysis.score, r.case.label == "opacity", r.case.record["view"]) for r in rows]
+            expected = auroc_within_view(*(np.array(column) for column in zip(*columns, strict=True)))
+            if metrics:
+                value = metrics["opacity"]["auroc_within_view"] if part == "B" else metrics["opacity"]
+                assert value == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_cannot_be_searched_gets_a_sentence(tiny_detector, film_folder, labelled):
+    plain, manifest = tiny_detector.scoring, film_folder / "manifest.csv"
+    table = labelled.read_text()
+
+    def search(scoring=plain):
+        return search_score(tiny_detector, {"plain": scoring}, manifest, labelled)
+
+    with pytest.raises(ValueError, match="no feature heart_rate"):
+        search(replace(plain, components=(Component("contradiction", 0, 80, "one_step", feature="heart_rate"),)))
+    with pytest.raises(ValueError, match="no anomaly head"):
+        search(replace(plain, components=(Component("logit", 0, 80, "head"),)))
+    with pytest.raises(ValueError, match="noise level 2000 is beyond"):
+        search(replace(plain, components=(Component("mse", 0, 2000),)))
+    labelled.write_text(table.replace("patient", "number"))
+    with pytest.raises(ManifestError, match="no column `patient`"):
+        search()
+    labelled.write_text(table.replace("opacity", "normal").replace("other", "normal"))
+    with pytest.raises(ManifestError, match="nothing can be chosen"):
+        search()
+    labelled.write_text(table + "film0.png,PA,opacity,99\n")
+    with pytest.raises(ManifestError, match="Films in both"):
+        search()

@@ -114,10 +114,10 @@ def test_calibrated_normals_have_mean_zero_and_spread_one(fitted):
 def test_attributions_sum_to_the_whole_change(fitted, tmp_path, target, film_folder):
     detector = fitted
     if target == "score":
-        from diff3m.evaluation.run import calibrate_checkpoint
+        from diff3m.evaluation.calibration import calibrate_on_normals
 
         detector = fitted.with_scoring(
-            calibrate_checkpoint(Detector(fitted.checkpoint, "cpu", "float32"), film_folder / "manifest.csv")
+            calibrate_on_normals(Detector(fitted.checkpoint, "cpu", "float32"), film_folder / "manifest.csv")
         )
     found = attribute(detector, person(3).film(64), RECORD, target=target)
     total = found.known - found.unknown

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from diff3m.checkpoint.folder import HEAD_FILE, CheckpointError, load_checkpoint, save_head
+from diff3m.checkpoint.folder import HEAD_FILE, CheckpointError, load_checkpoint, save_head, save_scoring
 from diff3m.cli.main import main
 from diff3m.data.painted.anomalies import KINDS, paint_anomaly, vary_pose, vary_processing
 from diff3m.data.phantom import person
 from diff3m.detector import Detector
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.metrics import auroc
-from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig, anomaly_logits, feature_widths, film_features
-from diff3m.scoring.score import Component, Scoring, calibrate, combined, inner, measure
+from diff3m.scoring.calibrate import calibrate_scoring
+from diff3m.scoring.filters import inner
+from diff3m.scoring.measure import measure_component
+from diff3m.scoring.score import Component, Scoring, combine_z_scores
 from diff3m.training.head import HeadTraining, HeadTrainingError, train_head
 
 
@@ -114,7 +117,8 @@ def test_an_analysis_holds_the_map_and_a_balanced_score(headed, film_folder):
     assert np.allclose(next(again).anomaly_map, found.anomaly_map, atol=1e-4)
     residuals = (Component("absolute", 2, 400), Component("ssim", 6, 400))
     scoring = Scoring((*residuals, Component("logit", 0, 80, "head")), combine="balanced", steps=2)
-    made = calibrate_checkpoint(plain, film_folder / "manifest.csv", scoring)
+    made = calibrate_on_normals(plain, film_folder / "manifest.csv", scoring)
+    save_scoring(headed, made)
     detector = Detector(load_checkpoint(headed), "cpu", "float32")
     assert made.map_normal == detector.scoring.map_normal and detector.scoring.uses_head
     scored = detector.analyze(film, {"age": 50})
@@ -143,14 +147,14 @@ def test_balanced_means_half_residuals_half_head():
     head = 5 + 2 * torch.randn(60, 1, generator=generator)
     components = (*(Component("absolute", sigma, 400) for sigma in (2, 3, 4)), Component("logit", 0, 100, "head"))
     values, maps = torch.cat([residuals, head], 1), torch.zeros(60, 8, 8)
-    made = calibrate(Scoring(components, combine="balanced"), values, [None] * 60, maps, maps + 0.25)
+    made = calibrate_scoring(Scoring(components, combine="balanced"), values, [None] * 60, maps, maps + 0.25)
     scores = np.array([made.score(row, None) for row in values])
     z = ((values - values.mean(0)) / values.std(0)).double()
     parts = [z[:, :3].mean(1), z[:, 3]]
     expected = sum(part / part.std() for part in parts) / 2
     assert np.allclose(scores, expected.numpy(), atol=1e-4) and made.map_normal == 0.25
     assert Scoring.from_dict(json.loads(json.dumps(made.to_dict()))) == made
-    assert combined(torch.tensor([1.0, float("nan"), 3.0]), "mean", (0.5, 0.2, 0.5)) == pytest.approx(2.0)
+    assert combine_z_scores(torch.tensor([1.0, float("nan"), 3.0]), "mean", (0.5, 0.2, 0.5)) == pytest.approx(2.0)
     with pytest.raises(ValueError, match="measured by the head"):
         Component("logit", 0, 100)
 
@@ -165,7 +169,7 @@ def test_foremost_is_the_part_that_stands_out_most():
         pressure,
     )
     values = torch.randn(80, 4, generator=generator)
-    made = calibrate(Scoring(components, combine="foremost"), values, ["PA"] * 80, torch.zeros(80, 8, 8))
+    made = calibrate_scoring(Scoring(components, combine="foremost"), values, ["PA"] * 80, torch.zeros(80, 8, 8))
     z = ((values - values.mean(0)) / values.std(0)).double()
     parts = torch.stack([part / part.std() for part in (z[:, :2].mean(1), z[:, 2], z[:, 3])])
     expected = parts.amax(0) - parts.amax(0).mean()
@@ -179,8 +183,8 @@ def test_foremost_is_the_part_that_stands_out_most():
 def test_the_peak_of_the_map_is_the_mean_of_its_largest_logits():
     logits = torch.arange(100.0).view(1, 1, 10, 10)
     film, peak = torch.zeros_like(logits), Component("peak_logit", 0, 100, "head", share=0.05)
-    assert measure(peak, film, logits, 0.0).tolist() == [97.0]
-    assert measure(Component("logit", 0, 100, "head"), film, logits, 0.0).tolist() == [49.5]
+    assert measure_component(peak, film, logits, 0.0).tolist() == [97.0]
+    assert measure_component(Component("logit", 0, 100, "head"), film, logits, 0.0).tolist() == [49.5]
 
 
 def test_a_head_learns_what_was_painted(tiny_checkpoint, film_folder, tmp_path):

@@ -25,17 +25,17 @@ from app.runtime.model_lock import Turns
 from app.tabs import cohort_run
 from app.tabs.cohort import Scored
 from app.tabs.explore_handlers import noted, sentence
-from diff3m.checkpoint.folder import load_checkpoint, save_head
+from diff3m.checkpoint.folder import load_checkpoint, save_head, save_scoring
 from diff3m.data.archive import ArchiveError
 from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
-from diff3m.evaluation.run import calibrate_checkpoint
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import store_analysis, stored_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.imaging.gate import corrected, inspect
 from diff3m.imaging.radiograph import Radiograph
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
-from diff3m.scoring.regions import regions
+from diff3m.scoring.regions import find_regions
 from diff3m.scoring.score import Component, by_noise_level
 
 
@@ -47,7 +47,8 @@ def detector(calibrated, film_folder) -> Detector:  # noqa: F811
     save_head(calibrated, checkpoint.config, AnomalyHead(checkpoint.config.network, HeadConfig(level=80, width=16)))
     components = (*checkpoint.config.scoring.components, Component("logit", 0, 80, "head"))
     scoring = replace(checkpoint.config.scoring, components=components, combine="balanced")
-    calibrate_checkpoint(Detector(load_checkpoint(calibrated), device="cpu"), film_folder / "manifest.csv", scoring)
+    detector = Detector(load_checkpoint(calibrated), device="cpu")
+    save_scoring(calibrated, calibrate_on_normals(detector, film_folder / "manifest.csv", scoring))
     return Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
 
 
@@ -60,7 +61,7 @@ def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
     heat = np.zeros((100, 100))
     heat[20:30, 20:30], heat[60:80, 60:80], heat[0:9, 50:60], heat[50:51, 50:51] = -0.3, 0.2, 0.9, 0.9
     residual = -heat
-    found = regions(heat, residual, 0.1, 0.1)
+    found = find_regions(heat, residual, 0.1, 0.1)
     assert [round(region.value, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
     assert [round(region.residual, 2) for region in found] == [-0.2, 0.3]
     assert (found[1].row, found[1].column) == (0.25, 0.25)

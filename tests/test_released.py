@@ -11,14 +11,23 @@ import torch
 from conftest import GOLDEN, drawn_film
 from safetensors.torch import load_file, save_file
 
-from diff3m.checkpoint.folder import CheckpointError, load_released
+from diff3m.checkpoint.folder import CheckpointConfig, CheckpointError
 from diff3m.cli.main import main
 from diff3m.detector import Detector
+from diff3m.diffusion import Schedule
 from diff3m.network import Diff3M, NetworkConfig
-from diff3m.reconstruct import reconstruct_as_released
+from diff3m.released.inference import RELEASED_SCORING, ReleasedSchedule, reconstruct_as_released
 from diff3m.released.verify import verify_released
-from diff3m.released.weights import ReleasedError, network_config, our_name, read_weights, rename, schedule
-from diff3m.scoring.score import RELEASED_SCORING, Component
+from diff3m.released.weights import (
+    ReleasedError,
+    load_released,
+    network_config,
+    our_name,
+    read_weights,
+    rename,
+    schedule,
+)
+from diff3m.scoring.score import Component
 
 OUTPUTS = {
     "noise_pred", "masked_pixel_pred", "demographic_attention", "ehr_attention", "pred_x0", "ddim_inversion_step", "ddim_denoise_step",
@@ -238,6 +247,26 @@ def test_the_released_loop_makes_its_798_passes_at_its_timesteps():
     reconstruct_as_released(torch.rand(1, 1, 8, 8), predict, 400, torch.randn(1, 1, 8, 8), schedule({}), heard.append)
     assert len(asked) == 798 == heard[-1].total == heard[-1].done
     assert asked == [*range(1, 400), *range(398, -1, -1)]
+
+
+def test_the_released_schedule_rounds_only_the_level_stepped_to():
+    exact, rounded = Schedule(), ReleasedSchedule.of(Schedule())
+    like = torch.zeros(1, 1, 1, 1)
+    for t in (0, 5, 400):
+        a = exact.alpha_bar(t)
+        signal, sigma = (value.item() for value in rounded.target_coefficients(t, like))
+        assert signal == pytest.approx(a.sqrt().item(), rel=1e-6)
+        assert sigma == ((1 - a.float()).sqrt()).item(), "1 − ᾱ is taken in float32"
+        assert rounded.coefficients(t, like)[1].item() == pytest.approx((1 - a).sqrt().item(), rel=1e-7)
+    gap = abs(rounded.target_coefficients(0, like)[1] / exact.target_coefficients(0, like)[1] - 1)
+    assert 1e-5 < gap < 1e-3, "1 − ᾱ cancels at t = 0"
+
+
+def test_configurations_that_state_the_rounding_are_read():
+    config = load_released(GOLDEN / "tiny32.weights.safetensors", GOLDEN / "tiny32.json").config
+    values = config.to_dict()
+    values["diffusion"]["released_rounding"] = True
+    assert CheckpointConfig.from_dict(values) == config and config.scoring.released_path
 
 
 def test_given_constants_reach_the_schema_in_our_units():

@@ -1,19 +1,15 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from diff3m.scoring.score import (
-    Component,
-    Scoring,
-    calibrate,
-    contradiction,
-    gaussian_blur,
-    heat_map,
-    inner,
-    measure,
-    structural_similarity,
-)
+from diff3m.scoring.calibrate import calibrate_scoring
+from diff3m.scoring.filters import gaussian_blur, inner, structural_similarity
+from diff3m.scoring.measure import contradiction, heat_map, measure_component
+from diff3m.scoring.score import Component, Scoring
+from diff3m.scoring.score_file import ScoreFileError, read_candidates, read_score, write_score
 
 
 def pair(seed: int = 0):
@@ -50,15 +46,17 @@ def test_blurring_keeps_the_sign_until_the_end():
     spot = film.clone()
     spot[..., 28:36, 28:36] += 0.1
     kind = Component("absolute", 4, 400)
-    assert measure(kind, spot, film, 0.08) > 10 * measure(kind, grain, film, 0.08)
-    assert measure(Component("mse", 0, 400), grain, film, 0.08) > measure(Component("mse", 0, 400), spot, film, 0.08)
+    assert measure_component(kind, spot, film, 0.08) > 10 * measure_component(kind, grain, film, 0.08)
+    assert measure_component(Component("mse", 0, 400), grain, film, 0.08) > measure_component(
+        Component("mse", 0, 400), spot, film, 0.08
+    )
 
 
 def test_brighter_and_darker_are_told_apart():
     film = torch.full((1, 1, 64, 64), 0.5)
     bright = film.clone()
     bright[..., 28:36, 28:36] += 0.3
-    up, down = (measure(Component(kind, 2, 400), bright, film, 0.0).item() for kind in ("brighter", "darker"))
+    up, down = (measure_component(Component(kind, 2, 400), bright, film, 0.0).item() for kind in ("brighter", "darker"))
     assert up > 0.1 and abs(down) < 0.01
     assert heat_map(bright, film, 2).amax() > 0 and heat_map(film, bright, 2).amin() < 0
 
@@ -68,7 +66,7 @@ def test_margin_is_left_out():
     edged = film.clone()
     edged[..., :5, :] = 1
     assert inner(film, 0.1).shape[-2:] == (80, 80)
-    assert measure(Component("absolute", 0.1, 400), edged, film, 0.1) == 0
+    assert measure_component(Component("absolute", 0.1, 400), edged, film, 0.1) == 0
 
 
 def test_sigma_scales_with_the_picture():
@@ -76,7 +74,7 @@ def test_sigma_scales_with_the_picture():
     large = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
     flat = [torch.full_like(image, 0.5) for image in (small, large)]
     values = [
-        measure(Component("absolute", 8, 400), image, other, 0.08)
+        measure_component(Component("absolute", 8, 400), image, other, 0.08)
         for image, other in zip((small, large), flat, strict=True)
     ]
     assert values[0] == pytest.approx(values[1], rel=0.15)
@@ -87,7 +85,7 @@ def calibrated():
     values = torch.randn(100, 3, generator=g) * torch.tensor([1.0, 2.0, 3.0]) + torch.tensor([10.0, 20.0, 30.0])
     views = ["PA"] * 60 + ["AP"] * 25 + ["LL"] * 5 + [None] * 10
     values[60:85] += 5
-    return calibrate(Scoring(), values, views, torch.linspace(0, 1, 100 * 64).view(100, 8, 8)), values
+    return calibrate_scoring(Scoring(), values, views, torch.linspace(0, 1, 100 * 64).view(100, 8, 8)), values
 
 
 def test_scores_are_mean_z_scores_within_view():
@@ -142,7 +140,7 @@ def test_an_unknown_contradiction_counts_neither_way_and_max_starts_at_zero():
     values = torch.randn(40, 2, generator=torch.Generator().manual_seed(1))
     values[::4, 1] = float("nan")
     for combine in ("mean", "max"):
-        scoring = calibrate(Scoring(components, combine=combine), values, ["PA"] * 40, torch.zeros(40, 8, 8))
+        scoring = calibrate_scoring(Scoring(components, combine=combine), values, ["PA"] * 40, torch.zeros(40, 8, 8))
         entry = dict(scoring.calibration)["PA"]
         scores = [scoring.score(row, "PA") for row in values]
         assert np.mean(scores) == pytest.approx(0, abs=1e-6) and sorted(scores) == pytest.approx(entry.scores, abs=1e-4)
@@ -159,18 +157,18 @@ def test_a_relative_measurement_ignores_the_films_contrast():
     film, other = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(2))
     plain, relative = (Component("brighter", 2, 200, relative=flag) for flag in (False, True))
     half = other + 0.5 * (film - other)
-    assert float(measure(plain, half, other, 0.1)) == pytest.approx(
-        0.5 * float(measure(plain, film, other, 0.1)), rel=1e-4
+    assert float(measure_component(plain, half, other, 0.1)) == pytest.approx(
+        0.5 * float(measure_component(plain, film, other, 0.1)), rel=1e-4
     )
-    assert float(measure(relative, half, other, 0.1)) == pytest.approx(
-        float(measure(relative, film, other, 0.1)), rel=1e-4
+    assert float(measure_component(relative, half, other, 0.1)) == pytest.approx(
+        float(measure_component(relative, film, other, 0.1)), rel=1e-4
     )
     largest = Component("largest", 2, 200)
-    assert float(measure(largest, film, other, 0.1)) == pytest.approx(
-        float(measure(largest, other, film, 0.1)), rel=1e-5
+    assert float(measure_component(largest, film, other, 0.1)) == pytest.approx(
+        float(measure_component(largest, other, film, 0.1)), rel=1e-5
     )
     fewer = Component("brighter", 2, 200, share=0.002)
-    assert float(measure(fewer, film, other, 0.1)) > float(measure(plain, film, other, 0.1))
+    assert float(measure_component(fewer, film, other, 0.1)) > float(measure_component(plain, film, other, 0.1))
 
 
 def test_a_window_cuts_each_side_by_its_own_share():
@@ -179,7 +177,78 @@ def test_a_window_cuts_each_side_by_its_own_share():
         inner(x, 0.1), x[..., 2:18, 2:18]
     )
     scoring = Scoring(window=(0.1, 0.2, 0.3, 0.05), mirrored_noises=True)
-    assert scoring.measured_inside == scoring.window and Scoring().measured_inside == Scoring().margin
+    assert scoring.border == scoring.window and Scoring().border == Scoring().margin
     assert Scoring.from_dict(scoring.to_dict()) == scoring
     with pytest.raises(ValueError, match="window"):
         Scoring(window=(0.1, 0.2, 0.6, 0.05))
+
+
+BASE = Scoring(noise_level=400, steps=8, window=(0.1, 0.2, 0.3, 0.05), one_step_noises=2)
+
+
+def test_a_score_file_changes_what_it_states(tmp_path):
+    (tmp_path / "score.json").write_text('{"components": [{"kind": "mse"}], "noise_level": 200, "window": null}')
+    scoring = read_score(
+        tmp_path / "score.json", calibrate_scoring(BASE, torch.rand(4, 3), ["PA"] * 4, torch.rand(4, 8, 8))
+    )
+    assert scoring.components == (Component("mse", 0, 200),), "sigma 0 and the file's noise level are the defaults"
+    assert (scoring.noise_level, scoring.window, scoring.steps, scoring.one_step_noises) == (200, None, 8, 2)
+    assert scoring.calibration == ()
+
+
+def test_a_written_score_is_read_again(tmp_path):
+    components = (
+        Component("brighter", 2, 30, "one_step", 0.01, True),
+        Component("contradiction", 0, 300, "one_step", feature="age"),
+    )
+    scoring = replace(BASE, components=components, combine="foremost", mirrored_noises=True, heat_sigma=2.5)
+    write_score(tmp_path / "score.yaml", scoring)
+    assert read_score(tmp_path / "score.yaml", Scoring()) == scoring
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("- kind: mse", "must be a mapping"),
+        ("components: [", "cannot be read"),
+        ("components: []", "at least one component"),
+        ("components: [{sigma: 2}]", "component 1: it must be a mapping with a `kind`"),
+        ("components: [{kind: mse}, {kind: entropy}]", "component 2: kind must be one of absolute"),
+        ("components: [{kind: mse, level: 30.5}]", "`level` must be a whole number, got 30.5"),
+        ("components: [{kind: mse, level: true}]", "`level` must be a whole number"),
+        ("components: [{kind: mse, level: 0}]", "level at least 1"),
+        ("components: [{kind: mse, sigma: .inf}]", "sigma must be at least 0"),
+        ("components: [{kind: brighter, share: 2}]", "share above 0"),
+        ("components: [{kind: logit}]", "measured by the head"),
+        ("components: [{kind: mse, wide: 2}]", "no key wide"),
+        ("components: [{kind: mse}, {kind: mse}]", "component 2 stands there twice"),
+        ("steps: 900", "steps must lie between 1 and noise_level"),
+        ("combine: sum", "combine must be one of"),
+        ("estimate: x", "estimate must be one of"),
+        ("window: [0.1, 0.1]", "four shares"),
+        ("window: [0.1, 0.1, 0.6, 0.1]", "under a half"),
+        ("window: [0.1, 0.1, a, 0.1]", "must be a number"),
+        ("margin: .nan", "margin"),
+        ("calibration: {}", "no key calibration"),
+    ],
+)
+def test_a_wrong_score_file_gets_a_sentence(tmp_path, text, word):
+    (tmp_path / "score.yaml").write_text(text)
+    with pytest.raises(ScoreFileError, match=word):
+        read_score(tmp_path / "score.yaml", BASE)
+
+
+def test_candidates_share_settings_and_may_override_them(tmp_path):
+    path = tmp_path / "candidates.yaml"
+    path.write_text(
+        "noise_level: 300\ncandidates:\n  a: {components: [{kind: mse}]}\n  b: {noise_level: 60, steps: 2}\n"
+    )
+    candidates = read_candidates(path, BASE)
+    assert list(candidates) == ["a", "b"] and candidates["a"].components == (Component("mse", 0, 300),)
+    assert (candidates["b"].noise_level, candidates["b"].components) == (60, BASE.components)
+    for text, word in (("steps: 2", "needs `candidates`"), ("candidates: {a: 3}", "candidate 'a' must be a mapping")):
+        path.write_text(text)
+        with pytest.raises(ScoreFileError, match=word):
+            read_candidates(path, BASE)
+    with pytest.raises(ScoreFileError, match="no score file"):
+        read_candidates(tmp_path / "absent.yaml", BASE)

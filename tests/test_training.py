@@ -21,12 +21,12 @@ import torch
 import yaml
 from conftest import ROOT, randomize
 
-from diff3m.checkpoint.folder import load_checkpoint, save_checkpoint
+from diff3m.checkpoint.folder import load_checkpoint, save_checkpoint, save_scoring
 from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.detector import Detector
 from diff3m.diffusion import Schedule
 from diff3m.ehr import paper_schema
-from diff3m.evaluation.run import calibrate_checkpoint
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.imaging.radiograph import Preprocessing
 from diff3m.network import Diff3M
 from diff3m.training import loop
@@ -579,7 +579,8 @@ def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
 
 def test_a_finished_run_is_left_as_it_is(film_folder):
     folder = train(config(film_folder))
-    calibrate_checkpoint(Detector.from_pretrained(folder, device="cpu"), film_folder / "manifest.csv")
+    detector = Detector.from_pretrained(folder, device="cpu")
+    save_scoring(folder, calibrate_on_normals(detector, film_folder / "manifest.csv"))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     train(config(film_folder))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

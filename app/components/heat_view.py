@@ -11,7 +11,7 @@ from diff3m.analysis import Analysis
 from diff3m.explain import Box
 from diff3m.export.files import FULL_COLOR, PICTURE_HEIGHT
 from diff3m.export.overlay import PALETTES, enlarge, numbered, outlined, overlay
-from diff3m.scoring.regions import Region, regions
+from diff3m.scoring.regions import Region, find_regions
 from diff3m.scoring.score import Scoring
 
 from ..render import panels, wording
@@ -129,7 +129,7 @@ def outlined_regions(view: View, look: Look, scoring: Scoring) -> list[Region]:
     """The regions that are outlined and numbered, in order."""
     if not look.contours:
         return []
-    return regions(_shown(view, look), view.analysis.residual, _threshold(view, look, scoring), scoring.margin)
+    return find_regions(_shown(view, look), view.analysis.residual, _threshold(view, look, scoring), scoring.margin)
 
 
 def boxes(view: View, look: Look, scoring: Scoring) -> tuple[tuple[str, Box], ...]:

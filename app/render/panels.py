@@ -10,11 +10,11 @@ import numpy as np
 
 from diff3m.analysis import Analysis, Settings
 from diff3m.detector import Detector
+from diff3m.diffusion import Progress
 from diff3m.export.files import PICTURE_HEIGHT
 from diff3m.export.overlay import enlarge, to_png, to_uint8
 from diff3m.imaging.gate import Quality
 from diff3m.imaging.radiograph import Radiograph
-from diff3m.reconstruct import Progress
 
 from ..runtime.storage import keep_picture
 from . import figures, wording

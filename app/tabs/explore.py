@@ -12,7 +12,7 @@ from diff3m.detector import Detector
 from diff3m.explain import example_value
 from diff3m.export.files import OPACITY
 from diff3m.export.overlay import PALETTES
-from diff3m.reconstruct import MOST_SEED
+from diff3m.reconstruct import MAX_SEED
 
 from .. import explain_stream
 from ..components import heat_view
@@ -209,7 +209,7 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
                 label="Seed",
                 precision=0,
                 minimum=0,
-                maximum=MOST_SEED,
+                maximum=MAX_SEED,
                 info="of the noise that some measurements draw",
             ),
         ]

@@ -13,8 +13,8 @@ from diff3m.ehr import EHRError
 from diff3m.export.files import heat_over_film
 from diff3m.export.overlay import outlined, to_uint8
 from diff3m.imaging.radiograph import Radiograph, prepare
-from diff3m.reconstruct import MOST_SEED
-from diff3m.sample import draw_normals
+from diff3m.reconstruct import MAX_SEED
+from diff3m.sample import draw_normals, to_pictures
 
 from ..components.ehr_form import build_form
 from ..render import panels, wording
@@ -181,7 +181,7 @@ def _draw_for(detector: Detector) -> None:
         with gr.Column(scale=4, min_width=260):
             form = build_form(detector.schema, suffix)
             seed = gr.Number(
-                0, label="Seed", info="another seed, other people", precision=0, minimum=0, maximum=MOST_SEED
+                0, label="Seed", info="another seed, other people", precision=0, minimum=0, maximum=MAX_SEED
             )
             draw = gr.Button("Draw normals for this record", variant="primary", elem_id=f"draw{suffix}")
         with gr.Column(scale=8, min_width=280):
@@ -201,7 +201,7 @@ def _draw_for(detector: Detector) -> None:
         yield panels.status("Waiting for its turn …")
         for event in stream(work):
             done = isinstance(event, Done)
-            films = event.value if done else event.films
+            films = event.value if done else to_pictures(event.preview)
             said = "Synthetic: no patient's films." if done else f"Step {event.done} of {event.total}"
             yield panels.status(said) + strip(
                 [Frame(film, f"synthetic film {index + 1}") for index, film in enumerate(films)]

@@ -1,1 +1,15 @@
 """Checkpoint folders and where they come from."""
+
+from .folder import Checkpoint, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
+from .source import DEFAULT_CHECKPOINT, resolve_checkpoint, shipped_checkpoints
+
+__all__ = [
+    "DEFAULT_CHECKPOINT",
+    "Checkpoint",
+    "CheckpointConfig",
+    "CheckpointError",
+    "load_checkpoint",
+    "resolve_checkpoint",
+    "save_checkpoint",
+    "shipped_checkpoints",
+]

@@ -1,5 +1,5 @@
-"""A checkpoint folder: config.json (network, schema, diffusion, preprocessing, calibration), model.safetensors, README.md, and head.safetensors of an
-anomaly head."""
+"""A checkpoint folder: config.json (network, schema, diffusion, preprocessing, calibration), model.safetensors,
+README.md, and head.safetensors of an anomaly head."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..imaging.radiograph import Preprocessing
 from ..network import Diff3M, NetworkConfig
 from ..scoring.anomaly_head import AnomalyHead, HeadConfig
 from ..scoring.record_fit import GroupFit
-from ..scoring.score import RELEASED_SCORING, Scoring
+from ..scoring.score import Scoring
 
 CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, CARD_FILE = "config.json", "model.safetensors", "head.safetensors", "README.md"
 FORMAT = 1
@@ -35,9 +35,12 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What config.json holds. scoring carries the calibration, fit and prior_fit those of the record's fit by explanation
-    group, beside the film and before it is seen (empty: not measured); training is a free record of how the weights were made;
-    head says that an anomaly head lies beside the weights."""
+    """What config.json holds.
+
+    scoring: carries the calibration. fit, prior_fit: calibrations of the record's fit by explanation group, beside the
+    film and before it is seen; empty where not measured. training: a free record of how the weights were made. head: set
+    where an anomaly head lies beside the weights.
+    """
 
     name: str
     network: NetworkConfig
@@ -51,6 +54,7 @@ class CheckpointConfig:
     head: HeadConfig | None = None
 
     def to_dict(self) -> dict:
+        """Return plain values for JSON."""
         return {
             "format": FORMAT,
             "name": self.name,
@@ -76,7 +80,7 @@ class CheckpointConfig:
                 name=values["name"],
                 network=NetworkConfig.from_dict(values["network"]),
                 schema=EHRSchema.from_list(values["schema"]),
-                schedule=Schedule(**values["diffusion"]),
+                schedule=_read_schedule(values["diffusion"]),
                 preprocessing=Preprocessing(**values["preprocessing"]),
                 scoring=Scoring.from_dict(values["scoring"]),
                 fit=tuple(map(GroupFit.from_dict, values.get("fit", ()))),
@@ -93,9 +97,18 @@ class CheckpointConfig:
         return config
 
 
+def _read_schedule(values: dict) -> Schedule:
+    """Read a schedule. `released_rounding` follows from the released path, and is no setting any more."""
+    return Schedule(**{name: value for name, value in values.items() if name != "released_rounding"})
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint. sha256, head_sha256: of the weights file and the head's; "" for one never saved, or without a head."""
+    """A loaded checkpoint.
+
+    folder: where it was loaded from. sha256, head_sha256: of the weights file and the head's; "" for one never saved, or
+    without a head.
+    """
 
     config: CheckpointConfig
     network: Diff3M
@@ -106,66 +119,36 @@ class Checkpoint:
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Load a folder, weights as float32, network in evaluation mode. Raises CheckpointError."""
+    """Load a folder: weights as float32, networks in evaluation mode. Raises CheckpointError."""
     folder = Path(folder)
     config = read_config(folder)
-    network = _filled(lambda: Diff3M(config.network, config.schedule), folder / WEIGHTS_FILE)
+    network = _load_module(lambda: Diff3M(config.network, config.schedule), folder / WEIGHTS_FILE)
     sha256 = file_sha256(folder / WEIGHTS_FILE)
     if config.head is None:
         return Checkpoint(config, network, folder, sha256)
-    head = _filled(lambda: AnomalyHead(config.network, config.head), folder / HEAD_FILE)
+    head = _load_module(lambda: AnomalyHead(config.network, config.head), folder / HEAD_FILE)
     return Checkpoint(config, network, folder, sha256, head, file_sha256(folder / HEAD_FILE))
 
 
-def _filled(build: Callable[[], Module], weights: Path) -> Module:
-    """A module with the weights of a file, in evaluation mode. Raises CheckpointError."""
-    if weights.exists() and not weights.is_file():
-        raise CheckpointError(f"{weights} is no ordinary file. Copy the whole checkpoint folder.")
+def _load_module(build: Callable[[], Module], path: Path) -> Module:
+    """Build a module with the weights of a file, in evaluation mode. Raises CheckpointError."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no ordinary file. Copy the whole checkpoint folder.")
     try:
+        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
         module = build()
-        module.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
+        module.load_state_dict(weights, assign=True)  # no second copy of the weights
     except FileNotFoundError:
-        raise CheckpointError(f"{weights.parent} holds no {weights.name}. Copy the whole checkpoint folder.") from None
+        raise CheckpointError(f"{path.parent} holds no {path.name}. Copy the whole checkpoint folder.") from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{weights} is damaged or no safetensors file: {error}") from None
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
     except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{weights} does not fit the network of {CONFIG_FILE}: {str(error)[:300]}") from None
+        raise CheckpointError(f"{path} does not fit the network of {CONFIG_FILE}: {str(error)[:300]}") from None
     return module.eval()
 
 
-def load_released(weights: str | Path, config: str | Path | dict) -> Checkpoint:
-    """The released code's weights (.safetensors or .pt) and configuration (JSON file or mapping) as a checkpoint.
-
-    Reference-compatible: ten token slots, no unknown tokens, masked pixel generation in place of x_t, the released path and
-    scores. Raises CheckpointError (or ReleasedError) with a sentence.
-    """
-    if not isinstance(config, dict):
-        try:
-            config = json.loads(Path(config).read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise CheckpointError(f"The configuration {config} cannot be read: {error}") from None
-    state = weights.read_weights(weights)
-    network_config = weights.network_config(config, state)
-    schedule = weights.schedule(config)
-    network = Diff3M(network_config, schedule)
-    try:
-        network.load_state_dict(weights.rename(state, network_config))
-    except RuntimeError as error:
-        raise CheckpointError(f"{weights} does not fit the configuration: {str(error)[:300]}") from None
-    made = CheckpointConfig(
-        name=str(config.get("name", "released")),
-        network=network_config,
-        schema=weights.schema(config),
-        schedule=schedule,
-        preprocessing=Preprocessing(size=network_config.image_size),
-        scoring=RELEASED_SCORING,
-        training={"imported": True, "ehr_constants": "given" if "ehr_mean" in config else "general adult values"},
-    )
-    return Checkpoint(made, network.eval())
-
-
 def read_config(folder: str | Path) -> CheckpointConfig:
-    """config.json alone, without the weights. Raises CheckpointError."""
+    """Read config.json alone, without the weights. Raises CheckpointError."""
     path = Path(folder) / CONFIG_FILE
     try:
         return CheckpointConfig.from_dict(json.loads(path.read_text()))
@@ -207,8 +190,13 @@ def write_config(folder: str | Path, config: CheckpointConfig) -> None:
     os.replace(partial, path)
 
 
+def save_scoring(folder: str | Path, scoring: Scoring) -> None:
+    """Replace the scoring, calibration included, in a checkpoint's config.json. Raises CheckpointError."""
+    write_config(folder, replace(read_config(folder), scoring=scoring))
+
+
 def file_sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):

@@ -1,24 +1,29 @@
-"""Where a checkpoint comes from: a folder, the repository's own, or the Hugging Face Hub."""
+"""Where a checkpoint comes from: a folder, the project's own, or the Hugging Face Hub."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from ..resources import resource
 from .folder import CARD_FILE, CONFIG_FILE, HEAD_FILE, WEIGHTS_FILE, CheckpointError
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints"
+SHIPPED = resource("checkpoints")
 DEFAULT_CHECKPOINT = "real-films"
 
 
 def shipped_checkpoints() -> tuple[str, ...]:
-    """Names of the checkpoints in the repository, the default first."""
+    """Names of the checkpoints that come with the project, the default first."""
     names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG_FILE}"))
     return tuple(sorted(names, key=lambda name: name != DEFAULT_CHECKPOINT))
 
 
 def resolve_checkpoint(source: str | os.PathLike) -> Path:
-    """A folder for a path, a shipped checkpoint's name or a Hub id (downloaded). Raises CheckpointError."""
+    """Find the folder of a checkpoint.
+
+    source: a folder, the name of a shipped checkpoint, or a Hugging Face Hub id ("owner/name"), which is downloaded.
+    Raises CheckpointError.
+    """
     text = os.fspath(source)
     for candidate in (Path(text), SHIPPED / text):
         if (candidate / CONFIG_FILE).is_file():
@@ -26,10 +31,9 @@ def resolve_checkpoint(source: str | os.PathLike) -> Path:
     if Path(text).is_dir():
         raise CheckpointError(f"{text} is no checkpoint folder: it holds no {CONFIG_FILE}.")
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
-        known = ", ".join(shipped_checkpoints()) or "none"
-        raise CheckpointError(
-            f"There is no checkpoint {text!r}. Give a folder, a Hub id (owner/name) or a shipped name: {known}."
-        )
+        names = shipped_checkpoints()
+        known = f"a shipped name: {', '.join(names)}" if names else "a shipped name (none came with this installation)"
+        raise CheckpointError(f"There is no checkpoint {text!r}. Give a folder, a Hub id (owner/name), or {known}.")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

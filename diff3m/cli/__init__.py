@@ -1,1 +1,1 @@
-"""The command line: one module a command."""
+"""The command line: `main` dispatches, `parser` collects the commands, one module a command."""

@@ -1,45 +1,133 @@
-"""The commands `diff3m benchmark …`: call a measurement, print what it found."""
+"""The commands `diff3m benchmark …`: run a measurement and print its result."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ..evaluation import BASELINES, RELEASED_STRIDE
 from ..evaluation.format import interval, known
+from .options import add_command, add_model_options, positive
 from .terminal import detector_for, stage_bars
 
 
-def phantoms(options) -> None:
+def add_parser(commands) -> None:
+    """Add the command and its kinds."""
+    command = add_command(
+        commands, "benchmark", None, "Measure a checkpoint beside other methods, or where the truth is known."
+    )
+    kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
+    phantoms = kinds.add_parser(
+        "phantoms", help="detection, localization and counterfactuals on simulated patients that training never saw"
+    )
+    phantoms.set_defaults(run=_phantoms)
+    phantoms.add_argument("--out", required=True, metavar="DIR", help="phantoms.json is written here")
+    phantoms.add_argument("--normals", type=positive, default=200, help="normal phantoms")
+    phantoms.add_argument("--each", type=positive, default=50, help="phantoms of each kind of lesion")
+    phantoms.add_argument(
+        "--people", type=positive, default=60, help="people whose films are compared under other records"
+    )
+    phantoms.add_argument(
+        "--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films"
+    )
+    add_model_options(phantoms, default="phantoms")
+    films = kinds.add_parser(
+        "films", help="detection on real films beside PCA, autoencoder, AnoDDPM and the released inference"
+    )
+    films.set_defaults(run=_films)
+    films.add_argument("--manifest", required=True, metavar="CSV", help="labelled films that nothing was trained on")
+    films.add_argument(
+        "--train", required=True, metavar="CSV", help="normal films that PCA and the autoencoder learn from"
+    )
+    films.add_argument(
+        "--boxes",
+        default=None,
+        metavar="CSV",
+        help="image, x, y, w, h in pixels; matched to the manifest's column `image`",
+    )
+    films.add_argument(
+        "--halves",
+        default=None,
+        metavar="COLUMN",
+        help="cut the films in two by the hash of this column, report each half too",
+    )
+    films.add_argument(
+        "--simplex", default=None, metavar="CHECKPOINT", help="trained with `noise: simplex`, for AnoDDPM"
+    )
+    films.add_argument(
+        "--released-stride",
+        type=positive,
+        default=RELEASED_STRIDE,
+        metavar="N",
+        help="every N-th timestep of the released loop (default: %(default)s)",
+    )
+    films.add_argument(
+        "--baselines",
+        nargs="+",
+        choices=BASELINES,
+        default=BASELINES,
+        metavar="NAME",
+        help=f"of {'; '.join(BASELINES)} (default: all)",
+    )
+    films.add_argument(
+        "--out", required=True, metavar="DIR", help="films.json, films.md, scores.csv and films.svg are written here"
+    )
+    add_model_options(films)
+    explanations = kinds.add_parser(
+        "explanations", help="attributions and attention against known causes, on simulated patients"
+    )
+    explanations.set_defaults(run=_explanations)
+    explanations.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="explanations.json, explanations.md, explanations.svg and cases.csv are written here",
+    )
+    explanations.add_argument("--each", type=positive, default=100, help="phantoms with each group extreme")
+    explanations.add_argument(
+        "--with-oracle", type=positive, default=40, help="of those, how many the oracle explains too"
+    )
+    explanations.add_argument(
+        "--ignored",
+        nargs=2,
+        default=None,
+        metavar=("CHECKPOINT", "NAME"),
+        help="also a checkpoint that was trained with a random column, and the column's name "
+        "(see `diff3m phantom --ignored`)",
+    )
+    add_model_options(explanations, default="phantoms")
+
+
+def _phantoms(options) -> None:
     from ..evaluation.phantoms import benchmark_phantoms
     from ..evaluation.realism import realism_of
 
     detector = detector_for(options)
-    found = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, stage_bars())
-    for record, kinds in found["detection"].items():
+    result = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, stage_bars())
+    for record, kinds in result["detection"].items():
         print(f"AUROC, {record} record: " + ", ".join(f"{kind} {entry['auroc']:.3f}" for kind, entry in kinds.items()))
-    for other, kinds in found["gain"].items():
+    for other, kinds in result["gain"].items():
         print(
             f"AUROC, true above {other}: "
             + ", ".join(f"{kind} {interval(entry, 'difference')}" for kind, entry in kinds.items())
         )
-    for record, entry in found["localization"].items():
-        print(
-            f"pixels, {record} record: average precision {entry['average_precision']['all']:.3f}, best Dice {entry['best_dice']['all']:.3f}"
-        )
-    for name, entry in found["counterfactual"]["features"].items():
+    for record, entry in result["localization"].items():
+        precision, dice = entry["average_precision"]["all"], entry["best_dice"]["all"]
+        print(f"pixels, {record} record: average precision {precision:.3f}, best Dice {dice:.3f}")
+    for name, entry in result["counterfactual"]["features"].items():
         print(f"counterfactual {name}: correlation {interval(entry, 'correlation')}, control {entry['control']:+.3f}")
     if options.films:
         distances = realism_of(options.films, detector.config.preprocessing, Path(options.out))
-        print(
-            f"phantoms against real films: histograms {distances['histogram_distance']:.3f}, spectra {distances['spectrum_distance']:.3f}"
-        )
+        histograms, spectra = distances["histogram_distance"], distances["spectrum_distance"]
+        print(f"phantoms against real films: histograms {histograms:.3f}, spectra {spectra:.3f}")
     print(f"wrote {Path(options.out) / 'phantoms.json'}")
 
 
-def films(options) -> None:
+def _films(options) -> None:
     from ..evaluation.film_comparison import benchmark_films
 
     simplex = detector_for(options, options.simplex) if options.simplex else None
-    asked = (
+    result = benchmark_films(
+        detector_for(options),
         options.manifest,
         options.train,
         options.out,
@@ -50,8 +138,7 @@ def films(options) -> None:
         options.baselines,
         options.released_stride,
     )
-    found = benchmark_films(detector_for(options), *asked)
-    for part, labels in found["parts"].items():
+    for part, labels in result["parts"].items():
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
             for name, scores in entry["methods"].items():
@@ -59,40 +146,41 @@ def films(options) -> None:
                     f"{score} {known(values['auroc_within_view'])} ({known(values['auroc'])})"
                     for score, values in scores.items()
                 )
-                print(f"  {name:<24} {listed}, {found['seconds_a_film'][name]:.2f} s")
+                print(f"  {name:<24} {listed}, {result['seconds_a_film'][name]:.2f} s")
             for name, difference in entry["difference"].items():
                 print(f"  ours with the true record {name}: {interval(difference, 'difference')}")
-    for name, labels in found["localization"].items():
+    for name, labels in result["localization"].items():
         for label, entry in (labels or {}).items():
             for side in ("size", "brighter"):
                 hits, precision = (entry[side][key]["mean"] for key in ("pointing_game", "average_precision"))
                 print(
-                    f"{name}, {label}, heat by {side}: pointing game {hits:.2f}, box average precision {precision:.2f}; chance {entry['chance']:.2f}"
+                    f"{name}, {label}, heat by {side}: pointing game {hits:.2f}, "
+                    f"box average precision {precision:.2f}; chance {entry['chance']:.2f}"
                 )
     print(f"wrote {Path(options.out) / 'films.json'}, films.md, scores.csv and films.svg")
 
 
-def explanations(options) -> None:
+def _explanations(options) -> None:
     from ..evaluation.explanation_truth import METHODS, benchmark_explanations
 
     detector, ignored = detector_for(options), None
     if options.ignored:
         source, name = options.ignored
         ignored = detector_for(options, source), name
-    found = benchmark_explanations(
+    result = benchmark_explanations(
         detector, options.out, options.each, options.with_oracle, ignored=ignored, report=stage_bars()
     )
     for name in METHODS:
-        top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in found[name]["top_1"].items())
+        top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())
         rank = "".join(
-            f"; rank correlation with the oracle, {kind} phantoms {interval(found[name]['rank_correlation'][kind], 'value')}"
-            for kind in found[name]["rank_correlation"]
+            f"; rank correlation with the oracle, {kind} phantoms {interval(correlation, 'value')}"
+            for kind, correlation in result[name]["rank_correlation"].items()
         )
         print(f"{name}: top-1 {top}{rank}")
-    for feature, entry in found["influence"].items():
+    for feature, entry in result["influence"].items():
         print(f"influence of {feature}: sign agreement with the oracle {interval(entry, 'agreement')}")
     if ignored:
-        entry = found["ignored"]
+        entry = result["ignored"]
         print(
             f"attribution of the ignored {entry['feature']}: {interval(entry, 'mean')}, mean size {entry['size']:.2f}"
         )

@@ -29,7 +29,7 @@ from ..data.phantom.patient import (
 )
 from ..detector import Detector
 from ..imaging.radiograph import Radiograph, prepare
-from ..scoring.score import inner
+from ..scoring.filters import inner
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
 OFFSET = 70_000  # of the phantoms' numbers, away from those of `evaluation.phantoms`

@@ -1,4 +1,4 @@
-"""Calibrate a checkpoint on normal films and evaluate it on a manifest, in batches, with bad films counted and named."""
+"""Evaluate a checkpoint on a manifest, in batches, with unreadable films counted and named."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import torch
 
 from ..analysis import Analysis
-from ..checkpoint.folder import write_config
-from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest
+from ..data.manifest import NORMAL, Case, ManifestError, read_manifest
 from ..detector import Detector
 from ..imaging.radiograph import Radiograph, RadiographError, read_radiograph
-from ..scoring.score import Scoring, calibrate
 from .metrics import detection_metrics
 
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Scored:
+class CaseResult:
     """One row of a manifest after analysis: the analysis, or the sentence that says why there is none."""
 
     case: Case
@@ -36,37 +33,43 @@ class Scored:
 
 def analyze_cases(
     detector: Detector, cases: Sequence[Case], batch_size: int = 16, report: Report | None = None, **settings
-) -> Iterator[Scored]:
-    """Analyze a manifest's films batch by batch, in order; unreadable films come back with their error."""
+) -> Iterator[CaseResult]:
+    """Analyze a manifest's films batch by batch, in order; unreadable films come back with their error.
 
-    def read(case: Case) -> Radiograph | RadiographError:
-        try:
-            return read_radiograph(case.path)
-        except RadiographError as error:
-            return error
-
+    report: called with (films so far, all films) after each batch. settings: of `Detector.analyze`.
+    """
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(cases), batch_size):
-            part = cases[start : start + batch_size]
-            films = list(pool.map(read, part))
-            good = [(film, case.record) for film, case in zip(films, part, strict=True) if isinstance(film, Radiograph)]
-            analyses = iter(analyze_batch(detector, good, settings))
-            for film, case in zip(films, part, strict=True):
-                if isinstance(film, RadiographError):
-                    yield Scored(case, None, str(film))
-                    continue
-                outcome = next(analyses)
-                yield (
-                    Scored(case, None, str(outcome)) if isinstance(outcome, RadiographError) else Scored(case, outcome)
-                )
+            batch = cases[start : start + batch_size]
+            films = list(pool.map(_read_film, batch))
+            readable = [
+                (film, case.record) for film, case in zip(films, batch, strict=True) if isinstance(film, Radiograph)
+            ]
+            analyses = iter(analyze_batch(detector, readable, settings))
+            for film, case in zip(films, batch, strict=True):
+                outcome = film if isinstance(film, RadiographError) else next(analyses)
+                if isinstance(outcome, RadiographError):
+                    yield CaseResult(case, None, str(outcome))
+                else:
+                    yield CaseResult(case, outcome)
             if report:
                 report(min(start + batch_size, len(cases)), len(cases))
+
+
+def _read_film(case: Case) -> Radiograph | RadiographError:
+    try:
+        return read_radiograph(case.path)
+    except RadiographError as error:
+        return error
 
 
 def analyze_batch(
     detector: Detector, films: list, settings: Mapping = MappingProxyType({})
 ) -> list[Analysis | RadiographError]:
-    """A batch at once; if one film in it cannot be prepared, one at a time so that only that one is lost."""
+    """Analyze a batch at once; if one film cannot be prepared, one at a time so that only that one is lost.
+
+    films: (film, record) pairs. settings: of `Detector.analyze`.
+    """
     with suppress(RadiographError):
         return list(detector.analyze_many(films, batch_size=max(1, len(films)), **settings))
     outcomes: list[Analysis | RadiographError] = []
@@ -78,33 +81,8 @@ def analyze_batch(
     return outcomes
 
 
-def calibrate_checkpoint(
-    detector: Detector, manifest: str | Path, scoring: Scoring | None = None, report: Report | None = None
-) -> Scoring:
-    """Measure the normal films of a manifest and write the calibration into the checkpoint's config.json.
-
-    scoring replaces the checkpoint's components and settings. Raises ManifestError without at least two normals.
-    """
-    plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
-    values, views, heat_maps, anomaly_maps = [], [], [], []
-    for scored in analyze_cases(plain, normal_cases(manifest, detector.schema), report=report):
-        if scored.analysis is not None:
-            values.append([value for _, value, _ in scored.analysis.components])
-            views.append(_view(scored.case) or None)
-            heat_maps.append(scored.analysis.heat_map)
-            anomaly_maps.append(scored.analysis.anomaly_map)
-    if len(values) < 2:
-        raise ManifestError(
-            f"The manifest {manifest} holds fewer than two readable normal films; a calibration needs more."
-        )
-    anomalies = None if anomaly_maps[0] is None else torch.from_numpy(np.stack(anomaly_maps))
-    calibrated = calibrate(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(heat_maps)), anomalies)
-    if detector.checkpoint.folder is not None:
-        write_config(detector.checkpoint.folder, plain.with_scoring(calibrated).config)
-    return calibrated
-
-
-def _view(case: Case) -> str:
+def view_of(case: Case) -> str:
+    """Return the view that a case's record states; "" where it is unknown."""
     return str(case.record.get("view") or "")
 
 
@@ -117,17 +95,18 @@ def evaluate(
     report: Report | None = None,
     **settings,
 ) -> dict:
-    """Score a manifest; write scores.csv and metrics.json under `out`; return the metrics.
+    """Score a manifest, write scores.csv and metrics.json, and return the metrics.
 
-    A label other than `normal` counts as abnormal. Metrics are given for the score, and for the plain mean squared error
-    under "mse"; under "labels" for each abnormal label against the normals. Raises ManifestError.
+    A label other than `normal` counts as abnormal. limit: only the first rows. settings: of `Detector.analyze`. Metrics
+    are given for the score, and for the plain mean squared error under "mse"; under "labels" for each abnormal label
+    against the normals. Raises ManifestError.
     """
     cases = read_manifest(manifest, detector.schema, limit)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows = list(_write_scores(out / "scores.csv", analyze_cases(detector, cases, batch_size, report, **settings)))
-    good = [row for row in rows if not row["error"]]
-    if not good:
+    scored = [row for row in rows if not row["error"]]
+    if not scored:
         raise ManifestError(
             f"None of the {len(rows)} films of {manifest} could be scored; scores.csv says why for each."
         )
@@ -137,18 +116,18 @@ def evaluate(
         "settings": asdict(detector.settings(**settings)),
         "rows": len(rows),
         "unreadable": [{"row": row["row"], "path": row["path"], "error": row["error"]} for row in rows if row["error"]],
-        "unlabelled": sum(1 for row in good if not row["label"]),
-        **summarize([row for row in good if row["label"]]),
+        "unlabelled": sum(1 for row in scored if not row["label"]),
+        **summarize([row for row in scored if row["label"]]),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     return metrics
 
 
 def summarize(rows: list[dict]) -> dict:
-    """Metrics of labelled rows (keys score, mse, label, view): of the score, of "mse", and of each abnormal label."""
+    """Compute metrics of labelled rows (keys score, mse, label, view): of the score, of "mse", of each abnormal label."""
     if not rows:
-        nothing = detection_metrics(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype="U2"))
-        return {**nothing, "mse": nothing, "labels": {}}
+        empty = detection_metrics(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype="U2"))
+        return {**empty, "mse": empty, "labels": {}}
     score, mse = (np.array([row[name] for row in rows], dtype=np.float64) for name in ("score", "mse"))
     label, view = (np.array([row[name] for row in rows], dtype=object).astype(str) for name in ("label", "view"))
     abnormal = label != NORMAL
@@ -164,23 +143,23 @@ def summarize(rows: list[dict]) -> dict:
     return result
 
 
-def _write_scores(path: Path, scored: Iterable[Scored]) -> Iterator[dict]:
-    """Write each row as it is scored; yields the rows."""
+def _write_scores(path: Path, results: Iterable[CaseResult]) -> Iterator[dict]:
+    """Write each row as it is scored, and yield it."""
     fields = ["row", "path", "label", "view", "score", "percentile", "compared_with", "mse", "error"]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
-        for entry in scored:
+        for result in results:
             row = dict.fromkeys(fields, "")
             row.update(
-                row=entry.case.row,
-                path=str(entry.case.path),
-                label=entry.case.label or "",
-                view=_view(entry.case),
-                error=entry.error,
+                row=result.case.row,
+                path=str(result.case.path),
+                label=result.case.label or "",
+                view=view_of(result.case),
+                error=result.error,
             )
-            if entry.analysis is not None:
-                analysis = entry.analysis
+            if result.analysis is not None:
+                analysis = result.analysis
                 row.update(
                     score=analysis.score,
                     percentile=analysis.percentile,

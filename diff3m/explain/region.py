@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..detector import Detector
 from ..imaging.radiograph import Radiograph
-from ..scoring.score import Scoring, gaussian_blur, inner
+from ..scoring.filters import gaussian_blur, inner
+from ..scoring.score import Scoring
 from .coalitions import attributed, coalitions_of, groups_of
 from .record_fit import ExplanationError, explainable_groups, one_step
 

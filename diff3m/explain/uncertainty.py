@@ -12,7 +12,8 @@ import torch
 from ..detector import Detector
 from ..ehr import Record
 from ..imaging.radiograph import Radiograph
-from ..scoring.score import by_noise_level, heat_map
+from ..scoring.measure import heat_map
+from ..scoring.score import by_noise_level
 from .record_fit import ExplanationError
 
 SEEDS = (0, 1, 2)

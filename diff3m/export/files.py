@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,18 +18,19 @@ import torch
 from ..analysis import Analysis
 from ..detector import Detector
 from ..ehr import Record
-from ..explain import (
-    Attribution,
-    Counterfactual,
-    Gradients,
-    Influence,
-    Information,
-    RegionAttribution,
-    Uncertainty,
-    agreements,
-)
 from ..scoring.score import Scoring
 from .overlay import enlarge, full_color, overlay, signed, to_png, to_uint8
+
+if TYPE_CHECKING:
+    from ..explain import (
+        Attribution,
+        Counterfactual,
+        Gradients,
+        Influence,
+        Information,
+        RegionAttribution,
+        Uncertainty,
+    )
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
 PICTURE_HEIGHT = 512
@@ -189,6 +191,8 @@ def _second_opinion(found: Attribution | None, gradients: Gradients | None) -> d
     """Integrated gradients of the misfit, and whether they and leaving one group out agree with its Shapley values."""
     if found is None or gradients is None:
         return None
+    from ..explain import agreements
+
     agreed = {name: asdict(one) for name, one in agreements(found, gradients).items()}
     return {"integrated_gradients": gradients.groups, "gap": gradients.gap, "agreement_with_shapley": agreed}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cv2
-import matplotlib
 import numpy as np
 
 # palette: (color map of signed differences, of sizes); all but the first are told apart with any color vision
@@ -23,7 +22,14 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 def signed(difference: np.ndarray, full: float) -> np.ndarray:
     """A difference (S, S) in red (brighter) and blue (darker) over white, in full color at `full`: (S, S, 3) uint8."""
-    return to_uint8(matplotlib.colormaps["coolwarm"](0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1))[..., :3])
+    return to_uint8(_colors("coolwarm", 0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1)))
+
+
+def _colors(color_map: str, values: np.ndarray) -> np.ndarray:
+    """Colors (…, 3) in [0, 1] of values in [0, 1]."""
+    from matplotlib import colormaps  # takes a while to import
+
+    return colormaps[color_map](values)[..., :3]
 
 
 def full_color(values: np.ndarray) -> float:
@@ -86,9 +92,9 @@ def overlay(
     reach = max(full - threshold, 1e-6)
     strength = np.clip((size - threshold) / reach, 0, 1)
     if mode == "signed":
-        color = matplotlib.colormaps[signed_map](0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))[..., :3]
+        color = _colors(signed_map, 0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))
     else:
-        color = matplotlib.colormaps[size_map](np.clip(size / max(full, 1e-6), 0, 1))[..., :3]
+        color = _colors(size_map, np.clip(size / max(full, 1e-6), 0, 1))
     # a soft edge: opacity rises quickly above the threshold, so that the border of a region can be seen
     opacity = (alpha * np.clip(strength * 4, 0, 1))[..., None]
     grey = np.repeat(film[..., None], 3, axis=2)

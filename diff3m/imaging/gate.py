@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from ..resources import resource
 from .radiograph import Preprocessing, Radiograph, check_film, prepare
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "film-gate.safetensors"
+WEIGHTS = resource("assets/film-gate.safetensors")
 SIDE, COMPONENTS = 32, 20
 THUMBNAIL = Preprocessing(size=SIDE)
 CLEARLY = 0.5  # z by which another position must be nearer than the film as it is

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..checkpoint.folder import Checkpoint, load_released
+from ..checkpoint.folder import Checkpoint
 from ..diffusion import add_noise, estimate_x0, implied_noise, walk
 from ..reconstruct import predictor
-from .weights import ReleasedError, encode
+from .inference import CLAMP, ReleasedSchedule
+from .weights import ReleasedError, encode, load_released
 
-CLAMP = (-1.0, 1.0)
 TRAJECTORY = re.compile(r"(inverted|denoised)_(\d+)_to_(\d+)")
 
 
@@ -53,22 +53,24 @@ def verify_released(stem: str | Path) -> list[Difference]:
 
 @torch.no_grad()
 def compare(checkpoint: Checkpoint, io: dict[str, Tensor]) -> list[Difference]:
-    """Differences of all outputs in `io`, in the order of the method."""
+    """Compare all outputs in `io`, in the order of the method. Raises ReleasedError for a tensor that is no output."""
     ours = _outputs(checkpoint, io)
     inputs = {"x0", "noise", "t", "x_t", "demographics", "ehr"}
     unknown = set(io) - inputs - set(ours)
     if unknown:
         raise ReleasedError(f"These tensors are no output that can be compared: {', '.join(sorted(unknown))}.")
-    found = []
+    differences = []
     for name, tensor in ours.items():
         if name in io:
             theirs = io[name].double()
-            found.append(Difference(name, float((tensor.double() - theirs).abs().max()), float(theirs.abs().max())))
-    return found
+            differences.append(
+                Difference(name, float((tensor.double() - theirs).abs().max()), float(theirs.abs().max()))
+            )
+    return differences
 
 
 def _outputs(checkpoint: Checkpoint, io: dict[str, Tensor]) -> dict[str, Tensor]:
-    network, schedule = checkpoint.network, checkpoint.config.schedule
+    network, schedule = checkpoint.network, ReleasedSchedule.of(checkpoint.config.schedule)
     x0, x_t, t, values = io["x0"], io["x_t"], io["t"], encode(io["demographics"], io["ehr"])
     condition = network.condition(x0, values)
     predict = predictor(network, condition, "masked_pixels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..checkpoint.folder import Checkpoint, CheckpointConfig
 from ..diffusion import Schedule
 from ..ehr import EHRSchema, paper_schema
 from ..ehr.units import CM_PER_INCH, KG_PER_POUND
-from ..network import NetworkConfig
+from ..imaging.radiograph import Preprocessing
+from ..network import Diff3M, NetworkConfig
+from .inference import RELEASED_SCORING
 
 _PREFIXES = (
     ("apm_mask1_input_blocks.", "masked_encoders.0."),
@@ -52,8 +56,45 @@ _PARTS = (
 _STAGE = re.compile(r"(noise_encoder|query_encoder|masked_encoders\.\d)\.(\d+)\.(\d+)\.(.*)")
 
 
+class ReleasedError(ValueError):
+    """Weights or a configuration that are not the released network's; the message says what is wrong."""
+
+
+def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoint:
+    """Load weights of the released code as a checkpoint.
+
+    path: .safetensors or .pt. settings: its configuration, a JSON file or a mapping. The checkpoint computes as the
+    released code does: ten token slots, no unknown tokens, masked pixel generation in place of x_t, the released path and
+    scores. Raises ReleasedError or CheckpointError.
+    """
+    if not isinstance(settings, Mapping):
+        try:
+            settings = json.loads(Path(settings).read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise ReleasedError(f"The configuration {settings} cannot be read: {error}") from None
+    state = read_weights(path)
+    config = network_config(settings, state)
+    diffusion = schedule(settings)
+    network = Diff3M(config, diffusion)
+    try:
+        network.load_state_dict(rename(state, config))
+    except RuntimeError as error:
+        raise ReleasedError(f"{path} does not fit the configuration: {str(error)[:300]}") from None
+    constants = "given" if "ehr_mean" in settings else "general adult values"
+    checkpoint_config = CheckpointConfig(
+        name=str(settings.get("name", "released")),
+        network=config,
+        schema=schema(settings),
+        schedule=diffusion,
+        preprocessing=Preprocessing(size=config.image_size),
+        scoring=RELEASED_SCORING,
+        training={"imported": True, "ehr_constants": constants},
+    )
+    return Checkpoint(checkpoint_config, network.eval())
+
+
 def our_name(released: str) -> str:
-    """The name that a released parameter has in our network. Raises ValueError for a name the method does not have."""
+    """Translate the name of a released parameter to ours. Raises ValueError for a name that the method does not have."""
     for theirs, ours in _PREFIXES:
         if released.startswith(theirs):
             name = ours + released[len(theirs) :]
@@ -70,7 +111,7 @@ def our_name(released: str) -> str:
 
 
 def rename(state: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
-    """A released state dict under our names; spare rows of the token tables are dropped."""
+    """Rename a released state dict to our names; spare rows of the token tables are dropped."""
     renamed = {our_name(key): value for key, value in state.items()}
     for group, slots in config.slots:
         for part in ("weight", "bias"):
@@ -80,16 +121,12 @@ def rename(state: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]
     return renamed
 
 
-class ReleasedError(ValueError):
-    """Weights or a configuration that are not the released network's; the message says what is wrong."""
-
-
 # the released code's own defaults where a configuration leaves the multipliers out
 DEFAULT_MULTIPLIERS = {512: (0.5, 1, 1, 2, 2, 4, 4), 256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4)}
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, or from a .pt file that holds tensors and nothing else. Raises ReleasedError."""
+    """Read a state dict from .safetensors, or from a .pt file that holds tensors alone. Raises ReleasedError."""
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
@@ -101,7 +138,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise ReleasedError(f"{path} is damaged or no safetensors file: {error}") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
         raise ReleasedError(
-            f"{path} is no plain PyTorch state dict, or holds code that will not be run. Save only the state dict, as safetensors."
+            f"{path} is no plain PyTorch state dict, or holds code that will not be run. "
+            "Save only the state dict, as safetensors."
         ) from None
     for key in ("state_dict", "model", "ema"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -114,30 +152,35 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def network_config(settings: Mapping, state: Mapping[str, Tensor]) -> NetworkConfig:
-    """The network of a released configuration. Where self-attention sits is read off the weights. Raises ReleasedError."""
+    """Read the network of a released configuration. Raises ReleasedError.
+
+    settings: the configuration. state: the weights, which say where self-attention sits.
+    """
     try:
-        size, channels, blocks = (
-            int(settings["image_size"]),
-            int(settings["num_channels"]),
-            int(settings["num_res_blocks"]),
-        )
+        size, channels, blocks = (int(settings[key]) for key in ("image_size", "num_channels", "num_res_blocks"))
         multipliers = _multipliers(settings.get("channel_mult", ""), size)
         heads = int(settings.get("num_heads", 1))
     except KeyError as error:
         raise ReleasedError(f"The configuration lacks {error}.") from None
     except (TypeError, ValueError) as error:
         raise ReleasedError(f"The configuration is malformed: {error}") from None
-    attended = set()
+    attention_sizes = set()
     for level in range(len(multipliers)):
         first = 1 + level * (blocks + 1)  # the stem is block 0; a down-sampling ends each level
         if f"input_blocks.{first}.1.qkv.weight" in state:
-            attended.add(size // 2**level)
+            attention_sizes.add(size // 2**level)
     noise_channels = state["out.2.weight"].shape[0] if "out.2.weight" in state else 1
     try:
         return NetworkConfig(
-            image_size=size, channels=channels, channel_multipliers=multipliers, blocks_per_level=blocks, attention_heads=heads,
-            attention_resolutions=tuple(sorted(attended)), noise_head_channels=noise_channels, unknown_tokens=False,
-        )  # fmt: skip
+            image_size=size,
+            channels=channels,
+            channel_multipliers=multipliers,
+            blocks_per_level=blocks,
+            attention_heads=heads,
+            attention_resolutions=tuple(sorted(attention_sizes)),
+            noise_head_channels=noise_channels,
+            unknown_tokens=False,
+        )
     except ValueError as error:
         raise ReleasedError(f"The configuration is impossible: {error}") from None
 
@@ -153,25 +196,23 @@ def _multipliers(value: object, size: int) -> tuple[float, ...]:
 
 
 def schedule(settings: Mapping) -> Schedule:
-    """The linear schedule of a released configuration, with its rounding. Raises ReleasedError for another schedule."""
+    """Read the linear schedule of a released configuration. Raises ReleasedError for another schedule."""
     if settings.get("noise_schedule", "linear") != "linear":
         raise ReleasedError(f"Only the linear noise schedule is known, not {settings['noise_schedule']!r}.")
     steps = int(settings.get("diffusion_steps", 1000))
-    return Schedule(steps, 1e-4 * 1000 / steps, 0.02 * 1000 / steps, released_rounding=True)
+    return Schedule(steps, 1e-4 * 1000 / steps, 0.02 * 1000 / steps)
 
 
 def schema(settings: Mapping) -> EHRSchema:
-    """The paper's features with the released encoding: age' = (age − 1)/99, one-hot sex and view, z-scored EHR.
+    """Return the paper's features with the released encoding: age' = (age − 1)/99, one-hot sex and view, z-scored EHR.
 
-    `ehr_mean` and `ehr_std` in the settings (BMI, systolic, diastolic, height in inches, weight in pounds) are the training
-    set's; the released code does not store them, and without them general adult values stand in.
+    settings: `ehr_mean` and `ehr_std` (BMI, systolic, diastolic, height in inches, weight in pounds) of the training set,
+    which the released code does not store; without them general adult values stand in.
     """
     features = {feature.name: feature for feature in paper_schema().features}
     features["age"] = replace(features["age"], mean=1.0, std=99.0)
-    names, units = (
-        ("bmi", "systolic_mmhg", "diastolic_mmhg", "height_cm", "weight_kg"),
-        (1, 1, 1, CM_PER_INCH, KG_PER_POUND),
-    )
+    names = ("bmi", "systolic_mmhg", "diastolic_mmhg", "height_cm", "weight_kg")
+    units = (1, 1, 1, CM_PER_INCH, KG_PER_POUND)
     if "ehr_mean" in settings and "ehr_std" in settings:
         for name, unit, mean, std in zip(names, units, settings["ehr_mean"], settings["ehr_std"], strict=True):
             features[name] = replace(features[name], mean=float(mean) * unit, std=float(std) * unit)
@@ -179,6 +220,6 @@ def schema(settings: Mapping) -> EHRSchema:
 
 
 def encode(demographics: Tensor, ehr: Tensor) -> Tensor:
-    """Released inputs, demographics (B, 3) = (sex, age', view) and z-scored ehr (B, 5), as our slots (B, 10)."""
+    """Encode released inputs, demographics (B, 3) = (sex, age', view) and z-scored ehr (B, 5), as our slots (B, 10)."""
     sex, age, view = demographics.unbind(1)
     return torch.cat([torch.stack([age, 1 - sex, sex, 1 - view, view], dim=1), ehr], dim=1).float()

@@ -1,1 +1,20 @@
-"""From a film and its reconstruction to measurements, a score and regions."""
+"""From a film and its reconstruction to measurements, a score and regions.
+
+filters ← score ← measure, calibrate, settings; regions and record_fit stand beside them.
+"""
+
+from .calibrate import calibrate_scoring
+from .measure import heat_map, measure_component
+from .regions import Region, find_regions
+from .score import Component, Scoring, ViewCalibration
+
+__all__ = [
+    "Component",
+    "Region",
+    "Scoring",
+    "ViewCalibration",
+    "calibrate_scoring",
+    "find_regions",
+    "heat_map",
+    "measure_component",
+]

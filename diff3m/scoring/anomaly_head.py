@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..diffusion import Schedule, add_noise
 from ..network import Condition, Diff3M, NetworkConfig
-from .score import inner
+from .filters import inner
 
 GROUPS = 16  # of the body's group normalization
 MOST_MEMBERS = 16  # of an anomaly head

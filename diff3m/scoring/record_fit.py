@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .score import inner
+from .filters import inner
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SMALLEST = 0.0015  # share of the picture under which a place is not worth a name
+MIN_SHARE = 0.0015  # share of the picture under which a place is not worth a name
 
 
 @dataclass(frozen=True)
 class Region:
-    """mask: (S, S) bool. share: of the picture, 0..1. value: mean of the map inside. residual: mean of film − reconstruction inside. row, column: of
-    its middle, as shares of the side."""
+    """One connected place.
+
+    mask: (S, S) bool. share: of the picture, 0 to 1. value: mean of the map inside. residual: mean of film −
+    reconstruction inside. row, column: of its middle, as shares of the side.
+    """
 
     mask: np.ndarray
     share: float
@@ -23,30 +26,34 @@ class Region:
     column: float
 
 
-def regions(heat: np.ndarray, residual: np.ndarray, threshold: float, margin: float, limit: int = 6) -> list[Region]:
-    """Connected places where the signed heat map (S, S) lies beyond ±threshold, the margin (share of a side) left out.
+def find_regions(
+    heat: np.ndarray, residual: np.ndarray, threshold: float, margin: float, limit: int = 6
+) -> list[Region]:
+    """Find connected places where a signed heat map lies beyond ±threshold.
 
-    Places above and below are separate. The largest first (by size times the map's mean inside), at most `limit`. residual: (S, S).
+    heat, residual: (S, S). margin: share of every side that is left out. limit: how many at most. Places above and below
+    are separate. Returns the largest first, by size times the map's mean inside.
     """
     side = heat.shape[0]
-    cut = round(margin * side)
+    border = round(margin * side)
     inside = np.zeros(heat.shape, bool)
-    inside[cut : side - cut, cut : side - cut] = True
-    found = []
+    inside[border : side - border, border : side - border] = True
+    regions = []
     for beyond in (heat > threshold, heat < -threshold):
         count, labels = cv2.connectedComponents((beyond & inside).astype(np.uint8), connectivity=8)
         for index in range(1, count):
             mask = labels == index
-            if mask.mean() >= SMALLEST:
-                rows, columns = np.nonzero(mask)
-                place = (rows.mean() + 0.5) / side, (columns.mean() + 0.5) / side
-                found.append(
-                    Region(
-                        mask,
-                        float(mask.mean()),
-                        float(heat[mask].mean()),
-                        float(residual[mask].mean()),
-                        *map(float, place),
-                    )
+            if mask.mean() < MIN_SHARE:
+                continue
+            rows, columns = np.nonzero(mask)
+            regions.append(
+                Region(
+                    mask=mask,
+                    share=float(mask.mean()),
+                    value=float(heat[mask].mean()),
+                    residual=float(residual[mask].mean()),
+                    row=float((rows.mean() + 0.5) / side),
+                    column=float((columns.mean() + 0.5) / side),
                 )
-    return sorted(found, key=lambda region: -region.share * abs(region.value))[:limit]
+            )
+    return sorted(regions, key=lambda region: -region.share * abs(region.value))[:limit]

@@ -16,7 +16,7 @@ from ..data.manifest import normal_cases
 from ..data.painted.anomalies import paint_anomaly, vary_pose, vary_processing
 from ..detector import Detector
 from ..scoring.anomaly_head import TAUGHT_INSIDE, AnomalyHead, HeadConfig, head_features
-from ..scoring.score import inner
+from ..scoring.filters import inner
 from .films import Films, load_films
 
 PAINTED_FROM = 0.2  # of the mask: a film counts as painted if any place of the feature map reaches it

@@ -1,0 +1,66 @@
+"""The command `diff3m analyze`: one film, its score, percentile and attention."""
+
+from __future__ import annotations
+
+from .options import add_case_options, add_command, add_model_options, add_walk_options
+from .terminal import bar, detector_for, record_for
+
+
+def add_parser(commands) -> None:
+    """Add the command and its options."""
+    command = add_command(commands, "analyze", run, "Analyze one radiograph (DICOM, PNG, JPEG, WebP or TIFF).")
+    add_case_options(command)
+    command.add_argument("--json", default=None, metavar="FILE", help="write score, percentile, attention and settings")
+    command.add_argument(
+        "--out",
+        default=None,
+        metavar="DIR",
+        help="write film, reconstruction, residual, heat map and anomaly map as PNG",
+    )
+    add_model_options(command)
+    add_walk_options(command)
+
+
+def run(options) -> None:
+    """Analyze one film; print the result and write what was asked for."""
+    from ..export.files import NOTICE, analysis_to_dict, write_json, write_pictures
+    from ..imaging.radiograph import read_radiograph
+
+    film = read_radiograph(options.image)
+    detector = detector_for(options)
+    record, facts = record_for(film, detector, options)
+    report = bar("analyzing", "step")
+    analysis = detector.analyze(
+        film,
+        record,
+        noise_level=options.noise_level,
+        steps=options.steps,
+        seed=options.seed,
+        callback=lambda progress: report(progress.done, progress.total),
+    )
+    if options.json:
+        write_json(options.json, analysis_to_dict(analysis, detector))
+    paths = write_pictures(options.out, analysis, detector.scoring) if options.out else []
+    _print_analysis(analysis, detector, facts)
+    for path in paths:
+        print(f"wrote {path}")
+    print(NOTICE)
+
+
+def _print_analysis(analysis, detector, facts: dict) -> None:
+    if analysis.score is not None:
+        against = f"{analysis.compared_with} " if analysis.compared_with != "any" else ""
+        print(f"anomaly score  {analysis.score:+.2f}  (0 = an average normal film, in standard deviations)")
+        percentile = analysis.whole_percentile
+        print(f"percentile     {percentile}  (of {analysis.normals} normal {against}films, {percentile} % score lower)")
+    for group, weights in analysis.attention.items():
+        print(f"attention over {group}, summing to 1")
+        for name, weight in weights.items():
+            feature = detector.schema[name]
+            origin = " (from the header)" if name in facts else ""
+            print(f"  {feature.label:<20} {weight:.3f}  {feature.describe(analysis.record[name])}{origin}")
+    for note in analysis.notes:
+        print(f"note: {note}")
+    print(
+        f"{detector.config.name}, {sum(analysis.seconds.values()):.2f} s, {detector.precision} on {detector.device.type}"
+    )

@@ -1,0 +1,57 @@
+"""The command `diff3m evaluate`: scores and metrics of a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .options import add_command, add_model_options, add_walk_options, positive
+from .terminal import bar, detector_for
+
+
+def add_parser(commands) -> None:
+    """Add the command and its options."""
+    command = add_command(commands, "evaluate", run, "Score a manifest; write metrics.json and scores.csv.")
+    command.add_argument("--manifest", required=True, metavar="CSV")
+    command.add_argument("--out", required=True, metavar="DIR")
+    command.add_argument("--limit", type=positive, default=None, metavar="N", help="only the first N rows")
+    command.add_argument("--batch-size", type=positive, default=16)
+    add_model_options(command)
+    add_walk_options(command)
+
+
+def run(options) -> None:
+    """Score a manifest and print its metrics."""
+    from ..evaluation.run import evaluate
+
+    metrics = evaluate(
+        detector_for(options),
+        options.manifest,
+        options.out,
+        options.limit,
+        options.batch_size,
+        bar("evaluating"),
+        noise_level=options.noise_level,
+        steps=options.steps,
+        seed=options.seed,
+    )
+    print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
+    if metrics["unreadable"]:
+        print(f"{len(metrics['unreadable'])} of {metrics['rows']} rows could not be scored; scores.csv says why")
+    _print_metrics("all", metrics)
+    for label, part in metrics["labels"].items():
+        _print_metrics(label, part)
+    print(f"wrote {Path(options.out) / 'metrics.json'} and scores.csv")
+
+
+def _print_metrics(name: str, metrics: dict) -> None:
+    def with_interval(key: str) -> str:
+        if metrics[key] is None:
+            return "-"
+        low, high = metrics[f"{key}_interval"]
+        return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
+
+    print(f"{name:>16}: AUROC within view {with_interval('auroc_within_view')}, views mixed {with_interval('auroc')}")
+    print(
+        f"{'':>16}  average precision within view {with_interval('average_precision_within_view')}, "
+        f"views mixed {with_interval('average_precision')}"
+    )

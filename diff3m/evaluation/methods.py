@@ -1,0 +1,193 @@
+"""The methods that `film_comparison` compares: films in, scores and heat maps out, all measured in the same window."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.manifest import normal_cases
+from ..detector import Detector
+from ..reconstruct import draw_noises, predictor
+from ..released.inference import RELEASED_LEVEL, reconstruct_as_released, released_scores
+from ..scoring.anomaly_head import anomaly_map
+from ..scoring.filters import inner
+from ..scoring.measure import heat_map, measure_component
+from ..scoring.score import Component
+from ..training.films import load_films
+from ..training.simplex import SimplexPool
+from .baselines import anoddpm, autoencoder, pca
+from .labelled_films import Cohort
+from .phantoms import RECORDS, asked_records
+
+# what every reconstruction is scored by: as such methods usually are, and after the blur that our own score owes much to
+SCORES = {
+    "mse": Component("mse", 0, 1),
+    "ssim": Component("ssim", 6, 1),
+    "blurred": Component("absolute", 2, 1),
+    "max": Component("max", 0, 1),
+}
+Report = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What a method says of B films.
+
+    scores: by name, each (B,), larger = more abnormal. heat: (B, S, S), signed: positive where brighter than expected.
+    anomaly_map: the same of a detector with a head, else None.
+    """
+
+    scores: dict[str, np.ndarray]
+    heat: np.ndarray
+    anomaly_map: np.ndarray | None = None
+
+
+Judge = Callable[[Tensor, slice], Judgment]  # films (B, 1, S, S) and their rows in the cohort
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method before it is trained or loaded.
+
+    key: what its answers depend on besides the films. build: trains or loads it.
+    """
+
+    name: str
+    key: str
+    build: Callable[[], Judge]
+
+
+def all_methods(
+    detector: Detector,
+    cohort: Cohort,
+    train: str | Path,
+    out: Path,
+    simplex: Detector | None,
+    stride: int,
+    report: Report,
+) -> Iterator[Method]:
+    """Yield every method. Parameters as in `film_comparison.benchmark_films`."""
+    preprocessing = repr(detector.config.preprocessing).encode()
+    weights = detector.checkpoint.sha256[:12]
+    normals = hashlib.sha256(Path(train).read_bytes() + preprocessing).hexdigest()[:12]
+    cache: list[np.ndarray] = []
+
+    def training_films() -> np.ndarray:
+        if not cache:
+            cases = normal_cases(train, detector.schema)
+            films = load_films(
+                cases, detector.schema, detector.config.preprocessing, lambda done: report("films", done, len(cases))
+            )
+            cache.append(films.images)
+        return cache[0]
+
+    def trained_autoencoder() -> Callable[[Tensor], Tensor]:
+        return autoencoder(
+            training_films(),
+            out / f"autoencoder {normals}.safetensors",
+            report=lambda done, total: report("autoencoder", done, total),
+        )
+
+    yield Method("PCA", normals, lambda: judge_by_residual(pca(training_films()), detector))
+    yield Method("autoencoder", normals, lambda: judge_by_residual(trained_autoencoder(), detector))
+    yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _gaussian(), detector))
+    if simplex is not None:
+        key = f"{simplex.checkpoint.sha256[:12]} {simplex.precision} {simplex.device.type}"
+        size = simplex.config.network.image_size
+        yield Method("AnoDDPM, simplex", key, lambda: _judge_by_anoddpm(simplex, _simplex(size), detector))
+    yield Method("Diff3M as released", f"{weights} {stride}", lambda: _judge_as_released(detector, cohort, stride))
+    scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
+    scored_by = hashlib.sha256(f"{scoring}{detector.checkpoint.head_sha256}".encode()).hexdigest()[:8]
+    for kind in RECORDS:
+        yield Method(
+            f"ours, {kind} record", f"{weights} {scored_by}", lambda kind=kind: _judge_by_score(detector, kind, cohort)
+        )
+
+
+def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detector) -> Judge:
+    """Judge films by what a reconstruction cannot express, inside the detector's own window."""
+    window = detector.scoring.border
+
+    def judge(x0: Tensor, rows: slice) -> Judgment:
+        reconstruction = reconstruct(x0)
+        whole, inside = (x0, reconstruction), (inner(x0, window), inner(reconstruction, window))
+        scores = {
+            # scores of single pixels have no window of their own
+            name: measure_component(component, *(inside if component.kind in ("mse", "max") else whole), window)
+            for name, component in SCORES.items()
+        }
+        heat = heat_map(x0, reconstruction, detector.scoring.heat_sigma)[:, 0]
+        return Judgment({name: values.cpu().numpy() for name, values in scores.items()}, heat.cpu().numpy())
+
+    return judge
+
+
+def _gaussian() -> Callable[[int, int], Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return lambda count, size: torch.randn(count, 1, size, size, generator=generator)
+
+
+def _simplex(size: int) -> Callable[[int, int], Tensor]:
+    pool, generator = SimplexPool(size), torch.Generator().manual_seed(0)
+    return lambda count, size: pool.draw(count, size, generator)
+
+
+def _judge_by_anoddpm(network: Detector, draw: Callable[[int, int], Tensor], detector: Detector) -> Judge:
+    """AnoDDPM knows no record: the network runs with everything unknown."""
+
+    def reconstruct(x0: Tensor) -> Tensor:
+        condition = network.condition(x0, [network.schema.parse({})] * len(x0), attention=False)
+        with torch.no_grad(), network.autocast():
+            return anoddpm(
+                x0,
+                predictor(network.network, condition),
+                network.config.schedule,
+                lambda count: draw(count, x0.shape[-1]).to(x0),
+            )
+
+    return judge_by_residual(reconstruct, detector)
+
+
+def _judge_as_released(detector: Detector, cohort: Cohort, stride: int) -> Judge:
+    """The released loop with the masked-pixel estimate and the true record. Scored as it was released, too."""
+    noise = draw_noises(1, detector.config.network.image_size, RELEASED_LEVEL, 0, detector.device)
+
+    def judge(x0: Tensor, rows: slice) -> Judgment:
+        records = [case.record for case in cohort.cases[rows]]
+        predict = predictor(detector.network, detector.condition(x0, records, attention=False), "masked_pixels")
+        schedule = detector.config.schedule
+        with torch.no_grad(), detector.autocast():
+            reconstruction = reconstruct_as_released(x0, predict, RELEASED_LEVEL, noise, schedule, stride=stride)
+        judgment = judge_by_residual(lambda _: reconstruction, detector)(x0, rows)
+        return Judgment(judgment.scores | released_scores(x0, reconstruction), judgment.heat)
+
+    return judge
+
+
+def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
+    """The checkpoint's score under a kind of record.
+
+    Placed among normals of the true view, so that kinds differ by what the model saw alone.
+    """
+    records = asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind)
+    settings, keys = detector.settings(), detector.scoring.keys
+
+    def judge(x0: Tensor, rows: slice) -> Judgment:
+        condition = detector.condition(x0, records[rows], attention=False)
+        reconstructions = detector.reconstructions(x0, condition, keys, settings)
+        values = detector.measurements(x0, records[rows], reconstructions, settings)
+        views = cohort.views[rows]
+        scores = [detector.scoring.score(row, view or None) for row, view in zip(values, views, strict=True)]
+        heat = heat_map(x0, reconstructions["inversion", settings.noise_level], detector.scoring.heat_sigma)
+        logits = reconstructions.get(detector.head_key)
+        anomalies = None if logits is None else anomaly_map(logits)[:, 0].cpu().numpy()
+        return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy(), anomalies)
+
+    return judge

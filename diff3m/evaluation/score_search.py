@@ -1,0 +1,234 @@
+"""Choose a score for a checkpoint among candidates, on labelled films: half A of the patients chooses, half B reports.
+
+The rule: highest mean, over the abnormal labels, of the within-view AUROC against normal films on half A; candidates
+within `TIE` of the highest are tied, and of these the one with the fewest components is chosen. Half B is measured for
+the choice alone, once, so that what it reports was not chosen on it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, patient_keys, read_manifest, read_table
+from ..detector import Detector
+from ..scoring.calibrate import calibrate_views
+from ..scoring.score import Scoring
+from ..scoring.score_file import write_score
+from .calibration import Measurements, check_normals, check_scoring, measure_cases
+from .format import interval, known, markdown
+from .labelled_films import check_apart, half
+from .metrics import auroc_within_view, detection_metrics
+
+TIE = 0.005  # AUROC
+CHOOSES, REPORTS = "A", "B"
+Report = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """One candidate on half A. auroc: within view, by abnormal label."""
+
+    name: str
+    scoring: Scoring
+    auroc: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean of the AUROCs over labels."""
+        return float(np.mean(list(self.auroc.values())))
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search says.
+
+    candidates: in the file's order. chosen: by the rule. report: metrics of the choice on half B by label, see
+    `detection_metrics`. films: measured in halves A and B. notes: sentences on what was left out.
+    """
+
+    candidates: tuple[CandidateResult, ...]
+    chosen: CandidateResult
+    report: dict[str, dict]
+    films: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def search_score(
+    detector: Detector,
+    candidates: Mapping[str, Scoring],
+    normals: str | Path,
+    labelled: str | Path,
+    report: Report = lambda stage, done, total: None,
+) -> SearchResult:
+    """Measure candidate scores and choose one by the rule of this module.
+
+    candidates: see `score_file.read_candidates`. normals: manifest of normal films that training never saw; the scale of
+    every z-score. labelled: manifest of labelled films with patients, none of them in `normals`. Raises ManifestError, or
+    ValueError for a candidate that the checkpoint cannot measure.
+    """
+    for scoring in candidates.values():
+        check_scoring(detector, scoring)
+    patients_checked = check_apart(normals, labelled, detector.schema)
+    cases, halves, without_patient = _labelled_cases(labelled, detector)
+    scores: dict[str, np.ndarray] = {}
+    for names in _groups(candidates):
+        merged = _merged([candidates[name] for name in names])
+        plain = detector.with_scoring(merged)
+        normal_films = measure_cases(
+            plain, normal_cases(normals, detector.schema), lambda done, total: report("normal films", done, total)
+        )
+        check_normals(normal_films, normals)
+        films = measure_cases(plain, cases, lambda done, total: report("labelled films", done, total))
+        for name in names:
+            scores[name] = _scores(candidates[name], merged, normal_films, films)
+    if not films.cases:
+        raise ManifestError(f"None of the films of {labelled} could be read; the first: {films.unreadable[0]}")
+    halves = np.array([halves[case.row] for case in films.cases])
+    labels, views = np.array([case.label for case in films.cases]), np.array([view or "" for view in films.views])
+    first = halves == CHOOSES
+    by_label = _contrasts(labels[first], views[first])
+    results = tuple(
+        CandidateResult(name, scoring, {label: by_label[label](scores[name][first]) for label in by_label})
+        for name, scoring in candidates.items()
+    )
+    chosen = choose(results)
+    notes = _notes(films, normal_films, without_patient, patients_checked, set(labels) - {NORMAL} - set(by_label))
+    counts = {part: int((halves == part).sum()) for part in (CHOOSES, REPORTS)}
+    second = halves == REPORTS
+    metrics = _report(scores[chosen.name][second], labels[second], views[second])
+    return SearchResult(results, chosen, metrics, counts, notes)
+
+
+def choose(results: Sequence[CandidateResult]) -> CandidateResult:
+    """Choose by the rule of this module; between equals the higher mean, then the first."""
+    best = max(result.mean for result in results)
+    tied = [result for result in results if result.mean >= best - TIE]
+    return min(tied, key=lambda result: (len(result.scoring.components), -result.mean))
+
+
+def write_search(result: SearchResult, out: str | Path) -> list[Path]:
+    """Write score.yaml (the chosen score file), candidates.csv and search.md; returns their paths."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    labels = list(result.chosen.auroc)
+    paths = [out / name for name in ("score.yaml", "candidates.csv", "search.md")]
+    write_score(paths[0], result.chosen.scoring)
+    with paths[1].open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["candidate", "components", "combine", *labels, "mean", "chosen"])
+        for entry in result.candidates:
+            values = [f"{entry.auroc[label]:.4f}" for label in labels]
+            components, combine = len(entry.scoring.components), entry.scoring.combine
+            writer.writerow([entry.name, components, combine, *values, f"{entry.mean:.4f}", entry is result.chosen])
+    paths[2].write_text(as_markdown(result))
+    return paths
+
+
+def as_markdown(result: SearchResult) -> str:
+    """Describe a search in Markdown: the candidates on half A, the choice on half B, notes."""
+    labels = list(result.chosen.auroc)
+    head = ["candidate", "components", *(f"{label}" for label in labels), "mean"]
+    rows = [
+        [
+            f"**{entry.name}**" if entry is result.chosen else entry.name,
+            str(len(entry.scoring.components)),
+            *(known(entry.auroc[label]) for label in labels),
+            known(entry.mean),
+        ]
+        for entry in result.candidates
+    ]
+    pieces = [
+        f"Half A chooses ({result.films['A']} films): AUROC within view against normal, {result.chosen.name} chosen."
+    ]
+    pieces += [markdown(head, rows), f"Half B reports ({result.films['B']} films): {result.chosen.name}."]
+    reported = [[label, *_reported(metrics)] for label, metrics in result.report.items()]
+    pieces.append(markdown(["films against normal", "AUROC within view", "average precision within view"], reported))
+    return "\n\n".join([*pieces, *result.notes]) + "\n"
+
+
+def _reported(metrics: Mapping) -> list[str]:
+    names = ("auroc_within_view", "average_precision_within_view")
+    return [interval({name: metrics[name], "interval": metrics[f"{name}_interval"]}, name, ".3f") for name in names]
+
+
+def _labelled_cases(labelled: str | Path, detector: Detector) -> tuple[list[Case], dict[int, str], int]:
+    """Labelled films with a patient, the half of each by row, and how many name no patient. Raises ManifestError."""
+    keys = patient_keys(read_table(Path(labelled)))
+    if keys is None:
+        raise ManifestError(
+            f"The manifest {labelled} has no column `patient` or `subject_id`: halves must not share patients. Add one."
+        )
+    cases = [case for case in read_manifest(labelled, detector.schema) if case.label is not None]
+    patients = {case.row: keys.iloc[case.row - 1] for case in cases}
+    with_patient = [case for case in cases if patients[case.row]]
+    halves = {case.row: half(patients[case.row]) for case in with_patient}
+    return with_patient, halves, len(cases) - len(with_patient)
+
+
+def _groups(candidates: Mapping[str, Scoring]) -> list[list[str]]:
+    """Names of the candidates that differ in components and combination alone, so that films are measured once."""
+    groups: dict[Scoring, list[str]] = {}
+    for name, scoring in candidates.items():
+        groups.setdefault(replace(scoring, components=(), combine="mean"), []).append(name)
+    return list(groups.values())
+
+
+def _merged(scorings: Sequence[Scoring]) -> Scoring:
+    """A scoring that measures every component of a group once."""
+    components = dict.fromkeys(component for scoring in scorings for component in scoring.components)
+    return replace(scorings[0], components=tuple(components), combine="mean", calibration=())
+
+
+def _scores(scoring: Scoring, merged: Scoring, normals: Measurements, films: Measurements) -> np.ndarray:
+    """Scores of films under one candidate, calibrated on the normals: (N,)."""
+    columns = torch.tensor([merged.components.index(component) for component in scoring.components])
+    calibration = calibrate_views(scoring, normals.values[:, columns], normals.views)
+    calibrated = replace(scoring, calibration=calibration)
+    rows = zip(films.values, films.views, strict=True)
+    return np.array([calibrated.score(row[columns], view) for row, view in rows])
+
+
+def _contrasts(labels: np.ndarray, views: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
+    """By abnormal label: scores of all films (N,) → within-view AUROC against normal, of labels that have one."""
+
+    def contrast(label: str) -> Callable[[np.ndarray], float]:
+        rows = np.isin(labels, (NORMAL, label))
+        return lambda scores: auroc_within_view(scores[rows], labels[rows] == label, views[rows])
+
+    contrasts = {str(label): contrast(label) for label in np.unique(labels[labels != NORMAL])}
+    measurable = {label: auroc for label, auroc in contrasts.items() if np.isfinite(auroc(np.zeros(len(labels))))}
+    if not measurable:
+        raise ManifestError(
+            "Half A of the patients has no view with both normal and abnormal films, so nothing can be chosen: "
+            "give more labelled films, with their view."
+        )
+    return measurable
+
+
+def _report(scores: np.ndarray, labels: np.ndarray, views: np.ndarray) -> dict[str, dict]:
+    """Metrics of every abnormal label against normal."""
+    return {
+        str(label): detection_metrics(scores[rows], labels[rows] == label, views[rows])
+        for label in np.unique(labels[labels != NORMAL])
+        for rows in [np.isin(labels, (NORMAL, label))]
+    }
+
+
+def _notes(
+    films: Measurements, normals: Measurements, without_patient: int, patients_checked: bool, unmeasured: set[str]
+) -> tuple[str, ...]:
+    unreadable = len(films.unreadable) + len(normals.unreadable)
+    notes = [f"{without_patient} labelled films name no patient and were left out."] if without_patient else []
+    notes += [f"{unreadable} films could not be read and were left out."] if unreadable else []
+    notes += [f"No view of half A has both {label} and normal films: not counted." for label in sorted(unmeasured)]
+    if not patients_checked:
+        notes.append(
+            "The manifest of normal films names no patients: whether one is among the labelled was not checked."
+        )
+    return tuple(notes)

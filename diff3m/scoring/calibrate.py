@@ -1,0 +1,64 @@
+"""Calibration: from measurements of normal films to the scale of scores and percentiles. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .filters import inner
+from .score import ANY_VIEW, Scoring, ViewCalibration, combine_z_scores, part_weights
+
+NORMAL_SHARE = 95  # percentile of normal pixels at which the display of heat maps starts
+
+
+def calibrate_scoring(
+    scoring: Scoring,
+    values: Tensor,
+    views: Sequence[str | None],
+    heat_maps: Tensor,
+    anomaly_maps: Tensor | None = None,
+) -> Scoring:
+    """Calibrate a scoring on normal films.
+
+    values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). anomaly_maps: the
+    same of the anomaly head, as probabilities; None without a head. Returns the scoring with `calibration`,
+    `heat_normal` and `map_normal`.
+    """
+    heat_normal = _normal_limit(inner(heat_maps, scoring.margin).abs())
+    map_normal = scoring.map_normal if anomaly_maps is None else _normal_limit(inner(anomaly_maps, scoring.border))
+    calibration = calibrate_views(scoring, values, views)
+    return replace(scoring, calibration=calibration, heat_normal=heat_normal, map_normal=map_normal)
+
+
+def calibrate_views(
+    scoring: Scoring, values: Tensor, views: Sequence[str | None]
+) -> tuple[tuple[str, ViewCalibration], ...]:
+    """Calibrate the score alone, for all films ("any") and for each view with at least two; as `calibrate_scoring`."""
+    groups = {ANY_VIEW: list(range(len(views)))}
+    for index, view in enumerate(views):
+        if view is not None:
+            groups.setdefault(view, []).append(index)
+    return tuple(
+        (view, _calibrate_view(values[torch.tensor(rows)], scoring)) for view, rows in groups.items() if len(rows) > 1
+    )
+
+
+def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
+    values = values.double()
+    mean = values.nanmean(0).nan_to_num(nan=0.0)
+    deviation = values - mean
+    std = (deviation.square().nansum(0) / ((~values.isnan()).sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
+    parts = [component.part for component in scoring.components]
+    weights = part_weights(deviation / std, scoring.combine, parts)
+    scores = combine_z_scores(deviation / std, scoring.combine, weights, parts)
+    offset = float(scores.mean())
+    sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
+    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset, weights)
+
+
+def _normal_limit(maps: Tensor) -> float:
+    return round(float(np.percentile(maps.numpy(), NORMAL_SHARE)), 5)

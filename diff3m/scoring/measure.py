@@ -1,0 +1,66 @@
+"""Measurements of a film and its reconstruction: the components of the anomaly score, and the heat map.
+
+The released code scores by mean squared error. The fine grain of a residual is reconstruction error everywhere, and
+disease lies in its low frequencies, so residuals are blurred with their sign before anything else is done.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .filters import Border, gaussian_blur, inner, structural_similarity
+from .score import HEAD_KINDS, Component
+
+REFERENCE_SIDE = 128  # pixels; widths of Gaussians are given for a picture of this side
+
+
+def measure_component(component: Component, film: Tensor, reconstruction: Tensor, border: Border) -> Tensor:
+    """Measure one component of the score on films and their reconstructions.
+
+    film, reconstruction: (B, 1, S, S) in [0, 1]; for a component of the anomaly head, the head's logits stand in place
+    of the reconstruction. border: what is left out, see `inner`. Returns (B,).
+    """
+    if component.kind in HEAD_KINDS:
+        share = component.share if component.kind == "peak_logit" else 1.0
+        return _mean_of_largest(inner(reconstruction, border).flatten(1), share)
+    sigma = component.sigma * film.shape[-1] / REFERENCE_SIDE
+    residual = film - reconstruction
+    if component.kind == "ssim":
+        return 1 - inner(structural_similarity(film, reconstruction, sigma), border).mean(dim=(1, 2, 3))
+    if component.kind == "mse":
+        return residual.square().mean(dim=(1, 2, 3))
+    if component.kind == "max":
+        return residual.abs().amax(dim=(1, 2, 3))
+    blurred = inner(gaussian_blur(residual, sigma), border).flatten(1)
+    if component.relative:
+        blurred = blurred / blurred.abs().median(dim=1, keepdim=True).values.clamp_min(1e-6)
+    if component.kind == "absolute":
+        return blurred.abs().mean(dim=1)
+    signed = {"brighter": blurred, "darker": -blurred, "largest": blurred.abs()}[component.kind]
+    return _mean_of_largest(signed, component.share)
+
+
+def _mean_of_largest(values: Tensor, share: float) -> Tensor:
+    """Average the largest share of each row, (B, n) → (B,)."""
+    return values.topk(max(1, round(share * values.shape[1])), dim=1).values.mean(1)
+
+
+def contradiction(film: Tensor, estimate: Tensor, raised: Tensor, border: Border) -> Tensor:
+    """Measure how far films lie from the estimate under their record toward a higher value of one feature.
+
+    All (B, 1, S, S), estimates from the same noises; raised: the estimate under the record with that feature raised.
+    ⟨x − x̂_0, d⟩/‖d‖ with d = x̂_0(raised) − x̂_0: the score test (Rao 1948) of "the record's value is right" against a
+    higher one, as the gradient of the denoising likelihood gives it. Positive: the film looks like one of a higher
+    value. Returns (B,).
+    """
+    direction, residual = (inner(image, border).flatten(1) for image in (raised - estimate, film - estimate))
+    return (residual * direction).sum(1) / direction.norm(dim=1).clamp_min(1e-6)
+
+
+def heat_map(film: Tensor, reconstruction: Tensor, sigma: float) -> Tensor:
+    """Blur the signed residual: positive where the film is brighter than expected.
+
+    film, reconstruction: (B, 1, S, S) in [0, 1]. sigma: of the Gaussian, in pixels of a 128-pixel side. Returns
+    (B, 1, S, S) in [−1, 1].
+    """
+    return gaussian_blur(film - reconstruction, sigma * film.shape[-1] / REFERENCE_SIDE)

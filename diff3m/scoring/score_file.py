@@ -1,0 +1,167 @@
+"""Score files: components and settings of a score as YAML or JSON, for `diff3m calibrate` and `diff3m search-score`.
+
+A score file is a mapping. Keys that it leaves out keep what the checkpoint has:
+
+    components:            # what is measured, see `score.Component`
+      - {kind: absolute, sigma: 2, level: 400}
+      - {kind: ssim, sigma: 6, level: 30, source: one_step}
+    noise_level: 400       # the level whose reconstruction is shown
+    steps: 10              # DDIM steps each way at noise_level
+    estimate: x_t          # or masked_pixels
+    combine: mean          # or max, balanced, foremost
+    window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that components leave out; null: the margin
+
+and likewise margin, one_step_noises, mirrored_noises, heat_sigma and released_path of `score.Scoring`. A component needs
+a kind; sigma is 0 and level is noise_level where they are left out.
+
+A candidates file holds the same keys for all candidates, and `candidates`: by name, a mapping of the keys that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+
+import yaml
+
+from .score import Component, Scoring
+
+COMPONENT_TYPES = {
+    "kind": str,
+    "sigma": float,
+    "level": int,
+    "source": str,
+    "share": float,
+    "relative": bool,
+    "feature": str,
+}
+SETTING_TYPES = {
+    "noise_level": int,
+    "steps": int,
+    "estimate": str,
+    "combine": str,
+    "margin": float,
+    "one_step_noises": int,
+    "mirrored_noises": bool,
+    "heat_sigma": float,
+    "released_path": bool,
+}
+KEYS = ("components", "window", *SETTING_TYPES)
+TYPE_WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false"}
+
+
+class ScoreFileError(ValueError):
+    """A score or candidates file that cannot be used; the message names the key and says what it may be."""
+
+
+def read_score(path: str | Path, base: Scoring) -> Scoring:
+    """Read a score file.
+
+    base: the scoring whose values stand where the file has none. Returns it without calibration. Raises ScoreFileError.
+    """
+    return _scoring(_read_mapping(path), base, Path(path).name)
+
+
+def read_candidates(path: str | Path, base: Scoring) -> dict[str, Scoring]:
+    """Read a candidates file: scorings without calibration by name, in the file's order.
+
+    base: as in `read_score`. Raises ScoreFileError.
+    """
+    values, name = _read_mapping(path), Path(path).name
+    candidates = values.pop("candidates", None)
+    if not isinstance(candidates, Mapping) or not candidates:
+        raise ScoreFileError(f"{name} needs `candidates`: a mapping of names to the score of each.")
+    shared = _scoring(values, base, name)
+    scorings = {}
+    for title, settings in candidates.items():
+        if not isinstance(settings, Mapping):
+            raise ScoreFileError(f"{name}: the candidate {title!r} must be a mapping, e.g. {{components: […]}}.")
+        scorings[str(title)] = _scoring(settings, shared, f"{name}, candidate {title!r}")
+    return scorings
+
+
+def write_score(path: str | Path, scoring: Scoring) -> None:
+    """Write the score file of a scoring, without its calibration."""
+    values = {"components": [_component_values(component) for component in scoring.components]}
+    values |= {name: getattr(scoring, name) for name in SETTING_TYPES}
+    values["window"] = None if scoring.window is None else list(scoring.window)
+    Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def _component_values(component: Component) -> dict:
+    """Values of a component that are not the default."""
+    values = {field.name: getattr(component, field.name) for field in fields(component)}
+    return {f.name: values[f.name] for f in fields(component) if f.default is MISSING or values[f.name] != f.default}
+
+
+def _read_mapping(path: str | Path) -> dict:
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise ScoreFileError(f"There is no score file {path}. Check the path.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ScoreFileError(f"{path} cannot be read as YAML or JSON: {str(error)[:200]}") from None
+    if not isinstance(values, dict):
+        raise ScoreFileError(f"{path} must be a mapping of {', '.join(KEYS)}.")
+    return values
+
+
+def _scoring(values: Mapping, base: Scoring, name: str) -> Scoring:
+    """Return `base` with the values of a file, without calibration. name: of the file, for messages."""
+    _check_keys(values, KEYS, name)
+    settings = {
+        key: _typed(values[key], kind, f"{name}: `{key}`") for key, kind in SETTING_TYPES.items() if key in values
+    }
+    if "window" in values:
+        settings["window"] = _window(values["window"], name)
+    try:
+        scoring = replace(base, calibration=(), **settings)
+    except ValueError as error:
+        raise ScoreFileError(f"{name}: {error}.") from None
+    if "components" not in values:
+        return scoring
+    return replace(scoring, components=_components(values["components"], scoring.noise_level, name))
+
+
+def _window(value: object, name: str) -> tuple[float, float, float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 4:
+        raise ScoreFileError(f"{name}: `window` must be four shares, of top, right, bottom and left, or null.")
+    return tuple(_typed(share, float, f"{name}: each share of `window`") for share in value)
+
+
+def _components(entries: object, noise_level: int, name: str) -> tuple[Component, ...]:
+    if not isinstance(entries, list) or not entries:
+        raise ScoreFileError(f"{name}: `components` must be a list of at least one component.")
+    components = []
+    for place, entry in enumerate(entries, start=1):
+        where = f"{name}, component {place}"
+        if not isinstance(entry, Mapping) or "kind" not in entry:
+            raise ScoreFileError(f"{where}: it must be a mapping with a `kind`, e.g. {{kind: absolute, sigma: 2}}.")
+        _check_keys(entry, COMPONENT_TYPES, where)
+        values = {key: _typed(value, COMPONENT_TYPES[key], f"{where}: `{key}`") for key, value in entry.items()}
+        try:
+            component = Component(**{"sigma": 0.0, "level": noise_level, **values})
+        except ValueError as error:
+            raise ScoreFileError(f"{where}: {error}.") from None
+        if component in components:
+            raise ScoreFileError(f"{where} stands there twice. Remove one.")
+        components.append(component)
+    return tuple(components)
+
+
+def _check_keys(values: Mapping, known, where: str) -> None:
+    unknown = [str(key) for key in values if key not in known]
+    if unknown:
+        raise ScoreFileError(f"{where}: there is no key {', '.join(unknown)}; it may hold {', '.join(known)}.")
+
+
+def _typed(value: object, kind: type, where: str):
+    """Return a value as the type that it must have. Raises ScoreFileError."""
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ScoreFileError(f"{where} must be {TYPE_WORDS[kind]}, got {value!r}.")
+    return value
