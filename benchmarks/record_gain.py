@@ -26,7 +26,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import Record
 from diff3m.evaluation.labelled_films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
-from diff3m.evaluation.phantoms import RECORDS, asked_records
+from diff3m.evaluation.phantoms import RECORDS, records_of_kind
 from diff3m.explain import counterfactual_films
 from diff3m.explain.information import bits_spent
 from diff3m.explain.record_fit import calibrated, deviations, misfit, z_scores
@@ -80,7 +80,8 @@ def one_step_measurements(
 def asked_kinds(detector: Detector, cohort: Cohort) -> dict[str, list]:
     """The films' records by kind of record."""
     return {
-        kind: asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind) for kind in RECORDS
+        kind: records_of_kind([case.record for case in cohort.cases], detector.schema.parse({}), kind)
+        for kind in RECORDS
     }
 
 

@@ -20,7 +20,7 @@ from select_score import MEASURED, TOLERANCE, WINDOW, batches, candidates, crite
 from torch import Tensor
 
 from diff3m.detector import Detector
-from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
+from diff3m.evaluation.labelled_films import box_mask, half, read_boxes
 from diff3m.imaging.radiograph import read_radiograph
 from diff3m.reconstruct import draw_noises
 from diff3m.scoring.anomaly_head import anomaly_logits
@@ -45,7 +45,7 @@ def read(detector: Detector, folder: Path, films: pd.DataFrame, batch: int = 16)
 
 def pointing_game(maps: Tensor, folder: Path, films: pd.DataFrame, detector: Detector) -> dict[str, float]:
     """By half: share of opacity films with boxes whose largest logit inside the window lies in a box."""
-    boxes, hits = drawn_boxes(folder / "boxes.csv"), {"A": [], "B": []}
+    boxes, hits = read_boxes(folder / "boxes.csv"), {"A": [], "B": []}
     chosen = (films["split"] == "dev") & (films["label"] == "opacity") & films["image"].isin(boxes)
     for index in np.flatnonzero(chosen):
         row = films.iloc[index]

@@ -24,7 +24,7 @@ from diff3m.checkpoint.folder import save_scoring
 from diff3m.detector import Detector
 from diff3m.ehr import Record
 from diff3m.evaluation.calibration import calibrate_on_normals
-from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
+from diff3m.evaluation.labelled_films import box_mask, half, read_boxes
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.imaging.radiograph import read_radiograph
 from diff3m.scoring.filters import inner
@@ -80,7 +80,7 @@ def share_above(scores: np.ndarray, films: pd.DataFrame, normals: np.ndarray, no
 
 def compare_heat(detector: Detector, folder: Path, films: pd.DataFrame) -> None:
     """Pointing-game hits on half A's opacity films with boxes, for every source of the heat map and every blur; half B's beside it."""
-    boxes = drawn_boxes(folder / "boxes.csv")
+    boxes = read_boxes(folder / "boxes.csv")
     chosen = films[(films["split"] == "dev") & (films["label"] == "opacity") & films["image"].isin(boxes)].reset_index(
         drop=True
     )
