@@ -20,8 +20,8 @@ Predictor = Callable[[Tensor, Tensor], "Tensor | tuple[Tensor, Tensor]"]
 class Progress:
     """What a callback receives after each step of a walk.
 
-    phase: "inversion" or "denoising". done: steps so far, from 1, of total. preview: x̂_0 as it forms, (B, 1, S, S); None
-    where nothing that is shown forms.
+    phase: "inversion" or "denoising". done: steps so far, from 1, of total. preview: x̂_0 as it forms, (B, 1, S, S);
+    None where nothing that is shown forms.
     """
 
     phase: str
@@ -129,7 +129,8 @@ def walk(
 ) -> Tensor:
     """Walk DDIM along a path of timesteps; rising is inversion, falling is denoising.
 
-    x: (B, 1, S, S) at path[0]. clamp: range of x̂_0; None for none. The callback may raise to cancel. Returns x at path[−1].
+    x: (B, 1, S, S) at path[0]. clamp: range of x̂_0; None for none. The callback may raise to cancel. Returns x at
+    path[−1].
     """
     phase = "inversion" if path[-1] > path[0] else "denoising"
     for done, (t, t_next) in enumerate(itertools.pairwise(path), start=1):

@@ -1,4 +1,4 @@
-"""Files that come with the project: the folders `assets/` and `checkpoints/` of the checkout, or of the installed wheel."""
+"""Files that come with the project: `assets/` and `checkpoints/` of the checkout, or of the installed wheel."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ def draw_normals(
 ) -> np.ndarray:
     """Draw one film for each record by DDIM (η = 0) from noise at the highest level.
 
-    A network whose image query is the film needs a clean one, which does not exist yet: its query is the newest estimate
-    x̂_0, at first a plain grey picture.
+    A network whose image query is the film needs a clean one, which does not exist yet: its query is the newest
+    estimate x̂_0, at first a plain grey picture.
 
     records: values by feature name, missing = unknown. seed: of the noise; same records, seed and steps give the same
     films. steps: of DDIM. callback: receives the films as they form and may raise to cancel. Returns (N, S, S) float32

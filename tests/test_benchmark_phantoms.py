@@ -11,18 +11,18 @@ from diff3m.cli.main import main
 from diff3m.data.phantom import KINDS, SEEDS, person
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
-from diff3m.evaluation.phantoms import CHANGES, Measured, cohort_of, detection, gain, localization
+from diff3m.evaluation.phantoms import CHANGES, PhantomResult, cohort_of, detection, gain, localization
 from diff3m.evaluation.realism import realism
 from diff3m.explain import counterfactual
 
 
-def measured(score: float, hot: bool | None = None) -> Measured:
+def measured(score: float, hot: bool | None = None) -> PhantomResult:
     if hot is None:
-        return Measured(score, None, None)
+        return PhantomResult(score, None, None)
     mask = np.zeros((16, 16), bool)
     mask[4:8, 4:8] = True
     heat = np.where(mask, 1.0, 0.1) if hot else np.where(mask, 0.1, 1.0)
-    return Measured(score, heat + 1e-3 * np.arange(256).reshape(16, 16), mask)
+    return PhantomResult(score, heat + 1e-3 * np.arange(256).reshape(16, 16), mask)
 
 
 def test_detection_and_gain_compare_the_same_films():
@@ -39,7 +39,7 @@ def test_detection_and_gain_compare_the_same_films():
     found = gain(good, blind, labels, views)["nodule"]
     assert found["interval"][0] > 0.1 < found["difference"]
     shifted = [
-        Measured(entry.score + 5 * (view == "AP"), entry.heat, entry.mask)
+        PhantomResult(entry.score + 5 * (view == "AP"), entry.heat, entry.mask)
         for entry, view in zip(good, views, strict=True)
     ]
     assert detection(shifted, labels, views) == detection(good, labels, views)  # an offset of one view is no loss

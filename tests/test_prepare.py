@@ -20,7 +20,7 @@ from diff3m.data.prepare.plausibility import plausible
 from diff3m.data.prepare.report import Report
 from diff3m.data.prepare.tables import with_readable_images
 from diff3m.ehr import EHRSchema, paper_schema
-from diff3m.evaluation.labelled_films import drawn_boxes
+from diff3m.evaluation.labelled_films import read_boxes
 from diff3m.training.config import TrainingConfig
 
 SCHEMA = paper_schema()
@@ -255,7 +255,7 @@ def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
     assert counts.sum() == 40 and counts["train"] > 20 and (counts["test"] == 10 or not lists)
     box = pd.read_csv(tmp_path / "o" / "nih-boxes.csv").iloc[0]
     assert box[["x", "y", "w", "h"]].tolist() == [256, 512, 102.4, 51.2]
-    assert drawn_boxes(tmp_path / "o" / "nih-boxes.csv") == {names[1]: [(256.0, 512.0, 102.4, 51.2)]}, (
+    assert read_boxes(tmp_path / "o" / "nih-boxes.csv") == {names[1]: [(256.0, 512.0, 102.4, 51.2)]}, (
         "as `benchmark films --boxes` reads them"
     )
     assert sum(case.abnormal for case in read_manifest(out, SCHEMA)) == 20

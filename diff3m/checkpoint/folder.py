@@ -38,8 +38,8 @@ class CheckpointConfig:
     """What config.json holds.
 
     scoring: carries the calibration. fit, prior_fit: calibrations of the record's fit by explanation group, beside the
-    film and before it is seen; empty where not measured. training: a free record of how the weights were made. head: set
-    where an anomaly head lies beside the weights.
+    film and before it is seen; empty where not measured. training: a free record of how the weights were made. head:
+    set where an anomaly head lies beside the weights.
     """
 
     name: str
@@ -106,8 +106,8 @@ def _read_schedule(values: dict) -> Schedule:
 class Checkpoint:
     """A loaded checkpoint.
 
-    folder: where it was loaded from. sha256, head_sha256: of the weights file and the head's; "" for one never saved, or
-    without a head.
+    folder: where it was loaded from. sha256, head_sha256: of the weights file and the head's; "" for one never saved,
+    or without a head.
     """
 
     config: CheckpointConfig

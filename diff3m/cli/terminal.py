@@ -50,7 +50,7 @@ def stage_bars() -> Callable[[str, int, int], None]:
 
 
 def record_for(film, detector, options) -> tuple[dict, dict]:
-    """Return a command's record: (values by name, those of them that came from the film's header). Raises ValueError."""
+    """Read a command's record: values by name, and those of them from the film's header. Raises ValueError."""
     flags = {feature: getattr(options, f"ehr_{feature}") for feature, _ in EHR_FLAGS.values()}
     values = {feature: value for feature, value in flags.items() if value is not None} | pairs(options.ehr, "--ehr")
     unknown = [name for name in values if name not in detector.schema]

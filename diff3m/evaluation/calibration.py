@@ -38,8 +38,8 @@ def calibrate_on_normals(
 ) -> Scoring:
     """Measure the normal films of a manifest and return the scoring with its calibration. Nothing is written.
 
-    scoring: components and settings in place of the checkpoint's own. report: as in `analyze_cases`. Raises ManifestError
-    for fewer than two readable normals.
+    scoring: components and settings in place of the checkpoint's own. report: as in `analyze_cases`. Raises
+    ManifestError for fewer than two readable normals.
     """
     check_scoring(detector, scoring or detector.scoring)
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))

@@ -9,24 +9,32 @@ from matplotlib.figure import Figure
 
 OURS, OTHERS = "#0f766e", "#64748b"
 METHOD_COLORS = {
-    "unusual": "#a16207", "shapley": OURS, "expectation": "#5eada5", "prior": "#a3d5cf", "integrated_gradients": "#7aa6c2", "ablation": "#bcd3e3",
+    "unusual": "#a16207",
+    "shapley": OURS,
+    "expectation": "#5eada5",
+    "prior": "#a3d5cf",
+    "integrated_gradients": "#7aa6c2",
+    "ablation": "#bcd3e3",
     "attention": "#c2410c",
-    "random_weights_shapley": OTHERS, "oracle": "#1e3a5f",
-}  # fmt: skip
+    "random_weights_shapley": OTHERS,
+    "oracle": "#1e3a5f",
+}
 GROUP_COLORS = ("#c2410c", "#1e3a5f", "#0f766e", "#7aa6c2", "#a16207")
 
 
 def comparison(labels: Mapping[str, dict]) -> Figure:
-    """Within-view AUROC of every method's best score with its interval, a panel for each abnormal label of `films.compare`."""
+    """Draw the within-view AUROC of every method's best score with its interval.
+
+    labels: of `film_comparison.compare`, a panel for each.
+    """
     figure = Figure(figsize=(4.6 * max(1, len(labels)) + 1.6, 3.8), layout="constrained")
     panels, rows = figure.subplots(1, max(1, len(labels)), sharey=True, squeeze=False)[0], []
-    for axes, (label, found) in zip(panels, labels.items(), strict=False):
-        rows = [(name, *_best(scores)) for name, scores in found["methods"].items()]
-        rows = [
-            row for row in rows if row[2]["auroc_within_view"] is not None
-        ]  # no view is known, or each has one kind of film
-        for place, (name, score, entry) in enumerate(rows):
-            value, (low, high) = entry["auroc_within_view"], entry["auroc_within_view_interval"]
+    for axes, (label, entry) in zip(panels, labels.items(), strict=False):
+        rows = [(name, *_best(scores)) for name, scores in entry["methods"].items()]
+        # without: no view is known, or each has one kind of film
+        rows = [row for row in rows if row[2]["auroc_within_view"] is not None]
+        for place, (name, score, metrics) in enumerate(rows):
+            value, (low, high) = metrics["auroc_within_view"], metrics["auroc_within_view_interval"]
             color = OURS if name.startswith("ours") else OTHERS
             axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
             axes.annotate(
@@ -47,21 +55,25 @@ def comparison(labels: Mapping[str, dict]) -> Figure:
 
 
 def _best(scores: Mapping[str, dict]) -> tuple[str, dict]:
-    """The score with the highest within-view AUROC of a method."""
+    """Return the score with the highest within-view AUROC of a method."""
     name = max(scores, key=lambda score: scores[score]["auroc_within_view"] or 0)
     return name, scores[name]
 
 
 def attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
-    """Left: how often each method names the group that was made extreme. Right: attributions of what is expected before the film is seen
-    beside the oracle's, by group; both axes are linear within ±1 and logarithmic beyond. result, cases: of `explanations.benchmark_explanations`."""
+    """Draw attributions against known causes.
+
+    Left: how often each method names the group that was made extreme. Right: attributions of what is expected before
+    the film is seen beside the oracle's, by group; both axes are linear within ±1 and logarithmic beyond. result,
+    cases: of `explanation_truth.benchmark_explanations`.
+    """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     bars, points = figure.subplots(1, 2, width_ratios=(1.2, 1))
     methods = {name: result[name]["top_1"] for name in METHOD_COLORS if result[name]["top_1"]}
     groups, width = list(next(iter(methods.values()))), 0.8 / len(methods)
-    for place, (name, found) in enumerate(methods.items()):
-        shares = [found[group]["share"] for group in groups]
-        errors = [[abs(found[group]["share"] - found[group]["interval"][end]) for group in groups] for end in (0, 1)]
+    for place, (name, top) in enumerate(methods.items()):
+        shares = [top[group]["share"] for group in groups]
+        errors = [[abs(top[group]["share"] - top[group]["interval"][end]) for group in groups] for end in (0, 1)]
         at = [index + (place - (len(methods) - 1) / 2) * width for index in range(len(groups))]
         bars.bar(
             at,

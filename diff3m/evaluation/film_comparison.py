@@ -1,4 +1,4 @@
-"""Our detector beside other methods of unsupervised anomaly detection: the same real films, preparation and protocol."""
+"""Our detector beside other methods of unsupervised anomaly detection, on the same films and by the same protocol."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def benchmark_films(
     Writes films.json, films.md, scores.csv and films.svg. Judgments are stored in `out` and not repeated with the same
     weights and films in the same precision.
 
-    manifest: labelled films that nothing was trained on. train: manifest of normals that PCA and autoencoder learn from.
-    out: folder. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the manifest's column `image`. halves:
-    column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained with
-    `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. report: called with (stage, done, total).
-    baselines: which of them to measure. released_stride: timesteps from one step of the released loop to the next; 1 walks
-    all of them. Returns what films.json holds; "patients_checked" says whether both manifests name their patients. Raises
-    ManifestError, also where a patient or a film is in both manifests.
+    manifest: labelled films that nothing was trained on. train: manifest of normals that PCA and autoencoder learn
+    from. out: folder. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the manifest's column `image`.
+    halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
+    with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. report: called with (stage, done,
+    total). baselines: which of them to measure. released_stride: timesteps from one step of the released loop to the
+    next; 1 walks all of them. Returns what films.json holds; "patients_checked" says whether both manifests name their
+    patients. Raises ManifestError, also where a patient or a film is in both manifests.
     """
     patients_checked, out = check_apart(train, manifest, detector.schema), Path(out)
     stored = out / "kept"
@@ -92,7 +92,7 @@ def _maps(judgments: Mapping[str, Judgment]) -> dict[str, np.ndarray]:
 
 
 def _measured_as(detector: Detector) -> str:
-    """Hash what a judgment depends on besides weights and films: where it is measured, and how the detector computes."""
+    """Hash what a judgment depends on besides weights and films: the window, and how the detector computes."""
     scoring = detector.scoring
     how = scoring.border, scoring.heat_sigma, (detector.precision, detector.device.type)
     return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
@@ -105,7 +105,7 @@ def _fingerprint(cohort: Cohort) -> str:
 
 
 def _judge(method: Method, cohort: Cohort, path: Path, report: Report) -> tuple[Judgment, float]:
-    """Judge all films, or read the judgment from `path` if it is there. Returns it and the seconds a film in batches."""
+    """Judge all films, or read the judgment from `path` if it is there. Returns it and the seconds a film."""
     if path.is_file():
         with np.load(path) as arrays:
             scores = {key.removeprefix("score "): arrays[key] for key in arrays.files if key.startswith("score ")}
@@ -142,9 +142,9 @@ def _parts(cohort: Cohort) -> dict[str, np.ndarray]:
 def compare(judgments: Mapping[str, Judgment], cohort: Cohort, part: np.ndarray) -> dict:
     """Compare methods on a part of the films, by abnormal label.
 
-    part: (N,) bool. Returns metrics of every score of every method, and the paired differences of our score from the best
-    score of any baseline, and between records. The best baseline is picked on the very films that are reported, which
-    favors it.
+    part: (N,) bool. Returns metrics of every score of every method, and the paired differences of our score from the
+    best score of any baseline, and between records. The best baseline is picked on the very films that are reported,
+    which favors it.
     """
     comparisons = {}
     for label in np.unique(cohort.labels[part & (cohort.labels != NORMAL)]):
@@ -181,8 +181,8 @@ def _metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dic
 def localization(heat: np.ndarray, cohort: Cohort, border: Border) -> dict | None:
     """Measure where maps point, over films with boxes, by label.
 
-    Pointing game (the hottest pixel inside the window lies in a box) and pixel average precision, both for the size of the
-    heat and for its brighter side alone, where an opacity is.
+    Pointing game (the hottest pixel inside the window lies in a box) and pixel average precision, both for the size of
+    the heat and for its brighter side alone, where an opacity is.
 
     heat: (N, S, S), signed. border: what the window leaves out. Returns also "chance", the boxes' share of the window;
     None without boxes.

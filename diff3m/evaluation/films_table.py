@@ -1,4 +1,4 @@
-"""What `films.benchmark_films` found, as Markdown tables."""
+"""Results of `film_comparison.benchmark_films` as Markdown tables."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ SIDES = {"size": "by size", "brighter": "by the brighter side"}
 LOCATED = {"pointing_game": "pointing game", "average_precision": "box average precision"}
 
 
-def tables(found: Mapping) -> str:
-    """Detection of every method and score by part of the films, the paired differences of ours, and where the maps point. No AUROC stands
-    without the one within view beside it."""
+def tables(result: Mapping) -> str:
+    """Write detection by part of the films, the paired differences of our score, where maps point, and the cost.
+
+    No AUROC stands without the one within view beside it.
+    """
     pieces = []
-    for part, labels in found["parts"].items():
+    for part, labels in result["parts"].items():
         if labels:
             pieces += [f"{PARTS.get(part, f'Part {part}')}:", _detection(labels)]
             pieces += ["Ours with the true record, paired differences:", _differences(labels)]
-    located = {name: labels for name, labels in found["localization"].items() if labels}
+    located = {name: labels for name, labels in result["localization"].items() if labels}
     if located:
         pieces += ["Where (films with boxes):", _localization(located)]
     cost = [
         [name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"]
-        for name, seconds in found["seconds_a_film"].items()
+        for name, seconds in result["seconds_a_film"].items()
     ]
     pieces += ["Cost:", markdown(["method", "seconds a film"], cost)]
     return "\n\n".join(pieces) + "\n"

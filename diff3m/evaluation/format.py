@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 
 def known(value: float | None) -> str:
-    """A share in three digits, or a dash where there is none."""
+    """Format a share in three digits, or a dash where there is none."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def interval(entry: Mapping, name: str, form: str = "+.3f") -> str:
-    """ "+0.233 [+0.167, +0.302]" of an entry with that value and its interval; a dash where there is none."""
+    """Format an entry's value and interval as "+0.233 [+0.167, +0.302]"; a dash where there is none."""
     if entry["interval"] is None:
         return "–"
     low, high = entry["interval"]
@@ -19,5 +19,5 @@ def interval(entry: Mapping, name: str, form: str = "+.3f") -> str:
 
 
 def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
-    """A table, without a line break at its end."""
+    """Format a table, without a line break at its end."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -28,7 +28,11 @@ from ..imaging.radiograph import Preprocessing, Radiograph, prepare_mask, read_r
 
 @dataclass(frozen=True)
 class Cohort:
-    """Prepared films x0 (N, 1, S, S), their cases, a part ("" = none) and boxes (S, S) bool (None = none drawn) for each."""
+    """Labelled films.
+
+    x0: prepared films (N, 1, S, S). cases: their rows. parts: the half of each, "" for none. boxes: (S, S) bool for
+    each, None without any.
+    """
 
     x0: Tensor
     cases: list[Case]
@@ -45,17 +49,21 @@ class Cohort:
 
 
 def half(patient: object) -> str:
-    """ "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient number, however it is written."""
+    """Return "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient's number."""
     return "AB"[hashlib.sha256(patient_key(patient).encode()).digest()[0] % 2]
 
 
 def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> bool:
-    """Whether it could be checked that no patient is in both manifests: both name patients (see `patients_of`).
+    """Check that no patient and no film is in both manifests.
 
-    Raises ManifestError where a patient is in both, or a labelled film of `manifest` is one of the normals of `train`.
+    Returns whether patients could be checked: both name them (see `patients_of`). Raises ManifestError where a patient
+    is in both, or a labelled film of `manifest` is one of the normals of `train`.
     """
     both, checked = shared_patients(train, manifest)
-    hint = "so methods would be judged on what they learned from. Take them out of one of the two; `diff3m prepare` splits by patient."
+    hint = (
+        "so methods would be judged on what they learned from. Take them out of one of the two; "
+        "`diff3m prepare` splits by patient."
+    )
     if both:
         raise ManifestError(f"Patients in both {train} and {manifest}: {len(both)} ({', '.join(both[:3])} …), {hint}")
     if both := shared_films(
@@ -68,7 +76,10 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
 
 
 def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, halves: str | None) -> Cohort:
-    """The labelled films of a manifest, prepared, with their boxes. Raises ManifestError or RadiographError."""
+    """Read and prepare the labelled films of a manifest, with their boxes.
+
+    boxes, halves: see `film_comparison.benchmark_films`. Raises ManifestError or RadiographError.
+    """
     table = read_table(manifest)
     cases = [case for case in read_manifest(manifest, detector.schema) if case.label is not None]
     if {case.abnormal for case in cases} != {True, False}:
@@ -81,30 +92,30 @@ def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, ha
     films = [read_radiograph(case.path) for case in cases]
     x0 = torch.cat([detector.prepared([film]) for film in films])
     parts = np.array([half(table[halves].iloc[case.row - 1]) if halves else "" for case in cases])
-    drawn = drawn_boxes(Path(boxes)) if boxes else {}
-    named = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
+    boxes_by_image = read_boxes(Path(boxes)) if boxes else {}
+    images = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
     masks = [
-        box_mask(drawn.get(name, []), film, detector.config.preprocessing)
-        for name, film in zip(named, films, strict=True)
+        box_mask(boxes_by_image.get(name, []), film, detector.config.preprocessing)
+        for name, film in zip(images, films, strict=True)
     ]
     return Cohort(x0, cases, parts, masks)
 
 
-def drawn_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
-    """(x, y, w, h) by image name."""
-    table, found = read_table(path), {}
+def read_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
+    """Read boxes (x, y, w, h) in pixels by image name. Raises ManifestError."""
+    table, boxes = read_table(path), {}
     for row in table.to_dict("records"):
         try:
-            found.setdefault(row["image"], []).append(tuple(float(row[name]) for name in "xywh"))
+            boxes.setdefault(row["image"], []).append(tuple(float(row[name]) for name in "xywh"))
         except (KeyError, ValueError):
             raise ManifestError(f"{path} must be a table with columns image, x, y, w, h in pixels.") from None
-    return found
+    return boxes
 
 
 def box_mask(
     boxes: Sequence[tuple[float, float, float, float]], film: Radiograph, settings: Preprocessing
 ) -> np.ndarray | None:
-    """Boxes (x, y, w, h) in pixels of a film as a mask of the prepared film, (S, S) bool; None without boxes."""
+    """Draw boxes (x, y, w, h) in pixels of a film as a mask of the prepared film, (S, S) bool; None without boxes."""
     if not boxes:
         return None
     mask = np.zeros(film.pixels.shape, bool)

@@ -24,9 +24,9 @@ from ..training.films import load_films
 from ..training.simplex import SimplexPool
 from .baselines import anoddpm, autoencoder, pca
 from .labelled_films import Cohort
-from .phantoms import RECORDS, asked_records
+from .phantoms import RECORDS, records_of_kind
 
-# what every reconstruction is scored by: as such methods usually are, and after the blur that our own score owes much to
+# how every reconstruction is scored: as usual for such methods, and after the blur that our own score owes much to
 SCORES = {
     "mse": Component("mse", 0, 1),
     "ssim": Component("ssim", 6, 1),
@@ -176,7 +176,7 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
 
     Placed among normals of the true view, so that kinds differ by what the model saw alone.
     """
-    records = asked_records([case.record for case in cohort.cases], detector.schema.parse({}), kind)
+    records = records_of_kind([case.record for case in cohort.cases], detector.schema.parse({}), kind)
     settings, keys = detector.settings(), detector.scoring.keys
 
     def judge(x0: Tensor, rows: slice) -> Judgment:

@@ -1,7 +1,7 @@
 """Detection metrics with bootstrap intervals, overall and within view.
 
-View is confounded with disease (sick people are filmed lying), so every number that mixes views stands beside the mean of
-the per-view ones.
+View is confounded with disease (sick people are filmed lying), so every number that mixes views stands beside the mean
+of the per-view ones.
 """
 
 from __future__ import annotations
@@ -99,8 +99,10 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
 def paired_difference(
     first: np.ndarray, second: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS
 ) -> dict:
-    """Within-view AUROC of the first scores (N,) minus that of the second on the same films, with a 95 % interval over films drawn in pairs;
-    no view has both classes."""
+    """Compare two scores (N,) of the same films: within-view AUROC of the first minus that of the second.
+
+    Returns "difference", None where no view has both classes, and its 95 % "interval" over films resampled in pairs.
+    """
 
     def statistic(i: np.ndarray) -> float:
         return auroc_within_view(first[i], abnormal[i], views[i]) - auroc_within_view(second[i], abnormal[i], views[i])
@@ -113,7 +115,7 @@ def paired_difference(
 
 
 def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
-    """Mean of (N,) and its 95 % interval over films."""
+    """Return the mean of (N,) and its 95 % interval over films."""
     return {
         "mean": float(values.mean()),
         "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), repeats),

@@ -35,8 +35,11 @@ CHANGES: dict[str, Callable[[Patient], dict]] = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One phantom analyzed under one record: score, |heat map| (S, S) and mask, both None for normals, in the prepared film's frame."""
+class PhantomResult:
+    """One phantom analyzed under one record.
+
+    heat: |heat map|. mask: the true one. Both (S, S) in the prepared film's frame, None for normals.
+    """
 
     score: float
     heat: np.ndarray | None
@@ -65,17 +68,18 @@ def benchmark_phantoms(
     report: Report | None = None,
     split: str = "test",
 ) -> dict:
-    """Measure everything and write phantoms.json under `out`; returns what was written.
+    """Measure everything, write phantoms.json and return what it holds.
 
-    Detection under the true record, with all features unknown and with another patient's record; counterfactuals of `people` normals.
+    Detection under the true record, with all features unknown and with another patient's record; counterfactuals of
+    `people` normals. normals, each: phantoms without a lesion, and of each kind of lesion.
     """
     report = report or (lambda stage, done, total: None)
     cohort = cohort_of(normals, each, split)
     films, masks = zip(*(_rendered(who, detector) for who in cohort), strict=True)
-    measured = {}
+    results = {}
     for kind in RECORDS:
         records = _records(detector, cohort, kind)
-        measured[kind] = list(
+        results[kind] = list(
             _measure(
                 detector, cohort, films, masks, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))
             )
@@ -89,9 +93,9 @@ def benchmark_phantoms(
         "first_number": SEEDS[split][0],
         "normals": normals,
         "each": each,
-        "detection": {kind: detection(measured[kind], labels, views) for kind in RECORDS},
-        "gain": {other: gain(measured["true"], measured[other], labels, views) for other in RECORDS[1:]},
-        "localization": {kind: localization(measured[kind], labels) for kind in RECORDS},
+        "detection": {kind: detection(results[kind], labels, views) for kind in RECORDS},
+        "gain": {other: gain(results["true"], results[other], labels, views) for other in RECORDS[1:]},
+        "localization": {kind: localization(results[kind], labels) for kind in RECORDS},
         "counterfactual": counterfactual_fidelity(detector, people, split, report),
     }
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -115,13 +119,17 @@ def _rendered(who: Person, detector: Detector) -> tuple[Radiograph, np.ndarray |
 
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
     """The cohort's records: their own, none, or each that of another."""
-    return asked_records(
+    return records_of_kind(
         [detector.schema.parse(who.patient.record()) for who in cohort], detector.schema.parse({}), kind
     )
 
 
-def asked_records(own: Sequence[Record], unknown: Record, kind: str) -> list[Record]:
-    """What a model is told, by one of RECORDS: the true records, nothing, or each that of another film (a fixed derangement)."""
+def records_of_kind(own: Sequence[Record], unknown: Record, kind: str) -> list[Record]:
+    """Return the records that a model sees, by one of RECORDS.
+
+    own: the true ones. unknown: the record that knows nothing. "shuffled" gives each film that of another (a fixed
+    derangement).
+    """
     if kind == "true":
         return list(own)
     if kind == "unknown":
@@ -134,37 +142,40 @@ def asked_records(own: Sequence[Record], unknown: Record, kind: str) -> list[Rec
 
 
 def _measure(
-    detector: Detector, cohort, films, masks, records, heard: Callable[[int], None], batch: int = 16
-) -> Iterator[Measured]:
+    detector: Detector, cohort, films, masks, records, report: Callable[[int], None], batch: int = 16
+) -> Iterator[PhantomResult]:
     for place, analysis in enumerate(detector.analyze_many(list(zip(films, records, strict=True)), batch_size=batch)):
         values = torch.tensor([value for _, value, _ in analysis.components])
         score = detector.scoring.score(values, cohort[place].patient.view)
-        yield Measured(score, None if masks[place] is None else np.abs(analysis.heat_map), masks[place])
-        heard(place + 1)
+        yield PhantomResult(score, None if masks[place] is None else np.abs(analysis.heat_map), masks[place])
+        report(place + 1)
 
 
-def detection(measured: Sequence[Measured], labels: np.ndarray, views: np.ndarray) -> dict:
-    """Within-view AUROC with a 95 % interval of each kind of lesion against the normals, and of all.
+def detection(results: Sequence[PhantomResult], labels: np.ndarray, views: np.ndarray) -> dict:
+    """Measure the within-view AUROC with a 95 % interval of each kind of lesion against the normals, and of all.
 
-    Within view, because a score made without the record is not placed among normals of its own view, and that must not count against it.
+    Within view, because a score made without the record is not placed among normals of its own view, and that must not
+    count against it.
     """
-    scores, found = np.array([entry.score for entry in measured]), {}
+    scores, by_kind = np.array([entry.score for entry in results]), {}
     for kind, rows in _contrasts(labels).items():
         part, abnormal, view = scores[rows], labels[rows] != "normal", views[rows]
 
         def statistic(i: np.ndarray, part=part, abnormal=abnormal, view=view) -> float:
             return auroc_within_view(part[i], abnormal[i], view[i])
 
-        found[kind] = {
+        by_kind[kind] = {
             "auroc": statistic(np.arange(len(part))),
             "interval": bootstrap_interval(statistic, _strata(abnormal, view)),
         }
-    return found
+    return by_kind
 
 
-def gain(first: Sequence[Measured], second: Sequence[Measured], labels: np.ndarray, views: np.ndarray) -> dict:
-    """Within-view AUROC of the first scores minus that of the second, on the same films, with a paired 95 % interval."""
-    a, b = (np.array([entry.score for entry in measured]) for measured in (first, second))
+def gain(
+    first: Sequence[PhantomResult], second: Sequence[PhantomResult], labels: np.ndarray, views: np.ndarray
+) -> dict:
+    """Subtract within-view AUROCs on the same films, first minus second, with a paired 95 % interval."""
+    a, b = (np.array([entry.score for entry in results]) for results in (first, second))
     return {
         kind: paired_difference(a[rows], b[rows], labels[rows] != "normal", views[rows])
         for kind, rows in _contrasts(labels).items()
@@ -181,10 +192,10 @@ def _strata(abnormal: np.ndarray, view: np.ndarray) -> np.ndarray:
     return np.char.add(view.astype(str), abnormal.astype(str))
 
 
-def localization(measured: Sequence[Measured], labels: np.ndarray) -> dict:
-    """Mean pixel average precision of |heat map| by kind, and the best Dice that one threshold reaches over all lesion films."""
-    rows = [index for index, entry in enumerate(measured) if entry.mask is not None and entry.mask.any()]
-    precision = {index: average_precision(measured[index].heat.ravel(), measured[index].mask.ravel()) for index in rows}
+def localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
+    """Measure pixels: average precision of |heat map| by kind, and the best Dice of one threshold over lesion films."""
+    rows = [index for index, entry in enumerate(results) if entry.mask is not None and entry.mask.any()]
+    precision = {index: average_precision(results[index].heat.ravel(), results[index].mask.ravel()) for index in rows}
     places = {"all": list(range(len(rows)))} | {
         kind: [place for place, i in enumerate(rows) if labels[i] == kind] for kind in KINDS
     }
@@ -193,14 +204,14 @@ def localization(measured: Sequence[Measured], labels: np.ndarray) -> dict:
         kind: float(np.mean([precision[rows[place]] for place in chosen])) for kind, chosen in places.items()
     }
     thresholds = np.quantile(
-        np.concatenate([measured[index].heat.ravel()[::7] for index in rows]), np.linspace(0.5, 0.999, 60)
+        np.concatenate([results[index].heat.ravel()[::7] for index in rows]), np.linspace(0.5, 0.999, 60)
     )
     dice = np.array(
-        [[_dice(measured[index].heat > threshold, measured[index].mask) for index in rows] for threshold in thresholds]
+        [[_dice(results[index].heat > threshold, results[index].mask) for index in rows] for threshold in thresholds]
     )
     best = int(dice.mean(1).argmax())
     by_kind = {kind: float(dice[best, chosen].mean()) for kind, chosen in places.items()}
-    chance = float(np.mean([measured[index].mask.mean() for index in rows]))
+    chance = float(np.mean([results[index].mask.mean() for index in rows]))
     return {
         "average_precision": mean_precision,
         "best_dice": by_kind,
@@ -209,8 +220,8 @@ def localization(measured: Sequence[Measured], labels: np.ndarray) -> dict:
     }
 
 
-def _dice(found: np.ndarray, truth: np.ndarray) -> float:
-    return 2 * float((found & truth).sum()) / max(float(found.sum() + truth.sum()), 1.0)
+def _dice(mask: np.ndarray, truth: np.ndarray) -> float:
+    return 2 * float((mask & truth).sum()) / max(float(mask.sum() + truth.sum()), 1.0)
 
 
 def counterfactual_fidelity(
@@ -222,10 +233,11 @@ def counterfactual_fidelity(
     steps: int = COUNTERFACTUAL_STEPS,
     batch: int = 4,
 ) -> dict:
-    """Correlation over pixels of the model's difference under a changed record with the phantom's own, mean over people, by feature.
+    """Correlate, over pixels, the model's difference under a changed record with the phantom's own.
 
-    control: the same against the true difference of another feature's change in the same person; control_truth: what a perfect model would have
-    there, the correlation of the two true differences.
+    Returns means over people by feature, and as "control" the same against the true difference of another feature's
+    change in the same person; as "control_truth" what a perfect model would have there, the correlation of the two true
+    differences.
     """
     size, settings, first = detector.config.network.image_size, detector.config.preprocessing, SEEDS[split][0] + 90_000
     names, correlations, controls, perfect = list(CHANGES), [], [], []
@@ -235,27 +247,27 @@ def counterfactual_fidelity(
         changed = [[who.patient.under(**CHANGES[name](who.patient)) for name in names] for who in part]
         records = [detector.schema.parse(who.patient.record()) for who in part]
         others = [[detector.schema.parse(patient.record()) for patient in row] for row in changed]
-        made = counterfactual_films(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
-        for who, row, own, shown in zip(part, changed, x0[:, 0].cpu().numpy(), made, strict=True):
+        films = counterfactual_films(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
+        for who, row, own, drawings in zip(part, changed, x0[:, 0].cpu().numpy(), films, strict=True):
             truth = [prepare(Radiograph(who.film(size, patient)), settings) - own for patient in row]
-            model = shown[1:] - shown[0]
+            model = drawings[1:] - drawings[0]
             correlations.append([_correlation(a, b) for a, b in zip(model, truth, strict=True)])
             others_truth = [*truth[1:], truth[0]]
             controls.append([_correlation(a, b) for a, b in zip(model, others_truth, strict=True)])
             perfect.append([_correlation(a, b) for a, b in zip(truth, others_truth, strict=True)])
         report("counterfactuals", min(start + batch, people), people)
     rows = np.zeros(len(correlations))
-    found = {"people": people, "noise_level": level, "steps": steps, "features": {}}
+    result = {"people": people, "noise_level": level, "steps": steps, "features": {}}
     for place, name in enumerate(names):
         values, control = (np.array(table)[:, place] for table in (correlations, controls))
-        found["features"][name] = {
+        result["features"][name] = {
             "correlation": float(values.mean()),
             "interval": bootstrap_interval(lambda i, v=values: float(v[i].mean()), rows),
             "control": float(control.mean()),
             "control_truth": float(np.mean(perfect, axis=0)[place]),
             "control_interval": bootstrap_interval(lambda i, v=control: float(v[i].mean()), rows),
         }
-    return found
+    return result
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -25,8 +25,11 @@ def spectrum(films: np.ndarray) -> np.ndarray:
 
 
 def realism(phantoms: np.ndarray, films: np.ndarray) -> dict:
-    """How near prepared phantoms come to prepared films, both (N, S, S): Wasserstein-1 distance of the grey-level histograms (grey range 1), and
-    the mean |log10| ratio of the radial power spectra."""
+    """Measure how near prepared phantoms come to prepared films, both (N, S, S).
+
+    Returns the Wasserstein-1 distance of the grey-level histograms (grey range 1), and the mean |log10| ratio of the
+    radial power spectra.
+    """
     a, b = (np.histogram(images, 256, (0, 1))[0] / images.size for images in (phantoms, films))
     ratio = np.log10(spectrum(phantoms) / spectrum(films))
     return {
@@ -36,7 +39,7 @@ def realism(phantoms: np.ndarray, films: np.ndarray) -> dict:
 
 
 def realism_of(manifest: str | Path, settings: Preprocessing, out: Path, count: int = 200) -> dict:
-    """`realism` of `count` phantoms against the films of a manifest; writes realism.json under `out`. Raises ManifestError."""
+    """Compare `count` phantoms with the films of a manifest and write realism.json. Raises ManifestError."""
     films = (
         load_films(read_manifest(manifest, paper_schema()), paper_schema(), settings).images.astype(np.float32) / 255
     )
@@ -44,7 +47,7 @@ def realism_of(manifest: str | Path, settings: Preprocessing, out: Path, count: 
     phantoms = np.stack(
         [prepare(Radiograph(person(first + index).film(settings.size)), settings) for index in range(count)]
     )
-    found = {"phantoms": count, "films": len(films), **realism(phantoms, films)}
+    result = {"phantoms": count, "films": len(films), **realism(phantoms, films)}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "realism.json").write_text(json.dumps(found, indent=1) + "\n")
-    return found
+    (out / "realism.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result

@@ -124,7 +124,7 @@ def evaluate(
 
 
 def summarize(rows: list[dict]) -> dict:
-    """Compute metrics of labelled rows (keys score, mse, label, view): of the score, of "mse", of each abnormal label."""
+    """Compute metrics of labelled rows (keys score, mse, label, view), of the score, of "mse" and by label."""
     if not rows:
         empty = detection_metrics(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype="U2"))
         return {**empty, "mse": empty, "labels": {}}

@@ -27,7 +27,7 @@ RELEASED_SCORING = Scoring(
 
 @dataclass(frozen=True)
 class ReleasedSchedule(Schedule):
-    """A schedule that takes 1 − ᾱ of the level stepped to in float32, as the released code does: it cancels at small t."""
+    """Take 1 − ᾱ of the level stepped to in float32, as the released code does: it cancels at small t."""
 
     def target_coefficients(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return (√ᾱ_t, √(1 − ᾱ_t)) in float32."""
@@ -81,8 +81,8 @@ def _every(path: Sequence[int], stride: int) -> list[int]:
 def released_scores(film: Tensor, reconstruction: Tensor) -> dict[str, np.ndarray]:
     """Score films as the released code does, over the whole film.
 
-    Mean squared error and largest difference, and both after film and reconstruction are each scaled to its own smallest
-    and largest value. film, reconstruction: (B, 1, S, S) in [−1, 1]. Returns each score, (B,).
+    Mean squared error and largest difference, and both after film and reconstruction are each scaled to its own
+    smallest and largest value. film, reconstruction: (B, 1, S, S) in [−1, 1]. Returns each score, (B,).
     """
     pairs = {"whole film": (film, reconstruction), "min–max": (_min_max(film), _min_max(reconstruction))}
     scores = {}

@@ -64,8 +64,8 @@ def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoin
     """Load weights of the released code as a checkpoint.
 
     path: .safetensors or .pt. settings: its configuration, a JSON file or a mapping. The checkpoint computes as the
-    released code does: ten token slots, no unknown tokens, masked pixel generation in place of x_t, the released path and
-    scores. Raises ReleasedError or CheckpointError.
+    released code does: ten token slots, no unknown tokens, masked pixel generation in place of x_t, the released path
+    and scores. Raises ReleasedError or CheckpointError.
     """
     if not isinstance(settings, Mapping):
         try:
@@ -94,7 +94,7 @@ def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoin
 
 
 def our_name(released: str) -> str:
-    """Translate the name of a released parameter to ours. Raises ValueError for a name that the method does not have."""
+    """Translate the name of a released parameter to ours. Raises ValueError for a name that is none."""
     for theirs, ours in _PREFIXES:
         if released.startswith(theirs):
             name = ours + released[len(theirs) :]
@@ -206,8 +206,8 @@ def schedule(settings: Mapping) -> Schedule:
 def schema(settings: Mapping) -> EHRSchema:
     """Return the paper's features with the released encoding: age' = (age − 1)/99, one-hot sex and view, z-scored EHR.
 
-    settings: `ehr_mean` and `ehr_std` (BMI, systolic, diastolic, height in inches, weight in pounds) of the training set,
-    which the released code does not store; without them general adult values stand in.
+    settings: `ehr_mean` and `ehr_std` (BMI, systolic, diastolic, height in inches, weight in pounds) of the training
+    set, which the released code does not store; without them general adult values stand in.
     """
     features = {feature.name: feature for feature in paper_schema().features}
     features["age"] = replace(features["age"], mean=1.0, std=99.0)
@@ -220,6 +220,9 @@ def schema(settings: Mapping) -> EHRSchema:
 
 
 def encode(demographics: Tensor, ehr: Tensor) -> Tensor:
-    """Encode released inputs, demographics (B, 3) = (sex, age', view) and z-scored ehr (B, 5), as our slots (B, 10)."""
+    """Encode released inputs as our slots (B, 10).
+
+    demographics: (B, 3), sex, age' and view. ehr: (B, 5), z-scored.
+    """
     sex, age, view = demographics.unbind(1)
     return torch.cat([torch.stack([age, 1 - sex, sex, 1 - view, view], dim=1), ehr], dim=1).float()

@@ -1,4 +1,4 @@
-"""Does the film fit the record? How far a film lies from where its record puts it, along what one group of the record does to a film."""
+"""Does the film fit the record? How far a film lies from where its record puts it, along one group's direction."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .filters import inner
 class GroupFit:
     """How one explanation group is measured, and what normals under their own record give.
 
-    level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films. usual: evenly spaced
-    quantiles, smallest and largest included, over normal films, of the size of the group's Shapley value of what the record moves before the film is
-    seen; empty where it was not measured.
+    level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over `count` normal
+    films. usual: evenly spaced quantiles, smallest and largest included, over normal films, of the size of the group's
+    Shapley value of what the record moves before the film is seen; empty where it was not measured.
     """
 
     group: str
@@ -35,11 +35,11 @@ class GroupFit:
             or any(size < 0 for size in self.usual)
         ):
             raise ValueError(
-                f"fit of {self.group}: the level must be at least 1, std positive, and what is usual rising from 0 or more"
+                f"fit of {self.group}: the level must be at least 1, std positive, and `usual` rising from 0 or more"
             )
 
     def share_below(self, size: float) -> float:
-        """Share of people in whom the group moves normal less than `size`: in [0, 1), rising beyond the largest that was measured too."""
+        """Share of people in whom the group moves normal less than `size`: in [0, 1), rising beyond the largest too."""
         count = len(self.usual)
         if size > self.usual[-1]:
             return 1 - self.usual[-1] / size / (count + 1)
@@ -57,11 +57,12 @@ class GroupFit:
 
 
 def deviation(film: Tensor, estimate: Tensor, low: Tensor, high: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """A film's place along the direction d = x̂_0(high) − x̂_0(low) of one group, from its estimate under a record.
+    """Measure a film's place along the direction d = x̂_0(high) − x̂_0(low) of one group.
 
-    film (1, 1, S, S); estimates (n, 1, S, S) under n records; low, high (1, 1, S, S): estimates that know the group alone. A score test
-    (Rao 1948) along d, or a matched filter. Returns (n,) each: ⟨x − x̂_0, d⟩/‖d‖, and ⟨x − x̂_0, d⟩/‖d‖², which is 1 where the film
-    looks as if the group stood as much higher as `high` is above `low`.
+    A score test (Rao 1948) along d, or a matched filter. film: (1, 1, S, S). estimate: (n, 1, S, S) under n records.
+    low, high: (1, 1, S, S), estimates that know the group alone. margin: share of every side that is left out. Returns
+    (n,) each: ⟨x − x̂_0, d⟩/‖d‖, and ⟨x − x̂_0, d⟩/‖d‖², which is 1 where the film looks as if the group stood as much
+    higher as `high` is above `low`.
     """
     direction = inner(high - low, margin).flatten()
     residual = inner(film - estimate, margin).flatten(1)

@@ -31,8 +31,8 @@ def find_regions(
 ) -> list[Region]:
     """Find connected places where a signed heat map lies beyond ±threshold.
 
-    heat, residual: (S, S). margin: share of every side that is left out. limit: how many at most. Places above and below
-    are separate. Returns the largest first, by size times the map's mean inside.
+    heat, residual: (S, S). margin: share of every side that is left out. limit: how many at most. Places above and
+    below are separate. Returns the largest first, by size times the map's mean inside.
     """
     side = heat.shape[0]
     border = round(margin * side)

@@ -33,8 +33,8 @@ class Component:
     kind: "absolute" (mean |blurred residual|), "brighter", "darker" or "largest" (mean of its most positive, most
         negative or largest `share`), "ssim" (1 − mean structural similarity), "mse" and "max" (of the residual as it
         is, as in the released code), "contradiction" (how far the film lies from its record toward a higher value of
-        `feature`, see `measure.contradiction`; NaN where that is unknown), "logit" and "peak_logit" (mean of the anomaly
-        head's map, and of its largest `share`).
+        `feature`, see `measure.contradiction`; NaN where that is unknown), "logit" and "peak_logit" (mean of the
+        anomaly head's map, and of its largest `share`).
     sigma: of the Gaussian, in pixels of a 128-pixel side; 0 for none.
     level: noise level of the reconstruction, from 1.
     source: "inversion" (DDIM up and down), "one_step" (x̂_0 from freshly noised films, averaged over noises) or "head"
@@ -81,9 +81,9 @@ class Component:
 class ViewCalibration:
     """Normal films of one view.
 
-    count: of films. mean, std: of each component. scores: of the films, sorted. offset: mean of their combined z-scores,
-    which is subtracted so that an average normal film scores 0. weights: of the components' z-scores; empty where all
-    count alike.
+    count: of films. mean, std: of each component. scores: of the films, sorted. offset: mean of their combined
+    z-scores, which is subtracted so that an average normal film scores 0. weights: of the components' z-scores; empty
+    where all count alike.
     """
 
     count: int
@@ -183,7 +183,7 @@ class Scoring:
         return (values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)
 
     def score(self, values: Tensor, view: str | None) -> float:
-        """Score component values (n,) against normals of the view: 0 = an average normal film, larger = more unusual."""
+        """Score component values (n,) against normals of the view: 0 for an average normal film, larger if unusual."""
         normals = self.for_view(view)[1]
         parts = [component.part for component in self.components]
         z = self.z_scores(values, view)
@@ -216,8 +216,8 @@ class Scoring:
 def combine_z_scores(z: Tensor, combine: str, weights: Sequence[float] = (), parts: Sequence[str] = ()) -> Tensor:
     """Combine z-scores into one score, those that are NaN (not known) left out.
 
-    z: (…, n). combine: see `Scoring`. weights: (n,) of `part_weights`; without them "balanced" and "foremost" are means.
-    parts: `Component.part` of each. Returns (…).
+    z: (…, n). combine: see `Scoring`. weights: (n,) of `part_weights`; without them "balanced" and "foremost" are
+    means. parts: `Component.part` of each. Returns (…).
     """
     if combine == "max":
         return z.nan_to_num(nan=-torch.inf).amax(-1)
@@ -251,8 +251,8 @@ def by_noise_level(
 ) -> dict[int, tuple[float, int]]:
     """Summarize what the residuals of each noise level alone say.
 
-    measurements: components and their z-scores (None or NaN: not measured). combine: see `Scoring`. Returns by level the
-    mean z-score (of "max": the largest) and the number of components.
+    measurements: components and their z-scores (None or NaN: not measured). combine: see `Scoring`. Returns by level
+    the mean z-score (of "max": the largest) and the number of components.
     """
     z_scores: dict[int, list[float]] = {}
     for component, z in measurements:

@@ -9,10 +9,10 @@ A score file is a mapping. Keys that it leaves out keep what the checkpoint has:
     steps: 10              # DDIM steps each way at noise_level
     estimate: x_t          # or masked_pixels
     combine: mean          # or max, balanced, foremost
-    window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that components leave out; null: the margin
+    window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that are left out; null: the margin
 
-and likewise margin, one_step_noises, mirrored_noises, heat_sigma and released_path of `score.Scoring`. A component needs
-a kind; sigma is 0 and level is noise_level where they are left out.
+and likewise margin, one_step_noises, mirrored_noises, heat_sigma and released_path of `score.Scoring`. A component
+needs a kind; sigma is 0 and level is noise_level where they are left out.
 
 A candidates file holds the same keys for all candidates, and `candidates`: by name, a mapping of the keys that differ.
 """

@@ -1,4 +1,4 @@
-"""Other methods of unsupervised anomaly detection, trained and measured as ours: the same films, preparation and protocol."""
+"""Other methods of unsupervised anomaly detection, on the same films and by the same protocol as ours."""
 
 from .anoddpm import anoddpm
 from .autoencoder import ConvAutoencoder, autoencoder

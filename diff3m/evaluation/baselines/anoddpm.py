@@ -1,6 +1,7 @@
-"""AnoDDPM (Wyatt et al., CVPR workshops 2022): noise a film part of the way in one jump, and denoise it with fresh noise at every step.
+"""AnoDDPM (Wyatt et al., CVPR workshops 2022): noise a film part of the way at once, denoise it with fresh noise.
 
-With Gaussian noise any diffusion network will do; simplex noise needs one that was trained with it (`noise: simplex` in a training configuration).
+With Gaussian noise any diffusion network will do; simplex noise needs one that was trained with it (`noise: simplex` in
+a training configuration).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def anoddpm(
     level: int = LEVEL,
     steps: int = 25,
 ) -> Tensor:
-    """Films (B, 1, S, S) → reconstructions: √ᾱ x_0 + √(1 − ᾱ) ε at `level`, then `steps` ancestral steps (DDIM with η = 1) down.
+    """Reconstruct films: √ᾱ x_0 + √(1 − ᾱ) ε at `level`, then `steps` ancestral steps (DDIM with η = 1) down.
 
-    draw: count → noises (count, 1, S, S) of the network's kind.
+    x0: (B, 1, S, S). draw: count → noises (count, 1, S, S) of the network's kind. Returns (B, 1, S, S).
     """
     path = levels(level, steps)[::-1]
     x = add_noise(x0, draw(len(x0)), path[0], schedule)
@@ -37,6 +38,6 @@ def anoddpm(
             return estimate
         a, a_next = float(schedule.alpha_bar(t)), float(schedule.alpha_bar(t_next))
         fresh = ((1 - a_next) / (1 - a) * (1 - a / a_next)) ** 0.5  # Song et al., ICLR 2021, equation 16 with η = 1
-        kept = (1 - a_next - fresh**2) ** 0.5
-        x = a_next**0.5 * estimate + kept * implied_noise(x, estimate, t, schedule) + fresh * draw(len(x))
+        direction = (1 - a_next - fresh**2) ** 0.5
+        x = a_next**0.5 * estimate + direction * implied_noise(x, estimate, t, schedule) + fresh * draw(len(x))
     return x

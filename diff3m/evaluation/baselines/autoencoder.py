@@ -16,7 +16,10 @@ DOWN = 2 ** len(WIDTHS)
 
 
 class ConvAutoencoder(nn.Module):
-    """Four halvings to an 8×8×16 code (of 128 pixels) and back. (B, 1, S, S) in [0, 1] → the same; S a multiple of 16."""
+    """Four halvings to an 8×8×16 code (of 128 pixels) and back.
+
+    (B, 1, S, S) in [0, 1] → the same; S a multiple of 16.
+    """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS, code: int = CODE) -> None:
         super().__init__()
@@ -43,8 +46,9 @@ class ConvAutoencoder(nn.Module):
 def autoencoder(
     images: np.ndarray, weights: Path, epochs: int = EPOCHS, report: Callable[[int, int], None] | None = None
 ) -> Callable[[Tensor], Tensor]:
-    """Load the autoencoder at `weights`, or train it on normal films (N, S, S) uint8 by mean squared error (Adam) and save it there.
+    """Load an autoencoder, or train it by mean squared error (Adam) and save it.
 
+    images: normal films (N, S, S) uint8. weights: its file. report: called with (films so far, films of all epochs).
     Returns films (B, 1, S, S) in [0, 1] → reconstructions. Raises ValueError for a side that is no multiple of 16.
     """
     if images.shape[-1] % DOWN:

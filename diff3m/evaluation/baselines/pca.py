@@ -13,21 +13,22 @@ COMPONENTS, SIDE = 30, 64
 
 
 def pca(images: np.ndarray, components: int = COMPONENTS, side: int = SIDE) -> Callable[[Tensor], Tensor]:
-    """Fit normal films (N, S, S) uint8; returns films (B, 1, S, S) in [0, 1] → reconstructions of the same shape.
+    """Fit principal components to normal films.
 
-    Fitted and applied at `side` pixels. Raises ValueError with fewer films than components.
+    images: (N, S, S) uint8. components: how many. side: pixels at which they are fitted and applied. Returns films
+    (B, 1, S, S) in [0, 1] → reconstructions of the same shape. Raises ValueError with fewer films than components.
     """
     if len(images) <= components:
         raise ValueError(
             f"{components} principal components need more than {components} normal films, got {len(images)}."
         )
-    flat = _shrunk(torch.from_numpy(images).float()[:, None] / 255, side)
+    flat = _flatten(torch.from_numpy(images).float()[:, None] / 255, side)
     mean = flat.mean(0)
     torch.manual_seed(0)  # of the randomized decomposition
     _, _, basis = torch.pca_lowrank(flat - mean, q=components, center=False, niter=4)
 
     def reconstruct(x0: Tensor) -> Tensor:
-        centered = _shrunk(x0, side) - mean.to(x0)
+        centered = _flatten(x0, side) - mean.to(x0)
         small = (centered @ basis.to(x0)) @ basis.to(x0).T + mean.to(x0)
         return F.interpolate(
             small.view(-1, 1, side, side), size=x0.shape[-2:], mode="bilinear", align_corners=False
@@ -36,5 +37,5 @@ def pca(images: np.ndarray, components: int = COMPONENTS, side: int = SIDE) -> C
     return reconstruct
 
 
-def _shrunk(x0: Tensor, side: int) -> Tensor:
+def _flatten(x0: Tensor, side: int) -> Tensor:
     return F.interpolate(x0, size=(side, side), mode="area").flatten(1)
