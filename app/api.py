@@ -29,8 +29,7 @@ from diff3m.explain import (
 )
 from diff3m.export.files import analysis_to_dict, explanation_to_dict, pictures
 from diff3m.export.overlay import to_png, to_uint8
-from diff3m.imaging.gate import inspect
-from diff3m.imaging.radiograph import Radiograph, read_radiograph
+from diff3m.imaging import Radiograph, inspect, read_radiograph
 from diff3m.sample import draw_normals
 
 from .runtime.gpu import on_gpu

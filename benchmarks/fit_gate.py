@@ -23,8 +23,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from diff3m.imaging.gate import THUMBNAIL, WEIGHTS, Gate, corrected, has_writing, inspect
-from diff3m.imaging.radiograph import Radiograph, RadiographError, check_film, prepare, read_radiograph
+from diff3m.imaging import (
+    Radiograph,
+    RadiographError,
+    check_film,
+    corrected,
+    inspect,
+    prepare,
+    read_radiograph,
+)
+from diff3m.imaging.gate import THUMBNAIL, WEIGHTS, Gate, has_writing
 
 PHOTOGRAPHS = (
     ("gradio", "media_assets/images/*.jp*g"),

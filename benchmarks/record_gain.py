@@ -30,7 +30,7 @@ from diff3m.evaluation.phantoms import RECORDS, asked_records
 from diff3m.explain import counterfactual_films
 from diff3m.explain.information import bits_spent
 from diff3m.explain.record_fit import calibrated, deviations, misfit, z_scores
-from diff3m.imaging.radiograph import read_radiograph
+from diff3m.imaging import read_radiograph
 from diff3m.scoring.score import Component
 
 LEVELS = (300, 500, 700)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from diff3m.detector import Detector
 from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
-from diff3m.imaging.radiograph import read_radiograph
+from diff3m.imaging import read_radiograph
 from diff3m.reconstruct import draw_noises
 from diff3m.scoring.anomaly_head import anomaly_logits
 from diff3m.scoring.score import TOP_SHARE, Component, inner

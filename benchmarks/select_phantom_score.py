@@ -25,7 +25,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc, auroc_within_view
 from diff3m.evaluation.phantoms import cohort_of
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Radiograph
 from diff3m.scoring.score import TOP_SHARE, Component, Scoring, combined
 
 TOLERANCE, NOISES, CALIBRATED_ON = 0.005, 2, 500  # noises with both signs

@@ -26,7 +26,7 @@ from diff3m.ehr import Record
 from diff3m.evaluation.labelled_films import box_mask, drawn_boxes, half
 from diff3m.evaluation.metrics import auroc_within_view, detection_metrics
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.imaging.radiograph import read_radiograph
+from diff3m.imaging import read_radiograph
 from diff3m.scoring.score import ESTIMATES, Component, Scoring, heat_map, inner
 
 LEVEL = 400

@@ -3,7 +3,7 @@
 from .analysis import Analysis
 from .detector import Detector
 from .ehr import EHRError, EHRSchema, Feature, paper_schema
-from .imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from .imaging import Radiograph, RadiographError, read_radiograph
 
 __all__ = [
     "Analysis",

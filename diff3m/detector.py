@@ -18,7 +18,7 @@ from .analysis import Analysis, Settings
 from .checkpoint.folder import Checkpoint, load_checkpoint
 from .checkpoint.source import DEFAULT_CHECKPOINT, resolve_checkpoint
 from .ehr import EHRSchema, Record
-from .imaging.radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
+from .imaging import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .network import Condition
 from .reconstruct import (
     Progress,

@@ -17,7 +17,7 @@ from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_che
 from diff3m.checkpoint.source import SHIPPED
 from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, paper_schema
-from diff3m.imaging.radiograph import Preprocessing
+from diff3m.imaging import Preprocessing
 from diff3m.network import Diff3M, NetworkConfig
 from diff3m.scoring.score import Component, Scoring
 

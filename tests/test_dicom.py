@@ -22,9 +22,8 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from diff3m.imaging import dicom_pixels
+from diff3m.imaging import RadiographError, dicom_pixels, read_radiograph
 from diff3m.imaging.dicom import header_facts, looks_like_dicom
-from diff3m.imaging.radiograph import RadiographError, read_radiograph
 
 
 def dicom(pixels: np.ndarray, **tags) -> bytes:
@@ -222,7 +221,7 @@ def test_files_without_preamble_are_recognized():
 SAY_ALL = """
 import logging, sys, warnings
 logging.basicConfig(level=logging.DEBUG)
-from diff3m.radiograph import RadiographError, read_radiograph
+from diff3m.imaging import RadiographError, read_radiograph
 try:
     print(read_radiograph(sys.stdin.buffer.read()))
 except RadiographError as error:

@@ -21,8 +21,7 @@ from app.components import viewer
 from app.components.viewer import Look, View
 from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
-from diff3m.imaging.gate import inspect
-from diff3m.imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from diff3m.imaging import Radiograph, RadiographError, inspect, read_radiograph
 
 MUTATED = 1_000
 SECONDS_EACH = 20

@@ -32,8 +32,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.run import calibrate_checkpoint
 from diff3m.export.cache import store_analysis, stored_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
-from diff3m.imaging.gate import corrected, inspect
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Radiograph, corrected, inspect
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
 from diff3m.scoring.regions import regions
 from diff3m.scoring.score import Component, by_noise_level

@@ -27,7 +27,7 @@ from diff3m.detector import Detector
 from diff3m.diffusion import Schedule
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.run import calibrate_checkpoint
-from diff3m.imaging.radiograph import Preprocessing
+from diff3m.imaging import Preprocessing
 from diff3m.network import Diff3M
 from diff3m.training import loop
 from diff3m.training.config import ConfigError, TrainingConfig

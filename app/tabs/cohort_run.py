@@ -18,8 +18,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import detection_metrics
 from diff3m.evaluation.run import analyze_batch
-from diff3m.imaging.gate import inspect
-from diff3m.imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from diff3m.imaging import Radiograph, RadiographError, inspect, read_radiograph
 
 from ..render import figures, panels
 from ..render.images import Frame, inline

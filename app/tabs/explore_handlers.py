@@ -14,8 +14,7 @@ import numpy as np
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.export.files import analysis_to_dict
-from diff3m.imaging.gate import Quality
-from diff3m.imaging.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
+from diff3m.imaging import Quality, Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
 
 from .. import explain_stream
 from ..components import film_edit, viewer

@@ -24,7 +24,7 @@ def explain(options) -> int:
     wrongly is refused before anything is measured."""
     from .. import explain as explaining
     from ..export.files import NOTICE, explanation_to_dict, write_explanation_pictures, write_json
-    from ..imaging.radiograph import film_aspect, read_radiograph
+    from ..imaging import film_aspect, read_radiograph
 
     film = read_radiograph(options.image)
     detector = detector_for(options)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _analyze(options) -> None:
     from ..export.files import NOTICE, analysis_to_dict, write_json, write_pictures
-    from ..imaging.radiograph import read_radiograph
+    from ..imaging import read_radiograph
 
     film = read_radiograph(options.image)
     detector = detector_for(options)

@@ -18,7 +18,7 @@ from ..analysis import Analysis
 from ..checkpoint.folder import write_config
 from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest
 from ..detector import Detector
-from ..imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from ..imaging import Radiograph, RadiographError, read_radiograph
 from ..scoring.score import Scoring, calibrate
 from .metrics import detection_metrics
 

@@ -11,7 +11,7 @@ from captum.attr import ShapleyValues
 from torch import Tensor
 
 from ..detector import Detector
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..scoring.score import Scoring, gaussian_blur, inner
 from .coalitions import attributed, coalitions_of, groups_of
 from .record_fit import ExplanationError, explainable_groups, one_step

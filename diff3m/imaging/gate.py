@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from .radiograph import Preprocessing, Radiograph, check_film, prepare
+from .edit import turned
+from .preprocess import Preprocessing, prepare
+from .radiograph import Radiograph
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "film-gate.safetensors"
 SIDE, COMPONENTS = 32, 20
@@ -114,7 +116,7 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
     gate = gate or shipped_gate()
     thumbnail = prepare(film, THUMBNAIL)
     positions = [(turn, negative) for negative in (False, True) for turn in range(4)]
-    distances = gate.distance(np.stack([_moved(thumbnail, *position) for position in positions]))
+    distances = gate.distance(np.stack([turned(thumbnail, *position) for position in positions]))
     best, own = int(distances.argmin()), float(distances[0])
     turn, negative = positions[best]
     height, width = film.pixels.shape
@@ -126,31 +128,6 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
         return Quality(False, turn, negative, own, gate.limit, tuple(reasons), tuple(notes))
     reasons = () if own <= gate.limit else (NOT_A_CHEST,)
     return Quality(not reasons, 0, False, own, gate.limit, reasons, tuple(notes))
-
-
-def corrected(
-    film: Radiograph,
-    turn: int = 0,
-    negative: bool = False,
-    cut: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
-) -> Radiograph:
-    """The film turned by quarter turns to the left, inverted if asked, and then cut by shares of its new top, right, bottom and left.
-
-    Raises RadiographError if what is left is no film, ValueError for shares that leave nothing.
-    """
-    if not (all(0 <= share < 1 for share in cut) and cut[0] + cut[2] < 0.9 and cut[1] + cut[3] < 0.9):
-        raise ValueError("What is cut away must leave at least a tenth of the film's height and width.")
-    pixels = _moved(film.pixels, turn, negative)
-    height, width = pixels.shape
-    top, right, bottom, left = (
-        round(share * side) for share, side in zip(cut, (height, width, height, width), strict=True)
-    )
-    return replace(film, pixels=check_film(np.ascontiguousarray(pixels[top : height - bottom, left : width - right])))
-
-
-def _moved(pixels: np.ndarray, turn: int, negative: bool) -> np.ndarray:
-    turned = np.rot90(pixels, turn)
-    return 1 - turned if negative else turned
 
 
 def _standardized(films: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..data.manifest import Case, ManifestError, shared_films, shared_patients
 from ..ehr import EHRSchema
-from ..imaging.radiograph import Preprocessing, RadiographError, prepare, read_radiograph
+from ..imaging import Preprocessing, RadiographError, prepare, read_radiograph
 from .config import TrainingConfig
 from .distributed import TrainingError
 
