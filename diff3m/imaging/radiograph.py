@@ -20,28 +20,62 @@ class RadiographError(ValueError):
 
 
 @dataclass(frozen=True)
-class Radiograph:
-    """One film as read.
+class Window:
+    """A grey-scale window that the film's header offers.
 
-    pixels: (H, W) float32 in [0, 1], bright = dense (bone white). source: "DICOM", "PNG", "JPEG", "WEBP", "TIFF" or "array".
-    facts: EHR values found in the header, by feature name. notes: sentences for the reader about what was seen.
+    low, high: what becomes black and white, in units of `Radiograph.unwindowed`; they may lie outside [0, 1].
+    explanation: what the window is for, in the header's word where that is a known one, else its number.
+    """
+
+    low: float
+    high: float
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One film as read, upright and with square pixels.
+
+    pixels: (H, W) float32 in [0, 1], bright = dense (bone white), through the header's window or lookup table.
+    source: "DICOM", "PNG", "JPEG", "WEBP", "TIFF" or "array".
+    facts: EHR values found in the header, by feature name. notes: sentences for the reader about what was turned,
+    guessed or ignored.
+    spacing_mm: (row, column) distance of neighboring pixels in millimeters, where the header says it. at_detector:
+    whether that is the distance on the detector, so that what lies in the patient is smaller by an unknown amount.
+    windows: the header's windows. full_range: (H, W) float32 in [0, 1], the film before window or lookup table, where
+    these hide or bend some of it; None where `pixels` are that.
+    accepted: why the gate would stop the film, where the reader goes on knowingly; see `gate.pass_gate`.
     """
 
     pixels: np.ndarray
     source: str = "array"
     facts: dict[str, float | str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    spacing_mm: tuple[float, float] | None = None
+    at_detector: bool = False
+    windows: tuple[Window, ...] = ()
+    full_range: np.ndarray | None = None
+    accepted: tuple[str, ...] = ()
+
+    @property
+    def unwindowed(self) -> np.ndarray:
+        """The film's whole range of grey: (H, W) float32 in [0, 1], what `windows` refer to."""
+        return self.pixels if self.full_range is None else self.full_range
 
 
 def grey_from_rgb(rgb: np.ndarray) -> np.ndarray:
     """(H, W, 3) 8- or 16-bit → (H, W) float32, if the picture holds no color. Raises RadiographError for a color picture."""
-    full = float(np.iinfo(rgb.dtype).max)
-    spread = (rgb.max(axis=2).astype(np.float32) - rgb.min(axis=2)) / full
-    if (spread > COLOR_SPREAD).mean() > COLOR_SHARE:
+    spread = rgb.max(axis=2).astype(np.float32) - rgb.min(axis=2)
+    if (spread > COLOR_SPREAD * _full_scale(rgb)).mean() > COLOR_SHARE:
         raise RadiographError(
             "This is a color picture, not a radiograph. Export the film itself in grey levels, without color overlays."
         )
     return rgb.mean(axis=2, dtype=np.float32)
+
+
+def _full_scale(values: np.ndarray) -> int:
+    """The largest value of the depth in use: 255 for bytes, 4095 for 12 bits in 16."""
+    return 255 if values.dtype == np.uint8 else 2 ** int(values.max()).bit_length() - 1
 
 
 def check_film(pixels: np.ndarray) -> np.ndarray:
@@ -61,17 +95,21 @@ def check_film(pixels: np.ndarray) -> np.ndarray:
     return ((pixels - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise RadiographError for a picture that is too small, too large or too long for a frontal chest film."""
+def check_size(width: int, height: int, pixel_aspect: float = 1.0) -> None:
+    """Raise RadiographError for a picture that is too small, too large or too long for a frontal chest film.
+
+    width, height: in pixels. pixel_aspect: height over width of one pixel.
+    """
     if min(height, width) < MIN_SIDE:
         raise RadiographError(
-            f"The image has {width}×{height} pixels; at least {MIN_SIDE}×{MIN_SIDE} are needed. Export the film in full size."
-        )
-    if max(height, width) > MAX_ASPECT * min(height, width):
-        raise RadiographError(
-            f"The image is {width}×{height} pixels, too long for a frontal chest film. Crop it to the chest."
+            f"The image has {width}×{height} pixels; at least {MIN_SIDE}×{MIN_SIDE} are needed. "
+            "Export the film in full size."
         )
     if width * height > MAX_PIXELS:
         raise RadiographError(
             f"The image has {width}×{height} pixels, more than {MAX_PIXELS // 10**6} million. Export it smaller."
+        )
+    if max(height * pixel_aspect, width) > MAX_ASPECT * min(height * pixel_aspect, width):
+        raise RadiographError(
+            f"The image is {width}×{height} pixels, too long for a frontal chest film. Crop it to the chest."
         )
