@@ -329,6 +329,7 @@ class Detector:
             aspect=film_aspect(film, self.config.preprocessing),
             notes=tuple(notes),
             seconds=stages,
+            accepted=film.accepted,
             anomaly_map=_array(anomaly_map(made[self.head_key][index : index + 1])[0])
             if self.head_key in made
             else None,

@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _analyze(options) -> None:
     from ..export.files import NOTICE, analysis_to_dict, write_json, write_pictures
-    from ..imaging import read_radiograph
+    from ..imaging import read_film
 
-    film = read_radiograph(options.image)
+    film = read_film(options.image, options.accept)
     detector = detector_for(options)
     record, facts = record_for(film, detector, options)
     steps = tqdm(desc="analyzing", unit="step", disable=None, leave=False)
@@ -87,9 +87,13 @@ def _evaluate(options) -> None:
 
     metrics = evaluate(
         detector_for(options), options.manifest, options.out, options.limit, options.batch_size, bar("evaluating"),
-        noise_level=options.noise_level, steps=options.steps, seed=options.seed,
+        options.accept, noise_level=options.noise_level, steps=options.steps, seed=options.seed,
     )  # fmt: skip
     print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
+    if metrics["stopped"]:
+        print(f"{len(metrics['stopped'])} of {metrics['rows']} rows were stopped by the gate; --accept scores them too")
+    if metrics["accepted"]:
+        print(f"{metrics['accepted']} films that the gate stops were scored knowingly (--accept)")
     if metrics["unreadable"]:
         print(f"{len(metrics['unreadable'])} of {metrics['rows']} rows could not be scored; scores.csv says why")
     _print_metrics("all", metrics)
@@ -143,7 +147,9 @@ def _train(options) -> None:
         from ..detector import Detector
         from ..evaluation.run import calibrate_checkpoint
 
-        scoring = calibrate_checkpoint(Detector.from_pretrained(folder), config.validation, report=bar("calibrating"))
+        detector = Detector.from_pretrained(folder)
+        # training took these films as they are
+        scoring = calibrate_checkpoint(detector, config.validation, report=bar("calibrating"), accept=True)
         print(f"calibrated on {dict(scoring.calibration)['any'].count} normal films of {config.validation}")
 
 
@@ -187,25 +193,40 @@ def _calibrate(options) -> None:
 
     detector = Detector.from_pretrained(options.checkpoint)
     if options.fit:
-        _calibrate_fit(detector, options.manifest)
+        _calibrate_fit(detector, options.manifest, options.accept)
         return
-    scoring = calibrate_checkpoint(detector, options.manifest, report=bar("calibrating"))
+    scoring = calibrate_checkpoint(detector, options.manifest, report=bar("calibrating"), accept=options.accept)
     for view, entry in scoring.calibration:
         print(f"{view:>4}: {entry.count} normal films")
 
 
-def _calibrate_fit(detector, manifest: str) -> None:
+def _calibrate_fit(detector, manifest: str, accept: bool) -> None:
     from ..data.manifest import normal_cases
     from ..detector import Detector
     from ..explain import calibrate_fit, calibrate_usual
 
-    cases = [(case.path, case.record) for case in normal_cases(manifest, detector.schema)]
+    cases = [
+        (case.path, case.record) for case in normal_cases(manifest, detector.schema) if accept or _passes(case.path)
+    ]
     for entry in calibrate_fit(detector, cases, report=bar("calibrating")):
         print(f"{entry.group}: {entry.count} normal films, noise level {entry.level}")
     for group, usual in calibrate_usual(
         Detector.from_pretrained(detector.checkpoint.folder), cases, report=bar("what is usual")
     ).items():
         print(f"{group}: moves normal by {usual:.2f} in half of the people")
+
+
+def _passes(path: Path) -> bool:
+    """Whether the gate lets a film pass; an unreadable one goes on to its own error."""
+    from ..imaging import GateError, RadiographError, read_film
+
+    try:
+        read_film(path)
+    except GateError:
+        return False
+    except RadiographError:
+        pass
+    return True
 
 
 REPORTED = 50  # steps that a line of the head's training averages

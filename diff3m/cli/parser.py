@@ -65,8 +65,17 @@ def _walk_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0)
 
 
+def _accept_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--accept",
+        action="store_true",
+        help="go on knowingly with what does not look like an upright frontal chest film; the result says so",
+    )
+
+
 def _case_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("image")
+    _accept_option(command)
     for flag, (feature, text) in EHR_FLAGS.items():
         command.add_argument(
             f"--{flag}", dest=f"ehr_{feature}", default=None, metavar=flag.split("-")[0].upper(), help=text
@@ -132,6 +141,7 @@ def _add_evaluate(commands) -> None:
     command.add_argument("--out", required=True, metavar="DIR")
     command.add_argument("--limit", type=_positive, default=None, metavar="N", help="only the first N rows")
     command.add_argument("--batch-size", type=_positive, default=16)
+    _accept_option(command)
     _model_options(command)
     _walk_options(command)
 
@@ -164,6 +174,7 @@ def _add_calibrate(commands) -> None:
     command.add_argument(
         "--fit", action="store_true", help="measure how films fit their record, for explanations, instead of scores"
     )
+    _accept_option(command)
 
 
 def _add_prepare(commands) -> None:

@@ -18,7 +18,7 @@ from ..analysis import Analysis
 from ..checkpoint.folder import write_config
 from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest
 from ..detector import Detector
-from ..imaging import Radiograph, RadiographError, read_radiograph
+from ..imaging import GateError, Radiograph, RadiographError, read_film
 from ..scoring.score import Scoring, calibrate
 from .metrics import detection_metrics
 
@@ -27,21 +27,31 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Scored:
-    """One row of a manifest after analysis: the analysis, or the sentence that says why there is none."""
+    """One row of a manifest after analysis: the analysis, or the sentence that says why there is none.
+
+    stopped: whether that is because the gate stopped the film.
+    """
 
     case: Case
     analysis: Analysis | None
     error: str = ""
+    stopped: bool = False
 
 
 def analyze_cases(
-    detector: Detector, cases: Sequence[Case], batch_size: int = 16, report: Report | None = None, **settings
+    detector: Detector,
+    cases: Sequence[Case],
+    batch_size: int = 16,
+    report: Report | None = None,
+    accept: bool = False,
+    **settings,
 ) -> Iterator[Scored]:
-    """Analyze a manifest's films batch by batch, in order; unreadable films come back with their error."""
+    """Analyze a manifest's films batch by batch, in order; unreadable films, and those that the gate stops, come back
+    with their error. accept: analyze what the gate stops, too."""
 
     def read(case: Case) -> Radiograph | RadiographError:
         try:
-            return read_radiograph(case.path)
+            return read_film(case.path, accept)
         except RadiographError as error:
             return error
 
@@ -53,7 +63,7 @@ def analyze_cases(
             analyses = iter(analyze_batch(detector, good, settings))
             for film, case in zip(films, part, strict=True):
                 if isinstance(film, RadiographError):
-                    yield Scored(case, None, str(film))
+                    yield Scored(case, None, str(film), isinstance(film, GateError))
                     continue
                 outcome = next(analyses)
                 yield (
@@ -79,15 +89,20 @@ def analyze_batch(
 
 
 def calibrate_checkpoint(
-    detector: Detector, manifest: str | Path, scoring: Scoring | None = None, report: Report | None = None
+    detector: Detector,
+    manifest: str | Path,
+    scoring: Scoring | None = None,
+    report: Report | None = None,
+    accept: bool = False,
 ) -> Scoring:
     """Measure the normal films of a manifest and write the calibration into the checkpoint's config.json.
 
+    Films that the gate stops are left out, unless they are accepted knowingly.
     scoring replaces the checkpoint's components and settings. Raises ManifestError without at least two normals.
     """
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
     values, views, heat_maps, anomaly_maps = [], [], [], []
-    for scored in analyze_cases(plain, normal_cases(manifest, detector.schema), report=report):
+    for scored in analyze_cases(plain, normal_cases(manifest, detector.schema), report=report, accept=accept):
         if scored.analysis is not None:
             values.append([value for _, value, _ in scored.analysis.components])
             views.append(_view(scored.case) or None)
@@ -95,7 +110,7 @@ def calibrate_checkpoint(
             anomaly_maps.append(scored.analysis.anomaly_map)
     if len(values) < 2:
         raise ManifestError(
-            f"The manifest {manifest} holds fewer than two readable normal films; a calibration needs more."
+            f"The manifest {manifest} holds fewer than two readable normal films that pass the gate; a calibration needs more."
         )
     anomalies = None if anomaly_maps[0] is None else torch.from_numpy(np.stack(anomaly_maps))
     calibrated = calibrate(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(heat_maps)), anomalies)
@@ -115,17 +130,22 @@ def evaluate(
     limit: int | None = None,
     batch_size: int = 16,
     report: Report | None = None,
+    accept: bool = False,
     **settings,
 ) -> dict:
     """Score a manifest; write scores.csv and metrics.json under `out`; return the metrics.
 
     A label other than `normal` counts as abnormal. Metrics are given for the score, and for the plain mean squared error
-    under "mse"; under "labels" for each abnormal label against the normals. Raises ManifestError.
+    under "mse"; under "labels" for each abnormal label against the normals. Films that the gate stops are listed under
+    "stopped" and enter no metric, unless accept is True: then they are scored, and counted under "accepted". Raises
+    ManifestError.
     """
     cases = read_manifest(manifest, detector.schema, limit)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    rows = list(_write_scores(out / "scores.csv", analyze_cases(detector, cases, batch_size, report, **settings)))
+    rows = list(
+        _write_scores(out / "scores.csv", analyze_cases(detector, cases, batch_size, report, accept, **settings))
+    )
     good = [row for row in rows if not row["error"]]
     if not good:
         raise ManifestError(
@@ -136,12 +156,18 @@ def evaluate(
         "weights_sha256": detector.checkpoint.sha256,
         "settings": asdict(detector.settings(**settings)),
         "rows": len(rows),
-        "unreadable": [{"row": row["row"], "path": row["path"], "error": row["error"]} for row in rows if row["error"]],
+        "unreadable": _listed(row for row in rows if row["error"] and not row["stopped"]),
+        "stopped": _listed(row for row in rows if row["stopped"]),
+        "accepted": sum(1 for row in good if row["accepted"]),
         "unlabelled": sum(1 for row in good if not row["label"]),
         **summarize([row for row in good if row["label"]]),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     return metrics
+
+
+def _listed(rows: Iterable[dict]) -> list[dict]:
+    return [{name: row[name] for name in ("row", "path", "error")} for row in rows]
 
 
 def summarize(rows: list[dict]) -> dict:
@@ -166,7 +192,20 @@ def summarize(rows: list[dict]) -> dict:
 
 def _write_scores(path: Path, scored: Iterable[Scored]) -> Iterator[dict]:
     """Write each row as it is scored; yields the rows."""
-    fields = ["row", "path", "label", "view", "score", "percentile", "compared_with", "mse", "error"]
+    fields = [
+        "row",
+        "path",
+        "label",
+        "view",
+        "score",
+        "percentile",
+        "compared_with",
+        "mse",
+        "accepted",
+        "notes",
+        "stopped",
+        "error",
+    ]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
@@ -177,6 +216,7 @@ def _write_scores(path: Path, scored: Iterable[Scored]) -> Iterator[dict]:
                 path=str(entry.case.path),
                 label=entry.case.label or "",
                 view=_view(entry.case),
+                stopped="yes" if entry.stopped else "",
                 error=entry.error,
             )
             if entry.analysis is not None:
@@ -186,6 +226,8 @@ def _write_scores(path: Path, scored: Iterable[Scored]) -> Iterator[dict]:
                     percentile=analysis.percentile,
                     compared_with=analysis.compared_with,
                     mse=float(np.square(analysis.residual).mean()),
+                    accepted=" ".join(analysis.accepted),
+                    notes=" ".join(analysis.notes),
                 )
                 if analysis.score is None:
                     raise ManifestError(

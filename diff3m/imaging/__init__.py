@@ -2,7 +2,7 @@
 
 from .dicom import looks_like_dicom
 from .edit import corrected
-from .gate import Quality, inspect
+from .gate import GateError, Quality, inspect, pass_gate, read_film, with_quality
 from .preprocess import (
     PreparedFilm,
     Preprocessing,
@@ -13,15 +13,17 @@ from .preprocess import (
     prepare_film,
     prepare_mask,
 )
-from .radiograph import Radiograph, RadiographError, check_film
+from .radiograph import Radiograph, RadiographError, Window, check_film
 from .read import read_radiograph
 
 __all__ = [
+    "GateError",
     "PreparedFilm",
     "Preprocessing",
     "Quality",
     "Radiograph",
     "RadiographError",
+    "Window",
     "border_box",
     "check_film",
     "corrected",
@@ -29,8 +31,11 @@ __all__ = [
     "film_aspect",
     "inspect",
     "looks_like_dicom",
+    "pass_gate",
     "prepare",
     "prepare_film",
     "prepare_mask",
+    "read_film",
     "read_radiograph",
+    "with_quality",
 ]

@@ -16,7 +16,21 @@ from .radiograph import Window
 SATURATED = 0.9  # share of a film that one window or table may show as mere black or white before it is left out
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 EXPLANATIONS = frozenset(
-    "NORMAL HARD HARDER SOFT SOFTER BONE LUNG CHEST STANDARD DEFAULT MEDIASTINUM NARROW WIDE LOW HIGH MIDDLE USER".split()
+    (
+        "NORMAL",
+        "HARD",
+        "HARDER",
+        "SOFT",
+        "SOFTER",
+        "BONE",
+        "LUNG",
+        "CHEST",
+        "STANDARD",
+        "DEFAULT",
+        "MEDIASTINUM",
+        "NARROW",
+        "WIDE",
+    )
 )  # words of WindowCenterWidthExplanation that may be quoted
 
 IGNORED = "The header's {name} cannot be used and was ignored: the film is shown without it. Compare its grey scale."

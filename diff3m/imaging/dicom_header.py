@@ -23,17 +23,21 @@ PROJECTION_MODALITIES = frozenset(
 )
 # Defined terms of Modality, PS3.3 C.7.3.1.1.1, that are no projection radiography of the chest
 OTHER_MODALITIES = frozenset(
-    "AR ASMT AU BDUS BI BMD CD CTPROTOCOL CFM CT DG DD DMS DOC DS EC ECG EEG EMG EOG EPS ES FA FID FS GM HD IO IOL IVOCT IVUS "
-    "KER KO LEN LP LS M3D MA MG MR MS NM OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS PLAN POS PR PT REG RESP RTDOSE RTIMAGE "
-    "RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN TEXTUREMAP TG US VA VF VL XA XAPROTOCOL XC".split()
+    {"AR", "ASMT", "AU", "BDUS", "BI", "BMD", "CD", "CTPROTOCOL", "CFM", "CT", "DG", "DD", "DMS", "DOC", "DS", "EC",
+     "ECG", "EEG", "EMG", "EOG", "EPS", "ES", "FA", "FID", "FS", "GM", "HD", "IO", "IOL", "IVOCT", "IVUS", "KER",
+     "KO", "LEN", "LP", "LS", "M3D", "MA", "MG", "MR", "MS", "NM", "OAM", "OCT", "OP", "OPM", "OPR", "OPT", "OPTBSV",
+     "OPTENF", "OPV", "OSS", "PLAN", "POS", "PR", "PT", "REG", "RESP", "RTDOSE", "RTIMAGE", "RTINTENT", "RTPLAN",
+     "RTRAD", "RTRECORD", "RTSEGANN", "RTSTRUCT", "RWV", "SEG", "SM", "SMR", "SR", "SRF", "ST", "STAIN",
+     "TEXTUREMAP", "TG", "US", "VA", "VF", "VL", "XA", "XAPROTOCOL", "XC"}
 )  # fmt: skip
 # of a storage class's keyword, where Modality is missing: other pictures than plain radiographs
 OTHER_CLASSES = re.compile(
     r"CT|MR|Ultrasound|NuclearMedicine|Positron|Mammography|IntraOral|RT|Angiographic|XRF|VL|Waveform"
 )
 OTHER_BODY_PARTS = frozenset(
-    "ABDOMEN ANKLE ARM BREAST CALCANEUS CLAVICLE CSPINE ELBOW EXTREMITY FEMUR FINGER FOOT FOREARM HAND HEAD HIP HUMERUS JAW "
-    "KNEE LEG LSPINE MANDIBLE NECK PELVIS SHOULDER SKULL SPINE TIBIA TOE TSPINE WRIST".split()
+    {"ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CLAVICLE", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER",
+     "FOOT", "FOREARM", "HAND", "HEAD", "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "MANDIBLE", "NECK",
+     "PELVIS", "SHOULDER", "SKULL", "SPINE", "TIBIA", "TOE", "TSPINE", "WRIST"}
 )  # fmt: skip
 # parts of words for the chest in capitals without accents, as devices in several languages write them
 CHEST_WORDS = (

@@ -62,6 +62,10 @@ UNREADABLE = (
     "The picture in this DICOM file cannot be decoded (transfer syntax: {syntax}). It may be damaged; export the film "
     "again {how}."
 )
+NO_DECODER = (
+    "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install imagecodecs`, or export the "
+    "film uncompressed or as JPEG 2000."
+)
 PACKED = "This DICOM film stores pixels of {bits} bits, which are not read. Export it with 8, 16 or 32 bits, or as PNG."
 
 for _decoder in (
@@ -225,16 +229,12 @@ def _has_sign_bits(dataset: Dataset, allocated: int, high_bit: int) -> bool:
 
 def _decode(dataset: Dataset, uid: UID) -> np.ndarray:
     apart = uid in GDCM_ONLY or uid == RLELossless
-    if apart or uid in JPEGTransferSyntaxes or uid in JPEG2000TransferSyntaxes:
-        if uid != RLELossless:
-            precision = _check_picture_size(dataset)
-            if uid in JPEG_EXTENDED and precision == 12:
-                if find_spec("imagecodecs") is None:
-                    raise RadiographError(
-                        "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install "
-                        "imagecodecs`, or export the film uncompressed or as JPEG 2000."
-                    )
-                apart = True
+    if uid in GDCM_ONLY or uid in JPEGTransferSyntaxes or uid in JPEG2000TransferSyntaxes:
+        precision = _check_picture_size(dataset)
+        if uid in JPEG_EXTENDED and precision == 12:
+            if find_spec("imagecodecs") is None:
+                raise RadiographError(NO_DECODER)
+            apart = True
     return _decode_apart(dataset) if apart else pixel_array(dataset, correct_unused_bits=False)  # see `_aligned`
 
 

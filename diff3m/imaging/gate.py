@@ -7,6 +7,7 @@ Technometrics 1979: Q and T²). The same for its quarter turns and their negativ
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 from .edit import turned
 from .preprocess import Preprocessing, prepare
-from .radiograph import Radiograph
+from .radiograph import Radiograph, RadiographError
+from .read import read_radiograph
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "film-gate.safetensors"
 SIDE, COMPONENTS = 32, 20
@@ -34,6 +36,8 @@ TURNED = "The film seems to be turned: {turn} would set it upright."
 NEGATIVE = "The film seems to be a negative: bones are dark and air is bright."
 WRITING = "There seems to be writing burned into the film. It counts as a difference, and may name the patient: cut it away before you share anything."
 TINY = "The film is small ({width}×{height} pixels), so fine detail is missing from the start."
+ACCEPTED = "Analyzed knowingly, although the gate stopped this film: {reason}"
+GO_ON = "Correct the film, or go on knowingly with --accept (accept=True in Python)."
 TURNS = {1: "a quarter turn to the left", 2: "half a turn", 3: "a quarter turn to the right"}
 
 
@@ -109,6 +113,37 @@ def shipped_gate() -> Gate:
     arrays = load_file(WEIGHTS)
     limit = float(arrays.pop("limit")[0])
     return Gate(**{name: values.astype(np.float64) for name, values in arrays.items()}, limit=limit)
+
+
+class GateError(RadiographError):
+    """A film that the gate stops. quality: what it saw."""
+
+    def __init__(self, quality: Quality) -> None:
+        super().__init__(f"{' '.join(quality.reasons)} {GO_ON}")
+        self.quality = quality
+
+
+def read_film(source: str | os.PathLike | bytes, accept: bool = False) -> Radiograph:
+    """Read a file and pass the film through the gate: see `pass_gate`. Raises RadiographError, of which GateError is one."""
+    return pass_gate(read_radiograph(source), accept)
+
+
+def pass_gate(film: Radiograph, accept: bool = False) -> Radiograph:
+    """The film with what the gate saw among its notes. Every door to an analysis calls this.
+
+    accept: go on knowingly with a film that the gate stops, which `Radiograph.accepted` and the notes then say. Raises
+    GateError for such a film otherwise, RadiographError for a film without contrast.
+    """
+    quality = inspect(film)
+    if quality.reasons and not accept:
+        raise GateError(quality)
+    return with_quality(film, quality)
+
+
+def with_quality(film: Radiograph, quality: Quality) -> Radiograph:
+    """The film with what the gate saw among its notes, so that it stands beside every result."""
+    accepted = tuple(ACCEPTED.format(reason=reason) for reason in quality.reasons)
+    return replace(film, notes=(*film.notes, *accepted, *quality.notes), accepted=quality.reasons)
 
 
 def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:

@@ -37,10 +37,8 @@ class Placement:
     def note(self) -> str:
         """What is done, as a sentence; "" for a film that is upright."""
         reflected = self.transposed ^ self.mirrored ^ self.upside_down
-        if not self.transposed:
-            turn = 2 if self.upside_down else 0
-        else:  # a transposed picture is one turned to the left and mirrored top to bottom
-            turn = 1 if self.upside_down else 3
+        upright, upside_down = (3, 1) if self.transposed else (0, 2)  # a transposed picture is turned and mirrored
+        turn = upside_down if self.upside_down else upright
         if not turn:
             return MIRRORED if reflected else ""
         return (TURNED_AND_MIRRORED if reflected else TURNED).format(turn=TURNS[turn])
