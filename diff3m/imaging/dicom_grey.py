@@ -74,13 +74,16 @@ class _Voi:
             return self.center - 0.5 - (self.width - 1) / 2, self.center - 0.5 + (self.width - 1) / 2
         return self.center - self.width / 2, self.center + self.width / 2
 
+    def bends(self, low: float, high: float) -> bool:
+        """Whether values from low to high do not all keep their distances."""
+        return self.shape == "SIGMOID" or low < self.ends[0] or high > self.ends[1]
+
     def apply(self, values: np.ndarray) -> np.ndarray:
+        """Values as shown, in [0, 1]."""
         if self.shape == "SIGMOID":
             exponent = np.clip(-4 * (values - np.float32(self.center)) / np.float32(self.width), -80, 80)
             return 1 / (1 + np.exp(exponent))
         low, high = self.ends
-        if high == low:  # a LINEAR width of 1 is a step
-            return (values > low).astype(np.float32)
         return np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
 
 
@@ -96,23 +99,28 @@ def grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, invert
     inside = rescaled[~padding] if padding.any() else rescaled.ravel()
     low, high = float(inside.min()), float(inside.max())
     shown = _through_table(rescaled, inside, dataset, notes)
-    windows, usable = [], []
-    for voi in _windows(dataset, notes):
-        ends = tuple((end - low) / (high - low) for end in voi.ends) if high > low else (0.0, 1.0)
-        windows.append(Window(*((1 - ends[1], 1 - ends[0]) if inverted else ends), voi.explanation))
-        usable.append(voi)
-    bent = shown is not None
-    if shown is None and usable:
-        first = usable[0]
-        if _saturates(inside, *first.ends):
-            notes.append(HIDES.format(name="window"))
-        else:
-            bent = first.shape == "SIGMOID" or low < first.ends[0] or high > first.ends[1]
-            shown = first.apply(rescaled) if bent else None
+    usable = [voi for voi in _windows(dataset, notes) if not _hides(voi, inside, notes)]
+    if shown is None and usable and usable[0].bends(low, high):
+        shown = usable[0].apply(rescaled)
+    windows = tuple(_offered(voi, low, high, inverted) for voi in usable)
     full = _finish(rescaled, padding, inverted)
-    if not bent:
-        return GreyScale(full, None, tuple(windows), tuple(notes))
-    return GreyScale(_finish(shown, padding, inverted), full, tuple(windows), tuple(notes))
+    if shown is None:
+        return GreyScale(full, None, windows, tuple(notes))
+    return GreyScale(_finish(shown, padding, inverted), full, windows, tuple(notes))
+
+
+def _offered(voi: _Voi, low: float, high: float, inverted: bool) -> Window:
+    """A window in units of the film's range, which is low to high."""
+    ends = tuple((end - low) / (high - low) for end in voi.ends)
+    return Window(*((1 - ends[1], 1 - ends[0]) if inverted else ends), voi.explanation)
+
+
+def _hides(voi: _Voi, inside: np.ndarray, notes: list[str]) -> bool:
+    """Whether a window shows nearly nothing of the film, with a note."""
+    hides = _saturates(inside, *voi.ends)
+    if hides:
+        notes.append(HIDES.format(name=voi.explanation if voi.explanation.startswith("window") else "window"))
+    return hides
 
 
 def is_inverted(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ...]]:
@@ -141,8 +149,9 @@ def _rescale(stored: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarr
         table = _table(
             next(iter(items(dataset, "ModalityLUTSequence")), None), float(stored.min()), float(stored.max())
         )
-        if table is not None:
-            return table.apply(stored.astype(np.float32))
+        values = stored if table is None else table.apply(stored.astype(np.float32))
+        if table is not None and values.max() > values.min():
+            return values
         notes.append(IGNORED.format(name="modality LUT"))
     slope = _rescale_number(dataset, "RescaleSlope", 1.0, notes)
     intercept = _rescale_number(dataset, "RescaleIntercept", 0.0, notes)

@@ -58,7 +58,7 @@ DETECTOR_FLIP = (
     "The header says that the stored film was {what} relative to the detector (FieldOfView) and not how it is to be hung; "
     "it is shown as it is stored. Compare the side marker."
 )
-BAD_SPACING = "The header's {name} is malformed and was ignored; the film's size in millimeters is taken from elsewhere or unknown."
+BAD_SPACING = "The header's {name} is not plausible and was ignored."
 BAD_MAGNIFICATION = (
     "The header's magnification is not plausible and was ignored: millimeters are those at the detector."
 )

@@ -48,7 +48,8 @@ JPEG_SYNTAXES = {
     0xC3: "1.2.840.10008.1.2.4.70",
     0xF7: "1.2.840.10008.1.2.4.81",
 }
-MAX_SAMPLES = 4
+CLEARLY_ROUGHER = 1.05  # times: by how much the wrong one of two readings must be rougher to count as wrong
+OVERLAY_BIT_POSITION, OVERLAY_DATA = 0x0102, 0x3000  # elements of the groups 60xx
 
 BITS_BEYOND = "Some pixels hold more bits than the header's BitsStored says; they were read as they are stored."
 LEFT_JUSTIFIED_WRONG = "The header's HighBit does not fit its pixels; they were read as they are stored."
@@ -165,7 +166,7 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
 
     Raises RadiographError naming the attributes that are missing otherwise.
     """
-    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
+    rows, columns = dataset.Rows, dataset.Columns = whole(dataset, "Rows"), whole(dataset, "Columns")
     photometric = (
         text(dataset, "PhotometricInterpretation").upper().replace(" ", "").replace("PALETTECOLOR", "PALETTE COLOR")
     )
@@ -195,8 +196,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     if length is not None and (needed := rows * columns * samples * allocated // 8) > length:
         raise RadiographError(CUT_SHORT.format(found=length, needed=needed))
     signed = whole(dataset, "PixelRepresentation")
-    if signed is None and _is_native(uid) and _has_sign_bits(dataset, allocated, high_bit):
-        raise RadiographError(MISSING.format(tags="PixelRepresentation"))
+    if signed is None and length is not None and samples == 1:
+        signed = _guess_signed(dataset, allocated, stored, high_bit)
     layout = _Format(photometric, samples, allocated, stored, high_bit, bool(signed))
     _write_format(dataset, layout)
     if missing:
@@ -210,21 +211,28 @@ def _write_format(dataset: Dataset, layout: _Format) -> None:
     dataset.PhotometricInterpretation = layout.photometric if layout.photometric in known else assumed
     dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored = layout.samples, layout.allocated, layout.stored
     dataset.HighBit, dataset.PixelRepresentation = layout.high_bit, int(layout.signed)
-    dataset.Rows, dataset.Columns = whole(dataset, "Rows"), whole(dataset, "Columns")
     if layout.samples > 1 and whole(dataset, "PlanarConfiguration") is None:
         dataset.PlanarConfiguration = 0
     if has(dataset, "NumberOfFrames") and not whole(dataset, "NumberOfFrames"):
         del dataset.NumberOfFrames
 
 
-def _has_sign_bits(dataset: Dataset, allocated: int, high_bit: int) -> bool:
-    """Whether any stored value has its highest bit set, so that signed and unsigned reading differ."""
-    little = dataset.file_meta.TransferSyntaxUID != ExplicitVRBigEndian
-    data = dataset.PixelData
-    values = np.frombuffer(
-        data[: len(data) // (allocated // 8) * (allocated // 8)], f"{'<' if little else '>'}u{allocated // 8}"
-    )
-    return bool((values >> high_bit & 1).any())
+def _guess_signed(dataset: Dataset, allocated: int, stored: int, high_bit: int) -> bool:
+    """Whether uncompressed values whose header does not say it are signed: where it matters, the smoother picture tells.
+
+    Raises RadiographError where it does not.
+    """
+    kind = f"{'>' if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else '<'}u{allocated // 8}"
+    count = dataset.Rows * dataset.Columns
+    raw = np.frombuffer(dataset.PixelData[: count * allocated // 8], kind).reshape(dataset.Rows, dataset.Columns)
+    bits = (raw.astype(np.int64) >> (high_bit + 1 - stored)) & ((1 << stored) - 1)
+    sign = 1 << (stored - 1)
+    if not (bits & sign).any():
+        return False
+    unsigned, signed = _roughness(bits), _roughness((bits ^ sign) - sign)
+    if max(unsigned, signed) < CLEARLY_ROUGHER * min(unsigned, signed):
+        raise RadiographError(MISSING.format(tags="PixelRepresentation"))
+    return signed < unsigned
 
 
 def _decode(dataset: Dataset, uid: UID) -> np.ndarray:
@@ -321,7 +329,7 @@ def _aligned(values: np.ndarray, layout: _Format, dataset: Dataset, notes: list[
         read = read.astype(values.dtype)
     else:
         read = bits
-    if shift or np.array_equal(read, values):
+    if shift or _has_embedded_overlays(dataset) or np.array_equal(read, values):
         return read
     if _roughness(read) <= _roughness(values):
         return read
@@ -329,9 +337,19 @@ def _aligned(values: np.ndarray, layout: _Format, dataset: Dataset, notes: list[
     return values
 
 
+def _has_embedded_overlays(dataset: Dataset) -> bool:
+    """Whether overlay planes stand in the unused bits of the pixels, as in old files."""
+    return any(
+        (group, OVERLAY_BIT_POSITION) in dataset and (group, OVERLAY_DATA) not in dataset
+        for group in range(0x6000, 0x6020, 2)
+    )
+
+
 def _roughness(values: np.ndarray) -> float:
-    """Mean absolute difference of neighbors: a film that is read in a wrong way is full of jumps."""
-    return float(np.abs(np.diff(values[::4].astype(np.float32), axis=1)).mean())
+    """Mean absolute difference of neighbors, of the range: a film that is read in a wrong way is full of jumps."""
+    lines = values[::4].astype(np.float32)
+    low, high = np.percentile(lines, [5, 95])
+    return float(np.abs(np.diff(lines, axis=1)).mean() / max(high - low, 1))
 
 
 def _padding(raw: np.ndarray, aligned: np.ndarray, layout: _Format, dataset: Dataset) -> np.ndarray:

@@ -24,7 +24,9 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 PNG_DEEP_COLOR = (2, 4, 6)  # color types of PNG that Pillow cuts to 8 bits: RGB, grey with alpha, RGBA
 # TIFF tags
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 254, 255, 258, 262, 277, 339
-WHITE_IS_ZERO = 0
+COMPRESSION, PLANAR, PREDICTOR = 259, 284, 317
+WHITE_IS_ZERO, CONTIGUOUS = 0, 1
+PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, Zstandard: compressions that know a predictor
 UNSIGNED_INTEGER, SIGNED_INTEGER, FLOATING = 1, 2, 3  # of SampleFormat
 ORIENTATION = 0x0112  # EXIF
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -32,6 +34,9 @@ SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 TURNED = "The picture was turned or mirrored, as its EXIF orientation says. Compare the side marker."
 FIRST_PICTURE = (
     "The file holds further pictures that belong to the first (a preview or a depth map); they were left out."
+)
+KIND_OF_TIFF = (
+    "This kind of TIFF is not read, or the file is damaged. Save the film as a grey TIFF of 8 or 16 bits, or as PNG."
 )
 BAD_ASPECT = "The file's pixel proportions are not plausible and were ignored."
 
@@ -68,7 +73,7 @@ def read_raster(data: bytes) -> Radiograph:
 
 def _unopened(data: bytes) -> str:
     if data.startswith(MAGIC[2:6]):
-        return "This kind of TIFF is not read, or the file is damaged. Save the film as a grey TIFF of 8 or 16 bits, or as PNG."
+        return KIND_OF_TIFF
     if data.startswith(MAGIC[:2]):
         return "The picture file is damaged or incomplete. Export or download it again."
     return "This file is no PNG, JPEG, WebP, TIFF or DICOM image. Export the film in one of these formats."
@@ -181,12 +186,11 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     tags = image.tag_v2
     bits, samples = tags.get(BITS_PER_SAMPLE, (1,)), int(tags.get(SAMPLES, 1))
     depth, kind = int(bits[0]), int(next(iter(tags.get(SAMPLE_FORMAT, (UNSIGNED_INTEGER,)))))
+    if tags.get(PREDICTOR, 1) != 1 and tags.get(COMPRESSION) not in PREDICTED:
+        raise RadiographError(KIND_OF_TIFF)
     if samples > 1 and depth > 8:
-        if depth != 16 or kind != UNSIGNED_INTEGER or image.tell():
-            raise RadiographError(
-                f"This kind of TIFF ({samples} channels of {depth} bits) is not read. Save the film in grey levels of 8 or "
-                "16 bits, as TIFF or PNG."
-            )
+        if depth != 16 or kind != UNSIGNED_INTEGER or image.tell() or tags.get(PLANAR, CONTIGUOUS) != CONTIGUOUS:
+            raise RadiographError(KIND_OF_TIFF)
         return _deep(data)
     image.load()
     pixels = _grey(image)
