@@ -6,7 +6,7 @@ PORT ?= 7860
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo install test lint format bench space clean
+.PHONY: demo install test test-slow lint format bench space clean
 
 demo: $(VENV)/.installed
 	PORT=$(PORT) $(BIN)/python app.py
@@ -14,7 +14,10 @@ demo: $(VENV)/.installed
 install: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

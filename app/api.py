@@ -29,15 +29,14 @@ from diff3m.explain import (
 )
 from diff3m.export.files import analysis_to_dict, explanation_to_dict, pictures
 from diff3m.export.overlay import to_png, to_uint8
-from diff3m.imaging.gate import inspect
-from diff3m.imaging.radiograph import Radiograph, read_radiograph
+from diff3m.imaging import GateError, Radiograph, inspect, pass_gate, read_radiograph
 from diff3m.sample import draw_normals
 
 from .runtime.gpu import on_gpu
 from .runtime.model_lock import MODEL
 from .runtime.storage import keep_file
 from .tabs.explore import ON_MODEL
-from .tabs.explore_handlers import analyzed, noted
+from .tabs.explore_handlers import analyzed
 
 
 class Api:
@@ -55,11 +54,10 @@ class Api:
     @staticmethod
     def _film(path: str | None, anyway: bool) -> Radiograph:
         """The film with what the gate saw among its notes. Raises ValueError."""
-        film = _opened(path)
-        quality = inspect(film)
-        if quality.reasons and not anyway:
-            raise ValueError(f"{' '.join(quality.reasons)} Send anyway=true to go on knowingly.")
-        return noted(film, quality)
+        try:
+            return pass_gate(_opened(path), anyway)
+        except GateError as error:
+            raise ValueError(f"{' '.join(error.quality.reasons)} Send anyway=true to go on knowingly.") from None
 
     def inspect_film(self, film: str) -> dict:
         """Look at a film before analysis: is it a whole, upright, positive frontal chest film? And what does its header say of the patient?
@@ -153,7 +151,8 @@ class Api:
                 attention,
                 drawn,
             )
-            return {**told, "not_explained": failed}
+            notes = {"notes": list(opened.notes), "accepted": list(opened.accepted)}
+            return {**told, **notes, "not_explained": failed}
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
         """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG file.

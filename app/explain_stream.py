@@ -24,7 +24,7 @@ from diff3m.explain import (
     other_record,
     uncertainty,
 )
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Radiograph
 
 from .render import panels
 from .render.explanation_cards import (

@@ -24,7 +24,7 @@ from diff3m.explain import (
     integrated_gradients,
     uncertainty,
 )
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Radiograph
 
 NUMBER = 2_071_000
 BOXES = (None, (0.2, 0.2, 0.4, 0.4), (0.5, 0.5, 0.8, 0.8))

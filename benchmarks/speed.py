@@ -28,7 +28,7 @@ from diff3m.checkpoint.folder import Checkpoint, CheckpointConfig
 from diff3m.detector import Detector
 from diff3m.diffusion import ddim_step, levels
 from diff3m.ehr import paper_schema
-from diff3m.imaging.radiograph import Preprocessing, Radiograph
+from diff3m.imaging import Preprocessing, Radiograph
 from diff3m.network import Condition, Diff3M, preset
 from diff3m.network.masking import checkerboard, masks
 from diff3m.reconstruct import CLAMP, steps_to

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .analysis import Analysis
     from .detector import Detector
     from .ehr import EHRError, EHRSchema, Feature, paper_schema
-    from .imaging.radiograph import Radiograph, RadiographError, read_radiograph
+    from .imaging import Radiograph, RadiographError, read_radiograph
 
 _MODULES = {
     "Analysis": "analysis",
@@ -20,10 +20,10 @@ _MODULES = {
     "EHRError": "ehr",
     "EHRSchema": "ehr",
     "Feature": "ehr",
-    "Radiograph": "imaging.radiograph",
-    "RadiographError": "imaging.radiograph",
+    "Radiograph": "imaging",
+    "RadiographError": "imaging",
     "paper_schema": "ehr",
-    "read_radiograph": "imaging.radiograph",
+    "read_radiograph": "imaging",
 }
 
 __all__ = [

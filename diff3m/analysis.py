@@ -32,6 +32,7 @@ class Analysis:
     normal films with a lower score, 0..100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
     components: (component, value, z) for each part of the score. notes: sentences for the reader. seconds: by stage.
+    accepted: why the gate would have stopped the film, where the reader went on knowingly.
     """
 
     film: np.ndarray
@@ -51,6 +52,7 @@ class Analysis:
     notes: tuple[str, ...]
     seconds: dict[str, float]
     anomaly_map: np.ndarray | None = None
+    accepted: tuple[str, ...] = ()
 
     @property
     def whole_percentile(self) -> int | None:

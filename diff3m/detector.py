@@ -19,7 +19,7 @@ from .checkpoint.folder import Checkpoint, load_checkpoint
 from .checkpoint.source import DEFAULT_CHECKPOINT, resolve_checkpoint
 from .diffusion import Progress
 from .ehr import EHRSchema, Record
-from .imaging.radiograph import Radiograph, check_film, film_aspect, prepare, read_radiograph
+from .imaging import Radiograph, check_film, film_aspect, prepare, read_radiograph
 from .network import Condition
 from .reconstruct import (
     draw_noises,
@@ -330,6 +330,7 @@ class Detector:
             aspect=film_aspect(film, self.config.preprocessing),
             notes=tuple(notes),
             seconds=stages,
+            accepted=film.accepted,
             anomaly_map=_array(anomaly_map(made[self.head_key][index : index + 1])[0])
             if self.head_key in made
             else None,

@@ -15,14 +15,16 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint
 from diff3m.checkpoint.source import SHIPPED
+from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, paper_schema
-from diff3m.imaging.radiograph import Preprocessing
+from diff3m.imaging import Preprocessing
 from diff3m.network import Diff3M, NetworkConfig
 from diff3m.scoring.score import Component, Scoring
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
+FILM_PEOPLE = 2_050_001  # the number of the first phantom of `film_folder`
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
@@ -106,13 +108,15 @@ def tiny_detector(tiny_checkpoint) -> Detector:
 
 @pytest.fixture
 def film_folder(tmp_path) -> Path:
-    """Twelve drawn films and a manifest: eight normal, four with a bright spot; both views."""
+    """Twelve phantoms, which the gate lets pass, and a manifest: eight normal, four with a bright spot; both views."""
     lines = ["path,age,sex,view,bmi,label"]
+    y, x = np.mgrid[0:96, 0:96] / 96
     for index in range(12):
         abnormal = index % 3 == 2
-        cv2.imwrite(
-            str(tmp_path / f"film{index}.png"), (drawn_film(seed=index, bright=0.4 * abnormal) * 255).astype(np.uint8)
-        )
+        film = person(FILM_PEOPLE + index).film(96)
+        if abnormal:
+            film = np.clip(film + 0.4 * np.exp(-(((x - 0.7) / 0.06) ** 2 + ((y - 0.5) / 0.06) ** 2)), 0, 1)
+        cv2.imwrite(str(tmp_path / f"film{index}.png"), (film * 255).astype(np.uint8))
         view, sex = ("PA", "AP")[index % 2], ("F", "M")[index // 2 % 2]
         lines.append(
             f"film{index}.png,{40 + index},{sex},{view},{'' if index % 4 else 24.5},{'opacity' if abnormal else 'normal'}"

@@ -30,7 +30,7 @@ from app.runtime.storage import Storage
 from app.runtime.streaming import Cancelled, Done, stream
 from diff3m.data.phantom import person
 from diff3m.ehr import paper_schema
-from diff3m.imaging.radiograph import Preprocessing, prepare, read_radiograph
+from diff3m.imaging import Preprocessing, prepare, read_radiograph
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

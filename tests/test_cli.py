@@ -12,6 +12,7 @@ from test_evaluation import calibrated  # noqa: F401  (a fixture)
 from diff3m.checkpoint.folder import read_config
 from diff3m.cli import terminal
 from diff3m.cli.main import main
+from diff3m.data.phantom import person
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -109,7 +110,7 @@ def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folde
 )
 def test_mistakes_get_one_sentence(calibrated, tmp_path, capsys, arguments, word):  # noqa: F811
     film = tmp_path / "film.png"
-    cv2.imwrite(str(film), drawn_film() * 255)
+    cv2.imwrite(str(film), person(2_050_001).film(96) * 255)
     arguments = [{"FILM": film, "OUT": tmp_path / "o"}.get(a, a) for a in arguments]
     if arguments[0] != "train" and "--checkpoint" not in arguments:
         arguments += ["--checkpoint", calibrated]

@@ -9,7 +9,7 @@ from diff3m.checkpoint.source import resolve_checkpoint
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.export.files import analysis_to_dict
-from diff3m.imaging.radiograph import Radiograph, RadiographError
+from diff3m.imaging import Radiograph, RadiographError
 from diff3m.scoring.score import Component
 
 RECORD = {"age": 60, "sex": "F", "view": "PA", "height_cm": 170, "weight_kg": 70}

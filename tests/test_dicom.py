@@ -22,9 +22,8 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from diff3m.imaging import dicom_pixels
+from diff3m.imaging import RadiographError, dicom_pixels, read_radiograph
 from diff3m.imaging.dicom import header_facts, looks_like_dicom
-from diff3m.imaging.radiograph import RadiographError, read_radiograph
 
 
 def dicom(pixels: np.ndarray, **tags) -> bytes:
@@ -116,7 +115,7 @@ def test_header_facts_come_from_the_allow_list_only():
 @pytest.mark.parametrize(
     ("tags", "age"),
     [
-        ({"PatientAge": "018M"}, 1.0),
+        ({"PatientAge": "018M"}, 1.5),
         ({"PatientAge": "58"}, 58.0),
         ({"PatientBirthDate": "19600615", "StudyDate": "20200614"}, 59.0),
         ({"PatientBirthDate": "19600615", "StudyDate": "20200615"}, 60.0),
@@ -140,7 +139,7 @@ BAD = {
     "CT slice": (dicom(FILM, Modality="CT"), "modality CT"),
     "several frames": (dicom(np.stack([FILM, FILM]), NumberOfFrames=2), "2 frames"),
     "no pixels": (dicom(FILM, PixelData=None), "no picture"),
-    "truncated pixels": (dicom(FILM)[:-9000], "decoded|damaged"),
+    "truncated pixels": (dicom(FILM)[:-9000], "cut short"),
     "truncated header": (dicom(FILM)[:200], "."),
     "no size": (dicom(FILM, Rows=None), "how large"),
     "constant": (dicom(np.full((128, 128), 7, np.uint16)), "blank"),
@@ -222,7 +221,7 @@ def test_files_without_preamble_are_recognized():
 SAY_ALL = """
 import logging, sys, warnings
 logging.basicConfig(level=logging.DEBUG)
-from diff3m.radiograph import RadiographError, read_radiograph
+from diff3m.imaging import RadiographError, read_radiograph
 try:
     print(read_radiograph(sys.stdin.buffer.read()))
 except RadiographError as error:

@@ -57,7 +57,7 @@ from diff3m.explain import (
 )
 from diff3m.explain.gradients import agreement
 from diff3m.explain.record_fit import PRIOR_LEVEL, calibrated, deviations, misfit, movement, one_step, z_scores
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Radiograph
 from diff3m.scoring.record_fit import GroupFit, deviation
 
 RECORD = {"age": 60, "sex": "F", "view": "AP", "bmi": 31, "height_cm": 165, "systolic_mmhg": 150, "diastolic_mmhg": 80}

@@ -24,7 +24,7 @@ from app.render import report, wording
 from app.runtime.model_lock import Turns
 from app.tabs import cohort_run
 from app.tabs.cohort import Scored
-from app.tabs.explore_handlers import noted, sentence
+from app.tabs.explore_handlers import sentence
 from diff3m.checkpoint.folder import load_checkpoint, save_head, save_scoring
 from diff3m.data.archive import ArchiveError
 from diff3m.data.manifest import ManifestError
@@ -32,8 +32,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import store_analysis, stored_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
-from diff3m.imaging.gate import corrected, inspect
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Radiograph, corrected, inspect, with_quality
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
 from diff3m.scoring.regions import find_regions
 from diff3m.scoring.score import Component, by_noise_level
@@ -241,7 +240,9 @@ def test_a_row_is_opened_as_it_was_scored(detector, tmp_path):
 def test_what_the_gate_saw_stays_with_the_result(detector):
     noise = Radiograph(np.random.default_rng(0).random((200, 200), np.float32))
     quality = inspect(noise)
-    assert quality.reasons and set(quality.reasons) <= set(detector.analyze(noted(noise, quality)).notes)
+    analysis = detector.analyze(with_quality(noise, quality))
+    assert quality.reasons and analysis.accepted == quality.reasons
+    assert all(any(reason in note for note in analysis.notes) for reason in quality.reasons)
 
 
 def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):

@@ -7,8 +7,8 @@ import pytest
 from conftest import drawn_film
 
 from diff3m.data.phantom import person
-from diff3m.imaging.gate import Gate, corrected, has_writing, inspect, shipped_gate
-from diff3m.imaging.radiograph import Radiograph, read_radiograph
+from diff3m.imaging import Radiograph, corrected, read_radiograph
+from diff3m.imaging.gate import Gate, has_writing, inspect, shipped_gate
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from conftest import drawn_film
 from PIL import Image
 
-from diff3m.imaging.radiograph import (
+from diff3m.imaging import (
     Preprocessing,
     Radiograph,
     RadiographError,

@@ -19,7 +19,7 @@ from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.oracle import average_patient
 from diff3m.evaluation.phantoms import counterfactual_fidelity
 from diff3m.explain import attribute
-from diff3m.imaging.radiograph import Radiograph, prepare, read_radiograph
+from diff3m.imaging import Radiograph, prepare, read_radiograph
 from diff3m.sample import draw_normals
 
 

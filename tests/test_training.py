@@ -27,11 +27,11 @@ from diff3m.detector import Detector
 from diff3m.diffusion import Schedule
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
-from diff3m.imaging.radiograph import Preprocessing
+from diff3m.imaging import Preprocessing
 from diff3m.network import Diff3M
 from diff3m.training import loop
-from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.batch import Batch, augment, draw, drop_features
+from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import load_films
 from diff3m.training.loop import TrainingError, agreed_step, learning_rate, mixed_precision, start_from, train
 from diff3m.training.loss import diffusion_loss

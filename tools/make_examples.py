@@ -27,7 +27,7 @@ from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.export.cache import store_analysis
 from diff3m.export.overlay import enlarge, to_uint8
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Radiograph
 from diff3m.sample import draw_normals
 from diff3m.training.films import load_films
 

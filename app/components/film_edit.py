@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
-from diff3m.imaging.gate import Quality, corrected, inspect
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Quality, Radiograph, corrected, inspect
 
 from ..render import panels
 

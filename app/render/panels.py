@@ -13,8 +13,7 @@ from diff3m.detector import Detector
 from diff3m.diffusion import Progress
 from diff3m.export.files import PICTURE_HEIGHT
 from diff3m.export.overlay import enlarge, to_png, to_uint8
-from diff3m.imaging.gate import Quality
-from diff3m.imaging.radiograph import Radiograph
+from diff3m.imaging import Quality, Radiograph
 
 from ..runtime.storage import keep_picture
 from . import figures, wording

@@ -18,8 +18,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import detection_metrics
 from diff3m.evaluation.run import analyze_batch
-from diff3m.imaging.gate import inspect
-from diff3m.imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from diff3m.imaging import GateError, Radiograph, RadiographError, pass_gate, read_radiograph
 
 from ..render import figures, panels
 from ..render.images import Frame, inline
@@ -137,7 +136,6 @@ def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Radiogra
     """A film and its record (header facts where the manifest says nothing), or why there is none."""
     try:
         film = read_radiograph(row.read())
-        quality = inspect(film)
         facts = {
             name: value
             for name, value in film.facts.items()
@@ -145,11 +143,11 @@ def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Radiogra
         }
         record = {**{name: value for name, value in row.record.items() if value is not None}, **facts}
         detector.schema.parse(record)
+        return row, pass_gate(film, accept=not strict), record, ""
+    except GateError as error:
+        return row, None, record, error.quality.reasons[0]
     except (RadiographError, ArchiveError, EHRError) as error:
         return row, None, row.record, str(error)
-    if strict and quality.reasons:
-        return row, None, record, quality.reasons[0]
-    return row, film, record, ""
 
 
 def _row(film: Film, record: dict, outcome: Analysis | RadiographError | str) -> Row:

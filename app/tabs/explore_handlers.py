@@ -14,8 +14,16 @@ import numpy as np
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.export.files import analysis_to_dict
-from diff3m.imaging.gate import Quality
-from diff3m.imaging.radiograph import Radiograph, RadiographError, film_aspect, prepare, prepare_mask, read_radiograph
+from diff3m.imaging import (
+    Quality,
+    Radiograph,
+    RadiographError,
+    film_aspect,
+    prepare,
+    prepare_mask,
+    read_radiograph,
+    with_quality,
+)
 
 from .. import explain_stream
 from ..components import film_edit, heat_view
@@ -270,7 +278,7 @@ class Case:
             truth = self._truth(self.examples.get(example), handling, seen.film)
             yield cleared(**shown, status=panels.status("Waiting for its turn …"), cancel=gr.update(visible=True))
             settings = dict(noise_level=int(level), steps=int(steps), seed=int(seed or 0))
-            started, film = time.perf_counter(), noted(seen.film, seen.quality)
+            started, film = time.perf_counter(), with_quality(seen.film, seen.quality)
             for event in stream(lambda callback: analyzed(self.detector, film, record, callback, **settings)):
                 if isinstance(event, Done):
                     example_id = example if handling.untouched else ""
@@ -402,11 +410,6 @@ LOOKING = 1 + len(DISPLAY)  # the magnified place, then the controls
 def look_of(middle: tuple[float, float], *display) -> Look:
     """Display settings from the magnified place and the controls' values."""
     return Look(**dict(zip(DISPLAY, display, strict=True)), middle=middle)
-
-
-def noted(film: Radiograph, quality: Quality) -> Radiograph:
-    """The film with what the gate saw among its notes, so that it stands beside every result, saved ones too."""
-    return replace(film, notes=(*film.notes, *quality.reasons, *quality.notes))
 
 
 def sentence(error: Exception) -> str:

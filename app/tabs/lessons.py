@@ -14,7 +14,7 @@ from diff3m.detector import Detector
 from diff3m.explain import Attribution, attribute, counterfactual
 from diff3m.export.files import heat_over_film
 from diff3m.export.overlay import signed
-from diff3m.imaging.radiograph import Radiograph, prepare
+from diff3m.imaging import Radiograph, prepare
 
 from ..render import figures, panels, wording
 from ..render.images import Frame, strip

@@ -12,7 +12,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.export.files import heat_over_film
 from diff3m.export.overlay import outlined, to_uint8
-from diff3m.imaging.radiograph import Radiograph, prepare
+from diff3m.imaging import Radiograph, prepare
 from diff3m.reconstruct import MAX_SEED
 from diff3m.sample import draw_normals, to_pictures
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..diffusion import Schedule
 from ..ehr import EHRSchema
-from ..imaging.radiograph import Preprocessing
+from ..imaging import Preprocessing
 from ..network import Diff3M, NetworkConfig
 from ..scoring.anomaly_head import AnomalyHead, HeadConfig
 from ..scoring.record_fit import GroupFit

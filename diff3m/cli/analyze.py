@@ -24,9 +24,9 @@ def add_parser(commands) -> None:
 def run(options) -> None:
     """Analyze one film; print the result and write what was asked for."""
     from ..export.files import NOTICE, analysis_to_dict, write_json, write_pictures
-    from ..imaging.radiograph import read_radiograph
+    from ..imaging import read_film
 
-    film = read_radiograph(options.image)
+    film = read_film(options.image, options.accept)
     detector = detector_for(options)
     record, facts = record_for(film, detector, options)
     report = bar("analyzing", "step")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import add_command
+from .options import add_accept_option, add_command
 from .terminal import bar
 
 
@@ -13,6 +13,7 @@ def add_parser(commands) -> None:
     )
     command.add_argument("checkpoint", help="checkpoint folder; its config.json is rewritten")
     command.add_argument("--manifest", required=True, metavar="CSV", help="normal films that training never saw")
+    add_accept_option(command)
     what = command.add_mutually_exclusive_group()
     what.add_argument(
         "--score",
@@ -34,24 +35,38 @@ def run(options) -> None:
 
     detector = Detector.from_pretrained(options.checkpoint)
     if options.fit:
-        _calibrate_fit(detector, options.manifest)
+        _calibrate_fit(detector, options.manifest, options.accept)
         return
     scoring = read_score(options.score, detector.scoring) if options.score else None
-    calibrated = calibrate_on_normals(detector, options.manifest, scoring, bar("calibrating"))
+    calibrated = calibrate_on_normals(detector, options.manifest, scoring, bar("calibrating"), options.accept)
     save_scoring(detector.checkpoint.folder, calibrated)
     for view, entry in calibrated.calibration:
         print(f"{view:>4}: {entry.count} normal films")
     print(f"wrote {detector.checkpoint.folder / 'config.json'}")
 
 
-def _calibrate_fit(detector, manifest: str) -> None:
+def _calibrate_fit(detector, manifest: str, accept: bool) -> None:
     from ..data.manifest import normal_cases
     from ..detector import Detector
     from ..explain import calibrate_fit, calibrate_usual
 
-    cases = [(case.path, case.record) for case in normal_cases(manifest, detector.schema)]
+    normals = normal_cases(manifest, detector.schema)
+    cases = [(case.path, case.record) for case in normals if accept or _passes_gate(case.path)]
     for entry in calibrate_fit(detector, cases, report=bar("calibrating")):
         print(f"{entry.group}: {entry.count} normal films, noise level {entry.level}")
     fitted = Detector.from_pretrained(detector.checkpoint.folder)
     for group, usual in calibrate_usual(fitted, cases, report=bar("what is usual")).items():
         print(f"{group}: moves normal by {usual:.2f} in half of the people")
+
+
+def _passes_gate(path) -> bool:
+    """Whether the gate lets a film pass; an unreadable one goes on to its own error."""
+    from ..imaging import GateError, RadiographError, read_film
+
+    try:
+        read_film(path)
+    except GateError:
+        return False
+    except RadiographError:
+        pass
+    return True

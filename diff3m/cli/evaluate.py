@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .options import add_command, add_model_options, add_walk_options, positive
+from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive
 from .terminal import bar, detector_for
 
 
@@ -15,6 +15,7 @@ def add_parser(commands) -> None:
     command.add_argument("--out", required=True, metavar="DIR")
     command.add_argument("--limit", type=positive, default=None, metavar="N", help="only the first N rows")
     command.add_argument("--batch-size", type=positive, default=16)
+    add_accept_option(command)
     add_model_options(command)
     add_walk_options(command)
 
@@ -30,11 +31,16 @@ def run(options) -> None:
         options.limit,
         options.batch_size,
         bar("evaluating"),
+        options.accept,
         noise_level=options.noise_level,
         steps=options.steps,
         seed=options.seed,
     )
     print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
+    if metrics["stopped"]:
+        print(f"{len(metrics['stopped'])} of {metrics['rows']} rows were stopped by the gate; --accept scores them too")
+    if metrics["accepted"]:
+        print(f"{metrics['accepted']} films that the gate stops were scored knowingly (--accept)")
     if metrics["unreadable"]:
         print(f"{len(metrics['unreadable'])} of {metrics['rows']} rows could not be scored; scores.csv says why")
     _print_metrics("all", metrics)

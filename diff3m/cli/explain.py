@@ -24,9 +24,11 @@ def explain(options) -> int:
     wrongly is refused before anything is measured."""
     from .. import explain as explaining
     from ..export.files import NOTICE, explanation_to_dict, write_explanation_pictures, write_json
-    from ..imaging.radiograph import film_aspect, read_radiograph
+    from ..imaging import film_aspect, read_film
 
-    film = read_radiograph(options.image)
+    film = read_film(options.image, options.accept)
+    for note in film.notes:
+        print(f"note: {note}")
     detector = detector_for(options)
     record = detector.schema.parse(record_for(film, detector, options)[0])
     changes = [
@@ -80,7 +82,13 @@ def explain(options) -> int:
     if options.json:
         write_json(
             options.json,
-            explanation_to_dict(detector, record, targets, curves, bits, region, spread, gradients, attention, drawn),
+            {
+                **explanation_to_dict(
+                    detector, record, targets, curves, bits, region, spread, gradients, attention, drawn
+                ),
+                "notes": list(film.notes),
+                "accepted": list(film.accepted),
+            },
         )
         print(f"wrote {options.json}")
     if options.out:

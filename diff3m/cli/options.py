@@ -49,9 +49,19 @@ def add_walk_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0)
 
 
+def add_accept_option(command: argparse.ArgumentParser) -> None:
+    """Add --accept."""
+    command.add_argument(
+        "--accept",
+        action="store_true",
+        help="go on knowingly with what does not look like an upright frontal chest film; the result says so",
+    )
+
+
 def add_case_options(command: argparse.ArgumentParser) -> None:
     """Add the image, and the patient's record."""
     command.add_argument("image")
+    add_accept_option(command)
     for flag, (feature, text) in EHR_FLAGS.items():
         metavar = flag.split("-")[0].upper()
         command.add_argument(f"--{flag}", dest=f"ehr_{feature}", default=None, metavar=metavar, help=text)

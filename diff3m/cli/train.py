@@ -37,7 +37,9 @@ def run(options) -> None:
         from ..detector import Detector
         from ..evaluation.calibration import calibrate_on_normals
 
-        scoring = calibrate_on_normals(Detector.from_pretrained(folder), config.validation, report=bar("calibrating"))
+        # training took these films as they are, so calibration does too
+        detector = Detector.from_pretrained(folder)
+        scoring = calibrate_on_normals(detector, config.validation, report=bar("calibrating"), accept=True)
         save_scoring(folder, scoring)
         print(f"calibrated on {dict(scoring.calibration)['any'].count} normal films of {config.validation}")
 
@@ -62,7 +64,7 @@ class _TrainingBars:
             )
         stage_bar = self.bars[progress.stage]
         if not math.isnan(progress.noise):
-            losses = f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}"
+            losses = f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, healing {progress.healing:.4f}"
             stage_bar.set_postfix_str(f"{losses}, {progress.films_per_second:.1f} films/s", refresh=False)
         stage_bar.update(progress.done - stage_bar.n)
 

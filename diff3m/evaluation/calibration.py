@@ -34,12 +34,16 @@ class Measurements:
 
 
 def calibrate_on_normals(
-    detector: Detector, manifest: str | Path, scoring: Scoring | None = None, report: Report | None = None
+    detector: Detector,
+    manifest: str | Path,
+    scoring: Scoring | None = None,
+    report: Report | None = None,
+    accept: bool = False,
 ) -> Scoring:
     """Measure the normal films of a manifest and return the scoring with its calibration. Nothing is written.
 
-    scoring: components and settings in place of the checkpoint's own. report: as in `analyze_cases`. Raises
-    ManifestError for fewer than two readable normals.
+    scoring: components and settings in place of the checkpoint's own. report, accept: as in `analyze_cases`; films that
+    the gate stops are left out unless they are accepted. Raises ManifestError for fewer than two readable normals.
     """
     check_scoring(detector, scoring or detector.scoring)
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
@@ -49,7 +53,7 @@ def calibrate_on_normals(
         heat_maps.append(analysis.heat_map)
         anomaly_maps.append(analysis.anomaly_map)
 
-    normals = measure_cases(plain, normal_cases(manifest, detector.schema), report, keep_maps)
+    normals = measure_cases(plain, normal_cases(manifest, detector.schema), report, keep_maps, accept)
     check_normals(normals, manifest)
     anomalies = None if anomaly_maps[0] is None else torch.from_numpy(np.stack(anomaly_maps))
     return calibrate_scoring(
@@ -57,13 +61,15 @@ def calibrate_on_normals(
     )
 
 
-def measure_cases(detector: Detector, cases: list[Case], report: Report | None = None, each=None) -> Measurements:
+def measure_cases(
+    detector: Detector, cases: list[Case], report: Report | None = None, each=None, accept: bool = False
+) -> Measurements:
     """Measure the components of the detector's score on films of a manifest.
 
     each: called with the Analysis of every readable film, in order.
     """
     readable, values, unreadable = [], [], []
-    for result in analyze_cases(detector, cases, report=report):
+    for result in analyze_cases(detector, cases, report=report, accept=accept):
         if result.analysis is None:
             unreadable.append(f"row {result.case.row}: {result.error}")
             continue
@@ -96,5 +102,5 @@ def check_normals(normals: Measurements, manifest: str | Path) -> None:
     """Raise ManifestError where there are too few normal films for a calibration."""
     if len(normals.cases) < 2:
         raise ManifestError(
-            f"The manifest {manifest} holds fewer than two readable normal films; a calibration needs more."
+            f"The manifest {manifest} holds fewer than two readable normal films that pass the gate; a calibration needs more."
         )

@@ -27,7 +27,7 @@ from ..explain import (
     influence,
     integrated_gradients,
 )
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..network import Diff3M
 from .charts import attribution_truth
 from .format import interval

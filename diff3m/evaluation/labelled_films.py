@@ -23,7 +23,7 @@ from ..data.manifest import (
 )
 from ..detector import Detector
 from ..ehr import EHRSchema
-from ..imaging.radiograph import Preprocessing, Radiograph, prepare_mask, read_radiograph
+from ..imaging import Preprocessing, Radiograph, prepare_mask, read_radiograph
 
 
 @dataclass(frozen=True)

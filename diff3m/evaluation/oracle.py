@@ -28,7 +28,7 @@ from ..data.phantom.patient import (
     usual_systolic,
 )
 from ..detector import Detector
-from ..imaging.radiograph import Radiograph, prepare
+from ..imaging import Radiograph, prepare
 from ..scoring.filters import inner
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")

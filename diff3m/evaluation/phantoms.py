@@ -14,7 +14,7 @@ from ..data.phantom import KINDS, SEEDS, Patient, Person, person
 from ..detector import Detector
 from ..ehr import Record
 from ..explain import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
-from ..imaging.radiograph import Radiograph, prepare, prepare_mask
+from ..imaging import Radiograph, prepare, prepare_mask
 from .metrics import auroc_within_view, average_precision, bootstrap_interval, paired_difference
 
 RECORDS = ("true", "unknown", "shuffled")

@@ -10,7 +10,7 @@ import numpy as np
 from ..data.manifest import read_manifest
 from ..data.phantom import SEEDS, person
 from ..ehr import paper_schema
-from ..imaging.radiograph import Preprocessing, Radiograph, prepare
+from ..imaging import Preprocessing, Radiograph, prepare
 from ..training.films import load_films
 
 

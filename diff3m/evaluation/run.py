@@ -16,7 +16,7 @@ import numpy as np
 from ..analysis import Analysis
 from ..data.manifest import NORMAL, Case, ManifestError, read_manifest
 from ..detector import Detector
-from ..imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from ..imaging import GateError, Radiograph, RadiographError, read_film
 from .metrics import detection_metrics
 
 Report = Callable[[int, int], None]
@@ -24,24 +24,41 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One row of a manifest after analysis: the analysis, or the sentence that says why there is none."""
+    """One row of a manifest after analysis: the analysis, or the sentence that says why there is none.
+
+    stopped: whether that is because the gate stopped the film.
+    """
 
     case: Case
     analysis: Analysis | None
     error: str = ""
+    stopped: bool = False
 
 
 def analyze_cases(
-    detector: Detector, cases: Sequence[Case], batch_size: int = 16, report: Report | None = None, **settings
+    detector: Detector,
+    cases: Sequence[Case],
+    batch_size: int = 16,
+    report: Report | None = None,
+    accept: bool = False,
+    **settings,
 ) -> Iterator[CaseResult]:
-    """Analyze a manifest's films batch by batch, in order; unreadable films come back with their error.
+    """Analyze a manifest's films batch by batch, in order.
 
-    report: called with (films so far, all films) after each batch. settings: of `Detector.analyze`.
+    Films that cannot be read, and those that the gate stops, come back with their error. report: called with (films so
+    far, all films) after each batch. accept: analyze what the gate stops, too. settings: of `Detector.analyze`.
     """
+
+    def read(case: Case) -> Radiograph | RadiographError:
+        try:
+            return read_film(case.path, accept)
+        except RadiographError as error:
+            return error
+
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(cases), batch_size):
             batch = cases[start : start + batch_size]
-            films = list(pool.map(_read_film, batch))
+            films = list(pool.map(read, batch))
             readable = [
                 (film, case.record) for film, case in zip(films, batch, strict=True) if isinstance(film, Radiograph)
             ]
@@ -49,18 +66,11 @@ def analyze_cases(
             for film, case in zip(films, batch, strict=True):
                 outcome = film if isinstance(film, RadiographError) else next(analyses)
                 if isinstance(outcome, RadiographError):
-                    yield CaseResult(case, None, str(outcome))
+                    yield CaseResult(case, None, str(outcome), isinstance(outcome, GateError))
                 else:
                     yield CaseResult(case, outcome)
             if report:
                 report(min(start + batch_size, len(cases)), len(cases))
-
-
-def _read_film(case: Case) -> Radiograph | RadiographError:
-    try:
-        return read_radiograph(case.path)
-    except RadiographError as error:
-        return error
 
 
 def analyze_batch(
@@ -93,18 +103,21 @@ def evaluate(
     limit: int | None = None,
     batch_size: int = 16,
     report: Report | None = None,
+    accept: bool = False,
     **settings,
 ) -> dict:
     """Score a manifest, write scores.csv and metrics.json, and return the metrics.
 
     A label other than `normal` counts as abnormal. limit: only the first rows. settings: of `Detector.analyze`. Metrics
     are given for the score, and for the plain mean squared error under "mse"; under "labels" for each abnormal label
-    against the normals. Raises ManifestError.
+    against the normals. Films that the gate stops are listed under "stopped" and enter no metric, unless accept is True:
+    then they are scored, and counted under "accepted". Raises ManifestError.
     """
     cases = read_manifest(manifest, detector.schema, limit)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    rows = list(_write_scores(out / "scores.csv", analyze_cases(detector, cases, batch_size, report, **settings)))
+    results = analyze_cases(detector, cases, batch_size, report, accept, **settings)
+    rows = list(_write_scores(out / "scores.csv", results))
     scored = [row for row in rows if not row["error"]]
     if not scored:
         raise ManifestError(
@@ -115,12 +128,18 @@ def evaluate(
         "weights_sha256": detector.checkpoint.sha256,
         "settings": asdict(detector.settings(**settings)),
         "rows": len(rows),
-        "unreadable": [{"row": row["row"], "path": row["path"], "error": row["error"]} for row in rows if row["error"]],
+        "unreadable": _errors(row for row in rows if row["error"] and not row["stopped"]),
+        "stopped": _errors(row for row in rows if row["stopped"]),
+        "accepted": sum(1 for row in scored if row["accepted"]),
         "unlabelled": sum(1 for row in scored if not row["label"]),
         **summarize([row for row in scored if row["label"]]),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     return metrics
+
+
+def _errors(rows: Iterable[dict]) -> list[dict]:
+    return [{name: row[name] for name in ("row", "path", "error")} for row in rows]
 
 
 def summarize(rows: list[dict]) -> dict:
@@ -145,7 +164,8 @@ def summarize(rows: list[dict]) -> dict:
 
 def _write_scores(path: Path, results: Iterable[CaseResult]) -> Iterator[dict]:
     """Write each row as it is scored, and yield it."""
-    fields = ["row", "path", "label", "view", "score", "percentile", "compared_with", "mse", "error"]
+    fields = ["row", "path", "label", "view", "score", "percentile", "compared_with", "mse", "accepted", "notes"]
+    fields += ["stopped", "error"]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
@@ -156,6 +176,7 @@ def _write_scores(path: Path, results: Iterable[CaseResult]) -> Iterator[dict]:
                 path=str(result.case.path),
                 label=result.case.label or "",
                 view=view_of(result.case),
+                stopped="yes" if result.stopped else "",
                 error=result.error,
             )
             if result.analysis is not None:
@@ -165,6 +186,8 @@ def _write_scores(path: Path, results: Iterable[CaseResult]) -> Iterator[dict]:
                     percentile=analysis.percentile,
                     compared_with=analysis.compared_with,
                     mse=float(np.square(analysis.residual).mean()),
+                    accepted=" ".join(analysis.accepted),
+                    notes=" ".join(analysis.notes),
                 )
                 if analysis.score is None:
                     raise ManifestError(

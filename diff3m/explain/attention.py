@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..detector import Detector
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 
 
 def attention_by_group(

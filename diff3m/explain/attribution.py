@@ -17,7 +17,7 @@ from torch import Tensor
 from ..checkpoint.folder import write_config
 from ..detector import Detector
 from ..ehr import Record
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..scoring.record_fit import GroupFit
 from .coalitions import attributed, coalitions_of, groups_of, part_names
 from .record_fit import (

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..detector import Detector
 from ..diffusion import denoise, invert
 from ..ehr import EHRError, EHRSchema, Feature, Record
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..reconstruct import CLAMP, predictor
 
 COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS = 1000, 40

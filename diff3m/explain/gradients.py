@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..detector import Detector
 from ..ehr import Record
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..network import Condition
 from ..reconstruct import draw_noises, estimate_in_one_step, predictor
 from ..scoring.record_fit import deviation

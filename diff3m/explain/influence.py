@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..detector import Detector
 from ..ehr import EHRSchema, Feature, Record
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from .attribution import scores_under
 from .counterfactual import counterfactual_films, highest_level
 from .record_fit import ExplanationError, calibrated, deviations, misfit, one_step, z_scores

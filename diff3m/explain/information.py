@@ -15,7 +15,7 @@ from torch import Tensor
 from ..detector import Detector
 from ..diffusion import add_noise
 from ..ehr import Record
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..reconstruct import draw_noises, predictor
 from .coalitions import coalition_record, group_members
 from .record_fit import may_be_unknown, one_step

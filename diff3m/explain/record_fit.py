@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checkpoint.folder import write_config
 from ..detector import Detector
 from ..ehr import Feature, Record
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..reconstruct import draw_noises, estimate_in_one_step, predictor
 from ..scoring.record_fit import GroupFit, deviation
 

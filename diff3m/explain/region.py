@@ -11,7 +11,7 @@ from captum.attr import ShapleyValues
 from torch import Tensor
 
 from ..detector import Detector
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..scoring.filters import gaussian_blur, inner
 from ..scoring.score import Scoring
 from .coalitions import attributed, coalitions_of, groups_of

@@ -11,7 +11,7 @@ import torch
 
 from ..detector import Detector
 from ..ehr import Record
-from ..imaging.radiograph import Radiograph
+from ..imaging import Radiograph
 from ..scoring.measure import heat_map
 from ..scoring.score import by_noise_level
 from .record_fit import ExplanationError

@@ -61,6 +61,7 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "attention": analysis.attention,
         "record": analysis.record,
         "notes": list(analysis.notes),
+        "accepted": list(analysis.accepted),
         "settings": asdict(analysis.settings),
         "seconds": {stage: round(value, 4) for stage, value in analysis.seconds.items()},
         **_provenance(detector),

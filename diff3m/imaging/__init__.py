@@ -1,1 +1,41 @@
-"""Radiographs: reading files, DICOM, preprocessing and the gate."""
+"""Radiographs: reading files, DICOM, preprocessing, the gate before analysis, and corrections by hand."""
+
+from .dicom import looks_like_dicom
+from .edit import corrected
+from .gate import GateError, Quality, inspect, pass_gate, read_film, with_quality
+from .preprocess import (
+    PreparedFilm,
+    Preprocessing,
+    border_box,
+    crop_to_film,
+    film_aspect,
+    prepare,
+    prepare_film,
+    prepare_mask,
+)
+from .radiograph import Radiograph, RadiographError, Window, check_film
+from .read import read_radiograph
+
+__all__ = [
+    "GateError",
+    "PreparedFilm",
+    "Preprocessing",
+    "Quality",
+    "Radiograph",
+    "RadiographError",
+    "Window",
+    "border_box",
+    "check_film",
+    "corrected",
+    "crop_to_film",
+    "film_aspect",
+    "inspect",
+    "looks_like_dicom",
+    "pass_gate",
+    "prepare",
+    "prepare_film",
+    "prepare_mask",
+    "read_film",
+    "read_radiograph",
+    "with_quality",
+]

@@ -7,6 +7,7 @@ Technometrics 1979: Q and T²). The same for its quarter turns and their negativ
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ..resources import resource
-from .radiograph import Preprocessing, Radiograph, check_film, prepare
+from .edit import turned
+from .preprocess import Preprocessing, prepare
+from .radiograph import Radiograph, RadiographError
+from .read import read_radiograph
 
 WEIGHTS = resource("assets/film-gate.safetensors")
 SIDE, COMPONENTS = 32, 20
@@ -33,6 +37,8 @@ TURNED = "The film seems to be turned: {turn} would set it upright."
 NEGATIVE = "The film seems to be a negative: bones are dark and air is bright."
 WRITING = "There seems to be writing burned into the film. It counts as a difference, and may name the patient: cut it away before you share anything."
 TINY = "The film is small ({width}×{height} pixels), so fine detail is missing from the start."
+ACCEPTED = "Analyzed knowingly, although the gate stopped this film: {reason}"
+GO_ON = "Correct the film, or go on knowingly with --accept (accept=True in Python)."
 TURNS = {1: "a quarter turn to the left", 2: "half a turn", 3: "a quarter turn to the right"}
 
 
@@ -110,12 +116,43 @@ def shipped_gate() -> Gate:
     return Gate(**{name: values.astype(np.float64) for name, values in arrays.items()}, limit=limit)
 
 
+class GateError(RadiographError):
+    """A film that the gate stops. quality: what it saw."""
+
+    def __init__(self, quality: Quality) -> None:
+        super().__init__(f"{' '.join(quality.reasons)} {GO_ON}")
+        self.quality = quality
+
+
+def read_film(source: str | os.PathLike | bytes, accept: bool = False) -> Radiograph:
+    """Read a file and pass the film through the gate: see `pass_gate`. Raises RadiographError, of which GateError is one."""
+    return pass_gate(read_radiograph(source), accept)
+
+
+def pass_gate(film: Radiograph, accept: bool = False) -> Radiograph:
+    """The film with what the gate saw among its notes. Every door to an analysis calls this.
+
+    accept: go on knowingly with a film that the gate stops, which `Radiograph.accepted` and the notes then say. Raises
+    GateError for such a film otherwise, RadiographError for a film without contrast.
+    """
+    quality = inspect(film)
+    if quality.reasons and not accept:
+        raise GateError(quality)
+    return with_quality(film, quality)
+
+
+def with_quality(film: Radiograph, quality: Quality) -> Radiograph:
+    """The film with what the gate saw among its notes, so that it stands beside every result."""
+    accepted = tuple(ACCEPTED.format(reason=reason) for reason in quality.reasons)
+    return replace(film, notes=(*film.notes, *accepted, *quality.notes), accepted=quality.reasons)
+
+
 def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
     """Look at a film before analysis. Raises RadiographError for a film without contrast."""
     gate = gate or shipped_gate()
     thumbnail = prepare(film, THUMBNAIL)
     positions = [(turn, negative) for negative in (False, True) for turn in range(4)]
-    distances = gate.distance(np.stack([_moved(thumbnail, *position) for position in positions]))
+    distances = gate.distance(np.stack([turned(thumbnail, *position) for position in positions]))
     best, own = int(distances.argmin()), float(distances[0])
     turn, negative = positions[best]
     height, width = film.pixels.shape
@@ -127,31 +164,6 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
         return Quality(False, turn, negative, own, gate.limit, tuple(reasons), tuple(notes))
     reasons = () if own <= gate.limit else (NOT_A_CHEST,)
     return Quality(not reasons, 0, False, own, gate.limit, reasons, tuple(notes))
-
-
-def corrected(
-    film: Radiograph,
-    turn: int = 0,
-    negative: bool = False,
-    cut: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
-) -> Radiograph:
-    """The film turned by quarter turns to the left, inverted if asked, and then cut by shares of its new top, right, bottom and left.
-
-    Raises RadiographError if what is left is no film, ValueError for shares that leave nothing.
-    """
-    if not (all(0 <= share < 1 for share in cut) and cut[0] + cut[2] < 0.9 and cut[1] + cut[3] < 0.9):
-        raise ValueError("What is cut away must leave at least a tenth of the film's height and width.")
-    pixels = _moved(film.pixels, turn, negative)
-    height, width = pixels.shape
-    top, right, bottom, left = (
-        round(share * side) for share, side in zip(cut, (height, width, height, width), strict=True)
-    )
-    return replace(film, pixels=check_film(np.ascontiguousarray(pixels[top : height - bottom, left : width - right])))
-
-
-def _moved(pixels: np.ndarray, turn: int, negative: bool) -> np.ndarray:
-    turned = np.rot90(pixels, turn)
-    return 1 - turned if negative else turned
 
 
 def _standardized(films: np.ndarray) -> np.ndarray:

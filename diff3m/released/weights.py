@@ -18,7 +18,7 @@ from ..checkpoint.folder import Checkpoint, CheckpointConfig
 from ..diffusion import Schedule
 from ..ehr import EHRSchema, paper_schema
 from ..ehr.units import CM_PER_INCH, KG_PER_POUND
-from ..imaging.radiograph import Preprocessing
+from ..imaging import Preprocessing
 from ..network import Diff3M, NetworkConfig
 from .inference import RELEASED_SCORING
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..data.manifest import Case, ManifestError, shared_films, shared_patients
 from ..ehr import EHRSchema
+from ..imaging import Preprocessing, RadiographError, prepare, read_radiograph
 from ..imaging.organs import segment_organs
-from ..imaging.radiograph import Preprocessing, RadiographError, prepare, read_radiograph
 from .distributed import TrainingError
 
 

@@ -28,7 +28,7 @@ from ..data.manifest import normal_cases
 from ..detector import has_bfloat16
 from ..diffusion import Schedule
 from ..ehr import EHRSchema
-from ..imaging.radiograph import Preprocessing
+from ..imaging import Preprocessing
 from ..network import Diff3M, count_parameters
 from ..scoring.score import Scoring
 from .batch import Batch, draw, gaussian, prefetch

@@ -87,7 +87,9 @@ __all__ = [
 ]
 
 
-def film_viewer(state: ViewerState | None = None, *, elem_id: str = "viewer", height: str = "100%", **options) -> gr.HTML:
+def film_viewer(
+    state: ViewerState | None = None, *, elem_id: str = "viewer", height: str = "100%", **options
+) -> gr.HTML:
     """Create the viewer inside a `gr.Blocks`. Its folder has to be served: `gr.set_static_paths([STATIC_FOLDER])`.
 
     Parameters:

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ...ehr import EHRSchema
-from ...imaging.dicom import looks_like_dicom
-from ...imaging.radiograph import Preprocessing, RadiographError, prepare, read_radiograph
+from ...imaging import Preprocessing, RadiographError, looks_like_dicom, prepare, read_radiograph
 from ..manifest import NORMAL, PARQUET, ManifestError, label_key, patient_key, read_csv
 from .plausibility import CONTRADICTS, plausible
 from .report import Report, keep

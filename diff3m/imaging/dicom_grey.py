@@ -1,0 +1,251 @@
+"""The grey scale of a DICOM film: stored values → modality LUT or rescale → VOI LUT or window → bright = dense (PS3.3 C.11).
+
+Each attribute that cannot be used is left out with a note, and the film is read through the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from .dicom_values import has, has_decimal_comma, items, number, numbers, patterns, text, texts, words
+from .radiograph import Window
+
+SATURATED = 0.9  # share of a film that one window or table may show as mere black or white before it is left out
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+EXPLANATIONS = frozenset(
+    (
+        "NORMAL",
+        "HARD",
+        "HARDER",
+        "SOFT",
+        "SOFTER",
+        "BONE",
+        "LUNG",
+        "CHEST",
+        "STANDARD",
+        "DEFAULT",
+        "MEDIASTINUM",
+        "NARROW",
+        "WIDE",
+    )
+)  # words of WindowCenterWidthExplanation that may be quoted
+
+IGNORED = "The header's {name} cannot be used and was ignored: the film is shown without it. Compare its grey scale."
+EMPTY = "The header's {name} is empty and was ignored."
+COMMA = "The header's {name} is written with a decimal comma and was read as such."
+HIDES = "The header's {name} hides nearly all of the film and was ignored."
+POLARITY_GUESSED = (
+    "The header does not say whether bright is dense (PhotometricInterpretation); the film is taken for an ordinary one "
+    "(MONOCHROME2). Invert it if bones are dark."
+)
+INVERSE = "The header asks for an inverse presentation of MONOCHROME2 (PresentationLUTShape); the film was inverted."
+
+
+@dataclass(frozen=True)
+class GreyScale:
+    """A film as the header asks it to be shown. values: (H, W) float32 of any range, bright = dense.
+
+    full_range: the same before window or table, or None where `values` are that; windows: in units of its own range,
+    0 to 1. notes: sentences for the reader.
+    """
+
+    values: np.ndarray
+    full_range: np.ndarray | None
+    windows: tuple[Window, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Voi:
+    """A window of the header in units of the rescaled values: shape is LINEAR, LINEAR_EXACT or SIGMOID."""
+
+    center: float
+    width: float
+    shape: str
+    explanation: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values that become black and white."""
+        if self.shape == "LINEAR":  # PS3.3 C.11.2.1.2.1
+            return self.center - 0.5 - (self.width - 1) / 2, self.center - 0.5 + (self.width - 1) / 2
+        return self.center - self.width / 2, self.center + self.width / 2
+
+    def bends(self, low: float, high: float) -> bool:
+        """Whether values from low to high do not all keep their distances."""
+        return self.shape == "SIGMOID" or low < self.ends[0] or high > self.ends[1]
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Values as shown, in [0, 1]."""
+        if self.shape == "SIGMOID":
+            exponent = np.clip(-4 * (values - np.float32(self.center)) / np.float32(self.width), -80, 80)
+            return 1 / (1 + np.exp(exponent))
+        low, high = self.ends
+        return np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
+
+
+def grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, inverted: bool) -> GreyScale:
+    """Show stored values (H, W) as the header asks.
+
+    padding: (H, W) bool, where there is no film; it becomes black and sets no range. inverted: the film is MONOCHROME1.
+    """
+    notes: list[str] = []
+    if padding.all():
+        padding = np.zeros_like(padding)
+    rescaled = _rescale(stored, dataset, notes)
+    inside = rescaled[~padding] if padding.any() else rescaled.ravel()
+    low, high = float(inside.min()), float(inside.max())
+    shown = _through_table(rescaled, inside, dataset, notes)
+    usable = [voi for voi in _windows(dataset, notes) if not _hides(voi, inside, notes)]
+    if shown is None and usable and usable[0].bends(low, high):
+        shown = usable[0].apply(rescaled)
+    windows = tuple(_offered(voi, low, high, inverted) for voi in usable)
+    full = _finish(rescaled, padding, inverted)
+    if shown is None:
+        return GreyScale(full, None, windows, tuple(notes))
+    return GreyScale(_finish(shown, padding, inverted), full, windows, tuple(notes))
+
+
+def _offered(voi: _Voi, low: float, high: float, inverted: bool) -> Window:
+    """A window in units of the film's range, which is low to high."""
+    ends = tuple((end - low) / (high - low) for end in voi.ends)
+    return Window(*((1 - ends[1], 1 - ends[0]) if inverted else ends), voi.explanation)
+
+
+def _hides(voi: _Voi, inside: np.ndarray, notes: list[str]) -> bool:
+    """Whether a window shows nearly nothing of the film, with a note."""
+    hides = _saturates(inside, *voi.ends)
+    if hides:
+        notes.append(HIDES.format(name=voi.explanation if voi.explanation.startswith("window") else "window"))
+    return hides
+
+
+def is_inverted(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether low stored values are bright, and what was guessed. photometric: in capitals, "" where it is missing."""
+    inverse = text(dataset, "PresentationLUTShape").upper() == "INVERSE"
+    if photometric == "MONOCHROME1":
+        return True, ()
+    notes = () if photometric == "MONOCHROME2" else (POLARITY_GUESSED,)
+    return inverse, (*notes, INVERSE) if inverse else notes
+
+
+def _finish(values: np.ndarray, padding: np.ndarray, inverted: bool) -> np.ndarray:
+    """Bright = dense, and padding black."""
+    values = values.astype(np.float32)
+    if inverted:
+        inside = values[~padding]
+        values = inside.max() + inside.min() - values
+    if padding.any():
+        values[padding] = values[~padding].min()
+    return values
+
+
+def _rescale(stored: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarray:
+    """Modality LUT, else rescale slope and intercept: float32."""
+    if has(dataset, "ModalityLUTSequence"):
+        table = _table(
+            next(iter(items(dataset, "ModalityLUTSequence")), None), float(stored.min()), float(stored.max())
+        )
+        values = stored if table is None else table.apply(stored.astype(np.float32))
+        if table is not None and values.max() > values.min():
+            return values
+        notes.append(IGNORED.format(name="modality LUT"))
+    slope = _rescale_number(dataset, "RescaleSlope", 1.0, notes)
+    intercept = _rescale_number(dataset, "RescaleIntercept", 0.0, notes)
+    if slope == 1 and intercept == 0:
+        return stored.astype(np.float32)
+    with np.errstate(all="ignore"):  # what overflows is refused afterwards, as not finite
+        return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+def _rescale_number(dataset: Dataset, name: str, default: float, notes: list[str]) -> float:
+    if not has(dataset, name):
+        return default
+    value = number(dataset, name)
+    if value is None or (name == "RescaleSlope" and value == 0):
+        notes.append((IGNORED if texts(dataset, name) else EMPTY).format(name=name))
+        return default
+    if has_decimal_comma(dataset, name):
+        notes.append(COMMA.format(name=name))
+    return value
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A lookup table: entries (n,), the first for the value `first` and below."""
+
+    entries: np.ndarray
+    first: int
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.int32)
+        return self.entries[index].astype(np.float32)
+
+
+def _table(item: Dataset | None, low: float, high: float) -> _Table | None:
+    """The table of a LUT item for values between low and high; None where it is malformed.
+
+    The second number of the descriptor is signed or not, as the values are; headers often say it with the wrong VR, so
+    of its two readings the one is taken whose table lies under more of the values.
+    """
+    descriptor = [] if item is None else patterns(item, "LUTDescriptor")
+    if len(descriptor) != 3 or not has(item, "LUTData"):
+        return None
+    count, first, bits = descriptor[0] or 65536, descriptor[1], descriptor[2]
+    try:
+        entries = words(item, "LUTData")
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if len(entries) < count:
+        if bits > 8 or 2 * len(entries) < count:
+            return None
+        entries = np.ascontiguousarray(entries).view(np.uint8)  # two 8-bit entries in each word
+    readings = sorted({first, first - 65536 if first > 32767 else first}, reverse=True)
+    first = max(readings, key=lambda start: min(high, start + count - 1) - max(low, start))
+    return _Table(entries[:count], first)
+
+
+def _through_table(values: np.ndarray, inside: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarray | None:
+    """Values through the first usable VOI LUT; None where there is none."""
+    if not has(dataset, "VOILUTSequence"):
+        return None
+    for item in items(dataset, "VOILUTSequence"):
+        table = _table(item, float(inside.min()), float(inside.max()))
+        if table is None:
+            continue
+        used = table.apply(inside)
+        if used.max() > used.min() and not _saturates(inside, table.first, table.first + len(table.entries) - 1):
+            return table.apply(values)
+    notes.append(IGNORED.format(name="VOI LUT"))
+    return None
+
+
+def _windows(dataset: Dataset, notes: list[str]) -> list[_Voi]:
+    """The header's windows that can be used."""
+    named = [name for name in ("WindowCenter", "WindowWidth") if has(dataset, name)]
+    if not named or not any(texts(dataset, name) for name in named):
+        return []
+    shape = text(dataset, "VOILUTFunction").upper()
+    if has(dataset, "VOILUTFunction") and shape not in FUNCTIONS:
+        notes.append((IGNORED if shape else EMPTY).format(name="VOILUTFunction"))
+    shape = shape if shape in FUNCTIONS else "LINEAR"
+    centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
+    if any(has_decimal_comma(dataset, name) for name in named):
+        notes.append(COMMA.format(name="window"))
+    explanations = texts(dataset, "WindowCenterWidthExplanation")
+    found, least = [], 1.0 if shape == "LINEAR" else 0.0
+    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        if width >= least and width > 0:
+            word = explanations[index].upper() if index < len(explanations) else ""
+            found.append(_Voi(center, width, shape, word if word in EXPLANATIONS else f"window {index + 1}"))
+    if not found or len(centers) != len(widths) or len(found) < len(widths):
+        notes.append(IGNORED.format(name="window" if not found else "second window"))
+    return found
+
+
+def _saturates(inside: np.ndarray, low: float, high: float) -> bool:
+    """Whether a window from low to high shows nearly all of a film's values as black or white."""
+    return bool(((inside <= low) | (inside >= high)).mean() > SATURATED)

@@ -1,0 +1,252 @@
+"""What a DICOM header says beside the pixels: what kind of picture it is, facts about the patient, orientation and size.
+
+Only the attributes named here are read, and none is quoted unless it is one of a list of terms: anything may stand in a
+header. Facts about the patient are read by `diff3m.ehr.header`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from ..ehr.header import header_age, header_height, header_sex, header_view, header_weight
+from .dicom_values import has_decimal_comma, items, number, numbers, spellings, text, texts, whole
+from .geometry import MAX_PIXEL_ASPECT, Placement, stretch_note
+from .radiograph import RadiographError
+
+PROJECTION_MODALITIES = frozenset(
+    {"CR", "DX", "DR", "RG", "RF", "XR", "XRAY", "X-RAY", "CXR", "RX", "PX", "DF", "CF", "HC", "OT", "SC", ""}
+)
+# Defined terms of Modality, PS3.3 C.7.3.1.1.1, that are no projection radiography of the chest
+OTHER_MODALITIES = frozenset(
+    {"AR", "ASMT", "AU", "BDUS", "BI", "BMD", "CD", "CTPROTOCOL", "CFM", "CT", "DG", "DD", "DMS", "DOC", "DS", "EC",
+     "ECG", "EEG", "EMG", "EOG", "EPS", "ES", "FA", "FID", "FS", "GM", "HD", "IO", "IOL", "IVOCT", "IVUS", "KER",
+     "KO", "LEN", "LP", "LS", "M3D", "MA", "MG", "MR", "MS", "NM", "OAM", "OCT", "OP", "OPM", "OPR", "OPT", "OPTBSV",
+     "OPTENF", "OPV", "OSS", "PLAN", "POS", "PR", "PT", "REG", "RESP", "RTDOSE", "RTIMAGE", "RTINTENT", "RTPLAN",
+     "RTRAD", "RTRECORD", "RTSEGANN", "RTSTRUCT", "RWV", "SEG", "SM", "SMR", "SR", "SRF", "ST", "STAIN",
+     "TEXTUREMAP", "TG", "US", "VA", "VF", "VL", "XA", "XAPROTOCOL", "XC"}
+)  # fmt: skip
+# of a storage class's keyword, where Modality is missing: other pictures than plain radiographs
+OTHER_CLASSES = re.compile(
+    r"CT|MR|Ultrasound|NuclearMedicine|Positron|Mammography|IntraOral|RT|Angiographic|XRF|VL|Waveform"
+)
+OTHER_BODY_PARTS = frozenset(
+    {"ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CLAVICLE", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER",
+     "FOOT", "FOREARM", "HAND", "HEAD", "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "MANDIBLE", "NECK",
+     "PELVIS", "SHOULDER", "SKULL", "SPINE", "TIBIA", "TOE", "TSPINE", "WRIST"}
+)  # fmt: skip
+# parts of words for the chest in capitals without accents, as devices in several languages write them
+CHEST_WORDS = (
+    "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO", "POITRINE",
+    "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS", "AKCIGER", "BORSTKAS",
+    "BROSTKORG", "BRYSTKASSE", "RINTAKEH", "DADA", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ",
+    "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "الصدر", "צזה", "חזה",
+)  # fmt: skip
+WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS"})
+SPINE_WORDS = ("SPINE", "COLUMN", "COLONNA", "RACHIS", "WIRBEL", "VERTEBR", "ПОЗВОН", "KREGOSL")
+
+UNKNOWN_MODALITY = "The header's modality is not a known one; the picture is taken for a radiograph."
+RAW = "The header says that these are raw detector values (FOR PROCESSING): its grey scale may differ from that of a finished film."
+OVERLAYS = "The file holds annotations beside the film (overlay planes); they are not drawn."
+SIDE_VIEW = "The header's orientation is that of a side view; the model knows frontal films only."
+BAD_ORIENTATION = "The header's PatientOrientation is not understood; the film is shown as it is stored."
+DETECTOR_FLIP = (
+    "The header says that the stored film was {what} relative to the detector (FieldOfView) and not how it is to be hung; "
+    "it is shown as it is stored. Compare the side marker."
+)
+BAD_SPACING = "The header's {name} is not plausible and was ignored."
+BAD_MAGNIFICATION = (
+    "The header's magnification is not plausible and was ignored: millimeters are those at the detector."
+)
+COMMA = "The header's {name} is written with a decimal comma and was read as such."
+MAX_MAGNIFICATION = 2.0  # of a projection radiograph; a chest film has 1.0 to 1.3
+SPACING_RANGE = (0.02, 5.0)  # mm: finer than any detector, coarser than any film
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a stored picture becomes upright and true to proportion.
+
+    placement: how it is turned. pixel_aspect: height over width of a stored pixel, before it is turned.
+    spacing_mm: (row, column) of the stored pixels in millimeters, or None; at_detector: whether that is the detector's,
+    and what lies in the patient is smaller by an unknown amount. notes: sentences for the reader.
+    """
+
+    placement: Placement
+    pixel_aspect: float
+    spacing_mm: tuple[float, float] | None
+    at_detector: bool
+    notes: tuple[str, ...]
+
+
+def check_kind(dataset: Dataset) -> list[str]:
+    """Notes on a data set that may be a projection radiograph. Raises RadiographError for one that cannot be."""
+    modality, notes = text(dataset, "Modality").upper(), []
+    if modality in OTHER_MODALITIES:
+        raise RadiographError(
+            f"This DICOM file holds modality {modality}, not a projection radiograph. Choose a frontal chest film (CR or DX)."
+        )
+    if modality not in PROJECTION_MODALITIES:
+        notes.append(UNKNOWN_MODALITY)
+    if not modality and OTHER_CLASSES.search(_storage_class(dataset)):
+        raise RadiographError(
+            "This DICOM file holds another modality, not a projection radiograph. Choose a frontal chest film (CR or DX)."
+        )
+    if "PixelData" not in dataset:
+        raise RadiographError(
+            "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). Choose the image file."
+        )
+    frames = whole(dataset, "NumberOfFrames")
+    if frames and frames > 1:
+        count = frames if frames < 10_000 else "many"
+        raise RadiographError(f"This DICOM file holds {count} frames. Export a single frontal film.")
+    if text(dataset, "PresentationIntentType").upper() == "FOR PROCESSING":
+        notes.append(RAW)
+    if any(0x6000 <= tag.group <= 0x601E for tag in dataset.keys()):  # noqa: SIM118  (a Dataset iterates over elements)
+        notes.append(OVERLAYS)
+    return notes
+
+
+def _storage_class(dataset: Dataset) -> str:
+    try:
+        return UID(text(dataset, "SOPClassUID")).keyword
+    except ValueError:
+        return ""
+
+
+def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, ...]]:
+    """EHR values of the header by feature name, and notes for the reader. Implausible values are left out."""
+    codes = [(text(item, "CodeValue"), text(item, "CodeMeaning")) for item in items(dataset, "ViewCodeSequence")]
+    found = {
+        "age": header_age(*(text(dataset, name) for name in ("PatientAge", "PatientBirthDate", "StudyDate"))),
+        "sex": header_sex(text(dataset, "PatientSex")),
+        "view": header_view(" ".join(texts(dataset, "ViewPosition")), codes),
+        "height_cm": header_height(text(dataset, "PatientSize")),
+        "weight_kg": header_weight(text(dataset, "PatientWeight")),
+    }
+    facts = {name: fact.value for name, fact in found.items() if fact.value is not None}
+    notes = [fact.note for fact in found.values() if fact.note]
+    return facts, (*notes, *_body_part_notes(dataset))
+
+
+def _body_part_notes(dataset: Dataset) -> list[str]:
+    """A note where BodyPartExamined names another part than the chest."""
+    written = {_plain(spelling) for spelling in spellings(dataset, "BodyPartExamined")} - {""}
+    if not written or any(_is_chest(word) for word in written):
+        return []
+    known = next((word for word in written if word in OTHER_BODY_PARTS), None)
+    named = f"the body part is {known}" if known else "this is another body part"
+    return [f"The header says {named}; the model knows chest films only."]
+
+
+def _plain(word: str) -> str:
+    """A word in capitals without accents and with single blanks."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", word.upper()) if not unicodedata.combining(c))
+    return " ".join(re.sub(r"[_\-./]+", " ", bare.replace("İ", "I").replace("Ł", "L").replace("Ø", "O")).split())
+
+
+def _is_chest(word: str) -> bool:
+    if any(spine in word for spine in SPINE_WORDS):
+        return False
+    return word in WHOLE_CHEST_WORDS or any(chest in word for chest in CHEST_WORDS)
+
+
+def geometry(dataset: Dataset) -> Geometry:
+    """How the stored picture is brought upright and to true proportions, by the header alone."""
+    notes: list[str] = []
+    placement = _placement(dataset, notes)
+    spacing, at_detector = _spacing(dataset, notes)
+    aspect = 1.0 if spacing is None else spacing[0] / spacing[1]
+    if spacing is None:
+        aspect = _pixel_aspect_ratio(dataset, notes)
+    if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+        notes.append(BAD_SPACING.format(name="pixel aspect ratio"))
+        aspect, spacing = 1.0, None
+    if note := stretch_note(1 / aspect if placement.transposed else aspect):
+        notes.append(note)
+    return Geometry(placement, aspect, spacing, at_detector, tuple(notes))
+
+
+def _placement(dataset: Dataset, notes: list[str]) -> Placement:
+    """By PatientOrientation: the directions in which a row and a column run. A film hangs with the patient's left at the right."""
+    directions = [direction.upper()[:1] for direction in texts(dataset, "PatientOrientation")]
+    placement = None
+    if len(directions) == 2:
+        row, column = directions
+        transposed = row in ("H", "F")
+        right, down = (column, row) if transposed else (row, column)
+        if right in ("L", "R") and down in ("H", "F"):
+            placement = Placement(transposed, right == "R", down == "H")
+        elif set(directions) & {"A", "P"} and set(directions) & {"H", "F"}:
+            notes.append(SIDE_VIEW)
+            return Placement()
+    if placement is None:
+        if any(directions):
+            notes.append(BAD_ORIENTATION)
+        _note_detector_flip(dataset, notes)
+        return Placement()
+    if placement.note:
+        notes.append(placement.note)
+    return placement
+
+
+def _note_detector_flip(dataset: Dataset, notes: list[str]) -> None:
+    """FieldOfViewRotation and FieldOfViewHorizontalFlip say what was done to the stored pixels already (PS3.3 C.8.11.4.1.1)."""
+    done = []
+    rotation = whole(dataset, "FieldOfViewRotation")
+    if rotation:
+        done.append("turned")
+    if text(dataset, "FieldOfViewHorizontalFlip").upper() in ("YES", "Y"):
+        done.append("mirrored")
+    if done:
+        notes.append(DETECTOR_FLIP.format(what=" and ".join(done)))
+
+
+def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | None, bool]:
+    """(row, column) spacing in millimeters, and whether it is the detector's.
+
+    PixelSpacing that differs from ImagerPixelSpacing is calibrated; the same value, or ImagerPixelSpacing alone, is that
+    at the detector, which EstimatedRadiographicMagnificationFactor takes to the patient (PS3.3 10.7.1).
+    """
+    calibrated, detector = (_two(dataset, name, notes) for name in ("PixelSpacing", "ImagerPixelSpacing"))
+    spacing = calibrated or detector or _two(dataset, "NominalScannedPixelSpacing", notes)
+    if spacing is None or detector is None or (calibrated is not None and calibrated != detector):
+        return spacing, False
+    name = "EstimatedRadiographicMagnificationFactor"
+    factor = number(dataset, name)
+    if factor is not None and 1 <= factor <= MAX_MAGNIFICATION:
+        return (spacing[0] / factor, spacing[1] / factor), False
+    if text(dataset, name) or factor is not None:
+        notes.append(BAD_MAGNIFICATION)
+    return spacing, True
+
+
+def _two(dataset: Dataset, name: str, notes: list[str]) -> tuple[float, float] | None:
+    """Two positive lengths in millimeters; None where they are absent, and with a note where they are malformed."""
+    if not text(dataset, name):
+        return None
+    values = numbers(dataset, name)
+    if has_decimal_comma(dataset, name):
+        notes.append(COMMA.format(name=name))
+    low, high = SPACING_RANGE
+    if len(values) == 1:
+        values *= 2
+    if len(values) != 2 or not all(low <= value <= high for value in values):
+        notes.append(BAD_SPACING.format(name=name))
+        return None
+    return values[0], values[1]
+
+
+def _pixel_aspect_ratio(dataset: Dataset, notes: list[str]) -> float:
+    """Height over width of a pixel, by PixelAspectRatio; 1 where it is absent or malformed."""
+    if not text(dataset, "PixelAspectRatio"):
+        return 1.0
+    values = numbers(dataset, "PixelAspectRatio")
+    if len(values) != 2 or min(values) <= 0:
+        notes.append(BAD_SPACING.format(name="PixelAspectRatio"))
+        return 1.0
+    return values[0] / values[1]

@@ -1,0 +1,226 @@
+"""PNG, JPEG, WebP and TIFF films, with all of their bits, the right way up and in true proportions."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from .geometry import MAX_PIXEL_ASPECT, pixels_are_square, square_size, stretch_note, with_square_pixels
+from .radiograph import Radiograph, RadiographError, check_film, check_size, grey_from_rgb
+
+logging.getLogger("PIL").setLevel(logging.WARNING)  # below that, Pillow logs the text of TIFF and EXIF tags
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
+MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
+MAX_SCANS = 200  # of a progressive JPEG; about 10 are usual
+MAX_PAGES = 20  # of a TIFF that are looked at: a film and its thumbnails
+JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)  # none of these can stand within a scan
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+PNG_DEEP_COLOR = (2, 4, 6)  # color types of PNG that Pillow cuts to 8 bits: RGB, grey with alpha, RGBA
+# TIFF tags
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 254, 255, 258, 262, 277, 339
+COMPRESSION, PLANAR, PREDICTOR = 259, 284, 317
+WHITE_IS_ZERO, CONTIGUOUS = 0, 1
+PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, Zstandard: compressions that know a predictor
+UNSIGNED_INTEGER, SIGNED_INTEGER, FLOATING = 1, 2, 3  # of SampleFormat
+ORIENTATION = 0x0112  # EXIF
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
+TURNED = "The picture was turned or mirrored, as its EXIF orientation says. Compare the side marker."
+FIRST_PICTURE = (
+    "The file holds further pictures that belong to the first (a preview or a depth map); they were left out."
+)
+KIND_OF_TIFF = (
+    "This kind of TIFF is not read, or the file is damaged. Save the film as a grey TIFF of 8 or 16 bits, or as PNG."
+)
+BAD_ASPECT = "The file's pixel proportions are not plausible and were ignored."
+
+
+def looks_like_raster(data: bytes) -> bool:
+    """True for bytes that begin as a PNG, JPEG, TIFF or WebP file does."""
+    return data.startswith(MAGIC)
+
+
+def read_raster(data: bytes) -> Radiograph:
+    """A film from the bytes of a PNG, JPEG, WebP or TIFF file. Raises RadiographError with a sentence that says what to do."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception:  # decoders raise many kinds of error on damaged data
+        raise RadiographError(_unopened(data)) from None
+    name = "JPEG" if image.format == "MPO" else image.format or "image"
+    notes: list[str] = []
+    try:
+        _choose_picture(image, name, notes)
+        aspect = _pixel_aspect(image, notes)
+        check_size(image.width, image.height, aspect)
+        height, width = square_size(image.height, image.width, aspect)
+        check_size(width, height)
+        if name == "JPEG" and count_scans(data) > MAX_SCANS:
+            raise RadiographError("This JPEG file is built of too many scans. Save it again as a plain JPEG or PNG.")
+        pixels = _decoded(image, data, name)
+        pixels = _turned(with_square_pixels(pixels, aspect), image, notes)
+    except RadiographError:
+        raise
+    except Exception:
+        raise RadiographError(f"The {name} file is damaged or incomplete. Export or download it again.") from None
+    return Radiograph(check_film(pixels), source=name, notes=tuple(notes))
+
+
+def _unopened(data: bytes) -> str:
+    if data.startswith(MAGIC[2:6]):
+        return KIND_OF_TIFF
+    if data.startswith(MAGIC[:2]):
+        return "The picture file is damaged or incomplete. Export or download it again."
+    return "This file is no PNG, JPEG, WebP, TIFF or DICOM image. Export the film in one of these formats."
+
+
+def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
+    """Seek the one picture of a file. Raises RadiographError for a file of several."""
+    if image.format == "MPO":
+        notes.append(FIRST_PICTURE)
+        image.seek(0)
+        return
+    several = RadiographError(f"The {name} file holds several pictures. Export a single frontal film.")
+    if name != "TIFF":
+        if _can_seek(image, 1):
+            raise several
+        image.seek(0)
+        return
+    pictures, pages = [], 0
+    while pages < MAX_PAGES and _can_seek(image, pages):
+        tags = image.tag_v2
+        reduced = bool(int(tags.get(NEW_SUBFILE_TYPE, 0)) & 0b101) or int(tags.get(SUBFILE_TYPE, 1)) == 2
+        pictures += [] if reduced else [pages]
+        pages += 1
+    if pages == MAX_PAGES or len(pictures) > 1:
+        raise several
+    if pages > 1:
+        notes.append(FIRST_PICTURE)
+    image.seek(pictures[0] if pictures else 0)
+
+
+def _can_seek(image: Image.Image, page: int) -> bool:
+    """Whether a page can be reached; counting them all can take very long."""
+    try:
+        image.seek(page)
+    except Exception:  # none, or damaged from there on
+        return False
+    return True
+
+
+def count_scans(data: bytes) -> int:
+    """How many scans the first picture of a JPEG file has. What follows its end, a phone's video perhaps, does not count."""
+    place, scans = 2, 0
+    while match := JPEG_MARKER.search(data, place):
+        marker = match[1][0]
+        if marker == END_OF_IMAGE:
+            break
+        scans += marker == START_OF_SCAN
+        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
+        place = match.end() + max(2, length)
+        if scans > MAX_SCANS:
+            break
+    return scans
+
+
+def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
+    """Height over width of a pixel by the file's resolution: PNG pHYs, JFIF density, TIFF X- and YResolution."""
+    info, resolution = image.info, None
+    if image.format in ("JPEG", "MPO"):
+        resolution = info.get("jfif_density")
+    elif image.format == "PNG":
+        resolution = info.get("aspect") or info.get("dpi")
+    elif image.format == "TIFF":
+        resolution = image.tag_v2.get(282), image.tag_v2.get(283)
+    try:
+        across, down = (float(value) for value in resolution)
+        aspect = across / down
+    except (TypeError, ValueError, ZeroDivisionError):  # no resolution, or a malformed one
+        return 1.0
+    if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+        notes.append(BAD_ASPECT)
+        return 1.0
+    if pixels_are_square(aspect):
+        return 1.0
+    sideways = _orientation(image) in SIDEWAYS
+    notes.append(stretch_note(1 / aspect if sideways else aspect))
+    return aspect
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where it is missing or malformed."""
+    try:
+        value = int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow raises many kinds of error on damaged EXIF data
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _turned(pixels: np.ndarray, image: Image.Image, notes: list[str]) -> np.ndarray:
+    """The picture as its EXIF orientation says."""
+    orientation = _orientation(image)
+    if orientation == 1:
+        return pixels
+    notes.append(TURNED)
+    carrier = Image.fromarray(pixels)
+    carrier.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(carrier))
+
+
+def _decoded(image: Image.Image, data: bytes, name: str) -> np.ndarray:
+    """The picture's pixels as float32 in their own units, bright = dense."""
+    if name == "PNG" and data[24] == 16 and data[25] in PNG_DEEP_COLOR:
+        return _deep(data)
+    if name == "TIFF":
+        return _tiff(image, data)
+    image.load()
+    return _grey(image)
+
+
+def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
+    tags = image.tag_v2
+    bits, samples = tags.get(BITS_PER_SAMPLE, (1,)), int(tags.get(SAMPLES, 1))
+    depth, kind = int(bits[0]), int(next(iter(tags.get(SAMPLE_FORMAT, (UNSIGNED_INTEGER,)))))
+    if tags.get(PREDICTOR, 1) != 1 and tags.get(COMPRESSION) not in PREDICTED:
+        raise RadiographError(KIND_OF_TIFF)
+    if samples > 1 and depth > 8:
+        if depth != 16 or kind != UNSIGNED_INTEGER or image.tell() or tags.get(PLANAR, CONTIGUOUS) != CONTIGUOUS:
+            raise RadiographError(KIND_OF_TIFF)
+        return _deep(data)
+    image.load()
+    pixels = _grey(image)
+    if image.mode == "I" and depth == 32 and kind == UNSIGNED_INTEGER:
+        pixels = np.asarray(image).astype(np.int32).view(np.uint32).astype(np.float32)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO and image.mode not in ("1", "L"):  # these Pillow turns around itself
+        pixels = pixels.max() + pixels.min() - pixels
+    return pixels
+
+
+def _deep(data: bytes) -> np.ndarray:
+    """A picture of several channels of 16 bits, none of which Pillow keeps."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise RadiographError("This kind of picture is not read. Save the film in grey levels of 8 or 16 bits as PNG.")
+    if pixels.ndim == 2:
+        return pixels.astype(np.float32)
+    grey = grey_from_rgb(pixels[..., :3])
+    if pixels.shape[2] == 4:
+        grey *= pixels[..., 3] / np.float32(65535)  # over black
+    return grey
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """A PIL image of any mode as float32 in its own units; what is transparent becomes black."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        return np.asarray(image).astype(np.float32)
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L")).astype(np.float32)
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return grey_from_rgb(np.asarray(image.convert("RGB")))
