@@ -14,8 +14,9 @@ from .state import ViewerFilm, Window
 MAX_SIDE = 4096  # the largest texture that nearly every graphics card takes
 MIDDLE, REACH = 32768, 32767  # of 16 bits: where a map's zero lies, and how far its largest value lies from it
 COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-# percentiles of a film's greys between which each window lies: lungs are dark, the mediastinum is bright, bones are the brightest
-PRESETS = {"Lungs": (1, 70), "Mediastinum": (40, 99.5), "Bones": (55, 99.9)}
+# Percentiles of a film's greys between which each window lies. Lungs are dark and the mediastinum is bright; ribs lie over both, so their window
+# leaves out the darkest lung and the densest spine.
+PRESETS = {"Lungs": (1, 70), "Mediastinum": (40, 99.5), "Bones": (25, 98)}
 MIN_WIDTH = 0.02
 
 
