@@ -1,4 +1,4 @@
-"""The film viewer: its files and values in Python; in Chromium what is drawn, moved and measured, without a server behind it."""
+"""The film viewer: its files and values in Python; what is drawn, moved and measured in Chromium, without a server."""
 
 from __future__ import annotations
 
@@ -107,10 +107,12 @@ def test_presets_lie_in_the_order_of_lungs_bones_and_mediastinum():
 
 
 def test_a_state_is_written_as_its_schema_says():
-    film = ViewerFilm(Path("/films/a.png"), None, (ViewerMap("Difference", "map.png", 0.1, 0.05),), spacing_mm=(0.1, 0.1))
-    state = ViewerState(
-        film, presets=(Window("Header", 0.4, 0.2),), window="Header", status=Status("Analyzing", 0.5), notice=Notice("Tilted.", (("go", "Go on"),))
-    )  # fmt: skip
+    film = ViewerFilm(
+        Path("/films/a.png"), None, (ViewerMap("Difference", "map.png", 0.1, 0.05),), spacing_mm=(0.1, 0.1)
+    )
+    notice = Notice("Tilted.", (("go", "Go on"),))
+    presets = (Window("Header", 0.4, 0.2),)
+    state = ViewerState(film, presets=presets, window="Header", status=Status("Analyzing", 0.5), notice=notice)
     value = json.loads(json.dumps(state.to_value()))
     assert value["films"][0]["film"] == {"path": "/films/a.png", "meta": {"_type": "gradio.FileData"}}
     assert value["films"][0]["normal"] is None and value["films"][0]["maps"][0]["file"] == "map.png"
@@ -143,7 +145,12 @@ def test_measurements_from_elsewhere_are_refused_in_words(exported):
 
 
 def test_no_measurements_are_no_error():
-    assert read_measurements(None) == read_measurements("null") == read_measurements('{"version": 1, "measurements": []}') == ()
+    assert (
+        read_measurements(None)
+        == read_measurements("null")
+        == read_measurements('{"version": 1, "measurements": []}')
+        == ()
+    )
 
 
 # --- in the browser ---
@@ -165,7 +172,9 @@ def browser():
 class Bench:
     """A page with the viewer and nothing else; every request is answered from the viewer's folder or from `files`."""
 
-    def __init__(self, browser, state: ViewerState | None, files: dict[str, bytes], renderer: str | None = None, **options):
+    def __init__(
+        self, browser, state: ViewerState | None, files: dict[str, bytes], renderer: str | None = None, **options
+    ):
         self.files, self.requests, self.errors, self.fingers = files, [], [], None
         self.page = browser.new_page(**{"viewport": {"width": 830, "height": 760}, **options})
         self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
@@ -229,7 +238,7 @@ class Bench:
 
     def picture(self) -> np.ndarray:
         """The stage as it is on the screen, without what lies over the canvas. (H, W, 3) RGB."""
-        style = ".fv-stage > :not(canvas) { visibility: hidden !important; } .fv-stage * { visibility: inherit !important; }"
+        style = ".fv-stage > :not(canvas), .fv-stage > :not(canvas) * { visibility: hidden !important; }"
         shot = self.page.locator(".fv-stage").screenshot(style=style)
         return cv2.cvtColor(decode(shot)[..., :3], cv2.COLOR_BGR2RGB)
 
@@ -330,9 +339,11 @@ def test_a_narrow_window_shows_every_value_of_a_16_bit_film(bench, before, files
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("strategy", range(5))
 def test_every_png_filter_is_undone(bench, before, files, bits, strategy):
-    """Rows of every filter (PNG specification, section 9): cv2 chooses them by itself, so a file of each kind is written here."""
+    """Rows of every filter of the PNG specification, section 9: cv2 chooses among them, so each gets a file."""
     rng = np.random.default_rng(bits + strategy)
-    pixels = np.cumsum(rng.integers(0, 9, (40, 30)), axis=1).astype(np.uint8 if bits == 8 else np.uint16) * (bits == 16 and 200 or 1)
+    pixels = np.cumsum(rng.integers(0, 9, (40, 30)), axis=1).astype(np.uint8 if bits == 8 else np.uint16) * (
+        (bits == 16 and 200) or 1
+    )
     files["film.png"] = filtered_png(pixels, strategy)
     assert np.array_equal(decode(files["film.png"]), pixels)
     opened = bench(before, files)
@@ -470,11 +481,18 @@ def test_every_control_is_reached_by_tab_and_is_named(bench, state, files):
     names = set()
     for _ in range(60):
         opened.page.keyboard.press("Tab")
-        names.add(opened.page.evaluate("(e => e.getAttribute('aria-label') ?? e.closest('label')?.innerText ?? '')(document.activeElement)"))
-    wanted = {"Swipe", "Difference", "Opacity", "Threshold", "Full screen (F)", "Keys (?)", "Window", "Level", "Width", "Invert (I)", "Map colors",
-              "Reset zoom and window (R)", "Film", "Divider between film and normal", "Whole film", "Magnify (+)", "Reduce (−)"}  # fmt: skip
+        names.add(
+            opened.page.evaluate(
+                "(e => e.getAttribute('aria-label') ?? e.closest('label')?.innerText ?? '')(document.activeElement)"
+            )
+        )
+    wanted = {"Swipe", "Difference", "Opacity", "Threshold", "Full screen (F)", "Keys (?)", "Window", "Level", "Width"}
+    wanted |= {"Invert (I)", "Map colors", "Reset zoom and window (R)", "Film", "Divider between film and normal"}
+    wanted |= {"Whole film", "Magnify (+)", "Reduce (−)"}
     assert wanted <= {name.split("\n")[0] for name in names}, wanted - names
-    assert any(name.startswith("Area, end 1") for name in names) and any(name.startswith("Explain this region") for name in names)
+    assert any(name.startswith("Area, end 1") for name in names) and any(
+        name.startswith("Explain this region") for name in names
+    )
 
 
 def test_before_the_analysis_normal_and_map_are_disabled(bench, before, state, files):
@@ -490,9 +508,13 @@ def test_before_the_analysis_normal_and_map_are_disabled(bench, before, state, f
     opened.load(state)
     assert opened.page.get_by_label("Swipe", exact=True).is_enabled()
     assert opened.ask("v.view.drawnScale") == scale and len(opened.ask("v.measurements().measurements")) == 1
-    assert [url.removeprefix(ORIGIN) for url in opened.requests] == ["normal.png", "map.png"], "the film itself comes once"
+    assert [url.removeprefix(ORIGIN) for url in opened.requests] == ["normal.png", "map.png"], (
+        "the film itself comes once"
+    )
     opened.load(replace(state, film=replace(state.film, film="prior.png")))
-    assert opened.ask("v.view.isWhole") and opened.ask("v.measurements().measurements") == [], "another film begins anew"
+    assert opened.ask("v.view.isWhole") and opened.ask("v.measurements().measurements") == [], (
+        "another film begins anew"
+    )
 
 
 def test_a_ruler_measures_millimeters_or_pixels(bench, state, files):
@@ -513,7 +535,9 @@ def test_a_ruler_measures_millimeters_or_pixels(bench, state, files):
 
 def test_the_ratio_is_carried_over_to_the_normal_film(bench, state, files):
     opened = bench(state, files)
-    opened.page.evaluate("document.addEventListener('viewer-measure', event => { window.lastMeasured = event.detail; })")
+    opened.page.evaluate(
+        "document.addEventListener('viewer-measure', event => { window.lastMeasured = event.detail; })"
+    )
     opened.choose("Cardiothoracic ratio, by two lines")
     opened.drag(opened.on_screen(0.3, 0.6), opened.on_screen(0.7, 0.6))
     assert opened.ask("v.measurements().measurements") == [], "half a ratio is none"
@@ -617,8 +641,7 @@ def test_two_films_share_window_zoom_and_pan(bench, pair, files, arrays):
     opened.page.mouse.move(*opened.on_screen(0.4, 0.4, pane=1))
     opened.page.mouse.wheel(0, -300)
     opened.settle()
-    box = opened.page.locator(".fv-stage").bounding_box()
-    middles = [opened.ask(f"v.view.toFilm(v.view.panes[{pane}], {{x: v.view.panes[{pane}].x + v.view.panes[{pane}].width / 2, y: {box['height'] / 2}}})") for pane in (0, 1)]  # fmt: skip
+    middles = opened.ask("v.view.panes.map(p => v.view.toFilm(p, {x: p.x + p.width / 2, y: p.y + p.height / 2}))")
     assert middles[0]["x"] == pytest.approx(middles[1]["x"], abs=0.01)
     assert middles[0]["y"] == pytest.approx(middles[1]["y"], abs=0.01)
     opened.choose("Between films")
@@ -629,6 +652,18 @@ def test_two_films_share_window_zoom_and_pan(bench, pair, files, arrays):
     opened.key("3")
     assert len(opened.ask("v.view.panes")) == 4
     assert opened.requests == []
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_the_maps_of_two_films_have_one_color_scale(bench, pair, files, renderer):
+    """The legend is the first film's: the same difference has the same color over either, whatever the second's own scale."""
+    files["prior.png"] = files["film.png"]
+    other = replace(pair.film.maps[0], full=0.02, threshold=0.001)
+    pair = replace(pair, second=replace(pair.film, maps=(other,), findings=(), name="Prior"))
+    opened = bench(pair, files, renderer=renderer)
+    opened.key("0")
+    shown = opened.picture()
+    assert np.array_equal(shown[opened.film_area(0)], shown[opened.film_area(1)])
 
 
 def test_touch_pinches_pans_and_opens_the_tools(bench, state, files):
@@ -684,7 +719,9 @@ def test_help_lists_the_keys(bench, state, files):
 
 def test_letters_in_a_field_of_the_page_are_not_keys_of_the_viewer(bench, state, files):
     opened = bench(state, files)
-    opened.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<input id=age style=\"position:fixed;top:0\">')")
+    opened.page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<input id=age style=\"position:fixed;top:0\">')"
+    )
     opened.page.locator("#age").focus()
     opened.page.keyboard.type("i2m")
     assert not opened.ask("v.view.inverted") and opened.ask("v.view.mode") == "film"
@@ -699,12 +736,17 @@ def test_notice_status_and_description_are_told(bench, state, files):
     assert opened.page.evaluate("window.pressed") == {"id": "rotate"}
     assert opened.page.get_by_role("progressbar", name="Analyzing").get_attribute("value") == "0.4"
     told = opened.page.text_content("#" + opened.page.get_attribute(".fv-stage", "aria-describedby"))
-    assert told.startswith("One place stands out: right upper zone. Film, 260 by 300 pixels.") and "left lower zone" in told
+    assert (
+        told.startswith("One place stands out: right upper zone. Film, 260 by 300 pixels.")
+        and "left lower zone" in told
+    )
     opened.load(state)
     assert opened.page.locator(".fv-notice").is_hidden() and opened.page.locator(".fv-status").is_hidden()
 
 
-@pytest.mark.parametrize("broken", [None, b"no picture", cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()])
+@pytest.mark.parametrize(
+    "broken", [None, b"no picture", cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()]
+)
 def test_a_file_that_is_no_film_is_said_in_words(bench, before, files, broken):
     opened = bench(None, files)
     if broken is None:
@@ -732,7 +774,9 @@ def test_axe_finds_nothing_serious_at_any_width(bench, pair, files, width, heigh
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     stage = opened.page.locator(".fv-stage").bounding_box()
     assert stage["height"] >= (0.5 if width < 500 else 0.75) * height
-    for control in opened.page.locator(".fv-bar button:visible, .fv-bar select:visible, .fv-bar fieldset:visible").all():
+    for control in opened.page.locator(
+        ".fv-bar button:visible, .fv-bar select:visible, .fv-bar fieldset:visible"
+    ).all():
         box = control.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
 

@@ -51,17 +51,17 @@ export class CanvasRenderer {
   }
 
   /** The colored map, made anew when a setting differs from the one before. */
-  map(map, { signed, threshold, opacity, table }) {
+  map(map, { signed, threshold, full, opacity, table }) {
     const { width, height, data } = map.fine;
-    const setting = `${signed} ${threshold} ${opacity} ${table.subarray(0, 12)} ${table.subarray(-12)}`;
+    const setting = `${signed} ${threshold} ${full} ${opacity} ${table.subarray(0, 12)} ${table.subarray(-12)}`;
     const entry = this.pictures.get(map.fine) ?? {
       canvas: Object.assign(document.createElement("canvas"), { width, height }),
     };
     if (entry.setting === setting) return entry.canvas;
     const pixels = new ImageData(width, height);
     for (let index = 0; index < data.length; index++) {
-      const share = Math.min(Math.max(data[index] / map.full, -1), 1);
-      const strength = (4 * (Math.abs(data[index]) - threshold)) / Math.max(map.full - threshold, 1e-6);
+      const share = Math.min(Math.max(data[index] / full, -1), 1);
+      const strength = (4 * (Math.abs(data[index]) - threshold)) / Math.max(full - threshold, 1e-6);
       const color = 4 * Math.round(255 * (signed ? 0.5 + 0.5 * share : Math.abs(share)));
       for (let channel = 0; channel < 3; channel++) pixels.data[4 * index + channel] = table[color + channel];
       pixels.data[4 * index + 3] = 255 * opacity * Math.min(Math.max(strength, 0), 1);

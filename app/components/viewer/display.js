@@ -195,6 +195,7 @@ export class Display {
       signed: this.colors.signed,
       table: this.colors.table,
       threshold: look.threshold,
+      full: (this.mapOf(0) ?? this.mapOf(1))?.full ?? 1, // one scale for both films, the one in the legend
       opacity: look.opacity,
     };
     const layerOf = (film, layer) => (layer === "normal" ? this.films[film].normal : this.films[film].image);

@@ -164,7 +164,7 @@ export function listen(stage, viewer) {
     "−": () => viewer.zoom(0.8),
     0: () => viewer.zoomTo(1),
     "?": () => viewer.showHelp(),
-    Escape: () => viewer.setTool("move"),
+    Escape: () => viewer.escape(),
     ArrowRight: () => viewer.stepFinding(1),
     ArrowDown: () => viewer.stepFinding(1),
     ArrowLeft: () => viewer.stepFinding(-1),

@@ -46,8 +46,8 @@ void main() {
 }`;
 
 /**
- * The renderer that suits this computer: WebGL2 where a graphics card draws it, otherwise the canvas, which is several times as fast as WebGL2
- * in software. wanted: "webgl2" or "canvas" to choose by name. Both draw the same tiles.
+ * The renderer that suits this computer: WebGL2 where a graphics card draws it, otherwise the canvas, which is several
+ * times as fast as WebGL2 in software. wanted: "webgl2" or "canvas" to choose by name. Both draw the same tiles.
  */
 export function createRenderer(canvas, onRestored, wanted = hasGraphicsCard() ? "webgl2" : "canvas") {
   const gl = wanted === "webgl2" && canvas.getContext("webgl2", { alpha: false, antialias: false });
@@ -168,7 +168,7 @@ class WebGLRenderer {
       if (map) {
         gl.uniform4f(places.box, ...map.box);
         gl.uniform1f(places.threshold, look.threshold);
-        gl.uniform1f(places.full, map.full);
+        gl.uniform1f(places.full, look.full);
       }
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     }

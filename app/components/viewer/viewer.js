@@ -198,6 +198,12 @@ export class FilmViewer extends Display {
     this.rearranged();
   }
 
+  /** Leave what fills the window without the browser's own full screen; otherwise put the tool down. */
+  escape() {
+    if (this.root.classList.contains("fv-fills")) this.fill();
+    else this.setTool("move");
+  }
+
   openTools() {
     this.root.classList.toggle("fv-tools-open");
   }
