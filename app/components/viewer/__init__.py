@@ -1,8 +1,9 @@
 """The film viewer: a film at its own resolution, what is normal for its record, and the difference map over either.
 
-Plain WebGL2 with a canvas fallback, in ES modules that run as they are. OpenSeadragon shows tiles of 8-bit pictures and has neither a 16-bit
-window nor measuring tools, so most of this would remain to be written on top of it. Cornerstone windows and measures, but needs a bundler and
-more than a megabyte of script, and the swipe, the signed map and the ratio that is carried over to the normal film would still be our code.
+Plain WebGL2 with a canvas fallback, in ES modules that run as they are. OpenSeadragon shows tiles of 8-bit pictures and
+has neither a 16-bit window nor measuring tools, so most of this would remain to be written on top of it. Cornerstone
+windows and measures, but needs a bundler and more than a megabyte of script, and the swipe, the signed map and the
+ratio that is carried over to the normal film would still be our code.
 
 Use in a page
     gr.set_static_paths([STATIC_FOLDER])              # once, before launch(): lets the browser load the modules
@@ -10,23 +11,26 @@ Use in a page
     film = build_film(pixels, store=keep_picture)     # pixels: (H, W) uint8, uint16 or float in [0, 1]
     event(…, outputs=viewer)                          # the function returns ViewerState(film).to_value()
 
-A later value with the same film keeps zoom, window and measurements: send the film at once, and the same film with its normal film and maps
-when the analysis is done. Values are small; pictures travel as files, each once. No event below is sent unless something listens to it.
-    viewer.explain(f)    "Explain this region": f(event: gr.EventData) with event.film (0 or 1) and event.box (top, left, bottom, right: shares)
+A later value with the same film keeps zoom, window and measurements: send the film at once, and the same film with its
+normal film and maps when the analysis is done. Values are small; pictures travel as files, each once. No event below
+is sent unless something listens to it.
+    viewer.explain(f)    "Explain this region": f(event: gr.EventData) with event.film (0 or 1) and event.box
     viewer.finding(f)    the viewer moved to a finding: event.film, event.index
     viewer.action(f)     a button of the notice: event.id
     viewer.measure(f)    measurements changed: event.version and event.measurements, see `read_measurements`
-JavaScript reaches the same through `document.querySelector("#viewer .film-viewer").viewer`: centerOn(index, film = 0), measurements(),
-setMode("film" | "normal" | "both" | "swipe"), setMap(…), setPreset(name), reset(); and through the DOM events viewer-explain, viewer-finding,
-viewer-action and viewer-measure, which bubble. Two expressions for `js=` spare a page from writing any:
+JavaScript reaches the same through `document.querySelector("#viewer .film-viewer").viewer`: centerOn(index, film = 0),
+measurements(), setMode("film" | "normal" | "both" | "swipe"), setMap(…), setPreset(name), reset(); and through the DOM
+events viewer-explain, viewer-finding, viewer-action and viewer-measure, which bubble. Two expressions for `js=` spare a
+page from writing any; the second replaces the event's last input by the measurements, as JSON:
     chip.click(None, js=center_on("viewer", 2))
-    save.click(save_report, [case, measured], …, js=with_measurements("viewer"))   # replaces the last input by the measurements, as JSON
+    save.click(save_report, [case, measured], …, js=with_measurements("viewer"))
 
-Schema of the value (JSON). Places and boxes are shares of the film's sides, rows before columns: box = [top, left, bottom, right].
+Schema of the value (JSON). Places and boxes are shares of the film's sides, rows before columns:
+box = [top, left, bottom, right].
     films         one or two of:
       name, normal_name   what stands over the film and over its normal film
       film, normal        grey PNG of 8 or 16 bits: a file of Gradio's or an address; normal is null before the analysis
-      maximum             the stored value that is white: 255, 4095, 65535 …; null: the largest that the file can hold
+      maximum             the stored value that is white: 255, 4095 …; null: the largest that the file can hold
       spacing_mm          [row, column] millimeters between pixels, or null
       maps                [{name, file, scale, signed, full, threshold, factor, unit, box}]: see `ViewerMap`
       findings            [{label, value, box, outline}]: outline is a list of [row, column], or null for the box itself
@@ -52,16 +56,17 @@ from .measurements import Measurement, read_measurements
 from .state import Finding, Notice, Status, ViewerFilm, ViewerMap, ViewerState, Window
 
 STATIC_FOLDER = Path(__file__).resolve().parent
-EVENTS = ("explain", "finding", "action", "measure")
 TEMPLATE = '<div class="film-viewer" style="height: 100%; min-height: 360px; background: #000"></div>'
-# Dynamic import() works in a plain script, and the module finds its neighbors and its style sheet by its own address. Each event's name has to
-# stand here in quotes: gr.HTML offers a listener for those that it finds.
+# Dynamic import() works in a plain script, and the module finds its neighbors and its style sheet by its own address.
+# Each event's name has to stand here in quotes: gr.HTML offers a listener for those that it finds.
 SCRIPT = """
 const root = element.querySelector(".film-viewer");
 const names = ["explain", "finding", "action", "measure"];
 for (const name of names) root.addEventListener("viewer-" + name, (event) => trigger(name, event.detail));
 const mounted = import(props.module.url).then((module) => module.mount(root, props.value));
-mounted.catch((error) => { root.textContent = "The viewer could not be loaded. Reload the page. (" + error.message + ")"; });
+mounted.catch((error) => {
+  root.textContent = "The viewer could not be loaded. Reload the page. (" + error.message + ")";
+});
 watch("value", () => mounted.then((viewer) => viewer.load(props.value)));
 """
 
@@ -98,7 +103,7 @@ def film_viewer(
         height: a CSS length, such as "760px" or "calc(100vh - 140px)"; by default that of its container.
         options: further arguments of `gr.HTML`, such as `scale`.
     """
-    # Gradio puts the address under which the page is served before the URL of every file in its configuration, whatever the root path is
+    # Gradio puts the page's own address before the URL of every file in its configuration, under any root path
     module = {
         "path": str(STATIC_FOLDER / "viewer.js"),
         "url": f"/gradio_api/file={(STATIC_FOLDER / 'viewer.js').as_posix()}",
@@ -122,7 +127,7 @@ def center_on(elem_id: str, index: int, film: int = 0) -> str:
 
 
 def with_measurements(elem_id: str) -> str:
-    """JavaScript for the `js=` of an event whose last input is a component that receives the measurements as JSON text (a hidden gr.Textbox)."""
+    """JavaScript for the `js=` of an event whose last input, a hidden Textbox, receives the measurements as JSON."""
     return f"(...inputs) => [...inputs.slice(0, -1), JSON.stringify({_viewer(elem_id)}?.measurements() ?? null)]"
 
 

@@ -4,16 +4,26 @@ import { levelFor } from "./png.js";
 
 export class CanvasRenderer {
   constructor(canvas) {
-    Object.assign(this, { canvas, context: canvas.getContext("2d", { alpha: false }), name: "canvas", pixels: null, pictures: new WeakMap() });
+    Object.assign(this, {
+      canvas,
+      context: canvas.getContext("2d", { alpha: false }),
+      name: "canvas",
+      pixels: null,
+      pictures: new WeakMap(),
+    });
   }
 
-  /** A part of a level of the film under the window. While the window changes, only the part that is seen is made; once it rests, the whole. */
+  /**
+   * A part of a level of the film under the window. While the window changes, only the part that is seen is made; once
+   * it rests, the whole.
+   */
   film(image, index, look, seen) {
     const level = image.levels[index];
     const setting = `${look.low} ${look.high} ${look.inverted}`;
     const entry = this.pictures.get(level) ?? { canvas: document.createElement("canvas") };
     const whole = { x: 0, y: 0, width: level.width, height: level.height };
-    if (entry.setting === setting && entry.part === whole.width * whole.height) return { canvas: entry.canvas, part: whole };
+    if (entry.setting === setting && entry.part === whole.width * whole.height)
+      return { canvas: entry.canvas, part: whole };
     const part = entry.setting === setting ? whole : seen;
     const pixels = this.scratch(part.width, part.height);
     this.paintFilm(level, image.maximum, look, part, new Uint32Array(pixels.data.buffer));
@@ -41,15 +51,17 @@ export class CanvasRenderer {
   }
 
   /** The colored map, made anew when a setting differs from the one before. */
-  map(map, { signed, threshold, opacity, table }) {
+  map(map, { signed, threshold, full, opacity, table }) {
     const { width, height, data } = map.fine;
-    const setting = `${signed} ${threshold} ${opacity} ${table.subarray(0, 12)} ${table.subarray(-12)}`;
-    const entry = this.pictures.get(map.fine) ?? { canvas: Object.assign(document.createElement("canvas"), { width, height }) };
+    const setting = `${signed} ${threshold} ${full} ${opacity} ${table.subarray(0, 12)} ${table.subarray(-12)}`;
+    const entry = this.pictures.get(map.fine) ?? {
+      canvas: Object.assign(document.createElement("canvas"), { width, height }),
+    };
     if (entry.setting === setting) return entry.canvas;
     const pixels = new ImageData(width, height);
     for (let index = 0; index < data.length; index++) {
-      const share = Math.min(Math.max(data[index] / map.full, -1), 1);
-      const strength = (4 * (Math.abs(data[index]) - threshold)) / Math.max(map.full - threshold, 1e-6);
+      const share = Math.min(Math.max(data[index] / full, -1), 1);
+      const strength = (4 * (Math.abs(data[index]) - threshold)) / Math.max(full - threshold, 1e-6);
       const color = 4 * Math.round(255 * (signed ? 0.5 + 0.5 * share : Math.abs(share)));
       for (let channel = 0; channel < 3; channel++) pixels.data[4 * index + channel] = table[color + channel];
       pixels.data[4 * index + 3] = 255 * opacity * Math.min(Math.max(strength, 0), 1);
@@ -77,7 +89,11 @@ export class CanvasRenderer {
         const [width, height] = [image.width * scale, image.height * scale];
         context.imageSmoothingEnabled = true;
         context.drawImage(
-          this.map(map, look), origin.x + left * width, origin.y + top * height, (right - left) * width, (bottom - top) * height,
+          this.map(map, look),
+          origin.x + left * width,
+          origin.y + top * height,
+          (right - left) * width,
+          (bottom - top) * height,
         );
       }
       context.restore();
@@ -86,7 +102,8 @@ export class CanvasRenderer {
 
   drawFilm(image, index, look, clip, origin, scale) {
     const level = image.levels[index];
-    const [across, down] = [(image.width * scale) / level.width, (image.height * scale) / level.height]; // screen pixels per pixel of the level
+    // screen pixels per pixel of the level
+    const [across, down] = [(image.width * scale) / level.width, (image.height * scale) / level.height];
     const x = Math.max(0, Math.floor((clip.x - origin.x) / across) - 1);
     const y = Math.max(0, Math.floor((clip.y - origin.y) / down) - 1);
     const width = Math.min(level.width, Math.ceil((clip.x + clip.width - origin.x) / across) + 1) - x;

@@ -14,8 +14,9 @@ from .state import ViewerFilm, Window
 MAX_SIDE = 4096  # the largest texture that nearly every graphics card takes
 MIDDLE, REACH = 32768, 32767  # of 16 bits: where a map's zero lies, and how far its largest value lies from it
 COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-# percentiles of a film's greys between which each window lies: lungs are dark, the mediastinum is bright, bones are the brightest
-PRESETS = {"Lungs": (1, 70), "Mediastinum": (40, 99.5), "Bones": (55, 99.9)}
+# Percentiles of a film's greys between which each window lies. Lungs are dark and the mediastinum is bright; ribs lie
+# over both, so their window leaves out the darkest lung and the densest spine.
+PRESETS = {"Lungs": (1, 70), "Mediastinum": (40, 99.5), "Bones": (25, 98)}
 MIN_WIDTH = 0.02
 
 
@@ -23,8 +24,8 @@ def encode_film(pixels: np.ndarray) -> bytes:
     """Write a film as a grey PNG.
 
     Parameters:
-        pixels: (H, W), bright = dense. uint8 and uint16 are stored as they are; floats, in [0, 1], as 16 bits. A side of more than MAX_SIDE pixels
-            is reduced to that, with the other in proportion.
+        pixels: (H, W), bright = dense. uint8 and uint16 are stored as they are; floats, in [0, 1], as 16 bits. A side
+            of more than MAX_SIDE pixels is reduced to that, with the other in proportion.
 
     Raises ValueError for other shapes and types, and for floats that are not finite.
     """
@@ -46,7 +47,10 @@ def encode_film(pixels: np.ndarray) -> bytes:
 
 
 def encode_map(values: np.ndarray, scale: float | None = None) -> tuple[bytes, float]:
-    """Write a map (H, W) of any sign as a 16-bit PNG: (file, scale). scale: the largest size that can be stored; default that of the values."""
+    """Write a map (H, W) of any sign as a 16-bit PNG: (file, scale).
+
+    scale: the largest size that can be stored; default that of the values.
+    """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():
         raise ValueError(f"A map is one array (height, width) of finite numbers, got shape {values.shape}.")
@@ -56,8 +60,11 @@ def encode_map(values: np.ndarray, scale: float | None = None) -> tuple[bytes, f
 
 
 def window_presets(pixels: np.ndarray, maximum: float | None = None) -> tuple[Window, ...]:
-    """Windows for lungs, mediastinum and bones from a film's own greys (H, W); maximum: the value that is white, as in `ViewerFilm`. The outer
-    twentieth of each side does not count: collimation and markers lie there."""
+    """Compute windows for lungs, mediastinum and bones from a film's own greys (H, W).
+
+    maximum: the value that is white, as in `ViewerFilm`. The outer twentieth of each side does not count: collimation
+    and markers lie there.
+    """
     pixels = np.asarray(pixels)
     white = maximum or (1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max))
     rows, columns = (side // 20 for side in pixels.shape)

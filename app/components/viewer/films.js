@@ -7,9 +7,14 @@ const address = (file) => new URL(typeof file === "string" ? file : file.url, do
 const DEFAULTS = { name: "Film", normal_name: "Normal", tags: [], findings: [], spacing_mm: null };
 
 export class FilmStore {
-  constructor() { this.pictures = new Map(); }
+  constructor() {
+    this.pictures = new Map();
+  }
 
-  /** The films of a value: [{...description, image, normal, maps, width, height, hasNormal}]. The same file gives the same picture again. */
+  /**
+   * The films of a value: [{...description, image, normal, maps, width, height, hasNormal}]. The same file gives the
+   * same picture again.
+   */
   async read(films) {
     const needed = new Set();
     const once = (file, detail, make) => {
@@ -19,15 +24,26 @@ export class FilmStore {
       return this.pictures.get(key);
     };
     try {
-      return await Promise.all(films.map(async (film) => {
-        const maximum = film.maximum ?? null;
-        const [image, normal, ...maps] = await Promise.all([
-          once(film.film, maximum, (picture) => (maximum ? { ...picture, maximum } : picture)),
-          film.normal ? once(film.normal, null, (picture) => picture) : null,
-          ...(film.maps ?? []).map((map) => once(map.file, { ...map, file: null }, (picture) => toMap(picture, map))),
-        ]);
-        return { ...DEFAULTS, ...film, image, normal, maps, width: image.width, height: image.height, hasNormal: Boolean(normal) };
-      }));
+      return await Promise.all(
+        films.map(async (film) => {
+          const maximum = film.maximum ?? null;
+          const [image, normal, ...maps] = await Promise.all([
+            once(film.film, maximum, (picture) => (maximum ? { ...picture, maximum } : picture)),
+            film.normal ? once(film.normal, null, (picture) => picture) : null,
+            ...(film.maps ?? []).map((map) => once(map.file, { ...map, file: null }, (picture) => toMap(picture, map))),
+          ]);
+          return {
+            ...DEFAULTS,
+            ...film,
+            image,
+            normal,
+            maps,
+            width: image.width,
+            height: image.height,
+            hasNormal: Boolean(normal),
+          };
+        }),
+      );
     } catch (error) {
       this.pictures.clear(); // what failed is asked for again
       throw error;

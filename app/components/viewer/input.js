@@ -5,11 +5,22 @@ const STILL = 8; // CSS pixels that a finger may move and still rest
 const STEP = 40; // CSS pixels that the film moves with Shift and an arrow key
 
 export const KEYS = [
-  ["1 2 3 4", "Film, normal, side by side, swipe"], ["M", "Next map"], ["O", "Map and outlines on or off"],
-  ["[ ]", "Map less or more opaque"], ["← →", "Finding before, next finding"], ["Shift + arrows", "Move the film"],
-  ["+ −", "Magnify, reduce"], ["0", "100 %: one film pixel is one screen pixel"], ["I", "Invert"], ["W + drag, right drag", "Window"],
-  ["R, double click", "Reset zoom and window"], ["F", "Full screen"], ["Enter", "Place the chosen tool in the middle"],
-  ["Delete", "Erase the chosen measurement"], ["Esc", "Move tool"], ["?", "This list"],
+  ["1 2 3 4", "Film, normal, side by side, swipe"],
+  ["M", "Next map"],
+  ["O", "Map and outlines on or off"],
+  ["[ ]", "Map less or more opaque"],
+  ["← →", "Finding before, next finding"],
+  ["Shift + arrows", "Move the film"],
+  ["+ −", "Magnify, reduce"],
+  ["0", "100 %: one film pixel is one screen pixel"],
+  ["I", "Invert"],
+  ["W + drag, right drag", "Window"],
+  ["R, double click", "Reset zoom and window"],
+  ["F", "Full screen"],
+  ["Enter", "Place the chosen tool in the middle"],
+  ["Delete", "Erase the chosen measurement"],
+  ["Esc", "Move tool"],
+  ["?", "This list"],
 ];
 
 /** Connect the stage (the element around canvas and outlines) with a viewer. */
@@ -35,7 +46,10 @@ export function listen(stage, viewer) {
     if (event.button === 2 || windowing) return movesWindow;
     if (event.button === 1) return movesFilm;
     if (handle) {
-      const move = (moved) => { tools.moveHandle(handle, view.toFilm(handle.pane, placeOf(moved))); viewer.measurementsMoved(); };
+      const move = (moved) => {
+        tools.moveHandle(handle, view.toFilm(handle.pane, placeOf(moved)));
+        viewer.measurementsMoved();
+      };
       return Object.assign(move, { end: () => viewer.measurementsChanged("") });
     }
     if (event.target.closest(".fv-divider")) {
@@ -45,7 +59,9 @@ export function listen(stage, viewer) {
     const pane = view.paneAt(point);
     if (!pane || tools.tool === "move") return movesFilm;
     tools.begin(pane.film, view.toFilm(pane, point));
-    return (moved) => { tools.drag(view.toFilm(pane, placeOf(moved))); };
+    return (moved) => {
+      tools.drag(view.toFilm(pane, placeOf(moved)));
+    };
   }
 
   const isControl = (event) => event.target.closest("button, input, select, dialog, .fv-panel");
@@ -62,7 +78,11 @@ export function listen(stage, viewer) {
         action = null;
         return;
       }
-      timer = setTimeout(() => { action = null; tools.finish(); viewer.openTools(); }, LONG_PRESS);
+      timer = setTimeout(() => {
+        action = null;
+        tools.finish();
+        viewer.openTools();
+      }, LONG_PRESS);
     }
     stage.setPointerCapture(event.pointerId);
     last = start;
@@ -73,7 +93,10 @@ export function listen(stage, viewer) {
     if (event.pointerType === "touch") {
       const before = fingers.get(event.pointerId);
       if (!before) return;
-      if (fingers.size > 1) { pinch(event, before); return; }
+      if (fingers.size > 1) {
+        pinch(event, before);
+        return;
+      }
       if (Math.hypot(event.clientX - before.x, event.clientY - before.y) > STILL) clearTimeout(timer);
     } else viewer.pointAt(isControl(event) ? null : placeOf(event));
     if (!action) return;
@@ -105,24 +128,47 @@ export function listen(stage, viewer) {
   stage.addEventListener("pointerleave", () => viewer.pointAt(null));
   stage.addEventListener("contextmenu", (event) => event.preventDefault());
   // the browser would take two fingers for its own zoom
-  stage.addEventListener("touchmove", (event) => { if (event.touches.length > 1) event.preventDefault(); }, { passive: false });
-  stage.addEventListener("dblclick", (event) => { if (!isControl(event)) viewer.reset(); });
-  stage.addEventListener("wheel", (event) => {
-    if (event.target.closest(".fv-panel, dialog")) return;
-    event.preventDefault();
-    const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
-    // a pinch on a touch pad arrives as a wheel with Ctrl and small steps
-    viewer.zoom(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0016)), placeOf(event));
-  }, { passive: false });
+  stage.addEventListener(
+    "touchmove",
+    (event) => {
+      if (event.touches.length > 1) event.preventDefault();
+    },
+    { passive: false },
+  );
+  stage.addEventListener("dblclick", (event) => {
+    if (!isControl(event)) viewer.reset();
+  });
+  stage.addEventListener(
+    "wheel",
+    (event) => {
+      if (event.target.closest(".fv-panel, dialog")) return;
+      event.preventDefault();
+      const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
+      // a pinch on a touch pad arrives as a wheel with Ctrl and small steps
+      viewer.zoom(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0016)), placeOf(event));
+    },
+    { passive: false },
+  );
 
   const commands = {
-    m: () => viewer.nextMap(), o: () => viewer.toggleOverlays(), i: () => viewer.setInverted(!view.inverted),
-    r: () => viewer.reset(), f: () => viewer.toggleFullScreen(), "[": () => viewer.setOpacity(viewer.look.opacity - 0.1),
-    "]": () => viewer.setOpacity(viewer.look.opacity + 0.1), "+": () => viewer.zoom(1.25), "=": () => viewer.zoom(1.25),
-    "-": () => viewer.zoom(0.8), "−": () => viewer.zoom(0.8), 0: () => viewer.zoomTo(1), "?": () => viewer.showHelp(),
-    Escape: () => viewer.setTool("move"),
-    ArrowRight: () => viewer.stepFinding(1), ArrowDown: () => viewer.stepFinding(1),
-    ArrowLeft: () => viewer.stepFinding(-1), ArrowUp: () => viewer.stepFinding(-1),
+    m: () => viewer.nextMap(),
+    o: () => viewer.toggleOverlays(),
+    i: () => viewer.setInverted(!view.inverted),
+    r: () => viewer.reset(),
+    f: () => viewer.toggleFullScreen(),
+    "[": () => viewer.setOpacity(viewer.look.opacity - 0.1),
+    "]": () => viewer.setOpacity(viewer.look.opacity + 0.1),
+    "+": () => viewer.zoom(1.25),
+    "=": () => viewer.zoom(1.25),
+    "-": () => viewer.zoom(0.8),
+    "−": () => viewer.zoom(0.8),
+    0: () => viewer.zoomTo(1),
+    "?": () => viewer.showHelp(),
+    Escape: () => viewer.escape(),
+    ArrowRight: () => viewer.stepFinding(1),
+    ArrowDown: () => viewer.stepFinding(1),
+    ArrowLeft: () => viewer.stepFinding(-1),
+    ArrowUp: () => viewer.stepFinding(-1),
   };
   const arrows = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
@@ -146,7 +192,10 @@ export function listen(stage, viewer) {
     if (!inside && !(target === document.body && viewer.root.matches(":hover"))) return;
     if (event.key.toLowerCase() === "w") windowing = true;
     const handle = tools.handleOf(target);
-    if (handle && keyOnHandle(event, handle)) { event.preventDefault(); return; }
+    if (handle && keyOnHandle(event, handle)) {
+      event.preventDefault();
+      return;
+    }
     const usesArrows = target.matches?.("input, .fv-divider");
     if (arrows[event.key] && usesArrows) return;
     if (arrows[event.key] && event.shiftKey) {
@@ -162,7 +211,19 @@ export function listen(stage, viewer) {
     event.preventDefault();
   }
   document.addEventListener("keydown", keyDown, ending);
-  document.addEventListener("keyup", (event) => { if (event.key?.toLowerCase() === "w") windowing = false; }, ending);
-  addEventListener("blur", () => { windowing = false; }, ending);
+  document.addEventListener(
+    "keyup",
+    (event) => {
+      if (event.key?.toLowerCase() === "w") windowing = false;
+    },
+    ending,
+  );
+  addEventListener(
+    "blur",
+    () => {
+      windowing = false;
+    },
+    ending,
+  );
   return () => ending.abort();
 }

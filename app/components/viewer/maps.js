@@ -3,18 +3,22 @@
 const ENLARGEMENT = 4; // on top of the renderer's own linear interpolation
 
 // Both ends are bright, so that they show on a dark film; they differ in hue and not only in lightness.
-// size: from small to large. Blue with orange, purple with yellow and teal with brown survive every common color deficiency.
+// size: from small to large. Blue with orange, purple with yellow and teal with brown survive every common color
+// deficiency.
 export const PALETTES = {
   "Orange/blue": {
-    above: ["#9a3412", "#f97316", "#fdba4d"], below: ["#1e40af", "#3b82f6", "#7dd3fc"],
+    above: ["#9a3412", "#f97316", "#fdba4d"],
+    below: ["#1e40af", "#3b82f6", "#7dd3fc"],
     size: ["#57106e", "#bc3754", "#f98e09", "#fcffa4"],
   },
   "Yellow/purple": {
-    above: ["#854d0e", "#eab308", "#fef08a"], below: ["#5b21b6", "#a855f7", "#e0b3ff"],
+    above: ["#854d0e", "#eab308", "#fef08a"],
+    below: ["#5b21b6", "#a855f7", "#e0b3ff"],
     size: ["#1a386f", "#7d7c78", "#bcae6c", "#fee838"],
   },
   "Brown/teal": {
-    above: ["#7c4a13", "#c98b3c", "#f0d5a0"], below: ["#0b5d56", "#2bb3a3", "#99f6e4"],
+    above: ["#7c4a13", "#c98b3c", "#f0d5a0"],
+    below: ["#0b5d56", "#2bb3a3", "#99f6e4"],
     size: ["#472d7b", "#2c728e", "#28ae80", "#fde725"],
   },
 };
@@ -60,7 +64,10 @@ export function mapDifference(first, second, name) {
   return { ...map, fine: enlarge(map) };
 }
 
-/** The map's value at a place of the film (shares of its sides), linear between the middles of its pixels; null outside. */
+/**
+ * The map's value at a place of the film (shares of its sides), linear between the middles of its pixels; null
+ * outside.
+ */
 export function valueAt(map, x, y) {
   const [top, left, bottom, right] = map.box;
   if (x < left || x > right || y < top || y > bottom) return null;
@@ -73,7 +80,10 @@ export function valueAt(map, x, y) {
   return upper * (1 - row + r) + lower * (row - r);
 }
 
-/** The mean of a map inside a rectangle of the film, each pixel counted by the area that lies inside; null where none does. */
+/**
+ * The mean of a map inside a rectangle of the film, each pixel counted by the area that lies inside; null where none
+ * does.
+ */
 export function meanInside(map, { left, top, right, bottom }) {
   const [mapTop, mapLeft, mapBottom, mapRight] = map.box;
   const toColumn = (x) => ((x - mapLeft) / (mapRight - mapLeft)) * map.width;
@@ -93,7 +103,10 @@ export function meanInside(map, { left, top, right, bottom }) {
 
 // Keys' cubic convolution (1981, a = -1/2) at the four neighbors of a place.
 const weights = (t) => [
-  ((-0.5 * t + 1) * t - 0.5) * t, (1.5 * t - 2.5) * t * t + 1, ((-1.5 * t + 2) * t + 0.5) * t, (0.5 * t - 0.5) * t * t,
+  ((-0.5 * t + 1) * t - 0.5) * t,
+  (1.5 * t - 2.5) * t * t + 1,
+  ((-1.5 * t + 2) * t + 0.5) * t,
+  (0.5 * t - 0.5) * t * t,
 ];
 
 /** ENLARGEMENT times as many numbers on each side, by cubic convolution. */

@@ -5,7 +5,9 @@ import { meanInside } from "./maps.js";
 const distance = ([from, to], film, [rowSpacing, columnSpacing]) =>
   Math.hypot((to.x - from.x) * film.width * columnSpacing, (to.y - from.y) * film.height * rowSpacing);
 
-/** The length of a line (two places, shares of the film's sides): millimeters where the spacing is known, else pixels. */
+/**
+ * The length of a line (two places, shares of the film's sides): millimeters where the spacing is known, else pixels.
+ */
 export function lengthOf(line, film) {
   return { value: distance(line, film, film.spacing_mm ?? [1, 1]), unit: film.spacing_mm ? "mm" : "px" };
 }
@@ -21,16 +23,24 @@ export function ratioOf(lines, film) {
 
 export function boundsOf([first, second]) {
   return {
-    left: Math.min(first.x, second.x), right: Math.max(first.x, second.x),
-    top: Math.min(first.y, second.y), bottom: Math.max(first.y, second.y),
+    left: Math.min(first.x, second.x),
+    right: Math.max(first.x, second.x),
+    top: Math.min(first.y, second.y),
+    bottom: Math.max(first.y, second.y),
   };
 }
 
-/** The mean grey of a film's pixels whose middles lie inside a rectangle, in stored values; null where there is none. */
+/**
+ * The mean grey of a film's pixels whose middles lie inside a rectangle, in stored values; null where there is none.
+ */
 function meanGrey(image, { left, right, top, bottom }) {
   let [sum, count] = [0, 0];
   for (let row = Math.ceil(top * image.height - 0.5); row < bottom * image.height - 0.5 && row < image.height; row++) {
-    for (let column = Math.ceil(left * image.width - 0.5); column < right * image.width - 0.5 && column < image.width; column++) {
+    for (
+      let column = Math.ceil(left * image.width - 0.5);
+      column < right * image.width - 0.5 && column < image.width;
+      column++
+    ) {
       if (row < 0 || column < 0) continue;
       sum += image.data[row * image.width + column];
       count++;
@@ -51,8 +61,20 @@ export function evaluate(measurement, film) {
   const map = film.maps.find(({ signed }) => signed);
   return {
     bounds,
-    width: lengthOf([{ x: bounds.left, y: 0 }, { x: bounds.right, y: 0 }], film),
-    height: lengthOf([{ x: 0, y: bounds.top }, { x: 0, y: bounds.bottom }], film),
+    width: lengthOf(
+      [
+        { x: bounds.left, y: 0 },
+        { x: bounds.right, y: 0 },
+      ],
+      film,
+    ),
+    height: lengthOf(
+      [
+        { x: 0, y: bounds.top },
+        { x: 0, y: bounds.bottom },
+      ],
+      film,
+    ),
     grey: meanGrey(film.image, bounds),
     difference: map ? meanInside(map, bounds) : null,
     map,
@@ -87,19 +109,28 @@ export function exported(measurements, films) {
       const { kind, film, points, lines } = measurement;
       const numbers = evaluate(measurement, films[film]);
       const common = { kind, film, film_name: films[film].name, text: describe(measurement, films[film]) };
-      if (kind === "ruler") return { ...common, points: pairs(points), length: numbers.length.value, unit: numbers.length.unit };
+      if (kind === "ruler")
+        return { ...common, points: pairs(points), length: numbers.length.value, unit: numbers.length.unit };
       if (kind === "ratio") {
         const layers = Object.entries(lines).filter(([, layer]) => layer?.thorax);
         return {
-          ...common, ratio: numbers.here, normal_ratio: measurement.adjusted ? numbers.normal : null,
-          lines: Object.fromEntries(layers.map(([layer, { heart, thorax }]) =>
-            [layer, { heart: pairs(heart), thorax: pairs(thorax) }])),
+          ...common,
+          ratio: numbers.here,
+          normal_ratio: measurement.adjusted ? numbers.normal : null,
+          lines: Object.fromEntries(
+            layers.map(([layer, { heart, thorax }]) => [layer, { heart: pairs(heart), thorax: pairs(thorax) }]),
+          ),
         };
       }
       const { bounds, width, height, grey, difference } = numbers;
       return {
-        ...common, box: [bounds.top, bounds.left, bounds.bottom, bounds.right], width: width.value, height: height.value,
-        unit: width.unit, mean_grey: grey, mean_difference: difference,
+        ...common,
+        box: [bounds.top, bounds.left, bounds.bottom, bounds.right],
+        width: width.value,
+        height: height.value,
+        unit: width.unit,
+        mean_grey: grey,
+        mean_difference: difference,
       };
     }),
   };

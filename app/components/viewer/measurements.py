@@ -1,4 +1,4 @@
-"""Measurements that come back from the viewer, checked: they are written by a browser, so nothing in them is taken on trust."""
+"""Measurements that come back from the viewer. A browser writes them, so every value is checked."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Measurement:
     """One measurement of a film.
 
     kind: "ruler", "ratio" (cardiothoracic) or "rectangle". film: 0 for the first film, 1 for the second.
-    length: of a ruler, in `unit` ("mm" or "px"). ratio: here; normal_ratio: on the normal film, None until its lines were moved.
-    box: of a rectangle, (top, left, bottom, right) in shares; width, height: in `unit`. mean_difference: of the first signed map inside it, in the
-    map's own units; None without a map.
+    length: of a ruler, in `unit` ("mm" or "px").
+    ratio: here; normal_ratio: on the normal film, None until its lines were moved.
+    box: of a rectangle, (top, left, bottom, right) in shares; width, height: in `unit`.
+    mean_difference: of the first signed map inside the rectangle, in the map's own units; None without a map.
     """
 
     kind: str
@@ -34,7 +35,7 @@ class Measurement:
 
     @property
     def text(self) -> str:
-        """The measurement as a sentence for the report. The difference is in grey levels of the whole range, in percent."""
+        """The measurement as a sentence for the report; a difference in percent of the whole grey range."""
         if self.kind == "ruler":
             return f"Length {_length(self.length, self.unit)}"
         if self.kind == "ratio":

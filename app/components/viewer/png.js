@@ -3,7 +3,10 @@
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const UNSUPPORTED = "This picture cannot be shown: the viewer reads plain grey PNG files of 8 or 16 bits.";
 
-/** An address → {width, height, maximum, data: Uint16Array, levels}: row by row, with its halved copies for small zooms. */
+/**
+ * An address → {width, height, maximum, data: Uint16Array, levels}: row by row, with its halved copies for small
+ * zooms.
+ */
 export async function loadGrey(address) {
   const response = await fetch(address);
   if (!response.ok) throw new Error(`A picture could not be loaded (${response.status}). Load the film again.`);
@@ -14,10 +17,11 @@ export async function loadGrey(address) {
 /** The bytes of a PNG file → {width, height, maximum: 255 or 65535, data: Uint16Array}. */
 export async function decodeGrey(buffer) {
   const view = new DataView(buffer);
-  if (buffer.byteLength < 33 || SIGNATURE.some((byte, index) => view.getUint8(index) !== byte)) throw new Error(UNSUPPORTED);
+  if (buffer.byteLength < 33 || SIGNATURE.some((byte, index) => view.getUint8(index) !== byte))
+    throw new Error(UNSUPPORTED);
   const parts = [];
   let header = null;
-  for (let at = 8; at + 12 <= buffer.byteLength; ) {
+  for (let at = 8; at + 12 <= buffer.byteLength;) {
     const length = view.getUint32(at);
     const name = String.fromCharCode(...new Uint8Array(buffer, at + 4, 4));
     if (name === "IHDR") {
@@ -68,7 +72,7 @@ function paeth(left, above, corner) {
 /** The picture and its copies at half the size each, means of 2×2 pixels, until both sides are under 256. */
 function pyramid({ width, height, data }) {
   const levels = [{ width, height, data }];
-  for (let last = levels[0]; Math.max(last.width, last.height) >= 256 && Math.min(last.width, last.height) > 1; ) {
+  for (let last = levels[0]; Math.max(last.width, last.height) >= 256 && Math.min(last.width, last.height) > 1;) {
     const half = { width: last.width >> 1, height: last.height >> 1 };
     half.data = new Uint16Array(half.width * half.height);
     for (let row = 0, index = 0; row < half.height; row++) {
@@ -83,5 +87,9 @@ function pyramid({ width, height, data }) {
   return levels;
 }
 
-/** The smallest copy of a picture that still has a pixel for each pixel of the screen. scale: screen pixels per film pixel. */
-export const levelFor = (image, scale) => Math.max(0, Math.min(image.levels.length - 1, Math.floor(Math.log2(1 / scale) + 0.01)));
+/**
+ * The smallest copy of a picture that still has a pixel for each pixel of the screen. scale: screen pixels per film
+ * pixel.
+ */
+export const levelFor = (image, scale) =>
+  Math.max(0, Math.min(image.levels.length - 1, Math.floor(Math.log2(1 / scale) + 0.01)));

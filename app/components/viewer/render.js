@@ -1,4 +1,5 @@
-// Drawing in WebGL2: the film keeps its 16 bits on the graphics card, and the window is applied for each pixel of the screen.
+// Drawing in WebGL2: the film keeps its 16 bits on the graphics card, and the window is applied for each pixel of the
+// screen.
 
 import { CanvasRenderer } from "./canvas.js";
 import { levelFor } from "./png.js";
@@ -27,7 +28,8 @@ float grey(vec2 place) {
 
 void main() {
   vec2 place = (vec2(gl_FragCoord.x, canvasHeight - gl_FragCoord.y) - origin) / scale / size;
-  if (any(lessThan(place, vec2(0.))) || any(greaterThanEqual(place, vec2(1.)))) { color = vec4(0., 0., 0., 1.); return; }
+  color = vec4(0., 0., 0., 1.);
+  if (any(lessThan(place, vec2(0.))) || any(greaterThanEqual(place, vec2(1.)))) return;
   float value = clamp((grey(place) - range.x) / max(range.y - range.x, 1e-6), 0., 1.);
   vec3 shade = vec3(inverted ? 1. - value : value);
   if (mode > 0) {
@@ -44,8 +46,8 @@ void main() {
 }`;
 
 /**
- * The renderer that suits this computer: WebGL2 where a graphics card draws it, otherwise the canvas, which is several times as fast as WebGL2
- * in software. wanted: "webgl2" or "canvas" to choose by name. Both draw the same tiles.
+ * The renderer that suits this computer: WebGL2 where a graphics card draws it, otherwise the canvas, which is several
+ * times as fast as WebGL2 in software. wanted: "webgl2" or "canvas" to choose by name. Both draw the same tiles.
  */
 export function createRenderer(canvas, onRestored, wanted = hasGraphicsCard() ? "webgl2" : "canvas") {
   const gl = wanted === "webgl2" && canvas.getContext("webgl2", { alpha: false, antialias: false });
@@ -65,7 +67,10 @@ class WebGLRenderer {
   constructor(canvas, gl, onRestored) {
     Object.assign(this, { canvas, gl, name: "webgl2" });
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-    canvas.addEventListener("webglcontextrestored", () => { this.prepare(); onRestored(); });
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.prepare();
+      onRestored();
+    });
     this.prepare();
   }
 
@@ -73,7 +78,10 @@ class WebGLRenderer {
     const gl = this.gl;
     this.textures = new Map();
     this.program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+    for (const [kind, source] of [
+      [gl.VERTEX_SHADER, VERTEX],
+      [gl.FRAGMENT_SHADER, FRAGMENT],
+    ]) {
       const shader = gl.createShader(kind);
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
@@ -119,7 +127,8 @@ class WebGLRenderer {
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAX_LEVEL, levels.length - 1);
     levels.forEach(({ width, height, data }, level) =>
-      gl.texImage2D(gl.TEXTURE_2D, level, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, data));
+      gl.texImage2D(gl.TEXTURE_2D, level, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, data),
+    );
   }
 
   uploadLinear(internal, format, type, width, height, data) {
@@ -129,7 +138,10 @@ class WebGLRenderer {
     gl.texImage2D(gl.TEXTURE_2D, 0, internal, width, height, 0, format, type, data);
   }
 
-  /** tiles: [{image, map, clip: {x, y, width, height}, origin: {x, y}, scale}] in pixels of the canvas; look: see View.look. */
+  /**
+   * tiles: [{image, map, clip: {x, y, width, height}, origin: {x, y}, scale}] in pixels of the canvas; look: see
+   * View.look.
+   */
   draw(tiles, look) {
     const { gl, places, canvas } = this;
     gl.viewport(0, 0, canvas.width, canvas.height);
@@ -156,7 +168,7 @@ class WebGLRenderer {
       if (map) {
         gl.uniform4f(places.box, ...map.box);
         gl.uniform1f(places.threshold, look.threshold);
-        gl.uniform1f(places.full, map.full);
+        gl.uniform1f(places.full, look.full);
       }
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     }

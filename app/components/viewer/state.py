@@ -1,4 +1,4 @@
-"""What the viewer shows, as frozen values; `ViewerState.to_value` writes them as the JSON value of the package's schema."""
+"""What the viewer shows, as frozen values; `ViewerState.to_value` writes them in the package's JSON schema."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Finding:
-    """A place that is outlined. label: what it is, such as "right lower zone"; value: its number with unit, as text; box: (top, left, bottom,
-    right), shares of the film's sides; outline: places (row, column), shares; None for the box itself."""
+    """A place that is outlined.
+
+    label: what it is, such as "right lower zone".
+    value: its number with unit, as text.
+    box: (top, left, bottom, right), shares of the film's sides.
+    outline: places (row, column), shares; None for the box itself.
+    """
 
     label: str
     value: str
@@ -56,8 +61,14 @@ class ViewerMap:
 
 @dataclass(frozen=True)
 class ViewerFilm:
-    """One film with all that belongs to it. film, normal: what `encode_film` wrote (a path that Gradio may serve), or an address (str). maximum: the
-    stored value that is white; None for the largest that the file can hold. spacing_mm: (row, column)."""
+    """One film with all that belongs to it.
+
+    film, normal: what `encode_film` wrote (a path that Gradio may serve), or an address (str); normal is None before
+        the analysis.
+    maximum: the stored value that is white; None for the largest that the file can hold.
+    spacing_mm: (row, column), millimeters between pixels.
+    tags: short texts in the corner.
+    """
 
     film: str | Path
     normal: str | Path | None = None
@@ -88,8 +99,12 @@ class Notice:
 
 @dataclass(frozen=True)
 class ViewerState:
-    """All that the viewer shows. film: None for an empty viewer; second: a prior or another film beside it. presets: grey windows that are offered after
-    "Full range"; window: name of the one to begin with. description: the picture in words, for screen readers."""
+    """All that the viewer shows.
+
+    film: None for an empty viewer; second: a prior or another film beside it.
+    presets: grey windows that are offered after "Full range"; window: name of the one to begin with.
+    description: the picture in words, for screen readers.
+    """
 
     film: ViewerFilm | None = None
     second: ViewerFilm | None = None
@@ -107,7 +122,7 @@ class ViewerState:
             raise ValueError(f"window must be the name of a preset, got {self.window!r}; the presets are {names}.")
 
     def to_value(self) -> dict:
-        """The value of the component, as JSON; the schema stands in the package's docstring. Paths become files that Gradio serves."""
+        """Write the component's value, in the package's JSON schema. Paths become files that Gradio serves."""
         notice = self.notice and {
             "text": self.notice.text,
             "actions": [{"id": name, "label": label} for name, label in self.notice.actions],

@@ -6,11 +6,19 @@ import { evaluate, signedText, describe } from "./measure.js";
 export const TOOLS = [
   ["move", "Move", "Move the film", ""],
   ["ruler", "Ruler", "Measure a length", "Draw a line"],
-  ["ratio", "CTR", "Cardiothoracic ratio, by two lines", "Draw the widest line across the heart, then across the inside of the chest"],
+  [
+    "ratio",
+    "CTR",
+    "Cardiothoracic ratio, by two lines",
+    "Draw the widest line across the heart, then across the inside of the chest",
+  ],
   ["rectangle", "Area", "Mean difference inside a rectangle", "Draw a rectangle"],
 ];
 const SVG = "http://www.w3.org/2000/svg";
-const LINES = [["heart", "Heart"], ["thorax", "Chest"]];
+const LINES = [
+  ["heart", "Heart"],
+  ["thorax", "Chest"],
+];
 
 function element(name, attributes = {}, text = "") {
   const node = document.createElementNS(SVG, name);
@@ -22,7 +30,16 @@ function element(name, attributes = {}, text = "") {
 export class Tools {
   /** viewer: gives view, films and findings, and is told of changes by measurementsChanged(). */
   constructor(svg, viewer) {
-    Object.assign(this, { svg, viewer, tool: "move", measurements: [], parts: [], drawing: null, showsFindings: true, next: 1 });
+    Object.assign(this, {
+      svg,
+      viewer,
+      tool: "move",
+      measurements: [],
+      parts: [],
+      drawing: null,
+      showsFindings: true,
+      next: 1,
+    });
   }
 
   // --- the model ---
@@ -35,7 +52,14 @@ export class Tools {
       last.lines.film.thorax = points;
       this.drawing = { measurement: last, points };
     } else {
-      const measurement = { id: this.next++, kind: this.tool, film, points, lines: { film: { heart: points } }, adjusted: false };
+      const measurement = {
+        id: this.next++,
+        kind: this.tool,
+        film,
+        points,
+        lines: { film: { heart: points } },
+        adjusted: false,
+      };
       this.measurements.push(measurement);
       this.drawing = { measurement, points };
     }
@@ -77,8 +101,17 @@ export class Tools {
     const { view, films } = this.viewer;
     const pane = view.panes[0];
     const half = (0.2 * Math.min(pane.width, pane.height)) / view.scaleOf(pane.film);
-    const reach = { x: half / films[pane.film].width, y: this.tool === "rectangle" ? half / films[pane.film].height : 0 };
-    const lines = this.tool === "ratio" ? [[0, 0.6], [0.1, 1]] : [[0, 1]];
+    const reach = {
+      x: half / films[pane.film].width,
+      y: this.tool === "rectangle" ? half / films[pane.film].height : 0,
+    };
+    const lines =
+      this.tool === "ratio"
+        ? [
+            [0, 0.6],
+            [0.1, 1],
+          ]
+        : [[0, 1]];
     for (const [below, factor] of lines) {
       const { x, y } = view.center;
       this.begin(pane.film, { x: x - factor * reach.x, y: y - reach.y + below });
@@ -106,7 +139,9 @@ export class Tools {
     this.place();
   }
 
-  handleOf(node) { return this.parts.find((part) => part.node === node)?.handle; }
+  handleOf(node) {
+    return this.parts.find((part) => part.node === node)?.handle;
+  }
 
   // --- the picture ---
 
@@ -128,7 +163,9 @@ export class Tools {
     this.place();
   }
 
-  place() { for (const { update } of this.parts) update(); }
+  place() {
+    for (const { update } of this.parts) update();
+  }
 
   clip(group, pane) {
     const { ratio } = this.viewer;
@@ -144,19 +181,29 @@ export class Tools {
   addFindings(group, pane) {
     this.viewer.films[pane.film].findings.forEach(({ box, outline }, index) => {
       const [top, left, bottom, right] = box;
-      const corners = outline?.length > 2
-        ? outline : [[top, left], [top, right], [bottom, right], [bottom, left]];
+      const corners =
+        outline?.length > 2
+          ? outline
+          : [
+              [top, left],
+              [top, right],
+              [bottom, right],
+              [bottom, left],
+            ];
       const active = pane.film === this.viewer.finding.film && index === this.viewer.finding.index;
       const polygon = element("polygon", { class: `fv-finding${active ? " fv-active" : ""}`, "data-finding": index });
       const label = element("text", { class: "fv-label" }, String(index + 1));
       group.append(polygon, label);
-      this.parts.push({ node: polygon, update: () => {
-        const points = corners.map(([y, x]) => this.project(pane, { x, y }));
-        polygon.setAttribute("points", points.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "));
-        const corner = this.project(pane, { x: left, y: top });
-        label.setAttribute("x", corner.x + 3);
-        label.setAttribute("y", corner.y - 4);
-      } });
+      this.parts.push({
+        node: polygon,
+        update: () => {
+          const points = corners.map(([y, x]) => this.project(pane, { x, y }));
+          polygon.setAttribute("points", points.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "));
+          const corner = this.project(pane, { x: left, y: top });
+          label.setAttribute("x", corner.x + 3);
+          label.setAttribute("y", corner.y - 4);
+        },
+      });
     });
   }
 
@@ -177,44 +224,66 @@ export class Tools {
 
   addShape(group, pane, paneIndex, { measurement, layer, name, points }) {
     const rectangle = measurement.kind === "rectangle";
-    const shape = element(rectangle ? "rect" : "line", { class: `fv-shape${layer === "normal" ? " fv-of-normal" : ""}` });
+    const shape = element(rectangle ? "rect" : "line", {
+      class: `fv-shape${layer === "normal" ? " fv-of-normal" : ""}`,
+    });
     const label = element("text", { class: "fv-label", "text-anchor": rectangle ? "end" : "middle" });
     group.append(shape, label);
-    this.parts.push({ node: shape, update: () => {
-      const [from, to] = points.map((point) => this.project(pane, point));
-      if (rectangle) {
-        const [x, y] = [Math.min(from.x, to.x), Math.min(from.y, to.y)];
-        const sides = { x, y, width: Math.abs(to.x - from.x), height: Math.abs(to.y - from.y) };
-        for (const [key, value] of Object.entries(sides)) shape.setAttribute(key, value);
-      } else {
-        for (const [key, value] of Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y })) shape.setAttribute(key, value);
-      }
-      label.textContent = this.short(measurement, layer, name);
-      label.setAttribute("x", rectangle ? Math.max(from.x, to.x) : (from.x + to.x) / 2);
-      label.setAttribute("y", rectangle ? Math.max(from.y, to.y) + 20 : (from.y + to.y) / 2 - 8);
-    } });
+    this.parts.push({
+      node: shape,
+      update: () => {
+        const [from, to] = points.map((point) => this.project(pane, point));
+        if (rectangle) {
+          const [x, y] = [Math.min(from.x, to.x), Math.min(from.y, to.y)];
+          const sides = { x, y, width: Math.abs(to.x - from.x), height: Math.abs(to.y - from.y) };
+          for (const [key, value] of Object.entries(sides)) shape.setAttribute(key, value);
+        } else {
+          for (const [key, value] of Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y }))
+            shape.setAttribute(key, value);
+        }
+        label.textContent = this.short(measurement, layer, name);
+        label.setAttribute("x", rectangle ? Math.max(from.x, to.x) : (from.x + to.x) / 2);
+        label.setAttribute("y", rectangle ? Math.max(from.y, to.y) + 20 : (from.y + to.y) / 2 - 8);
+      },
+    });
     points.forEach((point, end) => {
       const key = `${measurement.id}-${paneIndex}-${layer}-${name}-${end}`;
-      const what = { ruler: "Ruler", ratio: `${name} line${layer === "normal" ? " on the normal film" : ""}`, rectangle: "Area" };
+      const what = {
+        ruler: "Ruler",
+        ratio: `${name} line${layer === "normal" ? " on the normal film" : ""}`,
+        rectangle: "Area",
+      };
       const node = element("circle", {
-        class: "fv-handle", r: 6, tabindex: 0, role: "button", "data-handle": "", "data-key": key, "data-id": measurement.id,
+        class: "fv-handle",
+        r: 6,
+        tabindex: 0,
+        role: "button",
+        "data-handle": "",
+        "data-key": key,
+        "data-id": measurement.id,
         "aria-label": `${what[measurement.kind]}, end ${end + 1}: arrow keys move it, Delete erases`,
       });
       group.append(node);
       const handle = { measurement, layer, point, pane };
-      this.parts.push({ node, handle, update: () => {
-        const { x, y } = this.project(pane, point);
-        node.setAttribute("cx", x);
-        node.setAttribute("cy", y);
-      } });
+      this.parts.push({
+        node,
+        handle,
+        update: () => {
+          const { x, y } = this.project(pane, point);
+          node.setAttribute("cx", x);
+          node.setAttribute("cy", y);
+        },
+      });
     });
   }
 
   /** What is written beside a shape. */
   short(measurement, layer, name) {
     const numbers = evaluate(measurement, this.viewer.films[measurement.film]);
-    if (measurement.kind === "ruler") return `${numbers.length.value.toFixed(numbers.length.unit === "mm" ? 1 : 0)} ${numbers.length.unit}`;
-    if (measurement.kind === "rectangle") return numbers.difference === null ? "" : signedText(numbers.difference, numbers.map);
+    if (measurement.kind === "ruler")
+      return `${numbers.length.value.toFixed(numbers.length.unit === "mm" ? 1 : 0)} ${numbers.length.unit}`;
+    if (measurement.kind === "rectangle")
+      return numbers.difference === null ? "" : signedText(numbers.difference, numbers.map);
     const ratio = layer === "normal" ? numbers.normal : numbers.here;
     return name === "Heart" || ratio === null ? name : `${name} · ${ratio.toFixed(2)}`;
   }

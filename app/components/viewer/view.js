@@ -1,7 +1,13 @@
-// Where every film lies on the canvas, and how its greys are windowed. Lengths are pixels of the canvas; places in a film are
+// Where every film lies on the canvas, and how its greys are windowed. Lengths are pixels of the canvas; places in a
+// film are
 // shares of its sides, from its upper left corner.
 
-export const MODES = [["film", "Film"], ["normal", "Normal"], ["both", "Side by side"], ["swipe", "Swipe"]];
+export const MODES = [
+  ["film", "Film"],
+  ["normal", "Normal"],
+  ["both", "Side by side"],
+  ["swipe", "Swipe"],
+];
 const GAP = 4;
 const MOST_MAGNIFIED = 16; // canvas pixels per film pixel
 export const FULL_RANGE = { name: "Full range", center: 0.5, width: 1 };
@@ -11,18 +17,36 @@ const limited = (value, low, high) => Math.min(Math.max(value, low), high);
 export class View {
   constructor() {
     Object.assign(this, {
-      width: 1, height: 1, mode: "film", swipe: 0.5, center: { x: 0.5, y: 0.5 }, scale: null,
-      window: { center: 0.5, width: 1 }, inverted: false,
+      width: 1,
+      height: 1,
+      mode: "film",
+      swipe: 0.5,
+      center: { x: 0.5, y: 0.5 },
+      scale: null,
+      window: { center: 0.5, width: 1 },
+      inverted: false,
     });
   }
 
-  /** Side lengths of the pictures: films[0] is the one that `scale` counts the pixels of; others are drawn as high as it. */
+  /**
+   * Side lengths of the pictures: films[0] is the one that `scale` counts the pixels of; others are drawn as high as
+   * it.
+   */
   arrange(films) {
     this.films = films;
-    const layers = { film: [["film"]], normal: [["normal"]], both: [["film"], ["normal"]], swipe: [["film", "normal"]] }[this.mode];
+    const layers = {
+      film: [["film"]],
+      normal: [["normal"]],
+      both: [["film"], ["normal"]],
+      swipe: [["film", "normal"]],
+    }[this.mode];
     const rows = films.length > 1 ? films.map((_, film) => layers.map((names) => ({ film, layers: names }))) : null;
     // one film: its layers beside each other; two films with two layers each: one row a film
-    const grid = !rows ? [layers.map((names) => ({ film: 0, layers: names }))] : layers.length > 1 ? rows : [rows.flat()];
+    const grid = !rows
+      ? [layers.map((names) => ({ film: 0, layers: names }))]
+      : layers.length > 1
+        ? rows
+        : [rows.flat()];
     const upright = this.width < 0.8 * this.height && grid.length === 1 && grid[0].length > 1;
     const cells = upright ? grid[0].map((cell) => [cell]) : grid;
     const height = Math.floor((this.height - GAP * (cells.length - 1)) / cells.length);
@@ -34,19 +58,29 @@ export class View {
   }
 
   get fitting() {
-    return Math.min(...this.panes.map((pane) => {
-      const film = this.films[pane.film];
-      return Math.min(pane.width / film.width, pane.height / film.height) * (film.height / this.films[0].height);
-    }));
+    return Math.min(
+      ...this.panes.map((pane) => {
+        const film = this.films[pane.film];
+        return Math.min(pane.width / film.width, pane.height / film.height) * (film.height / this.films[0].height);
+      }),
+    );
   }
 
-  get isWhole() { return this.scale === null || this.scale <= this.fitting * 1.001; }
+  get isWhole() {
+    return this.scale === null || this.scale <= this.fitting * 1.001;
+  }
 
-  get drawnScale() { return this.scale ?? this.fitting; }
+  get drawnScale() {
+    return this.scale ?? this.fitting;
+  }
 
-  scaleOf(film) { return (this.drawnScale * this.films[0].height) / this.films[film].height; }
+  scaleOf(film) {
+    return (this.drawnScale * this.films[0].height) / this.films[film].height;
+  }
 
-  /** The upper left corner of a pane's film. Whole pixels, so that at 100 % each film pixel is one pixel of the screen. */
+  /**
+   * The upper left corner of a pane's film. Whole pixels, so that at 100 % each film pixel is one pixel of the screen.
+   */
   originOf(pane) {
     const film = this.films[pane.film];
     const scale = this.scaleOf(pane.film);
@@ -71,7 +105,10 @@ export class View {
     return { x: origin.x + x * film.width * scale, y: origin.y + y * film.height * scale };
   }
 
-  /** Magnify to `scale` and leave the film's place under `at` (a place of the canvas; by default the middle) where it is. */
+  /**
+   * Magnify to `scale` and leave the film's place under `at` (a place of the canvas; by default the middle) where it
+   * is.
+   */
   zoomTo(scale, at) {
     const pane = (at && this.paneAt(at)) ?? this.panes[0];
     const [left, top] = [pane.x + pane.width / 2, pane.y + pane.height / 2];
@@ -83,7 +120,9 @@ export class View {
     this.moveTo({ x: place.x - (point.x - left) / own / width, y: place.y - (point.y - top) / own / height });
   }
 
-  moveTo({ x, y }) { this.center = { x: limited(x, 0, 1), y: limited(y, 0, 1) }; }
+  moveTo({ x, y }) {
+    this.center = { x: limited(x, 0, 1), y: limited(y, 0, 1) };
+  }
 
   pan(x, y) {
     const { width, height } = this.films[0];
@@ -95,19 +134,27 @@ export class View {
     this.center = { x: 0.5, y: 0.5 };
   }
 
-  setWindow(center, width) { this.window = { center: limited(center, 0, 1), width: limited(width, 0.001, 1.5) }; }
+  setWindow(center, width) {
+    this.window = { center: limited(center, 0, 1), width: limited(width, 0.001, 1.5) };
+  }
 
   /** What the renderer draws: one tile a layer of each pane. layerOf(film, layer) and mapOf(film) give the pictures. */
   tiles(layerOf, mapOf) {
-    return this.panes.flatMap((pane) => {
-      const origin = this.originOf(pane);
-      const split = pane.layers.length > 1 ? Math.round(pane.width * this.swipe) : pane.width;
-      return pane.layers.map((layer, index) => ({
-        image: layerOf(pane.film, layer), map: mapOf(pane.film), origin, scale: this.scaleOf(pane.film),
-        clip: index === 0
-          ? { x: pane.x, y: pane.y, width: split, height: pane.height }
-          : { x: pane.x + split, y: pane.y, width: pane.width - split, height: pane.height },
-      }));
-    }).filter(({ image, clip }) => image && clip.width > 0);
+    return this.panes
+      .flatMap((pane) => {
+        const origin = this.originOf(pane);
+        const split = pane.layers.length > 1 ? Math.round(pane.width * this.swipe) : pane.width;
+        return pane.layers.map((layer, index) => ({
+          image: layerOf(pane.film, layer),
+          map: mapOf(pane.film),
+          origin,
+          scale: this.scaleOf(pane.film),
+          clip:
+            index === 0
+              ? { x: pane.x, y: pane.y, width: split, height: pane.height }
+              : { x: pane.x + split, y: pane.y, width: pane.width - split, height: pane.height },
+        }));
+      })
+      .filter(({ image, clip }) => image && clip.width > 0);
   }
 }
