@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from diff3m.ehr import EHRError, EHRSchema, Feature, paper_schema
+from diff3m.ehr import PLAUSIBLE, VITALS, EHRError, EHRSchema, Feature, paper_schema
+from diff3m.ehr.facts import age_from_dates, read_age, read_sex, read_view
+from diff3m.ehr.header import header_age, header_height, header_sex, header_view, header_weight, view_of_header
 
 SCHEMA = paper_schema()
 
@@ -110,7 +112,11 @@ def test_raising_a_number_keeps_the_body_consistent():
     [
         ("height_cm", "5'10\"", 177.8), ("height_cm", "5 ft 10 in", 177.8), ("height_cm", "6'", 182.88), ("height_cm", "70 in", 177.8),
         ("height_cm", "1.78 m", 178), ("height_cm", "1,78 m", 178), ("height_cm", "178cm", 178), ("height_cm", "178", 178),
+        ("height_cm", "5’10”", 177.8), ("height_cm", "5′10″", 177.8), ("height_cm", "5´ 10´´", 177.8), ("height_cm", "5'10''", 177.8),
+        ("height_cm", "5 feet, 10 inches", 177.8), ("height_cm", "5'10.5\"", 179.07), ("height_cm", "70”", 177.8),
+        ("height_cm", "1m78", 178), ("height_cm", "178 centimeters", 178), ("height_cm", "178,5", 178.5),
         ("weight_kg", "154 lb", 69.853), ("weight_kg", "154lbs", 69.853), ("weight_kg", "70 kg", 70),
+        ("weight_kg", "11 st 4 lb", 71.668), ("weight_kg", "11st", 69.853), ("weight_kg", "11 stone 4", 71.668),
     ],
 )  # fmt: skip
 def test_heights_and_weights_may_name_their_unit(name, text, value):
@@ -177,3 +183,155 @@ def test_a_malformed_feature_gets_a_sentence(changes, sentence):
     EHRSchema.from_list([entry])
     with pytest.raises(ValueError, match=sentence):
         EHRSchema.from_list([{**entry, **changes}])
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("063Y", 63), ("63", 63), (63, 63), (63.0, 63), ("63.0", 63), (" 063y ", 63), ("63 years", 63), ("63 yrs.", 63), ("62,5", 62.5),
+        ("018M", 1.5), ("013M", 1.08), ("010W", 0.19), ("120D", 0.33), ("90+", 90), (">89", 90), ("≥90", 90), ("119Y", 119),
+        ("000Y", None), ("0", None), ("0.0", None), (" 0", None), (0, None), ("999Y", None), ("999", None), ("", None), ("#N/A", None),
+        (float("nan"), None), ("NULL", None),
+    ],
+)  # fmt: skip
+def test_an_age_is_read_alike_everywhere(text, years):
+    assert read_age(text) == years == SCHEMA.parse({"age": text})["age"]
+
+
+@pytest.mark.parametrize("text", ["old", "63 kg", "Y63", "-3", "140", "1e3", "1900"])
+def test_what_is_no_age_gets_a_sentence(text):
+    with pytest.raises(EHRError, match="Age: "):
+        SCHEMA.parse({"age": text})
+
+
+@pytest.mark.parametrize(
+    ("birth", "study", "years"),
+    [
+        ("19600615", "20200614", 59), ("1960-06-15", "20200615", 60), ("1960.06.15", "2020/6/15", 60), ("19600615.0", "20200615.0", 60),
+        ("19000101", "20190416", None), ("19000101", "19850416", None), ("20190416", "20190416", None), ("20300101", "20190416", None),
+        ("18991230", "20000101", None), ("19011231", "20190416", None), ("19500230", "20190416", None), ("", "20190416", None),
+    ],
+)  # fmt: skip
+def test_an_age_follows_from_dates_unless_they_are_placeholders(birth, study, years):
+    assert age_from_dates(birth, study) == years
+
+
+@pytest.mark.parametrize(
+    ("age", "birth", "study", "years", "note"),
+    [
+        ("063Y", "19000101", "20190416", 63, ""),
+        ("000Y", "19500101", "20150601", 65, ""),
+        ("999Y", "19500101", "20150601", 65, ""),
+        ("000Y", "19000101", "20150601", None, "placeholder"),
+        ("", "19000101", "20190416", None, "placeholder"),
+        ("abc", "", "", None, "placeholder"),
+        ("", "", "", None, ""),
+        ("", "", "20190416", None, ""),
+        ("018M", "", "", 1.5, "under 18"),
+    ],
+)
+def test_the_age_of_a_header(age, birth, study, years, note):
+    fact = header_age(age, birth, study)
+    assert fact.value == years and (note in fact.note if note else not fact.note)
+
+
+@pytest.mark.parametrize(
+    ("text", "sex"),
+    [
+        ("F", "F"), ("female", "F"), ("Woman", "F"), ("weiblich", "F"), ("M", "M"), ("MALE", "M"), ("männlich", "M"), ("varón", "M"),
+        ("O", None), ("U", None), ("Other", None), ("Unknown", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_sex_is_read_alike_everywhere(text, sex):
+    assert SCHEMA.parse({"sex": text})["sex"] == sex == read_sex(text) == header_sex(text).value
+
+
+def test_numbers_are_a_sex_only_where_a_schema_says_so():
+    for text in ("1", "0", 1.0):
+        with pytest.raises(EHRError, match="Sex: "):
+            SCHEMA.parse({"sex": text})
+    coded = EHRSchema(
+        (Feature("sex", "Sex", "category", "demographics", "sex", categories=("0", "1"), labels=("Male", "Female")),)
+    )
+    assert [coded.parse({"sex": text})["sex"] for text in ("1", "F", "woman", "m", 0)] == ["1", "1", "1", "0", "0"]
+    assert header_sex("1") == (None, "The header's sex is neither F nor M, and was not used.")
+
+
+@pytest.mark.parametrize(
+    ("text", "view"),
+    [
+        ("PA", "PA"), ("pa", "PA"), ("POSTERO_ANTERIOR", "PA"), ("Postero-anterior", "PA"), ("posteroanterior", "PA"), ("P.A.", "PA"),
+        ("PA ERECT", "PA"), ("CHEST PA", "PA"), ("PA (standing)", "PA"), ("AP", "AP"), ("AP SUPINE", "AP"), ("AP_PORTABLE", "AP"),
+        ("AP_horizontal", "AP"), ("Antero-Posterior", "AP"), ("ANTERO_POSTERIOR", "AP"), ("AP AXIAL", "AP"), ("", None), ("frontal", None),
+    ],
+)  # fmt: skip
+def test_a_frontal_view_is_read_alike_everywhere(text, view):
+    assert SCHEMA.parse({"view": text})["view"] == view == read_view(text) == header_view(text).value
+    assert not header_view(text).note
+
+
+@pytest.mark.parametrize(
+    ("text", "view"),
+    [
+        ("LL", "LATERAL"), ("RL", "LATERAL"), ("LAT", "LATERAL"), ("LATERAL", "LATERAL"), ("Left lateral", "LATERAL"), ("L-LAT", "LATERAL"),
+        ("XTABLE LATERAL", "LATERAL"), ("LLD", "DECUBITUS"), ("AP RLD", "DECUBITUS"), ("Lateral decubitus", "DECUBITUS"),
+        ("RLO", "OBLIQUE"), ("LLO", "OBLIQUE"), ("LAO", "OBLIQUE"), ("AP OBLIQUE", "OBLIQUE"),
+    ],
+)  # fmt: skip
+def test_another_view_is_noted_and_refused_by_name(text, view):
+    assert read_view(text) == view
+    assert header_view(text).value is None and "lateral" in header_view(text).note
+    with pytest.raises(EHRError, match=r"View: .* view; the model knows frontal films only"):
+        SCHEMA.parse({"view": text})
+
+
+@pytest.mark.parametrize("text", ["PA AND LATERAL", "PA/AP", "upside down", "3"])
+def test_a_view_that_cannot_be_told_gets_a_sentence(text):
+    with pytest.raises(EHRError, match="View: "):
+        SCHEMA.parse({"view": text})
+    assert header_view(text) == (None, "The header's view is neither PA nor AP, and was not used.")
+
+
+@pytest.mark.parametrize(
+    ("position", "codes", "view"),
+    [
+        ("", [("R-10236", "left lateral")], "LATERAL"),
+        ("", [("R-10214", "")], "PA"),
+        ("", [("399348003", "")], "AP"),
+        ("", [("X-1", "postero-anterior")], "PA"),
+        ("", [("X-1", "projection"), ("272479007", "")], "PA"),
+        ("AP", [("R-10214", "postero-anterior")], "AP"),
+        ("CHEST", [("R-10206", "")], "AP"),
+        ("", [], None),
+    ],
+)
+def test_a_view_may_be_a_code(position, codes, view):
+    assert view_of_header(position, codes) == view
+    assert header_view(position, codes).value == (view if view in ("PA", "AP") else None)
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "note"),
+    [
+        (header_height("1.70"), 170, ""),
+        (header_height("170"), 170, ""),
+        (header_height("170.18"), 170.2, ""),
+        (header_height("5’10”"), 177.8, ""),
+        (header_height("0"), None, ""),
+        (header_height(""), None, ""),
+        (header_height("17"), None, "height is not plausible"),
+        (header_height("tall"), None, "height is no number"),
+        (header_weight("81"), 81, ""),
+        (header_weight("154 lb"), 69.9, ""),
+        (header_weight("0.0"), None, ""),
+        (header_weight("8100"), None, "weight is not plausible"),
+    ],
+)
+def test_height_and_weight_of_a_header(fact, value, note):
+    assert fact.value == value and (note in fact.note if note else not fact.note)
+
+
+def test_the_plausible_ranges_are_told_once():
+    assert {
+        feature.name: feature.plausible for feature in (*SCHEMA.features, *VITALS) if feature.plausible
+    } == PLAUSIBLE

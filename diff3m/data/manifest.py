@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..ehr import EHRError, EHRSchema, Record
-from ..ehr.feature import UNKNOWN_WORDS
+from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
 
 NORMAL = "normal"
 PARQUET = (".parquet", ".pq")  # ends of a manifest's name; any other is CSV

@@ -1,6 +1,27 @@
-"""The patient's record: features, schema, units and reading of values."""
+"""The patient's record: features, schema, units, and the one reader of each fact."""
 
-from .feature import EHRError, Feature
-from .schema import HABITUS, EHRSchema, Record, bmi_rounding, body_mass_index, paper_schema
+from .constraints import HABITUS, Record, Value, bmi_rounding, body_mass_index
+from .errors import EHRError
+from .facts import ADULT_AGE, FRONTAL_VIEWS, UNKNOWN_WORDS, VIEW_LABELS, is_adult
+from .feature import Feature
+from .paper import PLAUSIBLE, VITALS, paper_schema
+from .schema import EHRSchema
 
-__all__ = ["HABITUS", "EHRError", "EHRSchema", "Feature", "Record", "bmi_rounding", "body_mass_index", "paper_schema"]
+__all__ = [
+    "ADULT_AGE",
+    "FRONTAL_VIEWS",
+    "HABITUS",
+    "PLAUSIBLE",
+    "UNKNOWN_WORDS",
+    "VIEW_LABELS",
+    "VITALS",
+    "EHRError",
+    "EHRSchema",
+    "Feature",
+    "Record",
+    "Value",
+    "bmi_rounding",
+    "body_mass_index",
+    "is_adult",
+    "paper_schema",
+]

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 
-from .units import to_unit
+from .constraints import Value
+from .errors import EHRError
+from .facts import MAX_TEXT, OTHER_VIEWS, read_age, read_sex, read_text, read_view
+from .units import read_number, read_quantity
 
-Value = float | str | None
-
-UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "none", "na", "n/a", "?"})
-MAX_TEXT = 40
 QUOTES = "Give text, in quotes where YAML would read a number, yes or no."
-DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
-
-
-class EHRError(ValueError):
-    """A record that contradicts itself or the schema; the message names the field and says what to do."""
+CATEGORY_READERS = {"sex": read_sex, "view": read_view}  # by the feature's name
 
 
 @dataclass(frozen=True)
@@ -94,47 +89,61 @@ class Feature:
 
         Raises EHRError naming the field for text that is no number, an implausible number or an unlisted category.
         """
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return None
-        try:
-            text = str(value).strip()
-        except Exception:  # a number with thousands of digits, say
-            text = "?" * (MAX_TEXT + 1)
+        text = read_text(value)
         if len(text) > MAX_TEXT:
             raise EHRError(f"{self.label}: the value is too long. Give a plain {self.kind}, or leave it unknown.")
-        if text.lower() in UNKNOWN_WORDS:
+        if not text:
             return None
-        return self._parse_category(text) if self.kind == "category" else self._parse_number(text)
-
-    def _parse_category(self, text: str) -> str:
-        for category, label in zip(self.categories, self.labels or self.categories, strict=True):
-            if text.lower() in (category.lower(), label.lower()):
-                return category
-        raise EHRError(
-            f"{self.label}: {text!r} is not one of {', '.join(self.categories)}. Choose one of them, or leave it unknown."
-        )
-
-    def _parse_number(self, text: str) -> float:
-        named = to_unit(text, self.unit)
         try:
-            number = (
-                named
-                if named is not None
-                else float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text.replace("_", "?"))
-            )
-        except ValueError:
+            return self._parse_category(text) if self.kind == "category" else self._parse_number(text)
+        except EHRError as error:
+            raise EHRError(f"{self.label}: {error}") from None
+
+    def _parse_category(self, text: str) -> str | None:
+        """A category by its own name or label, else as the reader of that fact understands both the text and the label."""
+        named = list(zip(self.categories, self.labels or self.categories, strict=True))
+        for category, label in named:
+            if text.casefold() in (category.casefold(), label.casefold()):
+                return category
+        reader = CATEGORY_READERS.get(self.name)
+        fact = _read(reader, text) if reader else text
+        if fact is None:
+            return None
+        if reader:
+            for category, label in named:
+                if fact in (category, _read(reader, category), _read(reader, label)):
+                    return category
+        if fact in OTHER_VIEWS:
             raise EHRError(
-                f"{self.label}: {text!r} is not a number. Give it in {self.unit or 'plain numbers'}, or leave it unknown."
-            ) from None
+                f"{text!r} is {OTHER_VIEWS[fact]}; the model knows frontal films only. Leave the film out, or the view unknown."
+            )
+        raise EHRError(f"{text!r} is not one of {', '.join(self.categories)}. Choose one of them, or leave it unknown.")
+
+    def _parse_number(self, text: str) -> float | None:
+        number = read_age(text) if self._is_age(text) else self._read_number(text)
+        if number is None:
+            return None
         if not math.isfinite(number):
-            raise EHRError(f"{self.label}: {text!r} is not a finite number. Leave it unknown instead.")
+            raise EHRError(f"{text!r} is not a finite number. Leave it unknown instead.")
         if self.plausible and not self.plausible[0] <= number <= self.plausible[1]:
             low, high = self.plausible
             raise EHRError(
-                f"{self.label}: {number:g} {self.unit} is not plausible (expected {low:g} to {high:g} {self.unit}). "
+                f"{number:g} {self.unit} is not plausible (expected {low:g} to {high:g} {self.unit}). "
                 "Check the unit, or leave it unknown."
             )
         return number
+
+    def _is_age(self, text: str) -> bool:
+        return self.name == "age" and text[:1] not in "+-−"  # a signed number is read, and refused, as any other
+
+    def _read_number(self, text: str) -> float:
+        try:
+            quantity = read_quantity(text, self.unit)
+            return read_number(text) if quantity is None else quantity
+        except ValueError:
+            raise EHRError(
+                f"{text!r} is not a number. Give it in {self.unit or 'plain numbers'}, or leave it unknown."
+            ) from None
 
     def encode(self, value: Value) -> list[float]:
         """The feature's slots: z-score, or one-hot; NaN in each if unknown or never seen in training."""
@@ -151,6 +160,14 @@ class Feature:
         if self.kind == "category":
             return dict(zip(self.categories, self.labels or self.categories, strict=True))[str(value)]
         return f"{float(value):.4g} {self.unit}".strip()
+
+
+def _read(reader: Callable[[str], str | None], text: str) -> str | None:
+    """What a reader makes of a text; the text itself where it does not understand it."""
+    try:
+        return reader(text)
+    except EHRError:
+        return text
 
 
 def _is_number(value: object) -> bool:

@@ -6,19 +6,13 @@ reports and manifests all ask it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from .feature import EHRError, Feature, Value
-from .units import CM_PER_INCH
-
-Record = dict[str, Value]
-
-HABITUS = ("bmi", "height_cm", "weight_kg")  # move as one: two of them tell the third
-PULSE_PRESSURE = 10.0  # mmHg between systolic and diastolic, at least, where one of them is set beside the other
+from .constraints import Record, Value, allowed_range, check_pressures, with_bmi, with_value
+from .feature import Feature
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,10 @@ class EHRSchema:
         return self._grouped("explanation_group")
 
     def _grouped(self, attribute: str) -> dict[str, tuple[Feature, ...]]:
-        found: dict[str, list[Feature]] = {}
+        groups: dict[str, list[Feature]] = {}
         for feature in self.features:
-            found.setdefault(getattr(feature, attribute), []).append(feature)
-        return {name: tuple(members) for name, members in found.items()}
+            groups.setdefault(getattr(feature, attribute), []).append(feature)
+        return {name: tuple(members) for name, members in groups.items()}
 
     @property
     def slots(self) -> tuple[tuple[str, int], ...]:
@@ -76,36 +70,15 @@ class EHRSchema:
         BMI is filled in from height and weight. Raises EHRError naming the field.
         """
         record = {feature.name: feature.parse(values.get(feature.name)) for feature in self.features}
-        return self._reconcile(record)
-
-    def _reconcile(self, record: Record) -> Record:
-        height, weight, bmi = (record.get(name) for name in ("height_cm", "weight_kg", "bmi"))
-        if height is not None and weight is not None and "bmi" in record:
-            implied = body_mass_index(float(height), float(weight))
-            if bmi is None:
-                record["bmi"] = self["bmi"].parse(round(implied, 1))
-            elif abs(float(bmi) - implied) > bmi_rounding(float(height), float(weight)):
-                raise EHRError(
-                    f"BMI: {float(bmi):g} contradicts height {float(height):g} cm and weight {float(weight):g} kg, which give "
-                    f"{implied:.1f}. Correct one of the three, or leave one unknown."
-                )
-        systolic, diastolic = record.get("systolic_mmhg"), record.get("diastolic_mmhg")
-        if systolic is not None and diastolic is not None and float(diastolic) >= float(systolic):
-            raise EHRError(
-                f"Blood pressure: diastolic {float(diastolic):g} mmHg is not below systolic {float(systolic):g} mmHg. "
-                "They may be swapped: correct them, or leave one unknown."
-            )
-        return record
+        complete = with_bmi(record)
+        if complete.get("bmi") is not None and record.get("bmi") is None:
+            self["bmi"].parse(complete["bmi"])  # height and weight may each be plausible, and give a BMI that is not
+        check_pressures(complete)
+        return complete
 
     def room(self, record: Record, name: str) -> tuple[float, float]:
-        """Between what values one number may be set beside the rest of the record: what is plausible, and `PULSE_PRESSURE` between pressures."""
-        low, high = self[name].plausible or (-math.inf, math.inf)
-        systolic, diastolic = record.get("systolic_mmhg"), record.get("diastolic_mmhg")
-        if name == "systolic_mmhg" and diastolic is not None:
-            low = max(low, float(diastolic) + PULSE_PRESSURE)
-        if name == "diastolic_mmhg" and systolic is not None:
-            high = min(high, float(systolic) - PULSE_PRESSURE)
-        return low, high
+        """Lowest and highest value that one number may take beside the rest of the record; see `constraints`."""
+        return allowed_range(record, name, self[name].plausible)
 
     def raised(self, record: Record, name: str) -> Record:
         """The record with one number a standard deviation higher; weight follows BMI. Unchanged where the number is unknown.
@@ -119,24 +92,8 @@ class EHRSchema:
         return self.changed(record, name, float(record[name]) + self[name].std)
 
     def changed(self, record: Record, name: str, value: float) -> Record:
-        """The record with another number. BMI, height and weight stay consistent: weight follows BMI and height, BMI follows weight."""
-        changed = {**record, name: value}
-        height = changed.get("height_cm")
-        if name == "weight_kg" and "bmi" in changed:
-            if height is not None:
-                changed["bmi"] = body_mass_index(float(height), value)
-            elif record.get("bmi") is not None and record.get("weight_kg") is not None:
-                changed["bmi"] = float(record["bmi"]) * value / float(record["weight_kg"])
-        elif (
-            name in ("bmi", "height_cm")
-            and record.get("weight_kg") is not None
-            and height is not None
-            and changed.get("bmi") is not None
-        ):
-            changed["weight_kg"] = float(changed["bmi"]) * (float(height) / 100) ** 2
-        elif name == "bmi" and record.get("weight_kg") is not None and record.get("bmi") is not None:
-            changed["weight_kg"] = float(record["weight_kg"]) * value / float(record["bmi"])
-        return changed
+        """The record with another number, and BMI, height and weight consistent; see `constraints.with_value`."""
+        return with_value(record, name, value)
 
     def ends(self, group: str) -> tuple[Record, Record]:
         """Two records that know one explanation group alone: its numbers a standard deviation below and above their mean, or its
@@ -212,42 +169,3 @@ def _fit(feature: Feature, values: list) -> Feature:
         return replace(feature, trained=True)
     numbers = np.asarray(values, dtype=np.float64)
     return replace(feature, trained=True, mean=float(numbers.mean()), std=float(numbers.std()) or 1.0)
-
-
-def body_mass_index(height_cm: float, weight_kg: float) -> float:
-    """Weight in kg over the square of height in m."""
-    return weight_kg / (height_cm / 100) ** 2
-
-
-def bmi_rounding(height_cm: float, weight_kg: float) -> float:
-    """How far a BMI may lie from height and weight when each was rounded: half an inch or 1 cm, 1 kg, and 0.5 BMI."""
-    implied = body_mass_index(height_cm, weight_kg)
-    return 0.5 + implied * (2 * (CM_PER_INCH / 2) / height_cm + 1 / weight_kg)
-
-
-def paper_schema() -> EHRSchema:
-    """The eight features of the paper, with general adult means and standard deviations until `fitted` replaces them."""
-
-    def number(name, label, group, explanation, unit, low, high, mean, std) -> Feature:
-        return Feature(name, label, "number", group, explanation, unit, (low, high), mean, std)
-
-    return EHRSchema(
-        (
-            number("age", "Age", "demographics", "age", "years", 0, 120, 50, 17),
-            Feature("sex", "Sex", "category", "demographics", "sex", categories=("F", "M"), labels=("Female", "Male")),
-            Feature(
-                "view",
-                "View",
-                "category",
-                "demographics",
-                "view",
-                categories=("PA", "AP"),
-                labels=("PA (standing)", "AP (lying or bedside)"),
-            ),
-            number("bmi", "BMI", "ehr", "habitus", "kg/m²", 10, 90, 27.5, 6),
-            number("systolic_mmhg", "Systolic pressure", "ehr", "blood pressure", "mmHg", 50, 280, 125, 18),
-            number("diastolic_mmhg", "Diastolic pressure", "ehr", "blood pressure", "mmHg", 20, 180, 75, 11),
-            number("height_cm", "Height", "ehr", "habitus", "cm", 100, 230, 169, 10),
-            number("weight_kg", "Weight", "ehr", "habitus", "kg", 25, 300, 79, 19),
-        )
-    )

@@ -1,47 +1,61 @@
-"""Heights and weights as people write them: with a unit, metric or imperial."""
+"""Numbers, heights and weights as people write them: decimal commas, metric and imperial units, typographic quotes."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 CM_PER_INCH = 2.54
 KG_PER_POUND = 0.45359237
-NUMBER = r"(\d+(?:[.,]\d+)?)"
-FEET = re.compile(rf"{NUMBER}\s*(?:'|′|ft|feet|foot)\s*(?:{NUMBER}\s*(?:\"|″|''|in|inch|inches)?)?", re.IGNORECASE)
-WITH_UNIT = re.compile(rf"{NUMBER}\s*([a-z\"″]+)\.?", re.IGNORECASE)
+POUNDS_PER_STONE = 14
+
+# straight, curly, prime, accent and full-width forms, so that 5’10” and 5′10″ read as 5'10"
+QUOTES = str.maketrans(dict.fromkeys("’‘‛′ʹʼˈ´`＇", "'") | dict.fromkeys("”“‟„″ʺ〃＂", '"'))
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
+NUMBER = r"(\d+(?:[.,]\d+)?|[.,]\d+)"
+FEET = re.compile(rf"{NUMBER}\s*(?:'|ft|feet|foot)\.?\s*,?\s*(?:{NUMBER}\s*(?:\"|''|inches|inch|ins|in)?\.?)?")
+METERS_AND_CM = re.compile(r"(\d)\s*m\s*(\d{2})(?:\s*cm)?")
+STONES = re.compile(rf"{NUMBER}\s*(?:stones|stone|st)\.?\s*,?\s*(?:{NUMBER}\s*(?:pounds|pound|lbs|lb)?\.?)?")
+WITH_UNIT = re.compile(rf"{NUMBER}\s*([a-z\"']+)\.?")
 FACTORS = {
-    "cm": {
-        "cm": 1.0,
-        "m": 100.0,
-        "mm": 0.1,
-        "in": CM_PER_INCH,
-        "inch": CM_PER_INCH,
-        "inches": CM_PER_INCH,
-        '"': CM_PER_INCH,
-        "″": CM_PER_INCH,
-    },
-    "kg": {
-        "kg": 1.0,
-        "g": 0.001,
-        "lb": KG_PER_POUND,
-        "lbs": KG_PER_POUND,
-        "pound": KG_PER_POUND,
-        "pounds": KG_PER_POUND,
-    },
+    "cm": dict.fromkeys(("cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"), 1.0)
+    | dict.fromkeys(("m", "meter", "meters", "metre", "metres", "mt", "mts"), 100.0)
+    | dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 0.1)
+    | dict.fromkeys(("in", "ins", "inch", "inches", '"', "''"), CM_PER_INCH),
+    "kg": dict.fromkeys(("kg", "kgs", "kilo", "kilos", "kilogram", "kilograms", "kilogramme", "kilogrammes"), 1.0)
+    | dict.fromkeys(("g", "gr", "gram", "grams"), 0.001)
+    | dict.fromkeys(("lb", "lbs", "pound", "pounds"), KG_PER_POUND),
 }
 
 
-def to_unit(text: str, unit: str) -> float | None:
-    """A length in "cm" or a weight in "kg" from text that names its unit: 5'10", 5 ft 10 in, 70 in, 1.78 m, 154 lb. None for anything else."""
+def read_number(text: str) -> float:
+    """A plain number, with a decimal point or a decimal comma ("62,5"). Raises ValueError for anything else."""
+    plain = text.strip().replace("−", "-")
+    if "_" in plain:  # Python's own 1_000
+        raise ValueError(f"{text!r} is not a number")
+    return float(plain.replace(",", ".") if DECIMAL_COMMA.fullmatch(plain) else plain)
+
+
+def read_quantity(text: str, unit: str) -> float | None:
+    """A height or weight from text that names its unit.
+
+    text: such as 5'10", 5’10”, 5 ft 10 in, 70 in, 1.78 m, 1m78, 154 lb, 11 st 4 lb.
+    unit: "cm" or "kg", the unit of the result.
+    Returns None for text without a unit, of another quantity, or for another `unit`.
+    """
     if unit not in FACTORS:
         return None
-    feet = FEET.fullmatch(text.strip()) if unit == "cm" else None
-    if feet:
-        return (12 * _number(feet[1]) + _number(feet[2] or "0")) * CM_PER_INCH
-    named = WITH_UNIT.fullmatch(text.strip())
-    factor = FACTORS[unit].get(named[2].lower()) if named else None
-    return None if factor is None else _number(named[1]) * factor
+    text = unicodedata.normalize("NFKC", text.translate(QUOTES)).strip().lower()
+    if unit == "cm" and (match := FEET.fullmatch(text)):
+        return (12 * _number(match[1]) + _number(match[2])) * CM_PER_INCH
+    if unit == "cm" and (match := METERS_AND_CM.fullmatch(text)):
+        return 100 * _number(match[1]) + _number(match[2])
+    if unit == "kg" and (match := STONES.fullmatch(text)):
+        return (POUNDS_PER_STONE * _number(match[1]) + _number(match[2])) * KG_PER_POUND
+    match = WITH_UNIT.fullmatch(text)
+    factor = FACTORS[unit].get(match[2]) if match else None
+    return None if match is None or factor is None else _number(match[1]) * factor
 
 
-def _number(text: str) -> float:
-    return float(text.replace(",", "."))
+def _number(text: str | None) -> float:
+    return float((text or "0").replace(",", "."))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ...ehr import EHRSchema, Feature, paper_schema
+from ...ehr import VITALS, EHRSchema, paper_schema
 from ...ehr.units import CM_PER_INCH, KG_PER_POUND
 from .linkage import day_number, nearest, second_number
 from .plausibility import bmi_differs, numbers
@@ -38,12 +38,6 @@ MEASUREMENTS = {
 STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
 WEEKS_APART = (
     0.5  # share by which BMI, height and weight of different days may differ: people change, units differ by more
-)
-VITALS = (
-    Feature("heart_rate_bpm", "Heart rate", "number", "ehr", "vitals", "1/min", (20, 250), 85, 18),
-    Feature("respiratory_rate", "Respiratory rate", "number", "ehr", "vitals", "1/min", (4, 70), 18, 3),
-    Feature("spo2_percent", "Oxygen saturation", "number", "ehr", "vitals", "%", (40, 100), 98, 3),
-    Feature("temperature_c", "Temperature", "number", "ehr", "vitals", "°C", (30, 44), 36.8, 0.5),
 )
 TRIAGE = {
     "heartrate": "heart_rate_bpm",

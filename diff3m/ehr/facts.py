@@ -1,0 +1,195 @@
+"""One reader of each fact about a patient: age, sex, view, dates, and text that says "unknown".
+
+DICOM headers, manifests, tables of data sets, the form and the API all read through these functions, so that "063Y", "63"
+and 63.0 are the same age everywhere. A reader returns None for what says nothing, and raises EHRError, with a sentence that
+does not name the field, for what it does not understand.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import date
+
+from .errors import EHRError
+
+UNKNOWN_WORDS = frozenset(
+    {"", "unknown", "unk", "nan", "none", "null", "nil", "na", "n/a", "n.a.", "<na>", "nat", "?", "-", "--", "—", "–", ".",
+     "missing", "not known", "not available", "not recorded", "anonymized", "anonymised", "removed",
+     "#n/a", "#na", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"}
+)  # fmt: skip
+MAX_TEXT = 40  # characters of a value that is quoted back
+
+ADULT_AGE = 18  # years from which a patient is an adult, the only people the shipped models know
+AGE_RANGE = (0.0, 120.0)  # years
+OLDEST_BY_BIRTH_DATE = 110  # years; an older birth date is an anonymizer's placeholder
+AGE_UNITS = {
+    **dict.fromkeys(("", "y", "yr", "yrs", "year", "years", "yo", "y/o", "years old"), 1.0),
+    **dict.fromkeys(("m", "mo", "mon", "month", "months"), 12.0),
+    **dict.fromkeys(("w", "wk", "week", "weeks"), 365.25 / 7),
+    **dict.fromkeys(("d", "day", "days"), 365.25),
+}  # per year
+AGE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z/ ]*?)\.?")
+TOP_CODED_AGE = re.compile(r"(?:(\d+)\s*\+|(?:>=|≥)\s*(\d+)|>\s*(\d+))\s*(?:y|yrs?|years?)?")
+AGE_PLACEHOLDER = 999  # and any larger number of the same digits
+
+BIRTH_DATE_PLACEHOLDERS = frozenset(
+    {date(1, 1, 1), date(1753, 1, 1), date(1800, 1, 1), date(1899, 12, 30), date(1899, 12, 31), date(1900, 1, 1),
+     date(1901, 1, 1), date(1111, 11, 11)}
+)  # fmt: skip
+DATE = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:\.0+)?(?:[ T]\d{2}:?\d{2}.*)?")
+
+SEXES = ("F", "M")
+SEX_WORDS = {
+    **dict.fromkeys(("f", "female", "woman", "women", "girl", "w", "weiblich", "frau", "femenino", "femenina", "mujer"), "F"),
+    **dict.fromkeys(("feminin", "feminine", "femme", "feminino", "mulher", "femmina", "donna", "vrouw"), "F"),
+    **dict.fromkeys(("m", "male", "man", "men", "boy", "mannlich", "mann", "masculino", "masculin", "hombre", "varon"), "M"),
+    **dict.fromkeys(("masculine", "homme", "homem", "maschio", "uomo"), "M"),
+    **dict.fromkeys(("o", "other", "u", "unspecified", "indeterminate", "intersex", "not specified", "prefer not to say"), None),
+}  # fmt: skip
+
+FRONTAL_VIEWS = ("PA", "AP")
+LATERAL, DECUBITUS, OBLIQUE = "LATERAL", "DECUBITUS", "OBLIQUE"
+VIEW_LABELS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}  # as a person reads them
+OTHER_VIEWS = {
+    LATERAL: "a lateral view",
+    DECUBITUS: "a lateral decubitus view",
+    OBLIQUE: "a lateral or anterior oblique view",
+}
+VIEW_PHRASES = (
+    ("postero anterior", "PA"), ("posterior anterior", "PA"), ("posterior to anterior", "PA"), ("posteroanterior", "PA"),
+    ("posterioranterior", "PA"), ("antero posterior", "AP"), ("anterior posterior", "AP"), ("anterior to posterior", "AP"),
+    ("anteroposterior", "AP"), ("anteriorposterior", "AP"), ("p a", "PA"), ("a p", "AP"),
+)  # fmt: skip
+VIEW_WORDS = {
+    **dict.fromkeys(("pa", "wpa"), "PA"),
+    **dict.fromkeys(("ap", "wap"), "AP"),
+    **dict.fromkeys(("lat", "lateral", "ll", "rl", "llat", "rlat", "latl", "latr", "lateralis", "profile", "perfil", "profil"), LATERAL),
+    **dict.fromkeys(("lld", "rld", "decub", "decubitus", "decubito"), DECUBITUS),
+    **dict.fromkeys(("obl", "oblique", "oblicua", "rlo", "llo", "lao", "rao", "lpo", "rpo"), OBLIQUE),
+}  # fmt: skip
+NEITHER_VIEW = frozenset({"frontal", "other", "unspecified"})  # says nothing about PA or AP
+# CID 4010 "DX View": SNOMED CT and the older SNOMED RT codes of the same concepts
+VIEW_CODES = {
+    **dict.fromkeys(("272479007", "R-10214", "R-40888"), "PA"),
+    **dict.fromkeys(("399348003", "R-10206"), "AP"),
+    **dict.fromkeys(("399067008", "R-102CD", "399173006", "R-10236", "399198007", "R-10232", "399260004", "R-10224"), LATERAL),
+    **dict.fromkeys(("399352003", "R-10228"), LATERAL),
+    **dict.fromkeys(("399312000", "R-10208", "399059000", "R-10216", "399135007", "R-10220", "399184004", "R-10238"), OBLIQUE),
+    **dict.fromkeys(("399006002", "R-10212", "399356000", "R-40985", "399236003", "R-10234", "399038007", "R-10210"), OBLIQUE),
+    **dict.fromkeys(("399182000", "R-102C1", "260427002", "R-40783", "399160007", "R-10204"), OBLIQUE),
+}  # fmt: skip
+
+
+def read_text(value: object) -> str:
+    """A cell, form field or header value as text without blanks around it; "" for what says "unknown", NaN and None."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    try:
+        text = unicodedata.normalize("NFC", str(value)).strip(" \t\r\n\0\ufeff\u00a0")
+    except Exception:  # a number with thousands of digits, say
+        return "?" * (MAX_TEXT + 1)
+    return "" if text.casefold() in UNKNOWN_WORDS else text
+
+
+def read_age(value: object) -> float | None:
+    """Years, from 63, "63.0", "063Y", "63 years", "018M", "90+" or ">89".
+
+    Zero years ("0", "0.0", "000Y") and 999 are placeholders and read as None; an infant's age is a number of days, weeks or
+    months, and comes out as a fraction of a year. Raises EHRError for text that is no age.
+    """
+    text = read_text(value).casefold()
+    if not text:
+        return None
+    if match := TOP_CODED_AGE.fullmatch(text):
+        return float(match[1] or match[2] or int(match[3]) + 1)
+    match = AGE.fullmatch(text)
+    if match is None or match[2].strip() not in AGE_UNITS:
+        raise EHRError(f"{text!r} is not a number of years. Give it in years, or leave it unknown.")
+    number, per_year = float(match[1].replace(",", ".")), AGE_UNITS[match[2].strip()]
+    if number == 0 or (number >= AGE_PLACEHOLDER and set(match[1].partition(".")[0]) == {"9"}):
+        return None
+    return number if per_year == 1 else round(number / per_year, 2)
+
+
+def read_date(value: object) -> date | None:
+    """The day of 20190416, 2019-04-16, 2019.04.16 or 2019/4/16, with or without a time; None for anything else."""
+    match = DATE.fullmatch(read_text(value))
+    try:
+        return date(int(match[1]), int(match[3]), int(match[4])) if match else None
+    except ValueError:
+        return None
+
+
+def age_from_dates(birth_date: object, study_date: object) -> float | None:
+    """Whole years between birth and study; None where either is not known or the birth date is a placeholder.
+
+    Placeholders are 19000101 and the like, the study's own date, a later date, and one that makes the patient older than 110.
+    """
+    born, studied = read_date(birth_date), read_date(study_date)
+    if born is None or studied is None or born >= studied or born in BIRTH_DATE_PLACEHOLDERS:
+        return None
+    years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
+    return float(years) if years <= OLDEST_BY_BIRTH_DATE else None
+
+
+def is_adult(age: float | None) -> bool | None:
+    """Whether a patient of this age in years is an adult; None where the age is not known."""
+    return None if age is None else age >= ADULT_AGE
+
+
+def read_sex(value: object) -> str | None:
+    """ "F" or "M"; None for "O", "other", "U" and what is unknown. Numbers mean nothing without a schema that says so.
+
+    Raises EHRError for any other text.
+    """
+    text = read_text(value)
+    words = re.sub(r"[^a-z ]", "", unicodedata.normalize("NFKD", text.casefold())).strip()
+    if not text:
+        return None
+    if not words or words not in SEX_WORDS:
+        raise EHRError(f"{text!r} is not one of F, M. Choose one of them, or leave it unknown.")
+    return SEX_WORDS[words]
+
+
+def read_view(value: object) -> str | None:
+    """ "PA", "AP", "LATERAL", "DECUBITUS" or "OBLIQUE" from a view's name; None for what says nothing, such as "frontal".
+
+    value: a term of ViewPosition or of a table in any spelling, such as "POSTERO_ANTERIOR", "AP SUPINE", "AP_PORTABLE", "LL",
+    "Left lateral" or "RLO". Raises EHRError for text that names no view, or several.
+    """
+    text = read_text(value)
+    words = re.sub(r"[^a-z0-9]+", " ", text.casefold()).strip()
+    if not words or words in NEITHER_VIEW:
+        if text and not words:
+            raise EHRError(f"{text!r} is not one of PA, AP. Choose one of them, or leave it unknown.")
+        return None
+    for phrase, view in VIEW_PHRASES:
+        words = re.sub(rf"\b{phrase}\b", view.lower(), words)
+    views = {VIEW_WORDS[word] for word in words.split() if word in VIEW_WORDS}
+    for view in (DECUBITUS, OBLIQUE):  # a lateral decubitus film is taken AP or PA, and is no usual AP or PA film
+        if view in views:
+            return view
+    if len(views) == 1:
+        return views.pop()
+    problem = "names several views" if views else "is not one of PA, AP"
+    raise EHRError(f"{text!r} {problem}. Choose PA or AP, or leave it unknown.")
+
+
+def read_view_codes(codes: Iterable[tuple[str, str]]) -> str | None:
+    """The view that DICOM's ViewCodeSequence names, as `read_view` gives it; None where no code is known.
+
+    codes: (CodeValue, CodeMeaning) of each item. The code counts before its meaning.
+    """
+    for code, meaning in codes:
+        if view := VIEW_CODES.get(read_text(code).upper()):
+            return view
+        try:
+            view = read_view(meaning)
+        except EHRError:
+            continue
+        if view:
+            return view
+    return None

@@ -1,0 +1,120 @@
+"""Facts of a DICOM header: the values of its attributes as the record holds them, with a note where one was not used.
+
+Arguments are the attributes' values as text ("" where absent). No note quotes the header, where anything may stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .errors import EHRError
+from .facts import (
+    ADULT_AGE,
+    AGE_RANGE,
+    FRONTAL_VIEWS,
+    OTHER_VIEWS,
+    age_from_dates,
+    is_adult,
+    read_age,
+    read_date,
+    read_sex,
+    read_text,
+    read_view,
+    read_view_codes,
+)
+from .paper import PLAUSIBLE
+from .units import read_number, read_quantity
+
+TALLEST_METERS = 3.0  # a height without a unit is in meters below it, as DICOM says, and in centimeters from it
+
+
+class Fact(NamedTuple):
+    """A header's value, None where it is not known, and a sentence for the reader, "" where there is nothing to say."""
+
+    value: float | str | None
+    note: str = ""
+
+
+def header_age(age: object = "", birth_date: object = "", study_date: object = "") -> Fact:
+    """PatientAge in years, else the whole years between PatientBirthDate and StudyDate. Placeholders are not used."""
+    years = _plausible_age(age)
+    if years is None:
+        years = age_from_dates(birth_date, study_date)
+        if years is None:
+            unusable = read_text(age) or (read_date(birth_date) and read_date(study_date))
+            return Fact(None, "The header's age is a placeholder or no age, and was not used." if unusable else "")
+    if not is_adult(years):
+        return Fact(years, f"The header says the patient is under {ADULT_AGE}; the model knows adult films only.")
+    return Fact(years)
+
+
+def _plausible_age(age: object) -> float | None:
+    try:
+        years = read_age(age)
+    except EHRError:
+        return None
+    return years if years is not None and AGE_RANGE[0] <= years <= AGE_RANGE[1] else None
+
+
+def header_sex(sex: object) -> Fact:
+    """PatientSex: F or M; None for O and for what is not understood, which is noted."""
+    try:
+        return Fact(read_sex(sex))
+    except EHRError:
+        return Fact(None, "The header's sex is neither F nor M, and was not used.")
+
+
+def view_of_header(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> str | None:
+    """The view as `facts.read_view` gives it, from ViewPosition, else from (CodeValue, CodeMeaning) of ViewCodeSequence.
+
+    Raises EHRError where only a ViewPosition is there that is not understood.
+    """
+    codes = list(codes)
+    try:
+        return read_view(position) or read_view_codes(codes)
+    except EHRError:
+        if view := read_view_codes(codes):
+            return view
+        raise
+
+
+def header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> Fact:
+    """PA or AP; any other view is None with a note. Arguments as in `view_of_header`."""
+    try:
+        view = view_of_header(position, codes)
+    except EHRError:
+        return Fact(None, "The header's view is neither PA nor AP, and was not used.")
+    if view in OTHER_VIEWS:
+        return Fact(None, f"The header says this is {OTHER_VIEWS[view]}; the model knows frontal films only.")
+    return Fact(view if view in FRONTAL_VIEWS else None)
+
+
+def header_height(size: object) -> Fact:
+    """PatientSize in cm. DICOM says meters; some devices write centimeters, and a few the unit."""
+    return _measured(size, "height_cm", "cm", 100.0)
+
+
+def header_weight(weight: object) -> Fact:
+    """PatientWeight in kg."""
+    return _measured(weight, "weight_kg", "kg", 1.0)
+
+
+def _measured(value: object, name: str, unit: str, factor: float) -> Fact:
+    text = read_text(value)
+    if not text:
+        return Fact(None)
+    what = name.partition("_")[0]
+    try:
+        number = read_quantity(text, unit)
+        if number is None:
+            number = read_number(text)
+            number *= factor if factor == 1 or number < TALLEST_METERS else 1.0
+    except ValueError:
+        return Fact(None, f"The header's {what} is no number, and was not used.")
+    if number == 0:  # what devices write where nobody typed a value
+        return Fact(None)
+    low, high = PLAUSIBLE[name]
+    if not low <= number <= high:
+        return Fact(None, f"The header's {what} is not plausible, and was not used.")
+    return Fact(round(number, 1))
