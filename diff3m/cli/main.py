@@ -214,34 +214,32 @@ REPORTED = 50  # steps that a line of the head's training averages
 def _prepare_folder(options) -> None:
     from ..data.prepare.folder import manifest_from_table
 
-    where = {name: set(values.split(",")) for name, values in pairs(options.where, "--where").items()}
-    _print_report(
-        manifest_from_table(
-            Path(options.table), Path(options.out), pairs(options.column, "--column"), where, options.decode
-        ),
-        options.out,
-    )
+    conditions = {name: set(values.split(",")) for name, values in pairs(options.where, "--where").items()}
+    columns = pairs(options.column, "--column")
+    report = manifest_from_table(Path(options.table), Path(options.out), columns, conditions, _film_check(options))
+    _print_report(report, options.out)
 
 
 def _prepare_mimic(options) -> None:
     from ..data.prepare.mimic import prepare_mimic
 
     ed = Path(options.ed) if options.ed else None
-    _print_report(
-        prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), ed, options.decode), options.out
-    )
+    report = prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), ed, _film_check(options))
+    _print_report(report, options.out)
 
 
-def _prepare_chexpert(options) -> None:
-    from ..data.prepare.open_sets import prepare_chexpert
+def _prepare_release(options) -> None:
+    """A data set that is one folder, as released."""
+    from ..data.prepare import RELEASES
 
-    _print_report(prepare_chexpert(Path(options.dir), Path(options.out), options.seed, options.decode), options.out)
+    prepare = RELEASES[options.kind]
+    _print_report(prepare(Path(options.dir), Path(options.out), options.seed, _film_check(options)), options.out)
 
 
-def _prepare_nih(options) -> None:
-    from ..data.prepare.open_sets import prepare_nih
+def _film_check(options):
+    from ..data.prepare.films import FilmCheck
 
-    _print_report(prepare_nih(Path(options.dir), Path(options.out), options.seed, options.decode), options.out)
+    return FilmCheck(whole=not options.quick, accept=options.accept, progress=bar("judging films"))
 
 
 def _print_report(report, out: str) -> None:
@@ -304,8 +302,7 @@ COMMANDS: dict[str, Callable] = {
     "calibrate": _calibrate,
     "prepare folder": _prepare_folder,
     "prepare mimic": _prepare_mimic,
-    "prepare chexpert": _prepare_chexpert,
-    "prepare nih": _prepare_nih,
+    "prepare release": _prepare_release,
     "phantom": _phantom,
     "benchmark phantoms": benchmark.phantoms,
     "benchmark films": benchmark.films,

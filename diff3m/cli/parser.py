@@ -18,6 +18,12 @@ EHR_FLAGS = {
     "weight-kg": ("weight_kg", "kg"),
 }
 
+# data sets that are one folder, as released, by the name of `diff3m prepare NAME`
+RELEASES = {
+    "chexpert": "CheXpert: age, sex and view",
+    "nih": "NIH ChestX-ray14: age, sex and view",
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
@@ -177,9 +183,9 @@ def _add_prepare(commands) -> None:
         "--ed", default=None, metavar="DIR", help="of ed/edstays.csv.gz and ed/triage.csv.gz: adds vitals"
     )
     mimic.add_argument("--out", required=True, metavar="MANIFEST")
-    for name, text in (("chexpert", "CheXpert, demographics only"), ("nih", "NIH ChestX-ray14, demographics only")):
+    for name, text in RELEASES.items():
         kind = kinds.add_parser(name, help=text)
-        kind.set_defaults(run=f"prepare {name}")
+        kind.set_defaults(run="prepare release")
         kind.add_argument("--dir", required=True, metavar="DIR", help="as released")
         kind.add_argument("--out", required=True, metavar="MANIFEST")
         kind.add_argument("--seed", type=int, default=0, help="of the split of patients, where the release has none")
@@ -195,10 +201,14 @@ def _add_prepare(commands) -> None:
     )
     for kind in kinds.choices.values():
         kind.add_argument(
-            "--decode",
-            action="store_true",
-            help="read every image whole, so that training will not stop at a damaged one (slow)",
+            "--accept", action="store_true", help="also use films that the gate would stop; the report counts them"
         )
+        kind.add_argument(
+            "--quick",
+            action="store_true",
+            help="read only the first and last bytes of each film: damage in the middle and turned films go unnoticed",
+        )
+        kind.add_argument("--decode", action="store_true", help=argparse.SUPPRESS)  # the default by now
 
 
 def _add_phantom(commands) -> None:
