@@ -236,6 +236,16 @@ def _prepare_release(options) -> None:
     _print_report(prepare(Path(options.dir), Path(options.out), options.seed, _film_check(options)), options.out)
 
 
+def _prepare_dicom(options) -> None:
+    from ..data.prepare import prepare_dicom
+
+    salt = Path(options.salt[1:]).read_text().strip() if options.salt.startswith("@") else options.salt
+    labels = Path(options.labels) if options.labels else None
+    check = _film_check(options)
+    report = prepare_dicom(Path(options.dir), Path(options.out), salt, labels, options.seed, options.processes, check)
+    _print_report(report, options.out)
+
+
 def _film_check(options):
     from ..data.prepare.films import FilmCheck
 
@@ -303,6 +313,7 @@ COMMANDS: dict[str, Callable] = {
     "prepare folder": _prepare_folder,
     "prepare mimic": _prepare_mimic,
     "prepare release": _prepare_release,
+    "prepare dicom": _prepare_dicom,
     "phantom": _phantom,
     "benchmark phantoms": benchmark.phantoms,
     "benchmark films": benchmark.films,

@@ -21,7 +21,9 @@ EHR_FLAGS = {
 # data sets that are one folder, as released, by the name of `diff3m prepare NAME`
 RELEASES = {
     "chexpert": "CheXpert: age, sex and view",
+    "chexpert-plus": "CheXpert Plus: age, sex, view and BMI",
     "nih": "NIH ChestX-ray14: age, sex and view",
+    "padchest": "PadChest: age, sex and view",
 }
 
 
@@ -189,6 +191,18 @@ def _add_prepare(commands) -> None:
         kind.add_argument("--dir", required=True, metavar="DIR", help="as released")
         kind.add_argument("--out", required=True, metavar="MANIFEST")
         kind.add_argument("--seed", type=int, default=0, help="of the split of patients, where the release has none")
+    tree = kinds.add_parser(
+        "dicom", help="a tree of DICOM files: age, sex, view, height, weight and so BMI from the headers"
+    )
+    tree.set_defaults(run="prepare dicom")
+    tree.add_argument("dir", metavar="DIR")
+    tree.add_argument("--out", required=True, metavar="MANIFEST")
+    tree.add_argument(
+        "--salt", required=True, metavar="TEXT", help="that ids are hashed with; @FILE reads it from a file"
+    )
+    tree.add_argument("--labels", default=None, metavar="CSV", help="columns label, and accession or path")
+    tree.add_argument("--seed", type=int, default=0, help="of the split of patients")
+    tree.add_argument("--processes", type=_positive, default=None, metavar="N", help="default: all processors")
     folder = kinds.add_parser("folder", help="images and a table of anything")
     folder.set_defaults(run="prepare folder")
     folder.add_argument("--table", required=True, metavar="CSV")

@@ -82,9 +82,11 @@ def _labels_path(folder: Path) -> Path:
 def _read_labels(path: Path) -> pd.Series:
     """Whether a film's report has "No Finding", by film; JSON lines. Raises ManifestError."""
     labels: dict[str, bool] = {}
+    number = 0
     try:
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+            for line in lines:
+                number += 1
                 if line.strip():
                     entry = json.loads(line)
                     labels[_film_key(entry["path_to_image"])] = entry.get("No Finding") == 1
