@@ -90,7 +90,7 @@ def write_tables(folder: Path, scale: float) -> None:
 def link(folder: Path, out: Path) -> tuple[float, float]:
     """Link the tables of a folder into a manifest at `out`: seconds, and GB of the largest process started so far. Raises CalledProcessError."""
     code = (
-        "import diff3m.data.mimic as m, sys; from pathlib import Path; m.with_readable_images = lambda rows, *_: rows; "
+        "import diff3m.data.prepare.mimic as m, sys; from pathlib import Path; m.usable_films = lambda rows, *_: rows; "
         "f = Path(sys.argv[1]); print('\\n'.join(m.prepare_mimic(f, f, Path(sys.argv[2])).lines()))"
     )
     start = time.perf_counter()

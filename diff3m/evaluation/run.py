@@ -53,7 +53,7 @@ def analyze_cases(
             analyses = iter(analyze_batch(detector, good, settings))
             for film, case in zip(films, part, strict=True):
                 if isinstance(film, RadiographError):
-                    yield Scored(case, None, str(film))
+                    yield Scored(case, None, f"{film} {case.note}".strip())
                     continue
                 outcome = next(analyses)
                 yield (

@@ -134,5 +134,6 @@ def _write(rows: pd.DataFrame, path: Path) -> None:
 
 
 def label_of(normal: pd.Series, known: pd.Series) -> np.ndarray:
-    """`normal`, `abnormal`, or empty where nothing is known."""
-    return np.where(~known, "", np.where(normal, NORMAL, "abnormal"))
+    """`normal`, `abnormal`, or empty where nothing is known. Both by row; unknown counts as False."""
+    is_normal, is_known = (values.astype("boolean").fillna(False).to_numpy(bool) for values in (normal, known))
+    return np.where(~is_known, "", np.where(is_normal, NORMAL, "abnormal"))
