@@ -91,3 +91,70 @@ def test_damaged_empty_and_foreign_files_are_refused(pack, tmp_path):
     good.write_bytes(data)
     with pytest.raises(ArchiveError, match="damaged"):
         Archive(good).read("film.png")
+
+
+def zip_of(tmp_path, entries: list[tuple[bytes, int]]):
+    """A ZIP whose names are these raw bytes, with these flags: what Windows and macOS tools write and `zipfile` would not."""
+    path = tmp_path / "films.zip"
+    stand_ins = [f"{index:0{len(name)}d}"[: len(name)].encode() for index, (name, _) in enumerate(entries)]
+    with zipfile.ZipFile(path, "w") as file:
+        for index, stand_in in enumerate(stand_ins):
+            file.writestr(stand_in.decode(), f"film {index}")
+    data = bytearray(path.read_bytes())
+    for stand_in, (name, flags) in zip(stand_ins, entries, strict=True):
+        for signature, at, flags_at in ((b"PK\x03\x04", 30, 6), (b"PK\x01\x02", 46, 8)):
+            place = data.find(signature)
+            while data[place + at : place + at + len(name)] != stand_in:
+                place = data.find(signature, place + 1)
+            data[place + at : place + at + len(name)] = name
+            data[place + flags_at : place + flags_at + 2] = flags.to_bytes(2, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("raw", "flags", "name"),
+    [
+        (b"films\\a1.png", 0, "films/a1.png"),
+        ("films/Ba\u0308r.png".encode(), 0x800, "films/B\u00e4r.png"),
+        ("films/Ba\u0308r.png".encode(), 0, "films/B\u00e4r.png"),  # macOS: UTF-8 without the flag
+        ("films/B\u00e4r.png".encode(), 0, "films/Ba\u0308r.png"),
+        ("films\\B\u00e4r.png".encode("cp437"), 0, "films/B\u00e4r.png"),
+        ("films\\B\u00e4r.png".encode("cp1252"), 0, "films/B\u00e4r.png"),
+        ("films\\\u00c1rea.png".encode("cp850"), 0, "films/\u00c1rea.png"),
+    ],
+)
+def test_names_of_all_systems_are_found(tmp_path, raw, flags, name):
+    opened = Archive(zip_of(tmp_path, [(b"other.png", 0), (raw, flags)]))
+    for written in (name, name.replace("/", "\\"), f"./{name}"):
+        match = opened.match(written)
+        assert match is not None and opened.read(match.name) == b"film 1" and not match.note
+    assert "\\" not in "".join(opened.names)
+
+
+def test_case_is_ignored_as_a_last_resort_and_said(pack):
+    opened = Archive(pack({"Films/A.PNG": b"1", "films/b.png": b"2"}))
+    match = opened.match("films/a.png")
+    assert match.name == "Films/A.PNG" and "upper and lower case alone" in match.note
+    assert opened.match("films/b.png").note == ""
+
+
+def test_of_files_of_one_name_the_path_that_ends_alike_is_meant(pack):
+    opened = Archive(pack({"set/p1/view.png": b"1", "set/p2/view.png": b"2"}))
+    assert opened.find("C:\\data\\p2\\view.png") == "set/p2/view.png" and opened.find("view.png") is None
+
+
+def test_what_operating_systems_leave_behind_is_no_film(pack):
+    junk = (
+        "__MACOSX/films/._a.png",
+        "__MACOSX/._films.zip",
+        ".DS_Store",
+        "films/Thumbs.db",
+        "films/desktop.ini",
+        "films/._a.png",
+        "~$films.csv",
+    )
+    opened = Archive(pack({"films/a.png": b"1", **dict.fromkeys(junk, b"x")}))
+    assert opened.names == ["films/a.png"] and opened.find("a.png") == "films/a.png"
+    with pytest.raises(ArchiveError, match="empty"):
+        Archive(pack(dict.fromkeys(junk, b"x")))

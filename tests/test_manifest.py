@@ -1,11 +1,13 @@
 import pandas as pd
 import pytest
 
+from diff3m.data import paths
 from diff3m.data.manifest import ManifestError, normal_cases, patient_key, patients_of, read_manifest, shared_patients
-from diff3m.data.prepare.folder import manifest_from_table
+from diff3m.data.prepare import FilmCheck, manifest_from_table
 from diff3m.ehr import EHRSchema, Feature, paper_schema
 
 SCHEMA = paper_schema()
+QUICK = FilmCheck(whole=False)  # the drawn films of these tests are none to the gate
 
 
 def test_a_manifest_is_read(film_folder):
@@ -39,7 +41,7 @@ def test_parquet_beside_csv(film_folder):
         ),
         (
             "path,weight_kg,age\na.png,70,40\nb.png,71,5,40\n",
-            "Line 3 of the manifest m.csv has more fields than the header. Put quotes",
+            "Row 2 of m.csv has more fields than the header. Put quotes",
         ),
     ],
 )
@@ -78,21 +80,21 @@ def test_any_table_becomes_a_manifest(film_folder, tmp_path):
     table = film_folder / "table.csv"
     table.write_text("file,years,set,label\nfilm0.png,50,a,normal\nfilm1.png,60,b,normal\nfilm2.png,70,a,opacity\n")
     out = tmp_path / "deep" / "m.csv"
-    report = manifest_from_table(table, out, {"path": "file", "age": "years"}, {"set": {"a"}})
+    report = manifest_from_table(table, out, {"path": "file", "age": "years"}, {"set": {"a"}}, QUICK)
     cases = read_manifest(out, SCHEMA)
-    assert report.kept == len(cases) == 2
+    assert report.rows_written == len(cases) == 2
     assert cases[1].record["age"] == 70 and cases[1].path.resolve() == (film_folder / "film2.png").resolve()
     with pytest.raises(ManifestError, match="no column age_in_years"):
-        manifest_from_table(table, out, {"path": "file", "age": "age_in_years"}, {})
+        manifest_from_table(table, out, {"path": "file", "age": "age_in_years"}, {}, QUICK)
     with pytest.raises(ManifestError, match="No row"):
-        manifest_from_table(table, out, {"path": "file"}, {"set": {"z"}})
+        manifest_from_table(table, out, {"path": "file"}, {"set": {"z"}}, QUICK)
 
 
 @pytest.mark.parametrize("columns", [{"path": "Path"}, {"age": "Age"}, {"Path": "Path", "AGE": "Age"}, {}])
 def test_a_column_may_be_named_that_differs_in_case_alone(film_folder, tmp_path, columns):
     table = film_folder / "table.csv"
     table.write_text("Path,Age,label\nfilm0.png,50,normal\n")
-    assert manifest_from_table(table, tmp_path / "m.csv", columns, {}).kept == 1
+    assert manifest_from_table(table, tmp_path / "m.csv", columns, {}, QUICK).rows_written == 1
     case = read_manifest(tmp_path / "m.csv", SCHEMA)[0]
     assert case.record["age"] == 50 and case.path.resolve() == (film_folder / "film0.png").resolve()
 
@@ -103,11 +105,11 @@ def test_of_two_columns_of_one_name_the_named_one_counts(film_folder, tmp_path):
     with pytest.raises(
         ManifestError, match=r"same name once case is ignored: age\. Rename one, or say which counts, age=COLUMN"
     ):
-        manifest_from_table(table, out, {}, {})
+        manifest_from_table(table, out, {}, {}, QUICK)
     with pytest.raises(ManifestError, match="Two columns are named for age"):
-        manifest_from_table(table, out, {"age": "age", "Age": "Age"}, {})
+        manifest_from_table(table, out, {"age": "age", "Age": "Age"}, {}, QUICK)
     for source, age in (("Age", 50), ("age", 60)):
-        manifest_from_table(table, out, {"age": source}, {})
+        manifest_from_table(table, out, {"age": source}, {}, QUICK)
         assert read_manifest(out, SCHEMA)[0].record["age"] == age
 
 
@@ -145,3 +147,40 @@ def test_patients_are_compared_by_their_keys_and_unknown_ones_not_at_all(tmp_pat
     assert shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), (
         "nobody is named, so nothing was checked"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("films/a.png", "films\\a.png"), ("films/a.png", ".\\films\\a.png"), ("films/a.png", " 'films/a.png' "), ("films/a b.png", "films/a%20b.png"),
+        ("Ba\u0308r.png", "B\u00e4r.png"), ("B\u00e4r.png", "Ba\u0308r.png"), ("100%25.png", "100%25.png"), ("films/a.png", "./films/./a.png"),
+    ],
+)  # fmt: skip
+def test_a_film_is_found_however_its_path_is_written(tmp_path, name, written):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"film")
+    (tmp_path / "m.csv").write_text(f"path,age\n{written},063Y\n")
+    (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
+    assert case.path.read_bytes() == b"film" and case.record["age"] == 63 and not case.note
+
+
+def test_case_is_ignored_as_a_last_resort_and_said(tmp_path):
+    (tmp_path / "Films").mkdir()
+    (tmp_path / "Films" / "A.PNG").write_bytes(b"film")
+    (tmp_path / "m.csv").write_text("path\nfilms/a.png\n")
+    (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
+    assert case.path == tmp_path / "Films" / "A.PNG"
+    assert case.note == "The file A.PNG is taken for a.png: they differ in upper and lower case alone."
+    (tmp_path / "Films" / "a.PNG").write_bytes(b"other")
+    paths._folder_names.cache_clear()
+    (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
+    assert not case.path.exists(), "which of the two nobody can say"
+
+
+@pytest.mark.parametrize(
+    "written", ["C:\\data\\a.png", "\\\\server\\share\\a.png", "/nowhere/else/a.png", "file:///C:/data/a.png"]
+)
+def test_a_path_of_another_machine_is_named(tmp_path, written):
+    (tmp_path / "m.csv").write_text(f"path\n{written}\n")
+    (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
+    assert case.note.startswith("The path ") and "another machine. Write it relative to the folder" in case.note

@@ -5,30 +5,40 @@ import json
 import shutil
 from collections import Counter
 from datetime import date, timedelta
+from functools import cache
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import dicom_film, drawn_film
+from conftest import dicom_film
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import patients_of, read_manifest
+from diff3m.data.phantom import person
+from diff3m.data.prepare.films import FilmCheck, usable_films
 from diff3m.data.prepare.linkage import nearest_mean
 from diff3m.data.prepare.plausibility import plausible
 from diff3m.data.prepare.report import Report
-from diff3m.data.prepare.tables import with_readable_images
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.evaluation.labelled_films import read_boxes
+from diff3m.imaging.gate import NOT_A_CHEST
 from diff3m.training.config import TrainingConfig
 
 SCHEMA = paper_schema()
 
 
+@cache
+def png(turns: int = 0, negative: bool = False) -> bytes:
+    """A simulated chest film of 70×70 pixels, which the gate lets pass as it is."""
+    pixels = np.rot90(person(0).film(70), turns)
+    return cv2.imencode(".png", ((1 - pixels if negative else pixels) * 255).astype(np.uint8))[1].tobytes()
+
+
 def picture(path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((70, 70), 90, np.uint8))
+    path.write_bytes(png())
 
 
 def gzipped(path, text: str) -> None:
@@ -162,11 +172,11 @@ def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
     assert all(case.path.is_file() for case in cases) and cases[0].record["bmi"] == pytest.approx(28.3, abs=0.1)
     assert len(read_manifest(out.with_name("mimic-train.csv"), SCHEMA)) == 1
     report = json.loads(out.with_name("mimic-report.json").read_text())
-    assert report["named"]["patient is in no patients table"] == ["files/p10/p10000006/s50000007/f1.jpg"]
+    assert report["names"]["patient is in no patients table"] == ["files/p10/p10000006/s50000007/f1.jpg"]
     assert report["missing"]["systolic_mmhg"] == 3 and report["missing"]["sex"] == 1
-    assert any("d1" in name for name in report["named"]["missing image"])
-    assert any("wrong unit" in reason for reason in report["left"])
-    assert report["named"]["measurement is no number"] == ["patient 10000002, 2181-12-30, bmi"]
+    assert any("d1" in name for name in report["names"]["missing image"])
+    assert any("wrong unit" in reason for reason in report["omissions"])
+    assert report["names"]["measurement is no number"] == ["patient 10000002, 2181-12-30, bmi"]
 
 
 def test_names_of_a_later_version_and_plain_files_are_taken(mimic, tmp_path):
@@ -312,21 +322,45 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
         "height_cm"
     ] is None
     assert cases[3].record["weight_kg"] is None and cases[4].record["age"] == 62.5
-    named = json.loads((tmp_path / "m-report.json").read_text())["named"]
+    named = json.loads((tmp_path / "m-report.json").read_text())["names"]
     assert (
         named["missing image"] == ["gone.png"]
         and "b.png" in named["height_cm outside the plausible range (wrong unit?)"]
     )
 
 
-def test_films_that_training_would_stop_at_are_named_where_they_are_decoded(tmp_path, capsys):
-    cv2.imwrite(str(tmp_path / "good.png"), (drawn_film(96) * 255).astype(np.uint8))
+def test_films_are_judged_as_anywhere_else(tmp_path, capsys):
+    """S5: the gate's reason is in the report; --accept takes such a film knowingly, --quick looks at none."""
+    (tmp_path / "good.png").write_bytes(png())
+    (tmp_path / "turned.png").write_bytes(png(turns=1))
+    (tmp_path / "negative.png").write_bytes(png(negative=True))
+    noise = np.random.default_rng(0).integers(0, 255, (96, 96), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
     cv2.imwrite(str(tmp_path / "blank.png"), np.full((96, 96), 9, np.uint8))
-    (tmp_path / "t.csv").write_text("path,label\ngood.png,normal\nblank.png,normal\n")
+    names = ("good", "turned", "negative", "noise", "blank")
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{name}.png,normal\n" for name in names))
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
-    assert main(command) == 0 and "2 kept" in capsys.readouterr().out
-    assert main([*command, "--decode"]) == 0 and "image that no film can be made of: 1" in capsys.readouterr().out
-    assert [case.path.name for case in read_manifest(tmp_path / "m.csv", SCHEMA)] == ["good.png"]
+    reasons = {
+        "turned.png": "The film seems to be turned: a quarter turn to the right would set it upright",
+        "negative.png": "The film seems to be a negative: bones are dark and air is bright",
+        "noise.png": NOT_A_CHEST.rstrip("."),
+    }
+    blank = (
+        "image that no film can be made of: The image is blank: every pixel has the same value. Export the film again"
+    )
+
+    assert main(command) == 0 and "5 rows read, 1 kept" in capsys.readouterr().out
+    report = json.loads((tmp_path / "m-report.json").read_text())
+    assert {name: reason for reason, (name,) in report["names"].items() if reason in report["drops"]} == {
+        **{name: reason for name, reason in reasons.items()},
+        "blank.png": blank,
+    }
+    assert main([*command, "--accept"]) == 0 and "5 rows read, 4 kept" in capsys.readouterr().out
+    report = json.loads((tmp_path / "m-report.json").read_text())
+    assert report["notes"] == {f"the gate would stop it: {reason}": 1 for reason in reasons.values()}
+    assert report["drops"] == {blank: 1}
+    assert main([*command, "--quick"]) == 0 and "5 rows read, 5 kept" in (text := capsys.readouterr().out)
+    assert "kept, film not read whole" in text and ": 5" in text
 
 
 def test_weights_in_pounds_are_noticed_as_a_column(tmp_path, capsys):
@@ -356,7 +390,7 @@ def test_single_weights_in_pounds_are_noticed_by_their_height(tmp_path, capsys):
         cases = read_manifest(tmp_path / "m.csv", SCHEMA)
         assert [case.record["weight_kg"] is None for case in cases] == [number < wrong for number in range(24)]
         assert all(case.record["height_cm"] == 165 for case in cases)
-        named = json.loads((tmp_path / "m-report.json").read_text())["named"]
+        named = json.loads((tmp_path / "m-report.json").read_text())["names"]
         assert next(names for reason, names in named.items() if "lb" in reason)[:3] == ["0.png", "1.png", "2.png"]
 
 
@@ -372,11 +406,11 @@ def test_a_light_populations_weights_in_pounds_are_noticed_by_their_heights():
     report = Report()
     kept = plausible(rows, SCHEMA, report)
     assert kept["weight_kg"].isna().all() and (kept["height_cm"] == 165).all()
-    assert report.refused == {"the weights as a whole (median 122) seem to be in lb, not kg": 24}
+    assert report.refusals == {"the weights as a whole (median 122) seem to be in lb, not kg": 24}
     assert plausible(rows.iloc[:19], SCHEMA, Report())["weight_kg"].notna().all(), "too few to judge a column by"
     stout = rows.assign(bmi=(rows["weight_kg"] / 1.65**2).round(1))
     assert plausible(stout, SCHEMA, Report())["weight_kg"].notna().all(), "their own BMIs say that they are kg"
-    assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].notna().all()
+    assert plausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].notna().all()
 
 
 def test_a_bmi_of_the_rows_own_decides_on_its_weight():
@@ -404,12 +438,12 @@ def test_a_bmi_of_the_rows_own_decides_on_its_weight():
         False,
     ]  # 290 make 107, no usual BMI as lb either
     assert kept["bmi"].isna().tolist() == [True, False, True, True, True, True]
-    assert report.named["weight_kg that makes a BMI above 50 as kg, a usual one as lb (wrong unit?)"] == ["a"]
-    apart = plausible(rows.assign(bmi=0.7 * implied), SCHEMA, Report(), apart=0.5)
+    assert report.names["weight_kg that makes a BMI above 50 as kg, a usual one as lb (wrong unit?)"] == ["a"]
+    apart = plausible(rows.assign(bmi=0.7 * implied), SCHEMA, Report(), max_difference=0.5)
     assert apart["weight_kg"].isna().tolist()[:4] == [True] * 4 and apart["bmi"].notna().tolist()[:4] == [True] * 4, (
         "no contradiction, no proof"
     )
-    assert plausible(rows, SCHEMA, Report(), doubted=False)["weight_kg"].tolist()[0] == 150, (
+    assert plausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].tolist()[0] == 150, (
         "a source that says each unit is believed"
     )
 
@@ -426,11 +460,11 @@ def test_a_slim_persons_weight_in_pounds_is_kept_and_counted():
     report = Report()
     kept = plausible(rows, SCHEMA, report)
     assert kept["weight_kg"].isna().tolist() == [False, False, False, True], "45.7 is a BMI that people have"
-    assert report.named["weight_kg that may be in lb: it makes a BMI above 38 as kg, a usual one as lb"] == ["a"], (
+    assert report.names["weight_kg that may be in lb: it makes a BMI above 38 as kg, a usual one as lb"] == ["a"], (
         "b is borne out, c makes 37.7"
     )
-    plausible(rows, SCHEMA, report := Report(), doubted=False)
-    assert not report.noted, "a source that says each unit is believed"
+    plausible(rows, SCHEMA, report := Report(), doubt_units=False)
+    assert not report.notes, "a source that says each unit is believed"
 
 
 @pytest.mark.parametrize("column", ["patient", "subject_id"])
@@ -448,7 +482,7 @@ def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, c
     assert [case.path.stem for case in read_manifest(tmp_path / "m.csv", SCHEMA)] == list("abcd")
     assert patients_of(tmp_path / "m.csv") == {"7"}
     report = json.loads((tmp_path / "m-report.json").read_text())
-    assert list(report["noted"].values()) == [3] and ["a.png", "b.png", "c.png"] in report["named"].values()
+    assert list(report["notes"].values()) == [3] and ["a.png", "b.png", "c.png"] in report["names"].values()
 
 
 def test_a_report_names_every_row_but_films_that_are_not_frontal():
@@ -457,10 +491,10 @@ def test_a_report_names_every_row_but_films_that_are_not_frontal():
         report.drop(reason, range(15))
         report.drop(reason, range(15, 30))
     assert (
-        report.named["duplicate row"] == [str(number) for number in range(30)]
-        and len(report.named["not a frontal film"]) == 20
+        report.names["duplicate row"] == [str(number) for number in range(30)]
+        and len(report.names["not a frontal film"]) == 20
     )
-    assert report.dropped == {"duplicate row": 30, "not a frontal film": 30}
+    assert report.drops == {"duplicate row": 30, "not a frontal film": 30}
 
 
 def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, capsys):
@@ -481,7 +515,7 @@ def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, c
     assert (
         main(command) == 0 and "label: normal 0, without one 2\nwarning: no film is labelled" in capsys.readouterr().out
     )
-    many = Report(kept=78, labels=Counter({f"finding {number}": number for number in range(1, 13)}))
+    many = Report(rows_written=78, labels=Counter({f"finding {number}": number for number in range(1, 13)}))
     assert many.lines()[-2].endswith("finding 4 4, finding 3 3, 2 others 3")
 
 
@@ -490,8 +524,8 @@ def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):
     (tmp_path / "bare.dcm").write_bytes(dicom_film()[132:])
     (tmp_path / "text.dcm").write_text("no film" * 99)
     rows, report = pd.DataFrame({"path": ["whole.dcm", "bare.dcm", "text.dcm"]}), Report()
-    assert with_readable_images(rows, tmp_path, report, decode=True)["path"].tolist() == ["whole.dcm", "bare.dcm"]
-    assert report.named["unreadable image"] == ["text.dcm"]
+    assert usable_films(rows, tmp_path, report, FilmCheck(whole=False))["path"].tolist() == ["whole.dcm", "bare.dcm"]
+    assert report.names["unreadable image"] == ["text.dcm"]
 
 
 def test_a_manifest_behind_a_link_finds_its_films(tmp_path):
@@ -520,7 +554,7 @@ def test_measurements_of_other_days_may_differ_by_more():
     rows = pd.DataFrame(
         {"path": ["a", "b"], "height_cm": [170.0, 170.0], "weight_kg": [80.0, 80.0], "bmi": [33.0, 61.0]}
     )
-    kept = plausible(rows, SCHEMA, Report(), apart=0.5)
+    kept = plausible(rows, SCHEMA, Report(), max_difference=0.5)
     assert (
         kept["weight_kg"].tolist()[0] == 80
         and kept["weight_kg"].isna().tolist() == [False, True]

@@ -10,10 +10,11 @@ from test_prepare import SCHEMA, gzipped, mimic, picture  # noqa: F401  (mimic i
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError, patients_of, read_manifest
+from diff3m.data.prepare.chexpert import prepare_chexpert
 from diff3m.data.prepare.folder import manifest_from_table
 from diff3m.data.prepare.linkage import day_number, nearest, second_number
 from diff3m.data.prepare.mimic import _nearer_body, prepare_mimic
-from diff3m.data.prepare.open_sets import prepare_chexpert, prepare_nih
+from diff3m.data.prepare.nih import prepare_nih
 from diff3m.data.prepare.report import Report
 from diff3m.data.prepare.tables import CONTRADICTORY
 
@@ -46,7 +47,7 @@ def test_one_odd_cell_does_not_make_every_film_of_mimic_abnormal(mimic, tmp_path
     assert table.loc[10000001, "label"] == "normal" and pd.isna(table.loc[10000003, "label"]), (
         "nobody knows what x says"
     )
-    assert report["refused"]["No Finding is no number"] == 1 and report["named"]["No Finding is no number"] == [
+    assert report["refusals"]["No Finding is no number"] == 1 and report["names"]["No Finding is no number"] == [
         "50000003"
     ]
 
@@ -61,7 +62,7 @@ def test_one_odd_cell_does_not_make_every_film_of_chexpert_abnormal(tmp_path):
         picture(tmp_path / name.partition("/")[2])
     report = prepare_chexpert(tmp_path, tmp_path / "m.csv")
     labels = pd.read_csv(tmp_path / "m.csv").sort_values("patient")["label"].fillna("")
-    assert labels.tolist() == ["normal", "abnormal", "", "abnormal"] and report.refused["No Finding is no number"] == 1
+    assert labels.tolist() == ["normal", "abnormal", "", "abnormal"] and report.refusals["No Finding is no number"] == 1
 
 
 def with_commas(text: str) -> str:
@@ -78,7 +79,7 @@ def test_commas_at_the_ends_of_the_rows_of_chexpert_shift_nothing(tmp_path):
             with_commas(head + f"{name.format(part, number)},Female,50,Frontal,AP,1.0,\n")
         )
         picture(tmp_path / name.format(part, number).partition("/")[2])
-    assert prepare_chexpert(tmp_path, tmp_path / "m.csv").kept == 2
+    assert prepare_chexpert(tmp_path, tmp_path / "m.csv").rows_written == 2
     assert pd.read_csv(tmp_path / "m.csv")[["label", "age", "view"]].drop_duplicates().to_numpy().tolist() == [
         ["normal", 50, "AP"]
     ]
@@ -124,12 +125,16 @@ def test_ages_of_nih_that_are_clear_are_read_and_others_counted(tmp_path):
         "5.png": "058Y",
         "6.png": "old",
         "7.png": "",
+        "8.png": "000Y",
     }
     nih(tmp_path, [f"{name},Mass,0,{name[0]},{age},F,PA" for name, age in ages.items()])
     report = prepare_nih(tmp_path, tmp_path / "m.csv")
-    found = pd.read_csv(tmp_path / "m.csv").set_index("image")["age"].dropna().to_dict()
-    assert found == {"1.png": 1.1, "3.png": 58, "4.png": 60, "5.png": 58}
-    assert report.named["age that is no number of years"] == ["2.png", "6.png"]
+    years = pd.read_csv(tmp_path / "m.csv").set_index("image")["age"].dropna().to_dict()
+    assert years == {"1.png": 1.08, "3.png": 58, "4.png": 60, "5.png": 58}
+    assert report.names["age outside the plausible range (wrong unit?)"] == ["images/2.png"]
+    assert report.names["age no number"] == ["images/6.png"]
+    assert report.names["age that stands for unknown"] == ["images/8.png"]
+    assert list(report.notes.values()) == [1] and "under 18" in next(iter(report.notes))
 
 
 def test_a_film_of_nih_without_a_patient_is_kept(tmp_path):
@@ -140,8 +145,8 @@ def test_a_film_of_nih_without_a_patient_is_kept(tmp_path):
     (tmp_path / "test_list.txt").write_text("3.png\n4.png\n")
     report = prepare_nih(tmp_path, tmp_path / "m.csv")
     assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"2.png", "3.png"}
-    assert report.dropped["patient in two splits"] == 2, "1.0 in a column with gaps is patient 1"
-    assert list(report.noted.values()) == [2]
+    assert report.drops["patient in two splits"] == 2, "1.0 in a column with gaps is patient 1"
+    assert list(report.notes.values()) == [2]
 
 
 def test_rows_of_one_film_of_nih_that_contradict_each_other_are_dropped(tmp_path):
@@ -157,7 +162,7 @@ def test_rows_of_one_film_of_nih_that_contradict_each_other_are_dropped(tmp_path
     assert set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"2.png", "3.png"}, (
         "the number of the visit is nothing that a manifest holds"
     )
-    assert report.dropped == {CONTRADICTORY: 2, "duplicate row": 2} and report.named[CONTRADICTORY] == [
+    assert report.drops == {CONTRADICTORY: 2, "duplicate row": 2} and report.names[CONTRADICTORY] == [
         "1.png",
         "1.png",
     ]
@@ -175,7 +180,7 @@ def test_rows_of_one_film_of_chexpert_that_contradict_each_other_are_dropped(tmp
     for name in (*names, *(name.replace("train/patient", "valid/patient1") for name in names)):
         picture(tmp_path / name.partition("/")[2])
     report = prepare_chexpert(tmp_path, tmp_path / "m.csv")
-    assert report.kept == 2 and report.dropped == {CONTRADICTORY: 4}
+    assert report.rows_written == 2 and report.drops == {CONTRADICTORY: 4}
 
 
 def test_a_film_of_mimic_with_two_rows_of_metadata_that_differ_is_dropped(mimic, tmp_path):  # noqa: F811
@@ -184,7 +189,7 @@ def test_a_film_of_mimic_with_two_rows_of_metadata_that_differ_is_dropped(mimic,
         lambda text: text + "c1,10000003,50000003,CHEST,AP,3056,2544,21500101,142030.5\n",
     )
     table, report = linked(mimic, tmp_path)
-    assert 10000003 not in table.index and 10000001 in table.index and report["dropped"][CONTRADICTORY] == 2
+    assert 10000003 not in table.index and 10000001 in table.index and report["drops"][CONTRADICTORY] == 2
 
 
 def folder_report(tmp_path: Path, text: str, where: dict[str, set[str]] | None = None) -> tuple[Report, list[str]]:
@@ -199,24 +204,24 @@ def folder_report(tmp_path: Path, text: str, where: dict[str, set[str]] | None =
 def test_rows_of_one_film_of_a_folder_that_contradict_each_other_are_dropped(tmp_path):
     text = "path,label,x\na.png,normal,1\n./a.png,opacity,1\nb.png,normal,1\n./b.png,Normal ,2\nc.png,opacity,1\n"
     report, films = folder_report(tmp_path, text)
-    assert films == ["b", "c"] and report.dropped == {CONTRADICTORY: 2, "duplicate row": 1}, (
+    assert films == ["b", "c"] and report.drops == {CONTRADICTORY: 2, "duplicate row": 1}, (
         "x is nothing that a manifest reads"
     )
     report, films = folder_report(tmp_path, text, {"label": {"normal"}})
-    assert films == ["b"] and report.dropped == {CONTRADICTORY: 1}, "the row that is left out contradicts, too"
+    assert films == ["b"] and report.drops == {CONTRADICTORY: 1}, "the row that is left out contradicts, too"
 
 
 def test_a_film_in_two_splits_is_dropped_without_a_patient_column(tmp_path):
     text = "path,person,split\na.png,1,train\na.png,1,test\nb.png,2,train\nc.png,2,test\n"
     report, films = folder_report(tmp_path, text, {"split": {"train"}})
-    assert films == ["b"] and report.dropped == {CONTRADICTORY: 1}
-    (reason,) = report.noted
+    assert films == ["b"] and report.drops == {CONTRADICTORY: 1}
+    (reason,) = report.notes
     assert (
         reason.startswith("without a patient number")
         and "--column patient=COLUMN" in reason
-        and report.noted[reason] == 1
+        and report.notes[reason] == 1
     )
-    assert not folder_report(tmp_path, "path,person\na.png,1\n")[0].noted, "no split, nothing to check"
+    assert not folder_report(tmp_path, "path,person\na.png,1\n")[0].notes, "no split, nothing to check"
 
 
 def test_a_patient_is_named_by_either_column_and_a_split_in_any_case(tmp_path):
@@ -224,8 +229,8 @@ def test_a_patient_is_named_by_either_column_and_a_split_in_any_case(tmp_path):
     report, films = folder_report(tmp_path, text)
     assert (
         films == ["c", "d", "e", "f"]
-        and report.dropped == {"patient in two splits": 2}
-        and list(report.noted.values()) == [1]
+        and report.drops == {"patient in two splits": 2}
+        and list(report.notes.values()) == [1]
     )
     assert patients_of(tmp_path / "m.csv") == {"8"}
 
@@ -236,8 +241,7 @@ def test_a_film_in_both_lists_of_nih_is_dropped(tmp_path):
     (tmp_path / "test_list.txt").write_text("2.png\n3.png\n")
     report = prepare_nih(tmp_path, tmp_path / "m.csv")
     assert (
-        set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"1.png", "3.png"}
-        and report.dropped["film in both lists"] == 1
+        set(pd.read_csv(tmp_path / "m.csv")["image"]) == {"1.png", "3.png"} and report.drops["film in both lists"] == 1
     )
 
 
@@ -273,7 +277,7 @@ def test_ids_that_became_floats_are_read_and_rows_without_one_counted(mimic, tmp
     )
     table, report = linked(mimic, tmp_path)
     assert table.loc[10000001, "path"] == expected.loc[10000001, "path"] and 10000006 not in table.index
-    assert report["dropped"]["no patient or study number"] == 1 and report["named"]["no patient or study number"] == [
+    assert report["drops"]["no patient or study number"] == 1 and report["names"]["no patient or study number"] == [
         "f1"
     ]
 
@@ -284,7 +288,7 @@ def test_text_in_an_age_is_counted_and_left_unknown(mimic, tmp_path):  # noqa: F
     assert (
         pd.isna(table.loc[10000001, "age"]) and table.loc[10000001, "sex"] == "F" and table.loc[10000002, "age"] == 61
     )
-    assert report["named"]["anchor_age is no number"] == ["10000001"]
+    assert report["names"]["anchor_age is no number"] == ["10000001"]
 
 
 def test_only_whole_dates_are_dates():
@@ -305,11 +309,11 @@ def test_records_whose_date_is_none_or_that_are_there_twice_are_counted(mimic, t
     changed(mimic[1] / "hosp/omr.csv.gz", lambda text: text + more)
     table, report = linked(mimic, tmp_path)
     assert table.loc[10000001, "systolic_mmhg"] == 133.3, "120, 130 and 150, each once"
-    assert report["named"]["record whose date is not like 2180-12-31"] == [
+    assert report["names"]["record whose date is not like 2180-12-31"] == [
         "patient 10000001, 2180-5-11, Blood Pressure",
         "patient 10000001, later, BMI (kg/m2)",
     ]
-    assert report["named"]["row of omr that is there twice"] == ["patient 10000001, 2180-05-08, Blood Pressure"]
+    assert report["names"]["row of omr that is there twice"] == ["patient 10000001, 2180-05-08, Blood Pressure"]
 
 
 def test_rows_that_contradict_each_other_are_not_resolved_silently(mimic, tmp_path):  # noqa: F811
@@ -327,13 +331,16 @@ def test_rows_that_contradict_each_other_are_not_resolved_silently(mimic, tmp_pa
     assert table.loc[10000001, ["split", "label", "sex"]].tolist() == ["train", "normal", "F"], (
         "the same row twice says the same"
     )
-    assert 10000006 not in table.index and report["dropped"]["film in two splits of the split table"] == 1
-    assert pd.isna(table.loc[10000003, "label"]) and report["left"]["study with two labels in the chexpert table"] == 1
+    assert 10000006 not in table.index and report["drops"]["film in two splits of the split table"] == 1
+    assert (
+        pd.isna(table.loc[10000003, "label"])
+        and report["omissions"]["study with two labels in the chexpert table"] == 1
+    )
     assert (
         pd.isna(table.loc[10000002, "sex"])
-        and report["left"]["patient with two rows in the patients table that differ"] == 1
+        and report["omissions"]["patient with two rows in the patients table that differ"] == 1
     )
-    assert "patient is in no patients table" not in report["refused"]
+    assert "patient is in no patients table" not in report["refusals"]
 
 
 def test_emergency_stays_that_cannot_be_used_are_counted(mimic, tmp_path):  # noqa: F811
@@ -347,9 +354,9 @@ def test_emergency_stays_that_cannot_be_used_are_counted(mimic, tmp_path):  # no
     gzipped(ed / "ed/triage.csv.gz", triage)
     table, report = linked(mimic, tmp_path, ed)
     assert table.loc[10000001, "heart_rate_bpm"] == 88 and pd.isna(table.loc[10000001, "temperature_c"])
-    assert report["named"]["temperature is no number"] == ["1"] and pd.isna(table.loc[10000002, "heart_rate_bpm"])
-    assert report["named"]["emergency stay whose times are not like 2180-12-31 14:30:00"] == ["stay_id 3"]
-    assert report["named"]["emergency stay with two rows in the triage table that differ"] == ["stay_id 4"]
+    assert report["names"]["temperature is no number"] == ["1"] and pd.isna(table.loc[10000002, "heart_rate_bpm"])
+    assert report["names"]["emergency stay whose times are not like 2180-12-31 14:30:00"] == ["stay_id 3"]
+    assert report["names"]["emergency stay with two rows in the triage table that differ"] == ["stay_id 4"]
 
 
 def test_of_a_bmi_and_height_and_weight_what_was_measured_nearer_counts():
@@ -361,8 +368,8 @@ def test_of_a_bmi_and_height_and_weight_what_was_measured_nearer_counts():
     assert found["height_cm"].isna().tolist() == found["weight_kg"].isna().tolist() == [True, False, False, False], (
         "61 is left to `plausible`"
     )
-    assert report.named["height and weight that contradict a bmi measured nearer to the film"] == ["a"]
-    assert report.named["bmi replaced by that of height and weight, measured as near to the film or nearer"] == [
+    assert report.names["height and weight that contradict a bmi measured nearer to the film"] == ["a"]
+    assert report.names["bmi replaced by that of height and weight, measured as near to the film or nearer"] == [
         "b",
         "c",
     ]
@@ -373,7 +380,7 @@ def test_mimic_keeps_the_bmi_of_the_day_against_a_weight_of_last_month(mimic, tm
     table, report = linked(mimic, tmp_path)
     first = table.loc[10000001]
     assert first["bmi"] == 33 and pd.isna(first["height_cm"]) and pd.isna(first["weight_kg"])
-    assert report["refused"]["height and weight that contradict a bmi measured nearer to the film"] == 1
+    assert report["refusals"]["height and weight that contradict a bmi measured nearer to the film"] == 1
 
 
 def test_the_days_to_a_linked_value():

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.ehr import EHRSchema, Record
+from diff3m.ehr import VIEW_LABELS, EHRSchema, Record
 from diff3m.scoring.regions import Region
 from diff3m.scoring.score import Scoring, by_noise_level
 
@@ -25,7 +25,6 @@ SIDES = "Left and right are the picture's: the patient's right is on the picture
 SIMULATED = {
     "phantoms": "simulated patients"
 }  # what a checkpoint learned from, where its name does not say it to a reader
-VIEW_WORDS = {"PA": "PA (standing)", "AP": "AP (lying or bedside)"}
 
 
 def model_title(name: str) -> str:
@@ -58,7 +57,7 @@ def verdict(percentile: float) -> str:
 
 def compared_with(analysis: Analysis) -> str:
     """The films that the score was placed among, e.g. "193 normal PA films"."""
-    view = f"{analysis.compared_with} " if analysis.compared_with in VIEW_WORDS else ""
+    view = f"{analysis.compared_with} " if analysis.compared_with in VIEW_LABELS else ""
     return f"{analysis.normals} normal {view}films"
 
 
@@ -74,7 +73,7 @@ def score_sentence(analysis: Analysis) -> str:
 
 def score_meaning(analysis: Analysis, scoring: Scoring) -> str:
     """What the score does and does not mean."""
-    mixed = "" if analysis.compared_with in VIEW_WORDS else " AP and PA films are mixed in the comparison: "
+    mixed = "" if analysis.compared_with in VIEW_LABELS else " AP and PA films are mixed in the comparison: "
     if mixed:
         mixed += (
             "the view is unknown."

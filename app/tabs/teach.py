@@ -9,7 +9,7 @@ import numpy as np
 
 from diff3m.data.phantom import KINDS, SEEDS, person
 from diff3m.detector import Detector
-from diff3m.ehr import EHRError
+from diff3m.ehr import VIEW_LABELS, EHRError
 from diff3m.export.files import heat_over_film
 from diff3m.export.overlay import outlined, to_uint8
 from diff3m.imaging import Radiograph, prepare
@@ -99,7 +99,7 @@ def _build_playground(detector: Detector) -> None:
             age = slider(18, 95, 55, step=1, label="Age (years)", elem_id="play-age")
             sex = gr.Radio([("Female", "F"), ("Male", "M")], value="F", label="Sex", elem_id="play-sex")
             view = gr.Radio(
-                [("PA (standing)", "PA"), ("AP (lying or bedside)", "AP")],
+                [(label, view) for view, label in VIEW_LABELS.items()],
                 value="PA",
                 label="View",
                 elem_id="play-view",

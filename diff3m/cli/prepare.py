@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .options import add_command
-from .terminal import pairs
+from .options import add_command, positive
+from .terminal import bar, pairs
+
+# data sets that are one folder, as released, by the name of `diff3m prepare NAME`
+RELEASES = {
+    "chexpert": "CheXpert: age, sex and view",
+    "chexpert-plus": "CheXpert Plus: age, sex, view and BMI",
+    "nih": "NIH ChestX-ray14: age, sex and view",
+    "padchest": "PadChest: age, sex and view",
+}
 
 
 def add_parser(commands) -> None:
@@ -20,15 +28,24 @@ def add_parser(commands) -> None:
         "--ed", default=None, metavar="DIR", help="of ed/edstays.csv.gz and ed/triage.csv.gz: adds vitals"
     )
     mimic.add_argument("--out", required=True, metavar="MANIFEST")
-    for name, text, run in (
-        ("chexpert", "CheXpert, demographics only", _prepare_chexpert),
-        ("nih", "NIH ChestX-ray14, demographics only", _prepare_nih),
-    ):
+    for name, text in RELEASES.items():
         kind = kinds.add_parser(name, help=text)
-        kind.set_defaults(run=run)
+        kind.set_defaults(run=_prepare_release)
         kind.add_argument("--dir", required=True, metavar="DIR", help="as released")
         kind.add_argument("--out", required=True, metavar="MANIFEST")
         kind.add_argument("--seed", type=int, default=0, help="of the split of patients, where the release has none")
+    tree = kinds.add_parser(
+        "dicom", help="a tree of DICOM files: age, sex, view, height, weight and so BMI from the headers"
+    )
+    tree.set_defaults(run=_prepare_dicom)
+    tree.add_argument("dir", metavar="DIR")
+    tree.add_argument("--out", required=True, metavar="MANIFEST")
+    tree.add_argument(
+        "--salt", required=True, metavar="TEXT", help="that ids are hashed with; @FILE reads it from a file"
+    )
+    tree.add_argument("--labels", default=None, metavar="CSV", help="columns label, and accession or path")
+    tree.add_argument("--seed", type=int, default=0, help="of the split of patients")
+    tree.add_argument("--processes", type=positive, default=None, metavar="N", help="default: all processors")
     folder = kinds.add_parser("folder", help="images and a table of anything")
     folder.set_defaults(run=_prepare_folder)
     folder.add_argument("--table", required=True, metavar="CSV")
@@ -41,43 +58,54 @@ def add_parser(commands) -> None:
     )
     for kind in kinds.choices.values():
         kind.add_argument(
-            "--decode",
+            "--accept", action="store_true", help="also use films that the gate would stop; the report counts them"
+        )
+        kind.add_argument(
+            "--quick",
             action="store_true",
-            help="read every image whole, so that training will not stop at a damaged one (slow)",
+            help="read only the first and last bytes of each film: damage in the middle and turned films go unnoticed",
         )
 
 
 def _prepare_folder(options) -> None:
     from ..data.prepare.folder import manifest_from_table
 
-    where = {name: set(values.split(",")) for name, values in pairs(options.where, "--where").items()}
-    _print_report(
-        manifest_from_table(
-            Path(options.table), Path(options.out), pairs(options.column, "--column"), where, options.decode
-        ),
-        options.out,
-    )
+    conditions = {name: set(values.split(",")) for name, values in pairs(options.where, "--where").items()}
+    columns = pairs(options.column, "--column")
+    report = manifest_from_table(Path(options.table), Path(options.out), columns, conditions, _film_check(options))
+    _print_report(report, options.out)
 
 
 def _prepare_mimic(options) -> None:
     from ..data.prepare.mimic import prepare_mimic
 
     ed = Path(options.ed) if options.ed else None
-    _print_report(
-        prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), ed, options.decode), options.out
-    )
+    report = prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), ed, _film_check(options))
+    _print_report(report, options.out)
 
 
-def _prepare_chexpert(options) -> None:
-    from ..data.prepare.open_sets import prepare_chexpert
+def _prepare_release(options) -> None:
+    """Prepare a data set that is one folder, as released."""
+    from ..data.prepare import RELEASES
 
-    _print_report(prepare_chexpert(Path(options.dir), Path(options.out), options.seed, options.decode), options.out)
+    prepare = RELEASES[options.kind]
+    _print_report(prepare(Path(options.dir), Path(options.out), options.seed, _film_check(options)), options.out)
 
 
-def _prepare_nih(options) -> None:
-    from ..data.prepare.open_sets import prepare_nih
+def _prepare_dicom(options) -> None:
+    from ..data.prepare import prepare_dicom
 
-    _print_report(prepare_nih(Path(options.dir), Path(options.out), options.seed, options.decode), options.out)
+    salt = Path(options.salt[1:]).read_text().strip() if options.salt.startswith("@") else options.salt
+    labels = Path(options.labels) if options.labels else None
+    check = _film_check(options)
+    report = prepare_dicom(Path(options.dir), Path(options.out), salt, labels, options.seed, options.processes, check)
+    _print_report(report, options.out)
+
+
+def _film_check(options):
+    from ..data.prepare.films import FilmCheck
+
+    return FilmCheck(whole=not options.quick, accept=options.accept, progress=bar("judging films"))
 
 
 def _print_report(report, out: str) -> None:

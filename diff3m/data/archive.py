@@ -1,4 +1,7 @@
-"""A ZIP of films from a stranger: opened without writing anything, and refused with a sentence where it means harm."""
+"""A ZIP of films from a stranger: opened without writing anything, and refused where it means harm.
+
+Names are read as Windows, macOS and Linux write them; what these systems leave behind in a ZIP is not listed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ import lzma
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+
+from .paths import Match, NameIndex, is_junk
 
 MAX_FILES = 5_000
 MAX_BYTES = 4 * 2**30  # unpacked, all files together
@@ -14,7 +21,8 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_RATIO = 200  # unpacked over packed, of one file of more than a megabyte
 NESTED = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 SPECIAL = (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
-ENCRYPTED = 0x1
+ENCRYPTED, UTF8_FLAG = 0x1, 0x800
+OTHER_ENCODINGS = ("cp850", "cp1252", "mac_roman")  # of names without the flag for UTF-8
 
 
 class ArchiveError(ValueError):
@@ -27,29 +35,30 @@ class Archive:
     def __init__(self, path: str | Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-            entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+            entries = [entry for entry in self._zip.infolist() if not _is_folder(entry)]
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
             raise ArchiveError(
                 "This file is no ZIP archive, or it is damaged. Pack the films again as a plain ZIP."
             ) from None
-        _check(entries)
-        self._entries = {entry.filename: entry for entry in entries}
-        self._by_name: dict[str, list[str]] = {}
-        for name in self._entries:
-            self._by_name.setdefault(PurePosixPath(name).name, []).append(name)
+        _check_count(entries)
+        films = [(_name(entry), entry) for entry in entries if not is_junk(_name(entry))]
+        _check(films)
+        self._entries = dict(films)
+        self._index = NameIndex(self._entries, _other_spellings(films))
 
     @property
     def names(self) -> list[str]:
-        """Names of all files."""
+        """Names of all files, with forward slashes, without those that operating systems leave behind."""
         return list(self._entries)
 
+    def match(self, name: str) -> Match | None:
+        """The file that a manifest calls `name`, with a note where case had to be ignored; see `NameIndex.find`."""
+        return self._index.find(name)
+
     def find(self, name: str) -> str | None:
-        """The file that a manifest calls `name`: that very path, or the only file of that base name."""
-        plain = str(PurePosixPath(name.replace("\\", "/")))
-        if plain in self._entries:
-            return plain
-        same = self._by_name.get(PurePosixPath(plain).name, [])
-        return same[0] if len(same) == 1 else None
+        """The name in the ZIP of the file that a manifest calls `name`."""
+        match = self.match(name)
+        return match.name if match else None
 
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises ArchiveError if it is damaged or holds more than it declares."""
@@ -76,16 +85,43 @@ class Archive:
         self._zip.close()
 
 
-def _check(entries: list[zipfile.ZipInfo]) -> None:
-    if not entries:
-        raise ArchiveError("The ZIP is empty. Put the films into it.")
+def _is_folder(entry: zipfile.ZipInfo) -> bool:
+    return entry.filename.endswith(("/", "\\"))
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """The name with forward slashes. Without the flag for UTF-8, `zipfile` reads CP437, though macOS writes UTF-8 all the same."""
+    name = entry.filename
+    if not entry.flag_bits & UTF8_FLAG:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")
+
+
+def _other_spellings(films: list[tuple[str, zipfile.ZipInfo]]) -> Iterator[tuple[str, str]]:
+    """What else a name may be where the ZIP does not say in which encoding it is written."""
+    for name, entry in films:
+        if not entry.flag_bits & UTF8_FLAG and not entry.filename.isascii():
+            for encoding in OTHER_ENCODINGS:
+                with suppress(UnicodeError):
+                    yield entry.filename.encode("cp437").decode(encoding), name
+
+
+def _check_count(entries: list[zipfile.ZipInfo]) -> None:
     if len(entries) > MAX_FILES:
         raise ArchiveError(f"The ZIP holds {len(entries):,} files; at most {MAX_FILES:,} are taken. Split it.")
-    if sum(entry.file_size for entry in entries) > MAX_BYTES:
+
+
+def _check(films: list[tuple[str, zipfile.ZipInfo]]) -> None:
+    if not films:
+        raise ArchiveError("The ZIP is empty. Put the films into it.")
+    if len({name for name, _ in films}) < len(films):
+        raise ArchiveError("The ZIP holds two files of the same name. Pack the films again.")
+    if sum(entry.file_size for _, entry in films) > MAX_BYTES:
         raise ArchiveError(f"The ZIP unpacks to more than {MAX_BYTES // 2**30} GB. Split it.")
-    for entry in entries:
-        path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or (len(entry.filename) > 1 and entry.filename[1] == ":"):
+    for name, entry in films:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or (len(name) > 1 and name[1] == ":"):
             raise ArchiveError("The ZIP holds a file whose path leads out of it. Pack plain files only.")
         if stat.S_IFMT(entry.external_attr >> 16) in SPECIAL:
             raise ArchiveError("The ZIP holds a link or a device instead of a file. Pack plain files only.")

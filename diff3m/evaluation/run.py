@@ -66,7 +66,8 @@ def analyze_cases(
             for film, case in zip(films, batch, strict=True):
                 outcome = film if isinstance(film, RadiographError) else next(analyses)
                 if isinstance(outcome, RadiographError):
-                    yield CaseResult(case, None, str(outcome), isinstance(outcome, GateError))
+                    error = f"{outcome} {case.note}".strip()
+                    yield CaseResult(case, None, error, isinstance(outcome, GateError))
                 else:
                     yield CaseResult(case, outcome)
             if report:

@@ -52,7 +52,7 @@ def load_films(
         try:
             return np.round(prepare(read_radiograph(case.path), settings) * 255).astype(np.uint8)
         except RadiographError as error:
-            raise ManifestError(f"Row {case.row} ({case.path}): {error}") from None
+            raise ManifestError(f"Row {case.row} ({case.path}): {error} {case.note}".strip()) from None
 
     images = np.empty((len(cases), settings.size, settings.size), dtype=np.uint8)
     with ThreadPoolExecutor() as pool:

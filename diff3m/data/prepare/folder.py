@@ -9,93 +9,116 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...ehr import paper_schema
+from ...ehr import EHRError, paper_schema
+from ...ehr.facts import OTHER_VIEWS, read_view
 from ..manifest import PATIENT_COLUMNS, ManifestError, patient_keys, read_table
-from .report import Report, keep
-from .tables import (
-    CONTRADICTORY,
-    DUPLICATE,
-    TWO_SPLITS,
-    UNCHECKED,
-    contradictory,
-    in_one_split,
-    refuse_overwriting,
-    with_readable_images,
-    write_manifests,
-)
+from ..paths import clean_name
+from .films import FilmCheck, usable_films
+from .report import NOT_FRONTAL, Report, keep
+from .splits import TWO_SPLITS, UNCHECKED, in_one_split
+from .tables import CONTRADICTORY, DUPLICATE, contradictory, refuse_overwriting, write_manifests
 
-TOLD = ("path", "label", "split", *PATIENT_COLUMNS, *paper_schema().names)  # what rows of one film may not differ in
-UNNAMED = f"{UNCHECKED} (if a column names patients, say --column patient=COLUMN)"
+COMPARED = (
+    "path",
+    "label",
+    "split",
+    *PATIENT_COLUMNS,
+    *paper_schema().names,
+)  # what rows of one film may not differ in
+UNCHECKED_SPLIT = f"{UNCHECKED} (if a column names patients, say --column patient=COLUMN)"
 
 
 def manifest_from_table(
-    table: Path, out: Path, columns: Mapping[str, str], where: Mapping[str, set[str]], decode: bool = False
+    table: Path,
+    out: Path,
+    columns: Mapping[str, str],
+    conditions: Mapping[str, set[str]],
+    check: FilmCheck | None = None,
 ) -> Report:
     """Select rows of a table (CSV or Parquet) and rename its columns into a manifest at `out`.
 
-    columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. where: the table's column →
-    the values to keep. decode: see `with_readable_images`. Paths are read relative to the table's folder and written relative to `out`'s. Rows of
-    one film that contradict each other are dropped, and, where columns `patient` (or `subject_id`) and `split` are there, patients in two splits;
-    films without a patient number stay, and are counted. Raises ManifestError if a column is missing or ambiguous, no row is
-    left, or `out` is the table.
+    columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. conditions: the table's column
+    → the values to keep. check: see `usable_films`. Paths are read relative to the table's folder and written relative to that of
+    `out`.
+
+    Rows of one film that contradict each other are dropped, as are films whose view is not frontal, and, where columns `patient`
+    (or `subject_id`) and `split` are there, patients in two splits; films without a patient number stay, and are counted. Raises
+    ManifestError if a column is missing or ambiguous, no row is left, or `out` is the table.
     """
     refuse_overwriting(out, [table], splits=False)
-    rows, report = read_table(table).reset_index(drop=True), Report()
-    missing = [name for name in (*columns.values(), *where) if name not in rows.columns]
+    rows = read_table(table).reset_index(drop=True)
+    missing = [name for name in (*columns.values(), *conditions) if name not in rows.columns]
     if missing:
         raise ManifestError(f"{table} has no column {', '.join(missing)}. Its columns are: {', '.join(rows.columns)}.")
-    meets = (
-        np.logical_and.reduce([rows[name].isin(values) for name, values in where.items()])
-        if where
-        else np.ones(len(rows), bool)
-    )
+    selected = np.ones(len(rows), bool)
+    for name, values in conditions.items():
+        selected &= rows[name].isin(values).to_numpy(bool)
     rows = _renamed(rows, columns, table)
     if "path" not in rows.columns:
         raise ManifestError(f"{table} has no column `path`. Say which column holds it, e.g. path=file.")
-    if not meets.any():
+    if not selected.any():
         raise ManifestError(f"No row of {table} meets the conditions.")
-    report.read = int(meets.sum())
+    report = Report(rows_read=int(selected.sum()))
     patient = next((name for name in PATIENT_COLUMNS if name in rows.columns), None)
     if patient is not None:
         rows = rows.assign(**{patient: patient_keys(rows)})
-    rows = with_readable_images(_once(rows, meets, patient, table.parent, report), table.parent, report, decode)
+    rows = _one_row_a_film(rows, selected, patient, table.parent, report)
+    if "view" in rows.columns:
+        rows = keep(rows, ~rows["view"].map(_is_not_frontal).astype(bool), report, NOT_FRONTAL)
+    rows = usable_films(rows, table.parent, report, check)
     if "split" in rows.columns and patient is None:
-        report.note(UNNAMED, rows["path"])
+        report.note(UNCHECKED_SPLIT, rows["path"])
     elif "split" in rows.columns:
         report.note(UNCHECKED, rows.loc[rows[patient] == "", "path"])
     write_manifests(rows, table.parent, out, paper_schema(), report, split=False)
     return report
 
 
-def _once(rows: pd.DataFrame, meets: np.ndarray, patient: str | None, folder: Path, report: Report) -> pd.DataFrame:
-    """The rows that meet the conditions, one a film. Patients in two splits and rows of one film that contradict each other are looked for in the
-    whole table: rows that do not meet the conditions count too. a.png, ./a.png and its absolute path are one film."""
-    films = rows["path"].map(lambda name: os.path.abspath(folder / name.strip()))
-    told = rows[[name for name in TOLD if name in rows.columns]].apply(lambda cells: cells.str.strip().str.casefold())
-    differ = contradictory(told.assign(path=films), films)
-    apart = in_one_split(rows, patient) if {patient, "split"} <= set(rows.columns) else np.ones(len(rows), bool)
-    rows = keep(rows[meets], apart[meets], report, TWO_SPLITS)
-    rows = keep(rows, rows["path"].str.strip() != "", report, "no path")
+def _one_row_a_film(
+    rows: pd.DataFrame, selected: np.ndarray, patient: str | None, folder: Path, report: Report
+) -> pd.DataFrame:
+    """The selected rows, one a film: a.png, ./a.png and its absolute path are one film.
+
+    Patients in two splits and rows of one film that contradict each other are looked for in the whole table: rows that are not
+    selected count too.
+    """
+    films = rows["path"].map(lambda name: os.path.abspath(folder / clean_name(name)))
+    values = rows[[name for name in COMPARED if name in rows.columns]].apply(lambda cells: cells.str.casefold())
+    differ = contradictory(values.assign(path=films), films)
+    one_split = in_one_split(rows, patient) if {patient, "split"} <= set(rows.columns) else np.ones(len(rows), bool)
+    rows = keep(rows[selected], one_split[selected], report, TWO_SPLITS)
+    rows = keep(rows, rows["path"] != "", report, "no path")
     rows = keep(rows, ~differ[rows.index], report, CONTRADICTORY)
     return keep(rows, ~films[rows.index].duplicated(), report, DUPLICATE)
 
 
+def _is_not_frontal(view: str) -> bool:
+    try:
+        return read_view(view) in OTHER_VIEWS
+    except EHRError:
+        return False
+
+
 def _renamed(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.DataFrame:
-    """The table under the manifest's names, in lower case as the manifest's reader takes them. A column that `columns` names counts; one of the
-    table's own that has the same name once case is ignored is left out. Raises ManifestError where two are left."""
-    named = [name.strip().lower() for name in columns]
-    if len(set(named)) < len(named):
-        raise ManifestError(f"Two columns are named for {_twice(named)}. Name one.")
+    """The table under the manifest's names, in lower case as the manifest's reader takes them.
+
+    A column that `columns` names counts; one of the table's own that has the same name once case is ignored is left out. Raises
+    ManifestError where two remain.
+    """
+    targets = [name.strip().lower() for name in columns]
+    if len(set(targets)) < len(targets):
+        raise ManifestError(f"Two columns are named for {_repeated(targets)}. Name one.")
     own = [str(name).strip().lower() for name in rows.columns]
-    others = rows.loc[:, [name not in named for name in own]]
-    others.columns = [name for name in own if name not in named]
+    others = rows.loc[:, [name not in targets for name in own]]
+    others.columns = [name for name in own if name not in targets]
     if others.columns.duplicated().any():
-        name = _twice(list(others.columns))
+        name = _repeated(list(others.columns))
         raise ManifestError(
-            f"{table} has two columns of the same name once case is ignored: {name}. Rename one, or say which counts, {name}=COLUMN."
+            f"{table} has two columns of the same name once case is ignored: {name}. Rename one, or say which counts, "
+            f"{name}=COLUMN."
         )
-    return others.assign(**{name: rows[source] for name, source in zip(named, columns.values(), strict=True)})
+    return others.assign(**{name: rows[source] for name, source in zip(targets, columns.values(), strict=True)})
 
 
-def _twice(names: list[str]) -> str:
+def _repeated(names: list[str]) -> str:
     return next(name for name in names if names.count(name) > 1)

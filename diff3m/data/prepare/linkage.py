@@ -31,11 +31,11 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
         .agg(["sum", "count"])
         .reset_index()
     )
-    asked = films[["patient", "day"]].drop_duplicates().sort_values("day", kind="stable")
+    wanted = films[["patient", "day"]].drop_duplicates().sort_values("day", kind="stable")
     days = days.assign(at=days["day"])
-    before = pd.merge_asof(asked, days, on="day", by="patient", direction="backward", tolerance=window)
+    before = pd.merge_asof(wanted, days, on="day", by="patient", direction="backward", tolerance=window)
     after = pd.merge_asof(
-        asked, days, on="day", by="patient", direction="forward", tolerance=window, allow_exact_matches=False
+        wanted, days, on="day", by="patient", direction="forward", tolerance=window, allow_exact_matches=False
     )
     back, ahead = before["day"] - before["at"], after["at"] - after["day"]  # NaN where there is none
     use_before = back.notna() & ~(ahead < back)
@@ -43,23 +43,23 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
     total = before["sum"].where(use_before, 0.0) + after["sum"].where(use_after, 0.0)
     count = before["count"].where(use_before, 0.0) + after["count"].where(use_after, 0.0)
     off = back.where(use_before, ahead.where(use_after))
-    linked = asked.assign(value=(total / count.where(count > 0, np.nan)).to_numpy(), days=off.to_numpy())
-    found = films[["patient", "day"]].merge(linked, on=["patient", "day"], how="left")[["value", "days"]]
-    return found.set_axis(films.index)
+    linked = wanted.assign(value=(total / count.where(count > 0, np.nan)).to_numpy(), days=off.to_numpy())
+    links = films[["patient", "day"]].merge(linked, on=["patient", "day"], how="left")[["value", "days"]]
+    return links.set_axis(films.index)
 
 
 def day_number(dates: pd.Series) -> pd.Series:
     """Dates (text or numbers like 21801231 or 2180-12-31, with or without a time) as whole days since 1970; <NA> for what is no such date."""
-    found = dates.astype("string").str.extract(f"^{MOMENT}$")[0].str.replace("-", "", regex=False)
-    return ((pd.to_datetime(found, format="%Y%m%d", errors="coerce") - pd.Timestamp(0)) // pd.Timedelta(days=1)).astype(
-        "Int64"
-    )
+    digits = dates.astype("string").str.extract(f"^{MOMENT}$")[0].str.replace("-", "", regex=False)
+    return (
+        (pd.to_datetime(digits, format="%Y%m%d", errors="coerce") - pd.Timestamp(0)) // pd.Timedelta(days=1)
+    ).astype("Int64")
 
 
 def second_number(moments: pd.Series) -> pd.Series:
     """Moments (text like 2180-12-31 14:30:00) as whole seconds since 1970; <NA> for what is no such moment."""
     text = moments.astype("string")
-    found = pd.to_datetime(
+    times = pd.to_datetime(
         text.where(text.str.fullmatch(MOMENT).fillna(False)).str.strip(), format="ISO8601", errors="coerce"
     )
-    return ((found - pd.Timestamp(0)) // pd.Timedelta(seconds=1)).astype("Int64")
+    return ((times - pd.Timestamp(0)) // pd.Timedelta(seconds=1)).astype("Int64")

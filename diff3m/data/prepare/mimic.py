@@ -8,20 +8,20 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ...ehr import VITALS, EHRSchema, paper_schema
+from ...ehr import FRONTAL_VIEWS, VITALS, EHRSchema, paper_schema
 from ...ehr.units import CM_PER_INCH, KG_PER_POUND
+from .films import FilmCheck, usable_films
 from .linkage import day_number, nearest, second_number
 from .plausibility import bmi_differs, numbers
 from .report import NOT_FRONTAL, Report, keep
+from .splits import disjoint
 from .tables import (
     beside,
-    disjoint,
     label_of,
     one_row_each,
     open_table,
     places,
     refuse_overwriting,
-    with_readable_images,
     without_duplicates,
     write_manifests,
 )
@@ -32,13 +32,15 @@ PATIENTS, OMR, STAYS, TRIAGES = "patients.csv", "omr.csv", "edstays.csv", "triag
 PRESSURE = "Blood Pressure"
 MEASUREMENTS = {
     "BMI (kg/m2)": ("bmi", 1.0),
+    "BMI": ("bmi", 1.0),  # of which there is one unit only
     "Height (Inches)": ("height_cm", CM_PER_INCH),
     "Weight (Lbs)": ("weight_kg", KG_PER_POUND),
 }
+# result names of omr that begin like these and are not used: height and weight without a unit, pressures by posture
+RELATED_RESULTS = ("BMI", "Height", "Weight", "Blood Pressure")
 STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
-WEEKS_APART = (
-    0.5  # share by which BMI, height and weight of different days may differ: people change, units differ by more
-)
+# share by which BMI, height and weight of different days may differ: people change, units differ by more
+MAX_DIFFERENCE_OF_DAYS = 0.5
 TRIAGE = {
     "heartrate": "heart_rate_bpm",
     "resprate": "respiratory_rate",
@@ -47,11 +49,11 @@ TRIAGE = {
 }
 
 
-def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode: bool = False) -> Report:
+def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, check: FilmCheck | None = None) -> Report:
     """Link MIMIC-CXR-JPG (`cxr`) with MIMIC-IV (`iv`), and MIMIC-IV-ED triage (`ed`), into a manifest at `out`.
 
     Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with that value
-    unknown. decode: see `with_readable_images`. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError.
+    unknown. check: see `usable_films`. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError.
     """
     tables = [*places(cxr, *(name for part in PARTS for name in _names(part))), *places(iv / "hosp", PATIENTS, OMR)]
     refuse_overwriting(out, tables + (places(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
@@ -62,9 +64,9 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, decode
     schema = paper_schema()
     if ed is not None:
         films, schema = _triage(films, ed, report), EHRSchema(schema.features + VITALS)
-    films = with_readable_images(films, cxr, report, decode)
+    films = usable_films(films, cxr, report, check)
     names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
-    write_manifests(films[names], cxr, out, schema, report, apart=WEEKS_APART, doubted=False)
+    write_manifests(films[names], cxr, out, schema, report, max_difference=MAX_DIFFERENCE_OF_DAYS, doubt_units=False)
     if ed is not None:
         plain = [
             {key: value for key, value in entry.items() if value not in ("", None, ())} for entry in schema.to_list()
@@ -85,8 +87,11 @@ def _names(part: str) -> list[str]:
 
 
 def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """The table with its ids as int64, also where a column of floats made 10000032.0 of them; and by row whether all of them are whole numbers."""
-    ids = rows[names].apply(pd.to_numeric, errors="coerce")
+    """The table with its ids as int64, also where a column of floats made 10000032.0 of them.
+
+    Also, by row, whether all of them are whole numbers.
+    """
+    ids = rows[names].apply(lambda cells: pd.to_numeric(cells, errors="coerce").astype("float64"))
     good = (ids % 1 == 0).all(axis=1)
     return rows.assign(**{name: ids[name].where(good, 0).astype("int64") for name in names}), good
 
@@ -94,7 +99,7 @@ def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Se
 def _identified(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
     """The rows of a table of the source that have whole numbers as ids; the others are counted."""
     rows, good = _with_ids(rows, names)
-    report.leave(
+    report.omit(
         f"row of the {table} table whose {' or '.join(names)} is no number",
         [f"row {index + 1}" for index in rows.index[~good]],
     )
@@ -104,12 +109,12 @@ def _identified(rows: pd.DataFrame, names: list[str], table: str, report: Report
 def _films(cxr: Path, report: Report) -> pd.DataFrame:
     """Frontal films with path, split, label, study day and second."""
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
-    films = _table(cxr, "metadata", usecols=columns, dtype={"dicom_id": str, "ViewPosition": "string"})
-    report.read = len(films)
+    films = _table(cxr, "metadata", columns=columns)
+    report.rows_read = len(films)
     films, good = _with_ids(films, ["subject_id", "study_id"])
     films = keep(films, good, report, "no patient or study number", "dicom_id")
     films = without_duplicates(films, "dicom_id", report)
-    films = keep(films, films["ViewPosition"].isin(("PA", "AP")), report, NOT_FRONTAL, "dicom_id")
+    films = keep(films, films["ViewPosition"].isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "dicom_id")
     films = films.assign(day=day_number(films["StudyDate"]))
     films = keep(films, films["day"].notna(), report, "no study date like 21801231", "dicom_id")
     films = _split(films, cxr, report)
@@ -130,7 +135,7 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
 
 def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     """The films that the split table names, once, with their split."""
-    splits = _table(cxr, "split", usecols=["dicom_id", "split"], dtype={"dicom_id": str}).drop_duplicates()
+    splits = _table(cxr, "split", columns=["dicom_id", "split"]).drop_duplicates()
     several = splits.loc[splits["dicom_id"].duplicated(), "dicom_id"]
     films = keep(films, ~films["dicom_id"].isin(several), report, "film in two splits of the split table", "dicom_id")
     films = films.merge(splits[~splits["dicom_id"].isin(several)], on="dicom_id", how="left")
@@ -140,23 +145,23 @@ def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
 def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     """The films' studies that are in the table of findings: "No Finding" as a number, and whether it is known."""
     findings = _identified(
-        _table(cxr, "chexpert", usecols=["study_id", "No Finding"]), ["study_id"], "chexpert", report
+        _table(cxr, "chexpert", columns=["study_id", "No Finding"]), ["study_id"], "chexpert", report
     )
     findings = findings[findings["study_id"].isin(films["study_id"])]
-    values, unread = numbers(findings, "No Finding", report, "study_id")
-    findings = findings.assign(**{"No Finding": values}, known=~unread)
+    values, malformed = numbers(findings, "No Finding", report, "study_id")
+    findings = findings.assign(**{"No Finding": values}, known=~malformed)
     return one_row_each(findings, "study_id", report, "study with two labels in the chexpert table")
 
 
 def _second_of_day(times: pd.Series) -> pd.Series:
     """HHMMSS.ffff as a number → seconds; midday where it is missing."""
-    whole = pd.to_numeric(times, errors="coerce").fillna(120000.0).astype("int64")
+    whole = pd.to_numeric(times, errors="coerce").astype("float64").fillna(120000.0).astype("int64")
     return whole // 10000 * 3600 + whole // 100 % 100 * 60 + whole % 100
 
 
 def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
-    people = open_table(iv / "hosp", PATIENTS, usecols=["subject_id", "gender", "anchor_age", "anchor_year"])
+    people = open_table(iv / "hosp", PATIENTS, columns=["subject_id", "gender", "anchor_age", "anchor_year"])
     people = _identified(people, ["subject_id"], "patients", report)
     people = people[people["subject_id"].isin(films["subject_id"])]
     report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
@@ -178,9 +183,11 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
         "result_name": "category",
         "result_value": "string[pyarrow]",
     }
-    records = open_table(iv / "hosp", OMR, usecols=list(columns), dtype=columns, engine="c")
-    records = records[records["result_name"].isin((*MEASUREMENTS, PRESSURE)) & records["subject_id"].isin(patients)]
-    records = _once(records.rename(columns={"subject_id": "patient"}), report)
+    records = open_table(iv / "hosp", OMR, columns=list(columns), dtype=columns)
+    records = records[records["subject_id"].isin(patients)].rename(columns={"subject_id": "patient"})
+    usable = records["result_name"].isin((*MEASUREMENTS, PRESSURE))
+    _omit_related(records[~usable], report)
+    records = _once(records[usable], report)
     parts = []
     for source, (name, factor) in MEASUREMENTS.items():
         rows = records[records["result_name"] == source]
@@ -189,44 +196,56 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     rows = records[records["result_name"] == PRESSURE]
     both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
     crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
-    report.leave("pressure whose diastolic is not below its systolic", _named(rows[crossed], "blood pressure"))
+    report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[crossed], "blood pressure"))
     schema, columns = paper_schema(), {0: "systolic_mmhg", 1: "diastolic_mmhg"}
     off = (
         ~crossed
         & both.notna().all(axis=1)
         & ~np.logical_and.reduce([both[place].between(*schema[name].plausible) for place, name in columns.items()])
     )
-    report.leave("pressure outside the plausible range", _named(rows[off], "blood pressure"))
-    report.leave("pressure that is not like 120/80", _named(rows[both.isna().any(axis=1)], "blood pressure"))
+    report.omit("pressure outside the plausible range", _names_of(rows[off], "blood pressure"))
+    report.omit("pressure that is not like 120/80", _names_of(rows[both.isna().any(axis=1)], "blood pressure"))
     good = ~crossed & ~off & both.notna().all(axis=1)
     parts += [
         rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place])
         for place, name in columns.items()
     ]
-    found = pd.concat(parts, ignore_index=True)
-    unread = found["value"].isna()
-    report.leave("measurement is no number", _named(found[unread]))
-    return found[~unread]
+    measurements = pd.concat(parts, ignore_index=True)
+    malformed = measurements["value"].isna()
+    report.omit("measurement is no number", _names_of(measurements[malformed]))
+    return measurements[~malformed]
+
+
+def _omit_related(records: pd.DataFrame, report: Report) -> None:
+    """Count the measurements that would be of use, had they a unit or the usual posture, under the name that omr gives them."""
+    records = records[records["result_name"].astype("string").str.startswith(RELATED_RESULTS).fillna(False)]
+    for name in sorted(records["result_name"].unique()):
+        rows = records[records["result_name"] == name]
+        why = "another posture than the usual" if name.startswith(PRESSURE) else "a name without a known unit"
+        report.omit(
+            f"{name} of omr, {why}",
+            [f"patient {who}, {when}" for who, when in zip(rows["patient"], rows["chartdate"], strict=True)],
+        )
 
 
 def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Records of omr with a day, each once: a row that is the same in every column, its number of the day included, is no second measurement."""
 
-    def named(rows: pd.DataFrame) -> list[str]:
+    def names(rows: pd.DataFrame) -> list[str]:
         return [
             f"patient {who}, {when}, {what}"
             for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
         ]
 
     repeated = records.duplicated()
-    report.leave("row of omr that is there twice", named(records[repeated]))
+    report.omit("row of omr that is there twice", names(records[repeated]))
     records = records[~repeated]
     records = records.assign(day=_days_of(records["chartdate"]))
-    report.leave("record whose date is not like 2180-12-31", named(records[records["day"].isna()]))
+    report.omit("record whose date is not like 2180-12-31", names(records[records["day"].isna()]))
     return records.dropna(subset=["day"]).astype({"day": "int64"})
 
 
-def _named(records: pd.DataFrame, name: str | None = None) -> list[str]:
+def _names_of(records: pd.DataFrame, name: str | None = None) -> list[str]:
     """ "patient …, day …, measurement" of each record, for the report."""
     names = records["name"] if name is None else [name] * len(records)
     dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
@@ -246,27 +265,27 @@ def _days_of(dates: pd.Series) -> pd.Series:
 def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     records = read_omr(iv, films["patient"].unique(), report)
     records = _plausible_records(records, report)
-    names = [*(name for name, _ in MEASUREMENTS.values()), "systolic_mmhg", "diastolic_mmhg"]
+    names = [*dict.fromkeys(name for name, _ in MEASUREMENTS.values()), "systolic_mmhg", "diastolic_mmhg"]
     linked = {name: nearest(films, records[records["name"] == name]) for name in names}
-    films = films.assign(**{name: found["value"].round(1) for name, found in linked.items()})
-    return _nearer_body(films, {name: found["days"] for name, found in linked.items()}, report)
+    films = films.assign(**{name: link["value"].round(1) for name, link in linked.items()})
+    return _nearer_body(films, {name: link["days"] for name, link in linked.items()}, report)
 
 
 def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
     """Where BMI differs from that of height and weight, taken on other days, what was measured nearer to the film: BMI, or height and weight
-    together, of which the farther counts; theirs where as near. The other becomes unknown. Contradictions by more than `WEEKS_APART` are left to
+    together, of which the farther counts; theirs where as near. The other becomes unknown. Contradictions by more than `MAX_DIFFERENCE_OF_DAYS` are left to
     `plausible`."""
-    apart, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], WEEKS_APART)
+    differ, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], MAX_DIFFERENCE_OF_DAYS)
     nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])
     report.refuse(
         "bmi replaced by that of height and weight, measured as near to the film or nearer",
-        films.loc[apart & ~nearer, "path"],
+        films.loc[differ & ~nearer, "path"],
     )
     report.refuse(
-        "height and weight that contradict a bmi measured nearer to the film", films.loc[apart & nearer, "path"]
+        "height and weight that contradict a bmi measured nearer to the film", films.loc[differ & nearer, "path"]
     )
-    both = {name: films[name].mask(apart & nearer) for name in ("height_cm", "weight_kg")}
-    return films.assign(bmi=films["bmi"].mask(apart & ~nearer), **both)
+    both = {name: films[name].mask(differ & nearer) for name in ("height_cm", "weight_kg")}
+    return films.assign(bmi=films["bmi"].mask(differ & ~nearer), **both)
 
 
 def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
@@ -277,18 +296,18 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
         for end in (0, 1)
     )
     good = records["value"].between(low, high)
-    report.leave("measurement outside the plausible range (wrong unit?)", _named(records[~good]))
+    report.omit("measurement outside the plausible range (wrong unit?)", _names_of(records[~good]))
     return records[good]
 
 
 def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
     """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest arrival first."""
-    stays = open_table(ed / "ed", STAYS, usecols=["subject_id", "stay_id", "intime", "outtime"])
+    stays = open_table(ed / "ed", STAYS, columns=["subject_id", "stay_id", "intime", "outtime"])
     stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)
     stays = stays[stays["subject_id"].isin(films["subject_id"])]
     stays = stays.assign(**{name: second_number(stays[name]).astype("float64") for name in ("intime", "outtime")})
     timed = stays[["intime", "outtime"]].notna().all(axis=1)
-    report.leave(
+    report.omit(
         "emergency stay whose times are not like 2180-12-31 14:30:00",
         [f"stay_id {stay}" for stay in stays.loc[~timed, "stay_id"]],
     )
@@ -300,7 +319,7 @@ def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
         .sort_values(["distance", "stay_id"])
         .drop_duplicates("dicom_id")
     )
-    triage = _identified(open_table(ed / "ed", TRIAGES, usecols=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
+    triage = _identified(open_table(ed / "ed", TRIAGES, columns=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
     triage = triage[triage["stay_id"].isin(pairs["stay_id"])]
     triage = one_row_each(triage, "stay_id", report, "emergency stay with two rows in the triage table that differ")
     triage = triage.assign(

@@ -5,50 +5,65 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ...ehr import EHRError, EHRSchema, Feature, bmi_rounding, body_mass_index
+from ...ehr import ADULT_AGE, EHRError, EHRSchema, Feature, Value, bmi_rounding, body_mass_index
+from ...ehr.facts import read_text
 from ...ehr.units import KG_PER_POUND
 from .report import Report
 
-CONTRADICTS = 0.1  # share by which BMI may differ from that of height and weight
-HEAVY, ENOUGH = 125.0, 20  # kg: no population has such a median; of as many weights as that
-RARE, USUAL = (
-    50.0,
-    (15.0, 45.0),
-)  # kg/m²: a BMI above the first, where the weight read as lb makes one between the others, is taken for lb
-STOUT = 38.0  # kg/m²: no population has such a median BMI as kg that is a usual one as lb
-CONFIRMS = 0.1  # share by which a BMI of the row's own may differ from that of height and weight and still bear it out
+MAX_DIFFERENCE = 0.1  # share by which BMI may differ from that of height and weight
+HEAVY_MEDIAN, MIN_WEIGHTS = 125.0, 20  # kg: no population has such a median; of as many weights as that
+RARE_BMI = 50.0  # kg/m²: where a weight makes a larger one, and as lb a usual one, it is taken for lb
+USUAL_BMI = (15.0, 45.0)  # kg/m²
+STOUT_BMI = 38.0  # kg/m²: no population has such a median as kg that is a usual one as lb
+CONFIRMATION = (
+    0.1  # share by which a BMI of the row's own may differ from that of height and weight and still confirm it
+)
 
 
 def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path") -> tuple[pd.Series, pd.Series]:
-    """A column as float64, NaN for what is empty or no number; and by row whether a cell says something that is no number, which is counted."""
+    """A column as float64, NaN for what is empty or no number.
+
+    Also, by row, whether a cell says something that is no number; such cells are counted.
+    """
     values = pd.to_numeric(rows[column], errors="coerce").astype("float64")
-    unread = values.isna() & (rows[column].astype("string").str.strip().fillna("") != "").astype(bool)
-    report.refuse(f"{column} is no number", rows.loc[unread, name])
-    return values, unread
+    malformed = values.isna() & rows[column].map(read_text).astype(bool)
+    report.refuse(f"{column} is no number", rows.loc[malformed, name])
+    return values, malformed
 
 
 def plausible(
-    rows: pd.DataFrame, schema: EHRSchema, report: Report, apart: float = CONTRADICTS, doubted: bool = True
+    rows: pd.DataFrame,
+    schema: EHRSchema,
+    report: Report,
+    max_difference: float = MAX_DIFFERENCE,
+    doubt_units: bool = True,
 ) -> pd.DataFrame:
     """Every feature's column as the schema reads it; values it refuses become unknown, counted and named.
 
-    A height in m or inches, a weight in lb declared as kg where its height, a BMI or the whole column show it, a category that is not listed, swapped
-    pressures. apart: share by which BMI may differ from that of height and weight before all three are refused; larger where each was measured on
-    a day of its own. doubted: whether weights that heights speak against may be in lb; False where the source says the unit of each.
+    Refused are placeholders (an age of 0), a height in m or inches, a weight in lb declared as kg where its height, a BMI or the
+    whole column show it, a category that is not listed, and swapped pressures.
+
+    max_difference: share by which BMI may differ from that of height and weight before all three are refused; larger where each
+    was measured on a day of its own.
+    doubt_units: whether weights that heights speak against may be in lb; False where the source says the unit of each.
     """
     rows = rows.copy()
     for feature in schema.features:
         if feature.name in rows.columns:
             rows[feature.name] = _parsed(rows, feature, report)
     if "weight_kg" in rows.columns:
-        rows = _without_pounds(rows, report, doubted)
+        rows = _without_pounds(rows, report, doubt_units)
     if {"height_cm", "weight_kg"} <= set(rows.columns):
-        rows = _without_single_pounds(rows, report, apart) if doubted else rows
-        rows = _consistent_body(rows, schema, report, apart)
+        rows = _without_single_pounds(rows, report, max_difference) if doubt_units else rows
+        rows = _consistent_body(rows, schema, report, max_difference)
     if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
         crossed = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
         report.refuse("diastolic not below systolic", rows.loc[crossed, "path"])
         rows.loc[crossed, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan
+    if "age" in rows.columns and "age" in schema:
+        report.note(
+            f"under {ADULT_AGE}, and the shipped models know adults only", rows.loc[rows["age"] < ADULT_AGE, "path"]
+        )
     return rows
 
 
@@ -57,18 +72,25 @@ def _parsed(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
     codes, distinct = pd.factorize(rows[feature.name])
     values, reasons = [], []
     for value in distinct:
-        try:
-            values.append(feature.parse(value))
-            reasons.append("")
-        except EHRError as error:
-            values.append(None)
-            outside = "outside the plausible range (wrong unit?)" if feature.plausible else "not listed"
-            reasons.append("no number" if "number" in str(error) else outside)
+        parsed, reason = _parse(feature, value)
+        values.append(parsed)
+        reasons.append(reason)
     reasons = np.array([*reasons, ""], dtype=object)[codes]  # code −1: missing
     for reason in sorted(set(reasons) - {""}):
         report.refuse(f"{feature.name} {reason}", rows.loc[reasons == reason, "path"])
     kind = "float64" if feature.kind == "number" else "object"
     return pd.Series(pd.Series([*values, None], dtype=kind).to_numpy()[codes], index=rows.index, dtype=kind)
+
+
+def _parse(feature: Feature, value: object) -> tuple[Value, str]:
+    """A cell's value, and why it is unknown though the cell says something; "" otherwise."""
+    try:
+        parsed = feature.parse(value)
+    except EHRError as error:
+        if feature.kind == "category":
+            return None, "not listed"
+        return None, "no number" if "not a number" in str(error) else "outside the plausible range (wrong unit?)"
+    return parsed, "that stands for unknown" if parsed is None and read_text(value) else ""
 
 
 def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
@@ -99,11 +121,11 @@ def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: flo
     return (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicted, contradicted
 
 
-def _without_pounds(rows: pd.DataFrame, report: Report, doubted: bool) -> pd.DataFrame:
-    """A column of weights that can only be pounds becomes unknown: they are too heavy for people as a whole (median above `HEAVY`), or for their
-    heights, if they may be `doubted`."""
+def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd.DataFrame:
+    """A column of weights that can only be pounds becomes unknown: they are too heavy for people as a whole (median above `HEAVY_MEDIAN`), or for their
+    heights, where units are in doubt."""
     weight = rows["weight_kg"].dropna()
-    if len(weight) < ENOUGH or not (float(weight.median()) >= HEAVY or (doubted and _too_stout(rows))):
+    if len(weight) < MIN_WEIGHTS or not (float(weight.median()) >= HEAVY_MEDIAN or (doubt_units and _too_stout(rows))):
         return rows
     report.refuse(
         f"the weights as a whole (median {weight.median():.0f}) seem to be in lb, not kg",
@@ -113,33 +135,34 @@ def _without_pounds(rows: pd.DataFrame, report: Report, doubted: bool) -> pd.Dat
 
 
 def _too_stout(rows: pd.DataFrame) -> bool:
-    """Whether weights and heights make a median BMI above `STOUT` as kg and one in `USUAL` as lb, which most BMIs of the rows' own do not confirm."""
+    """Whether weights and heights make a median BMI above `STOUT_BMI` as kg and one in `USUAL_BMI` as lb, which most BMIs of the rows' own do not confirm."""
     if "height_cm" not in rows.columns:
         return False
     implied = body_mass_index(rows["height_cm"], rows["weight_kg"]).dropna()
     middle = float(implied.median())
-    if len(implied) < ENOUGH or middle <= STOUT or not USUAL[0] <= middle * KG_PER_POUND <= USUAL[1]:
+    if len(implied) < MIN_WEIGHTS or middle <= STOUT_BMI or not USUAL_BMI[0] <= middle * KG_PER_POUND <= USUAL_BMI[1]:
         return False
     own = rows["bmi"].reindex(implied.index).dropna() if "bmi" in rows.columns else implied[:0]
-    confirmed = (own - implied[own.index]).abs() <= CONFIRMS * implied[own.index]
+    confirmed = (own - implied[own.index]).abs() <= CONFIRMATION * implied[own.index]
     return not 2 * confirmed.sum() > len(own)
 
 
 def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
-    """A single weight that makes a BMI above `RARE` with its height, but one in `USUAL` if it is lb, becomes unknown; the height stays. A BMI of
+    """A single weight that makes a BMI above `RARE_BMI` with its height, but one in `USUAL_BMI` if it is lb, becomes unknown; the height stays. A BMI of
     the row's own goes before: the weight stays if it confirms it, and one that differs by more than a share is left to `_consistent_body`. From
-    `STOUT` to `RARE`, where a slim person's weight in lb and a stout one's in kg look alike, it stays and is counted."""
+    `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a stout one's in kg look alike, it stays and is counted."""
     implied = body_mass_index(rows["height_cm"], rows["weight_kg"])
-    doubtful = (implied > STOUT) & (implied * KG_PER_POUND).between(*USUAL)
+    doubtful = (implied > STOUT_BMI) & (implied * KG_PER_POUND).between(*USUAL_BMI)
     if "bmi" in rows.columns:
         difference = (rows["bmi"] - implied).abs()
-        doubtful &= rows["bmi"].isna() | ((difference > CONFIRMS * implied) & (difference <= share * implied))
-    pounds = doubtful & (implied > RARE)
+        doubtful &= rows["bmi"].isna() | ((difference > CONFIRMATION * implied) & (difference <= share * implied))
+    pounds = doubtful & (implied > RARE_BMI)
     report.note(
-        f"weight_kg that may be in lb: it makes a BMI above {STOUT:g} as kg, a usual one as lb",
+        f"weight_kg that may be in lb: it makes a BMI above {STOUT_BMI:g} as kg, a usual one as lb",
         rows.loc[doubtful & ~pounds, "path"],
     )
     report.refuse(
-        f"weight_kg that makes a BMI above {RARE:g} as kg, a usual one as lb (wrong unit?)", rows.loc[pounds, "path"]
+        f"weight_kg that makes a BMI above {RARE_BMI:g} as kg, a usual one as lb (wrong unit?)",
+        rows.loc[pounds, "path"],
     )
     return rows.assign(weight_kg=rows["weight_kg"].mask(pounds))

@@ -11,70 +11,74 @@ import pandas as pd
 
 from ..manifest import NORMAL
 
-NOT_FRONTAL = "not a frontal film"  # a reason to drop a row that is no problem: a report names `NAMED` of them, of any other reason all
-NAMED = 20
-SHOWN_LABELS = 10  # the most frequent, as lines
+NOT_FRONTAL = (
+    "not a frontal film"  # no problem of the table: a report names `MAX_NAMES` of them, of any other reason all
+)
+MAX_NAMES = 20
+MAX_LABELS = 10  # the most frequent, as lines
 
 
 @dataclass
 class Report:
-    """Counts of rows kept, dropped and why, values missing or refused, records of the source left, rows to be looked at, each by name, and of
-    labels ("" for none)."""
+    """What became of a table's rows.
 
-    read: int = 0
-    kept: int = 0
-    dropped: Counter = field(default_factory=Counter)
-    refused: Counter = field(default_factory=Counter)
-    left: Counter = field(default_factory=Counter)
-    noted: Counter = field(default_factory=Counter)
+    rows_read, rows_written: of the table, and in the manifest. drops: rows left out, by reason. refusals: values set to unknown.
+    omissions: records of the source that entered no value. notes: rows that stay, of which something is to be known. missing:
+    rows without a value, by feature. labels: rows by label, "" for none. names: which rows, by reason.
+    """
+
+    rows_read: int = 0
+    rows_written: int = 0
+    drops: Counter = field(default_factory=Counter)
+    refusals: Counter = field(default_factory=Counter)
+    omissions: Counter = field(default_factory=Counter)
+    notes: Counter = field(default_factory=Counter)
     missing: dict[str, int] = field(default_factory=dict)
     labels: Counter = field(default_factory=Counter)
-    named: dict[str, list[str]] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
     def drop(self, reason: str, names: Iterable[object]) -> None:
         """Count dropped rows under a reason."""
-        self._count(self.dropped, reason, names)
+        self._count(self.drops, reason, names)
 
     def refuse(self, reason: str, names: Iterable[object]) -> None:
         """Count values that were set to unknown under a reason; their rows stay."""
-        self._count(self.refused, reason, names)
+        self._count(self.refusals, reason, names)
 
-    def leave(self, reason: str, names: Iterable[object]) -> None:
+    def omit(self, reason: str, names: Iterable[object]) -> None:
         """Count records of the source that entered no mean; whether a film misses a value for it is another question."""
-        self._count(self.left, reason, names)
+        self._count(self.omissions, reason, names)
 
     def note(self, reason: str, names: Iterable[object]) -> None:
         """Count rows that stay as they are, of which something is to be known."""
-        self._count(self.noted, reason, names)
+        self._count(self.notes, reason, names)
 
     def _count(self, counter: Counter, reason: str, names: Iterable[object]) -> None:
         names = [str(name) for name in names]
         if names:
             counter[reason] += len(names)
-            named = self.named.setdefault(reason, [])
-            named.extend(names[: NAMED - len(named)] if reason == NOT_FRONTAL else names)
+            listed = self.names.setdefault(reason, [])
+            listed.extend(names[: MAX_NAMES - len(listed)] if reason == NOT_FRONTAL else names)
 
     def lines(self) -> list[str]:
         """The report as sentences."""
-        lines = [f"{self.read} rows read, {self.kept} kept"]
-        lines += [f"dropped, {reason}: {count}" for reason, count in self.dropped.most_common()]
-        lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refused.most_common()]
-        lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.left.most_common()]
-        lines += [f"kept, {reason}: {count}" for reason, count in self.noted.most_common()]
-        lines += [f"missing {name}: {count} of {self.kept}" for name, count in self.missing.items()]
-        return lines + self._label_lines() if self.kept else lines
+        lines = [f"{self.rows_read} rows read, {self.rows_written} kept"]
+        lines += [f"dropped, {reason}: {count}" for reason, count in self.drops.most_common()]
+        lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refusals.most_common()]
+        lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.omissions.most_common()]
+        lines += [f"kept, {reason}: {count}" for reason, count in self.notes.most_common()]
+        lines += [f"missing {name}: {count} of {self.rows_written}" for name, count in self.missing.items()]
+        return lines + self._label_lines() if self.rows_written else lines
 
     def _label_lines(self) -> list[str]:
         """How many films have which label, `normal` first; and a warning where no film can be learned from."""
         others = [(label, count) for label, count in self.labels.most_common() if label not in (NORMAL, "")]
-        shown = [(NORMAL, self.labels[NORMAL]), *others[:SHOWN_LABELS]]
-        shown += (
-            [(f"{len(others) - SHOWN_LABELS} others", sum(count for _, count in others[SHOWN_LABELS:]))]
-            if others[SHOWN_LABELS:]
-            else []
-        )
-        shown += [("without one", self.labels[""])] if self.labels[""] else []
-        lines = ["label: " + ", ".join(f"{label} {count}" for label, count in shown)]
+        counts = [(NORMAL, self.labels[NORMAL]), *others[:MAX_LABELS]]
+        if rest := others[MAX_LABELS:]:
+            counts.append((f"{len(rest)} others", sum(count for _, count in rest)))
+        if self.labels[""]:
+            counts.append(("without one", self.labels[""]))
+        lines = ["label: " + ", ".join(f"{label} {count}" for label, count in counts)]
         if not self.labels[NORMAL]:
             lines.append(
                 f"warning: no film is labelled `{NORMAL}`, so none can be trained or calibrated on. Write `{NORMAL}` in the column `label`."
@@ -82,8 +86,7 @@ class Report:
         return lines
 
     def to_dict(self) -> dict:
-        values = {name: getattr(self, name) for name in ("read", "kept", "missing", "named")}
-        return values | {name: dict(getattr(self, name)) for name in ("dropped", "refused", "left", "noted", "labels")}
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
 
 def keep(

@@ -1,0 +1,172 @@
+"""File names in tables: found however a table writes them, whatever system it comes from.
+
+Windows writes backslashes, macOS decomposes accents (NFD), web tools write %20 for a blank; some file systems ignore case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+OTHER_CASE = "The file {file} is taken for {name}: they differ in upper and lower case alone."
+FOREIGN = "The path {name} is of another machine. Write it relative to the folder of the table."
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+MAX_QUOTED = 80  # characters of a path in a note
+JUNK_NAMES = frozenset(
+    {".ds_store", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", ".localized"}
+)
+JUNK_FOLDERS = frozenset(
+    {"__macosx", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "$recycle.bin", "system volume information"}
+)  # fmt: skip
+JUNK_STARTS = ("._", "~$", ".~lock.")
+
+
+@dataclass(frozen=True)
+class Match:
+    """A file that a table's name means. name: as the folder or archive writes it. note: a sentence where it was guessed, else ""."""
+
+    name: str
+    note: str = ""
+
+
+def clean_name(name: str) -> str:
+    """A table's path with forward slashes, without blanks or quotes around it, without file:// and ./ in front."""
+    plain = name.strip().strip("\"'").strip().replace("\\", "/")
+    if plain.lower().startswith("file://"):
+        plain = unquote(re.sub(r"^file://(?:localhost)?", "", plain, flags=re.IGNORECASE))
+        plain = plain[1:] if DRIVE.match(plain[1:]) else plain
+    return re.sub(r"^(?:\./+)+", "", plain)
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file is one that macOS, Windows or an office program leaves behind, and no film."""
+    parts = [part.casefold() for part in PurePosixPath(name.replace("\\", "/")).parts]
+    return bool(parts) and (
+        parts[-1] in JUNK_NAMES or parts[-1].startswith(JUNK_STARTS) or any(part in JUNK_FOLDERS for part in parts[:-1])
+    )
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a path is absolute on Windows, or names a server there: nothing that this machine could open."""
+    return os.name != "nt" and (DRIVE.match(name.strip()) is not None or name.strip().startswith("\\\\"))
+
+
+def spellings(name: str) -> Iterator[str]:
+    """The ways to write a table's path, the likeliest first, each once."""
+    seen: set[str] = set()
+    plain = clean_name(name)
+    for text in (name, plain, unquote(plain)):
+        for form in (None, "NFC", "NFD"):
+            spelled = unicodedata.normalize(form, text) if form else text
+            if spelled not in seen:
+                seen.add(spelled)
+                yield spelled
+
+
+def locate(folder: Path, name: str) -> tuple[Path, str]:
+    """The file that a table in `folder` means by `name`, and a note where it was guessed.
+
+    As a last resort, case is ignored. Where there is no such file, the path as the table writes it, with a note if it is one of
+    another machine.
+    """
+    for spelled in spellings(name):
+        path = folder / spelled
+        if os.path.lexists(path):
+            return path, ""
+    plain = clean_name(name)
+    if found := _ignoring_case(folder, plain):
+        return found, OTHER_CASE.format(file=found.name[:MAX_QUOTED], name=PurePosixPath(plain).name[:MAX_QUOTED])
+    foreign = (
+        is_foreign(name) or is_foreign(plain) or (os.path.isabs(plain) and not os.path.isdir(os.path.dirname(plain)))
+    )
+    return folder / plain, FOREIGN.format(name=name.strip()[:MAX_QUOTED]) if foreign else ""
+
+
+def _ignoring_case(folder: Path, name: str) -> Path | None:
+    """The only file of that path once case and accents' form are ignored; None where there is none, or are several."""
+    place = Path("/") if name.startswith("/") else folder
+    parts = [part for part in PurePosixPath(name).parts if part != "/"]
+    for number, part in enumerate(parts):
+        if part in (".", "..") or (number < len(parts) - 1 and (place / part).is_dir()):
+            place = place / part
+            continue
+        names = _folder_names(str(place)).get(_key(part), ())
+        if len(names) != 1:
+            return None
+        place = place / names[0]
+    return place if parts else None
+
+
+@lru_cache(maxsize=4096)
+def _folder_names(folder: str) -> dict[str, tuple[str, ...]]:
+    """A folder's names by what is left of them without case. Cached: a table names many files of one folder."""
+    names: dict[str, tuple[str, ...]] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                key = _key(entry.name)
+                names[key] = (*names.get(key, ()), entry.name)
+    except OSError:
+        pass
+    return names
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+class NameIndex:
+    """The names of an archive's files, found however a table writes them."""
+
+    def __init__(self, names: Iterable[str], other_spellings: Iterable[tuple[str, str]] = ()) -> None:
+        """names: as the archive writes them. other_spellings: (spelling, name) of further ways to write one."""
+        self._by_path: dict[str, str] = {}
+        self._by_file: dict[str, list[str]] = {}
+        for name in names:
+            path = unicodedata.normalize("NFC", clean_name(name))
+            self._by_path.setdefault(path, name)
+            self._by_file.setdefault(_key(PurePosixPath(path).name), []).append(name)
+        for spelling, name in other_spellings:
+            self._by_path.setdefault(unicodedata.normalize("NFC", clean_name(spelling)), name)
+
+    def find(self, name: str) -> Match | None:
+        """The file of that very path; else the only one whose path ends alike, its name first in the same case, then in any."""
+        for spelled in spellings(name):
+            if found := self._by_path.get(str(PurePosixPath(unicodedata.normalize("NFC", spelled)))):
+                return Match(found)
+        plain = unicodedata.normalize("NFC", clean_name(name))
+        wanted = PurePosixPath(plain).parts
+        if not wanted:
+            return None
+        candidates = self._by_file.get(_key(unquote(wanted[-1])), []) or self._by_file.get(_key(wanted[-1]), [])
+        same_case = [file for file in candidates if _parts(file)[-1] in (wanted[-1], unquote(wanted[-1]))]
+        best = _longest_tail(same_case or candidates, wanted)
+        if best is None:
+            return None
+        return Match(best, "" if same_case else OTHER_CASE.format(file=best[-MAX_QUOTED:], name=plain[-MAX_QUOTED:]))
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(unicodedata.normalize("NFC", clean_name(name))).parts
+
+
+def _longest_tail(names: list[str], wanted: tuple[str, ...]) -> str | None:
+    """The one name that shares the most parts with the end of a path; None where several share as many."""
+
+    def shared(name: str) -> int:
+        tail = 0
+        for own, other in zip(reversed(_parts(name)), reversed(wanted), strict=False):
+            if own.casefold() != other.casefold():
+                break
+            tail += 1
+        return tail
+
+    lengths = [shared(name) for name in names]
+    longest = max(lengths, default=0)
+    return names[lengths.index(longest)] if names and lengths.count(longest) == 1 else None

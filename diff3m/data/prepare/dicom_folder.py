@@ -1,0 +1,262 @@
+"""Any archive's tree of DICOM files → a manifest: age, sex, view, height and weight from the headers, labels from a table.
+
+Nothing that identifies a patient enters the manifest: ids are hashed with a salt of the user's, dates and names are not read
+into it, and film paths are written only as the tree has them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from ...ehr import EHRError, paper_schema
+from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
+from ...ehr.header import header_age, header_height, header_sex, header_weight, view_of_header
+from ...imaging.dicom import looks_like_dicom
+from ...imaging.gate import inspect
+from ...imaging.radiograph import RadiographError, read_radiograph
+from ..manifest import ManifestError, label_key, patient_key, read_table
+from ..paths import clean_name, is_junk
+from .films import ACCEPTED, NOT_JUDGED, FilmCheck
+from .report import NOT_FRONTAL, Report, keep
+from .splits import UNCHECKED, assign_splits
+from .tables import CONTRADICTORY, beside, contradictory, refuse_overwriting, write_manifests
+
+COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "height_cm", "weight_kg"]
+TAGS = [
+    "PatientID", "StudyInstanceUID", "AccessionNumber", "PatientAge", "PatientBirthDate", "StudyDate", "PatientSex", "ViewPosition",
+    "ViewCodeSequence", "PatientSize", "PatientWeight",
+]  # fmt: skip
+ACCESSION_COLUMNS = (
+    "accession",
+    "accessionnumber",
+    "accession_number",
+)  # in any case; what a label's table names a film by
+FILE_COLUMNS = ("path", "file", "filename")
+MIN_SALT = 8  # characters
+BATCH = 512  # files between two writes of what was read, so that a run can go on
+MIN_FILES_FOR_PROCESSES = 200
+HASH_DIGITS = 16
+NO_DICOM = "no DICOM file"
+MIXED_RECORD = "patient whose films say two sexes"
+
+
+def prepare_dicom(
+    folder: Path,
+    out: Path,
+    salt: str,
+    labels: Path | None = None,
+    seed: int = 0,
+    processes: int | None = None,
+    check: FilmCheck | None = None,
+) -> Report:
+    """The DICOM files below `folder` → a manifest. Frontal films only.
+
+    salt: at least 8 characters that nobody else knows; ids of patients and studies are hashed with it, and the same salt gives
+    the same ids in another run.
+    labels: a table with a column `label`, and a column `accession` or `path` (relative to the table's folder or to `folder`).
+    Without it, and for films that it does not name, the label is empty.
+    seed: of the split of patients, 80, 10 and 10 %. processes: all processors by default. check: see `usable_films`.
+
+    What was read is kept in OUT-headers.jsonl: a run that was stopped goes on from there. Raises ManifestError.
+    """
+    if len(salt) < MIN_SALT:
+        raise ManifestError(f"The salt must have at least {MIN_SALT} characters. Choose any, and keep it to yourself.")
+    check, salt_key = check or FilmCheck(), salt.encode()
+    journal = beside(out, "headers.jsonl")
+    refuse_overwriting(out, [] if labels is None else [labels])
+    names = sorted(_file_names(folder))
+    if not names:
+        raise ManifestError(f"There is no file in {folder}. Check the folder.")
+    table_labels = None if labels is None else _read_labels(labels, folder)
+    entries = _read_all(folder, names, journal, salt_key, check, processes)
+    rows = pd.DataFrame([entries[name] for name in names])
+    report = Report(rows_read=len(rows))
+    rows = keep(rows, rows["problem"] != NO_DICOM, report, NO_DICOM)
+    for problem in sorted(set(rows["problem"]) - {""}):
+        rows = keep(rows, rows["problem"] != problem, report, problem)
+    for note in sorted({note for notes in rows["notes"] for note in notes}):
+        report.note(note, rows.loc[rows["notes"].map(lambda notes, note=note: note in notes), "path"])
+    if not check.whole:
+        report.note(NOT_JUDGED, rows["path"])
+    known = rows[(rows["sex"] != "") & (rows["patient"] != "")]
+    mixed = rows["patient"].isin(known.loc[contradictory(known[["sex"]], known["patient"]), "patient"])
+    report.refuse(MIXED_RECORD, rows.loc[mixed, "path"])
+    rows = rows.assign(sex=rows["sex"].mask(mixed, ""))
+    report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
+    rows = _with_labels(rows, table_labels, salt_key, report)
+    rows = assign_splits(rows, seed=seed)
+    write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
+    journal.unlink(missing_ok=True)
+    return report
+
+
+def hashed(text: str, salt: bytes) -> str:
+    """An id that says nothing without the salt: HMAC-SHA256, 16 digits; "" for an unknown one."""
+    key = patient_key(text)
+    return hmac.new(salt, key.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS] if key else ""
+
+
+def _file_names(folder: Path) -> Iterator[str]:
+    """Paths below the folder of all files but those that operating systems leave behind, and DICOMDIR."""
+    for place, _, files in os.walk(folder):
+        for file in files:
+            name = os.path.relpath(os.path.join(place, file), folder)
+            if not is_junk(name) and file.upper() != "DICOMDIR":
+                yield name
+
+
+def _read_all(
+    folder: Path, names: list[str], journal: Path, salt: bytes, check: FilmCheck, processes: int | None
+) -> dict[str, dict]:
+    """What each file says, by name: from the journal where it is there, else read in several processes."""
+    settings = hashlib.sha256(salt + f"{os.path.realpath(folder)} {check.whole} {check.accept}".encode()).hexdigest()
+    entries = _read_journal(journal, settings)
+    remaining = [name for name in names if name not in entries]
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    read = partial(read_header, folder, salt=salt, whole=check.whole, accept=check.accept)
+    stream = iter(remaining)
+    with journal.open("a" if entries else "w", encoding="utf-8") as file:
+        if not entries:
+            file.write(json.dumps({"settings": settings}) + "\n")
+        with _pool(processes or os.cpu_count() or 1, len(remaining)) as pool:
+            while part := list(islice(stream, BATCH)):
+                for entry in pool.map(read, part, chunksize=8):
+                    entries[entry["path"]] = entry
+                    file.write(json.dumps(entry) + "\n")
+                file.flush()
+                if check.progress:
+                    check.progress(sum(name in entries for name in names), len(names))
+    return entries
+
+
+def _pool(processes: int, files: int) -> Executor:
+    """Processes, each of which takes seconds to start; threads where one is asked for, or the files are few."""
+    if processes == 1 or files < MIN_FILES_FOR_PROCESSES:
+        return ThreadPoolExecutor(processes)
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
+def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
+    """The entries of a run that was stopped; none where it had other settings. A last line that was cut off is left out."""
+    entries: dict[str, dict] = {}
+    with suppress(OSError):
+        lines = journal.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            with suppress(ValueError, KeyError):
+                entry = json.loads(line)
+                if number == 0 and entry.get("settings") != settings:
+                    return {}
+                if number:
+                    entries[entry["path"]] = entry
+    return entries
+
+
+def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept: bool = False) -> dict:
+    """One file's entry: path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where unknown."""
+    entry = (
+        {"path": name, "problem": "", "notes": [], "accession": ""} | dict.fromkeys(COLUMNS[4:], "") | {"patient": ""}
+    )
+    path = folder / name
+    try:
+        with path.open("rb") as file:
+            if not looks_like_dicom(file.read(512)):
+                return entry | {"problem": NO_DICOM}
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=TAGS)
+    except Exception:  # pydicom raises many kinds of error on damaged files
+        return entry | {"problem": "header that cannot be read"}
+    entry["patient"] = hashed(_text(dataset, "PatientID"), salt)
+    entry["study"] = hashed(_text(dataset, "StudyInstanceUID"), salt)
+    entry["accession"] = hashed(_text(dataset, "AccessionNumber"), salt)
+    try:
+        view = view_of_header(_text(dataset, "ViewPosition"), _codes(dataset))
+    except EHRError:
+        view = None
+        entry["notes"].append("view in the header that is neither PA nor AP")
+    if view in OTHER_VIEWS:
+        return entry | {"problem": NOT_FRONTAL}
+    facts = {
+        "age": header_age(*(_text(dataset, tag) for tag in ("PatientAge", "PatientBirthDate", "StudyDate"))),
+        "sex": header_sex(_text(dataset, "PatientSex")),
+        "height_cm": header_height(_text(dataset, "PatientSize")),
+        "weight_kg": header_weight(_text(dataset, "PatientWeight")),
+    }
+    entry |= {feature: "" if fact.value is None else fact.value for feature, fact in facts.items()}
+    entry["view"] = view if view in FRONTAL_VIEWS else ""
+    entry["notes"] += [fact.note.rstrip(".") for fact in facts.values() if fact.value is None and fact.note]
+    return _judged(entry, path, accept) if whole else entry
+
+
+def _judged(entry: dict, path: Path, accept: bool) -> dict:
+    try:
+        quality = inspect(read_radiograph(path))
+    except RadiographError as error:
+        return entry | {"problem": f"image that no film can be made of: {str(error).rstrip('.')}"}
+    if quality.passes:
+        return entry
+    reason = " ".join(quality.reasons).rstrip(".")
+    return entry | ({"notes": [*entry["notes"], f"{ACCEPTED}: {reason}"]} if accept else {"problem": reason})
+
+
+def _text(dataset: Dataset, tag: str) -> str:
+    """An attribute's first value as text; "" where it is absent or malformed."""
+    with suppress(Exception):  # a malformed value is the same as none
+        value = dataset.get(tag, "")
+        value = value[0] if isinstance(value, MultiValue | list | tuple) else value
+        return str(value if value is not None else "").strip()
+    return ""
+
+
+def _codes(dataset: Dataset) -> list[tuple[str, str]]:
+    with suppress(Exception):
+        return [
+            (_text(item, "CodeValue"), _text(item, "CodeMeaning")) for item in dataset.get("ViewCodeSequence") or ()
+        ]
+    return []
+
+
+def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
+    """A table of labels: key (accession, or path relative to `folder`), by (accession or path), label. Raises ManifestError."""
+    table = read_table(path)
+    table.columns = [str(name).strip().lower() for name in table.columns]
+    by = next((name for name in (*ACCESSION_COLUMNS, *FILE_COLUMNS) if name in table.columns), None)
+    if by is None or "label" not in table.columns:
+        raise ManifestError(
+            f"The table of labels {path.name} needs the columns `label` and `accession` or `path`. Its columns are: "
+            f"{', '.join(table.columns)[:300]}."
+        )
+    keys = table[by].map(patient_key) if by in ACCESSION_COLUMNS else table[by].map(clean_name)
+    if by in FILE_COLUMNS:
+        beside_table = keys.map(lambda name: os.path.relpath(path.parent / name, folder))
+        keys = keys.map(os.path.normpath).where(keys.map(lambda name: (folder / name).is_file()), beside_table)
+    by = "accession" if by in ACCESSION_COLUMNS else "path"
+    return pd.DataFrame({"key": keys, "by": by, "label": table["label"].map(label_key)}).drop_duplicates()
+
+
+def _with_labels(rows: pd.DataFrame, labels: pd.DataFrame | None, salt: bytes, report: Report) -> pd.DataFrame:
+    if labels is None:
+        return rows.assign(label="")
+    by = labels["by"].iloc[0] if len(labels) else "path"
+    keys = labels["key"].map(lambda key: hashed(key, salt)) if by == "accession" else labels["key"]
+    several = keys.duplicated(keep=False)
+    label_of_key = labels["label"][~several].set_axis(keys[~several])
+    own = rows[by] if by == "accession" else rows["path"].map(os.path.normpath)
+    rows = keep(rows, ~own.isin(set(keys[several]) - {""}), report, CONTRADICTORY)
+    own = own[rows.index]
+    labelled = own.isin(label_of_key.index) & (own != "")
+    report.note("in no row of the table of labels, so without one", rows.loc[~labelled, "path"])
+    return rows.assign(label=own.map(label_of_key).where(labelled, ""))

@@ -1,0 +1,93 @@
+"""NIH ChestX-ray14, as released, to one manifest. Of the record it holds age, sex and view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...ehr import paper_schema
+from ..manifest import ManifestError, patient_key, read_table
+from .films import MISSING, FilmCheck, usable_films
+from .report import Report, keep
+from .splits import UNCHECKED, assign_splits, disjoint, hold_out_validation
+from .tables import beside, label_of, open_table, places, refuse_overwriting, without_duplicates, write_manifests
+
+COLUMNS = ["path", "label", "split", "patient", "age", "sex", "view", "image", "findings"]
+TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
+BOXES = "BBox_List_2017.csv"
+
+
+def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
+    """Data_Entry_2017*.csv of ChestX-ray14 → a manifest; boxes of BBox_List_2017.csv, if there, → OUT-boxes.csv in pixels.
+
+    Splits: train_val_list.txt and test_list.txt where they are (a tenth of the first list's patients becomes "val"), else 80, 10
+    and 10 % of the patients. Images may lie in images/, images_001/images/ … or in the folder itself. Films without a patient
+    number are kept. seed: of the split of patients. check: see `usable_films`. Raises ManifestError.
+    """
+    refuse_overwriting(out, [*places(folder, *TABLES, BOXES), *_list_files(folder).values()])
+    rows = open_table(folder, *TABLES)
+    report = Report(rows_read=len(rows))
+    sex = "Patient Sex" if "Patient Sex" in rows.columns else "Patient Gender"
+    columns = ["Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position", sex]
+    if missing := sorted(set(columns) - set(rows.columns)):
+        raise ManifestError(f"The table in {folder} lacks {', '.join(missing)}.")
+    boxes = _read_boxes(folder / BOXES) if (folder / BOXES).is_file() else None
+    rows = without_duplicates(rows, "Image Index", report, columns)
+    images = _image_paths(folder)
+    rows = keep(rows, rows["Image Index"].isin(images.keys()), report, MISSING, "Image Index")
+    findings = rows["Finding Labels"]
+    rows = rows.assign(
+        path=rows["Image Index"].map(images),
+        image=rows["Image Index"],
+        label=label_of(findings.str.casefold() == "no finding", findings != ""),
+        findings=findings,
+        patient=rows["Patient ID"].map(patient_key),
+        age=rows["Patient Age"],
+        sex=rows[sex],
+        view=rows["View Position"],
+    )
+    rows = disjoint(_with_splits(rows, folder, seed, report), report)
+    report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
+    rows = usable_films(rows, folder, report, check)
+    write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
+    if boxes is not None:
+        boxes.to_csv(beside(out, "boxes.csv"), index=False)
+    return report
+
+
+def _image_paths(folder: Path) -> dict[str, str]:
+    """Every PNG's path under the folder, by name."""
+    places = [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
+    return {
+        path.name: str(path.relative_to(folder)) for place in places if place.is_dir() for path in place.glob("*.png")
+    }
+
+
+def _with_splits(rows: pd.DataFrame, folder: Path, seed: int, report: Report) -> pd.DataFrame:
+    files = _list_files(folder)
+    if not all(path.is_file() for path in files.values()):
+        return assign_splits(rows, seed=seed)
+    lists = {name: set(path.read_text().split()) for name, path in files.items()}
+    train, test = (rows["image"].isin(lists[name]) for name in ("train_val", "test"))
+    rows = keep(rows.assign(split=np.where(train, "train", "test")), train | test, report, "in no split")
+    rows = keep(rows, ~rows["image"].isin(lists["train_val"] & lists["test"]), report, "film in both lists")
+    return hold_out_validation(disjoint(rows, report), seed)
+
+
+def _list_files(folder: Path) -> dict[str, Path]:
+    return {name: folder / f"{name}_list.txt" for name in ("train_val", "test")}
+
+
+def _read_boxes(path: Path) -> pd.DataFrame:
+    """Boxes as `diff3m benchmark films --boxes` reads them: image, finding, x, y, w, h in pixels, x and y of the upper left corner.
+
+    Raises ManifestError.
+    """
+    advice = "It must hold image, finding, x, y, w and h: load it again, or take it out of the folder."
+    try:
+        table = read_table(path).iloc[:, :6].set_axis(["image", "finding", *"xywh"], axis="columns")
+        return table.astype(dict.fromkeys("xywh", "float64")).round(2)
+    except (ValueError, OSError) as error:
+        raise ManifestError(f"{path} cannot be read ({str(error)[:200]}). {advice}") from None

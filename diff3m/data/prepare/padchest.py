@@ -1,0 +1,99 @@
+"""PadChest, as released, to one manifest. Of the record it holds age (from the year of birth), sex and view.
+
+Bustos et al., "PadChest: a large chest x-ray image dataset with multi-label annotated reports", Medical Image Analysis, 2020.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pandas as pd
+
+from ...ehr import EHRError, paper_schema
+from ...ehr.facts import FRONTAL_VIEWS, read_view
+from ..manifest import patient_key
+from .films import FilmCheck, usable_films
+from .report import NOT_FRONTAL, Report, keep
+from .splits import UNCHECKED, assign_splits
+from .tables import label_of, open_table, places, refuse_overwriting, without_duplicates, write_manifests
+
+TABLES = (
+    "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
+    "PADCHEST_chest_x_ray_images_labels_160K.csv",
+)
+SOURCE_COLUMNS = [
+    "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM",
+    "ViewPosition_DICOM", "Projection", "Labels",
+]  # fmt: skip
+COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "findings"]
+PLACEHOLDER_YEAR = 1900
+NORMAL_LABELS = frozenset({"normal"})
+UNUSABLE_LABELS = frozenset({"exclude", "suboptimal study", "unchanged"})  # say nothing of what the film shows
+
+
+def prepare_padchest(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
+    """The table of PadChest and its images → a manifest. Frontal films only; normal = "normal" alone.
+
+    The age is the year of the study less that of birth, so it may be a year too high. View: `Projection`, which readers gave,
+    before the header's `ViewPosition_DICOM`. Films whose labels say nothing of what they show ("unchanged", "exclude",
+    "suboptimal study") have none. 80, 10 and 10 % of the patients become train, val and test by `seed`. Images lie in the folder
+    itself, in images/, or in a folder of the number that `ImageDir` says. check: see `usable_films`. Raises ManifestError.
+    """
+    refuse_overwriting(out, places(folder, *TABLES))
+    rows = open_table(folder, *TABLES, columns=SOURCE_COLUMNS)
+    report = Report(rows_read=len(rows))
+    rows = without_duplicates(rows, "ImageID", report)
+    rows = keep(rows, rows["ImageID"] != "", report, "no path", "StudyID")
+    views = [_view(*cells) for cells in zip(rows["Projection"], rows["ViewPosition_DICOM"], strict=True)]
+    rows = keep(rows.assign(view=views), pd.Series(views).isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "ImageID")
+    findings = rows["Labels"].map(_labels)
+    years = rows[["StudyDate_DICOM", "PatientBirth"]].apply(_years)
+    study_year, birth_year = years["StudyDate_DICOM"], years["PatientBirth"].replace(PLACEHOLDER_YEAR, float("nan"))
+    rows = rows.assign(
+        path=[_path(folder, *cells) for cells in zip(rows["ImageID"], rows["ImageDir"], strict=True)],
+        label=label_of(findings.map(lambda names: names <= NORMAL_LABELS), findings.map(bool)),
+        findings=findings.map(lambda names: "|".join(sorted(names))),
+        patient=rows["PatientID"].map(patient_key),
+        study=rows["StudyID"],
+        age=(study_year - birth_year).where(study_year > birth_year),
+        sex=rows["PatientSex_DICOM"],
+    )
+    rows = assign_splits(rows, seed=seed)
+    report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
+    rows = usable_films(rows, folder, report, check)
+    write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
+    return report
+
+
+def _years(dates: pd.Series) -> pd.Series:
+    return pd.to_numeric(dates.str.slice(0, 4), errors="coerce").astype("float64")
+
+
+def _view(projection: str, position: str) -> str | None:
+    """PA, AP, another view, or None. In `Projection`, L is a lateral film and COSTAL one of the ribs."""
+    if projection:
+        try:
+            return read_view({"L": "lateral", "COSTAL": "oblique"}.get(projection.upper(), projection))
+        except EHRError:
+            return None
+    try:
+        return read_view(position)
+    except EHRError:
+        return None
+
+
+def _labels(text: str) -> frozenset[str]:
+    """The findings that a film's list of labels names; empty where it says nothing of the film."""
+    try:
+        names = frozenset(str(name).strip().casefold() for name in ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError):
+        return frozenset()
+    return frozenset() if names & {"exclude"} else names - UNUSABLE_LABELS - {""}
+
+
+def _path(folder: Path, image: str, number: str) -> str:
+    """Where an image lies: in the folder of its number, in images/, or in the folder itself."""
+    directory = patient_key(number)
+    places = (f"{directory}/{image}", f"images/{image}", f"images/{directory}/{image}")
+    return next((place for place in places if directory and (folder / place).is_file()), image)

@@ -1,0 +1,298 @@
+"""The one reader of tables: CSV of any spreadsheet or language, gzipped or not, and Parquet, as columns of text.
+
+Understood: UTF-8 and UTF-16 with and without a byte order mark, Windows-1252; commas, semicolons, tabs and pipes; a `sep=` line;
+decimal commas; cells such as ="063"; blank lines, rows and columns of separators alone; lines that are quoted as a whole.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+PARQUET = (".parquet", ".pq")  # ends of the names of tables that are written as Parquet
+SAMPLE_BYTES = 2**18
+SAMPLE_LINES = 50
+CHUNK_ROWS = 500_000
+SEPARATORS = (",", ";", "\t", "|")
+SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+ZIP_MAGIC, OLD_EXCEL_MAGIC, PARQUET_MAGIC, GZIP_MAGIC = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b"
+DECIMAL_COMMA = r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
+INTEGER = r"[-+]?\d+"
+THOUSANDS = r"[-+]?\d{1,3},\d{3}"
+EXCEL_TEXT = r'^="(.*)"$'
+TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
+MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those of the header
+SAVE_AGAIN = "Save it as “CSV UTF-8”."
+# letters that Windows-1252 has beside its main block of them, and other systems have elsewhere
+RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆ")
+
+
+class ManifestError(ValueError):
+    """A manifest or another table that cannot be used; the message names the row and column and says what to do."""
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a file of text is written.
+
+    skip: lines before the header. beyond: fields that rows may have beyond the header. quoted_lines: whether each line is one quoted field.
+    """
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    skip: int = 0
+    beyond: int = 0
+    quoted_lines: bool = False
+
+
+def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: object = str) -> pd.DataFrame:
+    """A table as text, "" where a cell is empty.
+
+    path: CSV, gzipped CSV or Parquet, told apart by content.
+    columns: the columns to read; all by default.
+    dtype: as `pandas.read_csv` takes it. With another one than str, cells are not cleaned (decimal commas, ="063").
+    Row labels count the rows of the file from 0; rows without any value are left out.
+    Raises ManifestError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(f"There is no table {path}. Check the path.")
+    try:
+        with _open(path) as file:
+            sample = file.read(SAMPLE_BYTES)
+        if sample[:4] == PARQUET_MAGIC:
+            return _cleaned(_read_parquet(path, columns), semicolons=False)
+        table, form = _read_text(path, sample, columns, dtype)
+    except ManifestError:
+        raise
+    except (OSError, EOFError, zlib.error) as error:
+        raise ManifestError(f"{path} cannot be read ({str(error)[:200]}). Load it again from where it came.") from None
+    except Exception as error:  # pandas raises many kinds of error
+        raise ManifestError(
+            f"The table {path.name} cannot be read ({str(error)[:200]}). Save it as CSV with a header line."
+        ) from None
+    return _cleaned(table, form.separator == ";") if dtype is str else table
+
+
+@contextmanager
+def _open(path: Path):
+    """The file's bytes, unpacked where it is gzipped."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        if not zipped:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield unpacked
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    return pd.read_parquet(path, columns=None if columns is None else list(columns)).astype("string").fillna("")
+
+
+def _read_text(path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object) -> tuple[pd.DataFrame, _Format]:
+    if sample.startswith((ZIP_MAGIC, OLD_EXCEL_MAGIC)):
+        raise ManifestError(
+            f"The table {path.name} is a workbook or archive, no CSV. Open it in a spreadsheet. {SAVE_AGAIN}"
+        )
+    if not sample.strip():
+        raise ManifestError(f"The table {path.name} is empty. It needs a header line and one row a film.")
+    encoding = _encoding(sample, path.name)
+    try:
+        return _parse(path, sample, encoding, columns, dtype)
+    except UnicodeDecodeError:
+        if encoding != "utf-8":
+            raise ManifestError(f"The text of the table {path.name} is damaged. {SAVE_AGAIN}") from None
+    with _open(path) as file:
+        check_windows_text(file.read(), path.name)
+    return _parse(path, sample, "cp1252", columns, dtype)
+
+
+def _parse(
+    path: Path, sample: bytes, encoding: str, columns: Sequence[str] | None, dtype: object
+) -> tuple[pd.DataFrame, _Format]:
+    form = _format(sample.decode(encoding, "ignore"), encoding)
+    with _open(path) as file:
+        if form.quoted_lines:
+            rows = csv.reader(io.TextIOWrapper(file, encoding, newline=""))
+            text = "\n".join(row[0] if row else "" for row in rows)
+            plain = replace(form, encoding="utf-8")
+            return _read_csv(io.BytesIO(text.encode()), path.name, plain, columns, dtype), form
+        return _read_csv(file, path.name, form, columns, dtype), form
+
+
+def _read_csv(file, name: str, form: _Format, columns: Sequence[str] | None, dtype: object) -> pd.DataFrame:
+    """Columns by position, so that names may repeat. Fields beyond the header may only be empty: pandas alone would shift such rows."""
+    options = dict(
+        sep=form.separator, skiprows=form.skip, encoding=form.encoding, skipinitialspace=form.separator != "\t"
+    )
+    try:
+        head = pd.read_csv(file, header=None, dtype=str, nrows=1, keep_default_na=False, **options).iloc[0]
+        names = [str(cell).strip() for cell in head]
+        if missing := [column for column in columns or () if column not in names]:
+            raise ManifestError(
+                f"The table {name} has no column {', '.join(missing)}. Its columns are: {', '.join(names)[:300]}."
+            )
+        places = [*range(len(names))] if columns is None else [names.index(column) for column in columns]
+        types = {names.index(column): kind for column, kind in dtype.items()} if isinstance(dtype, dict) else dtype
+        file.seek(0)
+        # all columns are read, and then chosen from: pandas lets too long rows pass where it is given `usecols`
+        options["skiprows"] = form.skip + 1  # pandas counts a header that holds line breaks once
+        reader = pd.read_csv(file, header=None, names=[*range(len(names) + form.beyond)], dtype=types,
+                             keep_default_na=dtype is not str, chunksize=CHUNK_ROWS, **options)  # fmt: skip
+        with reader:
+            chunks = [_within_header(chunk, len(names), name, form)[places] for chunk in reader]
+        if not all(isinstance(chunk.index, pd.RangeIndex) for chunk in chunks):  # pandas' way with longer rows still
+            raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(form)}")
+    except pd.errors.EmptyDataError:
+        raise ManifestError(f"The table {name} is empty. It needs a header line and one row a film.") from None
+    except pd.errors.ParserError as error:
+        if match := TOO_LONG.search(str(error)):
+            raise ManifestError(
+                f"Line {int(match[1]) + form.skip} of the table {name} has more fields than the header. {_quote(form)}"
+            ) from None
+        raise
+    table = chunks[0] if len(chunks) == 1 else pd.concat(chunks)
+    table.columns = [names[place] for place in places]
+    return table
+
+
+def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> pd.DataFrame:
+    """The rows' first `count` fields. Raises ManifestError naming the first row that has more that is not empty."""
+    beyond = rows.iloc[:, count:]
+    filled = beyond.apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
+    if beyond.shape[1] and filled.any():
+        raise ManifestError(f"Row {int(filled.idxmax()) + 1} of {name} has more fields than the header. {_quote(form)}")
+    return rows.iloc[:, :count]
+
+
+def _quote(form: _Format) -> str:
+    names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+    return f"Put quotes around values that hold a {names.get(form.separator, form.separator)}."
+
+
+def _cleaned(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
+    """Text without blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and columns without name and
+    value left out."""
+    names = [_excel_text(pd.Series([str(name)], dtype="string"))[0].strip() for name in table.columns]
+    cells = [_clean_column(table.iloc[:, place], semicolons) for place in range(table.shape[1])]
+    used = [place for place, column in enumerate(cells) if names[place] or not (column == "").all()]
+    cleaned = pd.concat([cells[p] for p in used], axis=1) if used else pd.DataFrame(index=table.index)
+    cleaned.columns = [names[p] for p in used]
+    return cleaned[(cleaned != "").any(axis=1)] if used else cleaned
+
+
+def _clean_column(cells: pd.Series, semicolons: bool) -> pd.Series:
+    """One column. A comma is decimal where the whole column is of numbers; "1,000" is left alone where commas part the fields."""
+    text = _excel_text(cells.astype("string").fillna("").str.replace("\u00a0", " ", regex=False).str.strip())
+    with_comma = text.str.fullmatch(DECIMAL_COMMA)
+    if not with_comma.any() or not (with_comma | text.str.fullmatch(INTEGER) | (text == "")).all():
+        return text
+    if not semicolons and text[with_comma].str.fullmatch(THOUSANDS).all():
+        return text
+    plain = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    return text.where(~with_comma, plain)
+
+
+def _excel_text(text: pd.Series) -> pd.Series:
+    """="063", as spreadsheets write a number that is to stay text, as 063."""
+    return text.str.replace(EXCEL_TEXT, r"\1", regex=True) if text.str.startswith('="').any() else text
+
+
+def _encoding(sample: bytes, name: str) -> str:
+    """The encoding of text by its byte order mark or its zero bytes; UTF-8 otherwise, which reading then checks."""
+    for mark, encoding in MARKS:
+        if sample.startswith(mark):
+            return encoding
+    head = sample[: len(sample) // 2 * 2][:4000]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if not even and not odd:
+        return "utf-8"
+    if odd > len(head) // 8 and even * 10 < odd:
+        return "utf-16-le"
+    if even > len(head) // 8 and odd * 10 < even:
+        return "utf-16-be"
+    raise ManifestError(f"The table {name} is no text. Save it as CSV with a header line.")
+
+
+def check_windows_text(data: bytes, name: str) -> None:
+    """Raise ManifestError unless bytes that are no UTF-8 read well as Windows-1252.
+
+    Mac Roman, DOS and non-Western encodings give signs or capitals in the middle of words, or words of accents alone.
+    """
+    refusal = ManifestError(
+        f"The text of the table {name} is in an encoding that cannot be told (Mac or DOS, perhaps). {SAVE_AGAIN}"
+    )
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        raise refusal from None
+    well = doubtful = 0
+    for match in re.finditer(r"[^\x00-\x7f]", text):
+        place, sign = match.start(), match[0]
+        before, after = text[place - 1 : place], text[place + 1 : place + 2]
+        inside = before.isalpha() or after.isalpha()
+        if before > "\x7f" and sign.isalpha() and after > "\x7f" and before.isalpha() and after.isalpha():
+            raise refusal  # a word of accents alone: Cyrillic, Greek, Chinese
+        if sign.isalpha() and sign not in RARE_LETTERS and _case_fits(before, sign, after):
+            well += inside
+        elif sign not in "’®©°²³µ±×" or (before.isalpha() and after.isalpha() and sign != "’"):
+            doubtful += inside
+    if doubtful and doubtful >= well:
+        raise refusal
+
+
+def _case_fits(before: str, sign: str, after: str) -> bool:
+    return not (before.isupper() and after.isupper()) if sign.islower() else not before.islower()
+
+
+def _format(text: str, encoding: str) -> _Format:
+    """Separator and start of a table from the beginning of its text."""
+    lines = text.splitlines()
+    skip = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    if lines and (match := SEPARATOR_LINE.fullmatch(lines[skip].lstrip("\ufeff"))):
+        return _with_separator(_Format(encoding, match[1], skip + 1), lines)
+    rows = [line for line in lines[skip : skip + SAMPLE_LINES] if line.strip()]
+    separator, header = _separator(rows), rows[0].strip() if rows else ""
+    if separator is None and header[:1] == header[-1:] == '"' and len(header) > 2:
+        inner = [next(csv.reader([row]), [""])[0] for row in rows]
+        if (separator := _separator(inner)) is not None:
+            return _with_separator(_Format(encoding, separator, quoted_lines=True), inner)
+    return _with_separator(_Format(encoding, separator or ",", skip), lines)
+
+
+def _with_separator(form: _Format, lines: list[str]) -> _Format:
+    """The format with how many fields its rows have beyond those of the header."""
+    counts = _fields(lines[form.skip : form.skip + SAMPLE_LINES], form.separator)
+    return replace(form, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
+
+
+def _fields(rows: list[str], separator: str) -> list[int]:
+    return [len(fields) for fields in csv.reader(rows, delimiter=separator, skipinitialspace=True) if fields]
+
+
+def _separator(rows: list[str]) -> str | None:
+    """The separator whose number of fields most rows share with the header; None for a table of one column."""
+    best, merit = None, (0.0, 0)
+    for separator in SEPARATORS:
+        counts = _fields(rows, separator)
+        if counts and counts[0] > 1:
+            share = sum(count == counts[0] for count in counts) / len(counts)
+            if (share, counts[0]) > merit:
+                best, merit = separator, (share, counts[0])
+    return best
