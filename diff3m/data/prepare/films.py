@@ -14,7 +14,7 @@ import pandas as pd
 
 from ...imaging.dicom import looks_like_dicom
 from ...imaging.gate import inspect
-from ...imaging.radiograph import RadiographError, read_radiograph
+from ...imaging import RadiographError, read_radiograph
 from ..paths import FOREIGN, OTHER_CASE, locate
 from .report import Report, keep
 
