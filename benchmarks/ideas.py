@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     detector = Detector.from_pretrained(options.checkpoint)
     film, record = synthetic_film(), detector.schema.parse({"age": 60, "sex": "F", "view": "PA"})
-    x0, scoring = detector.prepared([film]), detector.scoring
+    x0, scoring = detector.inputs([detector.case(film)]), detector.scoring
     values = torch.from_numpy(np.stack([detector.schema.encode(record)])).to(detector.device)
     plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in LEVELS}
     plain = Detector(

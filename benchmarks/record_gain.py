@@ -24,13 +24,13 @@ from tqdm import tqdm
 from diff3m.data.manifest import NORMAL, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import Record
+from diff3m.estimates import Estimates
 from diff3m.evaluation.labelled_films import Cohort, load_cohort
 from diff3m.evaluation.metrics import auroc_within_view, mean_with_interval, paired_difference
 from diff3m.evaluation.phantoms import RECORDS, asked_records
 from diff3m.explain import counterfactual_films
 from diff3m.explain.information import bits_spent
-from diff3m.explain.record_fit import calibrated, deviations, misfit, z_scores
-from diff3m.imaging.radiograph import read_radiograph
+from diff3m.explain.record_fit import calibrated_fits, deviations, misfit, z_scores
 from diff3m.scoring.score import Component
 
 LEVELS = (300, 500, 700)
@@ -62,10 +62,10 @@ def one_step_measurements(
         for kind in RECORDS:
             for way, weight in (("", 1.0), (", guided", GUIDANCE)):
                 told = {
-                    ("one_step", level): torch.lerp(made["unknown"][level], made[kind][level], weight).clamp(0, 1)
-                    for level in levels
+                    level: torch.lerp(made["unknown"][level], made[kind][level], weight).clamp(0, 1) for level in levels
                 }
-                values = changed.measurements(x0, asked[kind][start : start + BATCH], told, settings).numpy()
+                estimates = Estimates(one_step=told)
+                values = changed.measurements(x0, asked[kind][start : start + BATCH], estimates, settings).numpy()
                 rows.setdefault((way, kind), []).append(values)
     tables = {key: np.concatenate(parts) for key, parts in rows.items()}
     return {
@@ -86,7 +86,7 @@ def asked_kinds(detector: Detector, cohort: Cohort) -> dict[str, list]:
 
 def misfits(detector: Detector, cohort: Cohort) -> dict[str, np.ndarray]:
     """The misfit of film and record by film (N,), by kind of record."""
-    asked, fits = asked_kinds(detector, cohort), calibrated(detector)
+    asked, fits = asked_kinds(detector, cohort), calibrated_fits(detector)
     rows = []
     for index in tqdm(range(len(cohort.cases)), desc="misfit"):
         records = [asked[kind][index] for kind in RECORDS]
@@ -131,7 +131,7 @@ def beside_their_like(detector: Detector, cohort: Cohort, normals: Cohort) -> di
 def normal_films(detector: Detector, manifest: Path) -> Cohort:
     """The normal films of a manifest, prepared."""
     cases = [case for case in read_manifest(manifest, detector.schema) if case.label == NORMAL]
-    x0 = torch.cat([detector.prepared([read_radiograph(case.path)]) for case in cases])
+    x0 = torch.cat([detector.inputs([detector.case(case.path)]) for case in cases])
     return Cohort(x0, cases, np.full(len(cases), ""), [None] * len(cases))
 
 
@@ -147,9 +147,7 @@ def measured(detector: Detector, cohort: Cohort, records: list[Record], label: s
     settings, rows = detector.settings(), []
     for start in tqdm(range(0, len(records), BATCH), desc=label, unit="batch"):
         x0, part = cohort.x0[start : start + BATCH], records[start : start + BATCH]
-        made = detector.reconstructions(
-            x0, detector.condition(x0, part, attention=False), detector.scoring.keys, settings
-        )
+        made = detector.estimates(x0, detector.condition(x0, part, attention=False), detector.scoring.keys, settings)
         rows.append(detector.measurements(x0, part, made, settings))
     return torch.cat(rows)
 

@@ -190,9 +190,9 @@ def kept_measurements(
     size, settings, rows = detector.config.network.image_size, detector.settings(), []
     for start in tqdm(range(0, len(people), batch), unit="batch"):
         part = people[start : start + batch]
-        x0 = detector.prepared([Radiograph(who.film(size)) for who in part])
+        x0 = detector.inputs([detector.case(Radiograph(who.film(size))) for who in part])
         records = [detector.schema.parse(who.patient.record()) for who in part]
-        made = detector.reconstructions(
+        made = detector.estimates(
             x0, detector.condition(x0, records), detector.scoring.keys, settings, with_shown=False
         )
         rows.append(detector.measurements(x0, records, made, settings).numpy())

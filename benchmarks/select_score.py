@@ -89,15 +89,15 @@ def compare_heat(detector: Detector, folder: Path, films: pd.DataFrame) -> None:
     hits: dict[tuple, list[bool]] = {}
     settings = detector.settings()
     for start in tqdm(range(0, len(chosen), 8), unit="batch"):
-        x0 = detector.prepared(opened[start : start + 8])
+        x0 = detector.inputs([detector.case(film) for film in opened[start : start + 8]])
         records = [
             detector.schema.parse(row)
             for row in chosen[["age", "sex", "view"]].iloc[start : start + 8].to_dict("records")
         ]
-        made = detector.reconstructions(x0, detector.condition(x0, records, attention=False), HEAT_SOURCES, settings)
+        made = detector.estimates(x0, detector.condition(x0, records, attention=False), HEAT_SOURCES, settings)
         for source in HEAT_SOURCES:
             for sigma in HEAT_SIGMAS:
-                heat = heat_map(x0, made[source], sigma)[:, 0]
+                heat = heat_map(x0, getattr(made, source[0])[source[1]], sigma)[:, 0]
                 for kind, values in (("size", heat.abs()), ("brighter", heat)):
                     for index, image in enumerate(values):
                         mask = inner(torch.from_numpy(masks[start + index]), WINDOW)
@@ -128,7 +128,7 @@ def batches(detector: Detector, folder: Path, films: pd.DataFrame, batch: int) -
     """Prepared films and parsed records, batch by batch."""
     for start in tqdm(range(0, len(films), batch), unit="batch"):
         part = films.iloc[start : start + batch]
-        x0 = detector.prepared([read_radiograph(folder / name) for name in part["file"]])
+        x0 = detector.inputs([detector.case(folder / name) for name in part["file"]])
         yield x0, [detector.schema.parse(row) for row in part[["age", "sex", "view"]].to_dict("records")]
 
 
@@ -140,7 +140,7 @@ def measurements(
     detector = detector.with_scoring(replace(detector.scoring, components=tuple(components)))
     keys, rows = [component.key for component in components], []
     for x0, records in batches(detector, folder, films, batch):
-        made = detector.reconstructions(x0, detector.condition(x0, records), keys, settings)
+        made = detector.estimates(x0, detector.condition(x0, records), keys, settings)
         rows.append(detector.measurements(x0, records, made, settings).numpy())
     return np.concatenate(rows)
 

@@ -20,6 +20,7 @@ from diff3m.evaluation.metrics import (
     detection_metrics,
 )
 from diff3m.evaluation.run import analyze_cases, calibrate_checkpoint, evaluate
+from diff3m.imaging.radiograph import read_radiograph
 
 
 def example(n: int = 300, shift: float = 1.0, confound: float = 0.0):
@@ -164,6 +165,9 @@ def test_ten_thousand_rows_stream(tmp_path, monkeypatch):
 
     class Stub:
         schema = paper_schema()
+
+        def case(self, film, record):
+            return read_radiograph(film)
 
         def analyze_many(self, films, **_options):
             nonlocal most

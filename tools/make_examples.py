@@ -27,7 +27,6 @@ from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.export.cache import store_analysis
 from diff3m.export.overlay import enlarge, to_uint8
-from diff3m.imaging.radiograph import Radiograph
 from diff3m.sample import draw_normals
 from diff3m.training.films import load_films
 
@@ -48,11 +47,9 @@ def nearest(film: np.ndarray, others: np.ndarray) -> float:
 def _drawn(detector: Detector, records: str, seed: int) -> np.ndarray:
     films = draw_normals(detector, json.loads(records), seed=seed, steps=STEPS)
     films = [cv2.GaussianBlur(film, (0, 0), SMOOTH) for film in films]
-    cases = zip(map(Radiograph, films), json.loads(records), strict=True)
+    cases = map(detector.case, films, json.loads(records))
     rng = np.random.default_rng(seed)
-    return np.stack(
-        [grainy(without_grid(analysis.reconstruction), rng) for analysis in detector.analyze_many(list(cases))]
-    )
+    return np.stack([grainy(without_grid(analysis.reconstruction), rng) for analysis in detector.analyze_many(cases)])
 
 
 def grainy(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -195,17 +196,27 @@ def _calibrate(options) -> None:
 
 
 def _calibrate_fit(detector, manifest: str) -> None:
+    from ..checkpoint.folder import write_config
     from ..data.manifest import normal_cases
-    from ..detector import Detector
     from ..explain import calibrate_fit, calibrate_usual
+    from ..explain.calibration import USUAL_FILMS
 
-    cases = [(case.path, case.record) for case in normal_cases(manifest, detector.schema)]
-    for entry in calibrate_fit(detector, cases, report=bar("calibrating")):
-        print(f"{entry.group}: {entry.count} normal films, noise level {entry.level}")
-    for group, usual in calibrate_usual(
-        Detector.from_pretrained(detector.checkpoint.folder), cases, report=bar("what is usual")
-    ).items():
-        print(f"{group}: moves normal by {usual:.2f} in half of the people")
+    rows, folder = normal_cases(manifest, detector.schema), detector.checkpoint.folder
+
+    def cases():
+        return (detector.case(row.path, row.record) for row in rows)
+
+    calibrating, usual = bar("calibrating"), bar("what is usual")
+    calibration = calibrate_fit(detector, cases(), report=lambda done: calibrating(done, len(rows)))
+    detector = detector.with_config(replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit))
+    write_config(folder, detector.config)
+    for fit in calibration.fit:
+        print(f"{fit.group}: {fit.count} normal films, noise level {fit.level}")
+    fits = calibrate_usual(detector, cases(), report=lambda done: usual(done, min(len(rows), USUAL_FILMS)))
+    write_config(folder, replace(detector.config, prior_fit=fits))
+    for fit in fits:
+        if fit.usual:
+            print(f"{fit.group}: moves normal by {fit.usual[len(fit.usual) // 2]:.2f} in half of the people")
 
 
 REPORTED = 50  # steps that a line of the head's training averages

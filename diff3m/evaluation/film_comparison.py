@@ -247,13 +247,13 @@ def _ours(detector: Detector, kind: str, cohort: Cohort) -> Method:
     settings, keys = detector.settings(), detector.scoring.keys
 
     def judge(x0: Tensor, rows: slice) -> Judged:
-        made = detector.reconstructions(x0, detector.condition(x0, asked[rows], attention=False), keys, settings)
-        values = detector.measurements(x0, asked[rows], made, settings)
+        estimates = detector.estimates(x0, detector.condition(x0, asked[rows], attention=False), keys, settings)
+        values = detector.measurements(x0, asked[rows], estimates, settings)
         scores = [
             detector.scoring.score(row, view or None) for row, view in zip(values, cohort.views[rows], strict=True)
         ]
-        heat = heat_map(x0, made["inversion", settings.noise_level], detector.scoring.heat_sigma)
-        found = made.get(detector.head_key)
+        heat = heat_map(x0, estimates.inversion[settings.noise_level], detector.scoring.heat_sigma)
+        found = estimates.anomaly_logits
         return Judged(
             {"score": np.array(scores)},
             heat[:, 0].cpu().numpy(),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..case import prepare_film
 from ..data.manifest import read_manifest
 from ..data.phantom import SEEDS, person
 from ..ehr import paper_schema
-from ..imaging.radiograph import Preprocessing, Radiograph, prepare
+from ..imaging.radiograph import Preprocessing, Radiograph
 from ..training.films import load_films
 
 
@@ -42,7 +43,7 @@ def realism_of(manifest: str | Path, settings: Preprocessing, out: Path, count: 
     )
     first = SEEDS["dev"][0]
     phantoms = np.stack(
-        [prepare(Radiograph(person(first + index).film(settings.size)), settings) for index in range(count)]
+        [prepare_film(Radiograph(person(first + index).film(settings.size)), settings).pixels for index in range(count)]
     )
     found = {"phantoms": count, "films": len(films), **realism(phantoms, films)}
     out.mkdir(parents=True, exist_ok=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from ..analysis import Analysis
+from ..case import Case as PreparedCase
 from ..checkpoint.folder import write_config
 from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, read_manifest
 from ..detector import Detector
-from ..imaging.radiograph import Radiograph, RadiographError, read_radiograph
+from ..imaging.radiograph import RadiographError
 from ..scoring.score import Scoring, calibrate
 from .metrics import detection_metrics
 
@@ -39,43 +38,23 @@ def analyze_cases(
 ) -> Iterator[Scored]:
     """Analyze a manifest's films batch by batch, in order; unreadable films come back with their error."""
 
-    def read(case: Case) -> Radiograph | RadiographError:
+    def prepare(row: Case) -> PreparedCase | RadiographError:
         try:
-            return read_radiograph(case.path)
+            return detector.case(row.path, row.record)
         except RadiographError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(cases), batch_size):
-            part = cases[start : start + batch_size]
-            films = list(pool.map(read, part))
-            good = [(film, case.record) for film, case in zip(films, part, strict=True) if isinstance(film, Radiograph)]
-            analyses = iter(analyze_batch(detector, good, settings))
-            for film, case in zip(films, part, strict=True):
-                if isinstance(film, RadiographError):
-                    yield Scored(case, None, str(film))
-                    continue
-                outcome = next(analyses)
-                yield (
-                    Scored(case, None, str(outcome)) if isinstance(outcome, RadiographError) else Scored(case, outcome)
-                )
+            rows = cases[start : start + batch_size]
+            prepared = list(pool.map(prepare, rows))
+            good = [case for case in prepared if not isinstance(case, RadiographError)]
+            analyses = iter(detector.analyze_many(good, batch_size=batch_size, **settings))
+            for row, case in zip(rows, prepared, strict=True):
+                failed = isinstance(case, RadiographError)
+                yield Scored(row, None, str(case)) if failed else Scored(row, next(analyses))
             if report:
                 report(min(start + batch_size, len(cases)), len(cases))
-
-
-def analyze_batch(
-    detector: Detector, films: list, settings: Mapping = MappingProxyType({})
-) -> list[Analysis | RadiographError]:
-    """A batch at once; if one film in it cannot be prepared, one at a time so that only that one is lost."""
-    with suppress(RadiographError):
-        return list(detector.analyze_many(films, batch_size=max(1, len(films)), **settings))
-    outcomes: list[Analysis | RadiographError] = []
-    for film, record in films:
-        try:
-            outcomes.append(detector.analyze(film, record, **settings))
-        except RadiographError as error:
-            outcomes.append(error)
-    return outcomes
 
 
 def calibrate_checkpoint(

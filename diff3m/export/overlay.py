@@ -75,9 +75,9 @@ def overlay(
 ) -> np.ndarray:
     """A heat map in color over a grey film.
 
-    film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full` (full
-    color from there on). mode "signed": one color of the palette where the film is brighter than expected, the other where darker; "absolute":
-    size only. palette: a name of PALETTES. Returns (H, W, 3) uint8.
+    film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full`
+    (full color from there on). mode "signed": one color of the palette where the film is brighter than expected, the
+    other where darker; "absolute": size only. palette: a name of PALETTES. Returns (H, W, 3) uint8.
     """
     if mode not in MODES:
         raise ValueError(f'mode must be "signed" or "absolute", got {mode!r}')

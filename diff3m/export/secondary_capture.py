@@ -27,7 +27,8 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
     """One Secondary Capture file each of film, reconstruction, heat map and, where there is one, anomaly map, by name, in one new series of a
     new study.
 
-    No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without highdicom.
+    No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without
+    highdicom.
     """
     if not can_export_dicom():
         raise RuntimeError("DICOM files need the package highdicom: pip install highdicom")

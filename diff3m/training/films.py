@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..case import prepare_film
 from ..data.manifest import Case, ManifestError, shared_films, shared_patients
 from ..ehr import EHRSchema
-from ..imaging.radiograph import Preprocessing, RadiographError, prepare, read_radiograph
+from ..imaging.radiograph import Preprocessing, RadiographError, read_radiograph
 from .config import TrainingConfig
 from .distributed import TrainingError
 
@@ -55,7 +56,7 @@ def load_films(
 
     def one(case: Case) -> np.ndarray:
         try:
-            return np.round(prepare(read_radiograph(case.path), settings) * 255).astype(np.uint8)
+            return np.round(prepare_film(read_radiograph(case.path), settings).pixels * 255).astype(np.uint8)
         except RadiographError as error:
             raise ManifestError(f"Row {case.row} ({case.path}): {error}") from None
 

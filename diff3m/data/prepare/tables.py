@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ...case import prepare_film
 from ...ehr import EHRSchema
 from ...imaging.dicom import looks_like_dicom
-from ...imaging.radiograph import Preprocessing, RadiographError, prepare, read_radiograph
+from ...imaging.radiograph import Preprocessing, RadiographError, read_radiograph
 from ..manifest import NORMAL, PARQUET, ManifestError, label_key, patient_key, read_csv
 from .plausibility import CONTRADICTS, plausible
 from .report import Report, keep
@@ -113,7 +114,7 @@ def with_readable_images(rows: pd.DataFrame, root: Path, report: Report, decode:
             return "unreadable image"
         try:
             if decode:
-                prepare(read_radiograph(root / name), Preprocessing(size=64))
+                prepare_film(read_radiograph(root / name), Preprocessing(size=64))
         except RadiographError:
             return "image that no film can be made of"
         return ""
