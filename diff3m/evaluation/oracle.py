@@ -54,7 +54,10 @@ class Oracle:
     """What the simulator's equations expect of a person under any coalition, in spreads of people of one record."""
 
     def __init__(self, detector: Detector, people: int = 20) -> None:
-        """people: normals of the "val" numbers whose films under one record give the spread along each group's direction."""
+        """Measure the spread along each group's direction.
+
+        people: normals of the "val" numbers, whose films under one record are compared.
+        """
         self.detector = detector
         shifts = []
         for sex in "FM":

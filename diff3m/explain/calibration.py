@@ -1,4 +1,4 @@
-"""Calibrate the fit of the record on normal films: how far they lie from it, and how much their records usually move."""
+"""Calibrate the fit of the record on normal films: how far they lie from it, how much their records usually move."""
 
 from __future__ import annotations
 
@@ -69,9 +69,10 @@ def calibrate_fit(
 def calibrate_usual(
     detector: Detector, cases: Iterable[Case], report: Callable[[int], None] | None = None
 ) -> tuple[GroupFit, ...]:
-    """Measure how much each group usually moves normal before the film is seen, on the first `USUAL_FILMS` normal cases.
+    """Measure how much each group usually moves normal before the film is seen, on normal cases.
 
-    Returns the detector's prior fits with `GroupFit.usual`. Raises ExplanationError where the fit is not calibrated.
+    The first `USUAL_FILMS` of them count. Returns the detector's prior fits with `GroupFit.usual`. Raises
+    ExplanationError where the fit is not calibrated.
     """
     fits, rows = calibrated_fits(detector, prior=True), []
     for done, case in enumerate(itertools.islice(cases, USUAL_FILMS), start=1):

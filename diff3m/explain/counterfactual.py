@@ -116,7 +116,10 @@ def example_value(feature: Feature) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RecordChanges:
-    """Counterfactual under the records that a request changes. changes: (feature, value as typed) of each of `others`."""
+    """Counterfactual under the records that a request changes.
+
+    changes: (feature, value as typed) of each of the counterfactual's `others`.
+    """
 
     changes: tuple[tuple[str, str], ...]
     counterfactual: Counterfactual

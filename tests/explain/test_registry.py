@@ -27,6 +27,7 @@ from diff3m.explain.attribution import TARGETS
 from diff3m.export.explanations import explanations_to_dict, write_explanation_pictures
 from diff3m.imaging.radiograph import Radiograph
 
+PICTURES = {"information": 2, "record_unknown": 4, "record_changed": 4, "influence_strip": 9, "uncertainty": 1}
 REQUEST = Request(targets=TARGETS, numbers=("bmi",), changes=(("sex", "m"),))
 
 
@@ -139,7 +140,9 @@ def test_the_page_says_results_in_words(phantoms):
     )
     assert [title for title in titles if title not in page] == []
     assert "With Sex Male instead of Female" in page and "The anomaly score moves by" in page
-    assert page.count("<img") == 2 + 4 + 4 + 9 + 1 and "None" not in page and "nan" not in page
+    assert "None" not in page and "nan" not in page
+    images = {name: CARDS[name](context.results[name], context).count("<img") for name in PICTURES}
+    assert images == PICTURES
     assert list(explanations_to_dict(context)["explanations"]) == list(EXPLANATIONS)
     assert ("BMI", "bmi") in influence_choices(phantoms.schema)
 
@@ -228,7 +231,7 @@ def test_a_checkpoint_that_cannot_give_one_explanation_still_gives_the_others(ti
     assert "bits" in printed.out and "mean residual" in printed.out and "normal under another record" in printed.out
     assert "diff3m calibrate` with --fit" in printed.err and "gives no score" in printed.err
     values = json.loads((tmp_path / "out.json").read_text())
-    assert set(values["explanations"]) == {"attention", "region", "information", "record_unknown"}
+    assert set(values["explanations"]) >= {"attention", "region", "information", "record_unknown"}
     assert len(values["not_explained"]) == 2
     for wrong, sentence in (
         ("--target misfit,luck", "target must be"),

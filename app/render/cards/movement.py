@@ -67,7 +67,10 @@ def unusual_sentence(prior: Attribution) -> str:
         return "Nothing in this record stands out: as a whole it hardly moves normal."
     share = f"more than in {of_people(prior.unusual[group])}"
     if prior.stands_out is None:
-        return f"No part of this record is far out of the ordinary; the nearest to it is {group}, which moves normal {share}."
+        return (
+            f"No part of this record is far out of the ordinary; the nearest to it is {group}, which moves normal "
+            f"{share}."
+        )
     return f"What stands out in this record is {group}: it moves normal {share}."
 
 

@@ -29,7 +29,8 @@ def score_card(attribution: Attribution, context: Context) -> str:
 
 def score_sentence(attribution: Attribution) -> str:
     """Say in words what the score is with and without the record."""
-    start = f"The anomaly score is {attribution.known:+.2f} with the record and would be {attribution.unknown:+.2f} without it."
+    known, unknown = f"{attribution.known:+.2f}", f"{attribution.unknown:+.2f}"
+    start = f"The anomaly score is {known} with the record and would be {unknown} without it."
     group = max(attribution.groups, key=lambda name: abs(attribution.groups[name]), default="")
     if not group or abs(attribution.groups[group]) < MIN_CHANGE:
         return f"{start} No part of the record changes it by as much as {MIN_CHANGE:.1f}."
