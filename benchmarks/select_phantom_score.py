@@ -193,7 +193,7 @@ def kept_measurements(
         x0 = detector.inputs([detector.case(Radiograph(who.film(size))) for who in part])
         records = [detector.schema.parse(who.patient.record()) for who in part]
         made = detector.estimates(
-            x0, detector.condition(x0, records), detector.scoring.keys, settings, with_shown=False
+            x0, detector.condition(x0, records), detector.scoring.keys, settings, with_reconstruction=False
         )
         rows.append(detector.measurements(x0, records, made, settings).numpy())
     values = np.concatenate(rows)

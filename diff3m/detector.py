@@ -221,16 +221,14 @@ class Detector:
         keys: Sequence[tuple[str, int]],
         settings: Settings,
         callback: Callable[[Progress], None] | None = None,
-        with_shown: bool = True,
+        with_reconstruction: bool = True,
     ) -> Estimates:
         """Compute the estimates that `keys`, pairs of (source, noise level), name.
 
-        x0: prepared films (B, 1, S, S), with the condition of their records. with_shown: also the reconstruction from
-        the settings' own noise level, which an analysis shows.
+        x0: prepared films (B, 1, S, S), with the condition of their records. with_reconstruction: also the one from the
+        settings' own noise level, which an analysis shows.
         """
-        shown_level, wanted = settings.noise_level, list(keys)
-        if with_shown:
-            wanted.append(("inversion", shown_level))
+        wanted = [*keys, ("inversion", settings.noise_level)] if with_reconstruction else keys
         one_step, logits = {}, None
         with self.autocast():
             inversion = self._reconstruct(x0, condition, needed_levels(wanted, "inversion"), settings, callback)

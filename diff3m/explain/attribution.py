@@ -174,7 +174,7 @@ def scores_under(
         batch = list(records[start : start + batch_size])
         films = x0.expand(len(batch), -1, -1, -1)
         condition = detector.condition(films, batch, attention=False)
-        estimates = detector.estimates(films, condition, scoring.keys, settings, with_shown=False)
+        estimates = detector.estimates(films, condition, scoring.keys, settings, with_reconstruction=False)
         values = detector.measurements(films, batch, estimates, settings)
         try:
             scores += [scoring.score(row, view) for row in values]

@@ -33,14 +33,14 @@ def write_explanation_pictures(folder: str | Path, context: Context) -> list[Pat
     images = {}
     for explanation, result in context.finished().items():
         for name, picture in EXPLANATIONS[explanation].pictures(result).items():
-            images[name] = _enlarged(_drawn(picture), context.case.aspect)
+            images[name] = _enlarge(_render(picture), context.case.aspect)
     return write_png_files(folder, images)
 
 
-def _drawn(picture: Picture) -> np.ndarray:
+def _render(picture: Picture) -> np.ndarray:
     return signed(picture.pixels, full_color(picture.pixels)) if picture.signed else to_uint8(picture.pixels)
 
 
-def _enlarged(image: np.ndarray, aspect: float) -> np.ndarray:
+def _enlarge(image: np.ndarray, aspect: float) -> np.ndarray:
     height, width = image.shape[:2]
     return enlarge(image, PICTURE_HEIGHT, width / height * aspect)
