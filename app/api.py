@@ -14,20 +14,9 @@ import gradio as gr
 
 from diff3m.detector import Detector
 from diff3m.ehr import Record
-from diff3m.explain import (
-    Attribution,
-    ExplanationError,
-    attention_by_group,
-    attribute_region,
-    attribute_target,
-    counterfactual,
-    curve_feature,
-    influence,
-    information,
-    integrated_gradients,
-    uncertainty,
-)
-from diff3m.export.files import analysis_to_dict, explanation_to_dict, pictures
+from diff3m.explain import Context, Request
+from diff3m.export.explanations import explanations_to_dict
+from diff3m.export.files import analysis_to_dict, pictures
 from diff3m.export.overlay import to_png, to_uint8
 from diff3m.imaging import GateError, Radiograph, inspect, pass_gate, read_radiograph
 from diff3m.sample import draw_normals
@@ -104,9 +93,9 @@ class Api:
         model: str | None = None,
         anyway: bool = False,
     ) -> dict:
-        """What did the patient's record change? Fit of film and record, Shapley values by group of the record and
-        whether integrated gradients agree, information in bits, the region that
-        differs most, the spread of the score, and the influence of one number. not_explained: why the checkpoint cannot give some of it.
+        """What did the patient's record change? Every explanation by name under "explanations": fit of film and record,
+        Shapley values by group of the record, information in bits, the region that differs most, and others.
+        not_explained: why the checkpoint cannot give some of it.
 
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
@@ -117,42 +106,12 @@ class Api:
         """
         with _sentences():
             detector = self._detector(model)
-            opened, parsed = self._film(film, anyway), _parsed(detector, record)
-            if feature:
-                curve_feature(detector.schema, feature)
-            failed: list[str] = []
-
-            def ask(explain: Callable, *more, **options):
-                """None where this checkpoint cannot explain so; what else it can is not lost."""
-                try:
-                    with MODEL.turn():  # one turn each, so that others may go between
-                        return explain(detector, opened, parsed, *more, **options)
-                except ExplanationError as error:
-                    failed.extend([] if str(error) in failed else [str(error)])
-
-            found: dict[str, Attribution] = {}
-            for target in ("misfit", "expectation", "prior"):
-                one = ask(attribute_target, target, found)
-                found |= {} if one is None else {target: one}
-            bits, region = ask(information), ask(attribute_region)
-            spread, gradients = ask(uncertainty), ask(integrated_gradients)
-            scored = bool(detector.scoring.calibration)
-            curve = ask(influence, feature, strip=False, score=scored) if feature else None
-            attention, drawn = ask(attention_by_group), ask(counterfactual, [{}])
-            told = explanation_to_dict(
-                detector,
-                parsed,
-                found,
-                [] if curve is None else [curve],
-                bits,
-                region,
-                spread,
-                gradients,
-                attention,
-                drawn,
-            )
-            notes = {"notes": list(opened.notes), "accepted": list(opened.accepted)}
-            return {**told, **notes, "not_explained": failed}
+            case = detector.case(self._film(film, anyway), _parsed(detector, record))
+            context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
+            for explanation in context.requested():
+                with MODEL.turn():  # one turn each, so that others may go between
+                    context.attempt(explanation.name)
+            return explanations_to_dict(context)
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
         """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG file.

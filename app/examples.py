@@ -11,7 +11,7 @@ import numpy as np
 
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
-from diff3m.export.cache import stored_analysis
+from diff3m.export.cache import load_analysis
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
@@ -31,7 +31,7 @@ class Example:
 
     def result(self, detector: Detector) -> Analysis | None:
         """The result that was computed beforehand (tools/make_examples.py), if it is still what the checkpoint gives."""
-        return stored_analysis(FOLDER / f"{self.id}.npz", detector)
+        return load_analysis(FOLDER / f"{self.id}.npz", detector)
 
 
 def read_mask(path: Path | None) -> np.ndarray | None:

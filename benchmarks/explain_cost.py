@@ -2,7 +2,8 @@
 
     python benchmarks/explain_cost.py [CHECKPOINT …] [--repeats 3]
 
-The film is a phantom; the record is whole, so that no coalition is left out.
+The film is a phantom; the record is whole, so that no coalition is left out. What an explanation takes over from
+another one is computed anew, so that each stands for itself.
 """
 
 from __future__ import annotations
@@ -10,81 +11,69 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import dataclass
 
 from diff3m.checkpoint.source import shipped_checkpoints
 from diff3m.data.phantom import person
 from diff3m.detector import Detector
-from diff3m.explain import (
-    attention_by_group,
-    attribute,
-    attribute_regions,
-    counterfactual,
-    influence,
-    information,
-    integrated_gradients,
-    uncertainty,
-)
+from diff3m.explain import Context, Request
+from diff3m.explain.attribution import TARGETS
+from diff3m.explain.needs import has
 from diff3m.imaging import Radiograph
 
 NUMBER = 2_071_000
-BOXES = (None, (0.2, 0.2, 0.4, 0.4), (0.5, 0.5, 0.8, 0.8))
+REGIONS = (("first", (0.2, 0.2, 0.4, 0.4)), ("second", (0.5, 0.5, 0.8, 0.8)))
 
 
-def costs(detector: Detector, repeats: int) -> dict[str, float]:
-    """Median seconds by explanation."""
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds of one explanation, median and cost class of the registry ("" for the analysis itself)."""
+
+    title: str
+    seconds: float
+    cost: str = ""
+
+
+def measure_costs(detector: Detector, repeats: int) -> list[Measurement]:
+    """Time the analysis and every explanation that the checkpoint can give, each with nothing computed before it."""
     who = person(NUMBER)
-    film, record = Radiograph(who.film(256)), who.patient.record()
+    case = detector.case(Radiograph(who.film(256)), who.patient.record())
     number = "bmi" if detector.schema["bmi"].trained else "age"
-    work = {
-        "analysis": lambda: detector.analyze(film, record),
-        "attribution of the misfit, groups": lambda: attribute(detector, film, record, parts=False),
-        "attribution of the misfit, groups and single values": lambda: attribute(detector, film, record),
-        "attribution of what is expected before the film, groups": lambda: attribute(
-            detector, film, record, target="prior", parts=False
-        ),
-        "attention by group": lambda: attention_by_group(detector, film, record),
-        "attribution of the anomaly score, groups": lambda: attribute(
-            detector, film, record, target="score", parts=False
-        ),
-        "attribution of three regions": lambda: attribute_regions(detector, film, record, BOXES),
-        "integrated gradients of the misfit": lambda: integrated_gradients(detector, film, record),
-        "influence curve of 9 points (misfit, region)": lambda: influence(detector, film, record, number, strip=False),
-        "influence curve of 9 points with the score": lambda: influence(
-            detector, film, record, number, strip=False, score=True
-        ),
-        "influence curve of 9 points with its strip": lambda: influence(detector, film, record, number),
-        "influence curve of 9 points with score and strip, as on the page": lambda: influence(
-            detector, film, record, number, score=True
-        ),
-        "known, unknown and another record, drawn": lambda: counterfactual(
-            detector, film, record, [{}, {**record, "sex": "F"}]
-        ),
-        "information": lambda: information(detector, film, record),
-        "spread over levels and seeds": lambda: uncertainty(detector, film, record),
-    }
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    detector.analyze(film, record)
+    sex = "F" if who.patient.sex == "M" else "M"
+    request = Request(targets=TARGETS, numbers=(number,), changes=(("sex", sex),), regions=REGIONS)
+    explanations = [
+        explanation
+        for explanation in Context(detector, case, request).requested()
+        if all(has(detector, need) for need in explanation.needs)
+    ]
+    work = {"": lambda: detector.analyze(case)}
+    for explanation in explanations:
+        work[explanation.name] = lambda name=explanation.name: Context(detector, case, request).result(name)
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    detector.analyze(case)
     for _ in range(repeats):
         for name, function in work.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             function()
-            taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in taken.items()}
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    rows = [Measurement(entry.title, medians[entry.name], entry.cost) for entry in explanations]
+    return [Measurement("analysis", medians[""]), *rows]
 
 
 def main() -> None:
+    """Print a table for each checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", default=shipped_checkpoints())
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     for source in options.checkpoints:
         detector = Detector.from_pretrained(source)
-        found = costs(detector, options.repeats)
-        print(
-            f"| {detector.config.name}, {detector.precision} on {detector.device} | seconds | analyses |\n|---|---|---|"
-        )
-        for name, seconds in found.items():
-            print(f"| {name} | {seconds:.2f} | {seconds / found['analysis']:.1f} |")
+        analysis, *explanations = measure_costs(detector, options.repeats)
+        print(f"| {detector.config.name}, {detector.precision} on {detector.device} | seconds | analyses | cost |")
+        print("|---|---|---|---|")
+        for row in (analysis, *explanations):
+            print(f"| {row.title} | {row.seconds:.2f} | {row.seconds / analysis.seconds:.1f} | {row.cost} |")
         print()
 
 

@@ -143,7 +143,7 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
     """
     full = Detector(checkpoint, device, "float32")
     parsed = [full.schema.parse(record)]
-    x0 = full.prepared([film])
+    x0 = full.inputs([full.case(film)])
     values = torch.from_numpy(np.stack([full.schema.encode(parsed[0])])).to(full.device)
     scoring = full.scoring
     plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in LEVELS}
@@ -153,8 +153,7 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
     plain.network.to(memory_format=torch.contiguous_format)
 
     def ours(detector: Detector) -> dict[int, Tensor]:
-        made = detector.reconstructions(x0, detector.condition(x0, parsed), keys, detector.settings())
-        return {level: image for (source, level), image in made.items() if source == "inversion"}
+        return dict(detector.estimates(x0, detector.condition(x0, parsed), keys, detector.settings()).inversion)
 
     with torch.no_grad():
         reference = straightforward(plain, x0, values, plan)
@@ -204,7 +203,7 @@ def throughput(checkpoint: Checkpoint, film: Radiograph, record: dict, device: s
     detector = Detector(checkpoint, device)
     rates = {}
     for batch in (1, 2, 4, 8, 16, 32):
-        cases = [(film, record)] * batch
+        cases = [detector.case(film, record)] * batch
         list(detector.analyze_many(cases, batch_size=batch))
         times = [
             timed(lambda c=cases, b=batch: list(detector.analyze_many(c, batch_size=b)), detector.device)

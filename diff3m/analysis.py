@@ -1,4 +1,4 @@
-"""What the detector says of one film, and the settings that it was asked under."""
+"""What the detector says of one film, and the settings that it was analyzed with."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from .ehr import Record
-from .scoring.score import Component
+from .scoring.score import ANY_VIEW, Component, Scoring
 
 
 @dataclass(frozen=True)
 class Settings:
-    """noise_level: the level whose reconstruction is shown, 1..1000. steps: DDIM steps each way to the checkpoint's own
-    noise level, other levels in proportion. seed: of one-step noises. estimate: see `Scoring`."""
+    """How a film is analyzed.
+
+    noise_level: the level whose reconstruction is shown, 1 to 1000. steps: DDIM steps each way to the checkpoint's own
+    noise level, other levels in proportion. seed: of one-step noises. estimate: see `Scoring`.
+    """
 
     noise_level: int
     steps: int
@@ -23,16 +27,44 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where a film's component values stand among normal films.
+
+    score: combined z-score (0 = average normal), None for a checkpoint without calibration. percentile: share of normal
+    films with a lower score, 0 to 100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
+    z_scores: of each component, None where there is no calibration.
+    """
+
+    score: float | None
+    percentile: float | None
+    compared_with: str
+    normals: int
+    z_scores: tuple[float | None, ...]
+
+
+def place_among_normals(values: Tensor, view: str | None, scoring: Scoring) -> Placement:
+    """Place component values (n,) among the calibration's normal films of a view."""
+    try:
+        group, calibration = scoring.for_view(view)
+    except LookupError:
+        return Placement(None, None, ANY_VIEW, 0, (None,) * len(values))
+    score = scoring.score(values, view)
+    z_scores = tuple(scoring.z_scores(values, view).tolist())
+    return Placement(score, scoring.percentile(score, view), group, calibration.count, z_scores)
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What the model thinks of one film. Arrays are (S, S) float32; film and reconstruction in [0, 1].
 
-    residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker. anomaly_map: the anomaly head's
-    probability that a place was painted, in [0, 1], 0 at the edges, where it was taught nothing; None for a checkpoint without a head.
-    score: combined z-score among normals (0 = average normal); None for a checkpoint without calibration. percentile: share of
-    normal films with a lower score, 0..100. compared_with: "PA", "AP" or "any"; normals: how many films that is.
+    residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker.
+    score, percentile, compared_with, normals: see `Placement`.
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
-    components: (component, value, z) for each part of the score. notes: sentences for the reader. seconds: by stage.
-    accepted: why the gate would have stopped the film, where the reader went on knowingly.
+    components: (component, value, z-score) of each part of the score. aspect: width over height in which the arrays are
+    shown. notes: plain sentences for the reader (`notes.NOTES`, and those of the film). seconds: by stage.
+    anomaly_map: the anomaly head's probability that a place was painted, in [0, 1], 0 at the edges, where it was taught
+    nothing; None for a checkpoint without a head. accepted: why the gate would have stopped the film, where the reader
+    went on knowingly.
     """
 
     film: np.ndarray

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .analysis import Analysis, Settings
-from .checkpoint.folder import Checkpoint, load_checkpoint
+from .analysis import Analysis, Settings, place_among_normals
+from .case import Case, FilmSource, open_film
+from .checkpoint.folder import Checkpoint, CheckpointConfig, load_checkpoint
 from .checkpoint.source import DEFAULT_CHECKPOINT, resolve_checkpoint
 from .diffusion import Progress
 from .ehr import EHRSchema, Record
-from .imaging import Radiograph, check_film, film_aspect, prepare, read_radiograph
+from .estimates import Estimates
+from .imaging import prepare_film
 from .network import Condition
+from .notes import notes_on
 from .reconstruct import (
     draw_noises,
     estimate_in_one_step,
@@ -33,13 +37,15 @@ from .reconstruct import (
 from .released.inference import reconstruct_as_released
 from .scoring.anomaly_head import anomaly_logits, anomaly_map
 from .scoring.measure import contradiction, heat_map, measure_component
-from .scoring.score import ANY_VIEW, ESTIMATES, Component, Scoring
-
-ADULT = 18  # years
+from .scoring.score import ESTIMATES, Component, Scoring
 
 
 class Detector:
-    """A loaded checkpoint on a device. `precision`: "auto" (bfloat16 where the processor has it), "float32" or "bfloat16"."""
+    """A loaded checkpoint on a device.
+
+    device: default, the GPU where there is one. precision: "auto" (bfloat16 where the processor has it), "float32" or
+    "bfloat16". Raises ValueError for a precision or a device that there is not.
+    """
 
     def __init__(
         self, checkpoint: Checkpoint, device: str | torch.device | None = None, precision: str = "auto"
@@ -56,29 +62,31 @@ class Detector:
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = DEFAULT_CHECKPOINT, **options) -> Detector:
-        """From a checkpoint folder, the name of a shipped checkpoint, or a Hugging Face Hub id ("owner/name").
+        """Load a checkpoint folder, a shipped checkpoint by name, or a Hugging Face Hub id ("owner/name").
 
-        Raises CheckpointError with a sentence.
+        Raises CheckpointError.
         """
         return cls(load_checkpoint(resolve_checkpoint(source)), **options)
 
     @property
     def schema(self) -> EHRSchema:
+        """The features of a record that this checkpoint knows."""
         return self.config.schema
 
     @property
     def head_key(self) -> tuple[str, int] | None:
-        """The key of the anomaly head's map among `reconstructions`; None without a head."""
+        """What asks `estimates` for the anomaly head's logits; None without a head."""
         return None if self.head is None else ("head", self.head.config.level)
 
     @property
     def scoring(self) -> Scoring:
+        """How this checkpoint scores, with its calibration."""
         return self.config.scoring
 
     def settings(
         self, noise_level: int | None = None, steps: int | None = None, seed: int = 0, estimate: str | None = None
     ) -> Settings:
-        """Settings with the checkpoint's own defaults filled in. Raises ValueError for values out of range."""
+        """Fill in the checkpoint's own defaults. Raises ValueError for values out of range."""
         scoring = self.scoring
         level = scoring.noise_level if noise_level is None else noise_level
         steps = scoring.steps if steps is None else steps
@@ -91,10 +99,30 @@ class Detector:
             raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
         return Settings(int(level), int(steps), validate_seed(seed), estimate)
 
+    def case(self, film: FilmSource, record: Mapping[str, object] | None = None) -> Case:
+        """Prepare one film and parse its record, once for the analysis and all explanations.
+
+        film: a Radiograph, a grey array (H, W) or a file. record: values by feature name, missing or None = unknown;
+        the film's header facts are not used unless given here. Raises RadiographError or EHRError.
+        """
+        parsed = self.schema.parse(record or {})
+        radiograph = open_film(film)
+        return Case(radiograph, parsed, prepare_film(radiograph, self.config.preprocessing))
+
+    def inputs(self, cases: Sequence[Case]) -> Tensor:
+        """Return the prepared films of cases as the network's input, (B, 1, S, S) on the device.
+
+        Raises ValueError for a case that was prepared for another checkpoint.
+        """
+        side = self.config.preprocessing.size
+        if any(case.x0.shape != (side, side) or case.record.keys() != set(self.schema.names) for case in cases):
+            raise ValueError("This case was prepared for another checkpoint: make it with this detector's `case`.")
+        return torch.from_numpy(np.stack([case.x0 for case in cases]))[:, None].to(self.device)
+
     def analyze(
         self,
-        radiograph: Radiograph | np.ndarray | str | os.PathLike,
-        ehr: Mapping[str, object] | None = None,
+        film: Case | FilmSource,
+        record: Mapping[str, object] | None = None,
         *,
         noise_level: int | None = None,
         steps: int | None = None,
@@ -102,17 +130,20 @@ class Detector:
         estimate: str | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> Analysis:
-        """Analyze one film. ehr: values by feature name, missing or None = unknown; header facts are not used unless given.
+        """Analyze one case, or, for convenience, a film and a record of which `case` is made first.
 
-        Same inputs and seed give the same output. The callback hears each step and may raise to cancel.
-        Raises RadiographError or EHRError with a sentence, ValueError for settings out of range.
+        Same inputs and seed give the same output. The callback is called after each step and may raise to cancel.
+        Raises RadiographError or EHRError as `case` does, ValueError for settings out of range.
         """
         settings = self.settings(noise_level, steps, seed, estimate)
-        return self._analyze([self.film(radiograph)], [self.schema.parse(ehr or {})], settings, callback)[0]
+        if isinstance(film, Case) and record is not None:
+            raise ValueError("A case holds its record already: give one or the other, or use `Case.with_record`.")
+        case = film if isinstance(film, Case) else self.case(film, record)
+        return self._analyze([case], settings, callback)[0]
 
     def analyze_many(
         self,
-        cases: Sequence[tuple[Radiograph | np.ndarray | str | os.PathLike, Mapping[str, object] | None]],
+        cases: Iterable[Case],
         *,
         batch_size: int = 16,
         noise_level: int | None = None,
@@ -120,62 +151,63 @@ class Detector:
         seed: int = 0,
         estimate: str | None = None,
     ) -> Iterator[Analysis]:
-        """Analyze films in batches, in order, one batch in memory at a time. Errors as in `analyze`."""
-        settings = self.settings(noise_level, steps, seed, estimate)
-        for start in range(0, len(cases), batch_size):
-            part = cases[start : start + batch_size]
-            yield from self._analyze(
-                [self.film(film) for film, _ in part], [self.schema.parse(ehr or {}) for _, ehr in part], settings
-            )
+        """Analyze cases in batches, in order, drawing one batch at a time from `cases`. Errors as in `analyze`."""
+        settings, remaining = self.settings(noise_level, steps, seed, estimate), iter(cases)
+        while batch := list(itertools.islice(remaining, batch_size)):
+            yield from self._analyze(batch, settings)
 
     @torch.no_grad()
     def _analyze(
-        self,
-        films: list[Radiograph],
-        records: list[Record],
-        settings: Settings,
-        callback: Callable[[Progress], None] | None = None,
+        self, cases: Sequence[Case], settings: Settings, callback: Callable[[Progress], None] | None = None
     ) -> list[Analysis]:
-        started = time.perf_counter()
-        x0 = self.prepared(films)
-        prepared = time.perf_counter()
-        condition = self.condition(x0, records)
-        conditioned = time.perf_counter()
-        keys = self.scoring.keys if self.head is None else [*self.scoring.keys, self.head_key]
-        made = self.reconstructions(x0, condition, keys, settings, callback)
-        reconstructed = time.perf_counter()
-        values = self.measurements(x0, records, made, settings)
-        shown = made["inversion", settings.noise_level]
-        heat = heat_map(x0, shown, self.scoring.heat_sigma)
-        stages = {
-            "prepare": prepared - started,
-            "condition": conditioned - prepared,
-            "reconstruct": reconstructed - conditioned,
-        }
-        stages["score"] = time.perf_counter() - reconstructed
-        return [
-            self._assemble(i, films[i], records[i], settings, (x0, shown, heat), made, condition, values[i], stages)
-            for i in range(len(films))
-        ]
+        x0, records, seconds = self.inputs(cases), [case.record for case in cases], {}
+        with _timed(seconds, "condition"):
+            condition = self.condition(x0, records)
+        with _timed(seconds, "reconstruct"):
+            keys = self.scoring.keys if self.head is None else [*self.scoring.keys, self.head_key]
+            estimates = self.estimates(x0, condition, keys, settings, callback)
+        with _timed(seconds, "score"):
+            values = self.measurements(x0, records, estimates, settings)
+            heat_maps = heat_map(x0, estimates.inversion[settings.noise_level], self.scoring.heat_sigma)
+        batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
+        return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 
-    @staticmethod
-    def film(source: Radiograph | np.ndarray | str | os.PathLike) -> Radiograph:
-        """A Radiograph from a Radiograph, a grey array (H, W) or a file. Raises RadiographError."""
-        if isinstance(source, Radiograph):
-            return source
-        if isinstance(source, np.ndarray):
-            return Radiograph(check_film(source.astype(np.float32)))
-        return read_radiograph(source)
-
-    def prepared(self, films: Sequence[Radiograph]) -> Tensor:
-        """Films as the network's input (B, 1, S, S) on the device."""
-        stacked = np.stack([prepare(film, self.config.preprocessing) for film in films])
-        return torch.from_numpy(stacked)[:, None].to(self.device)
+    def _analysis(self, case: Case, batch: _Batch, row: int) -> Analysis:
+        """Return what a batch's row says of its case."""
+        settings, estimates, values = batch.settings, batch.estimates, batch.values[row]
+        placement = place_among_normals(values, case.record.get("view"), self.scoring)
+        reconstructions = {level: _array(films[row]) for level, films in estimates.inversion.items()}
+        reconstruction, logits = reconstructions[settings.noise_level], estimates.anomaly_logits
+        return Analysis(
+            film=case.x0,
+            reconstruction=reconstruction,
+            residual=case.x0 - reconstruction,
+            heat_map=_array(batch.heat_maps[row]),
+            score=placement.score,
+            percentile=placement.percentile,
+            compared_with=placement.compared_with,
+            normals=placement.normals,
+            attention={
+                name: self.schema.by_feature(name, weights[row].cpu().numpy())
+                for name, weights in batch.attention.items()
+            },
+            record=case.record,
+            settings=settings,
+            reconstructions=reconstructions,
+            components=tuple(zip(self.scoring.components, values.tolist(), placement.z_scores, strict=True)),
+            aspect=case.aspect,
+            notes=notes_on(case, placement, settings, self.config),
+            seconds=batch.seconds,
+            accepted=case.film.accepted,
+            anomaly_map=None if logits is None else _array(anomaly_map(logits[row : row + 1])[0]),
+        )
 
     @torch.no_grad()
     def condition(self, x0: Tensor, records: Sequence[Mapping], attention: bool = True) -> Condition:
-        """IECA for prepared films and parsed records. attention: also what `Diff3M.attention` gives, a pass of the encoder where the query is
-        asked at every step."""
+        """Encode prepared films (B, 1, S, S) and parsed records by IECA.
+
+        attention: also the attention weights, which cost a pass of the encoder where the query changes at every step.
+        """
         values = torch.from_numpy(np.stack([self.schema.encode(record) for record in records])).to(self.device)
         with self.autocast():
             condition = self.network.condition(x0, values)
@@ -184,167 +216,131 @@ class Detector:
         return condition.map(Tensor.float)
 
     @torch.no_grad()
-    def reconstructions(
+    def estimates(
         self,
         x0: Tensor,
         condition: Condition,
         keys: Sequence[tuple[str, int]],
         settings: Settings,
         callback: Callable[[Progress], None] | None = None,
-        with_shown: bool = True,
-    ) -> dict[tuple[str, int], Tensor]:
-        """Reconstructions by (source, noise level): those that `keys` name, and (unless with_shown is False) the shown one. Of the source "head" it
-        is the anomaly head's logits."""
-        predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
-        shown = settings.noise_level
-        wanted = [*keys, ("inversion", shown)] if with_shown else keys
-        plan = {
-            level: steps_to(level, settings.steps, self.scoring.noise_level)
-            for level in needed_levels(wanted, "inversion")
-        }
+        with_reconstruction: bool = True,
+    ) -> Estimates:
+        """Compute the estimates that `keys`, pairs of (source, noise level), name.
+
+        x0: prepared films (B, 1, S, S), with the condition of their records. with_reconstruction: also the one from the
+        settings' own noise level, which an analysis shows.
+        """
+        wanted = [*keys, ("inversion", settings.noise_level)] if with_reconstruction else keys
+        one_step, logits = {}, None
         with self.autocast():
-            if self.scoring.released_path:
-                noises = {level: draw_noises(1, x0.shape[-1], level, settings.seed, self.device) for level in plan}
-                walked = {
-                    level: reconstruct_as_released(x0, predict, level, noises[level], schedule, callback)
-                    for level in plan
-                }
-            else:
-                walked = reconstruct(x0, predict, plan, schedule, shown, callback)
-            made = {("inversion", level): image for level, image in walked.items()}
+            inversion = self._reconstruct(x0, condition, needed_levels(wanted, "inversion"), settings, callback)
             for level in needed_levels(keys, "one_step"):
-                made["one_step", level] = self.one_step_estimate(x0, condition, level, settings)
+                one_step[level] = self.one_step_estimate(x0, condition, level, settings)
             if self.head is not None and self.head_key in keys:
                 noises = self._noises(x0.shape[-1], self.head.config.level, settings)
-                made[self.head_key] = anomaly_logits(self.network, self.head, schedule, x0, noises, condition)[0]
-        return made
+                logits = anomaly_logits(self.network, self.head, self.config.schedule, x0, noises, condition)[0]
+        return Estimates(inversion, one_step, logits)
+
+    def _reconstruct(
+        self,
+        x0: Tensor,
+        condition: Condition,
+        levels: Sequence[int],
+        settings: Settings,
+        callback: Callable[[Progress], None] | None,
+    ) -> dict[int, Tensor]:
+        """Return pseudo-healthy reconstructions by noise level, by the walk that the checkpoint's scoring names."""
+        predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
+        plan = {level: steps_to(level, settings.steps, self.scoring.noise_level) for level in levels}
+        if not self.scoring.released_path:
+            return reconstruct(x0, predict, plan, schedule, settings.noise_level, callback)
+        noises = {level: draw_noises(1, x0.shape[-1], level, settings.seed, self.device) for level in plan}
+        return {level: reconstruct_as_released(x0, predict, level, noises[level], schedule, callback) for level in plan}
 
     @torch.no_grad()
-    def measurements(
-        self, x0: Tensor, records: Sequence[Record], made: Mapping[tuple[str, int], Tensor], settings: Settings
-    ) -> Tensor:
-        """The score's components for prepared films and their reconstructions under the same records: (B, components) on the CPU."""
+    def measurements(self, x0: Tensor, records: Sequence[Record], estimates: Estimates, settings: Settings) -> Tensor:
+        """Measure the score's components of prepared films under their records: (B, components) on the CPU."""
         columns = [
-            self._contradictions(component, x0, records, made, settings)
+            self._contradictions(component, x0, records, estimates, settings)
             if component.feature
-            else measure_component(component, x0, made[component.key], self.scoring.border)
+            else measure_component(component, x0, estimates.of(component), self.scoring.border)
             for component in self.scoring.components
         ]
         return torch.stack(columns, dim=1).cpu()
 
     def _contradictions(
-        self,
-        component: Component,
-        x0: Tensor,
-        records: Sequence[Record],
-        made: Mapping[tuple[str, int], Tensor],
-        settings: Settings,
+        self, component: Component, x0: Tensor, records: Sequence[Record], estimates: Estimates, settings: Settings
     ) -> Tensor:
-        """One contradiction of each film (B,), NaN where its record has no value. In float32 whatever the detector's precision, because a direction
-        is a small difference of two estimates."""
+        """Measure one contradiction of each film (B,), NaN where its record has no value.
+
+        In float32 whatever the detector's precision, because a direction is a small difference of two estimates.
+        """
         twin, level, name = self.in_float32, component.level, component.feature
-        found = torch.full((len(x0),), float("nan"), device=x0.device)
+        values = torch.full((len(x0),), float("nan"), device=x0.device)
         rows = [row for row, record in enumerate(records) if record.get(name) is not None]
-        if rows:
-            films, known = x0[rows], [records[row] for row in rows]
+        if not rows:
+            return values
+        films, known = x0[rows], [records[row] for row in rows]
 
-            def expected(under: Sequence[Record]) -> Tensor:
-                return twin.one_step_estimate(films, twin.condition(films, under, attention=False), level, settings)
+        def expected(under: Sequence[Record]) -> Tensor:
+            return twin.one_step_estimate(films, twin.condition(films, under, attention=False), level, settings)
 
-            own = made[component.key][rows] if twin is self and component.key in made else expected(known)
-            found[rows] = contradiction(
-                films, own, expected([self.schema.raised(record, name) for record in known]), self.scoring.margin
-            )
-        return found
+        computed = estimates.of(component) if twin is self else None
+        own = expected(known) if computed is None else computed[rows]
+        raised = expected([self.schema.raised(record, name) for record in known])
+        values[rows] = contradiction(films, own, raised, self.scoring.margin)
+        return values
 
     @torch.no_grad()
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
-        """x̂_0 in one step from a level, over the scoring's fixed noises."""
+        """Estimate x̂_0 in one step from a noise level, averaged over the scoring's fixed noises: (B, 1, S, S)."""
         noises = self._noises(x0.shape[-1], level, settings)
-        return estimate_in_one_step(
-            x0, predictor(self.network, condition, settings.estimate), level, noises, self.config.schedule
-        )
+        predict = predictor(self.network, condition, settings.estimate)
+        return estimate_in_one_step(x0, predict, level, noises, self.config.schedule)
 
     def _noises(self, side: int, level: int, settings: Settings) -> Tensor:
-        """The scoring's fixed noises of one level: (n, 1, S, S)."""
+        """Return the scoring's fixed noises of one level: (n, 1, S, S)."""
         noises = draw_noises(self.scoring.one_step_noises, side, level, settings.seed, self.device)
         return torch.cat([noises, -noises]) if self.scoring.mirrored_noises else noises
 
     def autocast(self) -> AbstractContextManager:
-        """The precision of network passes; everything outside them is float32."""
+        """Return the context of network passes in the detector's precision; everything outside is float32."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
-
-    def _assemble(self, index, film, record, settings, images, made, condition, values, stages) -> Analysis:
-        x0, shown, heat = (_array(tensor[index]) for tensor in images)
-        scoring, view = self.scoring, record.get("view")
-        notes = list(film.notes)
-        score = percentile = None
-        group, normals, z = ANY_VIEW, 0, [None] * len(values)
-        try:
-            group, calibration = scoring.for_view(view)
-            score, normals = scoring.score(values, view), calibration.count
-            percentile = scoring.percentile(score, view)
-            z = scoring.z_scores(values, view).tolist()
-        except LookupError:
-            notes.append(
-                "This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`."
-            )
-        if score is not None and (settings.steps, settings.estimate) != (scoring.steps, scoring.estimate):
-            notes.append(
-                f"The percentile was calibrated with {scoring.steps} steps; with other settings it is approximate."
-            )
-        unknown = {c.feature for c in scoring.components if c.feature and record.get(c.feature) is None}
-        if score is not None and unknown:
-            listed = ", ".join(self.schema[name].label for name in sorted(unknown))
-            notes.append(
-                f"{listed}: not known, so whether the film fits it is left out of the score, and the percentile is approximate."
-            )
-        age = record.get("age")
-        if age is not None and float(age) < ADULT and "age" not in film.facts:
-            notes.append(f"The patient is under {ADULT}; the model knows adult films only.")
-        for feature in self.schema.ignored(record):
-            notes.append(
-                f"{feature.label}: this checkpoint was trained without it, so the value cannot change the result."
-            )
-        return Analysis(
-            film=x0,
-            reconstruction=shown,
-            residual=x0 - shown,
-            heat_map=heat,
-            score=score,
-            percentile=percentile,
-            compared_with=group,
-            normals=normals,
-            attention={
-                name: self.schema.by_feature(name, weights[index].cpu().numpy())
-                for name, weights in condition.attention.items()
-            },
-            record=record,
-            settings=settings,
-            reconstructions={
-                level: _array(image[index]) for (source, level), image in made.items() if source == "inversion"
-            },
-            components=tuple(zip(scoring.components, values.tolist(), z, strict=True)),
-            aspect=film_aspect(film, self.config.preprocessing),
-            notes=tuple(notes),
-            seconds=stages,
-            accepted=film.accepted,
-            anomaly_map=_array(anomaly_map(made[self.head_key][index : index + 1])[0])
-            if self.head_key in made
-            else None,
-        )
 
     @cached_property
     def in_float32(self) -> Detector:
         """The same detector in float32."""
         return self if self.precision == "float32" else Detector(self.checkpoint, self.device, "float32")
 
+    def with_config(self, config: CheckpointConfig) -> Detector:
+        """Return the same network under another configuration, e.g. a new calibration."""
+        return Detector(replace(self.checkpoint, config=config), self.device, self.precision)
+
     def with_scoring(self, scoring: Scoring) -> Detector:
-        """The same network under another score or calibration."""
-        changed = replace(self.checkpoint, config=replace(self.config, scoring=scoring))
-        return Detector(changed, self.device, self.precision)
+        """Return the same network under another score or calibration."""
+        return self.with_config(replace(self.config, scoring=scoring))
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What one batch of B films was measured with and gave; seconds by stage."""
+
+    settings: Settings
+    attention: Mapping[str, Tensor]
+    estimates: Estimates
+    values: Tensor
+    heat_maps: Tensor
+    seconds: dict[str, float]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that a block takes under the name of its stage."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
 
 
 def _array(image: Tensor) -> np.ndarray:
@@ -352,7 +348,7 @@ def _array(image: Tensor) -> np.ndarray:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """True where bfloat16 convolutions are native, so that they are faster than float32."""
+    """Tell whether bfloat16 convolutions are native, so that they are faster than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):

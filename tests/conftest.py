@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,11 +15,12 @@ import pytest
 import torch
 from pydicom.uid import ExplicitVRLittleEndian
 
-from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint
+from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint, write_config
 from diff3m.checkpoint.source import SHIPPED
 from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, paper_schema
+from diff3m.explain import calibrate_fit, calibrate_usual
 from diff3m.imaging import Preprocessing
 from diff3m.network import Diff3M, NetworkConfig
 from diff3m.scoring.score import Component, Scoring
@@ -25,6 +28,7 @@ from diff3m.scoring.score import Component, Scoring
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
 FILM_PEOPLE = 2_050_001  # the number of the first phantom of `film_folder`
+RECORD = {"age": 60, "sex": "F", "view": "AP", "bmi": 31, "height_cm": 165, "systolic_mmhg": 150, "diastolic_mmhg": 80}
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
@@ -104,6 +108,31 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture
 def tiny_detector(tiny_checkpoint) -> Detector:
     return Detector(load_checkpoint(tiny_checkpoint), device="cpu", precision="float32")
+
+
+@pytest.fixture
+def tiny_copy(tiny_checkpoint, tmp_path) -> Path:
+    """A copy of the tiny checkpoint that a test may write into."""
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "tiny_copy"))
+
+
+@pytest.fixture(scope="session")
+def fitted(tiny_checkpoint, tmp_path_factory) -> Detector:
+    """The tiny checkpoint with a calibrated fit of the record, in a folder of its own."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("fitted") / "tiny"))
+    detector = Detector(load_checkpoint(folder), device="cpu", precision="float32")
+    cases = [detector.case(person(number).film(64), person(number).patient.record()) for number in range(8)]
+    calibration = calibrate_fit(detector, cases, {"habitus": 500})
+    config = replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit)
+    config = replace(config, prior_fit=calibrate_usual(detector.with_config(config), cases))
+    write_config(folder, config)
+    return Detector(load_checkpoint(folder), device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="session")
+def phantoms() -> Detector:
+    """The shipped checkpoint of simulated patients."""
+    return Detector.from_pretrained("phantoms", device="cpu")
 
 
 @pytest.fixture

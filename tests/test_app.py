@@ -123,13 +123,13 @@ def test_the_api_explains_draws_and_describes_itself(url, film):
         handle_file(str(film)), {"age": 50, "view": "PA"}, "age", "real-films", True, api_name="/explain_film"
     )
     assert (
-        set(found["attributions"]["misfit"]["groups"]) <= {"age", "sex", "view"}
-        and len(found["influence"]["age"]["values"]) == 9
+        set(found["explanations"]["misfit"]["groups"]) <= {"age", "sex", "view"}
+        and len(found["explanations"]["influence"]["age"]["values"]) == 9
     )
     assert (
-        len(found["influence"]["age"]["score"]) == 9
-        and found["attention"]
-        and found["other_records"][0]["mean_absolute_change"] > 0
+        len(found["explanations"]["influence"]["age"]["score"]) == 9
+        and found["explanations"]["attention"]
+        and found["explanations"]["record_unknown"]["mean_absolute_change"] > 0
     )
     drawn = client.predict({"age": 50, "sex": "M", "view": "AP"}, 1, "phantoms", api_name="/draw_normal")
     assert cv2.imread(drawn, 0).std() > 10

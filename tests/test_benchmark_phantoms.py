@@ -13,7 +13,6 @@ from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.phantoms import CHANGES, PhantomResult, cohort_of, detection, gain, localization
 from diff3m.evaluation.realism import realism
-from diff3m.explain import counterfactual
 
 
 def measured(score: float, hot: bool | None = None) -> PhantomResult:
@@ -98,21 +97,3 @@ def test_realism_is_zero_for_the_same_films_and_grows_with_blur():
     same, darker = realism(films, films), realism(films * 0.7, films)
     assert same == {"histogram_distance": 0.0, "spectrum_distance": 0.0}
     assert darker["histogram_distance"] > 0.05 and darker["spectrum_distance"] > 0.1
-
-
-def test_a_counterfactual_is_the_same_person_and_its_own_record_changes_nothing(tiny_detector):
-    film, record = person(3).film(64), person(3).patient.record()
-    heard = []
-    found = counterfactual(
-        tiny_detector,
-        film,
-        record,
-        [record, {**record, "systolic_mmhg": 190}],
-        noise_level=500,
-        steps=4,
-        callback=lambda done, total: heard.append((done, total)),
-    )
-    assert np.abs(found.differences[0]).max() < 1e-5 < np.abs(found.differences[1]).max()
-    assert heard[-1] == (8, 8) and found.reconstructions.shape == (2, 32, 32)
-    with pytest.raises(ValueError, match="steps must lie"):
-        counterfactual(tiny_detector, film, record, [record], noise_level=3, steps=4)

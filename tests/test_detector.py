@@ -1,15 +1,21 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from conftest import drawn_film
 
+import diff3m.detector as detector_module
+import diff3m.imaging.preprocess as preprocess_module
+from diff3m.analysis import Placement
 from diff3m.checkpoint.folder import CheckpointError, load_checkpoint
 from diff3m.checkpoint.source import resolve_checkpoint
 from diff3m.detector import Detector
-from diff3m.ehr import EHRError
+from diff3m.ehr import EHRError, EHRSchema
+from diff3m.explain import Context
 from diff3m.export.files import analysis_to_dict
-from diff3m.imaging import Radiograph, RadiographError
+from diff3m.imaging import Radiograph, RadiographError, prepare, prepare_film
+from diff3m.notes import NOTES, note, notes_on
 from diff3m.scoring.score import Component
 
 RECORD = {"age": 60, "sex": "F", "view": "PA", "height_cm": 170, "weight_kg": 70}
@@ -55,10 +61,10 @@ def test_the_record_changes_the_reconstruction(tiny_detector):
 
 
 def test_many_equals_one_by_one(tiny_detector):
-    cases = [(Radiograph(drawn_film(100, seed=s)), {"age": 30 + s}) for s in range(5)]
-    together = list(tiny_detector.analyze_many(cases, batch_size=2))
-    for (film, record), analysis in zip(cases, together, strict=True):
-        alone = tiny_detector.analyze(film, record)
+    cases = [tiny_detector.case(drawn_film(100, seed=seed), {"age": 30 + seed}) for seed in range(5)]
+    together = list(tiny_detector.analyze_many(iter(cases), batch_size=2))
+    for case, analysis in zip(cases, together, strict=True):
+        alone = tiny_detector.analyze(case)
         assert analysis.reconstruction == pytest.approx(alone.reconstruction, abs=1e-4)
         assert [v for _, v, _ in analysis.components] == pytest.approx([v for _, v, _ in alone.components], abs=1e-4)
 
@@ -72,7 +78,83 @@ def test_arrays_and_paths_are_films_too(tiny_detector, film_folder):
         tiny_detector.analyze(drawn_film(100), {"age": -5})
 
 
-def test_the_callback_hears_progress_and_cancels(tiny_detector):
+def test_an_analysis_prepares_the_film_and_parses_the_record_once(tiny_detector, monkeypatch):
+    """And all explanations of the same case prepare nothing more."""
+    calls = {"prepare_film": 0, "border_box": 0, "parse": 0}
+
+    def count(module, name):
+        function = getattr(module, name)
+
+        def counted(*arguments):
+            calls[name] += 1
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(detector_module, "prepare_film")
+    count(preprocess_module, "border_box")
+    count(EHRSchema, "parse")
+    case = tiny_detector.case(drawn_film(100), RECORD)
+    analysis = tiny_detector.analyze(case)
+    assert calls == {"prepare_film": 1, "border_box": 1, "parse": 1}
+    context = Context(tiny_detector, case)
+    for explanation in context.requested():
+        context.attempt(explanation.name)
+    assert set(context.finished()) >= {"attention", "region", "information", "record_unknown"}
+    assert calls["prepare_film"] == calls["border_box"] == 1
+    assert np.array_equal(analysis.film, case.x0) and analysis.aspect == case.aspect
+
+
+def test_a_case_knows_its_native_film_box_and_proportions(tiny_detector):
+    padded = np.zeros((140, 200), np.float32)
+    padded[20:120, 30:150] = cv2.resize(drawn_film(100), (120, 100))
+    case = tiny_detector.case(padded, RECORD)
+    top, bottom, left, right = case.prepared.box
+    assert case.film.pixels.shape == (140, 200) and case.x0.shape == (32, 32)
+    assert abs(np.array(case.prepared.box) - (20, 120, 30, 150)).max() <= 1
+    assert case.aspect == (right - left) / (bottom - top)
+    settings = tiny_detector.config.preprocessing
+    assert np.array_equal(case.x0, prepare(case.film, settings))
+    untrimmed = prepare_film(case.film, replace(settings, trim=False))
+    assert untrimmed.box == (0, 140, 0, 200) and untrimmed.aspect == 200 / 140
+
+
+def test_a_case_is_taken_for_what_it_is(tiny_detector):
+    case = tiny_detector.case(drawn_film(100), RECORD)
+    alone = tiny_detector.analyze(drawn_film(100), RECORD)
+    assert np.array_equal(tiny_detector.analyze(case).heat_map, alone.heat_map)
+    unknown = case.with_record(tiny_detector.schema.parse({}))
+    assert np.array_equal(tiny_detector.analyze(unknown).heat_map, tiny_detector.analyze(drawn_film(100)).heat_map)
+    with pytest.raises(ValueError, match="holds its record already"):
+        tiny_detector.analyze(case, RECORD)
+    larger = replace(case.prepared, square=np.zeros((64, 64), np.float32))
+    for other in (replace(case, prepared=larger), replace(case, record={"age": 60})):
+        with pytest.raises(ValueError, match="another checkpoint"):
+            tiny_detector.analyze(other)
+
+
+def test_notes_have_codes_and_words(tiny_detector):
+    values = {"steps": 4, "features": "BMI, Age", "age": 18, "feature": "BMI"}
+    for code, words in NOTES.items():
+        assert note(code, **values).endswith(".") and "{" not in note(code, **values), words
+    config, film = tiny_detector.config, Radiograph(drawn_film(100), notes=("Of the film.",))
+    case = tiny_detector.case(film, {"age": 12})
+    placed = Placement(0.5, 60.0, "PA", 30, (0.5,) * 3)
+    settings = tiny_detector.settings()
+    assert notes_on(case, placed, settings, config) == ("Of the film.", note("minor", age=18))
+    other = notes_on(case, placed, tiny_detector.settings(steps=4), config)
+    assert note("other_settings", steps=2) in other
+    unplaced = notes_on(case, Placement(None, None, "any", 0, (None,) * 3), settings, config)
+    assert unplaced[1] == note("not_calibrated")
+    contradiction = Component("contradiction", 0, 80, "one_step", feature="bmi")
+    scoring = replace(config.scoring, components=(contradiction,))
+    ignorant = tuple(replace(feature, trained=feature.name != "age") for feature in config.schema.features)
+    changed = replace(config, scoring=scoring, schema=replace(config.schema, features=ignorant))
+    both = notes_on(case, placed, settings, changed)
+    assert note("feature_unknown", features="BMI") in both and note("feature_ignored", feature="Age") in both
+
+
+def test_the_callback_is_called_with_progress_and_cancels(tiny_detector):
     heard = []
     tiny_detector.analyze(drawn_film(100), callback=heard.append)
     assert heard[-1].done == heard[-1].total and heard[-1].preview.shape == (1, 1, 32, 32)

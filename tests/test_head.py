@@ -113,7 +113,7 @@ def test_an_analysis_holds_the_map_and_a_balanced_score(headed, film_folder):
     film = person(3).film(64)
     found = plain.analyze(film, {"age": 50})
     assert found.anomaly_map.shape == (32, 32) and 0 <= found.anomaly_map.min() <= found.anomaly_map.max() <= 1
-    again = plain.analyze_many([(film, {"age": 50}), (person(4).film(64), {})])
+    again = plain.analyze_many([plain.case(film, {"age": 50}), plain.case(person(4).film(64))])
     assert np.allclose(next(again).anomaly_map, found.anomaly_map, atol=1e-4)
     residuals = (Component("absolute", 2, 400), Component("ssim", 6, 400))
     scoring = Scoring((*residuals, Component("logit", 0, 80, "head")), combine="balanced", steps=2)
@@ -124,11 +124,10 @@ def test_an_analysis_holds_the_map_and_a_balanced_score(headed, film_folder):
     scored = detector.analyze(film, {"age": 50})
     logit = scored.components[-1][1]
     with torch.no_grad():
-        x0 = detector.prepared([detector.film(film)])
+        x0 = detector.inputs([detector.case(film)])
         condition = detector.condition(x0, [detector.schema.parse({"age": 50})])
-        inside = inner(
-            detector.reconstructions(x0, condition, [detector.head_key], detector.settings())[detector.head_key], 0.08
-        )
+        estimates = detector.estimates(x0, condition, [detector.head_key], detector.settings())
+        inside = inner(estimates.anomaly_logits, 0.08)
     assert (
         logit == pytest.approx(float(inside.mean()), abs=1e-4)
         and scored.anomaly_map[-2].max() == 0 < scored.anomaly_map[16, 16]

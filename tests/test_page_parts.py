@@ -30,7 +30,7 @@ from diff3m.data.archive import ArchiveError
 from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
-from diff3m.export.cache import store_analysis, stored_analysis
+from diff3m.export.cache import load_analysis, save_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.imaging import Radiograph, corrected, inspect, with_quality
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
@@ -175,14 +175,14 @@ def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
 
 def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detector, tmp_path):
     path = tmp_path / "stored.npz"
-    assert stored_analysis(path, detector) is None
-    store_analysis(path, analysis, detector)
-    again = stored_analysis(path, detector)
+    assert load_analysis(path, detector) is None
+    save_analysis(path, analysis, detector)
+    again = load_analysis(path, detector)
     assert again.score == analysis.score and again.record == analysis.record and again.components == analysis.components
     assert np.abs(again.anomaly_map - analysis.anomaly_map).max() < 1e-3
     assert np.abs(again.heat_map - analysis.heat_map).max() < 1e-3 and again.settings == analysis.settings
     other = detector.with_scoring(replace(detector.scoring, steps=detector.scoring.steps + 1))
-    assert stored_analysis(path, other) is None
+    assert load_analysis(path, other) is None
 
 
 @pytest.fixture

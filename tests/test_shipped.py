@@ -14,7 +14,6 @@ from diff3m.checkpoint.source import SHIPPED, shipped_checkpoints
 from diff3m.data.painted.lesions import KINDS, paint
 from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
 from diff3m.data.phantom import SEEDS, person
-from diff3m.detector import Detector
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.oracle import average_patient
 from diff3m.evaluation.phantoms import counterfactual_fidelity
@@ -53,7 +52,7 @@ def test_real_abnormal_films_score_higher_than_normal_ones(shipped, real_films):
     films = films[(films["split"] == "dev") & (films["view"] == "PA") & films["label"].isin(("normal", "opacity"))]
     chosen = pd.concat([part.head(30) for _, part in films.groupby("label")])
     cases = [(real_films / row.file, {"age": row.age, "sex": row.sex, "view": row.view}) for row in chosen.itertuples()]
-    analyses = list(shipped.analyze_many(cases, batch_size=15))
+    analyses = list(shipped.analyze_many((shipped.case(*pair) for pair in cases), batch_size=15))
     abnormal = (chosen["label"] == "opacity").to_numpy()
     assert auroc(np.array([analysis.score for analysis in analyses]), abnormal) > 0.7
     percentiles = np.array([analysis.percentile for analysis in analyses])
@@ -100,11 +99,6 @@ def test_the_mask_covers_the_change_that_a_lesion_makes(kind):
     assert change[mask].min() > change[~mask].max() - 1e-6
     with pytest.raises(ValueError, match="unknown lesion"):
         paint(film, "gout", (0.3, 0.6), 0.12, 0.6)
-
-
-@pytest.fixture(scope="module")
-def phantoms():
-    return Detector.from_pretrained("phantoms", device="cpu")
 
 
 def test_the_phantom_checkpoint_knows_all_eight_features(phantoms):
@@ -160,5 +154,5 @@ def test_the_extreme_part_of_a_record_stands_out(phantoms, group, sex, change):
     """Of a simulated patient who is average in all else, before the film is seen."""
     patient = average_patient(sex).under(**change)
     film = Radiograph(person(SEEDS["test"][0] + 91_000).film(128, patient))
-    unusual = attribute(phantoms, film, patient.record(), "prior", parts=False).unusual
+    unusual = attribute(phantoms, phantoms.case(film, patient.record()), "prior", parts=False).unusual
     assert max(unusual, key=unusual.get) == group and set(unusual) == set(phantoms.schema.explanation_groups)

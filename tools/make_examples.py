@@ -25,9 +25,8 @@ from diff3m.data.manifest import read_manifest
 from diff3m.data.painted.lesions import paint
 from diff3m.data.phantom import person
 from diff3m.detector import Detector
-from diff3m.export.cache import store_analysis
+from diff3m.export.cache import save_analysis
 from diff3m.export.overlay import enlarge, to_uint8
-from diff3m.imaging import Radiograph
 from diff3m.sample import draw_normals
 from diff3m.training.films import load_films
 
@@ -48,11 +47,9 @@ def nearest(film: np.ndarray, others: np.ndarray) -> float:
 def _drawn(detector: Detector, records: str, seed: int) -> np.ndarray:
     films = draw_normals(detector, json.loads(records), seed=seed, steps=STEPS)
     films = [cv2.GaussianBlur(film, (0, 0), SMOOTH) for film in films]
-    cases = zip(map(Radiograph, films), json.loads(records), strict=True)
+    cases = map(detector.case, films, json.loads(records))
     rng = np.random.default_rng(seed)
-    return np.stack(
-        [grainy(without_grid(analysis.reconstruction), rng) for analysis in detector.analyze_many(list(cases))]
-    )
+    return np.stack([grainy(without_grid(analysis.reconstruction), rng) for analysis in detector.analyze_many(cases)])
 
 
 def grainy(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -104,7 +101,7 @@ def rendered(detector: Detector) -> list[dict]:
             entry["mask"] = f"{case['id']}.mask.png"
             cv2.imwrite(str(FOLDER / entry["mask"]), who.diseased(SIDE, patient).mask.astype(np.uint8) * 255)
         analysis = detector.analyze(FOLDER / entry["file"], entry["record"])
-        store_analysis(FOLDER / f"{case['id']}.npz", analysis, detector)
+        save_analysis(FOLDER / f"{case['id']}.npz", analysis, detector)
         print(f"{case['id']:<34} percentile {analysis.percentile:.0f}")
         entries.append(entry)
     return entries
@@ -136,7 +133,7 @@ def main() -> None:
     if options.results:
         for example in load_examples(detector.config.name):
             analysis = detector.analyze(example.path, example.record)
-            store_analysis(FOLDER / f"{example.id}.npz", analysis, detector)
+            save_analysis(FOLDER / f"{example.id}.npz", analysis, detector)
             print(f"{example.id:<34} percentile {analysis.percentile:.0f}")
         return
     if detector.config.name == "phantoms":
@@ -189,7 +186,7 @@ def main() -> None:
             )
         cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(enlarge(film, SIDE)))
         analysis = detector.analyze(FOLDER / entry["file"], record)
-        store_analysis(FOLDER / f"{name}.npz", analysis, detector)
+        save_analysis(FOLDER / f"{name}.npz", analysis, detector)
         print(f"{name:<20} nearest training film {distance:.4f}, percentile {analysis.percentile:.0f}")
         entries.append(entry)
     write_entries(entries, detector.config.name)

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from diff3m.analysis import Analysis
+from diff3m.case import Case
 from diff3m.data.archive import Archive, ArchiveError
-from diff3m.data.manifest import NORMAL, Case, ManifestError, read_manifest
+from diff3m.data.manifest import NORMAL, ManifestError, read_manifest
+from diff3m.data.manifest import Case as ManifestRow
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import detection_metrics
-from diff3m.evaluation.run import analyze_batch
-from diff3m.imaging import GateError, Radiograph, RadiographError, pass_gate, read_radiograph
+from diff3m.imaging import GateError, RadiographError, pass_gate, read_radiograph
 
 from ..render import figures, panels
 from ..render.images import Frame, inline
@@ -84,7 +85,7 @@ def films_of(detector: Detector, manifest: str | None, archive: str | None) -> t
     return [_from_archive(case, folder, opened) for case in read_manifest(manifest, detector.schema)], opened
 
 
-def _from_archive(case: Case, folder: Path, opened: Archive) -> Film:
+def _from_archive(case: ManifestRow, folder: Path, opened: Archive) -> Film:
     name = str(case.path.relative_to(folder)) if case.path.is_relative_to(folder) else case.path.name
 
     def read() -> bytes:
@@ -124,16 +125,16 @@ def scored(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[
     """Score films a few at a time, each time when it is their turn. strict: leave out what the gate would stop."""
     for start in range(0, len(films), PART):
         opened = [_opened(detector, film, strict) for film in films[start : start + PART]]
-        good = [(film, record) for _, film, record, note in opened if film is not None]
+        good = [case for _, case, _, _ in opened if case is not None]
         with MODEL.turn():
-            analyses = iter(analyze_batch(detector, good))
-        for row, film, record, note in opened:
-            outcome = next(analyses) if film is not None else note
+            analyses = iter(list(detector.analyze_many(good, batch_size=PART)))
+        for row, case, record, note in opened:
+            outcome = next(analyses) if case is not None else note
             yield _row(row, record, outcome)
 
 
-def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Radiograph | None, dict, str]:
-    """A film and its record (header facts where the manifest says nothing), or why there is none."""
+def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Case | None, dict, str]:
+    """A film as a case and its record (header facts where the manifest says nothing), or why there is none."""
     try:
         film = read_radiograph(row.read())
         facts = {
@@ -142,15 +143,14 @@ def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Radiogra
             if name in detector.schema and row.record.get(name) is None
         }
         record = {**{name: value for name, value in row.record.items() if value is not None}, **facts}
-        detector.schema.parse(record)
-        return row, pass_gate(film, accept=not strict), record, ""
+        return row, detector.case(pass_gate(film, accept=not strict), record), record, ""
     except GateError as error:
         return row, None, record, error.quality.reasons[0]
     except (RadiographError, ArchiveError, EHRError) as error:
         return row, None, row.record, str(error)
 
 
-def _row(film: Film, record: dict, outcome: Analysis | RadiographError | str) -> Row:
+def _row(film: Film, record: dict, outcome: Analysis | str) -> Row:
     film, view = replace(film, record=record), str(record.get("view") or "")
     if not isinstance(outcome, Analysis):
         return Row(film, view, None, None, "", "", str(outcome))

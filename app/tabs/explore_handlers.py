@@ -12,14 +12,16 @@ import gradio as gr
 import numpy as np
 
 from diff3m.analysis import Analysis
+from diff3m.case import Case as PatientCase
+from diff3m.case import FilmSource
 from diff3m.detector import Detector
+from diff3m.explain import Context, Request
+from diff3m.explain.attribution import TARGETS
 from diff3m.export.files import analysis_to_dict
 from diff3m.imaging import (
     Quality,
     Radiograph,
     RadiographError,
-    film_aspect,
-    prepare,
     prepare_mask,
     read_radiograph,
     with_quality,
@@ -31,7 +33,6 @@ from ..components.ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE, EHRForm
 from ..components.film_edit import Handling
 from ..components.heat_view import Look, View
 from ..examples import Example, read_mask
-from ..explain_stream import Asked
 from ..render import panels, report, wording
 from ..runtime.model_lock import MODEL
 from ..runtime.storage import keep_file
@@ -61,10 +62,9 @@ STOPPED_BY_GATE = "The film was not analyzed: see what was found beside it. Set 
 
 @dataclass(frozen=True)
 class Opened:
-    """A film as it is to be taken: its proportions, its picture on the page, and what the gate saw."""
+    """A film that was opened: as a case without a record, its picture on the page, and what the gate saw."""
 
-    film: Radiograph
-    aspect: float
+    case: PatientCase
     still: str
     quality: Quality
 
@@ -97,9 +97,8 @@ class Case:
         if not Path(path).is_file():
             raise RadiographError(GONE)
         film, quality = film_edit.looked_at(read_radiograph(path), handling)
-        settings = self.detector.config.preprocessing
-        aspect = film_aspect(film, settings)
-        return Opened(film, aspect, panels.picture(prepare(film, settings), aspect), quality)
+        case = self.detector.case(film)
+        return Opened(case, panels.picture(case.x0, case.aspect), quality)
 
     def open(self, path: str | None, opened: bool, *values) -> list:
         """A film was uploaded: show it, look at it, and put its header's facts into the form.
@@ -128,7 +127,7 @@ class Case:
                 *[gr.skip()] * len(self.form.fields),
             ]
             return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
-        facts = seen.film.facts
+        facts = seen.case.film.facts
         updates, bmi = self.form.filled(
             record or facts, FROM_TABLE if record else FROM_HEADER, () if opened else values
         )
@@ -136,7 +135,7 @@ class Case:
         text = EMPTIED if opened else READ
         shown = cleared(True, status=panels.status(text), compare=(seen.still, seen.still))
         return [
-            panels.film_facts(seen.film, labels),
+            panels.film_facts(seen.case.film, labels),
             True,
             bmi,
             "",
@@ -275,18 +274,19 @@ class Case:
                 yield cleared(**shown, status=panels.status(STOPPED_BY_GATE, alert=True))
                 return
             record = self.detector.schema.parse(self.form.record(values))
-            truth = self._truth(self.examples.get(example), handling, seen.film)
+            case = replace(seen.case, film=with_quality(seen.case.film, seen.quality), record=record)
+            truth = self._truth(self.examples.get(example), handling, case.film)
             yield cleared(**shown, status=panels.status("Waiting for its turn …"), cancel=gr.update(visible=True))
             settings = dict(noise_level=int(level), steps=int(steps), seed=int(seed or 0))
-            started, film = time.perf_counter(), with_quality(seen.film, seen.quality)
-            for event in stream(lambda callback: analyzed(self.detector, film, record, callback, **settings)):
+            started = time.perf_counter()
+            for event in stream(lambda callback: analyzed(self.detector, case, callback=callback, **settings)):
                 if isinstance(event, Done):
                     example_id = example if handling.untouched else ""
                     yield Results(**self.finished(event.value, truth, look, example_id)).row()
                     return
                 forming = None
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
-                    forming = (seen.still, panels.picture(event.preview[0, 0].cpu().numpy(), seen.aspect))
+                    forming = (seen.still, panels.picture(event.preview[0, 0].cpu().numpy(), case.aspect))
                 yield Results(status=panels.progress(event, time.perf_counter() - started), compare=forming).row()
         except Exception as error:
             yield cleared(**shown, status=panels.status(sentence(error), alert=True))
@@ -334,10 +334,16 @@ class Case:
                 wording.asked_of(record, self.detector.schema)
             )
             boxes = () if view is None else heat_view.boxes(view, look, self.detector.scoring)
-            asked = Asked(number or None, (feature, value) if feature else None, boxes)
+            request = Request(
+                targets=TARGETS,
+                numbers=(number,) if number else (),
+                changes=((feature, value),) if feature else (),
+                regions=boxes,
+            )
+            context = Context(self.detector, seen.case.with_record(record), request)
             yield gr.update(visible=True), panels.status("Waiting for its turn …"), start
             started = time.perf_counter()
-            for doing, shown in explain_stream.explained(self.detector, seen.film, record, asked, seen.aspect):
+            for doing, shown in explain_stream.explanation_cards(context):
                 said, sofar = (
                     panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."),
                     start + shown,
@@ -421,7 +427,9 @@ def sentence(error: Exception) -> str:
     return FAILED.format(kind=type(error).__name__)
 
 
-def analyzed(detector: Detector, film: Radiograph, record: Mapping, callback=None, **settings) -> Analysis:
-    """An analysis when the model is free. One that was cancelled while it waited ends at its first step."""
+def analyzed(
+    detector: Detector, film: PatientCase | FilmSource, record: Mapping | None = None, callback=None, **settings
+) -> Analysis:
+    """An analysis of a case, or of a film and a record, when the model is free. One that was cancelled while it waited ends at its first step."""
     with MODEL.turn():
         return detector.analyze(film, record, callback=callback, **settings)

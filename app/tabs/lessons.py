@@ -125,7 +125,7 @@ def _bmi(detector: Detector) -> Iterator[str]:
     )
     yield shown
     with MODEL.turn():
-        found = counterfactual(detector, Radiograph(person(BMI).film(SIDE, thin)), thin.record(), [stout.record()])
+        found = counterfactual(detector, detector.case(_film(BMI, bmi=22.0), thin.record()), [stout.record()])
     model = found.differences[0]
     agreement = float(np.corrcoef(truth.ravel(), model.ravel())[0, 1])
     yield shown + _card(
@@ -154,7 +154,7 @@ def _view(detector: Detector) -> Iterator[str]:
     patient, film, shown = person(VIEW).patient.under(view="AP"), _film(VIEW, view="AP"), ""
     for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
         with MODEL.turn():
-            found = attribute(detector, film, {**patient.record(), "view": view}, parts=False)
+            found = attribute(detector, detector.case(film, {**patient.record(), "view": view}), parts=False)
         fit = next(entry for entry in found.fits if entry.group == "view")
         fits = "contradicts" if abs(fit.z) >= wording.FITS else "does not contradict"
         shown += _card(
@@ -185,7 +185,7 @@ def _without(detector: Detector) -> Iterator[str]:
         shown += _card(name, wording.score_sentence(found), _triptych(found, detector))
         yield shown
     with MODEL.turn():
-        explained = attribute(detector, film, patient.record(), parts=False)
+        explained = attribute(detector, detector.case(film, patient.record()), parts=False)
     yield shown + _card("The answer", _misfit_sentence(explained))
 
 
@@ -206,7 +206,7 @@ def _attention(detector: Detector) -> Iterator[str]:
     shown = panels.attention(found, detector)
     yield shown
     with MODEL.turn():
-        explained = attribute(detector, film, patient.record(), parts=False)
+        explained = attribute(detector, detector.case(film, patient.record()), parts=False)
     top = max(explained.groups, key=lambda group: abs(explained.groups[group]))
     chart = figures.inline_svg(
         figures.attribution_bars(explained.groups), "Shapley values of the misfit by group of the record"

@@ -7,9 +7,10 @@ from collections.abc import Generator, Iterator, Sequence
 import gradio as gr
 import numpy as np
 
-from diff3m.data.phantom import KINDS, SEEDS, person
+from diff3m.data.phantom import KINDS, person
 from diff3m.detector import Detector
 from diff3m.ehr import VIEW_LABELS, EHRError
+from diff3m.evaluation.phantom_numbers import first_number
 from diff3m.export.files import heat_over_film
 from diff3m.export.overlay import outlined, to_uint8
 from diff3m.imaging import Radiograph, prepare
@@ -112,7 +113,7 @@ def _build_playground(detector: Detector) -> None:
     inputs = [number, lesion, age, sex, view, bmi, systolic, told]
 
     def play(number, lesion, age, sex, view, bmi, systolic, told) -> Generator[str, None, None]:
-        who = person(SEEDS["test"][0] + 60_000 + int(number or 0), None if lesion == NO_LESION else lesion)
+        who = person(first_number("test", "teaching") + int(number or 0), None if lesion == NO_LESION else lesion)
         changes = dict(
             age=float(age),
             sex=sex,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
 from .options import add_accept_option, add_command
 from .terminal import bar
 
@@ -46,27 +49,35 @@ def run(options) -> None:
 
 
 def _calibrate_fit(detector, manifest: str, accept: bool) -> None:
+    from ..checkpoint.folder import write_config
     from ..data.manifest import normal_cases
-    from ..detector import Detector
     from ..explain import calibrate_fit, calibrate_usual
+    from ..explain.calibration import USUAL_FILMS
 
-    normals = normal_cases(manifest, detector.schema)
-    cases = [(case.path, case.record) for case in normals if accept or _passes_gate(case.path)]
-    for entry in calibrate_fit(detector, cases, report=bar("calibrating")):
-        print(f"{entry.group}: {entry.count} normal films, noise level {entry.level}")
-    fitted = Detector.from_pretrained(detector.checkpoint.folder)
-    for group, usual in calibrate_usual(fitted, cases, report=bar("what is usual")).items():
-        print(f"{group}: moves normal by {usual:.2f} in half of the people")
+    rows, folder = normal_cases(manifest, detector.schema), detector.checkpoint.folder
+    fit_bar, usual_bar = bar("calibrating"), bar("what is usual")
+    calibration = calibrate_fit(
+        detector, _passing_cases(detector, rows, accept), report=lambda done: fit_bar(done, len(rows))
+    )
+    detector = detector.with_config(replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit))
+    write_config(folder, detector.config)
+    for fit in calibration.fit:
+        print(f"{fit.group}: {fit.count} normal films, noise level {fit.level}")
+    total = min(len(rows), USUAL_FILMS)
+    fits = calibrate_usual(detector, _passing_cases(detector, rows, accept), report=lambda done: usual_bar(done, total))
+    write_config(folder, replace(detector.config, prior_fit=fits))
+    for fit in fits:
+        if fit.usual:
+            print(f"{fit.group}: moves normal by {fit.usual[len(fit.usual) // 2]:.2f} in half of the people")
 
 
-def _passes_gate(path) -> bool:
-    """Whether the gate lets a film pass; an unreadable one goes on to its own error."""
-    from ..imaging import GateError, RadiographError, read_film
+def _passing_cases(detector, rows: Iterable, accept: bool) -> Iterator:
+    """Yield a case for each row of a manifest whose film the gate lets pass. Raises RadiographError."""
+    from ..imaging import GateError, read_film
 
-    try:
-        read_film(path)
-    except GateError:
-        return False
-    except RadiographError:
-        pass
-    return True
+    for row in rows:
+        try:
+            film = read_film(row.path, accept)
+        except GateError:
+            continue
+        yield detector.case(film, row.record)

@@ -1,187 +1,85 @@
-"""The command `diff3m explain`: asks for every explanation in turn and prints each as it comes."""
+"""The command `diff3m explain`: computes every explanation of the registry in turn and prints each as it comes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import TypeVar
 
+from .options import add_case_options, add_command, add_model_options
 from .terminal import detector_for, pairs, record_for
 
-EXPLAINED = {
-    "misfit": "misfit of film and record (sum of squared z-scores)",
-    "expectation": "distance of what is expected of this film from what the whole record makes expect (sum of squared z-scores)",
-    "prior": "the same distance before the film is seen",
-    "score": "anomaly score",
-}
-Found = TypeVar("Found")
+
+def add_parser(commands) -> None:
+    """Add the command and its options."""
+    command = add_command(
+        commands,
+        "explain",
+        run,
+        "What the record does to the opinion on one radiograph: attributions, fit, information, influence curves.",
+    )
+    add_case_options(command)
+    command.add_argument(
+        "--target",
+        default="misfit,expectation,prior",
+        help="any of misfit, expectation, prior and score, with commas (default: the first three; score takes longer)",
+    )
+    command.add_argument(
+        "--curve", action="append", default=[], metavar="NAME", help="also an influence curve of a number, e.g. bmi"
+    )
+    command.add_argument(
+        "--change",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="also what normal looks like under this change of the record, e.g. bmi=38",
+    )
+    command.add_argument(
+        "--box", type=float, nargs=4, default=None, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),
+        help="a region to explain, as shares of the film (default: around the largest difference)",
+    )  # fmt: skip
+    command.add_argument("--json", default=None, metavar="FILE", help="write everything but the pictures")
+    command.add_argument(
+        "--out", default=None, metavar="DIR", help="write maps, normals under other records and strips of curves as PNG"
+    )
+    add_model_options(command)
 
 
-def explain(options) -> int:
-    """Print and write all explanations. One that cannot be given is said on stderr and makes the status 1; the others are not lost. What is asked
-    wrongly is refused before anything is measured."""
-    from .. import explain as explaining
-    from ..export.files import NOTICE, explanation_to_dict, write_explanation_pictures, write_json
-    from ..imaging import film_aspect, read_film
+def run(options) -> int:
+    """Print and write all explanations; returns the exit status.
+
+    One that cannot be given is named on stderr and makes the status 1; the others are not lost. A wrong request is
+    refused before anything is computed.
+    """
+    from ..explain import Context, Request
+    from ..export.explanations import explanations_to_dict, write_explanation_pictures
+    from ..export.files import NOTICE, write_json
+    from ..imaging import read_film
 
     film = read_film(options.image, options.accept)
     for note in film.notes:
         print(f"note: {note}")
     detector = detector_for(options)
-    record = detector.schema.parse(record_for(film, detector, options)[0])
-    changes = [
-        change for item in options.change for change in pairs([item], "--change").items()
-    ]  # one by one: a name may be given twice
-    others = [{}, *(explaining.other_record(detector.schema, record, *change) for change in changes)]
-    scored, failures, wanted = bool(detector.scoring.calibration), [], options.target.split(",")
-    for name in options.curve:
-        explaining.curve_feature(detector.schema, name)
-    for target in wanted:
-        explaining.check_target(target)
-    if options.box is not None:
-        explaining.check_box(options.box)
-
-    def asked(ask: Callable[[], Found], tell: Callable[[Found], None]) -> Found | None:
-        try:
-            found = ask()
-        except ValueError as error:
-            if str(error) not in failures:
-                failures.append(str(error))
-                print(f"diff3m explain: {error}", file=sys.stderr)
-            return None
-        tell(found)
-        return found
-
-    attention = asked(lambda: explaining.attention_by_group(detector, film, record), _tell_attention)
-    targets, gradients = {}, None
-    for target in wanted:
-        found = asked(partial(explaining.attribute_target, detector, film, record, target, targets), _tell_target)
-        if found is not None:
-            targets[target] = found
-    if "misfit" in targets:
-        gradients = asked(
-            lambda: explaining.integrated_gradients(detector, film, record), lambda found: _tell_gradients(found, targets["misfit"])
-        )  # fmt: skip
-    bits = asked(lambda: explaining.information(detector, film, record), _tell_information)
-    region = asked(lambda: explaining.attribute_region(detector, film, record, options.box), _tell_region)
-    drawn = asked(
-        lambda: explaining.counterfactual(detector, film, record, others),
-        lambda found: _tell_counterfactual(found, options.change),
+    record, _ = record_for(film, detector, options)
+    # one by one, because a feature may be changed twice
+    changes = [change for item in options.change for change in pairs([item], "--change").items()]
+    request = Request(
+        targets=tuple(options.target.split(",")),
+        numbers=tuple(options.curve),
+        changes=tuple(changes),
+        box=None if options.box is None else tuple(options.box),
+        pictures=bool(options.out),
     )
-    spread = asked(lambda: explaining.uncertainty(detector, film, record), _tell_uncertainty)
-    curves = []
-    for name in options.curve:
-        drawing = {"strip": bool(options.out), "score": scored, "box": options.box}
-        curve = asked(
-            lambda name=name, drawing=drawing: explaining.influence(detector, film, record, name, **drawing),
-            _tell_influence,
-        )
-        curves += [] if curve is None else [curve]
+    context = Context(detector, detector.case(film, record), request)
+    for explanation in context.requested():
+        failures = len(context.failures)
+        result = context.attempt(explanation.name)
+        for line in [] if result is None else explanation.describe(result):
+            print(line)
+        for failure in context.failures[failures:]:
+            print(f"diff3m explain: {failure}", file=sys.stderr)
     if options.json:
-        write_json(
-            options.json,
-            {
-                **explanation_to_dict(
-                    detector, record, targets, curves, bits, region, spread, gradients, attention, drawn
-                ),
-                "notes": list(film.notes),
-                "accepted": list(film.accepted),
-            },
-        )
+        write_json(options.json, explanations_to_dict(context))
         print(f"wrote {options.json}")
-    if options.out:
-        aspect = film_aspect(film, detector.config.preprocessing)
-        for path in write_explanation_pictures(Path(options.out), aspect, bits, spread, drawn, curves):
-            print(f"wrote {path}")
+    for path in write_explanation_pictures(options.out, context) if options.out else []:
+        print(f"wrote {path}")
     print(NOTICE)
-    return 1 if failures else 0
-
-
-def _listed(values: dict[str, float], form: str) -> str:
-    return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
-
-
-def _tell_attention(found) -> None:
-    print(f"attention (where the model looked in the record, not what mattered): {_listed(found, '.2f')}")
-
-
-def _tell_target(found) -> None:
-    from ..explain import in_people
-
-    print(
-        f"{EXPLAINED[found.target]}: {found.known:+.2f} with the record, {found.unknown:+.2f} without; what each part of the record adds:"
-    )
-    for group, value in found.groups.items():
-        print(f"  {group:<16} {value:+.2f}   (left out alone: {found.ablation[group]:+.2f})")
-    if found.parts and found.parts.keys() != found.groups.keys():
-        print(f"  by single values: {_listed(found.parts, '+.2f')}")
-    if found.unusual:
-        shares = ", ".join(f"{group} in {in_people(share)}" for group, share in found.unusual.items())
-        print(f"  moves normal more than: {shares}; {found.stands_out or 'nothing'} stands out")
-    for fit in found.fits if found.target == "misfit" else ():
-        shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
-        print(
-            f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{'' if fit.known else ' (not in the record)'}"
-        )
-
-
-def _tell_gradients(found, misfit) -> None:
-    from ..explain import agreements
-
-    print(
-        f"integrated gradients of the misfit: {_listed(found.groups, '+.2f')} (off the whole change by {found.gap:+.2f})"
-    )
-    for name, one in agreements(misfit, found).items():
-        said = "agrees" if one.whole else "does not wholly agree"
-        said = (
-            f"{said} with the Shapley values in sign and order"
-            if one.compared
-            else "has nothing to be compared in: no part changes the misfit by 1"
-        )
-        print(f"  {name} {said}")
-
-
-def _tell_information(found) -> None:
-    print(
-        f"information of the record about this film: {found.bits:.1f} bits; lost without one group: {_listed(found.groups, '.1f')}"
-    )
-
-
-def _tell_region(found) -> None:
-    top, left, bottom, right = found.box
-    added = ", ".join(f"{group} {value:+.1%}" for group, value in found.groups.items())
-    print(f"region from {top:.0%} to {bottom:.0%} of the height, {left:.0%} to {right:.0%} of the width:")
-    print(
-        f"  mean residual {found.known:+.1%} of the grey range, {found.unknown:+.1%} without the record; added by {added}"
-    )
-
-
-def _tell_counterfactual(found, changes) -> None:
-    for name, difference in zip(["nothing known", *changes], found.differences, strict=True):
-        print(
-            f"normal under another record ({name}): differs by {abs(difference).mean():.2%} of the grey range on average"
-        )
-
-
-def _tell_uncertainty(found) -> None:
-    print(
-        "mean z-score by noise level: " + ", ".join(f"{level}: {value:+.2f}" for level, value in found.by_level.items())
-    )
-    print("score by seed: " + ", ".join(f"{seed}: {value:+.2f}" for seed, value in found.by_seed.items()))
-    print(f"heat map: standard deviation over noise levels {found.heat_spread.mean():.1%} of the grey range on average")
-
-
-def _tell_influence(curve) -> None:
-    told = {
-        "misfit": (curve.misfit, ".1f"),
-        "residual of the region": (curve.region, "+.1%"),
-        "score": (curve.score, "+.2f"),
-    }
-    for name, (levels, form) in told.items():
-        if levels is not None:
-            points = ", ".join(
-                f"{value:.4g}: {level:{form}}" for value, level in zip(curve.values, levels, strict=True)
-            )
-            print(f"{name} by {curve.feature}: {points}")
+    return 1 if context.failures else 0

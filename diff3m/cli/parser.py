@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import analyze, benchmark, calibrate, evaluate, head, phantom, prepare, released, search_score, train
-from .explain import explain
-from .options import add_case_options, add_command, add_model_options
+from . import analyze, benchmark, calibrate, evaluate, explain, head, phantom, prepare, released, search_score, train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -16,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     analyze.add_parser(commands)
-    _add_explain(commands)
+    explain.add_parser(commands)
     evaluate.add_parser(commands)
     train.add_parser(commands)
     head.add_parser(commands)
@@ -27,37 +25,3 @@ def build_parser() -> argparse.ArgumentParser:
     benchmark.add_parser(commands)
     released.add_parser(commands)
     return parser
-
-
-def _add_explain(commands) -> None:
-    command = add_command(
-        commands,
-        "explain",
-        explain,
-        "What the record does to the opinion on one radiograph: attributions, fit, information, influence curves.",
-    )
-    add_case_options(command)
-    command.add_argument(
-        "--target",
-        default="misfit,expectation,prior",
-        help="any of misfit, expectation, prior and score, with commas (default: the first three; score takes longer)",
-    )
-    command.add_argument(
-        "--curve", action="append", default=[], metavar="NAME", help="also an influence curve of a number, e.g. bmi"
-    )
-    command.add_argument(
-        "--change",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="also what normal looks like under this change of the record, e.g. bmi=38",
-    )
-    command.add_argument(
-        "--box", type=float, nargs=4, default=None, metavar=("TOP", "LEFT", "BOTTOM", "RIGHT"),
-        help="a region to explain, as shares of the film (default: around the largest difference)",
-    )  # fmt: skip
-    command.add_argument("--json", default=None, metavar="FILE", help="write everything but the pictures")
-    command.add_argument(
-        "--out", default=None, metavar="DIR", help="write maps, normals under other records and strips of curves as PNG"
-    )
-    add_model_options(command)

@@ -90,7 +90,7 @@ def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, ha
         if column not in table.columns:
             raise ManifestError(f"The manifest {manifest} has no column `{column}`.")
     films = [read_radiograph(case.path) for case in cases]
-    x0 = torch.cat([detector.prepared([film]) for film in films])
+    x0 = torch.cat([detector.inputs([detector.case(film)]) for film in films])
     parts = np.array([half(table[halves].iloc[case.row - 1]) if halves else "" for case in cases])
     boxes_by_image = read_boxes(Path(boxes)) if boxes else {}
     images = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]

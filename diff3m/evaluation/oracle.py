@@ -1,21 +1,21 @@
 """The oracle of simulated patients: it knows the simulator's equations and the person, and attributes its own misfit.
 
-What it expects under a coalition of known groups is that person's film with the unknown ones as the known ones imply them in the population (a low
-pressure makes an old patient less likely, a height of 185 cm makes a woman less likely), which is what a model can learn that saw records with parts
-missing; or, without inferring, with the population's averages in them. Of sex and view it takes the mean of the films by their shares. Its
-directions are the true change of an average patient's film.
+What it expects under a coalition of known groups is that person's film with the unknown ones as the known ones imply
+them in the population (a low pressure makes an old patient less likely, a height of 185 cm makes a woman less
+likely), which is what a model can learn that saw records with parts missing; or, without inferring, with the
+population's averages in them. Of sex and view it takes the mean of the films by their shares. Its directions are the
+true change of an average patient's film.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import factorial
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 
-from ..data.phantom import SEEDS, Patient, Person, person
+from ..data.phantom import Patient, Person, person
 from ..data.phantom.patient import (
     AGE,
     AGE_RANGE,
@@ -28,11 +28,12 @@ from ..data.phantom.patient import (
     usual_systolic,
 )
 from ..detector import Detector
-from ..imaging import Radiograph, prepare
+from ..explain.coalitions import shapley_values
+from ..imaging import Radiograph
 from ..scoring.filters import inner
+from .phantom_numbers import explained_number
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
-OFFSET = 70_000  # of the phantoms' numbers, away from those of `evaluation.phantoms`
 AVERAGE = {
     "age": dict(age=52.0),
     "habitus": dict(bmi=28.6),
@@ -44,56 +45,62 @@ SHARES = {"sex": {"F": 0.5, "M": 0.5}, "view": {"PA": 1 - AP_SHARE, "AP": AP_SHA
 
 
 def average_patient(sex: str) -> Patient:
-    """An average adult of one sex, standing for a PA film."""
+    """Return an average adult of one sex, standing for a PA film."""
     height = HEIGHT[sex][0]
     return Patient(52.0, sex, "PA", 28.6, 123.0, 75.0, height, 28.6 * (height / 100) ** 2)
 
 
 class Oracle:
-    """Knows the simulator's equations: what it expects of a person under any coalition, and how much people of one record differ."""
+    """What the simulator's equations expect of a person under any coalition, in spreads of people of one record."""
 
     def __init__(self, detector: Detector, people: int = 20) -> None:
-        """people: normals of the "val" numbers whose films under one record give the spread along each group's direction."""
+        """Measure the spread along each group's direction.
+
+        people: normals of the "val" numbers, whose films under one record are compared.
+        """
         self.detector = detector
         shifts = []
         for sex in "FM":
-            crowd, middle = [person(SEEDS["val"][0] + OFFSET + index) for index in range(people)], average_patient(sex)
+            crowd, middle = [person(explained_number("val", 0, index)) for index in range(people)], average_patient(sex)
             films = np.stack([self.film(who, middle) for who in crowd])
             directions = np.mean([self.directions(who, middle) for who in crowd], axis=0)
             shifts.append((films - films.mean(0)) @ (directions / np.square(directions).sum(1, keepdims=True)).T)
         self.spread = np.concatenate(shifts).std(0)
 
     def film(self, who: Person, patient: Patient) -> np.ndarray:
-        """The prepared film without its margin, flat."""
-        size, settings = self.detector.config.network.image_size, self.detector.config.preprocessing
-        film = torch.from_numpy(prepare(Radiograph(who.film(size, patient)), settings))
-        return inner(film, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
+        """Return the prepared film without its margin, flat."""
+        film = Radiograph(who.film(self.detector.config.network.image_size, patient))
+        x0 = torch.from_numpy(self.detector.case(film).x0)
+        return inner(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
 
     def directions(self, who: Person, middle: Patient) -> np.ndarray:
-        """What each group does to an average patient's film: (groups, pixels)."""
-        found = []
+        """Return what each group does to an average patient's film: (groups, pixels)."""
+        directions = []
         for group in GROUPS:
             low, high = (
                 {name: value for name, value in end.items() if value is not None}
                 for end in self.detector.schema.ends(group)
             )
-            found.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
-        return np.stack(found)
+            directions.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
+        return np.stack(directions)
 
     def filters(self, who: Person, sex: str) -> np.ndarray:
-        """What turns a residual into shifts along each group's direction, in spreads: (groups, pixels)."""
+        """Return filters (groups, pixels) that turn a residual into shifts along each group's direction, in spreads."""
         directions = self.directions(who, average_patient(sex))
         return directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
 
     def curve(self, who: Person, patient: Patient, feature: str, values: Sequence[float]) -> np.ndarray:
-        """The oracle's misfit of a person's own film with records in which one number has other values: (n,)."""
+        """Return the misfit of a person's own film with records in which one number has other values: (n,)."""
         own, filters = self.film(who, patient), self.filters(who, patient.sex)
         residuals = [own - self.film(who, patient.under(**{feature: float(value)})) for value in values]
         return np.array([float(np.square(filters @ residual).sum()) for residual in residuals])
 
     def attribution(self, who: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
-        """Shapley values by group of the oracle's misfit: Σ over groups of the squared shift along that group's direction, in spreads. population:
-        who the patient may be with groups unknown, `averages` (default) or `implied`."""
+        """Return Shapley values by group of the oracle's misfit.
+
+        The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: who the
+        patient may be with groups unknown, `averages` (default) or `implied`.
+        """
         population = population or averages
         own, filters = self.film(who, patient), self.filters(who, patient.sex)
         values = {}
@@ -101,14 +108,17 @@ class Oracle:
             absent = [group for group, present in zip(GROUPS, coalition, strict=True) if not present]
             expected = sum(share * self.film(who, under) for under, share in population(patient, absent))
             values[coalition] = float(np.square(filters @ (own - expected)).sum())
-        return dict(zip(GROUPS, shapley(values), strict=True))
+        return shapley_values(values, GROUPS)
 
 
 def implied(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Who the patient may be with some groups unknown, given the known ones: by sex and view, the means of the unknown numbers over people drawn from
-    the population, weighted by how likely the known values are of them."""
+    """Yield who the patient may be with some groups unknown, given the known ones, with their shares.
+
+    By sex and view, the means of the unknown numbers over people drawn from the population, weighted by how likely the
+    known values are of them (importance sampling).
+    """
     z = np.random.default_rng(0).normal(size=(5, CROWD))
-    found, evidence = [], []
+    candidates, evidence = [], []
     for sex in ("F", "M") if "sex" in absent else (patient.sex,):
         age = np.clip(AGE[0] + AGE[1] * z[0], *AGE_RANGE)
         height, bmi = (
@@ -132,25 +142,25 @@ def implied(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, 
             likely += _log_normal(diastolic, usual_diastolic(systolic, age, bmi), PRESSURE_SPREAD[1])
         weights = np.exp(likely - likely.max())
         numbers = {"age": age, "bmi": bmi, "height_cm": height, "systolic_mmhg": systolic, "diastolic_mmhg": diastolic}
-        found.append(
+        candidates.append(
             patient.under(
                 sex=sex, **{name: float(np.average(values, weights=weights)) for name, values in numbers.items()}
             )
         )
         evidence.append(np.log(weights.mean()) + likely.max())
     shares = np.exp(np.array(evidence) - max(evidence))
-    for one, share in zip(found, shares / shares.sum(), strict=True):
+    for one, share in zip(candidates, shares / shares.sum(), strict=True):
         for view, part in SHARES["view"].items() if "view" in absent else ((patient.view, 1.0),):
             yield one.under(view=view), float(share * part)
 
 
 def _log_normal(value, mean, spread):
-    """Logarithm of the normal density, up to a constant."""
+    """Return the logarithm of the normal density, up to a constant."""
     return -0.5 * ((value - mean) / spread) ** 2 - np.log(spread)
 
 
 def averages(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Who the patient may be with some groups unknown, nothing inferred: numbers at the population's average, every category by its share."""
+    """Yield who the patient may be, nothing inferred: numbers at the average, every category by its share."""
     numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
     categories = [
         [(group, name, share) for name, share in SHARES[group].items()] for group in absent if group in SHARES
@@ -158,17 +168,3 @@ def averages(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient,
     for choice in itertools.product(*categories):
         share = float(np.prod([weight for _, _, weight in choice]))
         yield patient.under(**numbers, **{group: name for group, name, _ in choice}), share
-
-
-def shapley(values: Mapping[tuple[int, ...], float]) -> list[float]:
-    """Shapley values of a table of all coalitions, by the definition (Shapley 1953)."""
-    players, found = len(next(iter(values))), []
-    for player in range(players):
-        total = 0.0
-        for coalition in values:
-            if not coalition[player]:
-                joined = (*coalition[:player], 1, *coalition[player + 1 :])
-                weight = factorial(sum(coalition)) * factorial(players - sum(coalition) - 1) / factorial(players)
-                total += weight * (values[joined] - values[coalition])
-        found.append(total)
-    return found

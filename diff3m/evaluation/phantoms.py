@@ -13,9 +13,10 @@ import torch
 from ..data.phantom import KINDS, SEEDS, Patient, Person, person
 from ..detector import Detector
 from ..ehr import Record
-from ..explain import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
-from ..imaging import Radiograph, prepare, prepare_mask
+from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
+from ..imaging import Radiograph, prepare_mask
 from .metrics import auroc_within_view, average_precision, bootstrap_interval, paired_difference
+from .phantom_numbers import first_number
 
 RECORDS = ("true", "unknown", "shuffled")
 KIND_STRIDE = 10_000  # numbers from one kind's first phantom to the next's
@@ -144,7 +145,7 @@ def records_of_kind(own: Sequence[Record], unknown: Record, kind: str) -> list[R
 def _measure(
     detector: Detector, cohort, films, masks, records, report: Callable[[int], None], batch: int = 16
 ) -> Iterator[PhantomResult]:
-    for place, analysis in enumerate(detector.analyze_many(list(zip(films, records, strict=True)), batch_size=batch)):
+    for place, analysis in enumerate(detector.analyze_many(map(detector.case, films, records), batch_size=batch)):
         values = torch.tensor([value for _, value, _ in analysis.components])
         score = detector.scoring.score(values, cohort[place].patient.view)
         yield PhantomResult(score, None if masks[place] is None else np.abs(analysis.heat_map), masks[place])
@@ -239,17 +240,17 @@ def counterfactual_fidelity(
     change in the same person; as "control_truth" what a perfect model would have there, the correlation of the two true
     differences.
     """
-    size, settings, first = detector.config.network.image_size, detector.config.preprocessing, SEEDS[split][0] + 90_000
+    size, first = detector.config.network.image_size, first_number(split, "counterfactuals")
     names, correlations, controls, perfect = list(CHANGES), [], [], []
     for start in range(0, people, batch):
         part = [person(first + index) for index in range(start, min(start + batch, people))]
-        x0 = detector.prepared([_film(who, size) for who in part])
+        x0 = detector.inputs([detector.case(_film(who, size)) for who in part])
         changed = [[who.patient.under(**CHANGES[name](who.patient)) for name in names] for who in part]
         records = [detector.schema.parse(who.patient.record()) for who in part]
         others = [[detector.schema.parse(patient.record()) for patient in row] for row in changed]
         films = counterfactual_films(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
         for who, row, own, drawings in zip(part, changed, x0[:, 0].cpu().numpy(), films, strict=True):
-            truth = [prepare(Radiograph(who.film(size, patient)), settings) - own for patient in row]
+            truth = [detector.case(Radiograph(who.film(size, patient))).x0 - own for patient in row]
             model = drawings[1:] - drawings[0]
             correlations.append([_correlation(a, b) for a, b in zip(model, truth, strict=True)])
             others_truth = [*truth[1:], truth[0]]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from ..analysis import Analysis
+from ..case import Case as PreparedCase
 from ..data.manifest import NORMAL, Case, ManifestError, read_manifest
 from ..detector import Detector
-from ..imaging import GateError, Radiograph, RadiographError, read_film
+from ..imaging import GateError, RadiographError, read_film
 from .metrics import detection_metrics
 
 Report = Callable[[int, int], None]
@@ -49,47 +48,25 @@ def analyze_cases(
     far, all films) after each batch. accept: analyze what the gate stops, too. settings: of `Detector.analyze`.
     """
 
-    def read(case: Case) -> Radiograph | RadiographError:
+    def prepare(row: Case) -> PreparedCase | RadiographError:
         try:
-            return read_film(case.path, accept)
+            return detector.case(read_film(row.path, accept), row.record)
         except RadiographError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(cases), batch_size):
-            batch = cases[start : start + batch_size]
-            films = list(pool.map(read, batch))
-            readable = [
-                (film, case.record) for film, case in zip(films, batch, strict=True) if isinstance(film, Radiograph)
-            ]
-            analyses = iter(analyze_batch(detector, readable, settings))
-            for film, case in zip(films, batch, strict=True):
-                outcome = film if isinstance(film, RadiographError) else next(analyses)
-                if isinstance(outcome, RadiographError):
-                    error = f"{outcome} {case.note}".strip()
-                    yield CaseResult(case, None, error, isinstance(outcome, GateError))
+            rows = cases[start : start + batch_size]
+            prepared = list(pool.map(prepare, rows))
+            good = [case for case in prepared if not isinstance(case, RadiographError)]
+            analyses = iter(detector.analyze_many(good, batch_size=batch_size, **settings))
+            for row, case in zip(rows, prepared, strict=True):
+                if isinstance(case, RadiographError):
+                    yield CaseResult(row, None, f"{case} {row.note}".strip(), isinstance(case, GateError))
                 else:
-                    yield CaseResult(case, outcome)
+                    yield CaseResult(row, next(analyses))
             if report:
                 report(min(start + batch_size, len(cases)), len(cases))
-
-
-def analyze_batch(
-    detector: Detector, films: list, settings: Mapping = MappingProxyType({})
-) -> list[Analysis | RadiographError]:
-    """Analyze a batch at once; if one film cannot be prepared, one at a time so that only that one is lost.
-
-    films: (film, record) pairs. settings: of `Detector.analyze`.
-    """
-    with suppress(RadiographError):
-        return list(detector.analyze_many(films, batch_size=max(1, len(films)), **settings))
-    outcomes: list[Analysis | RadiographError] = []
-    for film, record in films:
-        try:
-            outcomes.append(detector.analyze(film, record, **settings))
-        except RadiographError as error:
-            outcomes.append(error)
-    return outcomes
 
 
 def view_of(case: Case) -> str:

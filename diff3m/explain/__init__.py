@@ -1,67 +1,64 @@
-"""What the record does to the model's opinion, beyond attention: fit, attributions, influence curves, information, counterfactuals."""
+"""What the record does to the model's opinion: attributions, fit, information, counterfactuals, influence curves.
+
+Importing this package fills the registry: every module in it is imported, and each registers its explanations.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from .attention import attention_by_group
-from .attribution import (
-    NOTHING_MOVED,
-    Attribution,
-    attribute,
-    attribute_target,
-    calibrate_usual,
-    check_target,
-    in_people,
-)
-from .counterfactual import (
-    COUNTERFACTUAL_LEVEL,
-    COUNTERFACTUAL_STEPS,
-    Counterfactual,
-    counterfactual,
-    counterfactual_films,
-    example_value,
-    other_record,
-)
-from .gradients import Agreement, Gradients, agreements, integrated_gradients
-from .influence import Influence, curve_feature, influence, influence_strip
+from .attribution import Attribution, attribute
+from .calibration import FitCalibration, calibrate_fit, calibrate_usual
+from .counterfactual import Counterfactual, counterfactual, counterfactual_films, example_value, other_record
+from .gradients import Agreement, Gradients, SecondOpinion, agreements, integrated_gradients
+from .influence import Influence, influence, influence_strip
 from .information import Information, information
-from .record_fit import ExplanationError, RecordFit, calibrate_fit, explainable_groups, record_fit
-from .region import Box, RegionAttribution, attribute_region, attribute_regions, check_box
+from .needs import ExplanationError, Need
+from .record_fit import RecordFit, explainable_groups, record_fit
+from .region import RegionAttribution, attribute_region, attribute_regions
+from .registry import EXPLANATIONS, Box, Context, Explanation, Picture, Request, register
 from .uncertainty import Uncertainty, uncertainty
 
 __all__ = [
-    "COUNTERFACTUAL_LEVEL",
-    "COUNTERFACTUAL_STEPS",
-    "NOTHING_MOVED",
+    "EXPLANATIONS",
     "Agreement",
     "Attribution",
     "Box",
+    "Context",
     "Counterfactual",
+    "Explanation",
     "ExplanationError",
+    "FitCalibration",
     "Gradients",
     "Influence",
     "Information",
+    "Need",
+    "Picture",
     "RecordFit",
     "RegionAttribution",
+    "Request",
+    "SecondOpinion",
     "Uncertainty",
     "agreements",
     "attention_by_group",
     "attribute",
     "attribute_region",
     "attribute_regions",
-    "attribute_target",
     "calibrate_fit",
     "calibrate_usual",
-    "check_box",
-    "check_target",
     "counterfactual",
     "counterfactual_films",
-    "curve_feature",
     "example_value",
     "explainable_groups",
-    "in_people",
     "influence",
     "influence_strip",
     "information",
     "integrated_gradients",
     "other_record",
     "record_fit",
+    "register",
     "uncertainty",
 ]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

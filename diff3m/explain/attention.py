@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-
-import numpy as np
-
+from ..case import Case
 from ..detector import Detector
-from ..imaging import Radiograph
+from .registry import Context, Explanation, register
+from .text import listed
 
 
-def attention_by_group(
-    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None
-) -> dict[str, float]:
-    """IECA's weights summed to explanation groups; their sum is the number of attention groups (each of which sums to 1). Raises RadiographError or
-    EHRError with a sentence."""
+def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
+    """Sum IECA's weights to explanation groups.
+
+    Their sum is the number of attention groups, each of which sums to 1.
+    """
     schema = detector.schema
-    x0 = detector.prepared([detector.film(radiograph)])
     by_feature: dict[str, float] = {}
-    for name, weights in detector.condition(x0, [schema.parse(ehr or {})]).attention.items():
+    for name, weights in detector.condition(detector.inputs([case]), [case.record]).attention.items():
         by_feature |= schema.by_feature(name, weights[0].cpu().numpy())
     return {
         group: sum(by_feature[member.name] for member in members)
         for group, members in schema.explanation_groups.items()
     }
+
+
+def _explain(context: Context) -> dict[str, float]:
+    return attention_by_group(context.detector, context.case)
+
+
+def _describe(weights: dict[str, float]) -> list[str]:
+    return [f"attention (where the model looked in the record, not what mattered): {listed(weights, '.2f')}"]
+
+
+register(
+    Explanation(
+        name="attention",
+        title="Attention by group of the record",
+        progress="Summing the attention …",
+        order=10,
+        cost="low",
+        explain=_explain,
+        to_dict=dict,
+        describe=_describe,
+    )
+)

@@ -1,42 +1,41 @@
 """Which parts of the record an opinion rests on: Shapley values with "unknown" as the absent value.
 
-Training dropped features and whole groups, so every coalition of known features is a valid input of the network. Coalitions are evaluated once, in
-batches, with the same noises (`coalitions`).
+Training dropped features and whole groups, so every coalition of known features is a valid input of the network.
+Coalitions are computed once, in batches, with the same noises (`coalitions`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
-from captum.attr import FeatureAblation, ShapleyValues
 from torch import Tensor
 
-from ..checkpoint.folder import write_config
+from ..case import Case
 from ..detector import Detector
 from ..ehr import Record
-from ..imaging import Radiograph
 from ..scoring.record_fit import GroupFit
-from .coalitions import attributed, coalitions_of, groups_of, part_names
+from .coalitions import ablation_values, coalitions_of, shapley_values
+from .needs import ExplanationError, Need
 from .record_fit import (
-    ExplanationError,
     RecordFit,
-    calibrated,
+    calibrated_fits,
     deviations,
     explainable_groups,
-    fits_of,
     knows,
     misfit,
     movement,
+    record_fits,
     z_scores,
 )
+from .registry import Context, Explanation, register
+from .text import of_people
 
 TARGETS = ("misfit", "expectation", "prior", "score")
 BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
-USUAL_FILMS, QUANTILES = 300, 101  # normal films that show how much a group usually moves, and what is kept of them
-NOTHING_MOVED = 1.0  # of the squared standard deviations: a record that moves normal by less moves next to nothing
+MIN_MOVEMENT = 1.0  # squared standard deviations: a record that moves normal by less moves next to nothing
 STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal less
 
 
@@ -44,15 +43,16 @@ STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal le
 class Attribution:
     """What each part of the record adds to a target.
 
-    target: "misfit" (how badly the film contradicts the record, see `record_fit.misfit`), "expectation" (how far what is expected of this film,
-    seen through noise, lies from what the whole record makes expect, see `record_fit.movement`), "prior" (the same before the film is seen, at
-    `record_fit.PRIOR_LEVEL`) or "score" (the anomaly score).
-    groups, parts: Shapley values by explanation group, and by part (habitus in one piece, other features one by one; empty if not asked
-    for); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known, unknown: the target under
-    the whole record and under none. Negative: knowing it makes the film less unusual (explains it away). fits: with targets "misfit"
-    and "expectation", the fit under the whole record. table: what was measured (z-scores by group; the score), by which features are known, of
-    every coalition that was asked. unusual: with target "prior", the share of normal people in whom a known group moves normal less than in this
-    one: which part of *this* record is out of the ordinary; empty where that was not measured.
+    target: "misfit" (how badly the film contradicts the record, see `record_fit.misfit`), "expectation" (how far what
+    is expected of this film, seen through noise, lies from what the whole record makes expect, see
+    `record_fit.movement`), "prior" (the same before the film is seen) or "score" (the anomaly score). groups, parts:
+    Shapley values by explanation group, and by part (habitus in one piece, other features one by one; empty if not
+    requested); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known,
+    unknown: the target under the whole record and under none. Negative: knowing it makes the film less unusual. fits:
+    with targets "misfit" and "expectation", the fit under the whole record. table: what was measured (z-scores by
+    group; the score) of every coalition, by which features are known. unusual: with target "prior", the share of
+    normal people in whom a known group moves normal less than in this one: which part of this record is out of the
+    ordinary; empty where that was not calibrated.
     """
 
     target: str
@@ -67,12 +67,10 @@ class Attribution:
 
     @property
     def farthest_out(self) -> str | None:
-        """The group of `unusual` that the fewest people exceed; None where the record as a whole moves normal by less than `NOTHING_MOVED`."""
-        return (
-            max(self.unusual, key=lambda group: self.unusual[group])
-            if self.unusual and self.unknown >= NOTHING_MOVED
-            else None
-        )
+        """The group of `unusual` that the fewest people exceed; None where the whole record hardly moves normal."""
+        if not self.unusual or self.unknown < MIN_MOVEMENT:
+            return None
+        return max(self.unusual, key=lambda group: self.unusual[group])
 
     @property
     def stands_out(self) -> str | None:
@@ -81,115 +79,72 @@ class Attribution:
         return group if group is not None and self.unusual[group] >= STANDS_OUT else None
 
 
-def in_people(share: float) -> str:
-    """A share of people in words: "84 of 100 people"; never all of them."""
-    return f"{min(99, int(100 * share))} of 100 people"
-
-
 def attribute(
-    detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
-    target: str = "misfit",
-    parts: bool = True,
-    before: Attribution | None = None,
+    detector: Detector, case: Case, target: str = "misfit", parts: bool = True, before: Attribution | None = None
 ) -> Attribution:
-    """Attribute a target to the record's groups and parts; what the record does not know gets 0. parts: False takes groups alone, in half the time.
+    """Attribute a target to the record's groups and parts; what the record does not know gets 0.
 
-    before: an attribution of the same film and record, and of the same target (or of "misfit" for "expectation", or the reverse), whose coalitions
-    are not asked again. Raises RadiographError, EHRError or ExplanationError with a sentence.
+    target: one of `TARGETS`. parts: also single values, which may take twice as long. before: an attribution of the
+    same case and target (or of "misfit" for "expectation", or the reverse), whose coalitions are not computed again.
+    Raises ExplanationError.
     """
     check_target(target)
-    record = detector.schema.parse(ehr or {})
-    x0 = detector.prepared([detector.film(radiograph)])
-    fits = () if target == "score" else calibrated(detector, prior=target == "prior")
+    fits = () if target == "score" else calibrated_fits(detector, prior=target == "prior")
     if before is not None and before.target != target and not {before.target, target} <= set(BESIDE_THE_FILM):
-        raise ExplanationError(
-            f"An attribution of the {before.target} measured other things than one of the {target} needs."
-        )
-    players, coalitions, records = coalitions_of(detector, record, single=parts)
-    table = {} if before is None else dict(before.table)
-    asked = {known_of(one): one for one in records}
-    missing = [one for known, one in asked.items() if known not in table]
-    found = () if before is None else before.fits
-    if missing and fits:
-        along, relative = deviations(detector, x0, missing, fits)
-        table |= zip(map(known_of, missing), z_scores(along, fits), strict=True)
-        if target in BESIDE_THE_FILM and known_of(missing[-1]) == known_of(records[-1]):
-            found = fits_of(detector, record, fits, along[-1], relative[-1])
-    elif missing:
-        table |= zip(
-            map(known_of, missing), scores_under(detector, x0, missing, record.get("view"))[:, None], strict=True
-        )
-    measured = np.stack([table[known_of(one)] for one in records])
-    values = dict(zip(coalitions, _target_of(target, measured).tolist(), strict=True))
-    every = dict.fromkeys(explainable_groups(detector), 0.0)
-    by_group = groups_of(detector, record, players)
-    groups = every | attributed(ShapleyValues, values, by_group)
+        raise ExplanationError(f"An attribution of the {before.target} measured other things than the {target} needs.")
+    coalitions = coalitions_of(detector, case.record, single=parts)
+    table, whole_fits = _measure(detector, case, target, fits, coalitions.records, before)
+    measured = np.stack([table[known_features(record)] for record in coalitions.records])
+    values = dict(zip(coalitions.members, _target_values(target, measured).tolist(), strict=True))
+    zeros = dict.fromkeys(explainable_groups(detector), 0.0)
+    groups = zeros | shapley_values(values, coalitions.groups)
     return Attribution(
         target,
         groups,
-        attributed(ShapleyValues, values, part_names(players, by_group)) if parts else {},
-        every | attributed(FeatureAblation, values, by_group),
-        values[coalitions[-1]],
-        values[coalitions[0]],
-        found,
+        shapley_values(values, coalitions.parts) if parts else {},
+        zeros | ablation_values(values, coalitions.groups),
+        values[coalitions.members[-1]],
+        values[coalitions.members[0]],
+        whole_fits,
         table,
-        _unusual(detector, record, fits, groups) if target == "prior" else {},
+        _unusual(detector, case.record, fits, groups) if target == "prior" else {},
     )
+
+
+def _measure(
+    detector: Detector,
+    case: Case,
+    target: str,
+    fits: Sequence[GroupFit],
+    records: Sequence[Record],
+    before: Attribution | None,
+) -> tuple[dict[frozenset[str], np.ndarray], tuple[RecordFit, ...]]:
+    """Measure what `before` did not: the table of all coalitions, and the fits under the whole record, the last one."""
+    table, whole_fits = ({}, ()) if before is None else (dict(before.table), before.fits)
+    missing = [record for record in {known_features(one): one for one in records}.values()]
+    missing = [record for record in missing if known_features(record) not in table]
+    if not missing:
+        return table, whole_fits
+    x0 = detector.inputs([case])
+    if target == "score":
+        measured = scores_under(detector, x0, missing, case.record.get("view"))[:, None]
+    else:
+        along, relative = deviations(detector, x0, missing, fits)
+        measured = z_scores(along, fits)
+        if target in BESIDE_THE_FILM and known_features(missing[-1]) == known_features(records[-1]):
+            whole_fits = record_fits(detector, case.record, fits, along[-1], relative[-1])
+    return table | dict(zip(map(known_features, missing), measured, strict=True)), whole_fits
 
 
 def _unusual(
     detector: Detector, record: Record, fits: Sequence[GroupFit], groups: Mapping[str, float]
 ) -> dict[str, float]:
-    """Share of normal people in whom each group that the record knows moves normal less."""
+    """Return the share of normal people in whom each group that the record knows moves normal less."""
     return {
-        entry.group: entry.share_below(abs(groups[entry.group]))
-        for entry in fits
-        if entry.usual and knows(detector, record, entry.group)
+        fit.group: fit.share_below(abs(groups[fit.group]))
+        for fit in fits
+        if fit.usual and knows(detector, record, fit.group)
     }
-
-
-def calibrate_usual(
-    detector: Detector,
-    cases: Sequence[tuple[Radiograph | np.ndarray | str | os.PathLike, Mapping[str, object]]],
-    report: Callable[[int, int], None] | None = None,
-) -> dict[str, float]:
-    """Measure how much each group of normal films' records usually moves normal before the film is seen (`GroupFit.usual`), on the first
-    `USUAL_FILMS` of them, and write it into the checkpoint's config.json; needs the fit's own calibration. Returns the medians by group. Raises
-    ExplanationError."""
-    cases, fits = cases[:USUAL_FILMS], calibrated(detector, prior=True)
-    rows = []
-    for done, (film, ehr) in enumerate(cases, start=1):
-        groups, record = attribute(detector, film, ehr, "prior", parts=False).groups, detector.schema.parse(ehr)
-        rows.append([groups[entry.group] if knows(detector, record, entry.group) else np.nan for entry in fits])
-        if report:
-            report(done, len(cases))
-    fits = tuple(replace(entry, usual=_quantiles(sizes)) for entry, sizes in zip(fits, np.abs(rows).T, strict=True))
-    if detector.checkpoint.folder is not None:
-        write_config(detector.checkpoint.folder, replace(detector.config, prior_fit=fits))
-    return {entry.group: entry.usual[QUANTILES // 2] for entry in fits if entry.usual}
-
-
-def _quantiles(sizes: np.ndarray) -> tuple[float, ...]:
-    """Evenly spaced quantiles of the sizes that are known (not NaN); empty where none is."""
-    sizes = sizes[~np.isnan(sizes)]
-    return (
-        tuple(float(f"{size:.4g}") for size in np.quantile(sizes, np.linspace(0, 1, QUANTILES))) if len(sizes) else ()
-    )
-
-
-def attribute_target(
-    detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
-    target: str,
-    found: Mapping[str, Attribution],
-) -> Attribution:
-    """`attribute` of one more target of a film and record, what it shares with those already found measured once; with single values where that
-    costs little. Errors as there."""
-    shared = next((found[other] for other in BESIDE_THE_FILM if target in BESIDE_THE_FILM and other in found), None)
-    return attribute(detector, radiograph, ehr, target, parts=target != "prior", before=shared)
 
 
 def check_target(target: str) -> None:
@@ -198,30 +153,125 @@ def check_target(target: str) -> None:
         raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
 
 
-def _target_of(target: str, measured: np.ndarray) -> np.ndarray:
-    """The target's values from what was measured of every coalition (n, k), the whole record last: (n,)."""
+def _target_values(target: str, measured: np.ndarray) -> np.ndarray:
+    """Return the target from what was measured of every coalition (n, k), the whole record last: (n,)."""
     if target == "misfit":
         return misfit(measured)
     return measured[:, 0] if target == "score" else movement(measured, measured[-1])
 
 
-def known_of(record: Record) -> frozenset[str]:
-    """Names of the features that a record knows."""
+def known_features(record: Record) -> frozenset[str]:
+    """Return the names of the features that a record knows."""
     return frozenset(name for name, value in record.items() if value is not None)
 
 
-def scores_under(detector: Detector, x0: Tensor, records: Sequence[Record], view, batch: int = 16) -> np.ndarray:
-    """Anomaly scores of one prepared film under n records, all against normals of the film's own view, (n,)."""
-    settings, keys = detector.settings(), detector.scoring.keys
-    scores = []
-    for start in range(0, len(records), batch):
-        part = list(records[start : start + batch])
-        films = x0.expand(len(part), -1, -1, -1)
-        made = detector.reconstructions(
-            films, detector.condition(films, part, attention=False), keys, settings, with_shown=False
-        )
+def scores_under(
+    detector: Detector, x0: Tensor, records: Sequence[Record], view: str | None, batch_size: int = 16
+) -> np.ndarray:
+    """Score one prepared film under n records, all against normals of the film's own view: (n,)."""
+    settings, scoring, scores = detector.settings(), detector.scoring, []
+    for start in range(0, len(records), batch_size):
+        batch = list(records[start : start + batch_size])
+        films = x0.expand(len(batch), -1, -1, -1)
+        condition = detector.condition(films, batch, attention=False)
+        estimates = detector.estimates(films, condition, scoring.keys, settings, with_reconstruction=False)
+        values = detector.measurements(films, batch, estimates, settings)
         try:
-            scores += [detector.scoring.score(row, view) for row in detector.measurements(films, part, made, settings)]
+            scores += [scoring.score(row, view) for row in values]
         except LookupError as error:
             raise ExplanationError(f"There is no score to explain: {error}.") from None
     return np.array(scores)
+
+
+def _explain(context: Context, target: str) -> Attribution:
+    before = context.result("misfit") if target == "expectation" else None
+    return attribute(context.detector, context.case, target, parts=False, before=before)
+
+
+def _validate(context: Context) -> None:
+    for target in context.request.targets:
+        check_target(target)
+
+
+def _to_dict(attribution: Attribution) -> dict:
+    fits = [
+        {"group": fit.group, "known": fit.known, "z": fit.z, "shift": fit.shift, "unit": fit.feature.unit}
+        for fit in attribution.fits
+    ]
+    return {
+        "known": attribution.known,
+        "unknown": attribution.unknown,
+        "groups": attribution.groups,
+        "ablation": attribution.ablation,
+        "unusual": attribution.unusual,
+        "fit": fits,
+    }
+
+
+def _describe(attribution: Attribution, title: str) -> list[str]:
+    lines = [
+        f"{title}: {attribution.known:+.2f} with the record, {attribution.unknown:+.2f} without; "
+        "what each part of the record adds:"
+    ]
+    for group, value in attribution.groups.items():
+        lines.append(f"  {group:<16} {value:+.2f}   (left out alone: {attribution.ablation[group]:+.2f})")
+    if attribution.unusual:
+        shares = ", ".join(f"{group} in {of_people(share)}" for group, share in attribution.unusual.items())
+        lines.append(f"  moves normal more than: {shares}; {attribution.stands_out or 'nothing'} stands out")
+    for fit in attribution.fits if attribution.target == "misfit" else ():
+        shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
+        unknown = "" if fit.known else " (not in the record)"
+        lines.append(f"  fit of {fit.group}: {fit.z:+.1f} standard deviations{shift}{unknown}")
+    return lines
+
+
+def _register(target: str, title: str, progress: str, order: int, cost: str, need: Need) -> None:
+    register(
+        Explanation(
+            name=target,
+            title=title,
+            progress=progress,
+            order=order,
+            cost=cost,
+            explain=partial(_explain, target=target),
+            to_dict=_to_dict,
+            describe=partial(_describe, title=title),
+            needs=(Need.UNKNOWN_TOKENS, need),
+            requested=lambda request: target in request.targets,
+            validate=_validate,
+        )
+    )
+
+
+_register(
+    "misfit",
+    "misfit of film and record (sum of squared z-scores)",
+    "Measuring what each part of the record adds …",
+    20,
+    "medium",
+    Need.FIT,
+)
+_register(
+    "prior",
+    "distance from what the whole record makes expect, before the film is seen (sum of squared z-scores)",
+    "Measuring what the record makes expect before the film is seen …",
+    30,
+    "low",
+    Need.PRIOR_FIT,
+)
+_register(
+    "expectation",
+    "distance of what is expected of this film from what the whole record makes expect (sum of squared z-scores)",
+    "Measuring what the record makes expect of this film …",
+    40,
+    "medium",
+    Need.FIT,
+)
+_register(
+    "score",
+    "anomaly score",
+    "Measuring what each part of the record does to the score …",
+    100,
+    "high",
+    Need.SCORE,
+)

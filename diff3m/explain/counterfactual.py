@@ -1,31 +1,30 @@
-"""What the record does to the model's opinion: reconstructions under other records."""
+"""What the record does to the picture of normal: one person reconstructed under no record, and under other ones."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..case import Case
 from ..detector import Detector
 from ..diffusion import denoise, invert
 from ..ehr import EHRError, EHRSchema, Feature, Record
-from ..imaging import Radiograph
 from ..reconstruct import CLAMP, predictor
+from .registry import Context, Explanation, Picture, register
 
 COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS = 1000, 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Counterfactual:
     """What normal looks like for one person under other records.
 
     film, reconstruction: (S, S) in [0, 1], the second under the person's own record. others: one record each.
-    reconstructions: (n, S, S) under those, from the same noise. differences: reconstructions − reconstruction, what the change of
-    record does to the picture.
+    reconstructions: (n, S, S) under those, from the same noise.
     """
 
     film: np.ndarray
@@ -36,40 +35,40 @@ class Counterfactual:
 
     @property
     def differences(self) -> np.ndarray:
+        """What the change of record does to the picture: reconstructions − reconstruction, (n, S, S)."""
         return self.reconstructions - self.reconstruction
 
 
-@torch.no_grad()
 def counterfactual(
     detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
+    case: Case,
     others: Sequence[Mapping[str, object]],
     *,
     noise_level: int | None = None,
     steps: int = COUNTERFACTUAL_STEPS,
-    callback: Callable[[int, int], None] | None = None,
 ) -> Counterfactual:
     """Reconstruct a film under its own record and under others, from one noise.
 
-    Abduction, action, prediction (Pearl, *Causality*, ch. 7): DDIM inversion under the own record leaves in the noise what that record does not
-    explain; denoising the same noise under another record keeps it. noise_level: default, `highest_level`. The callback hears (steps done, steps
-    in all). Raises RadiographError or EHRError with a sentence, ValueError for settings out of range.
+    Abduction, action, prediction (Pearl, *Causality*, ch. 7): DDIM inversion under the own record leaves in the noise
+    what that record does not explain; denoising the same noise under another record keeps it. noise_level: default,
+    `highest_level`. Raises EHRError for another record that is wrong, ValueError for settings out of range.
     """
     noise_level = highest_level(detector) if noise_level is None else noise_level
-    if not 1 <= steps <= noise_level <= detector.config.schedule.timesteps:
-        raise ValueError(
-            f"steps must lie between 1 and the noise level, and that below {detector.config.schedule.timesteps + 1}."
-        )
-    record, parsed = detector.schema.parse(ehr or {}), tuple(detector.schema.parse(other) for other in others)
-    x0 = detector.prepared([detector.film(radiograph)])
-    made = counterfactual_films(detector, x0, [record], [parsed], noise_level, steps, callback)[0]
-    made = made[:, 0].float().cpu().numpy()
-    return Counterfactual(x0[0, 0].cpu().numpy(), made[0], record, parsed, made[1:])
+    timesteps = detector.config.schedule.timesteps
+    if not 1 <= steps <= noise_level <= timesteps:
+        raise ValueError(f"steps must lie between 1 and the noise level, and that below {timesteps + 1}.")
+    parsed = tuple(detector.schema.parse(other) for other in others)
+    x0 = detector.inputs([case])
+    films = counterfactual_films(detector, x0, [case.record], [parsed], noise_level, steps)[0, :, 0]
+    reconstruction, *reconstructions = films.float().cpu().numpy()
+    side = x0.shape[-1]
+    return Counterfactual(
+        case.x0, reconstruction, case.record, parsed, np.array(reconstructions).reshape(-1, side, side)
+    )
 
 
 def highest_level(detector: Detector) -> int:
-    """The noise level from which records are compared: all levels, as far as the checkpoint's schedule has them."""
+    """Return the noise level from which records are compared: all levels, as far as the checkpoint has them."""
     return min(COUNTERFACTUAL_LEVEL, detector.config.schedule.timesteps)
 
 
@@ -81,44 +80,152 @@ def counterfactual_films(
     others: Sequence[Sequence[Record]],
     noise_level: int,
     steps: int,
-    callback: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """For prepared films (B, 1, S, S): reconstructions under the own record and n others each, (B, 1 + n, 1, S, S)."""
+    """Reconstruct prepared films (B, 1, S, S) under their own record and n others each: (B, 1 + n, 1, S, S)."""
     own = detector.condition(x0, records)
     every = [record for record, changed in zip(records, others, strict=True) for record in (record, *changed)]
     count = len(every) // len(records)
     conditions = detector.condition(x0.repeat_interleave(count, dim=0), every)
-    schedule, done = detector.config.schedule, 0
-
-    def hear(step) -> None:
-        nonlocal done
-        done += 1
-        if callback:
-            callback(done, 2 * steps)
-
+    schedule = detector.config.schedule
     with detector.autocast():
-        noise = invert(x0, predictor(detector.network, own), noise_level, steps, schedule, clamp=CLAMP, callback=hear)
+        noise = invert(x0, predictor(detector.network, own), noise_level, steps, schedule, clamp=CLAMP)
         start = noise.repeat_interleave(count, dim=0)
-        made = denoise(
-            start, predictor(detector.network, conditions), noise_level, steps, schedule, clamp=CLAMP, callback=hear
-        )
-    return made.clamp(*CLAMP).view(len(records), count, *x0.shape[1:])
+        films = denoise(start, predictor(detector.network, conditions), noise_level, steps, schedule, clamp=CLAMP)
+    return films.clamp(*CLAMP).view(len(records), count, *x0.shape[1:])
 
 
 def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
-    """The record with one other value, what hangs on it following. Raises EHRError with a sentence."""
-    given = schema[name].parse(value)
-    if given is None:
+    """Return the record with one other value, what depends on it following. Raises EHRError."""
+    parsed = schema[name].parse(value)
+    if parsed is None:
         raise EHRError(
             f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}."
         )
-    if given == record.get(name):
+    if parsed == record.get(name):
         raise EHRError(
-            f"Another record: {schema[name].label} {schema[name].describe(given)} is what the record says already. Give another value."
+            f"Another record: {schema[name].label} {schema[name].describe(parsed)} is what the record says already. "
+            "Give another value."
         )
-    return schema.parse(schema.changed(record, name, given))
+    return schema.parse(schema.changed(record, name, parsed))
 
 
 def example_value(feature: Feature) -> str:
-    """A value that a feature may have, as one types it."""
+    """Return a value that a feature may have, as one types it."""
     return feature.categories[-1] if feature.kind == "category" else f"{feature.mean + 2 * feature.std:.0f}"
+
+
+@dataclass(frozen=True, eq=False)
+class RecordChanges:
+    """Counterfactual under the records that a request changes.
+
+    changes: (feature, value as typed) of each of the counterfactual's `others`.
+    """
+
+    changes: tuple[tuple[str, str], ...]
+    counterfactual: Counterfactual
+
+
+def _changed_records(context: Context) -> list[Record]:
+    schema, record = context.detector.schema, context.case.record
+    return [other_record(schema, record, name, value) for name, value in context.request.changes]
+
+
+def _validate(context: Context) -> None:
+    _changed_records(context)
+
+
+def _explain_unknown(context: Context) -> Counterfactual:
+    """Reconstruct under no record; the changed records are drawn in the same batch, for `_explain_changes`."""
+    whole = _whole(context)
+    return Counterfactual(whole.film, whole.reconstruction, whole.record, whole.others[:1], whole.reconstructions[:1])
+
+
+def _explain_changes(context: Context) -> RecordChanges:
+    whole = _whole(context)
+    changed = Counterfactual(
+        whole.film, whole.reconstruction, whole.record, whole.others[1:], whole.reconstructions[1:]
+    )
+    return RecordChanges(context.request.changes, changed)
+
+
+def _whole(context: Context) -> Counterfactual:
+    others = [{}, *_changed_records(context)]
+    return context.share("counterfactual", lambda: counterfactual(context.detector, context.case, others))
+
+
+def _unknown_to_dict(result: Counterfactual) -> dict:
+    return _change_to_dict(result, 0)
+
+
+def _change_to_dict(result: Counterfactual, index: int) -> dict:
+    change = result.differences[index]
+    sizes = {"mean_absolute_change": float(np.abs(change).mean()), "mean_change": float(change.mean())}
+    return {"record": result.others[index], **sizes}
+
+
+def _changes_to_dict(result: RecordChanges) -> list[dict]:
+    return [_change_to_dict(result.counterfactual, index) for index in range(len(result.changes))]
+
+
+def _describe_difference(name: str, difference: np.ndarray) -> str:
+    size = np.abs(difference).mean()
+    return f"normal under another record ({name}): differs by {size:.2%} of the grey range on average"
+
+
+def _describe_unknown(result: Counterfactual) -> list[str]:
+    return [_describe_difference("nothing known", result.differences[0])]
+
+
+def _describe_changes(result: RecordChanges) -> list[str]:
+    names = [f"{name}={value}" for name, value in result.changes]
+    return [
+        _describe_difference(name, change)
+        for name, change in zip(names, result.counterfactual.differences, strict=True)
+    ]
+
+
+def _unknown_pictures(result: Counterfactual) -> dict[str, Picture]:
+    own = {"film": Picture(result.film), "normal": Picture(result.reconstruction)}
+    return own | _other_pictures(result, ["record_unknown"])
+
+
+def _changes_pictures(result: RecordChanges) -> dict[str, Picture]:
+    names = [f"other_record_{number}" for number in range(1, len(result.changes) + 1)]
+    return _other_pictures(result.counterfactual, names)
+
+
+def _other_pictures(result: Counterfactual, names: Sequence[str]) -> dict[str, Picture]:
+    pictures = {}
+    for name, image, change in zip(names, result.reconstructions, result.differences, strict=True):
+        pictures |= {f"normal_{name}": Picture(image), f"change_{name}": Picture(change, signed=True)}
+    return pictures
+
+
+register(
+    Explanation(
+        name="record_unknown",
+        title="Normal with and without the record",
+        progress="Drawing this person without a record …",
+        order=70,
+        cost="medium",
+        explain=_explain_unknown,
+        to_dict=_unknown_to_dict,
+        describe=_describe_unknown,
+        pictures=_unknown_pictures,
+        validate=_validate,
+    )
+)
+register(
+    Explanation(
+        name="record_changed",
+        title="Normal under another record",
+        progress="Drawing this person under another record …",
+        order=80,
+        cost="medium",
+        explain=_explain_changes,
+        to_dict=_changes_to_dict,
+        describe=_describe_changes,
+        pictures=_changes_pictures,
+        requested=lambda request: bool(request.changes),
+    )
+)

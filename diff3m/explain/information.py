@@ -1,35 +1,43 @@
-"""How many bits the record carries about a film, in all and per pixel (Kong et al., "Interpretable Diffusion via Information
-Decomposition", ICLR 2024)."""
+"""How many bits the record carries about a film, in all and per pixel.
+
+Kong et al., "Interpretable Diffusion via Information Decomposition", ICLR 2024.
+"""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..case import Case
 from ..detector import Detector
 from ..diffusion import add_noise
 from ..ehr import Record
-from ..imaging import Radiograph
 from ..reconstruct import draw_noises, predictor
-from .coalitions import coalition_record, group_members
-from .record_fit import may_be_unknown, one_step
+from .coalitions import coalition_record, known_members
+from .needs import Need, require
+from .record_fit import one_step
 from .region import REGION_LEVEL
+from .registry import Context, Explanation, Picture, register
+from .text import listed
 
 LEVELS = (60, 120, 200, 300, 400, 500, 600, 700, 800, 900)
 NOISES = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Information:
-    """bits: that the whole record carries; map (S, S) float32: the same per pixel, summing to it. groups: bits that are lost when that group
-    alone is unknown; group_maps: the same per pixel. Estimates from a few noises: a negative number means that the record misled the model, or
-    noise. residual (S, S) float32: film − what is expected under the record in one step from `REGION_LEVEL`, to be seen beside the map."""
+    """What the record informs of a film, estimated from a few noises.
+
+    bits: of the whole record; negative: the record misled the model, or noise. map: the same per pixel, (S, S)
+    float32, summing to it. groups: bits that are lost when that group alone is unknown; group_maps: the same per
+    pixel. residual: (S, S) float32, film − what is expected under the record in one step from `REGION_LEVEL`, to be
+    seen beside the map.
+    """
 
     bits: float
     map: np.ndarray
@@ -39,41 +47,75 @@ class Information:
 
 
 @torch.no_grad()
-def information(
-    detector: Detector, radiograph: Radiograph | np.ndarray | str | os.PathLike, ehr: Mapping[str, object] | None
-) -> Information:
-    """½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ over the log signal-to-noise ratio λ, by the trapezoid rule over `LEVELS`, in bits.
+def information(detector: Detector, case: Case) -> Information:
+    """Estimate ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ in bits, λ the log signal-to-noise ratio.
 
-    Raises RadiographError, EHRError or ExplanationError with a sentence.
+    By the trapezoid rule over `LEVELS`. Raises ExplanationError.
     """
-    may_be_unknown(detector)
-    record = detector.schema.parse(ehr or {})
-    x0 = detector.prepared([detector.film(radiograph)])
-    members = group_members(detector, record)
+    require(detector, Need.UNKNOWN_TOKENS)
+    x0, members = detector.inputs([case]), known_members(detector, case.record)
     players = list(members.values())
-    without = [[int(index != place) for index in range(len(players))] for place in range(len(players))]
-    coalitions = [[1] * len(players), [0] * len(players), *without]
-    records = [coalition_record(record, players, tuple(coalition)) for coalition in coalitions]
-    spent = bits_spent(detector, x0.expand(len(records), -1, -1, -1), records, LEVELS).numpy()
-    gained = spent[1:] - spent[:1]
-    maps = dict(zip(members, gained[1:].astype(np.float32), strict=True))
-    groups = {name: float(part.sum()) for name, part in zip(members, gained[1:], strict=True)}
-    residual = (x0 - one_step(detector, x0, [record], REGION_LEVEL))[0, 0].cpu().numpy()
-    return Information(float(gained[0].sum()), gained[0].astype(np.float32), groups, maps, residual)
+    without_one = [[int(index != place) for index in range(len(players))] for place in range(len(players))]
+    coalitions = [[1] * len(players), [0] * len(players), *without_one]
+    records = [coalition_record(case.record, players, coalition) for coalition in coalitions]
+    bits = bits_spent(detector, x0.expand(len(records), -1, -1, -1), records, LEVELS).numpy()
+    saved = bits[1:] - bits[:1]
+    maps = dict(zip(members, saved[1:].astype(np.float32), strict=True))
+    groups = {name: float(part.sum()) for name, part in zip(members, saved[1:], strict=True)}
+    residual = (x0 - one_step(detector, x0, [case.record], REGION_LEVEL))[0, 0].cpu().numpy()
+    return Information(float(saved[0].sum()), saved[0].astype(np.float32), groups, maps, residual)
 
 
 @torch.no_grad()
 def bits_spent(detector: Detector, x0: Tensor, records: Sequence[Record], levels: Sequence[int]) -> Tensor:
-    """Bits that describing each prepared film (B, 1, S, S) under its record takes, per pixel, up to what no record changes: (B, S, S) float64 on the
-    CPU. ½ ∫ ‖ε − ε̂‖² dλ by the trapezoid rule over noise levels, rising, with `NOISES` noises that are the same for every film."""
+    """Return the bits that describing each prepared film (B, 1, S, S) under its record takes, per pixel.
+
+    ½ ∫ ‖ε − ε̂‖² dλ by the trapezoid rule over rising noise levels, up to what no record changes, with `NOISES` noises
+    that are the same for every film. Returns (B, S, S) float64 on the CPU.
+    """
     schedule, errors = detector.config.schedule, []
     predict = predictor(detector.network, detector.condition(x0, records, attention=False))
     for level in levels:
-        repeated = draw_noises(NOISES, x0.shape[-1], level, 0, detector.device).repeat_interleave(len(x0), dim=0)
-        t = torch.full((len(repeated),), level - 1, device=x0.device)
+        noise = draw_noises(NOISES, x0.shape[-1], level, 0, detector.device).repeat_interleave(len(x0), dim=0)
+        t = torch.full((len(noise),), level - 1, device=x0.device)
         with detector.autocast():
-            predicted = predict(add_noise(x0.repeat(NOISES, 1, 1, 1), repeated, t, schedule), t)
-        errors.append((predicted - repeated).square().view(NOISES, len(x0), *x0.shape[-2:]).mean(0))
+            predicted = predict(add_noise(x0.repeat(NOISES, 1, 1, 1), noise, t, schedule), t)
+        errors.append((predicted - noise).square().view(NOISES, len(x0), *x0.shape[-2:]).mean(0))
     alpha_bars = np.array([float(schedule.alpha_bar(level - 1)) for level in levels])
     log_snr = torch.from_numpy(np.log(alpha_bars / (1 - alpha_bars)))
     return -torch.trapezoid(torch.stack(errors).double().cpu(), log_snr, dim=0) / (2 * math.log(2))
+
+
+def _explain(context: Context) -> Information:
+    return information(context.detector, context.case)
+
+
+def _to_dict(result: Information) -> dict:
+    return {"bits": result.bits, "lost_without": result.groups}
+
+
+def _describe(result: Information) -> list[str]:
+    lost = listed(result.groups, ".1f") or "none is known"
+    return [f"information of the record about this film: {result.bits:.1f} bits; lost without one group: {lost}"]
+
+
+def _pictures(result: Information) -> dict[str, Picture]:
+    maps = {"information": result.map, "residual": result.residual}
+    maps |= {f"information_{group.replace(' ', '_')}": part for group, part in result.group_maps.items()}
+    return {name: Picture(values, signed=True) for name, values in maps.items()}
+
+
+register(
+    Explanation(
+        name="information",
+        title="Information of the record about this film",
+        progress="Measuring the record's information …",
+        order=60,
+        cost="low",
+        explain=_explain,
+        to_dict=_to_dict,
+        describe=_describe,
+        needs=(Need.UNKNOWN_TOKENS,),
+        pictures=_pictures,
+    )
+)

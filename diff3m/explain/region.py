@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
-from captum.attr import ShapleyValues
 from torch import Tensor
 
+from ..case import Case
 from ..detector import Detector
-from ..imaging import Radiograph
 from ..scoring.filters import gaussian_blur, inner
 from ..scoring.score import Scoring
-from .coalitions import attributed, coalitions_of, groups_of
-from .record_fit import ExplanationError, explainable_groups, one_step
+from .coalitions import coalitions_of, shapley_values
+from .needs import ExplanationError, Need
+from .record_fit import explainable_groups, one_step
+from .registry import Box, Context, Explanation, register
+from .text import listed
 
-REGION_LEVEL, REGION_SIDE = (
-    350,
-    0.16,
-)  # noise level of a region's residual; side of the region that is found, as a share of the film's
-Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the film's side
+REGION_LEVEL = 350  # noise level of a region's residual
+REGION_SIDE = 0.16  # side of the region around the largest residual, as a share of the film's
 
 
 @dataclass(frozen=True)
 class RegionAttribution:
-    """What each group adds to the mean residual in a region. box: (top, left, bottom, right) as shares of the prepared film's side. groups sum to
-    known − unknown, both in grey levels of the film's range: + brighter than expected under the whole record, or under none."""
+    """What each group adds to the mean residual in a region.
+
+    box: (top, left, bottom, right) as shares of the prepared film's side. groups: sum to known − unknown, both in grey
+    levels of the film's range: + brighter than expected under the whole record, or under none.
+    """
 
     box: Box
     groups: dict[str, float]
@@ -36,61 +37,55 @@ class RegionAttribution:
 
 
 def attribute_region(
-    detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
-    box: Box | None = None,
-    level: int = REGION_LEVEL,
+    detector: Detector, case: Case, box: Box | None = None, level: int = REGION_LEVEL
 ) -> RegionAttribution:
-    """Attribute the mean residual in a region to the record's groups: "this bright area is explained by habitus; that one by nothing in it".
+    """Attribute the mean residual in a region to the record's groups.
 
-    The residual is that of one-step estimates, which inversion's hiding of the record does not touch. box: (top, left, bottom, right) as shares of
-    the side; default, the square around the largest blurred residual. Raises RadiographError, EHRError or ExplanationError.
+    The residual is that of one-step estimates, which inversion's hiding of the record does not touch. box: (top,
+    left, bottom, right) as shares of the side; default, the square around the largest blurred residual. Raises
+    ExplanationError.
     """
-    return attribute_regions(detector, radiograph, ehr, [box], level)[0]
+    return attribute_regions(detector, case, [box], level)[0]
 
 
 def attribute_regions(
-    detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
-    boxes: Sequence[Box | None],
-    level: int = REGION_LEVEL,
+    detector: Detector, case: Case, boxes: Sequence[Box | None], level: int = REGION_LEVEL
 ) -> tuple[RegionAttribution, ...]:
-    """`attribute_region` of several regions (None: the hottest) for the price of one: the coalitions' estimates are shared."""
-    record = detector.schema.parse(ehr or {})
-    x0 = detector.prepared([detector.film(radiograph)])
-    players, coalitions, records = coalitions_of(detector, record, single=False)
-    residual = (x0 - one_step(detector, x0, records, level))[:, 0]
-    names, found = groups_of(detector, record, players), []
+    """Do as `attribute_region` for several regions for the price of one: they share the coalitions' estimates."""
+    coalitions, x0 = coalitions_of(detector, case.record, single=False), detector.inputs([case])
+    residual = (x0 - one_step(detector, x0, coalitions.records, level))[:, 0]
+    results = []
     for box in boxes:
         rows, columns, shares = region_of(residual[-1], detector.scoring, box)
         values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
         groups = dict.fromkeys(explainable_groups(detector), 0.0)
-        groups |= attributed(ShapleyValues, dict(zip(coalitions, values, strict=True)), names)
-        found.append(RegionAttribution(shares, groups, values[-1], values[0]))
-    return tuple(found)
+        groups |= shapley_values(dict(zip(coalitions.members, values, strict=True)), coalitions.groups)
+        results.append(RegionAttribution(shares, groups, values[-1], values[0]))
+    return tuple(results)
 
 
 def region_of(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slice, slice, Box]:
-    """Rows and columns of a region of a residual (S, S), and the box that they fill; None: around the largest blurred residual."""
+    """Return rows and columns of a region of a residual (S, S), and the box that they fill.
+
+    box: default, the square around the largest blurred residual.
+    """
     side = residual.shape[-1]
-    rows, columns = _pixels(_hottest(residual, scoring) if box is None else box, side)
+    rows, columns = _pixels(_largest_residual(residual, scoring) if box is None else box, side)
     return rows, columns, (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
 
 
-def _hottest(residual: Tensor, scoring: Scoring) -> Box:
-    """The square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
+def _largest_residual(residual: Tensor, scoring: Scoring) -> Box:
+    """Return the square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
     side = residual.shape[-1]
     heat = inner(gaussian_blur(residual[None, None], scoring.heat_sigma * side / 128), scoring.margin)[0, 0].abs()
-    cut = (side - heat.shape[-1]) // 2
-    row, column = (int(place) + cut for place in np.unravel_index(int(heat.argmax()), heat.shape))
+    margin = (side - heat.shape[-1]) // 2
+    row, column = (int(place) + margin for place in np.unravel_index(int(heat.argmax()), heat.shape))
     top, left = (min(max(place / side - REGION_SIDE / 2, 0.0), 1.0 - REGION_SIDE) for place in (row, column))
     return top, left, top + REGION_SIDE, left + REGION_SIDE
 
 
 def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
-    """Rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
+    """Return rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
     if not np.isfinite(box).all():
         raise ExplanationError(
             "The region must be four numbers: top, left, bottom and right as shares of the film, 0 to 1."
@@ -103,6 +98,45 @@ def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def check_box(box: Box) -> None:
-    """Raise ExplanationError for a region that is none."""
-    _pixels(box, 100)
+def _explain(context: Context) -> dict[str, RegionAttribution]:
+    """Attribute the region that differs most, or the request's box, under the name "", and the request's regions."""
+    names, boxes = zip(("", context.request.box), *context.request.regions, strict=True)
+    return dict(zip(names, attribute_regions(context.detector, context.case, boxes), strict=True))
+
+
+def _validate(context: Context) -> None:
+    boxes = [box for _, box in context.request.regions]
+    for box in boxes if context.request.box is None else [context.request.box, *boxes]:
+        _pixels(box, context.detector.config.preprocessing.size)
+
+
+def _to_dict(regions: dict[str, RegionAttribution]) -> list[dict]:
+    return [{"name": name, **asdict(region)} for name, region in regions.items()]
+
+
+def _describe(regions: dict[str, RegionAttribution]) -> list[str]:
+    lines = []
+    for name, region in regions.items():
+        top, left, bottom, right = region.box
+        lines += [
+            f"{name or 'region'} from {top:.0%} to {bottom:.0%} of the height, {left:.0%} to {right:.0%} of the width:",
+            f"  mean residual {region.known:+.1%} of the grey range, {region.unknown:+.1%} without the record; "
+            f"added by {listed(region.groups, '+.1%')}",
+        ]
+    return lines
+
+
+register(
+    Explanation(
+        name="region",
+        title="Places of the film",
+        progress="Measuring what it explains of single places …",
+        order=50,
+        cost="low",
+        explain=_explain,
+        to_dict=_to_dict,
+        describe=_describe,
+        needs=(Need.UNKNOWN_TOKENS,),
+        validate=_validate,
+    )
+)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from ..case import Case
 from ..detector import Detector
-from ..ehr import Record
-from ..imaging import Radiograph
 from ..scoring.measure import heat_map
 from ..scoring.score import by_noise_level
-from .record_fit import ExplanationError
+from .needs import Need, require
+from .registry import Context, Explanation, Picture, register
 
 SEEDS = (0, 1, 2)
 LEVELS = (200, 400, 720)  # whose heat maps are compared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """by_level: mean (of a score that is a maximum: largest) z-score of the residuals of each noise level (`scoring.by_noise_level`). by_seed: the
-    score under other seeds; equal where the score uses no fresh noise. heat_spread (S, S): standard deviation of the heat map over the noise
-    levels heat_levels; seeds do not change it, because inversion uses no fresh noise."""
+    """How far score and heat map spread.
+
+    by_level: mean (of a score that is a maximum: largest) z-score of the residuals of each noise level. by_seed: the
+    score under other seeds; equal where the score uses no fresh noise. heat_spread: (S, S), standard deviation of the
+    heat map over the noise levels heat_levels; seeds do not change it, because inversion uses no fresh noise.
+    """
 
     by_level: dict[int, float]
     by_seed: dict[int, float]
@@ -32,36 +33,64 @@ class Uncertainty:
     heat_levels: tuple[int, ...] = LEVELS
 
 
-def uncertainty(
-    detector: Detector,
-    radiograph: Radiograph | np.ndarray | str | os.PathLike,
-    ehr: Mapping[str, object] | None,
-    seeds: tuple[int, ...] = SEEDS,
-) -> Uncertainty:
-    """Analyze one film under several seeds. Raises RadiographError, EHRError or ExplanationError with a sentence."""
+def uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) -> Uncertainty:
+    """Analyze one case under several seeds and noise levels. Raises ExplanationError."""
+    require(detector, Need.SCORE)
     scoring = detector.scoring
-    film, fresh = (
-        detector.film(radiograph),
-        scoring.released_path or any(component.source != "inversion" for component in scoring.components),
-    )
-    first = detector.analyze(film, ehr, seed=seeds[0])
-    if first.score is None:
-        raise ExplanationError("This checkpoint gives no score, so there is no spread of it: run `diff3m calibrate`.")
-    others = {seed: detector.analyze(film, ehr, seed=seed).score if fresh else first.score for seed in seeds[1:]}
-    found = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
-    by_level = {level: value for level, (value, _) in found.items()}
-    return Uncertainty(by_level, {seeds[0]: first.score, **others}, _heat_spread(detector, film, first.record))
+    fresh_noise = scoring.released_path or any(component.source != "inversion" for component in scoring.components)
+    first = detector.analyze(case, seed=seeds[0])
+    by_seed = {seed: detector.analyze(case, seed=seed).score if fresh_noise else first.score for seed in seeds[1:]}
+    levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
+    by_level = {level: value for level, (value, _) in levels.items()}
+    return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, _heat_spread(detector, case))
 
 
 @torch.no_grad()
-def _heat_spread(detector: Detector, film: Radiograph, record: Record) -> np.ndarray:
-    """Standard deviation of the heat map over the reconstructions from LEVELS: (S, S)."""
-    x0 = detector.prepared([film])
-    made = detector.reconstructions(
-        x0,
-        detector.condition(x0, [record], attention=False),
-        [("inversion", level) for level in LEVELS],
-        detector.settings(),
-    )
-    maps = [heat_map(x0, made["inversion", level], detector.scoring.heat_sigma)[0, 0].cpu().numpy() for level in LEVELS]
+def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
+    """Return the standard deviation of the heat map over the reconstructions from LEVELS: (S, S)."""
+    x0, keys = detector.inputs([case]), [("inversion", level) for level in LEVELS]
+    condition = detector.condition(x0, [case.record], attention=False)
+    reconstructions = detector.estimates(x0, condition, keys, detector.settings()).inversion
+    sigma = detector.scoring.heat_sigma
+    maps = [heat_map(x0, reconstructions[level], sigma)[0, 0].cpu().numpy() for level in LEVELS]
     return np.std(maps, axis=0)
+
+
+def _explain(context: Context) -> Uncertainty:
+    return uncertainty(context.detector, context.case)
+
+
+def _to_dict(result: Uncertainty) -> dict:
+    return {
+        "z_score_by_noise_level": {str(level): value for level, value in result.by_level.items()},
+        "score_by_seed": {str(seed): score for seed, score in result.by_seed.items()},
+        "heat_map_spread": float(result.heat_spread.mean()),
+    }
+
+
+def _describe(result: Uncertainty) -> list[str]:
+    return [
+        "mean z-score by noise level: " + ", ".join(f"{level}: {z:+.2f}" for level, z in result.by_level.items()),
+        "score by seed: " + ", ".join(f"{seed}: {score:+.2f}" for seed, score in result.by_seed.items()),
+        f"heat map: standard deviation over noise levels {result.heat_spread.mean():.1%} of the grey range on average",
+    ]
+
+
+def _pictures(result: Uncertainty) -> dict[str, Picture]:
+    return {"heat_spread": Picture(result.heat_spread / max(float(result.heat_spread.max()), 1e-6))}
+
+
+register(
+    Explanation(
+        name="uncertainty",
+        title="Spread of the score and of the heat map",
+        progress="Measuring how much depends on the noise level …",
+        order=110,
+        cost="medium",
+        explain=_explain,
+        to_dict=_to_dict,
+        describe=_describe,
+        needs=(Need.SCORE,),
+        pictures=_pictures,
+    )
+)

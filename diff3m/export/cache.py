@@ -16,17 +16,21 @@ ARRAYS = ("film", "reconstruction", "heat_map", "anomaly_map")
 VALUES = ("score", "percentile", "compared_with", "normals", "attention", "record", "aspect", "seconds")
 
 
-def made_with(detector: Detector) -> str:
-    """What an analysis depends on besides film, record and settings: a hash of weights, the head's, score and calibration."""
+def fingerprint(detector: Detector) -> str:
+    """Return a hash of what an analysis depends on besides film, record and settings: weights, score, calibration."""
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
     weights = f"{detector.checkpoint.sha256} {detector.checkpoint.head_sha256}"
     return hashlib.sha256(f"{weights} {scoring}".encode()).hexdigest()
 
 
-def store_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
-    """Write an analysis as .npz: pictures as float16, the rest as JSON. Reconstructions of levels that are not shown are left out."""
+def save_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
+    """Write an analysis as .npz: pictures as float16, the rest as JSON.
+
+    Reconstructions of levels that are not shown are left out.
+    """
     values = {name: getattr(analysis, name) for name in VALUES}
-    values |= {"made_with": made_with(detector), "settings": asdict(analysis.settings), "notes": list(analysis.notes)}
+    values |= {"made_with": fingerprint(detector), "settings": asdict(analysis.settings)}
+    values |= {"notes": list(analysis.notes), "accepted": list(analysis.accepted)}
     values["components"] = [[value, z] for _, value, z in analysis.components]
     arrays = {
         name: getattr(analysis, name).astype(np.float16) for name in ARRAYS if getattr(analysis, name) is not None
@@ -34,8 +38,8 @@ def store_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
     np.savez_compressed(path, values=np.array(json.dumps(values)), **arrays)
 
 
-def stored_analysis(path: Path, detector: Detector) -> Analysis | None:
-    """The analysis at `path`; None if there is none, or if it was made with other weights, score or calibration."""
+def load_analysis(path: Path, detector: Detector) -> Analysis | None:
+    """Return the analysis at `path`; None if there is none, or one of other weights, score or calibration."""
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as arrays:
@@ -43,7 +47,7 @@ def stored_analysis(path: Path, detector: Detector) -> Analysis | None:
         film, reconstruction, heat, anomaly = (
             arrays[name].astype(np.float32) if name in arrays else None for name in ARRAYS
         )
-    if values.pop("made_with") != made_with(detector):
+    if values.pop("made_with") != fingerprint(detector):
         return None
     settings = Settings(**values.pop("settings"))
     measured = zip(detector.scoring.components, values.pop("components"), strict=True)
@@ -57,5 +61,6 @@ def stored_analysis(path: Path, detector: Detector) -> Analysis | None:
         reconstructions={settings.noise_level: reconstruction},
         components=tuple((component, value, z) for component, (value, z) in measured),
         notes=tuple(values.pop("notes")),
+        accepted=tuple(values.pop("accepted", ())),  # absent from files of shipped examples
         **values,
     )

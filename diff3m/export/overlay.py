@@ -57,16 +57,19 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def numbered(picture: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:
-    """The outline of a mask (H, W) bool in yellow over a color picture (H, W, 3) uint8, with a number beside it. Nothing for an empty mask."""
+    """Draw the outline of a mask (H, W) bool in yellow over a color picture (H, W, 3) uint8, with a number beside it.
+
+    An empty mask draws nothing.
+    """
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return picture
-    drawn = cv2.drawContours(picture.copy(), contours, -1, REGION, 1, cv2.LINE_AA)
+    image = cv2.drawContours(picture.copy(), contours, -1, REGION, 1, cv2.LINE_AA)
     left, top, _, _ = cv2.boundingRect(max(contours, key=cv2.contourArea))
     place = (max(2, left), max(14, top - 4))
     for color, thickness in (((0, 0, 0), 3), (REGION, 1)):
-        cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA)
-    return drawn
+        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA)
+    return image
 
 
 def overlay(
@@ -81,9 +84,9 @@ def overlay(
 ) -> np.ndarray:
     """A heat map in color over a grey film.
 
-    film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full` (full
-    color from there on). mode "signed": one color of the palette where the film is brighter than expected, the other where darker; "absolute":
-    size only. palette: a name of PALETTES. Returns (H, W, 3) uint8.
+    film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full`
+    (full color from there on). mode "signed": one color of the palette where the film is brighter than expected, the
+    other where darker; "absolute": size only. palette: a name of PALETTES. Returns (H, W, 3) uint8.
     """
     if mode not in MODES:
         raise ValueError(f'mode must be "signed" or "absolute", got {mode!r}')

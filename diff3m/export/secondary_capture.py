@@ -19,15 +19,16 @@ TITLES = {
 
 
 def can_export_dicom() -> bool:
-    """True if highdicom is installed."""
+    """Tell whether highdicom is installed."""
     return find_spec("highdicom") is not None
 
 
 def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
-    """One Secondary Capture file each of film, reconstruction, heat map and, where there is one, anomaly map, by name, in one new series of a
-    new study.
+    """Return Secondary Capture files by name, in one new series of a new study.
 
-    No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without highdicom.
+    One each of film, reconstruction, heat map and, where there is one, anomaly map.
+    No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without
+    highdicom.
     """
     if not can_export_dicom():
         raise RuntimeError("DICOM files need the package highdicom: pip install highdicom")
@@ -35,9 +36,11 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
     from highdicom.sc import SCImage
 
     study, series = highdicom.UID(), highdicom.UID()
-    drawn, made = pictures(analysis, detector.scoring), {}
-    for number, (name, title) in enumerate(((name, title) for name, title in TITLES.items() if name in drawn), start=1):
-        pixels = drawn[name]
+    images, files = pictures(analysis, detector.scoring), {}
+    for number, (name, title) in enumerate(
+        ((name, title) for name, title in TITLES.items() if name in images), start=1
+    ):
+        pixels = images[name]
         image = SCImage(
             pixel_array=pixels,
             photometric_interpretation="MONOCHROME2" if pixels.ndim == 2 else "RGB",
@@ -57,5 +60,5 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
         image.SoftwareVersions = f"diff3m {software_versions()['diff3m']}"
         buffer = io.BytesIO()
         image.save_as(buffer)
-        made[name] = buffer.getvalue()
-    return made
+        files[name] = buffer.getvalue()
+    return files

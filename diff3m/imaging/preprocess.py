@@ -122,12 +122,6 @@ def prepare(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
     return prepare_film(radiograph, settings).square
 
 
-def film_aspect(radiograph: Radiograph, settings: Preprocessing) -> float:
-    """Width over height of the film inside its borders, where nothing else of `prepare_film` is needed."""
-    top, bottom, left, right = film_box(radiograph, settings)
-    return (right - left) / (bottom - top)
-
-
 def crop_to_film(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
     """The film inside its borders at full size, with the square's contrast: (h, w) float32 in [0, 1]."""
     prepared = prepare_film(radiograph, settings)

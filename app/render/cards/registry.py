@@ -1,0 +1,37 @@
+"""Which function draws the card of which explanation."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+from diff3m.explain import EXPLANATIONS, Context
+
+Card = Callable[[Any, Context], str]
+CARDS: dict[str, Card] = {}
+
+
+def card(name: str) -> Callable[[Card], Card]:
+    """Register a function (result, context) → HTML as the card of an explanation.
+
+    Raises KeyError for an explanation that there is not, ValueError for a second card of one.
+    """
+    EXPLANATIONS[name]
+    if name in CARDS:
+        raise ValueError(f"there are two cards for {name!r}")
+
+    def register(function: Card) -> Card:
+        CARDS[name] = function
+        return function
+
+    return register
+
+
+def render(name: str, result: Any, context: Context) -> str:
+    """Return the card of an explanation; of one without a card of its own, its title and text."""
+    if name in CARDS:
+        return CARDS[name](result, context)
+    explanation = EXPLANATIONS[name]
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in explanation.describe(result))
+    return f'<div class="card"><h3>{html.escape(explanation.title)}</h3>{lines}</div>'

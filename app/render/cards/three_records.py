@@ -1,0 +1,57 @@
+"""The pseudo-healthy picture and the score under the known, no and another record."""
+
+from __future__ import annotations
+
+import html
+
+from diff3m.explain import Context
+from diff3m.explain.three_records import ThreeRecords
+from diff3m.export.overlay import full_color, signed
+
+from .. import panels
+from ..images import Frame, strip
+from .layout import FRAME_HEIGHT, NO_CHANGE, mean_change
+from .registry import card
+
+MIN_FULL_COLOR = 0.02  # of the grey range, so that next to nothing looks like it
+
+
+@card("three_records")
+def three_records_card(result: ThreeRecords, context: Context) -> str:
+    """Return the card with the three pictures, their scores, and what the other records change."""
+    caption = three_records_sentence(result)
+    full = max(MIN_FULL_COLOR, *(full_color(change) for change in result.differences))
+    names = ("record known", "record unknown", "another patient's record")
+    frames = [
+        Frame(image, _label(*row)) for image, *row in zip(result.reconstructions, names, result.scores, strict=True)
+    ]
+    frames += [
+        Frame(signed(change, full), f"{name}: change; full color at {full:.1%}")
+        for name, change in zip(names[1:], result.differences, strict=True)
+    ]
+    how = panels.quiet(
+        "Pseudo-healthy as in the analysis: inversion keeps in the noise what a record does not explain, so the "
+        "pictures differ little even where the scores move. The other patient is mirrored: each known number as far from the "
+        "average of training on the other side, each category the next one. All scores are against normals of the "
+        "film's own view."
+    )
+    title = "Known, unknown and another record"
+    pictures = strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)
+    return f'<div class="card"><h3>{title}</h3><p>{html.escape(caption)}</p>{pictures}{how}</div>'
+
+
+def _label(name: str, score: float | None) -> str:
+    return name if score is None else f"{name}: score {score:+.2f}"
+
+
+def three_records_sentence(result: ThreeRecords) -> str:
+    """Say in words what the other records change."""
+    parts = []
+    for name, change, score in zip(
+        ("Without the record", "Under another patient's"), result.differences, result.scores[1:], strict=True
+    ):
+        size = mean_change(change)
+        part = f"{name}, the pseudo-healthy picture differs by {size:.2%} of the grey range on average"
+        part += " (next to nothing)" if size < NO_CHANGE else ""
+        parts.append(part if score is None else f"{part} and the score by {score - result.scores[0]:+.2f}")
+    return ". ".join(parts) + "."

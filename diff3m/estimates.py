@@ -1,0 +1,30 @@
+"""What the network computes of a batch of films before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from .scoring.score import Component
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Estimates of B prepared films by one network pass or walk.
+
+    inversion: pseudo-healthy reconstructions by DDIM inversion and denoising, {noise level: (B, 1, S, S)}.
+    one_step: estimates x̂_0 in one step from freshly noised films, {noise level: (B, 1, S, S)}.
+    anomaly_logits: (B, 1, S, S), the anomaly head's logits by place, which are no picture; None where not computed.
+    """
+
+    inversion: Mapping[int, Tensor] = field(default_factory=dict)
+    one_step: Mapping[int, Tensor] = field(default_factory=dict)
+    anomaly_logits: Tensor | None = None
+
+    def of(self, component: Component) -> Tensor | None:
+        """Return what a component of the score measures, or None where it was not computed."""
+        if component.source == "head":
+            return self.anomaly_logits
+        return (self.inversion if component.source == "inversion" else self.one_step).get(component.level)

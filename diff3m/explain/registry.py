@@ -1,0 +1,128 @@
+"""The registry of explanations: what each needs and costs, and how it is computed, described and exported.
+
+Each module of this package registers its own. Page, API, command line, export and cost benchmark iterate over
+`EXPLANATIONS`, so a new explanation is one new module here and its card on the page (`app/render/cards`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..case import Case
+from ..detector import Detector
+from .needs import ExplanationError, Need, require
+
+Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of the prepared film's side
+Cost = Literal["low", "medium", "high"]  # up to 2, up to 5, more times the seconds of one analysis
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a reader asks beside film and record.
+
+    targets: what is attributed to the record, of `attribution.TARGETS`. numbers: features whose influence is
+    followed. changes: (feature, value as typed) of other records. box: the region that is explained and followed;
+    default, the one that differs most. regions: further ones by name. pictures: also what takes long and can only be
+    seen.
+    """
+
+    targets: tuple[str, ...] = ("misfit", "expectation", "prior")
+    numbers: tuple[str, ...] = ()
+    changes: tuple[tuple[str, str], ...] = ()
+    box: Box | None = None
+    regions: tuple[tuple[str, Box], ...] = ()
+    pictures: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture for export: (H, W) in [0, 1], or, signed, differences that are drawn red for + and blue for −."""
+
+    pixels: np.ndarray
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One method of explanation.
+
+    name: key in the registry and in JSON. title: what it is, in a line. progress: what the page says while it runs.
+    order: place among the others, quick ones first. cost: see `Cost`. needs: of the checkpoint.
+    explain: computes the result of a context. to_dict: the result as plain JSON values, without pictures.
+    describe: the result as lines of text. pictures: by file name. requested: whether a request asks for it.
+    validate: raises ExplanationError or EHRError for a request that is wrong, before anything is computed.
+    """
+
+    name: str
+    title: str
+    progress: str
+    order: int
+    cost: Cost
+    explain: Callable[[Context], Any]
+    to_dict: Callable[[Any], dict | list]
+    describe: Callable[[Any], list[str]]
+    needs: tuple[Need, ...] = ()
+    pictures: Callable[[Any], dict[str, Picture]] = lambda result: {}
+    requested: Callable[[Request], bool] = lambda request: True
+    validate: Callable[[Context], None] = lambda context: None
+
+
+EXPLANATIONS: dict[str, Explanation] = {}
+
+
+def register(explanation: Explanation) -> Explanation:
+    """Add an explanation to the registry, which stays in order. Raises ValueError for a name that is taken."""
+    if explanation.name in EXPLANATIONS:
+        raise ValueError(f"there are two explanations called {explanation.name!r}")
+    entries = sorted([*EXPLANATIONS.values(), explanation], key=lambda entry: (entry.order, entry.name))
+    EXPLANATIONS.clear()
+    EXPLANATIONS.update({entry.name: entry for entry in entries})
+    return explanation
+
+
+class Context:
+    """One case under one request, with the results so far, so that explanations share what they both need."""
+
+    def __init__(self, detector: Detector, case: Case, request: Request | None = None) -> None:
+        """Validate the request. Raises ExplanationError or EHRError for one that is wrong."""
+        self.detector, self.case, self.request = detector, case, request or Request()
+        self.results: dict[str, Any] = {}
+        self.failures: list[str] = []
+        self._shared: dict[str, Any] = {}
+        for explanation in EXPLANATIONS.values():
+            explanation.validate(self)
+
+    def requested(self) -> list[Explanation]:
+        """Return the explanations that the request asks for, in order."""
+        return [explanation for explanation in EXPLANATIONS.values() if explanation.requested(self.request)]
+
+    def result(self, name: str) -> Any:
+        """Return an explanation's result, computed once. Raises ExplanationError where it cannot be given."""
+        if name not in self.results:
+            explanation = EXPLANATIONS[name]
+            require(self.detector, *explanation.needs)
+            self.results[name] = explanation.explain(self)
+        return self.results[name]
+
+    def attempt(self, name: str) -> Any | None:
+        """Return an explanation's result, or None where it cannot be given; `failures` then says why, once."""
+        try:
+            return self.result(name)
+        except ExplanationError as error:
+            if str(error) not in self.failures:
+                self.failures.append(str(error))
+            return None
+
+    def share(self, key: str, compute: Callable[[], Any]) -> Any:
+        """Return what several explanations need, computed by the first of them."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
+
+    def finished(self) -> dict[str, Any]:
+        """Return the results of the explanations that were requested and could be given, by name."""
+        return {entry.name: self.results[entry.name] for entry in self.requested() if entry.name in self.results}

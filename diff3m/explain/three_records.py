@@ -1,0 +1,115 @@
+"""Known, unknown and another record: the pseudo-healthy picture and the score of an analysis under each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..analysis import Analysis, place_among_normals
+from ..case import Case
+from ..detector import Detector
+from ..ehr import EHRSchema, Record
+from .needs import Need, require
+from .registry import Context, Explanation, Picture, register
+
+NAMES = ("known", "unknown", "another")
+
+
+@dataclass(frozen=True, eq=False)
+class ThreeRecords:
+    """One film under the true record, under none, and under another patient's (`mirrored_record`), in this order.
+
+    reconstructions: (3, S, S) in [0, 1], pseudo-healthy, by inversion under each record itself. scores: of each, all
+    against normals of the film's own view; None for a checkpoint without calibration.
+    """
+
+    records: tuple[Record, Record, Record]
+    reconstructions: np.ndarray
+    scores: tuple[float | None, ...]
+
+    @property
+    def differences(self) -> np.ndarray:
+        """What the other records change: reconstructions − that under the true record, (2, S, S)."""
+        return self.reconstructions[1:] - self.reconstructions[0]
+
+
+def mirrored_record(schema: EHRSchema, record: Record) -> Record:
+    """Return the record of a patient who is as far from average on the other side.
+
+    Each known number is mirrored at its mean in training, as far as it is plausible; each known category becomes the
+    next one. Weight follows BMI and height. What is unknown stays unknown.
+    """
+    other = dict(record)
+    for feature in schema.features:
+        value = record.get(feature.name)
+        if value is None or (feature.name == "weight_kg" and record.get("height_cm") is not None):
+            continue
+        if feature.kind == "category":
+            places = feature.categories
+            other[feature.name] = places[(places.index(value) + 1) % len(places)]
+        else:
+            mirrored = np.clip(2 * feature.mean - float(value), *schema.room(other, feature.name))
+            other = schema.changed(other, feature.name, float(mirrored))
+    return other
+
+
+def three_records(detector: Detector, case: Case) -> ThreeRecords:
+    """Analyze one film under the true record, none and another one. Raises ExplanationError."""
+    require(detector, Need.UNKNOWN_TOKENS)
+    schema = detector.schema
+    records = (case.record, dict.fromkeys(schema.names), mirrored_record(schema, case.record))
+    analyses = list(detector.analyze_many(case.with_record(record) for record in records))
+    scores = tuple(_score(detector, analysis, case.record.get("view")) for analysis in analyses)
+    return ThreeRecords(records, np.stack([analysis.reconstruction for analysis in analyses]), scores)
+
+
+def _score(detector: Detector, analysis: Analysis, view: str | None) -> float | None:
+    values = torch.tensor([value for _, value, _ in analysis.components])
+    return place_among_normals(values, view, detector.scoring).score
+
+
+def _explain(context: Context) -> ThreeRecords:
+    return three_records(context.detector, context.case)
+
+
+def _to_dict(result: ThreeRecords) -> dict:
+    sizes = [0.0, *(float(np.abs(change).mean()) for change in result.differences)]
+    rows = zip(NAMES, result.records, result.scores, sizes, strict=True)
+    return {
+        name: {"record": record, "score": score, "mean_absolute_change": size} for name, record, score, size in rows
+    }
+
+
+def _describe(result: ThreeRecords) -> list[str]:
+    lines = []
+    for name, entry in _to_dict(result).items():
+        score = "no score" if entry["score"] is None else f"score {entry['score']:+.2f}"
+        lines.append(
+            f"pseudo-healthy under the record {name}: {score}, picture differs by {entry['mean_absolute_change']:.2%}"
+        )
+    return lines
+
+
+def _pictures(result: ThreeRecords) -> dict[str, Picture]:
+    pairs = zip(NAMES, result.reconstructions, strict=True)
+    pictures = {f"pseudo_healthy_{name}": Picture(image) for name, image in pairs}
+    changes = zip(NAMES[1:], result.differences, strict=True)
+    return pictures | {f"pseudo_healthy_change_{name}": Picture(change, signed=True) for name, change in changes}
+
+
+register(
+    Explanation(
+        name="three_records",
+        title="Known, unknown and another record",
+        progress="Analyzing the film under no record and under another one …",
+        order=105,
+        cost="medium",
+        explain=_explain,
+        to_dict=_to_dict,
+        describe=_describe,
+        needs=(Need.UNKNOWN_TOKENS,),
+        pictures=_pictures,
+    )
+)

@@ -1,0 +1,89 @@
+"""Calibration of the record's fit: what it measures, what it returns, and what the command writes."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from app.render.cards.movement import unusual_sentence
+from diff3m.checkpoint.folder import CONFIG_FILE, load_checkpoint
+from diff3m.cli.main import main
+from diff3m.data.phantom import person
+from diff3m.explain import ExplanationError, attribute, calibrate_fit, calibrate_usual
+from diff3m.explain.record_fit import deviations, z_scores
+
+
+def phantom_cases(detector, count=8):
+    return [detector.case(person(number).film(64), person(number).patient.record()) for number in range(count)]
+
+
+def test_calibrated_normals_have_mean_zero_and_spread_one(fitted):
+    fits = fitted.config.fit
+    z = [
+        z_scores(deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
+        for case in phantom_cases(fitted)
+    ]
+    assert np.allclose(np.mean(z, 0), 0, atol=1e-6) and np.allclose(np.std(z, 0, ddof=1), 1, atol=1e-6)
+    levels = {"age": 350, "sex": 600, "view": 350, "habitus": 500, "blood pressure": 350}
+    assert {fit.group: fit.level for fit in fits} == levels
+
+
+def test_calibration_returns_a_value_and_writes_nothing(tiny_detector):
+    path = tiny_detector.checkpoint.folder / CONFIG_FILE
+    before = path.read_text()
+    calibration = calibrate_fit(tiny_detector, phantom_cases(tiny_detector, 3))
+    assert len(calibration.fit) == len(calibration.prior_fit) == 5 and {fit.count for fit in calibration.fit} == {3}
+    assert path.read_text() == before and tiny_detector.config.fit == ()
+    with pytest.raises(ExplanationError, match="at least two"):
+        calibrate_fit(tiny_detector, phantom_cases(tiny_detector, 1))
+    some = [case.with_record({**case.record, "age": None}) for case in phantom_cases(tiny_detector, 2)]
+    with pytest.raises(ExplanationError, match="know age"):
+        calibrate_fit(tiny_detector, some)
+
+
+def test_the_command_writes_the_calibration(tiny_copy, tmp_path, capsys):
+    lines = ["path,label,age,sex,view,bmi,systolic_mmhg,diastolic_mmhg"]
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), (person(number).film(64) * 255).astype(np.uint8))
+        record = person(number).patient.record()
+        values = (record[name] for name in ("age", "sex", "view", "bmi", "systolic_mmhg", "diastolic_mmhg"))
+        lines.append(f"{number}.png,normal," + ",".join(map(str, values)))
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    assert main(["calibrate", str(tiny_copy), "--manifest", str(tmp_path / "manifest.csv"), "--fit"]) == 0
+    config, text = load_checkpoint(tiny_copy).config, capsys.readouterr().out
+    assert [fit.count for fit in config.fit] == [4] * 5 and all(len(fit.usual) == 101 for fit in config.prior_fit)
+    assert "age: 4 normal films, noise level 350" in text and "age: moves normal by" in text
+
+
+def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
+    cases = phantom_cases(fitted)
+    sizes = np.abs([list(attribute(fitted, case, "prior", parts=False).groups.values()) for case in cases])
+    rank = (sizes < sizes[3]).sum(0) / (len(cases) - 1)
+    result = attribute(fitted, cases[3], "prior", parts=False)
+    # eight people: steep between quantiles
+    assert list(result.unusual.values()) == pytest.approx(list(rank * 101 / 102), abs=0.05)
+    assert attribute(fitted, cases[3], parts=False).unusual == {}
+    plain = replace(fitted.config, prior_fit=tuple(replace(fit, usual=()) for fit in fitted.config.prior_fit))
+    assert attribute(fitted.with_config(plain), cases[3], "prior", parts=False).unusual == {}
+    age_alone = fitted.case(person(3).film(64), {"age": 30})
+    unusual = attribute(fitted, age_alone, "prior", parts=False).unusual
+    assert set(unusual) == {"age"}, "what is unknown is not out of the ordinary"
+    moving = replace(result, unknown=4.0, unusual={"age": 0.4, "view": 0.97})
+    sentence = unusual_sentence(moving)
+    assert moving.stands_out == "view" and "view" in sentence and "in 97 of 100" in sentence
+    assert "No part" in unusual_sentence(replace(moving, unusual={"age": 0.4}))
+    still = replace(moving, unknown=0.4)
+    assert "Nothing in this record stands out" in unusual_sentence(still), "what moves normal by next to nothing"
+
+
+def test_unknown_values_do_not_count_as_usual(fitted):
+    cases = phantom_cases(fitted, 6)
+
+    def usual(some):
+        return {fit.group: fit.usual for fit in calibrate_usual(fitted, some)}
+
+    view_alone = [case.with_record(fitted.schema.parse({"view": "PA"})) for case in cases[3:]]
+    assert usual([*cases[:3], *view_alone])["age"] == usual(cases[:3])["age"], "three more whose age is unknown"
+    ages = [case.with_record(fitted.schema.parse({"age": 40 + index})) for index, case in enumerate(cases)]
+    assert usual(ages)["habitus"] == ()

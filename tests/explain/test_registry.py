@@ -1,0 +1,244 @@
+"""The registry: whoever shows explanations, page, API, command line, export or benchmark, takes what it holds."""
+
+import importlib.util
+import json
+import re
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from conftest import RECORD, ROOT
+
+from app.components.film_edit import Handling
+from app.explain_stream import explanation_cards, influence_choices
+from app.render.cards import CARDS
+from app.render.cards.misfit import attribution_sentence, fit_sentence
+from app.render.cards.movement import expectation_sentence, prior_sentence
+from app.render.cards.score import score_sentence
+from app.tabs.explore_handlers import Case as Handlers
+from diff3m.cli.main import main
+from diff3m.data.phantom import person
+from diff3m.ehr import EHRError
+from diff3m.explain import EXPLANATIONS, Context, Explanation, ExplanationError, Request, attribute, register, registry
+from diff3m.explain.attribution import TARGETS
+from diff3m.export.explanations import explanations_to_dict, write_explanation_pictures
+from diff3m.imaging import Radiograph
+
+PICTURES = {"information": 2, "record_unknown": 4, "record_changed": 4, "influence_strip": 9, "uncertainty": 1}
+REQUEST = Request(targets=TARGETS, numbers=("bmi",), changes=(("sex", "m"),))
+
+
+@pytest.fixture
+def brightness(monkeypatch):
+    """A further explanation, without a card."""
+    monkeypatch.setattr(registry, "EXPLANATIONS", EXPLANATIONS)
+    before = dict(EXPLANATIONS)
+    explanation = register(
+        Explanation(
+            name="brightness",
+            title="Mean of the film",
+            progress="Averaging …",
+            order=15,
+            cost="low",
+            explain=lambda context: float(context.case.x0.mean()),
+            to_dict=lambda mean: {"mean": mean},
+            describe=lambda mean: [f"mean {mean:.2f} & more"],
+            pictures=lambda mean: {"brightness": registry.Picture(np.full((4, 4), mean))},
+        )
+    )
+    yield explanation
+    EXPLANATIONS.clear()
+    EXPLANATIONS.update(before)
+
+
+def test_every_explanation_has_a_card_and_says_what_it_is():
+    assert set(CARDS) == set(EXPLANATIONS)
+    orders = [explanation.order for explanation in EXPLANATIONS.values()]
+    assert orders == sorted(orders) and len(set(orders)) == len(orders)
+    for explanation in EXPLANATIONS.values():
+        assert (
+            explanation.title and explanation.progress.endswith(" …") and explanation.cost in ("low", "medium", "high")
+        )
+
+
+def test_a_registered_explanation_is_everywhere(brightness, tiny_checkpoint, tiny_detector, tmp_path, capsys):
+    case = tiny_detector.case(person(3).film(64), RECORD)
+    context = Context(tiny_detector, case)
+    *_, (_, page) = explanation_cards(context)
+    assert "<h3>Mean of the film</h3>" in page and "&amp; more" in page
+    assert explanations_to_dict(context)["explanations"]["brightness"] == {"mean": pytest.approx(case.x0.mean())}
+    assert tmp_path / "brightness.png" in write_explanation_pictures(tmp_path, context)
+    cv2.imwrite(str(tmp_path / "film.png"), (person(3).film(64) * 255).astype(np.uint8))
+    assert main(["explain", str(tmp_path / "film.png"), "--checkpoint", str(tiny_checkpoint)]) == 1
+    assert "& more" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="two explanations called"):
+        register(brightness)
+
+
+def test_the_cost_of_every_explanation_is_measured(brightness, tiny_detector, monkeypatch):
+    spec = importlib.util.spec_from_file_location("explain_cost", ROOT / "benchmarks" / "explain_cost.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, benchmark)
+    spec.loader.exec_module(benchmark)
+    for name in set(EXPLANATIONS) - {"brightness", "attention", "region", "uncertainty"}:
+        monkeypatch.delitem(EXPLANATIONS, name)
+    rows = benchmark.measure_costs(tiny_detector, 1)
+    titles = [EXPLANATIONS[name].title for name in ("attention", "brightness", "region")]
+    assert [row.title for row in rows] == ["analysis", *titles], "uncertainty needs a score"
+    assert all(row.seconds > 0 for row in rows)
+
+
+def test_results_are_shared_and_failures_are_said_once(tiny_detector):
+    context = Context(tiny_detector, tiny_detector.case(person(3).film(64), RECORD))
+    assert context.attempt("misfit") is None and context.attempt("expectation") is None
+    assert len(context.failures) == 1 and "--fit" in context.failures[0]
+    assert context.result("region") is context.result("region")
+    assert list(context.finished()) == ["region"]
+
+
+def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
+    case = fitted.case(person(3).film(64), RECORD)
+    wrong = {
+        "target must be": Request(targets=("luck",)),
+        "needs a number": Request(numbers=("sex",)),
+        "four numbers": Request(box=(float("nan"), 0, 1, 1)),
+        "region is empty": Request(regions=(("one", (0.5, 0.5, 0.5, 0.9)),)),
+    }
+    for sentence, request in wrong.items():
+        with pytest.raises(ExplanationError, match=sentence):
+            Context(fitted, case, request)
+    with pytest.raises(EHRError, match="give the other value of BMI"):
+        Context(fitted, case, Request(changes=(("bmi", " "),)))
+
+
+def test_the_page_says_results_in_words(phantoms):
+    patient = person(12).patient
+    case = phantoms.case(Radiograph(person(12).film(128)), {**patient.record(), "sex": "F"})
+    context = Context(phantoms, case, replace(REQUEST, regions=(("Outlined region 1", (0.4, 0.4, 0.6, 0.6)),)))
+    steps = list(explanation_cards(context))
+    assert [name for name, _ in steps] == [*(entry.progress for entry in EXPLANATIONS.values()), ""]
+    assert steps[0][1] == ""
+    page = re.sub('base64,[^"]*', "", steps[-1][1])
+    titles = (
+        "Does the film fit",
+        "What the record explains",
+        "What the record moves",
+        "and beside this film",
+        "place that differs",
+        "Where the record informs",
+        "With and without the record",
+        "Under another record",
+        "How sure is the score",
+        "Influence of BMI",
+        "Normal along BMI",
+        "The record and the score",
+        "Do other methods agree?",
+        "<b>Outlined region 1.</b>",
+    )
+    assert [title for title in titles if title not in page] == []
+    assert "With Sex Male instead of Female" in page and "The anomaly score moves by" in page
+    assert "None" not in page and "nan" not in page
+    images = {name: CARDS[name](context.results[name], context).count("<img") for name in PICTURES}
+    assert images == PICTURES
+    assert list(explanations_to_dict(context)["explanations"]) == list(EXPLANATIONS)
+    assert ("BMI", "bmi") in influence_choices(phantoms.schema)
+
+
+def test_sentences_on_attributions(phantoms):
+    other = person(12).patient.under(view="AP", bmi=41.0)  # a record that moves what is expected
+    case = phantoms.case(Radiograph(person(12).film(128, other)), other.record())
+    prior, expectation = (attribute(phantoms, case, target, parts=False) for target in ("prior", "expectation"))
+    assert min(prior.groups, key=prior.groups.get) in prior_sentence(prior)
+    assert f"{expectation.unknown:.1f}" in expectation_sentence(expectation, prior)
+    still = replace(expectation, unknown=0.2)
+    assert "the film shows the rest itself" in expectation_sentence(still, replace(prior, unknown=5.0))
+    unknown = attribute(phantoms, phantoms.case(case.film), parts=False)
+    nothing = attribute(phantoms, phantoms.case(case.film), "prior", parts=False)
+    assert "next to nothing" in prior_sentence(nothing)
+    assert "No part of the record" in attribution_sentence(unknown)
+    assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
+    scored = replace(unknown, known=1.5, unknown=0.5, groups={"age": 0.2, "view": 0.8})
+    sentence = score_sentence(scored)
+    assert "+1.50 with the record and would be +0.50" in sentence and "view (+0.80)" in sentence
+    assert "No part" in score_sentence(replace(scored, groups={"age": 0.04, "view": 0.05}))
+
+
+def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted, tiny_detector):
+    """`fitted` has a fit and no score; the tiny checkpoint has neither."""
+    film, record = Radiograph(person(12).film(64)), person(12).patient.record()
+    request = Request(targets=TARGETS, numbers=("age",))
+    *_, (_, page) = explanation_cards(Context(fitted, fitted.case(film, record), request))
+    assert "Does the film fit" in page and "Influence of Age" in page and "How sure is the score" not in page
+    assert page.count("gives no score") == 1
+    *_, (_, page) = explanation_cards(Context(tiny_detector, tiny_detector.case(film, record), request))
+    assert page.count("diff3m calibrate` with --fit") == 1
+    assert "Where the record informs" in page and "With and without" in page
+
+
+def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_path):
+    def broken(context):
+        raise RuntimeError("out of memory")
+
+    cv2.imwrite(str(tmp_path / "film.png"), (person(12).film(64) * 255).astype(np.uint8))
+    monkeypatch.setitem(EXPLANATIONS, "information", replace(EXPLANATIONS["information"], explain=broken))
+    handlers = Handlers(fitted, SimpleNamespace(record=lambda values: person(12).patient.record()), [])
+    inputs = ((0.5, 0.5), 0.5, 0.02, "Size of the difference only", "Red and blue", True, 0.5, 1.0, 1.0, None, None, "")
+    *_, last = handlers.explain(str(tmp_path / "film.png"), Handling(accepted=True), None, *inputs)
+    assert "RuntimeError" in last[1] and "Does the film fit" in last[2]
+
+
+def test_the_command_explains_and_writes_json(tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
+    command = ["explain", str(tmp_path / "film.png"), "--checkpoint", "phantoms", "--age", "60", "--view", "PA"]
+    command += ["--curve", "age", "--change", "view=AP", "--change", "age=30", "--change", "age=80"]
+    assert main([*command, "--json", str(tmp_path / "out.json"), "--out", str(tmp_path / "pictures")]) == 0
+    text, values = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
+    assert "film.png" not in json.dumps(values) and values["not_explained"] == []
+    for words in (
+        "bits",
+        "mean residual",
+        "z-score by noise level",
+        "misfit by age",
+        "score by age",
+        "attention (where",
+    ):
+        assert words in text
+    explanations = values["explanations"]
+    misfit = explanations["misfit"]
+    assert sum(misfit["groups"].values()) == pytest.approx(misfit["known"] - misfit["unknown"], rel=0.01)
+    assert sum(explanations["attention"].values()) == pytest.approx(2, abs=1e-3)  # two attention groups
+    assert len(explanations["influence"]["age"]["score"]) == 9
+    assert explanations["record_unknown"]["record"]["view"] is None
+    changed, *aged = explanations["record_changed"]
+    assert [other["record"]["age"] for other in aged] == [30, 80] and "(age=80)" in text and "(view=AP)" in text
+    assert changed["record"]["view"] == "AP" and changed["mean_absolute_change"] > 0
+    names = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert names >= {"information", "information_age", "residual", "heat_spread", "normal", "normal_record_unknown"}
+    assert "change_other_record_1" in names
+    strip = cv2.imread(str(tmp_path / "pictures" / "influence_age.png"), cv2.IMREAD_GRAYSCALE)
+    assert strip.shape == (512, 9 * 512)
+
+
+def test_a_checkpoint_that_cannot_give_one_explanation_still_gives_the_others(tiny_checkpoint, tmp_path, capsys):
+    """Neither its fit nor its score has been calibrated; both are said, and nothing else is lost."""
+    cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
+    command = ["explain", str(tmp_path / "film.png"), "--checkpoint", str(tiny_checkpoint), "--age", "60"]
+    assert main([*command, "--json", str(tmp_path / "out.json")]) == 1
+    printed = capsys.readouterr()
+    assert "bits" in printed.out and "mean residual" in printed.out and "normal under another record" in printed.out
+    assert "diff3m calibrate` with --fit" in printed.err and "gives no score" in printed.err
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert set(values["explanations"]) >= {"attention", "region", "information", "record_unknown"}
+    assert len(values["not_explained"]) == 2
+    for wrong, sentence in (
+        ("--target misfit,luck", "target must be"),
+        ("--box nan 0 1 1", "four numbers"),
+        ("--curve sex", "needs a number"),
+        ("--change age=60", "what the record says already"),
+    ):
+        assert main([*command, *wrong.split()]) == 1
+        printed = capsys.readouterr()
+        assert sentence in printed.err and "bits" not in printed.out, "refused before anything is computed"

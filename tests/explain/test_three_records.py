@@ -1,0 +1,68 @@
+"""Known, unknown and another record."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import RECORD
+
+from app.render.cards.three_records import three_records_card
+from diff3m.data.phantom import person
+from diff3m.ehr import paper_schema
+from diff3m.explain import EXPLANATIONS, Context
+from diff3m.explain.three_records import mirrored_record, three_records
+from diff3m.scoring.score import ViewCalibration
+
+
+def test_the_other_patient_is_mirrored_at_the_average():
+    schema = paper_schema()
+    record = schema.parse(RECORD)
+    other = mirrored_record(schema, record)
+    assert (other["age"], other["sex"], other["view"]) == (40, "M", "PA")  # mean age 50
+    assert other["bmi"] == 24 and other["height_cm"] == 173  # means 27.5 and 169
+    assert other["weight_kg"] is None, "what is unknown stays unknown"
+    assert other["systolic_mmhg"] == 100 and other["diastolic_mmhg"] == 70  # means 125 and 75
+    assert mirrored_record(schema, schema.parse({})) == schema.parse({})
+    heavy = mirrored_record(schema, schema.parse({"height_cm": 165, "weight_kg": 110}))
+    assert heavy["weight_kg"] == pytest.approx(heavy["bmi"] * (heavy["height_cm"] / 100) ** 2)
+    for systolic, diastolic in ((180, 60), (95, 85), (279, 30)):
+        odd = mirrored_record(schema, schema.parse({"systolic_mmhg": systolic, "diastolic_mmhg": diastolic}))
+        schema.parse(odd)  # a record that contradicts itself would raise EHRError
+
+
+@pytest.fixture
+def scored(tiny_detector):
+    """The tiny checkpoint with a calibration, other for each view."""
+    views = {"any": 0.0, "PA": 1.0, "AP": 2.0}
+    calibration = tuple(
+        (view, ViewCalibration(30, (mean,) * 3, (1.0,) * 3, (0.0, 1.0))) for view, mean in views.items()
+    )
+    return tiny_detector.with_scoring(replace(tiny_detector.scoring, calibration=calibration))
+
+
+def test_pictures_and_scores_are_those_of_the_analyses(scored):
+    case = scored.case(person(21).film(64), RECORD)
+    result = three_records(scored, case)
+    analyses = [scored.analyze(case.with_record(record)) for record in result.records]
+    assert [analysis.compared_with for analysis in analyses] == ["AP", "any", "PA"]
+    for analysis, reconstruction in zip(analyses, result.reconstructions, strict=True):
+        assert np.abs(analysis.reconstruction - reconstruction).max() < 1e-4
+    assert result.scores[0] == pytest.approx(analyses[0].score, abs=1e-4)
+    # the same values against normals of the film's view: two lower than against those of any, one lower than of PA
+    assert result.scores[1] == pytest.approx(analyses[1].score - 2, abs=1e-4)
+    assert result.scores[2] == pytest.approx(analyses[2].score - 1, abs=1e-4)
+    explanation = EXPLANATIONS["three_records"]
+    values = explanation.to_dict(result)
+    assert list(values) == ["known", "unknown", "another"] and values["known"]["mean_absolute_change"] == 0
+    assert len(explanation.describe(result)) == 3 and len(explanation.pictures(result)) == 5
+    page = three_records_card(result, Context(scored, case))
+    assert page.count("<img") == 5 and f"score {result.scores[2]:+.2f}" in page
+
+
+def test_without_a_calibration_there_are_pictures_and_no_score(tiny_detector):
+    case = tiny_detector.case(person(3).film(64), RECORD)
+    context = Context(tiny_detector, case)
+    result = context.result("three_records")
+    assert result.scores == (None, None, None) and "score" not in three_records_card(result, context).split("Pseudo")[0]
+    same = three_records(tiny_detector, case.with_record(tiny_detector.schema.parse({})))
+    assert np.abs(same.differences).max() < 1e-5, "three times no record"
