@@ -176,8 +176,9 @@ def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
 def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detector, tmp_path):
     path = tmp_path / "stored.npz"
     assert load_analysis(path, detector) is None
-    save_analysis(path, analysis, detector)
+    save_analysis(path, replace(analysis, accepted=("It may be turned.",)), detector)
     again = load_analysis(path, detector)
+    assert again.accepted == ("It may be turned.",)
     assert again.score == analysis.score and again.record == analysis.record and again.components == analysis.components
     assert np.abs(again.anomaly_map - analysis.anomaly_map).max() < 1e-3
     assert np.abs(again.heat_map - analysis.heat_map).max() < 1e-3 and again.settings == analysis.settings
