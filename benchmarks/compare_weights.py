@@ -35,7 +35,12 @@ def scores(detector: Detector, scoring: Scoring, folder: Path, films: pd.DataFra
     kept = out / f"measurements-{detector.checkpoint.sha256[:12]}.npy"
     if not kept.exists():
         settings = replace(scoring, calibration=())
-        np.save(kept, measurements(detector.with_scoring(settings), folder, films, [c for c in scoring.components if c.source != "head"]))
+        np.save(
+            kept,
+            measurements(
+                detector.with_scoring(settings), folder, films, [c for c in scoring.components if c.source != "head"]
+            ),
+        )
     values, views, val = np.load(kept), films["view"].to_numpy(), (films["split"] == "val").to_numpy()
     return z_scores(values[~val], views[~val], values[val], views[val]).mean(1)
 

@@ -45,7 +45,9 @@ def main() -> None:
     rows, reference = [], None
     for steps in options.steps:
         start = time.perf_counter()
-        values = measurements(detector, options.cxr, films, [c for c in detector.scoring.components if c.source != "head"], steps=steps)
+        values = measurements(
+            detector, options.cxr, films, [c for c in detector.scoring.components if c.source != "head"], steps=steps
+        )
         seconds = (time.perf_counter() - start) / len(films)
         scores = z_scores(values[~val], views[~val], values[val], views[val]).mean(1)
         reference = scores if reference is None else reference
