@@ -61,6 +61,7 @@ def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsy
         manifest,
         "--column",
         "path=file",
+        "--quick",
         "--where",
         "view=PA,AP",
     )
