@@ -27,9 +27,9 @@ from pydicom.multival import MultiValue
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
 from ...ehr.header import header_age, header_height, header_sex, header_weight, view_of_header
+from ...imaging import RadiographError, read_radiograph
 from ...imaging.dicom import looks_like_dicom
 from ...imaging.gate import inspect
-from ...imaging import RadiographError, read_radiograph
 from ..manifest import ManifestError, label_key, patient_key, read_table
 from ..paths import clean_name, is_junk
 from .films import ACCEPTED, NOT_JUDGED, FilmCheck

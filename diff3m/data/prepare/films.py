@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ...imaging import RadiographError, read_radiograph
 from ...imaging.dicom import looks_like_dicom
 from ...imaging.gate import inspect
-from ...imaging import RadiographError, read_radiograph
 from ..paths import FOREIGN, OTHER_CASE, locate
 from .report import Report, keep
 
