@@ -64,6 +64,8 @@ def write_seeds(folder: Path) -> None:
                 dataset.Rows, dataset.Columns
             ):  # the same of a long picture
                 dataset.PixelAspectRatio = [dataset.Columns, dataset.Rows]
+                for tag in ("PixelSpacing", "ImagerPixelSpacing"):
+                    delattr(dataset, tag) if tag in dataset else None
             dataset.save_as(folder / "dicom" / name, enforce_file_format=False)
     for kind, suffix in (("png", "PNG"), ("jpeg", "JPEG"), ("tiff", "TIFF")):
         Image.fromarray(grey).save(folder / kind / "grey", suffix)

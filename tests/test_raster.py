@@ -137,3 +137,11 @@ def test_exif_orientation_is_followed_and_noted():
     exif[0x0112] = 6  # shown after a quarter turn to the right
     film = read_radiograph(encoded(image, "PNG", exif=exif))
     assert film.pixels == pytest.approx(scaled(np.rot90(GREY[:, :80], -1)), abs=1e-6) and "EXIF" in film.notes[0]
+
+
+def test_a_chunk_that_runs_beyond_the_file_is_no_endless_loop():
+    data = bytearray(cv2.imencode(".png", np.dstack([DEEP] * 4))[1].tobytes())
+    start = data.index(b"IDAT") - 4
+    data[start : start + 4] = (0x9B009E00).to_bytes(4, "big")
+    with pytest.raises(RadiographError, match="damaged"):
+        read_radiograph(bytes(data))
