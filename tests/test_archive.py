@@ -36,7 +36,8 @@ def test_files_are_found_by_path_or_by_their_only_name(pack):
 
 @pytest.mark.parametrize(
     ("name", "word"),
-    [("../out.png", "leads out"), ("a/../../out.png", "leads out"), ("/etc/out.png", "leads out"), ("C:\\out.png", "leads out"),
+    [("../out.png", "leads out"), ("a/../../out.png", "leads out"), ("/etc/out.png", "leads out"),
+     ("C:\\out.png", "leads out"),
      ("films.zip", "another archive"), ("films.tar.gz", "another archive")],
 )  # fmt: skip
 def test_paths_that_lead_out_and_nested_archives_are_refused(pack, name, word):
@@ -94,7 +95,9 @@ def test_damaged_empty_and_foreign_files_are_refused(pack, tmp_path):
 
 
 def zip_of(tmp_path, entries: list[tuple[bytes, int]]):
-    """A ZIP whose names are these raw bytes, with these flags: what Windows and macOS tools write and `zipfile` would not."""
+    """A ZIP whose names are these raw bytes, with these flags: what Windows and macOS tools write and `zipfile` would
+    not.
+    """
     path = tmp_path / "films.zip"
     stand_ins = [f"{index:0{len(name)}d}"[: len(name)].encode() for index, (name, _) in enumerate(entries)]
     with zipfile.ZipFile(path, "w") as file:

@@ -47,6 +47,17 @@ def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):  
         assert cv2.imread(str(tmp_path / "pictures" / f"{name}.png")).shape == (512, 512, 3)
 
 
+def test_a_stopped_film_is_analyzed_knowingly_only(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
+    film = film_folder / "film0.png"
+    cv2.imwrite(str(film), 255 - cv2.imread(str(film), cv2.IMREAD_GRAYSCALE))
+    for command in ("analyze", "explain"):
+        status, _, error = run(capsys, command, film, "--checkpoint", calibrated)
+        assert status == 1 and "negative" in error and "--accept" in error
+    status, out, _ = run(capsys, "analyze", film, "--checkpoint", calibrated, "--accept", "--json", tmp_path / "a.json")
+    accepted = json.loads((tmp_path / "a.json").read_text())["accepted"]
+    assert status == 0 and "negative" in accepted[0] and "knowingly" in out
+
+
 def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
     assert run(capsys, "calibrate", calibrated, "--manifest", film_folder / "manifest.csv")[0] == 0
     (film_folder / "table.csv").write_text((film_folder / "manifest.csv").read_text().replace("path,", "file,"))
@@ -61,6 +72,7 @@ def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsy
         manifest,
         "--column",
         "path=file",
+        "--quick",
         "--where",
         "view=PA,AP",
     )

@@ -142,6 +142,20 @@ def test_one_film_without_contrast_loses_only_itself(calibrated, film_folder, tm
     assert [row["row"] for row in metrics["unreadable"]] == [5] and metrics["films"] == 4
 
 
+def test_films_that_the_gate_stops_enter_no_metric_unless_accepted(calibrated, film_folder, tmp_path):
+    turned = np.rot90(cv2.imread(str(film_folder / "film2.png"), cv2.IMREAD_GRAYSCALE))
+    cv2.imwrite(str(film_folder / "film2.png"), turned)
+    detector = Detector.from_pretrained(calibrated, device="cpu")
+    metrics = evaluate(detector, film_folder / "manifest.csv", tmp_path / "o")
+    assert [row["row"] for row in metrics["stopped"]] == [3] and not metrics["unreadable"] and metrics["films"] == 11
+    row = list(csv.DictReader((tmp_path / "o" / "scores.csv").open()))[2]
+    assert row["stopped"] == "yes" and "turned" in row["error"] and not row["score"]
+    metrics = evaluate(detector, film_folder / "manifest.csv", tmp_path / "o", accept=True)
+    assert metrics["films"] == 12 and metrics["accepted"] == 1 and not metrics["stopped"]
+    row = list(csv.DictReader((tmp_path / "o" / "scores.csv").open()))[2]
+    assert row["score"] and "turned" in row["accepted"] and "knowingly" in row["notes"]
+
+
 def test_unlabelled_films_get_scores_and_no_metrics(calibrated, film_folder, tmp_path):
     (film_folder / "m.csv").write_text("Path,Age\nfilm0.png,40\nfilm1.png,41\n")
     metrics = evaluate(Detector.from_pretrained(calibrated, device="cpu"), film_folder / "m.csv", tmp_path / "o")

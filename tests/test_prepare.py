@@ -1,4 +1,6 @@
-"""Data sets in their original formats → one manifest, with awkward rows; the MIMIC linkage against an independent brute force."""
+"""Data sets in their original formats → one manifest, with awkward rows; the MIMIC linkage against an independent brute
+force.
+"""
 
 import gzip
 import json
@@ -108,7 +110,8 @@ def mimic(tmp_path):
     for dicom, subject, study, _, _ in films:
         if dicom != "d1":  # missing
             picture(cxr / f"files/p{str(subject)[:2]}/p{subject}/s{study}/{dicom}.jpg")
-    people = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n10000001,F,52,2178,2011 - 2013,\n10000002,M,60,2180,,\n10000003,M,40,,,\n"
+    people = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n"
+    people += "10000001,F,52,2178,2011 - 2013,\n10000002,M,60,2180,,\n10000003,M,40,,,\n"
     gzipped(iv / "hosp/patients.csv.gz", people + "10000005,F,30,2160,,\n10000004,F,30,2170,,\n")
     omr = [
         (10000001, "2180-05-08", 1, "Blood Pressure", "120/80"),
@@ -242,7 +245,8 @@ def test_chexpert_frontal_films_with_demographics(tmp_path, capsys):
 
 @pytest.mark.parametrize("lists", [True, False])
 def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
-    head = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,OriginalImage[Width,Height]\n"
+    head = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    head += "OriginalImage[Width,Height]\n"
     names = [f"{n:08d}_000.png" for n in range(1, 41)]
     rows = "".join(
         f"{name},{'No Finding' if n % 2 else 'Mass|Nodule'},0,{n},{'058Y' if n == 3 else 30 + n},F,PA,2500\n"

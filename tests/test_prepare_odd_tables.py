@@ -1,4 +1,4 @@
-"""Tables as they come after mishaps: odd cells, ids as floats, rows twice, dates that are none, files that are damaged."""
+"""Tables as they come after mishaps: odd cells, ids as floats, rows twice, dates that are none, damaged files."""
 
 import gzip
 import json
@@ -11,6 +11,7 @@ from test_prepare import SCHEMA, gzipped, mimic, picture  # noqa: F401  (mimic i
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError, patients_of, read_manifest
 from diff3m.data.prepare.chexpert import prepare_chexpert
+from diff3m.data.prepare.films import FilmCheck
 from diff3m.data.prepare.folder import manifest_from_table
 from diff3m.data.prepare.linkage import day_number, nearest, second_number
 from diff3m.data.prepare.mimic import _nearer_body, prepare_mimic
@@ -225,7 +226,8 @@ def test_a_film_in_two_splits_is_dropped_without_a_patient_column(tmp_path):
 
 
 def test_a_patient_is_named_by_either_column_and_a_split_in_any_case(tmp_path):
-    text = "path,patient,subject_id,split\na.png,,7,train\nb.png,7,,test\nc.png,8,,train\nd.png,8,, Train\ne.png,8,,\nf.png,,,test\n"
+    text = "path,patient,subject_id,split\na.png,,7,train\nb.png,7,,test\nc.png,8,,train\n"
+    text += "d.png,8,, Train\ne.png,8,,\nf.png,,,test\n"
     report, films = folder_report(tmp_path, text)
     assert (
         films == ["c", "d", "e", "f"]
@@ -446,3 +448,57 @@ def test_a_table_is_not_overwritten_by_what_is_written_beside_the_manifest(tmp_p
         with pytest.raises(ManifestError, match=f"m-{end} is a table to be read"):
             prepare_chexpert(tmp_path, tmp_path / "m.csv")
         (tmp_path / f"m-{end}").unlink()
+
+
+def test_odd_ages_views_and_paths_of_a_folder_are_read_or_counted(tmp_path):
+    for name in "abcdef":
+        picture(tmp_path / "films" / f"{name}.png")
+    rows = [
+        r"films\a.png;063Y;F;POSTERO_ANTERIOR;normal;;",
+        r"films\b.png;000Y;woman;AP_PORTABLE;normal;19500101;20150601",
+        r"films\C.PNG;;M;PA;normal;19000101;20150601",
+        r"films\d.png;999Y;O;LLD;normal;;",
+        r"C:\films\e.png;50;M;PA;normal;;",
+        r"films\f.png;017Y;M;PA;normal;;",
+        ";;;;;;",
+    ]
+    head = "path;age;sex;view;label;birth_date;study_date\n"
+    (tmp_path / "t.csv").write_bytes(("sep=;\n" + head + "\n".join(rows) + "\n").encode("utf-16"))
+    report = manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {}, FilmCheck(whole=False))
+    cases = read_manifest(tmp_path / "m.csv", SCHEMA)
+    assert [(case.path.name, case.record["age"], case.record["sex"], case.record["view"]) for case in cases] == [
+        ("a.png", 63, "F", "PA"),
+        ("b.png", 65, "F", "AP"),
+        ("c.png", None, "M", "PA"),
+        ("f.png", 17, "M", "PA"),
+    ]
+    assert report.rows_read == 6 and report.drops == {
+        "not a frontal film": 1,
+        "path of another machine, write it relative to the table": 1,
+    }
+    assert report.notes["found under a name that differs in upper and lower case alone"] == 1
+    assert report.names["under 18, and the shipped models know adults only"] == ["films/f.png"]
+
+
+def test_ages_of_chexpert_that_stand_for_unknown_are_counted(tmp_path):
+    names = [f"CheXpert-v1.0-small/train/patient{n:05d}/study1/view1_frontal.jpg" for n in range(4)]
+    head = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding\n"
+    ages = zip(names, ("0.0", " 0", "0", "61.0"), strict=True)
+    rows = [f"{name},Female,{age},Frontal,AP,1.0\n" for name, age in ages]
+    (tmp_path / "train.csv").write_text(head + "".join(rows[:3]))
+    (tmp_path / "valid.csv").write_text(head + rows[3])
+    for name in names:
+        picture(tmp_path / name.partition("/")[2])
+    report = prepare_chexpert(tmp_path, tmp_path / "m.csv", check=FilmCheck(whole=False))
+    assert report.refusals["age that stands for unknown"] == 3
+    assert pd.read_csv(tmp_path / "m.csv")["age"].dropna().tolist() == [61]
+
+
+def test_measurements_of_mimic_without_a_unit_are_used_or_counted(mimic, tmp_path):  # noqa: F811
+    more = "10000003,2150-01-02,1,BMI,24.5\n10000003,2150-01-02,1,Height,70\n10000003,2150-01-02,1,Weight,154\n"
+    changed(mimic[1] / "hosp/omr.csv.gz", lambda text: text + more)
+    table, report = linked(mimic, tmp_path)
+    assert table.loc[10000003, "bmi"] == 24.5 and pd.isna(table.loc[10000003, ["height_cm", "weight_kg"]]).all()
+    for name in ("Height", "Weight"):
+        assert report["names"][f"{name} of omr, a name without a known unit"] == ["patient 10000003, 2150-01-02"]
+    assert report["omissions"]["Blood Pressure Lying of omr, another posture than the usual"] == 1

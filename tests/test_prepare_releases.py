@@ -20,22 +20,33 @@ SALT = "a long secret"
 
 
 def chexpert_plus(folder, section: str = "report_fixed") -> None:
-    """Six rows of the real columns: a lateral film, one without labels, an age of 0, BMIs that are none, and a report of many lines."""
-    head = "path_to_image,path_to_dcm,frontal_lateral,ap_pa,deid_patient_id,patient_report_date_order,report,age,sex,race,ethnicity,"
-    head += "interpreter_needed,insurance_type,recent_bmi,deceased,split\n"
+    """Six rows of the real columns: a lateral film, one without labels, an age of 0, BMIs that are none, and a report
+    of many lines.
+    """
+    head = (
+        "path_to_image,path_to_dcm,frontal_lateral,ap_pa,deid_patient_id,patient_report_date_order,report,age,sex,race,"
+    )
+    head += "ethnicity,interpreter_needed,insurance_type,recent_bmi,deceased,split\n"
     rows = [
-        ("train/patient00001/study1/view1_frontal.jpg", "Frontal", "AP", "patient00001", 64, "Male", "White", "Medicare", 27.5, "train"),
-        ("train/patient00001/study1/view2_lateral.jpg", "Lateral", "", "patient00001", 64, "Male", "White", "Medicare", 27.5, "train"),
-        ("train/patient00002/study1/view1_frontal.jpg", "Frontal", "PA", "patient00002", 0.0, "Female", "Asian", "Private", "", "train"),
-        ("train/patient00003/study1/view1_frontal.jpg", "Frontal", "PA", "patient00003", 51, "Female", "Unknown", "", 1834.2, "train"),
-        ("train/patient00004/study1/view1_frontal.jpg", "Frontal", "LL", "patient00004", 33, "Unknown", "Black", "Medicaid", 31, "train"),
-        ("valid/patient64541/study1/view1_frontal.jpg", "Frontal", "AP", "patient64541", 73, "Male", "White", "Medicare", 22, "valid"),
+        ("train/patient00001/study1/view1_frontal.jpg", "Frontal", "AP", "patient00001", 64, "Male", "White",
+        "Medicare", 27.5, "train"),
+        ("train/patient00001/study1/view2_lateral.jpg", "Lateral", "", "patient00001", 64, "Male", "White", "Medicare",
+        27.5, "train"),
+        ("train/patient00002/study1/view1_frontal.jpg", "Frontal", "PA", "patient00002", 0.0, "Female", "Asian",
+        "Private", "", "train"),
+        ("train/patient00003/study1/view1_frontal.jpg", "Frontal", "PA", "patient00003", 51, "Female", "Unknown", "",
+        1834.2, "train"),
+        ("train/patient00004/study1/view1_frontal.jpg", "Frontal", "LL", "patient00004", 33, "Unknown", "Black",
+        "Medicaid", 31, "train"),
+        ("valid/patient64541/study1/view1_frontal.jpg", "Frontal", "AP", "patient64541", 73, "Male", "White",
+        "Medicare", 22, "valid"),
     ]  # fmt: skip
     text = head
     for path, side, view, patient, age, sex, race, insurance, bmi, split in rows:
         report = '"Lines,\nof a ""report"""'
         dcm = path.replace(".jpg", ".dcm")
-        text += f"{path},{dcm},{side},{view},{patient},1,{report},{age},{sex},{race},Not Hispanic,No,{insurance},{bmi},No,{split}\n"
+        text += f"{path},{dcm},{side},{view},{patient},1,{report},{age},{sex},{race},Not Hispanic,No,"
+        text += f"{insurance},{bmi},No,{split}\n"
         picture(folder / "PNG" / path.replace(".jpg", ".png"))
     (folder / "df_chexpert_plus_240401.csv").write_text(text)
     findings = {"patient00001": None, "patient00002": 1.0, "patient00003": None, "patient64541": 1.0}
@@ -69,7 +80,8 @@ def test_chexpert_plus_with_bmi_and_subgroups(tmp_path, section):
         "insurance",
     ]
     assert table["label"].to_dict() == {
-        "patient00001": "abnormal", "patient00002": "normal", "patient00003": "abnormal", "patient00004": "", "patient64541": "normal",
+        "patient00001": "abnormal", "patient00002": "normal", "patient00003": "abnormal", "patient00004": "",
+        "patient64541": "normal",
     }  # fmt: skip
     assert table["bmi"].to_dict() | {} == {
         "patient00001": "27.5", "patient00002": "", "patient00003": "", "patient00004": "31.0", "patient64541": "22.0",
@@ -102,8 +114,8 @@ def test_chexpert_plus_without_labels_or_with_damaged_ones_gets_a_sentence(tmp_p
 
 
 def test_padchest_with_its_projections_and_labels(tmp_path):
-    head = ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,Projection,MethodLabel,"
-    head += "Pediatric,Labels\n"
+    head = ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,"
+    head += "Projection,MethodLabel,Pediatric,Labels\n"
     rows = [
         ("a.png", "0", 20140915, "p1", "1930.0", "F", "POSTEROANTERIOR", "PA", "\"['normal']\""),
         ("b.png", "0", 20140915, "p1", "1930.0", "F", "LATERAL", "L", "\"['normal']\""),
@@ -154,8 +166,9 @@ def dicom(path, pixels=None, **tags) -> None:
 
 def who(number: int, **more) -> dict:
     """Header values that must never leave the tree, and the study's."""
-    return dict(PatientName=f"SECRET^{number}", PatientID=f"MRN{number}", AccessionNumber=f"ACC{number}", StudyDate="20190416",
-                StudyInstanceUID=f"1.2.{number}", PatientBirthDate="19560415", InstitutionName="SECRET", **more)  # fmt: skip
+    secrets = dict(PatientName=f"SECRET^{number}", PatientID=f"MRN{number}", InstitutionName="SECRET")
+    ids = dict(AccessionNumber=f"ACC{number}", StudyInstanceUID=f"1.2.{number}")
+    return dict(StudyDate="20190416", PatientBirthDate="19560415", **secrets, **ids, **more)
 
 
 @pytest.fixture

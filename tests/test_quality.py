@@ -7,7 +7,7 @@ import pytest
 from conftest import drawn_film
 
 from diff3m.data.phantom import person
-from diff3m.imaging import Radiograph, corrected, read_radiograph
+from diff3m.imaging import GateError, Radiograph, RadiographError, corrected, pass_gate, read_film, read_radiograph
 from diff3m.imaging.gate import Gate, has_writing, inspect, shipped_gate
 
 
@@ -46,6 +46,19 @@ def test_phantoms_pass_and_what_is_proposed_is_what_mends():
     assert not found.passes and len(found.reasons) == 2 and "negative" in found.reasons[1]
     mended = corrected(spoiled, found.turn, found.negative)
     assert np.allclose(mended.pixels, film.pixels, atol=1e-6) and inspect(mended).passes
+
+
+def test_every_door_judges_a_film_alike_and_says_what_was_accepted(tmp_path):
+    film = corrected(Radiograph(person(2_050_001).film(256)), turn=1)
+    cv2.imwrite(str(tmp_path / "turned.png"), film.pixels * 255)
+    with pytest.raises(GateError, match=r"turned.*--accept"):
+        read_film(tmp_path / "turned.png")
+    accepted = read_film(tmp_path / "turned.png", accept=True)
+    assert accepted.accepted == inspect(film).reasons and "knowingly" in accepted.notes[0]
+    upright = pass_gate(corrected(film, turn=3))
+    assert not upright.accepted and not any("knowingly" in note for note in upright.notes)
+    with pytest.raises(RadiographError, match="no such file"):
+        read_film(tmp_path / "absent.png", accept=True)
 
 
 def test_cutting_is_measured_on_the_turned_film():

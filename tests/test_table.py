@@ -1,4 +1,4 @@
-"""Tables as spreadsheets of the world write them: one reader, the same values; what cannot be read is refused by name."""
+"""Tables as spreadsheets of the world write them: one reader, the same values; other files are refused by name."""
 
 import gzip
 
@@ -16,13 +16,19 @@ ROWS = [["Bär.png", "63", "F", "PA", "normal"], ["b.png", "64", "M", "AP", "opa
 @pytest.mark.parametrize(
     "data",
     [
-        TEXT.encode(), TEXT.encode("utf-8-sig"), TEXT.encode("utf-16"), TEXT.encode("utf-16-le"), TEXT.encode("utf-16-be"),
-        b"\xfe\xff" + TEXT.encode("utf-16-be"), TEXT.encode("utf-32"), TEXT.encode("cp1252"), gzip.compress(TEXT.encode()),
-        TEXT.replace(",", ";").encode("utf-8-sig"), TEXT.replace(",", "\t").encode("utf-16"), TEXT.replace(",", "|").encode(),
-        ("sep=;\n" + TEXT.replace(",", ";")).encode("cp1252"), ('"sep=,"\r\n' + TEXT).encode(), ("sep=\t\n" + TEXT.replace(",", "\t")).encode(),
-        TEXT.replace("\n", "\r\n").encode(), TEXT.replace("\n", "\r").encode(), ("\n\n" + TEXT.replace("\n", "\n\n")).encode(),
+        TEXT.encode(), TEXT.encode("utf-8-sig"), TEXT.encode("utf-16"), TEXT.encode("utf-16-le"),
+        TEXT.encode("utf-16-be"),
+        b"\xfe\xff" + TEXT.encode("utf-16-be"), TEXT.encode("utf-32"), TEXT.encode("cp1252"),
+        gzip.compress(TEXT.encode()),
+        TEXT.replace(",", ";").encode("utf-8-sig"), TEXT.replace(",", "\t").encode("utf-16"),
+        TEXT.replace(",", "|").encode(),
+        ("sep=;\n" + TEXT.replace(",", ";")).encode("cp1252"), ('"sep=,"\r\n' + TEXT).encode(),
+        ("sep=\t\n" + TEXT.replace(",", "\t")).encode(),
+        TEXT.replace("\n", "\r\n").encode(), TEXT.replace("\n", "\r").encode(),
+        ("\n\n" + TEXT.replace("\n", "\n\n")).encode(),
         TEXT.replace("\n", ",\n").encode(), TEXT.replace("\n", ",,\n").encode(), (TEXT + ",,,,\n" * 3).encode(),
-        TEXT.replace("path,age", '"path", "age"').encode("utf-8-sig"), TEXT.replace("63", '="63"').replace("64", "64\u00a0").encode(),
+        TEXT.replace("path,age", '"path", "age"').encode("utf-8-sig"),
+        TEXT.replace("63", '="63"').replace("64", "64\u00a0").encode(),
         "".join(f'"{line}"\n' for line in TEXT.splitlines()).encode(),
     ],
 )  # fmt: skip
@@ -87,8 +93,10 @@ def test_western_words_in_windows_1252_are_read(tmp_path, word):
         (b"\xd0\xcf\x11\xe0" + bytes(40), "is a workbook"),
         (bytes(range(256)), "is no text"),
         (b" \n\n", "is empty"),
-        (b"path,age\na.png,70,5\n", r"Row 1 of t\.csv has more fields than the header\. Put quotes around values that hold a comma"),
-        (b"path;age\na.png;70\nb.png;7;5;5;5;5\n", r"has more fields than the header\. Put quotes around values that hold a semicolon"),
+        (b"path,age\na.png,70,5\n",
+        r"Row 1 of t\.csv has more fields than the header\. Put quotes around values that hold a comma"),
+        (b"path;age\na.png;70\nb.png;7;5;5;5;5\n",
+        r"has more fields than the header\. Put quotes around values that hold a semicolon"),
         (b"path,age\n" + b"a.png,7\n" * 80 + b"b.png,1,2,3,4,5\n", r"Line 82 of the table t\.csv has more fields"),
         (gzip.compress(TEXT.encode())[:40], "cannot be read"),
     ],

@@ -90,7 +90,10 @@ def _is_folder(entry: zipfile.ZipInfo) -> bool:
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """The name with forward slashes. Without the flag for UTF-8, `zipfile` reads CP437, though macOS writes UTF-8 all the same."""
+    """The name with forward slashes.
+
+    Without the flag for UTF-8, `zipfile` reads CP437, though macOS writes UTF-8 all the same.
+    """
     name = entry.filename
     if not entry.flag_bits & UTF8_FLAG:
         with suppress(UnicodeError):

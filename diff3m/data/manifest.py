@@ -1,8 +1,9 @@
 """The manifest: the one table that every data set becomes. Training, calibration and evaluation all read it.
 
-Columns, in any case: `path`; the schema's feature names (empty = unknown); `label` ("normal" or anything else, empty = not known);
-`patient` or `subject_id` (whose film it is, for checks alone). `path` is relative to the manifest's folder, or absolute. Any table
-that `read_table` reads is one, CSV or Parquet; docs/data.md lists the columns that `diff3m prepare` writes.
+Columns, in any case: `path`; the schema's feature names (empty = unknown); `label` ("normal" or anything else, empty =
+not known); `patient` or `subject_id` (whose film it is, for checks alone). `path` is relative to the manifest's folder,
+or absolute. Any table that `read_table` reads is one, CSV or Parquet; docs/data.md lists the columns that `diff3m
+prepare` writes.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ FLOAT_ID = re.compile(r"(\d+)\.0*")  # a number that went through a column of fl
 class Case:
     """One row of a manifest.
 
-    row: its number in the file; the first row of data is 1. path: of the film. record: as the schema parses it. label: None where
-    not known. note: a sentence where the film was found under another name than the manifest's, or cannot be on this machine.
+    row: its number in the file; the first row of data is 1. path: of the film. record: as the schema parses it. label:
+    None where not known. note: a sentence where the film was found under another name than the manifest's, or cannot be
+    on this machine.
     """
 
     row: int
@@ -91,7 +93,8 @@ def label_key(value: object) -> str:
 
 
 def patient_key(value: object) -> str:
-    """A patient's id as text that is the same in every table: without blanks around it, or the `.0` of a column of floats.
+    """A patient's id as text that is the same in every table: without blanks around it, or the `.0` of a column of
+    floats.
 
     "" where it is not known.
     """
@@ -113,7 +116,8 @@ def patient_keys(table: pd.DataFrame) -> pd.Series | None:
 
 
 def patients_of(path: str | Path) -> set[str]:
-    """The patients that a manifest names in `patient` or `subject_id`, as `patient_key` gives them; empty without such a column.
+    """The patients that a manifest names in `patient` or `subject_id`, as `patient_key` gives them; empty without such
+    a column.
 
     Raises ManifestError.
     """
@@ -137,7 +141,8 @@ def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
     cases = [case for case in read_manifest(path, schema) if case.abnormal is False]
     if not cases:
         raise ManifestError(
-            f"The manifest {Path(path).name} holds no normal film: its column `label` must say `normal` for the films to learn from."
+            f"The manifest {Path(path).name} holds no normal film: its column `label` must say `normal` for the films "
+            "to learn from."
         )
     return cases
 

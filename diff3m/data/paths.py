@@ -1,6 +1,7 @@
 """File names in tables: found however a table writes them, whatever system it comes from.
 
-Windows writes backslashes, macOS decomposes accents (NFD), web tools write %20 for a blank; some file systems ignore case.
+Windows writes backslashes, macOS decomposes accents (NFD), web tools write %20 for a blank; some file systems ignore
+case.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ JUNK_NAMES = frozenset(
     {".ds_store", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", ".localized"}
 )
 JUNK_FOLDERS = frozenset(
-    {"__macosx", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "$recycle.bin", "system volume information"}
+    {"__macosx", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "$recycle.bin",
+     "system volume information"}
 )  # fmt: skip
 JUNK_STARTS = ("._", "~$", ".~lock.")
 
 
 @dataclass(frozen=True)
 class Match:
-    """A file that a table's name means. name: as the folder or archive writes it. note: a sentence where it was guessed, else ""."""
+    """A file that a table's name means.
+
+    name: as the folder or archive writes it. note: a sentence where it was guessed, else "".
+    """
 
     name: str
     note: str = ""
@@ -72,8 +77,8 @@ def spellings(name: str) -> Iterator[str]:
 def locate(folder: Path, name: str) -> tuple[Path, str]:
     """The file that a table in `folder` means by `name`, and a note where it was guessed.
 
-    As a last resort, case is ignored. Where there is no such file, the path as the table writes it, with a note if it is one of
-    another machine.
+    As a last resort, case is ignored. Where there is no such file, the path as the table writes it, with a note if it
+    is one of another machine.
     """
     for spelled in spellings(name):
         path = folder / spelled
@@ -136,7 +141,9 @@ class NameIndex:
             self._by_path.setdefault(unicodedata.normalize("NFC", clean_name(spelling)), name)
 
     def find(self, name: str) -> Match | None:
-        """The file of that very path; else the only one whose path ends alike, its name first in the same case, then in any."""
+        """The file of that very path; else the only one whose path ends alike, its name first in the same case, then in
+        any.
+        """
         for spelled in spellings(name):
             if found := self._by_path.get(str(PurePosixPath(unicodedata.normalize("NFC", spelled)))):
                 return Match(found)

@@ -1,7 +1,8 @@
 """The one reader of tables: CSV of any spreadsheet or language, gzipped or not, and Parquet, as columns of text.
 
-Understood: UTF-8 and UTF-16 with and without a byte order mark, Windows-1252; commas, semicolons, tabs and pipes; a `sep=` line;
-decimal commas; cells such as ="063"; blank lines, rows and columns of separators alone; lines that are quoted as a whole.
+Understood: UTF-8 and UTF-16 with and without a byte order mark, Windows-1252; commas, semicolons, tabs and pipes; a
+`sep=` line; decimal commas; cells such as ="063"; blank lines, rows and columns of separators alone; lines that are
+quoted as a whole.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class ManifestError(ValueError):
 class _Format:
     """How a file of text is written.
 
-    skip: lines before the header. beyond: fields that rows may have beyond the header. quoted_lines: whether each line is one quoted field.
+    skip: lines before the header. beyond: fields that rows may have beyond the header. quoted_lines: whether each line
+    is one quoted field.
     """
 
     encoding: str = "utf-8"
@@ -137,7 +139,10 @@ def _parse(
 
 
 def _read_csv(file, name: str, form: _Format, columns: Sequence[str] | None, dtype: object) -> pd.DataFrame:
-    """Columns by position, so that names may repeat. Fields beyond the header may only be empty: pandas alone would shift such rows."""
+    """Columns by position, so that names may repeat.
+
+    Fields beyond the header may only be empty: pandas alone would shift such rows.
+    """
     options = dict(
         sep=form.separator, skiprows=form.skip, encoding=form.encoding, skipinitialspace=form.separator != "\t"
     )
@@ -187,8 +192,9 @@ def _quote(form: _Format) -> str:
 
 
 def _cleaned(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
-    """Text without blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and columns without name and
-    value left out."""
+    """Text without blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and
+    columns without name and value left out.
+    """
     names = [_excel_text(pd.Series([str(name)], dtype="string"))[0].strip() for name in table.columns]
     cells = [_clean_column(table.iloc[:, place], semicolons) for place in range(table.shape[1])]
     used = [place for place, column in enumerate(cells) if names[place] or not (column == "").all()]
@@ -198,7 +204,10 @@ def _cleaned(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
 
 
 def _clean_column(cells: pd.Series, semicolons: bool) -> pd.Series:
-    """One column. A comma is decimal where the whole column is of numbers; "1,000" is left alone where commas part the fields."""
+    """One column.
+
+    A comma is decimal where the whole column is of numbers; "1,000" is left alone where commas part the fields.
+    """
     text = _excel_text(cells.astype("string").fillna("").str.replace("\u00a0", " ", regex=False).str.strip())
     with_comma = text.str.fullmatch(DECIMAL_COMMA)
     if not with_comma.any() or not (with_comma | text.str.fullmatch(INTEGER) | (text == "")).all():

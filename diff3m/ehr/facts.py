@@ -1,8 +1,8 @@
 """One reader of each fact about a patient: age, sex, view, dates, and text that says "unknown".
 
-DICOM headers, manifests, tables of data sets, the form and the API all read through these functions, so that "063Y", "63"
-and 63.0 are the same age everywhere. A reader returns None for what says nothing, and raises EHRError, with a sentence that
-does not name the field, for what it does not understand.
+DICOM headers, manifests, tables of data sets, the form and the API all read through these functions, so that "063Y",
+"63" and 63.0 are the same age everywhere. A reader returns None for what says nothing, and raises EHRError, with a
+sentence that does not name the field, for what it does not understand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from datetime import date
 from .errors import EHRError
 
 UNKNOWN_WORDS = frozenset(
-    {"", "unknown", "unk", "nan", "none", "null", "nil", "na", "n/a", "n.a.", "<na>", "nat", "?", "-", "--", "—", "–", ".",
+    {"", "unknown", "unk", "nan", "none", "null", "nil", "na", "n/a", "n.a.", "<na>", "nat", "?", "-", "--", "—",
+     "–", ".",
      "missing", "not known", "not available", "not recorded", "anonymized", "anonymised", "removed",
      "#n/a", "#na", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"}
 )  # fmt: skip
@@ -27,6 +28,7 @@ AGE_RANGE = (0.0, 120.0)  # years
 OLDEST_BY_BIRTH_DATE = 110  # years; an older birth date is an anonymizer's placeholder
 AGE_UNITS = {
     **dict.fromkeys(("", "y", "yr", "yrs", "year", "years", "yo", "y/o", "years old"), 1.0),
+    **dict.fromkeys(("a", "an", "ans", "j", "jahr", "jahre", "ano", "anos", "anni"), 1.0),
     **dict.fromkeys(("m", "mo", "mon", "month", "months"), 12.0),
     **dict.fromkeys(("w", "wk", "week", "weeks"), 365.25 / 7),
     **dict.fromkeys(("d", "day", "days"), 365.25),
@@ -43,11 +45,14 @@ DATE = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:\.0+)?(?:[ T]\d{2}:?\d
 
 SEXES = ("F", "M")
 SEX_WORDS = {
-    **dict.fromkeys(("f", "female", "woman", "women", "girl", "w", "weiblich", "frau", "femenino", "femenina", "mujer"), "F"),
+    **dict.fromkeys(("f", "female", "woman", "women", "girl", "w", "weiblich", "frau", "femenino", "femenina",
+    "mujer"), "F"),
     **dict.fromkeys(("feminin", "feminine", "femme", "feminino", "mulher", "femmina", "donna", "vrouw"), "F"),
-    **dict.fromkeys(("m", "male", "man", "men", "boy", "mannlich", "mann", "masculino", "masculin", "hombre", "varon"), "M"),
+    **dict.fromkeys(("m", "male", "man", "men", "boy", "mannlich", "mann", "masculino", "masculin", "hombre", "varon"),
+    "M"),
     **dict.fromkeys(("masculine", "homme", "homem", "maschio", "uomo"), "M"),
-    **dict.fromkeys(("o", "other", "u", "unspecified", "indeterminate", "intersex", "not specified", "prefer not to say"), None),
+    **dict.fromkeys(("o", "other", "u", "unspecified", "indeterminate", "intersex", "not specified",
+    "prefer not to say"), None),
 }  # fmt: skip
 
 FRONTAL_VIEWS = ("PA", "AP")
@@ -59,26 +64,36 @@ OTHER_VIEWS = {
     OBLIQUE: "a lateral or anterior oblique view",
 }
 VIEW_PHRASES = (
-    ("postero anterior", "PA"), ("posterior anterior", "PA"), ("posterior to anterior", "PA"), ("posteroanterior", "PA"),
-    ("posterioranterior", "PA"), ("antero posterior", "AP"), ("anterior posterior", "AP"), ("anterior to posterior", "AP"),
+    ("postero anterior", "PA"), ("posterior anterior", "PA"), ("posterior to anterior", "PA"),
+    ("posteroanterior", "PA"),
+    ("posterioranterior", "PA"), ("antero posterior", "AP"), ("anterior posterior", "AP"),
+    ("anterior to posterior", "AP"),
     ("anteroposterior", "AP"), ("anteriorposterior", "AP"), ("p a", "PA"), ("a p", "AP"),
 )  # fmt: skip
 VIEW_WORDS = {
     **dict.fromkeys(("pa", "wpa"), "PA"),
     **dict.fromkeys(("ap", "wap"), "AP"),
-    **dict.fromkeys(("lat", "lateral", "ll", "rl", "llat", "rlat", "latl", "latr", "lateralis", "profile", "perfil", "profil"), LATERAL),
+    **dict.fromkeys(("lat", "lateral", "ll", "rl", "llat", "rlat", "latl", "latr", "lateralis", "profile", "perfil",
+    "profil"), LATERAL),
     **dict.fromkeys(("lld", "rld", "decub", "decubitus", "decubito"), DECUBITUS),
     **dict.fromkeys(("obl", "oblique", "oblicua", "rlo", "llo", "lao", "rao", "lpo", "rpo"), OBLIQUE),
 }  # fmt: skip
-NEITHER_VIEW = frozenset({"frontal", "other", "unspecified"})  # says nothing about PA or AP
+# words of a view's name that say nothing about PA or AP
+OTHER_WORDS = frozenset(
+    {"frontal", "other", "unspecified", "view", "chest", "thorax", "portable", "bedside", "supine", "erect", "upright",
+     "standing", "sitting", "semi", "single"}
+)  # fmt: skip
 # CID 4010 "DX View": SNOMED CT and the older SNOMED RT codes of the same concepts
 VIEW_CODES = {
     **dict.fromkeys(("272479007", "R-10214", "R-40888"), "PA"),
     **dict.fromkeys(("399348003", "R-10206"), "AP"),
-    **dict.fromkeys(("399067008", "R-102CD", "399173006", "R-10236", "399198007", "R-10232", "399260004", "R-10224"), LATERAL),
+    **dict.fromkeys(("399067008", "R-102CD", "399173006", "R-10236", "399198007", "R-10232", "399260004", "R-10224"),
+    LATERAL),
     **dict.fromkeys(("399352003", "R-10228"), LATERAL),
-    **dict.fromkeys(("399312000", "R-10208", "399059000", "R-10216", "399135007", "R-10220", "399184004", "R-10238"), OBLIQUE),
-    **dict.fromkeys(("399006002", "R-10212", "399356000", "R-40985", "399236003", "R-10234", "399038007", "R-10210"), OBLIQUE),
+    **dict.fromkeys(("399312000", "R-10208", "399059000", "R-10216", "399135007", "R-10220", "399184004", "R-10238"),
+    OBLIQUE),
+    **dict.fromkeys(("399006002", "R-10212", "399356000", "R-40985", "399236003", "R-10234", "399038007", "R-10210"),
+    OBLIQUE),
     **dict.fromkeys(("399182000", "R-102C1", "260427002", "R-40783", "399160007", "R-10204"), OBLIQUE),
 }  # fmt: skip
 
@@ -97,8 +112,8 @@ def read_text(value: object) -> str:
 def read_age(value: object) -> float | None:
     """Years, from 63, "63.0", "063Y", "63 years", "018M", "90+" or ">89".
 
-    Zero years ("0", "0.0", "000Y") and 999 are placeholders and read as None; an infant's age is a number of days, weeks or
-    months, and comes out as a fraction of a year. Raises EHRError for text that is no age.
+    Zero years ("0", "0.0", "000Y") and 999 are placeholders and read as None; an infant's age is a number of days,
+    weeks or months, and comes out as a fraction of a year. Raises EHRError for text that is no age.
     """
     text = read_text(value).casefold()
     if not text:
@@ -126,7 +141,8 @@ def read_date(value: object) -> date | None:
 def age_from_dates(birth_date: object, study_date: object) -> float | None:
     """Whole years between birth and study; None where either is not known or the birth date is a placeholder.
 
-    Placeholders are 19000101 and the like, the study's own date, a later date, and one that makes the patient older than 110.
+    Placeholders are 19000101 and the like, the study's own date, a later date, and one that makes the patient older
+    than 110.
     """
     born, studied = read_date(birth_date), read_date(study_date)
     if born is None or studied is None or born >= studied or born in BIRTH_DATE_PLACEHOLDERS:
@@ -155,14 +171,15 @@ def read_sex(value: object) -> str | None:
 
 
 def read_view(value: object) -> str | None:
-    """ "PA", "AP", "LATERAL", "DECUBITUS" or "OBLIQUE" from a view's name; None for what says nothing, such as "frontal".
+    """ "PA", "AP", "LATERAL", "DECUBITUS" or "OBLIQUE" from a view's name; None for what says nothing, such as
+    "frontal".
 
-    value: a term of ViewPosition or of a table in any spelling, such as "POSTERO_ANTERIOR", "AP SUPINE", "AP_PORTABLE", "LL",
-    "Left lateral" or "RLO". Raises EHRError for text that names no view, or several.
+    value: a term of ViewPosition or of a table in any spelling, such as "POSTERO_ANTERIOR", "AP SUPINE", "AP_PORTABLE",
+    "LL", "Left lateral" or "RLO". Raises EHRError for text that names no view, or several.
     """
     text = read_text(value)
     words = re.sub(r"[^a-z0-9]+", " ", text.casefold()).strip()
-    if not words or words in NEITHER_VIEW:
+    if OTHER_WORDS.issuperset(words.split()):
         if text and not words:
             raise EHRError(f"{text!r} is not one of PA, AP. Choose one of them, or leave it unknown.")
         return None

@@ -65,7 +65,8 @@ class Feature:
                 raise ValueError(f"{self.name}: {field} must be a list of texts, got {_listed(values)}. {QUOTES}")
         if not _is_number(self.mean) or not _is_number(self.std):
             raise ValueError(
-                f"{self.name}: mean and std must be numbers, got {self.mean!r} and {self.std!r}. Leave them out: training finds them."
+                f"{self.name}: mean and std must be numbers, got {self.mean!r} and {self.std!r}. Leave them out: "
+                "training finds them."
             )
         if not isinstance(self.trained, bool):
             raise ValueError(
@@ -76,7 +77,8 @@ class Feature:
             isinstance(ends, tuple) and len(ends) == 2 and all(map(_is_number, ends)) and ends[0] < ends[1]
         ):
             raise ValueError(
-                f"{self.name}: plausible must be the lowest and the highest number, such as [0, 120], got {_listed(ends)}."
+                f"{self.name}: plausible must be the lowest and the highest number, such as [0, 120], got "
+                f"{_listed(ends)}."
             )
 
     @property
@@ -100,7 +102,7 @@ class Feature:
             raise EHRError(f"{self.label}: {error}") from None
 
     def _parse_category(self, text: str) -> str | None:
-        """A category by its own name or label, else as the reader of that fact understands both the text and the label."""
+        """A category by its name or label, else as the reader of that fact understands both the text and the label."""
         named = list(zip(self.categories, self.labels or self.categories, strict=True))
         for category, label in named:
             if text.casefold() in (category.casefold(), label.casefold()):
@@ -115,7 +117,8 @@ class Feature:
                     return category
         if fact in OTHER_VIEWS:
             raise EHRError(
-                f"{text!r} is {OTHER_VIEWS[fact]}; the model knows frontal films only. Leave the film out, or the view unknown."
+                f"{text!r} is {OTHER_VIEWS[fact]}; the model knows frontal films only. Leave the film out, or the view "
+                "unknown."
             )
         raise EHRError(f"{text!r} is not one of {', '.join(self.categories)}. Choose one of them, or leave it unknown.")
 

@@ -33,7 +33,7 @@ VITALS = (
 
 
 def paper_schema() -> EHRSchema:
-    """The eight features of the paper, with general adult means and standard deviations until `fitted` replaces them."""
+    """The paper's eight features, with general adult means and standard deviations until `fitted` replaces them."""
     return EHRSchema(
         (
             _number("age", "Age", "demographics", "age", "years", 50, 17),

@@ -1,4 +1,5 @@
-"""The patient's record: its features and groups, what contradicts itself, missing values and their encoding for the network.
+"""The patient's record: its features and groups, what contradicts itself, missing values and their encoding for the
+network.
 
 `EHRSchema` is the one place that knows which features a checkpoint was trained with. Forms, tokens, attributions,
 reports and manifests all ask it.
@@ -26,7 +27,8 @@ class EHRSchema:
         for name in self.names:
             if name.lower() in seen:
                 raise ValueError(
-                    f"two features share a name: {seen[name.lower()]} and {name}. Rename one: a manifest's columns may be in any case."
+                    f"two features share a name: {seen[name.lower()]} and {name}. Rename one: a manifest's columns may "
+                    "be in any case."
                 )
             seen[name.lower()] = name
 
@@ -81,7 +83,9 @@ class EHRSchema:
         return allowed_range(record, name, self[name].plausible)
 
     def raised(self, record: Record, name: str) -> Record:
-        """The record with one number a standard deviation higher; weight follows BMI. Unchanged where the number is unknown.
+        """The record with one number a standard deviation higher; weight follows BMI.
+
+        Unchanged where the number is unknown.
 
         Raises ValueError for a feature that is no number of this schema.
         """
@@ -96,8 +100,10 @@ class EHRSchema:
         return with_value(record, name, value)
 
     def ends(self, group: str) -> tuple[Record, Record]:
-        """Two records that know one explanation group alone: its numbers a standard deviation below and above their mean, or its
-        first and last category. Habitus is moved by BMI alone, which height and weight then follow. Raises KeyError."""
+        """Two records that know one explanation group alone: its numbers a standard deviation below and above their
+        mean, or its first and last category. Habitus is moved by BMI alone, which height and weight then follow. Raises
+        KeyError.
+        """
         members = self.explanation_groups[group]
         members = tuple(feature for feature in members if feature.name == "bmi") or members
         unknown: Record = dict.fromkeys(self.names)

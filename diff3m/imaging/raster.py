@@ -175,7 +175,7 @@ def _turned(pixels: np.ndarray, image: Image.Image, notes: list[str]) -> np.ndar
 def _decoded(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     """The picture's pixels as float32 in their own units, bright = dense."""
     if name == "PNG" and data[24] == 16 and data[25] in PNG_DEEP_COLOR:
-        return _deep(data)
+        return _deep(_plain_png(data))
     if name == "TIFF":
         return _tiff(image, data)
     image.load()
@@ -199,6 +199,25 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO and image.mode not in ("1", "L"):  # these Pillow turns around itself
         pixels = pixels.max() + pixels.min() - pixels
     return pixels
+
+
+def _plain_png(data: bytes) -> bytes:
+    """A PNG of header and pixels alone. OpenCV's reader hangs on chunks that run beyond the file's end.
+
+    Raises ValueError for such a file.
+    """
+    kept, place = [data[:8]], 8
+    while place < len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        kind = data[place + 4 : place + 8]
+        if end > len(data):
+            raise ValueError("a chunk runs beyond the end of the file")
+        if kind in (b"IHDR", b"IDAT", b"IEND"):
+            kept.append(data[place:end])
+        if kind == b"IEND":
+            return b"".join(kept)
+        place = end
+    raise ValueError("the file has no end")
 
 
 def _deep(data: bytes) -> np.ndarray:

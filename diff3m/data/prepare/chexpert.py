@@ -20,9 +20,11 @@ NO_PATIENT = "no patient in the path"
 
 
 def prepare_chexpert(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
-    """train.csv and valid.csv of CheXpert (or CheXpert-small) → a manifest. Frontal films only; normal = "No Finding".
+    """train.csv and valid.csv of CheXpert (or CheXpert-small) → a manifest.
 
-    valid.csv becomes "test"; a tenth of the patients of train.csv becomes "val". An age of 0 stands for unknown and is counted.
+    Frontal films only; normal = "No Finding". valid.csv becomes "test"; a tenth of the patients of train.csv becomes
+    "val". An age of 0 stands for unknown and is counted.
+
     seed: of that tenth. check: see `usable_films`. Raises ManifestError.
     """
     refuse_overwriting(out, places(folder, *TABLES))

@@ -1,7 +1,7 @@
 """CheXpert Plus, as released, to one manifest: age, sex, view and the recent BMI of real films.
 
-Race, ethnicity and insurance stay in the manifest, for reports on subgroups alone: no schema has them, so that no model sees
-them. Chambon et al., "CheXpert Plus", arXiv:2405.19538, 2024.
+Race, ethnicity and insurance stay in the manifest, for reports on subgroups alone: no schema has them, so that no model
+sees them. Chambon et al., "CheXpert Plus", arXiv:2405.19538, 2024.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SPLITS = {"train": "train", "valid": "test"}
 def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
     """df_chexpert_plus_240401.csv, PNG/ and chexbert_labels/report_fixed.json of CheXpert Plus → a manifest.
 
-    Frontal films only; normal = "No Finding" of the whole report (of its impression where only impression_fixed.json is there);
-    a film that the labels do not name has none. The release's valid becomes "test"; a tenth of the training patients becomes
-    "val". seed: of that tenth. check: see `usable_films`. Raises ManifestError.
+    Frontal films only; normal = "No Finding" of the whole report (of its impression where only impression_fixed.json is
+    there); a film that the labels do not name has none. The release's valid becomes "test"; a tenth of the training
+    patients becomes "val". seed: of that tenth. check: see `usable_films`. Raises ManifestError.
     """
     labels_path = _labels_path(folder)
     refuse_overwriting(out, [*places(folder, TABLE), labels_path])
@@ -74,7 +74,8 @@ def _labels_path(folder: Path) -> Path:
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise ManifestError(
-            f"There is no chexbert_labels/{LABELS[0]} in {folder}. Load the labels of CheXpert Plus and unpack them there."
+            f"There is no chexbert_labels/{LABELS[0]} in {folder}. Load the labels of CheXpert Plus and unpack them "
+            "there."
         )
     return path
 
@@ -103,7 +104,9 @@ def _film_key(path: str) -> str:
 
 
 def _image_paths(paths: pd.Series, folder: Path) -> pd.Series:
-    """The paths as the files have them: below PNG/ and with .png, whichever the folder shows for the first film that is there."""
+    """The paths as the files have them: below PNG/ and with .png, whichever the folder shows for the first film that is
+    there.
+    """
     for name in paths:
         for place in IMAGE_FOLDERS:
             for suffix in (".png", ".jpg"):

@@ -1,7 +1,8 @@
-"""Any archive's tree of DICOM files → a manifest: age, sex, view, height and weight from the headers, labels from a table.
+"""Any archive's tree of DICOM files → a manifest: age, sex, view, height and weight from the headers, labels from a
+table.
 
-Nothing that identifies a patient enters the manifest: ids are hashed with a salt of the user's, dates and names are not read
-into it, and film paths are written only as the tree has them.
+Nothing that identifies a patient enters the manifest: ids are hashed with a salt of the user's, dates and names are not
+read into it, and film paths are written only as the tree has them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from .tables import CONTRADICTORY, beside, contradictory, refuse_overwriting, wr
 
 COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "height_cm", "weight_kg"]
 TAGS = [
-    "PatientID", "StudyInstanceUID", "AccessionNumber", "PatientAge", "PatientBirthDate", "StudyDate", "PatientSex", "ViewPosition",
+    "PatientID", "StudyInstanceUID", "AccessionNumber", "PatientAge", "PatientBirthDate", "StudyDate", "PatientSex",
+    "ViewPosition",
     "ViewCodeSequence", "PatientSize", "PatientWeight",
 ]  # fmt: skip
 ACCESSION_COLUMNS = (
@@ -66,10 +68,10 @@ def prepare_dicom(
 ) -> Report:
     """The DICOM files below `folder` → a manifest. Frontal films only.
 
-    salt: at least 8 characters that nobody else knows; ids of patients and studies are hashed with it, and the same salt gives
-    the same ids in another run.
-    labels: a table with a column `label`, and a column `accession` or `path` (relative to the table's folder or to `folder`).
-    Without it, and for films that it does not name, the label is empty.
+    salt: at least 8 characters that nobody else knows; ids of patients and studies are hashed with it, and the same
+    salt gives the same ids in another run.
+    labels: a table with a column `label`, and a column `accession` or `path` (relative to the table's folder or to
+    `folder`). Without it, and for films that it does not name, the label is empty.
     seed: of the split of patients, 80, 10 and 10 %. processes: all processors by default. check: see `usable_films`.
 
     What was read is kept in OUT-headers.jsonl: a run that was stopped goes on from there. Raises ManifestError.
@@ -152,7 +154,10 @@ def _pool(processes: int, files: int) -> Executor:
 
 
 def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
-    """The entries of a run that was stopped; none where it had other settings. A last line that was cut off is left out."""
+    """The entries of a run that was stopped; none where it had other settings.
+
+    A last line that was cut off is left out.
+    """
     entries: dict[str, dict] = {}
     with suppress(OSError):
         lines = journal.read_text(encoding="utf-8").splitlines()
@@ -167,7 +172,9 @@ def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
 
 
 def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept: bool = False) -> dict:
-    """One file's entry: path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where unknown."""
+    """One file's entry: path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where
+    unknown.
+    """
     entry = (
         {"path": name, "problem": "", "notes": [], "accession": ""} | dict.fromkeys(COLUMNS[4:], "") | {"patient": ""}
     )
@@ -230,7 +237,10 @@ def _codes(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
-    """A table of labels: key (accession, or path relative to `folder`), by (accession or path), label. Raises ManifestError."""
+    """A table of labels: key (accession, or path relative to `folder`), by (accession or path), label.
+
+    Raises ManifestError.
+    """
     table = read_table(path)
     table.columns = [str(name).strip().lower() for name in table.columns]
     by = next((name for name in (*ACCESSION_COLUMNS, *FILE_COLUMNS) if name in table.columns), None)

@@ -1,4 +1,4 @@
-"""Which films of a table can be used: there, whole, and by the gate's judgment upright, positive frontal chest films."""
+"""Which films of a table can be used: whole files that the gate takes for upright, positive frontal chest films."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ ACCEPTED = "the gate would stop it"
 class FilmCheck:
     """How each film of a table is looked at.
 
-    whole: read each film and judge it by `diff3m.imaging.gate.inspect`; otherwise only its first and last bytes are read.
+    whole: read each film and judge it by `diff3m.imaging.gate.inspect`; otherwise only its first and last bytes are
+    read.
     accept: use films that the gate would stop, and count them with the reason.
     progress: called with the number of films looked at, and of all.
     """
@@ -47,7 +48,9 @@ class FilmCheck:
 
 
 class _State(NamedTuple):
-    """What became of one film: its path under the root, why it is left out ("" if it is not), and what is to be known of it."""
+    """What became of one film: its path under the root, why it is left out ("" if it is not), and what is to be known
+    of it.
+    """
 
     path: str
     problem: str = ""

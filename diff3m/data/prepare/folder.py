@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...ehr import EHRError, paper_schema
-from ...ehr.facts import OTHER_VIEWS, read_view
+from ...ehr.facts import OTHER_VIEWS, age_from_dates, read_age, read_view
 from ..manifest import PATIENT_COLUMNS, ManifestError, patient_keys, read_table
 from ..paths import clean_name
 from .films import FilmCheck, usable_films
@@ -25,6 +25,7 @@ COMPARED = (
     *PATIENT_COLUMNS,
     *paper_schema().names,
 )  # what rows of one film may not differ in
+DATES = ("birth_date", "study_date")  # columns that tell the age where the table does not
 UNCHECKED_SPLIT = f"{UNCHECKED} (if a column names patients, say --column patient=COLUMN)"
 
 
@@ -37,13 +38,13 @@ def manifest_from_table(
 ) -> Report:
     """Select rows of a table (CSV or Parquet) and rename its columns into a manifest at `out`.
 
-    columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. conditions: the table's column
-    → the values to keep. check: see `usable_films`. Paths are read relative to the table's folder and written relative to that of
-    `out`.
+    columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. conditions: the
+    table's column → the values to keep. check: see `usable_films`. Paths are read relative to the table's folder and
+    written relative to that of `out`.
 
-    Rows of one film that contradict each other are dropped, as are films whose view is not frontal, and, where columns `patient`
-    (or `subject_id`) and `split` are there, patients in two splits; films without a patient number stay, and are counted. Raises
-    ManifestError if a column is missing or ambiguous, no row is left, or `out` is the table.
+    Rows of one film that contradict each other are dropped, as are films whose view is not frontal, and, where columns
+    `patient` (or `subject_id`) and `split` are there, patients in two splits; films without a patient number stay, and
+    are counted. Raises ManifestError if a column is missing or ambiguous, no row is left, or `out` is the table.
     """
     refuse_overwriting(out, [table], splits=False)
     rows = read_table(table).reset_index(drop=True)
@@ -62,6 +63,8 @@ def manifest_from_table(
     patient = next((name for name in PATIENT_COLUMNS if name in rows.columns), None)
     if patient is not None:
         rows = rows.assign(**{patient: patient_keys(rows)})
+    if set(DATES) <= set(rows.columns):
+        rows = rows.assign(age=_ages(rows))
     rows = _one_row_a_film(rows, selected, patient, table.parent, report)
     if "view" in rows.columns:
         rows = keep(rows, ~rows["view"].map(_is_not_frontal).astype(bool), report, NOT_FRONTAL)
@@ -79,8 +82,8 @@ def _one_row_a_film(
 ) -> pd.DataFrame:
     """The selected rows, one a film: a.png, ./a.png and its absolute path are one film.
 
-    Patients in two splits and rows of one film that contradict each other are looked for in the whole table: rows that are not
-    selected count too.
+    Patients in two splits and rows of one film that contradict each other are looked for in the whole table: rows that
+    are not selected count too.
     """
     films = rows["path"].map(lambda name: os.path.abspath(folder / clean_name(name)))
     values = rows[[name for name in COMPARED if name in rows.columns]].apply(lambda cells: cells.str.casefold())
@@ -90,6 +93,22 @@ def _one_row_a_film(
     rows = keep(rows, rows["path"] != "", report, "no path")
     rows = keep(rows, ~differ[rows.index], report, CONTRADICTORY)
     return keep(rows, ~films[rows.index].duplicated(), report, DUPLICATE)
+
+
+def _ages(rows: pd.DataFrame) -> list[object]:
+    """Each row's age: as the table says, or from its dates where that is empty or a placeholder."""
+    ages = rows["age"] if "age" in rows.columns else [""] * len(rows)
+    return [
+        (age_from_dates(birth, study) or "") if _says_no_age(age) else age
+        for age, birth, study in zip(ages, *(rows[name] for name in DATES), strict=True)
+    ]
+
+
+def _says_no_age(age: str) -> bool:
+    try:
+        return read_age(age) is None
+    except EHRError:
+        return False  # what it says instead is counted
 
 
 def _is_not_frontal(view: str) -> bool:
@@ -102,8 +121,8 @@ def _is_not_frontal(view: str) -> bool:
 def _renamed(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.DataFrame:
     """The table under the manifest's names, in lower case as the manifest's reader takes them.
 
-    A column that `columns` names counts; one of the table's own that has the same name once case is ignored is left out. Raises
-    ManifestError where two remain.
+    A column that `columns` names counts; one of the table's own that has the same name once case is ignored is left
+    out. Raises ManifestError where two remain.
     """
     targets = [name.strip().lower() for name in columns]
     if len(set(targets)) < len(targets):

@@ -1,7 +1,7 @@
 """Measurements on other days than the film's: the nearest within a window, ties averaged (docs/method.md, "Data").
 
-For each film and measurement: the patient's records within 90 days of the film; of those, the ones at the smallest distance
-in days (both dates, where one before and one after are as near); their mean.
+For each film and measurement: the patient's records within 90 days of the film; of those, the ones at the smallest
+distance in days (both dates, where one before and one after are as near); their mean.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ def nearest_mean(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDO
 
 
 def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.DataFrame:
-    """The linked value of each film and how many days off it was measured, columns value and days, NaN without one, indexed as `films`.
+    """The linked value of each film and how many days off it was measured, columns value and days, NaN without one,
+    indexed as `films`.
 
-    films: columns patient (int) and day (int, days since any epoch). records: patient, day, value. Sorted merges, so time is n log n and
-    memory a few columns of either table.
+    films: columns patient (int) and day (int, days since any epoch). records: patient, day, value. Sorted merges, so
+    time is n log n and memory a few columns of either table.
     """
     days = (
         records.dropna(subset=["value"])
@@ -49,7 +50,9 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
 
 
 def day_number(dates: pd.Series) -> pd.Series:
-    """Dates (text or numbers like 21801231 or 2180-12-31, with or without a time) as whole days since 1970; <NA> for what is no such date."""
+    """Dates (text or numbers like 21801231 or 2180-12-31, with or without a time) as whole days since 1970; <NA> for
+    what is no such date.
+    """
     digits = dates.astype("string").str.extract(f"^{MOMENT}$")[0].str.replace("-", "", regex=False)
     return (
         (pd.to_datetime(digits, format="%Y%m%d", errors="coerce") - pd.Timestamp(0)) // pd.Timedelta(days=1)

@@ -52,8 +52,9 @@ TRIAGE = {
 def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, check: FilmCheck | None = None) -> Report:
     """Link MIMIC-CXR-JPG (`cxr`) with MIMIC-IV (`iv`), and MIMIC-IV-ED triage (`ed`), into a manifest at `out`.
 
-    Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with that value
-    unknown. check: see `usable_films`. With `ed`, the schema to train with is written beside the manifest. Raises ManifestError.
+    Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with
+    that value unknown. check: see `usable_films`. With `ed`, the schema to train with is written beside the manifest.
+    Raises ManifestError.
     """
     tables = [*places(cxr, *(name for part in PARTS for name in _names(part))), *places(iv / "hosp", PATIENTS, OMR)]
     refuse_overwriting(out, tables + (places(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
@@ -175,7 +176,9 @@ def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
 
 
 def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
-    """The four result names of hosp/omr.csv for some patients: patient, day, name (a feature's), value in the schema's units."""
+    """The four result names of hosp/omr.csv for some patients: patient, day, name (a feature's), value in the schema's
+    units.
+    """
     columns = {
         "subject_id": "int64",
         "chartdate": "string[pyarrow]",
@@ -217,7 +220,9 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
 
 
 def _omit_related(records: pd.DataFrame, report: Report) -> None:
-    """Count the measurements that would be of use, had they a unit or the usual posture, under the name that omr gives them."""
+    """Count the measurements that would be of use, had they a unit or the usual posture, under the name that omr gives
+    them.
+    """
     records = records[records["result_name"].astype("string").str.startswith(RELATED_RESULTS).fillna(False)]
     for name in sorted(records["result_name"].unique()):
         rows = records[records["result_name"] == name]
@@ -229,7 +234,9 @@ def _omit_related(records: pd.DataFrame, report: Report) -> None:
 
 
 def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Records of omr with a day, each once: a row that is the same in every column, its number of the day included, is no second measurement."""
+    """Records of omr with a day, each once: a row that is the same in every column, its number of the day included, is
+    no second measurement.
+    """
 
     def names(rows: pd.DataFrame) -> list[str]:
         return [
@@ -272,9 +279,10 @@ def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
 
 
 def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
-    """Where BMI differs from that of height and weight, taken on other days, what was measured nearer to the film: BMI, or height and weight
-    together, of which the farther counts; theirs where as near. The other becomes unknown. Contradictions by more than `MAX_DIFFERENCE_OF_DAYS` are left to
-    `plausible`."""
+    """Where BMI differs from that of height and weight, taken on other days, what was measured nearer to the film: BMI,
+    or height and weight together, of which the farther counts; theirs where as near. The other becomes unknown.
+    Contradictions by more than `MAX_DIFFERENCE_OF_DAYS` are left to `plausible`.
+    """
     differ, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], MAX_DIFFERENCE_OF_DAYS)
     nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])
     report.refuse(
@@ -289,7 +297,7 @@ def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report
 
 
 def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Measurements outside the schema's range never enter a mean: a height in m would spoil a good one of the same day."""
+    """Measurements within the schema's range: a height in m would spoil the mean with a good one of the same day."""
     schema = paper_schema()
     low, high = (
         records["name"].map({name: schema[name].plausible[end] for name in records["name"].unique()}).astype(float)
@@ -301,7 +309,9 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
 
 
 def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
-    """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest arrival first."""
+    """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest
+    arrival first.
+    """
     stays = open_table(ed / "ed", STAYS, columns=["subject_id", "stay_id", "intime", "outtime"])
     stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)
     stays = stays[stays["subject_id"].isin(films["subject_id"])]

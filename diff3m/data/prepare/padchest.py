@@ -1,6 +1,7 @@
 """PadChest, as released, to one manifest. Of the record it holds age (from the year of birth), sex and view.
 
-Bustos et al., "PadChest: a large chest x-ray image dataset with multi-label annotated reports", Medical Image Analysis, 2020.
+Bustos et al., "PadChest: a large chest x-ray image dataset with multi-label annotated reports", Medical Image Analysis,
+2020.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ UNUSABLE_LABELS = frozenset({"exclude", "suboptimal study", "unchanged"})  # say
 def prepare_padchest(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
     """The table of PadChest and its images → a manifest. Frontal films only; normal = "normal" alone.
 
-    The age is the year of the study less that of birth, so it may be a year too high. View: `Projection`, which readers gave,
-    before the header's `ViewPosition_DICOM`. Films whose labels say nothing of what they show ("unchanged", "exclude",
-    "suboptimal study") have none. 80, 10 and 10 % of the patients become train, val and test by `seed`. Images lie in the folder
-    itself, in images/, or in a folder of the number that `ImageDir` says. check: see `usable_films`. Raises ManifestError.
+    The age is the year of the study less that of birth, so it may be a year too high. View: `Projection`, which readers
+    gave, before the header's `ViewPosition_DICOM`. Films whose labels say nothing of what they show ("unchanged",
+    "exclude", "suboptimal study") have none. 80, 10 and 10 % of the patients become train, val and test by `seed`.
+    Images lie in the folder itself, in images/, or in a folder of the number that `ImageDir` says. check: see
+    `usable_films`. Raises ManifestError.
     """
     refuse_overwriting(out, places(folder, *TABLES))
     rows = open_table(folder, *TABLES, columns=SOURCE_COLUMNS)

@@ -22,9 +22,10 @@ MAX_LABELS = 10  # the most frequent, as lines
 class Report:
     """What became of a table's rows.
 
-    rows_read, rows_written: of the table, and in the manifest. drops: rows left out, by reason. refusals: values set to unknown.
-    omissions: records of the source that entered no value. notes: rows that stay, of which something is to be known. missing:
-    rows without a value, by feature. labels: rows by label, "" for none. names: which rows, by reason.
+    rows_read, rows_written: of the table, and in the manifest. drops: rows left out, by reason. refusals: values set to
+    unknown.
+    omissions: records of the source that entered no value. notes: rows that stay, of which something is to be known.
+    missing: rows without a value, by feature. labels: rows by label, "" for none. names: which rows, by reason.
     """
 
     rows_read: int = 0
@@ -46,7 +47,7 @@ class Report:
         self._count(self.refusals, reason, names)
 
     def omit(self, reason: str, names: Iterable[object]) -> None:
-        """Count records of the source that entered no mean; whether a film misses a value for it is another question."""
+        """Count records of the source that entered no value; a film may have it from another record all the same."""
         self._count(self.omissions, reason, names)
 
     def note(self, reason: str, names: Iterable[object]) -> None:
@@ -81,7 +82,8 @@ class Report:
         lines = ["label: " + ", ".join(f"{label} {count}" for label, count in counts)]
         if not self.labels[NORMAL]:
             lines.append(
-                f"warning: no film is labelled `{NORMAL}`, so none can be trained or calibrated on. Write `{NORMAL}` in the column `label`."
+                f"warning: no film is labelled `{NORMAL}`, so none can be trained or calibrated on. Write `{NORMAL}` "
+                "in the column `label`."
             )
         return lines
 

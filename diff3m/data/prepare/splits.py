@@ -38,8 +38,8 @@ def split_key(splits: pd.Series) -> pd.Series:
 def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
     """The rows with `split`: train, val and test by a hash of (seed, patient).
 
-    A patient's split is the same whatever else the table holds. All films without a patient go to one split, since any two of
-    them may be of one patient. shares: of train and val.
+    A patient's split is the same whatever else the table holds. All films without a patient go to one split, since any
+    two of them may be of one patient. shares: of train and val.
     """
 
     def split(patient: str) -> str:

@@ -23,8 +23,8 @@ CONTRADICTORY, DUPLICATE = "rows of one film that contradict each other", "dupli
 def open_table(folder: Path, *names: str, columns: Sequence[str] | None = None, dtype: object = str) -> pd.DataFrame:
     """A table of a data set: the first of several file names that exists under a folder, each tried plain and gzipped.
 
-    columns, dtype: as `read_table` takes them. Raises ManifestError naming what was looked for, or what is wrong with the file;
-    a table without rows is wrong.
+    columns, dtype: as `read_table` takes them. Raises ManifestError naming what was looked for, or what is wrong with
+    the file; a table without rows is wrong.
     """
     path = next((path for path in places(folder, *names) if path.is_file()), None)
     if path is None:
@@ -46,7 +46,9 @@ def beside(out: Path, end: str) -> Path:
 
 
 def refuse_overwriting(out: Path, tables: Iterable[Path], splits: bool = True) -> None:
-    """Raise ManifestError where OUT, or a file that is written beside it (those of splits too, if `splits`), is a table to be read."""
+    """Raise ManifestError where OUT, or a file that is written beside it (those of splits too, if `splits`), is a table
+    to be read.
+    """
     ends = [
         "report.json",
         *([f"{name}{out.suffix}" for name in SPLITS] + ["boxes.csv", "schema.yaml"] if splits else []),
@@ -68,8 +70,8 @@ def without_duplicates(
 ) -> pd.DataFrame:
     """One row for each film that a column names.
 
-    The same row twice counts once; of rows that differ in the `compared` columns (all by default) none is kept, since nobody
-    can say which is right.
+    The same row twice counts once; of rows that differ in the `compared` columns (all by default) none is kept, since
+    nobody can say which is right.
     """
     rows = keep(rows, ~contradictory(rows[compared or list(rows.columns)], rows[column]), report, CONTRADICTORY, column)
     return keep(rows, ~rows[column].duplicated(), report, DUPLICATE, column)
@@ -78,8 +80,8 @@ def without_duplicates(
 def one_row_each(rows: pd.DataFrame, key: str, report: Report, reason: str) -> pd.DataFrame:
     """Rows of a table of the source that should have one for each key.
 
-    The same row twice counts once; keys whose rows differ are left out, since nobody can say which is right, and counted under a
-    reason.
+    The same row twice counts once; keys whose rows differ are left out, since nobody can say which is right, and
+    counted under a reason.
     """
     several = contradictory(rows, rows[key])
     report.omit(reason, [f"{key} {value}" for value in rows.loc[several, key].unique()])
@@ -96,9 +98,11 @@ def write_manifests(
     max_difference: float = MAX_DIFFERENCE,
     doubt_units: bool = True,
 ) -> pd.DataFrame:
-    """Write OUT, one file a split (OUT-train.csv …, if `split`) and OUT-report.json; paths become relative to OUT's folder.
+    """Write OUT, one file a split (OUT-train.csv …, if `split`) and OUT-report.json; paths become relative to OUT's
+    folder.
 
-    CSV, or Parquet where OUT ends in .parquet. max_difference, doubt_units: see `plausible`. Raises ManifestError if no row is left.
+    CSV, or Parquet where OUT ends in .parquet. max_difference, doubt_units: see `plausible`. Raises ManifestError if no
+    row is left.
     """
     rows = plausible(rows, schema, report, max_difference, doubt_units).reset_index(drop=True)
     if rows.empty:

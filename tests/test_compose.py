@@ -1,0 +1,61 @@
+"""The pseudo-healthy film at the film's own resolution."""
+
+import cv2
+import numpy as np
+import pytest
+
+from diff3m.data.phantom import person
+from diff3m.imaging import Preprocessing, Radiograph, prepare_film
+from diff3m.imaging.compose import compose_pseudo_healthy, smooth_difference
+
+SETTINGS = Preprocessing(size=128)
+
+
+@pytest.fixture(scope="module")
+def film() -> np.ndarray:
+    """A simulated film of 300 × 260 pixels, wider than high."""
+    return cv2.resize(person(3).film(512), (300, 260), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def test_a_reconstruction_that_changes_nothing_gives_the_film_itself(film):
+    prepared = prepare_film(Radiograph(film), SETTINGS)
+    result = compose_pseudo_healthy(film, prepared, prepared.square)
+    assert result.shape == film.shape and result.dtype == np.float32
+    assert np.abs(result - film).max() < 1e-6
+
+
+def test_a_large_opacity_goes_and_fine_detail_stays(film):
+    """The model's picture lacks the opacity and all detail; the composed film lacks the opacity alone."""
+    y, x = np.mgrid[0:260, 0:300]
+    opacity = 0.2 * np.exp(-(((x - 90) / 25) ** 2 + ((y - 120) / 25) ** 2)).astype(np.float32)
+    sick = np.clip(film + opacity * (1 - film), 0, 1)
+    prepared = prepare_film(Radiograph(sick), SETTINGS)
+    clean = cv2.resize(
+        film[slice(*prepared.box[:2]), slice(*prepared.box[2:])], (128, 128), interpolation=cv2.INTER_AREA
+    )
+    reconstruction = (clean - prepared.low) / (prepared.high - prepared.low)
+    result = compose_pseudo_healthy(sick, prepared, reconstruction.astype(np.float32))
+    inside = opacity > 0.05
+    assert np.abs(result - film)[inside].mean() < 0.2 * np.abs(sick - film)[inside].mean()
+    detail = [image - cv2.GaussianBlur(image, (0, 0), 1.5) for image in (result, film)]
+    assert np.corrcoef(detail[0][inside], detail[1][inside])[0, 1] > 0.97
+
+
+def test_outside_the_box_nothing_changes():
+    film = np.zeros((220, 200), np.float32)
+    film[30:200, 20:180] = cv2.resize(person(4).film(256), (160, 170)).clip(0.1, 1)
+    prepared = prepare_film(Radiograph(film), SETTINGS)
+    top, bottom, left, right = prepared.box
+    assert top > 0 and left > 0
+    result = compose_pseudo_healthy(film, prepared, prepared.square - 0.3)
+    changed = np.abs(result - film) > 0
+    assert changed[top:bottom, left:right].any()
+    changed[top:bottom, left:right] = False
+    assert not changed.any()
+
+
+def test_the_difference_is_zero_at_the_border_and_keeps_its_sign():
+    film, reconstruction = np.full((128, 128), 0.6, np.float32), np.full((128, 128), 0.5, np.float32)
+    difference = smooth_difference(film, reconstruction)
+    assert difference[64, 64] == pytest.approx(0.1, abs=1e-5)
+    assert abs(difference[0]).max() < 0.01 and abs(difference[:, -1]).max() < 0.01
