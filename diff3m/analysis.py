@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
 
+from .case import Case
 from .ehr import Record
+from .imaging.compose import compose_pseudo_healthy
 from .scoring.score import ANY_VIEW, Component, Scoring
 
 
@@ -64,7 +67,7 @@ class Analysis:
     shown. notes: plain sentences for the reader (`notes.NOTES`, and those of the film). seconds: by stage.
     anomaly_map: the anomaly head's probability that a place was painted, in [0, 1], 0 at the edges, where it was taught
     nothing; None for a checkpoint without a head. accepted: why the gate would have stopped the film, where the reader
-    went on knowingly.
+    went on knowingly. case: what was analyzed; None for an analysis that was read from a file without its film.
     """
 
     film: np.ndarray
@@ -85,6 +88,17 @@ class Analysis:
     seconds: dict[str, float]
     anomaly_map: np.ndarray | None = None
     accepted: tuple[str, ...] = ()
+    case: Case | None = None
+
+    @cached_property
+    def pseudo_healthy(self) -> np.ndarray:
+        """The pseudo-healthy film on the film's own pixels, (H, W) float32 in [0, 1] (see `imaging.compose`).
+
+        Raises LookupError for an analysis without its film.
+        """
+        if self.case is None:
+            raise LookupError("This analysis was stored without its film, so there is nothing to compose with.")
+        return compose_pseudo_healthy(self.case.film.pixels, self.case.prepared, self.reconstruction)
 
     @property
     def whole_percentile(self) -> int | None:

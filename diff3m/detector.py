@@ -27,10 +27,10 @@ from .network import Condition
 from .notes import notes_on
 from .reconstruct import (
     draw_noises,
-    estimate_in_one_step,
     needed_levels,
     predictor,
     reconstruct,
+    reconstruct_from_noise,
     steps_to,
     validate_seed,
 )
@@ -168,7 +168,7 @@ class Detector:
             estimates = self.estimates(x0, condition, keys, settings, callback)
         with _timed(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
-            heat_maps = heat_map(x0, estimates.inversion[settings.noise_level], self.scoring.heat_sigma)
+            heat_maps = heat_map(x0, estimates.get(self.shown_key(settings)), self.scoring.heat_sigma)
         batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
         return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 
@@ -176,8 +176,10 @@ class Detector:
         """Return what a batch's row says of its case."""
         settings, estimates, values = batch.settings, batch.estimates, batch.values[row]
         placement = place_among_normals(values, case.record.get("view"), self.scoring)
-        reconstructions = {level: _array(films[row]) for level, films in estimates.inversion.items()}
-        reconstruction, logits = reconstructions[settings.noise_level], estimates.anomaly_logits
+        source, level = self.shown_key(settings)
+        pictures = estimates.noising if source == "noising" else estimates.inversion
+        reconstructions = {level: _array(films[row]) for level, films in pictures.items()}
+        reconstruction, logits = reconstructions[level], estimates.anomaly_logits
         return Analysis(
             film=case.x0,
             reconstruction=reconstruction,
@@ -199,6 +201,7 @@ class Detector:
             notes=notes_on(case, placement, settings, self.config),
             seconds=batch.seconds,
             accepted=case.film.accepted,
+            case=case,
             anomaly_map=None if logits is None else _array(anomaly_map(logits[row : row + 1])[0]),
         )
 
@@ -230,16 +233,19 @@ class Detector:
         x0: prepared films (B, 1, S, S), with the condition of their records. with_reconstruction: also the one from the
         settings' own noise level, which an analysis shows.
         """
-        wanted = [*keys, ("inversion", settings.noise_level)] if with_reconstruction else keys
-        one_step, logits = {}, None
+        wanted = [*keys, self.shown_key(settings)] if with_reconstruction else keys
+        noising, one_step, logits = {}, {}, None
         with self.autocast():
             inversion = self._reconstruct(x0, condition, needed_levels(wanted, "inversion"), settings, callback)
+            for level in needed_levels(wanted, "noising"):
+                steps = steps_to(level, settings.steps, self.scoring.noise_level)
+                noising[level] = self._noise_and_denoise(x0, condition, level, steps, settings, callback)
             for level in needed_levels(keys, "one_step"):
                 one_step[level] = self.one_step_estimate(x0, condition, level, settings)
             if self.head is not None and self.head_key in keys:
                 noises = self._noises(x0.shape[-1], self.head.config.level, settings)
                 logits = anomaly_logits(self.network, self.head, self.config.schedule, x0, noises, condition)[0]
-        return Estimates(inversion, one_step, logits)
+        return Estimates(inversion, noising, one_step, logits)
 
     def _reconstruct(
         self,
@@ -252,7 +258,7 @@ class Detector:
         """Return pseudo-healthy reconstructions by noise level, by the walk that the checkpoint's scoring names."""
         predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
         plan = {level: steps_to(level, settings.steps, self.scoring.noise_level) for level in levels}
-        if not self.scoring.released_path:
+        if self.scoring.reconstruction != "released":
             return reconstruct(x0, predict, plan, schedule, settings.noise_level, callback)
         noises = {level: draw_noises(1, x0.shape[-1], level, settings.seed, self.device) for level in plan}
         return {level: reconstruct_as_released(x0, predict, level, noises[level], schedule, callback) for level in plan}
@@ -294,9 +300,24 @@ class Detector:
     @torch.no_grad()
     def one_step_estimate(self, x0: Tensor, condition: Condition, level: int, settings: Settings) -> Tensor:
         """Estimate x̂_0 in one step from a noise level, averaged over the scoring's fixed noises: (B, 1, S, S)."""
+        return self._noise_and_denoise(x0, condition, level, 1, settings)
+
+    def _noise_and_denoise(
+        self,
+        x0: Tensor,
+        condition: Condition,
+        level: int,
+        steps: int,
+        settings: Settings,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Tensor:
         noises = self._noises(x0.shape[-1], level, settings)
         predict = predictor(self.network, condition, settings.estimate)
-        return estimate_in_one_step(x0, predict, level, noises, self.config.schedule)
+        return reconstruct_from_noise(x0, predict, level, steps, noises, self.config.schedule, callback)
+
+    def shown_key(self, settings: Settings) -> tuple[str, int]:
+        """The source and noise level of the reconstruction that an analysis under these settings shows."""
+        return self.scoring.shown[0], settings.noise_level
 
     def _noises(self, side: int, level: int, settings: Settings) -> Tensor:
         """Return the scoring's fixed noises of one level: (n, 1, S, S)."""

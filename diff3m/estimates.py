@@ -15,16 +15,22 @@ class Estimates:
     """Estimates of B prepared films by one network pass or walk.
 
     inversion: pseudo-healthy reconstructions by DDIM inversion and denoising, {noise level: (B, 1, S, S)}.
+    noising: the same by noise and denoising, averaged over noises.
     one_step: estimates x̂_0 in one step from freshly noised films, {noise level: (B, 1, S, S)}.
     anomaly_logits: (B, 1, S, S), the anomaly head's logits by place, which are no picture; None where not computed.
     """
 
     inversion: Mapping[int, Tensor] = field(default_factory=dict)
+    noising: Mapping[int, Tensor] = field(default_factory=dict)
     one_step: Mapping[int, Tensor] = field(default_factory=dict)
     anomaly_logits: Tensor | None = None
 
     def of(self, component: Component) -> Tensor | None:
         """Return what a component of the score measures, or None where it was not computed."""
-        if component.source == "head":
-            return self.anomaly_logits
-        return (self.inversion if component.source == "inversion" else self.one_step).get(component.level)
+        return self.anomaly_logits if component.source == "head" else self.get(component.key)
+
+    def get(self, key: tuple[str, int]) -> Tensor | None:
+        """Return the pictures of a source ("inversion", "noising", "one_step") and noise level, or None."""
+        source, level = key
+        pictures = {"inversion": self.inversion, "noising": self.noising, "one_step": self.one_step}
+        return pictures[source].get(level)

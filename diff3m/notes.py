@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from .case import Case
 from .checkpoint.folder import CheckpointConfig
+from .ehr import ADULT_AGE, is_adult
 
 if TYPE_CHECKING:
     from .analysis import Placement, Settings
 
-ADULT_AGE = 18  # years
 NOTES = {
     "not_calibrated": (
         "This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`."
@@ -43,7 +43,9 @@ def notes_on(case: Case, placement: Placement, settings: Settings, config: Check
         if unknown := sorted(name for name in compared if record.get(name) is None):
             notes.append(note("feature_unknown", features=", ".join(schema[name].label for name in unknown)))
     age = record.get("age")
-    if age is not None and float(age) < ADULT_AGE and "age" not in case.film.facts:  # else the film's own note says it
+    if (
+        age is not None and not is_adult(float(age)) and "age" not in case.film.facts
+    ):  # else the film's own note says it
         notes.append(note("minor", age=ADULT_AGE))
     notes += [note("feature_ignored", feature=feature.label) for feature in schema.ignored(record)]
     return tuple(notes)

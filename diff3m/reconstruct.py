@@ -1,4 +1,4 @@
-"""Pseudo-healthy reconstructions at several noise levels at once, by inversion and denoising, or in one step.
+"""Pseudo-healthy reconstructions, by inversion and denoising at several noise levels at once, or by noise and denoising.
 
 Inversion paths of lower levels are the beginning of higher ones wherever their steps coincide, so they are walked once;
 denoising walks all levels in one batch, each joining when the walk passes it.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .diffusion import Callback, Predictor, Progress, Schedule, add_noise, estimate_x0, levels, walk
+from .diffusion import Callback, Predictor, Progress, Schedule, add_noise, levels, walk
 from .network import Condition, Diff3M
 
 MAX_SEED = 999_999_999
@@ -128,17 +128,39 @@ def _shared_paths(paths: Mapping[int, list[int]]) -> list[_Branch]:
     return branches
 
 
-def estimate_in_one_step(x0: Tensor, predict: Predictor, level: int, noises: Tensor, schedule: Schedule) -> Tensor:
-    """Estimate x̂_0 from films noised to `level`, averaged over draws.
+def reconstruct_from_noise(
+    x0: Tensor,
+    predict: Predictor,
+    level: int,
+    steps: int,
+    noises: Tensor,
+    schedule: Schedule,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Add noise to films and denoise them, averaged over draws of the noise.
 
-    x0: (B, 1, S, S). noises: (K, 1, S, S), the same for every film. Returns (B, 1, S, S) in [0, 1].
+    What a network that was trained to heal (docs/method.md, "Healing") makes of a film: inversion would carry the lesion
+    through the noise. x0: (B, 1, S, S). level: noise level, from 1. steps: DDIM steps down, 1 = x̂_0 at once. noises:
+    (K, 1, S, S), the same for every film. The callback receives the mean of the forming x̂_0. Returns (B, 1, S, S) in
+    [0, 1].
     """
     k, b = len(noises), len(x0)
     t = torch.full((k * b,), level - 1, device=x0.device)
     x_t = add_noise(x0.repeat(k, 1, 1, 1), noises.repeat_interleave(b, dim=0), t, schedule)
-    prediction = predict(x_t, t)
-    noise, source = prediction if isinstance(prediction, tuple) else (prediction, x_t)
-    return estimate_x0(source, noise, t, schedule, CLAMP).view(k, b, *x0.shape[1:]).mean(0)
+
+    def mean(images: Tensor) -> Tensor:
+        return images.view(k, b, *x0.shape[1:]).mean(0)
+
+    def report(progress: Progress) -> None:
+        if callback:
+            callback(replace(progress, preview=mean(progress.preview)))
+
+    return mean(walk(x_t, predict, levels(level, steps)[::-1], schedule, clamp=CLAMP, callback=report))
+
+
+def estimate_in_one_step(x0: Tensor, predict: Predictor, level: int, noises: Tensor, schedule: Schedule) -> Tensor:
+    """Estimate x̂_0 from films noised to `level`, averaged over draws: `reconstruct_from_noise` in one step."""
+    return reconstruct_from_noise(x0, predict, level, 1, noises, schedule)
 
 
 def validate_seed(seed: int) -> int:

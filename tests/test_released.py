@@ -266,7 +266,7 @@ def test_configurations_that_state_the_rounding_are_read():
     config = load_released(GOLDEN / "tiny32.weights.safetensors", GOLDEN / "tiny32.json").config
     values = config.to_dict()
     values["diffusion"]["released_rounding"] = True
-    assert CheckpointConfig.from_dict(values) == config and config.scoring.released_path
+    assert CheckpointConfig.from_dict(values) == config and config.scoring.reconstruction == "released"
 
 
 def test_given_constants_reach_the_schema_in_our_units():

@@ -37,7 +37,8 @@ def uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) 
     """Analyze one case under several seeds and noise levels. Raises ExplanationError."""
     require(detector, Need.SCORE)
     scoring = detector.scoring
-    fresh_noise = scoring.released_path or any(component.source != "inversion" for component in scoring.components)
+    walks_from_noise = scoring.reconstruction != "inversion"
+    fresh_noise = walks_from_noise or any(component.source != "inversion" for component in scoring.components)
     first = detector.analyze(case, seed=seeds[0])
     by_seed = {seed: detector.analyze(case, seed=seed).score if fresh_noise else first.score for seed in seeds[1:]}
     levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
@@ -48,11 +49,12 @@ def uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) 
 @torch.no_grad()
 def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
     """Return the standard deviation of the heat map over the reconstructions from LEVELS: (S, S)."""
-    x0, keys = detector.inputs([case]), [("inversion", level) for level in LEVELS]
+    source, _ = detector.scoring.shown
+    x0, keys = detector.inputs([case]), [(source, level) for level in LEVELS]
     condition = detector.condition(x0, [case.record], attention=False)
-    reconstructions = detector.estimates(x0, condition, keys, detector.settings()).inversion
+    estimates = detector.estimates(x0, condition, keys, detector.settings())
     sigma = detector.scoring.heat_sigma
-    maps = [heat_map(x0, reconstructions[level], sigma)[0, 0].cpu().numpy() for level in LEVELS]
+    maps = [heat_map(x0, estimates.get((source, level)), sigma)[0, 0].cpu().numpy() for level in LEVELS]
     return np.std(maps, axis=0)
 
 

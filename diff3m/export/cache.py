@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..analysis import Analysis, Settings
+from ..case import Case
 from ..detector import Detector
 
 ARRAYS = ("film", "reconstruction", "heat_map", "anomaly_map")
@@ -38,8 +39,11 @@ def save_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
     np.savez_compressed(path, values=np.array(json.dumps(values)), **arrays)
 
 
-def load_analysis(path: Path, detector: Detector) -> Analysis | None:
-    """Return the analysis at `path`; None if there is none, or one of other weights, score or calibration."""
+def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> Analysis | None:
+    """Return the analysis at `path`; None if there is none, or one of other weights, score or calibration.
+
+    case: the film and record that it is of, for the pseudo-healthy film; a file does not hold them.
+    """
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as arrays:
@@ -61,6 +65,7 @@ def load_analysis(path: Path, detector: Detector) -> Analysis | None:
         reconstructions={settings.noise_level: reconstruction},
         components=tuple((component, value, z) for component, (value, z) in measured),
         notes=tuple(values.pop("notes")),
+        case=case,
         accepted=tuple(values.pop("accepted", ())),  # absent from files of shipped examples
         **values,
     )

@@ -21,7 +21,7 @@ RELEASED_SCORING = Scoring(
     steps=RELEASED_LEVEL,
     margin=0.0,
     estimate="masked_pixels",
-    released_path=True,
+    reconstruction="released",
 )
 
 

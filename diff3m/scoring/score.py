@@ -21,7 +21,8 @@ HEAD_KINDS = ("logit", "peak_logit")
 KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction", *HEAD_KINDS)
 COMBINATIONS = ("mean", "max", "balanced", "foremost")
 ESTIMATES = ("x_t", "masked_pixels")
-SOURCES = ("inversion", "one_step", "head")
+SOURCES = ("inversion", "noising", "one_step", "head")
+RECONSTRUCTIONS = ("inversion", "noising", "released")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
 MIN_NORMALS = 20  # a view with fewer normal films is compared with all views
 
@@ -37,8 +38,8 @@ class Component:
         anomaly head's map, and of its largest `share`).
     sigma: of the Gaussian, in pixels of a 128-pixel side; 0 for none.
     level: noise level of the reconstruction, from 1.
-    source: "inversion" (DDIM up and down), "one_step" (x̂_0 from freshly noised films, averaged over noises) or "head"
-        (`anomaly_head`, at its own level).
+    source: "inversion" (DDIM up and down), "noising" (noise added and DDIM down, averaged over noises), "one_step" (the
+        same in one step) or "head" (`anomaly_head`, at its own level).
     share: of the pixels, above 0 to 1.
     relative: divide by the film's own median |blurred residual|, so that its contrast and grain do not count.
     feature: name of the feature of a contradiction; "" for every other kind.
@@ -99,12 +100,13 @@ class Scoring:
     """How a checkpoint scores.
 
     components: what is measured.
+    reconstruction: how the picture of normal is made: by "inversion", by "noising", or by the "released" walk over every
+        timestep (`released.inference`).
     noise_level: level whose reconstruction is shown, 1 to the schedule's end (default 400).
     steps: DDIM steps each way at `noise_level` (default 10); other levels take steps in proportion.
     margin: share of every side that the heat map's scale leaves out, and components where `window` is None.
     estimate: "x_t", or "masked_pixels" to let masked pixel generation stand in for x_t as published.
-    released_path: walk every timestep as the released loop does, see `released.inference`.
-    one_step_noises: draws that one-step components average.
+    one_step_noises: draws that "noising" and "one_step" average.
     heat_sigma: blur of the heat map, in pixels of a 128-pixel side.
     heat_normal: the |heat map| value under which 95 % of the pixels of normal films lie; where display starts.
     map_normal: the same of the anomaly head's map (probabilities).
@@ -122,11 +124,11 @@ class Scoring:
         Component("absolute", 4, 400),
         Component("ssim", 6, 400),
     )
+    reconstruction: str = "inversion"
     noise_level: int = 400
     steps: int = 10
     margin: float = 0.08
     estimate: str = "x_t"
-    released_path: bool = False
     one_step_noises: int = 3
     heat_sigma: float = 3.0
     heat_normal: float = 0.05
@@ -139,6 +141,8 @@ class Scoring:
     def __post_init__(self) -> None:
         if self.estimate not in ESTIMATES:
             raise ValueError(f"estimate must be one of {', '.join(ESTIMATES)}, got {self.estimate!r}")
+        if self.reconstruction not in RECONSTRUCTIONS:
+            raise ValueError(f"reconstruction must be one of {', '.join(RECONSTRUCTIONS)}, got {self.reconstruction!r}")
         if self.combine not in COMBINATIONS:
             raise ValueError(f"combine must be one of {', '.join(COMBINATIONS)}, got {self.combine!r}")
         if self.window is not None and (len(self.window) != 4 or not all(0 <= share < 0.5 for share in self.window)):
@@ -154,6 +158,11 @@ class Scoring:
     def keys(self) -> list[tuple[str, int]]:
         """The reconstructions that the components measure. Contradictions make estimates of their own."""
         return [component.key for component in self.components if not component.feature]
+
+    @property
+    def shown(self) -> tuple[str, int]:
+        """The reconstruction that an analysis shows: (source, noise level)."""
+        return ("noising" if self.reconstruction == "noising" else "inversion"), self.noise_level
 
     @property
     def uses_head(self) -> bool:
@@ -204,6 +213,8 @@ class Scoring:
     def from_dict(cls, values: Mapping) -> Scoring:
         """Read what `to_dict` wrote. Raises ValueError or TypeError."""
         plain = dict(values)
+        if plain.pop("released_path", False):  # how earlier versions named it
+            plain["reconstruction"] = "released"
         plain["components"] = tuple(Component(**entry) for entry in plain["components"])
         plain["window"] = tuple(plain["window"]) if plain.get("window") else None
         plain["calibration"] = tuple(

@@ -11,7 +11,7 @@ A score file is a mapping. Keys that it leaves out keep what the checkpoint has:
     combine: mean          # or max, balanced, foremost
     window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that are left out; null: the margin
 
-and likewise margin, one_step_noises, mirrored_noises, heat_sigma and released_path of `score.Scoring`. A component
+and likewise reconstruction, margin, one_step_noises, mirrored_noises and heat_sigma of `score.Scoring`. A component
 needs a kind; sigma is 0 and level is noise_level where they are left out.
 
 A candidates file holds the same keys for all candidates, and `candidates`: by name, a mapping of the keys that differ.
@@ -45,7 +45,7 @@ SETTING_TYPES = {
     "one_step_noises": int,
     "mirrored_noises": bool,
     "heat_sigma": float,
-    "released_path": bool,
+    "reconstruction": str,
 }
 KEYS = ("components", "window", *SETTING_TYPES)
 TYPE_WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false"}
