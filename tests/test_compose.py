@@ -56,6 +56,6 @@ def test_outside_the_box_nothing_changes():
 
 def test_the_difference_is_zero_at_the_border_and_keeps_its_sign():
     film, reconstruction = np.full((128, 128), 0.6, np.float32), np.full((128, 128), 0.5, np.float32)
-    difference = smooth_difference(film, reconstruction)
+    difference = smooth_difference(film - reconstruction)
     assert difference[64, 64] == pytest.approx(0.1, abs=1e-5)
     assert abs(difference[0]).max() < 0.01 and abs(difference[:, -1]).max() < 0.01

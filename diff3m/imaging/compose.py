@@ -12,15 +12,15 @@ REFERENCE_SIDE = 128  # pixels, to which SIGMA refers
 FADE = 0.03  # share of the side over which the difference fades out toward the border of the box
 
 
-def smooth_difference(film: np.ndarray, reconstruction: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
-    """The difference of a prepared film and its reconstruction (S, S), smoothed and faded out at the border.
+def smooth_difference(difference: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
+    """Smooth the difference of a prepared film and its reconstruction, and fade it out at the border.
 
-    sigma: standard deviation of the Gaussian in pixels of a 128-pixel film. Returns (S, S) float32 in grey levels of the prepared film's range,
-    positive where the film is brighter than expected.
+    difference: (S, S), film − reconstruction in grey levels of the prepared film's range. sigma: standard deviation of
+    the Gaussian in pixels of a 128-pixel film. Returns (S, S) float32.
     """
-    side = film.shape[0]
-    difference = cv2.GaussianBlur((film - reconstruction).astype(np.float32), (0, 0), sigma * side / REFERENCE_SIDE)
-    return difference * _fade(side)
+    side = difference.shape[0]
+    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), sigma * side / REFERENCE_SIDE)
+    return smooth * _fade(side)
 
 
 def compose_pseudo_healthy(pixels: np.ndarray, prepared: PreparedFilm, reconstruction: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def compose_pseudo_healthy(pixels: np.ndarray, prepared: PreparedFilm, reconstru
     Returns (H, W) float32 in [0, 1]; outside the box the film itself.
     """
     top, bottom, left, right = prepared.box
-    difference = smooth_difference(prepared.square, reconstruction) * np.float32(prepared.high - prepared.low)
+    difference = smooth_difference(prepared.square - reconstruction) * np.float32(prepared.high - prepared.low)
     enlarged = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     result = pixels.astype(np.float32, copy=True)
     result[top:bottom, left:right] = np.clip(result[top:bottom, left:right] - enlarged, 0, 1)

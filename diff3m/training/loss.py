@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from ..diffusion import Schedule, add_noise
 from ..network import Diff3M
+from ..scoring.filters import gaussian_blur
 from .batch import Batch
 
 LESION_WEIGHT = 3.0  # how much more an error inside a painted lesion counts
 GRADIENT_WEIGHT = 0.5
+SMOOTH_WEIGHT, SMOOTH_SIGMA = 2.0, 2.0  # of the error after a Gaussian; its standard deviation in pixels of 128
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,16 @@ def diffusion_loss(
 
 
 def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor) -> Tensor:
-    """mean ᾱ_t · (|x̂_0 − x_0| · (1 + 3·mask) + ½ |∇x̂_0 − ∇x_0|), a scalar.
+    """mean ᾱ_t · ((|e| + 2 |G e|) · (1 + 3·mask) + ½ |∇e|) of the error e = x̂_0 − x_0, a scalar.
 
     estimate: x̂_0 (B, 1, S, S), the film without lesions as estimated from the noised painted film; target: x_0, alike; lesions: (B, 1, S, S) in [0, 1];
-    alpha_bar: (B,). The gradient is the difference of neighboring pixels, the mean of both directions' sums.
+    alpha_bar: (B,). G is a Gaussian of 2 pixels of 128: the fine grain of an error is noise that cannot be known, while
+    what is shown and scored of a difference is smooth. The gradient is the difference of neighboring pixels.
     """
     weight = alpha_bar.view(-1, 1, 1, 1)
     error = estimate - target
     gradients = (error[..., 1:, :] - error[..., :-1, :], error[..., 1:] - error[..., :-1])
     gradient = sum((weight * part.abs()).mean() for part in gradients)
-    return (weight * error.abs() * (1 + LESION_WEIGHT * lesions)).mean() + GRADIENT_WEIGHT * gradient
+    smooth = gaussian_blur(error, SMOOTH_SIGMA * error.shape[-1] / 128)
+    size = error.abs() + SMOOTH_WEIGHT * smooth.abs()
+    return (weight * size * (1 + LESION_WEIGHT * lesions)).mean() + GRADIENT_WEIGHT * gradient

@@ -15,8 +15,9 @@ from diff3m.diffusion import add_noise, estimate_x0
 from diff3m.evaluation.labelled_films import half
 from diff3m.evaluation.metrics import auroc_within_view
 from diff3m.imaging.organs import segment_organs
-from diff3m.imaging.radiograph import Preprocessing, prepare, read_radiograph
-from diff3m.scoring.score import gaussian_blur
+from diff3m.imaging import Preprocessing, prepare, read_radiograph
+from diff3m.imaging.compose import smooth_difference
+from diff3m.scoring.filters import gaussian_blur
 from diff3m.training.films import Films
 from diff3m.training.preview import unseen_lesions
 
@@ -84,8 +85,7 @@ def healing(detector: Detector, folder: Path, count: int = 96) -> dict[str, floa
     for kind, (clean, painted, masks) in unseen_lesions(films, count).items():
         small = np.stack([cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA) for film in painted])
         difference = small - estimates(detector, small, values)
-        sigma = 1.2 * side / 128
-        smooth = [cv2.GaussianBlur(film, (0, 0), sigma) for film in difference]
+        smooth = [smooth_difference(film) for film in difference]
         native = np.stack([cv2.resize(film, (NATIVE, NATIVE), interpolation=cv2.INTER_CUBIC) for film in smooth])
         healed = painted - native
         ratios[kind] = float(np.abs(healed - clean)[masks].sum() / np.abs(painted - clean)[masks].sum())
