@@ -200,7 +200,7 @@ def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, ca
         lines.append(f"{index}.png,{('PA', 'AP')[index // 2 % 2]},{('normal', 'opacity')[bright]},{index}")
     (tmp_path / "labelled.csv").write_text("\n".join(lines) + "\n")
     arguments = ["search-score", "--checkpoint", calibrated, "--candidates", tmp_path / "candidates.yaml"]
-    arguments += ["--manifest", film_folder / "manifest.csv", "--labelled", tmp_path / "labelled.csv"]
+    arguments += ["--manifest", film_folder / "manifest.csv", "--labelled", tmp_path / "labelled.csv", "--accept"]
     status, out, error = run(capsys, *arguments, "--out", tmp_path / "out")
     assert status == 0 and "Half A chooses" in out and "Half B reports" in out, error
     rows = list(csv.DictReader((tmp_path / "out" / "candidates.csv").open()))

@@ -220,7 +220,7 @@ def labelled(tmp_path):
     """24 drawn films of 24 patients; opacities bright, "other" like normal."""
     lines = ["path,view,label,patient"]
     for index in range(24):
-        label = ("normal", "opacity", "normal", "other")[index % 4]
+        label = ("normal", "other", "normal", "opacity")[index % 4]  # so both halves hold opacities
         film = drawn_film(seed=100 + index, bright=0.6 * (label == "opacity"))
         cv2.imwrite(str(tmp_path / f"l{index}.png"), (film * 255).astype(np.uint8))
         lines.append(f"l{index}.png,{('PA', 'AP')[index // 4 % 2]},{label},{index}")
@@ -236,16 +236,17 @@ def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_f
         "both": replace(base, components=components, combine="max"),
         "more steps": replace(base, components=components, steps=4),
     }
-    result = search_score(tiny_detector, candidates, film_folder / "manifest.csv", labelled)
+    result = search_score(tiny_detector, candidates, film_folder / "manifest.csv", labelled, accept=True)
     assert [entry.name for entry in result.candidates] == list(candidates) and set(result.report) == {
         "opacity",
         "other",
     }
     assert sum(result.films.values()) == 24 and min(result.films.values()) > 5
     assert any("names no patients" in note for note in result.notes)
-    for entry in {result.candidates[1], result.candidates[2], result.chosen}:
+    for entry in result.candidates:
         scoring = calibrate_on_normals(tiny_detector, film_folder / "manifest.csv", entry.scoring)
-        scores = list(analyze_cases(tiny_detector.with_scoring(scoring), read_manifest(labelled, tiny_detector.schema)))
+        films = read_manifest(labelled, tiny_detector.schema)
+        scores = list(analyze_cases(tiny_detector.with_scoring(scoring), films, accept=True))
         for part, metrics in (("A", entry.auroc), ("B", result.report if entry is result.chosen else {})):
             rows = [r for r in scores if half(r.case.row - 1) == part and r.case.label in ("normal", "opacity")]
             columns = [(r.analysis.score, r.case.label == "opacity", r.case.record["view"]) for r in rows]
@@ -260,7 +261,7 @@ def test_what_cannot_be_searched_gets_a_sentence(tiny_detector, film_folder, lab
     table = labelled.read_text()
 
     def search(scoring=plain):
-        return search_score(tiny_detector, {"plain": scoring}, manifest, labelled)
+        return search_score(tiny_detector, {"plain": scoring}, manifest, labelled, accept=True)
 
     with pytest.raises(ValueError, match="no feature heart_rate"):
         search(replace(plain, components=(Component("contradiction", 0, 80, "one_step", feature="heart_rate"),)))
