@@ -33,7 +33,7 @@ from diff3m.training import loop
 from diff3m.training.batch import Batch, augment, draw, drop_features
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import load_films
-from diff3m.training.loop import TrainingError, agreed_step, learning_rate, mixed_precision, start_from, train
+from diff3m.training.loop import TrainingError, common_step, copy_weights, learning_rate, mixed_precision, train
 from diff3m.training.loss import diffusion_loss
 
 SCHEMA = paper_schema()
@@ -172,11 +172,11 @@ def test_a_log_ends_where_the_run_goes_on(tmp_path):
         (0, [b"step,kind\r\n"]),
     ):
         log.write_bytes(text)
-        loop.cut_log(log, step)
+        loop.truncate_log(log, step)
         assert log.read_bytes() == b"".join(lines)
     for text in (b"", b"step,ki"):  # killed while the header was written
         log.write_bytes(text)
-        loop.cut_log(log, 9)
+        loop.truncate_log(log, 9)
         assert not log.exists()
 
 
@@ -205,7 +205,7 @@ def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
     )
     assert load_checkpoint(train(later)).config.training["steps_done"] == 3
     state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
-    del state["lasting"]  # as earlier versions saved it
+    del state["identity"]  # as earlier versions saved it
     torch.save(state, film_folder / "run" / "state.pt")
     assert load_checkpoint(train(replace(later, steps=4, learning_rate=1e-3))).config.training["steps_done"] == 4
 
@@ -227,9 +227,9 @@ def test_a_run_goes_on_with_the_weights_that_it_began_with(film_folder, tiny_che
         train(replace(settings, steps=2))  # what is gone cannot be compared, nor is it needed
         moved.rename(init)
     state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
-    lasting = json.loads(state["lasting"])
-    del lasting["init_sha256"]  # as earlier versions saved it
-    torch.save({**state, "lasting": json.dumps(lasting)}, film_folder / "run" / "state.pt")
+    identity = json.loads(state["identity"])
+    del identity["init_sha256"]  # as earlier versions saved it
+    torch.save({**state, "identity": json.dumps(identity)}, film_folder / "run" / "state.pt")
     train(replace(settings, steps=3))
     shutil.rmtree(init)
     shutil.copytree(tiny_checkpoint, init)
@@ -284,7 +284,7 @@ def test_a_run_starts_from_another_checkpoint_where_weights_fit(film_folder):
     first = train(config(film_folder, out=str(film_folder / "first")))
     given = load_checkpoint(first).network.state_dict()
     network = Diff3M(config(film_folder, network={**TINY, "query": "film"}).network_config(SCHEMA.slots))
-    assert 0 < start_from(str(first), network) < len(given)  # the record's query has no place in that network
+    assert 0 < copy_weights(str(first), network) < len(given)  # the record's query has no place in that network
     state = network.state_dict()
     assert torch.equal(state["noise_encoder.stem.weight"], given["noise_encoder.stem.weight"])
     train(config(film_folder, out=str(film_folder / "second"), init=str(first), steps=1))
@@ -292,7 +292,7 @@ def test_a_run_starts_from_another_checkpoint_where_weights_fit(film_folder):
         train(config(film_folder, out=str(film_folder / "third"), init=str(film_folder / "nothing")))
     other = Diff3M(config(film_folder, network={**TINY, "channels": 64}).network_config(SCHEMA.slots))
     with pytest.raises(TrainingError, match="most weights"):
-        start_from(str(first), other)
+        copy_weights(str(first), other)
 
 
 @pytest.mark.parametrize("init", ["nothing", "other"])
@@ -543,9 +543,9 @@ def test_where_one_of_two_processes_fails_both_end_with_its_sentence(film_folder
 
 
 def test_processes_resume_from_one_step():
-    assert agreed_step([7]) == agreed_step([7, 7]) == 7
+    assert common_step([7]) == common_step([7, 7]) == 7
     with pytest.raises(TrainingError, match="a disk that all machines share"):
-        agreed_step([7, 0])
+        common_step([7, 0])
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(film_folder, monkeypatch):
@@ -669,7 +669,7 @@ def test_a_manifest_without_normals_ends_with_a_sentence(film_folder):
 def test_another_network_is_not_resumed(film_folder):
     train(config(film_folder))
     state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
-    torch.save({**state, "lasting": "{}"}, film_folder / "run" / "state.pt")
+    torch.save({**state, "identity": "{}"}, film_folder / "run" / "state.pt")
     with pytest.raises(TrainingError, match="another network"):
         train(config(film_folder, network={**TINY, "channels": 64}, steps=9))
 

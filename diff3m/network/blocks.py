@@ -1,4 +1,5 @@
-"""The parts of the U-Net: time embedding, residual block, self-attention, encoder and decoder (docs/method.md, "Network", 1 and 3)."""
+"""The parts of the U-Net: time embedding, residual block, self-attention, encoder and decoder (docs/method.md,
+"Network", 1 and 3)."""
 
 from __future__ import annotations
 
@@ -130,10 +131,11 @@ class Encoder(nn.Module):
 
 
 class Refinement(nn.Module):
-    """A correction of the decoder's output by convolutions at full resolution, so that blocks of a folding stem meet without a seam.
+    """A correction of the decoder's output by convolutions at full resolution, so that blocks of a folding stem meet
+    without a seam.
 
-    It reads the decoder's last feature map (B, width, S/f, S/f), unfolded by the stem's factor f, and the image (B, 1, S, S) that the encoder
-    read. Returns (B, channels_out, S, S); zero before training.
+    It reads the decoder's last feature map (B, width, S/f, S/f), unfolded by the stem's factor f, and the image (B,
+    1, S, S) that the encoder read. Returns (B, channels_out, S, S); zero before training.
     """
 
     def __init__(self, config: NetworkConfig, width: int, channels_out: int) -> None:

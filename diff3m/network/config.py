@@ -19,13 +19,12 @@ class NetworkConfig:
     noise_head_channels: output channels of the noise head; the first is the noise (the released head has 2).
     shared_masked_encoder: one encoder for both checkerboard-masked inputs instead of two.
     fusion: "paper" (one softmax over dot products; docs/method.md, "Network", 6) or "multihead" (key/value
-        projections).
-    fusion_heads: heads of the multi-head fusion.
-    query: the image's side of the cross attention: "film" (paper: a fourth encoder over the clean film), or "features" (the noise branch's
-        own bottleneck at x_t, beside a learned query without image). A query from the clean film tells the decoder, through its attention weights,
-        what the noise has hidden, so the record has less to tell.
-    condition_encoders: feed the fused embedding to the encoders too (paper: time only).
-    parameterization: what the noise head gives: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        projections). fusion_heads: heads of the multi-head fusion. query: the image's side of the cross attention:
+    "film" (paper: a fourth encoder over the clean film), or "features" (the noise branch's
+        own bottleneck at x_t, beside a learned query without image). A query from the clean film tells the decoder,
+        through its attention weights, what the noise has hidden, so the record has less to tell. condition_encoders:
+        feed the fused embedding to the encoders too (paper: time only). parameterization: what the noise head gives:
+        "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
         (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
     refinement_channels: channels of the convolutions at full resolution that correct the noise head's output
         (0 = none, as in the paper); of use where space_to_depth is above 1.

@@ -19,8 +19,9 @@ from .masking import checkerboard, masks
 class Condition:
     """What the record says about a film; computed once, valid at every timestep.
 
-    embedding: (B, d), the sum of the groups' conditions. tokens: {group: (B, slots, d)} for networks whose image query is asked at
-    every step, else empty. attention: {group: (B, slots)}, each summing to 1; empty where only `Diff3M.attention` can say.
+    embedding: (B, d), the sum of the groups' conditions. tokens: {group: (B, slots, d)} for networks whose image
+    query is asked at every step, else empty. attention: {group: (B, slots)}, each summing to 1; empty where only
+    `Diff3M.attention` can say.
     """
 
     embedding: Tensor
@@ -90,7 +91,8 @@ class Diff3M(nn.Module):
         return Condition(embedding, attention) if asks_film else Condition(embedding, {}, tokens)
 
     def attention(self, x0: Tensor, condition: Condition) -> dict[str, Tensor]:
-        """IECA's weights for films x0 (B, 1, S, S), {group: (B, slots)}: those of every step, or of the film itself at t = 0."""
+        """IECA's weights for films x0 (B, 1, S, S), {group: (B, slots)}: those of every step, or of the film itself
+        at t = 0."""
         if condition.attention:
             return condition.attention
         t = torch.zeros(len(x0), dtype=torch.long, device=x0.device)
@@ -129,8 +131,8 @@ class Diff3M(nn.Module):
         return sigma * x_t + signal * head.float()
 
     def features(self, x: Tensor, t: Tensor, condition: Condition) -> list[Tensor]:
-        """Feature maps of the noise branch for images x (B, 1, S, S): the encoder's last of every level but the deepest, the decoder's middle, and
-        the decoder's last of every level, the deepest first."""
+        """Feature maps of the noise branch for images x (B, 1, S, S): the encoder's last of every level but the
+        deepest, the decoder's middle, and the decoder's last of every level, the deepest first."""
         e, blocks = self.embed_time(t), self.config.blocks_per_level
         encoded = self.noise_encoder(x, self.encoder_embedding(e, condition))
         decoded = self.noise_decoder.maps(encoded, self.decoder_embedding(e, condition, encoded))

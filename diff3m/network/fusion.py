@@ -83,7 +83,8 @@ class Fusion(nn.Module):
         return {name: self.tokenizers[name](part) for (name, _), part in zip(self.groups, parts, strict=True)}
 
     def forward(self, query: Tensor, tokens: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Image query (B, d) → the sum of the groups' conditions (B, d), and each group's attention {group: (B, slots)}."""
+        """Image query (B, d) → the sum of the groups' conditions (B, d), and each group's attention {group: (B,
+        slots)}."""
         total, attention = torch.zeros_like(query), {}
         for name, _ in self.groups:
             condition, attention[name] = self.attend[name](query, tokens[name])

@@ -1,8 +1,8 @@
 """A small head that reads the frozen denoiser's features and says where a film holds what does not belong.
 
-It is taught on normal films with anomalies painted in (`data.synthetic_anomalies`), never on disease. The features are those of the film itself and
-of the film noised to one level: the denoiser knows normal anatomy, and its features of a place differ where that is disturbed (denoising networks as
-feature extractors: Baranchuk et al., ICLR 2022).
+It is taught on normal films with anomalies painted in (`data.synthetic_anomalies`), never on disease. The features
+are those of the film itself and of the film noised to one level: the denoiser knows normal anatomy, and its features
+of a place differ where that is disturbed (denoising networks as feature extractors: Baranchuk et al., ICLR 2022).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ POOLED_INSIDE = (
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """level: noise level of the second input, 1 to 1000. width: channels. members: networks that read the same features, from other first weights,
-    and whose logits are averaged."""
+    """level: noise level of the second input, 1 to 1000. width: channels. members: networks that read the same
+    features, from other first weights, and whose logits are averaged."""
 
     level: int = 100
     width: int = 96
@@ -53,8 +53,8 @@ class HeadConfig:
 
 
 class AnomalyHead(nn.Module):
-    """Feature maps of both inputs → logits of "painted" by place (B, 1, s, s) at the network's feature size s, and of the whole film (B,), averaged
-    over the members (a deep ensemble: Lakshminarayanan et al., NeurIPS 2017)."""
+    """Feature maps of both inputs → logits of "painted" by place (B, 1, s, s) at the network's feature size s, and of
+    the whole film (B,), averaged over the members (a deep ensemble: Lakshminarayanan et al., NeurIPS 2017)."""
 
     def __init__(self, network: NetworkConfig, config: HeadConfig | None = None) -> None:
         super().__init__()
@@ -101,7 +101,8 @@ class HeadMember(nn.Module):
 
 
 def feature_widths(network: NetworkConfig) -> list[int]:
-    """Channels of the maps that `Diff3M.features` gives, in order: a level's last decoder block leaves its width, then it is sampled up."""
+    """Channels of the maps that `Diff3M.features` gives, in order: a level's last decoder block leaves its width,
+    then it is sampled up."""
     *above, deepest = network.widths
     up = [network.widths[level] for level in reversed(range(len(network.widths)))]
     return [*above, deepest, *up]
@@ -134,7 +135,8 @@ def noised_features(
 def anomaly_logits(
     network: Diff3M, head: AnomalyHead, schedule: Schedule, x0: Tensor, noises: Tensor, condition: Condition
 ) -> tuple[Tensor, Tensor]:
-    """Logits by place (B, 1, S, S) and of the whole film (B,), averaged over noises (n, 1, S, S), the same for every film."""
+    """Logits by place (B, 1, S, S) and of the whole film (B,), averaged over noises (n, 1, S, S), the same for every
+    film."""
     count, films = len(noises), len(x0)
     still = [feature.repeat(count, 1, 1, 1) for feature in film_features(network, x0, condition)]
     drawn = noises.repeat_interleave(films, dim=0)

@@ -99,8 +99,8 @@ class ViewCalibration:
 class Scoring:
     """How a checkpoint scores.
 
-    components: what is measured.
-    reconstruction: how the picture of normal is made: by "inversion", by "noising", or by the "released" walk over every
+    components: what is measured. reconstruction: how the picture of normal is made: by "inversion", by "noising", or
+    by the "released" walk over every
         timestep (`released.inference`).
     noise_level: level whose reconstruction is shown, 1 to the schedule's end (default 400).
     steps: DDIM steps each way at `noise_level` (default 10); other levels take steps in proportion.

@@ -33,12 +33,14 @@ def _zero() -> Tensor:
 class Batch:
     """One process's share of a step.
 
-    x0: (B, 1, S, S) the films that noise is added to, in about [0, 1]; for healing, with lesions painted in. noise: (B, 1, S, S). t: (B,) timesteps.
-    values: (B, slots) encoded records, NaN = unknown. masked: (B,) bool, films on which masked pixel generation is trained. healing: (B,) bool, films
-    on which healing is trained. target: (B, 1, S, S) the films without lesions; the same as x0 where nothing is painted. lesions: (B, 1, S, S) in
-    [0, 1], where they are painted.
+    x0: (B, 1, S, S) the films that noise is added to, in about [0, 1]; for healing, with lesions painted in. noise:
+    (B, 1, S, S). t: (B,) timesteps. values: (B, slots) encoded records, NaN = unknown. masked: (B,) bool, films on
+    which masked pixel generation is trained. healing: (B,) bool, films on which healing is trained. target: (B, 1, S,
+    S) the films without lesions; the same as x0 where nothing is painted. lesions: (B, 1, S, S) in [0, 1], where they
+    are painted.
 
-    noise_scale, masked_scale, healing_scale: weights of this share's means, so that the mean over processes is that of the whole batch.
+    noise_scale, masked_scale, healing_scale: weights of this share's means, so that the mean over processes is that
+    of the whole batch.
     """
 
     x0: Tensor
@@ -76,8 +78,8 @@ def draw(
 ) -> Batch:
     """The batch of one step: a function of (seed, step) alone, so that a resumed run sees what an unbroken one would.
 
-    Each of `world` processes takes every world-th film of the same global batch: the first `masked_fraction` of it for masked pixel generation, the last
-    `healing_fraction` for healing. sampler: what noise is added to films.
+    Each of `world` processes takes every world-th film of the same global batch: the first `masked_fraction` of it
+    for masked pixel generation, the last `healing_fraction` for healing. sampler: what noise is added to films.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     count, size = config.batch_size, films.images.shape[-1]

@@ -35,7 +35,8 @@ RANGES = {  # of every other number, both ends allowed
     "rotate_degrees": (0, 180),
     "seed": (0, 2**32 - 1),
 }
-# settings that change neither what is learned nor from what: a run that goes on may have others. Films and features are compared themselves.
+# settings that change neither what is learned nor from what: a run that goes on may have others. Films and features
+# are compared themselves.
 BOOKKEEPING = (
     "name",
     "manifest",
@@ -58,23 +59,23 @@ class TrainingConfig:
     """Settings of one run.
 
     name, manifest, validation: the checkpoint's name; normals to train on; normals for validation and calibration.
-    schema: YAML or JSON file with a list of features (the fields of `diff3m.ehr.Feature`); default, the paper's eight.
-    out: folder of the run. preset, network: preset name and fields to replace. init: a checkpoint (folder, shipped name or Hub id) to start from:
-    its weights are taken wherever name and shape agree.
-    steps, batch_size (over all processes), learning_rate, warmup_steps, final_learning_rate (as a fraction), weight_decay,
+    schema: YAML or JSON file with a list of features (the fields of `diff3m.ehr.Feature`); default, the paper's
+    eight. out: folder of the run. preset, network: preset name and fields to replace. init: a checkpoint (folder,
+    shipped name or Hub id) to start from: its weights are taken wherever name and shape agree. steps, batch_size
+    (over all processes), learning_rate, warmup_steps, final_learning_rate (as a fraction), weight_decay,
     gradient_clip, ema: optimization. low_level, low_fraction: this share of timesteps is uniform under low_level, the
-    rest over all. noise: "gaussian", or "simplex" (the baseline AnoDDPM).
-    weighting: of the noise error, "noise" (paper) or "velocity" (see `diffusion_loss`).
-    feature_dropout, record_dropout: chance that one feature, or all, become unknown. coalition_dropout: chance that each explanation
-    group becomes unknown by a coin of its own, so that every coalition that attributions ask about was seen.
-    masked_fraction: share of each batch on which masked pixel generation is trained (its expected loss is unchanged).
-    rotate_degrees, shift, zoom, gamma: augmentation ranges (±; gamma and zoom as log factors).
-    healing_weight: weight of the healing term in the loss (0 = none); healing_fraction: share of each batch that it is trained on. Its timesteps are
-    uniform under healing_level for a share healing_low_fraction, the rest over all. painted_fraction, device_fraction: chance that a healing
-    film gets lesions on the input alone, and devices, writing and the like on input and target. held_out_kinds: kinds of painted lesions
-    (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure on them.
-    precision: "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no".
-    save_minutes, log_every, validate_every: bookkeeping.
+    rest over all. noise: "gaussian", or "simplex" (the baseline AnoDDPM). weighting: of the noise error, "noise"
+    (paper) or "velocity" (see `diffusion_loss`). feature_dropout, record_dropout: chance that one feature, or all,
+    become unknown. coalition_dropout: chance that each explanation group becomes unknown by a coin of its own, so
+    that every coalition that attributions ask about was seen. masked_fraction: share of each batch on which masked
+    pixel generation is trained (its expected loss is unchanged). rotate_degrees, shift, zoom, gamma: augmentation
+    ranges (±; gamma and zoom as log factors). healing_weight: weight of the healing term in the loss (0 = none);
+    healing_fraction: share of each batch that it is trained on. Its timesteps are uniform under healing_level for a
+    share healing_low_fraction, the rest over all. painted_fraction, device_fraction: chance that a healing film gets
+    lesions on the input alone, and devices, writing and the like on input and target. held_out_kinds: kinds of
+    painted lesions (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure on them. precision:
+    "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no". save_minutes, log_every,
+    validate_every: bookkeeping.
     """
 
     name: str
@@ -197,8 +198,8 @@ class TrainingConfig:
     def to_dict(self) -> dict:
         return asdict(self)
 
-    def lasting(self) -> dict:
-        """The settings that a run keeps for as long as it goes on: all but `BOOKKEEPING`."""
+    def fixed_settings(self) -> dict:
+        """Return the settings that must not change while a run goes on: all but `BOOKKEEPING`."""
         return {name: value for name, value in self.to_dict().items() if name not in BOOKKEEPING}
 
 

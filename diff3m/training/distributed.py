@@ -1,4 +1,4 @@
-"""How a run ends with a sentence, and how several processes fail and resume as one."""
+"""Several processes of one run: they fail together, resume from one step, and end their group."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from accelerate.utils import gather_object
 
 
 class TrainingError(RuntimeError):
-    """Training that cannot go on; the message says why and what is kept."""
+    """Training that cannot continue; the message says why and what is on disk."""
 
 
 @contextmanager
 def all_or_none() -> Iterator[None]:
-    """Every process enters; where one fails inside, each of them leaves with an error, so that none waits for it.
+    """Context that every process enters; if one fails inside, each of them raises, so that none waits for it.
 
     The one that failed raises its own error, the others a TrainingError that quotes it.
     """
     try:
         yield
-    except Exception as error:  # whatever it is, the others must hear of it
+    except Exception as error:  # of any kind: the others have to learn of it
         gather_object([str(error) or type(error).__name__])
         raise
-    told = gather_object([""])
-    for index, sentence in enumerate(told):
-        if sentence:
-            raise TrainingError(f"Process {index} of {len(told)} failed: {sentence}")
+    messages = gather_object([""])
+    for index, message in enumerate(messages):
+        if message:
+            raise TrainingError(f"Process {index} of {len(messages)} failed: {message}")
 
 
-def part(accelerator: Accelerator) -> None:
-    """Leave the group of processes and wait for its threads: one that is still alive when the interpreter ends can abort it (SIGABRT).
+def leave_group(accelerator: Accelerator) -> None:
+    """Destroy the group of processes and wait for its threads, one of which could abort the interpreter's end
+    (SIGABRT).
 
-    The group's threads end with its last reference, so let go first of whatever was prepared for several processes.
+    The threads end with the group's last reference, so delete first what `Accelerator.prepare` returned.
     """
     accelerator.free_memory()
     if torch.distributed.is_initialized():
@@ -43,11 +44,11 @@ def part(accelerator: Accelerator) -> None:
     gc.collect()  # DistributedDataParallel, which holds the group, is in cycles
 
 
-def agreed_step(steps: Sequence[int]) -> int:
-    """The step that every process resumes from. Raises TrainingError where they differ."""
+def common_step(steps: Sequence[int]) -> int:
+    """Return the step that every process resumes from. Raises TrainingError where they differ."""
     if len(set(steps)) > 1:
         raise TrainingError(
-            f"The processes found saves of different steps ({', '.join(map(str, steps))}; 0 is none). The output folder must lie on a disk that all "
-            "machines share."
+            f"The processes found saves of different steps ({', '.join(map(str, steps))}; 0 is none). "
+            "The output folder must lie on a disk that all machines share."
         )
     return steps[0]

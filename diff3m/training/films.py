@@ -20,8 +20,8 @@ from .distributed import TrainingError
 class Films:
     """Prepared films and encoded records.
 
-    images: (N, S, S) uint8. values: (N, slots) float32, NaN = unknown. organs: (N, 3, 64, 64) uint8 masks of left lung, right lung and heart, which
-    healing needs; None without it.
+    images: (N, S, S) uint8. values: (N, slots) float32, NaN = unknown. organs: (N, 3, 64, 64) uint8 masks of left
+    lung, right lung and heart, which healing needs; None without it.
     """
 
     images: np.ndarray
@@ -65,7 +65,8 @@ def load_films(
 
 
 def check_apart(train: str | Path, validation: str | Path, cases: Sequence[Case], held: Sequence[Case]) -> bool:
-    """Whether it could be checked that no patient is in both manifests, whose normals are `cases` and `held`; one manifest given twice is meant so.
+    """Whether it could be checked that no patient is in both manifests, whose normals are `cases` and `held`; one
+    manifest given twice is meant so.
 
     Raises TrainingError where a film or a patient is in both.
     """
@@ -74,12 +75,12 @@ def check_apart(train: str | Path, validation: str | Path, cases: Sequence[Case]
     both, checked = shared_patients(train, validation)
     if both:
         raise TrainingError(
-            f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. Split by patient: `diff3m "
-            "prepare` does."
+            f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. "
+            "Split by patient: `diff3m prepare` does."
         )
     if films := shared_films(cases, held):
         raise TrainingError(
-            f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation would be no test. Take "
-            "them out of one of the two."
+            f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation "
+            "would be no test. Take them out of one of the two."
         )
     return checked

@@ -1,4 +1,5 @@
-"""Teach a checkpoint's anomaly head: normal films, half of them with anomalies painted in, through the frozen denoiser."""
+"""Teach a checkpoint's anomaly head: normal films, half of them with anomalies painted in, through the frozen
+denoiser."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ class HeadTraining:
 
 @dataclass(frozen=True)
 class HeadStep:
-    """Errors of one step (cross entropy in nats, mean over members): of the map, and of the whole film; and the share of films judged right."""
+    """Errors of one step (cross entropy in nats, mean over members): of the map, and of the whole film; and the share
+    of films judged right."""
 
     step: int
     map_error: float
@@ -62,9 +64,11 @@ def train_head(
     config: HeadConfig | None = None,
     report: Callable[[HeadStep], None] | None = None,
 ) -> AnomalyHead:
-    """Teach a head on a manifest's normal films, all of its members on the same; the denoiser stays as it is. report hears each step.
+    """Teach a head on a manifest's normal films, all of its members on the same; the denoiser stays as it is. report
+    hears each step.
 
-    The same manifest, weights and seed give the same head on the same machine. Raises ManifestError or HeadTrainingError.
+    The same manifest, weights and seed give the same head on the same machine. Raises ManifestError or
+    HeadTrainingError.
     """
     films = load_films(normal_cases(manifest, detector.schema), detector.schema, detector.config.preprocessing)
     with torch.random.fork_rng(devices=[]):
@@ -112,7 +116,8 @@ def train_head(
 
 
 def _batches(films: Films, training: HeadTraining) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Films (B, 1, S, S), masks alike, encoded records (B, slots) and noise of every step; one step is painted ahead."""
+    """Films (B, 1, S, S), masks alike, encoded records (B, slots) and noise of every step; one step is painted
+    ahead."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(_batch, films, training, 0)
         for step in range(training.steps):

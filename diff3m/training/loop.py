@@ -1,7 +1,8 @@
 """The training loop, under accelerate: one CPU, one GPU or many processes, same code.
 
-What a step sees depends on (seed, step) alone, and the state is replaced in one move, so a run that was killed goes on
-from its last whole save as if nothing had happened. Of several processes the first writes and reports; where one fails, all end.
+What a step sees depends on (seed, step) alone, and the state on disk is replaced atomically, so a run that was killed
+resumes from its last complete save with the same result. Of several processes the first writes and reports; if one
+fails, all end.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from ..network import Diff3M, count_parameters
 from ..scoring.score import Scoring
 from .batch import Batch, draw, gaussian, prefetch
 from .config import TrainingConfig
-from .distributed import TrainingError, agreed_step, all_or_none, part
+from .distributed import TrainingError, all_or_none, common_step, leave_group
 from .films import check_apart, load_films
 from .log import LOG_FILE, Means, TrainingLog
 from .loss import DiffusionLoss, Losses, diffusion_loss
 from .preview import PREVIEW_FILMS, healing_ratios, one_step_estimates, write_grid
-from .resume import check_same_run, cut_log, init_weights, read_state, rounded, start_from
+from .resume import check_same_run, copy_weights, init_weights, read_state, rounded_features, truncate_log
 from .simplex import SimplexPool
 
 STATE_FILE, CHECKPOINT_DIR = "state.pt", "checkpoint"
@@ -47,7 +48,11 @@ VALIDATION_FILMS = 64
 
 @dataclass(frozen=True)
 class Progress:
-    """What `report` hears: a stage ("films", "training"), how far, of how much, and the newest smoothed losses (nan before the first)."""
+    """What the `report` callback receives.
+
+    stage: "films" or "training". done, total: films or steps. noise, masked_pixels, healing: means of the last steps,
+    NaN before the first. films_per_second: since the start or the resume.
+    """
 
     stage: str
     done: int
@@ -61,10 +66,11 @@ class Progress:
 def train(
     config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[Progress], None] | None = None
 ) -> Path:
-    """Train, or resume, the run that `config` describes. Returns the folder of its checkpoint (EMA weights).
+    """Train, or resume, the run that `config` describes.
 
-    report is called in the main process alone. Several processes part at the end, so each can train once. Raises ManifestError, ConfigError or
-    TrainingError with a sentence.
+    schema: in place of the configuration's. report: called in the main process alone. Several processes leave their
+    group at the end, so each process can train once. Returns the folder of the checkpoint with the averaged (EMA)
+    weights. Raises ManifestError, ConfigError or TrainingError.
     """
     # the image query's encoder has no time embedding, so its embedding layers get no gradient
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -73,12 +79,12 @@ def train(
     try:
         run = _Run(accelerator, config, schema or config.ehr_schema(), report or (lambda progress: None))
         run.resume()
-        run.go()
+        run.train()
         return run.out / CHECKPOINT_DIR
     finally:
         if run is not None:
-            run.let_go()
-        part(accelerator)
+            run.release()
+        leave_group(accelerator)
 
 
 class _Run:
@@ -91,12 +97,13 @@ class _Run:
         if config.batch_size % self.accelerator.num_processes:
             processes = self.accelerator.num_processes
             raise TrainingError(
-                f"batch_size {config.batch_size} cannot be shared evenly by {processes} processes. Give a multiple of {processes}."
+                f"batch_size {config.batch_size} cannot be shared evenly by {processes} processes. "
+                f"Give a multiple of {processes}."
             )
         self.report = report if self.accelerator.is_main_process else (lambda progress: None)
         self.schedule = Schedule()
         with all_or_none():
-            network = self._prepared(schema)
+            network = self._prepare(schema)
         self.ema = {
             name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()
         }
@@ -109,46 +116,54 @@ class _Run:
         self.step, self.seconds = 0, 0.0
         self.log = TrainingLog(self.out)
 
-    def _prepared(self, schema: EHRSchema) -> Diff3M:
-        """Read the films; returns the network to start with."""
+    def _prepare(self, schema: EHRSchema) -> Diff3M:
+        """Check the settings against the last save, read the films, and return the network to start with."""
         config = self.config
         cases = normal_cases(config.manifest, schema)
-        held = normal_cases(config.validation, schema) if config.validation else []
-        if (
-            config.validation
-            and not check_apart(config.manifest, config.validation, cases, held)
-            and self.accelerator.is_main_process
-        ):
-            warnings.warn(
-                f"Whether a patient is in both {config.manifest} and {config.validation} could not be checked: give both a column `patient`, or "
-                "split by patient.",
-                stacklevel=2,
-            )
+        validation_cases = normal_cases(config.validation, schema) if config.validation else []
+        if config.validation:
+            self._check_patients(cases, validation_cases)
         self.schema = schema.fitted([case.record for case in cases])
-        begun = init_weights(config.init, self.out / CHECKPOINT_DIR)
-        lasting = {**config.lasting(), "films": len(cases), "features": rounded(self.schema), **begun}
-        self.lasting = check_same_run(self.out / STATE_FILE, lasting)
+        self.identity = check_same_run(
+            self.out / STATE_FILE,
+            {
+                **config.fixed_settings(),
+                "films": len(cases),
+                "features": rounded_features(self.schema),
+                **init_weights(config.init, self.out / CHECKPOINT_DIR),
+            },
+        )
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
         torch.manual_seed(config.seed)
         network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
-        if config.init and not (self.out / STATE_FILE).exists():  # a run that goes on has its own weights
-            start_from(config.init, network)  # before films are read, which takes long
+        if config.init and not (self.out / STATE_FILE).exists():  # a resumed run has its own weights
+            copy_weights(config.init, network)  # before films are read, which takes long
         load = partial(load_films, schema=self.schema, settings=self.preprocessing, with_organs=config.heals)
         self.films = load(cases, progress=lambda n: self.report(Progress("films", n, len(cases))))
         self.sampler = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
-        self.validation = load(held[:VALIDATION_FILMS]) if held else None
+        self.validation = load(validation_cases[:VALIDATION_FILMS]) if validation_cases else None
         self.out.mkdir(parents=True, exist_ok=True)
         return network
 
+    def _check_patients(self, cases: list, validation_cases: list) -> None:
+        config = self.config
+        checked = check_apart(config.manifest, config.validation, cases, validation_cases)
+        if not checked and self.accelerator.is_main_process:
+            warnings.warn(
+                f"Whether a patient is in both {config.manifest} and {config.validation} could not be checked: "
+                "give both a column `patient`, or split by patient.",
+                stacklevel=3,
+            )
+
     def resume(self) -> None:
-        """Go on from the last whole save, if there is one. Raises TrainingError where processes find different saves."""
+        """Load the last complete save, if there is one. Raises TrainingError where processes see different saves."""
         with all_or_none():
             self._load()
-        agreed_step(gather_object([self.step]))
+        common_step(gather_object([self.step]))
         with all_or_none():
             if self.accelerator.is_main_process:
-                cut_log(self.out / LOG_FILE, self.step)
+                truncate_log(self.out / LOG_FILE, self.step)
 
     def _load(self) -> None:
         path = self.out / STATE_FILE
@@ -156,7 +171,7 @@ class _Run:
             return
         state = read_state(path)
         try:
-            self._bare().load_state_dict(state["network"])
+            self._unwrapped().load_state_dict(state["network"])
         except RuntimeError as error:
             raise TrainingError(
                 f"{path} belongs to another network; choose another `out` or remove it. ({str(error)[:200]})"
@@ -167,19 +182,17 @@ class _Run:
         if self.accelerator.scaler is not None and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
-    def go(self) -> None:
-        """Steps until the end; logs, saves and samples on the way."""
-        config, saved = self.config, time.monotonic()
-        if self.step >= config.steps and gather_object([self._written()])[0] == self.step:
-            return  # finished before; its calibration stays
-        with all_or_none():
-            self.report(
-                Progress("training", self.step, config.steps)
-            )  # where it goes on from, so that time left counts from here
+    def train(self) -> None:
+        """Take steps until the end; log, validate and save on the way."""
+        config, last_save = self.config, time.monotonic()
+        if self.step >= config.steps and gather_object([self._checkpoint_step()])[0] == self.step:
+            return  # complete already; its calibration stays
+        with all_or_none():  # the first report, so that the time left counts from the resume
+            self.report(Progress("training", self.step, config.steps))
         recent: list[tuple[float, float, float]] = []
         started, first = time.monotonic(), self.step
         for batch in prefetch(self._draw, first, config.steps, self._workers()):
-            *losses, save = self._train_step(batch, time.monotonic() - saved > 60 * config.save_minutes)
+            *losses, save = self._train_step(batch, time.monotonic() - last_save > 60 * config.save_minutes)
             recent.append(tuple(losses))
             self.step += 1
             if self.step % config.log_every == 0 or self.step == config.steps:
@@ -193,18 +206,18 @@ class _Run:
                 with all_or_none():
                     self._validate()
             if save and self.step < config.steps:
-                self.seconds += time.monotonic() - saved
+                self.seconds += time.monotonic() - last_save
                 self.save()
-                saved = time.monotonic()
-        self.seconds += time.monotonic() - saved
+                last_save = time.monotonic()
+        self.seconds += time.monotonic() - last_save
         self.save()
 
-    def let_go(self) -> None:
-        """Of what was prepared for several processes; the run cannot go on after it."""
+    def release(self) -> None:
+        """Delete what refers to the group of processes; the run cannot be used afterwards."""
         del self.loss, self.optimizer
 
-    def _written(self) -> int | None:
-        """The steps that the checkpoint folder holds: its config.json is written last. None where there is no whole one."""
+    def _checkpoint_step(self) -> int | None:
+        """Return the step of the checkpoint folder, whose config.json is written last; None without a complete one."""
         try:
             return json.loads((self.out / CHECKPOINT_DIR / CONFIG_FILE).read_text())["training"]["steps_done"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -215,46 +228,48 @@ class _Run:
         return draw(self.films, self.schema, self.config, step, self.schedule.timesteps, *place, self.sampler)
 
     def _workers(self) -> int:
-        """Threads that draw batches ahead: one where training itself takes the processor."""
+        """Return how many threads draw batches ahead: one where training itself takes the processor."""
         return 1 if self.accelerator.device.type == "cpu" else min(8, os.cpu_count() or 1)
 
     def _train_step(self, batch: Batch, save: bool) -> tuple[float, float, float, bool]:
-        """Noise, masked pixel and healing loss of the whole batch, and whether to save, as the main process says."""
+        """Return noise, masked pixel and healing loss of the whole batch, and whether the main process wants a save."""
         config, accelerator = self.config, self.accelerator
         batch = batch.map(lambda tensor: tensor.to(accelerator.device))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         with accelerator.autocast():
             losses = self.loss(batch)
-        if not bool(
-            torch.isfinite(accelerator.reduce(losses.total.detach(), "mean"))
-        ):  # of every process, so that none goes on alone
+        total = accelerator.reduce(losses.total.detach(), "mean")  # of every process, so that none continues alone
+        if not bool(torch.isfinite(total)):
             raise self._not_finite("The loss")
         accelerator.backward(losses.total)
         norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
-        if accelerator.scaler is None and not bool(torch.isfinite(norm)):  # a scaler leaves such a step out by itself
+        if accelerator.scaler is None and not bool(torch.isfinite(norm)):  # a scaler skips such a step itself
             raise self._not_finite("A gradient")
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._average()
+        self._update_average()
         flag = losses.noise.new_tensor(float(save and accelerator.is_main_process))
         own = torch.stack([losses.noise.detach(), losses.masked_pixels.detach(), losses.healing.detach(), flag]).float()
         noise, masked, healing, flag = accelerator.reduce(own, "mean").tolist()  # the same numbers in every process
         return noise, masked, healing, flag > 0
 
     def _not_finite(self, what: str) -> TrainingError:
-        """What ends a run that cannot go on as it is; the same settings would come to the same step, so others are named."""
-        saved, hint = self._written(), "Lower learning_rate."
-        if saved is not None:
-            hint = f"Step {saved} is kept: start another `out` with `init: {self.out / CHECKPOINT_DIR}` and a lower learning_rate."
+        """Return the error of a run that diverged. The same settings would diverge again, so it proposes others."""
+        step, hint = self._checkpoint_step(), "Lower learning_rate."
+        if step is not None:
+            hint = (
+                f"Step {step} is kept: start another `out` with `init: {self.out / CHECKPOINT_DIR}` and a lower "
+                "learning_rate."
+            )
         return TrainingError(f"{what} is not finite at step {self.step}. {hint}")
 
-    def _bare(self) -> Diff3M:
+    def _unwrapped(self) -> Diff3M:
         return self.accelerator.unwrap_model(self.loss).network
 
-    def _average(self) -> None:
+    def _update_average(self) -> None:
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        live = self._bare().state_dict()
+        live = self._unwrapped().state_dict()
         torch._foreach_lerp_([self.ema[name] for name in live], [live[name] for name in live], 1 - decay)
 
     def _log(self, kind: str, means: Means) -> None:
@@ -263,8 +278,9 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self) -> None:
-        """With the averaged weights: a picture of one-step estimates of validation films (without them, of the first training films), the
-        losses on validation films at fixed timesteps and noise, and how unseen lesions heal on them."""
+        """With the averaged weights: a picture of one-step estimates of validation films (without them, of the first
+        training films), the losses on validation films at fixed timesteps and noise, and how unseen lesions heal on
+        them."""
         if not self.accelerator.is_main_process:
             return
         network, films = self.averaged(), self.validation or self.films.first(PREVIEW_FILMS)
@@ -299,12 +315,13 @@ class _Run:
 
     def averaged(self) -> Diff3M:
         """A copy of the network with the averaged weights, in evaluation mode."""
-        network = Diff3M(self._bare().config, self.schedule).to(self.accelerator.device)
+        network = Diff3M(self._unwrapped().config, self.schedule).to(self.accelerator.device)
         network.load_state_dict(self.ema)
         return network.eval().to(memory_format=torch.channels_last)
 
     def save(self) -> None:
-        """Replace the training state and the checkpoint folder. Raises TrainingError where they cannot be written; the last save stays."""
+        """Replace the training state and the checkpoint folder. Raises TrainingError where they cannot be written;
+        the last save stays."""
         with all_or_none():  # nobody reads the checkpoint before it is whole
             if self.accelerator.is_main_process:
                 self._replace()
@@ -322,12 +339,12 @@ class _Run:
 
     def _write(self) -> None:
         state = {
-            "network": self._bare().state_dict(),
+            "network": self._unwrapped().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema,
             "step": self.step,
             "seconds": self.seconds,
-            "lasting": json.dumps(self.lasting),
+            "identity": json.dumps(self.identity),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
         partial = self.out / f"{STATE_FILE}.partial"
@@ -354,7 +371,8 @@ def _weighted_mean(losses: list[tuple[Losses, int]], name: str) -> float:
 
 
 def mixed_precision(asked: str) -> str:
-    """What accelerate is told: "auto" is bf16 where it is native, else float32, since emulated bf16 is many times slower."""
+    """What accelerate is told: "auto" is bf16 where it is native, else float32, since emulated bf16 is many times
+    slower."""
     if asked != "auto":
         return asked
     return "bf16" if has_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "no"

@@ -20,8 +20,9 @@ SMOOTH_WEIGHT, SMOOTH_SIGMA = 2.0, 2.0  # of the error after a Gaussian; its sta
 class Losses:
     """Scalars of one step.
 
-    total: ½ (weighted) noise + ½ masked_pixels + healing_weight · healing, what is minimized. noise: unweighted mean squared error. masked_pixels:
-    mean squared error; 0 if no film was masked. healing: see `healing_loss`; 0 if no film was healed.
+    total: ½ (weighted) noise + ½ masked_pixels + healing_weight · healing, what is minimized. noise: unweighted mean
+    squared error. masked_pixels: mean squared error; 0 if no film was masked. healing: see `healing_loss`; 0 if no
+    film was healed.
     """
 
     total: Tensor
@@ -49,11 +50,12 @@ def diffusion_loss(
 ) -> Losses:
     """½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²) + healing_weight · healing.
 
-    The first term is over the films that are not healed, the second over those that `batch.masked` marks, the third over those that
-    `batch.healing` marks. One pass of the noise branch serves the first and the third.
+    The first term is over the films that are not healed, the second over those that `batch.masked` marks, the third
+    over those that `batch.healing` marks. One pass of the noise branch serves the first and the third.
 
-    weighting: "noise" (w = 1, the paper), or "velocity" (w = 1/ᾱ_t: the squared error of v, Salimans and Ho, ICLR 2022). At high noise
-    ε̂ is nearly x_t itself and its error says little about the film; the velocity's error stays that of the film.
+    weighting: "noise" (w = 1, the paper), or "velocity" (w = 1/ᾱ_t: the squared error of v, Salimans and Ho, ICLR
+    2022). At high noise ε̂ is nearly x_t itself and its error says little about the film; the velocity's error stays
+    that of the film.
     """
     x_t = add_noise(batch.x0, batch.noise, batch.t, schedule)
     condition = network.condition(batch.x0, batch.values)
@@ -87,9 +89,10 @@ def diffusion_loss(
 def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor) -> Tensor:
     """mean ᾱ_t · ((|e| + 2 |G e|) · (1 + 3·mask) + ½ |∇e|) of the error e = x̂_0 − x_0, a scalar.
 
-    estimate: x̂_0 (B, 1, S, S), the film without lesions as estimated from the noised painted film; target: x_0, alike; lesions: (B, 1, S, S) in [0, 1];
-    alpha_bar: (B,). G is a Gaussian of 2 pixels of 128: the fine grain of an error is noise that cannot be known, while
-    what is shown and scored of a difference is smooth. The gradient is the difference of neighboring pixels.
+    estimate: x̂_0 (B, 1, S, S), the film without lesions as estimated from the noised painted film; target: x_0,
+    alike; lesions: (B, 1, S, S) in [0, 1]; alpha_bar: (B,). G is a Gaussian of 2 pixels of 128: the fine grain of an
+    error is noise that cannot be known, while what is shown and scored of a difference is smooth. The gradient is the
+    difference of neighboring pixels.
     """
     weight = alpha_bar.view(-1, 1, 1, 1)
     error = estimate - target

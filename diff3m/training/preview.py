@@ -1,4 +1,5 @@
-"""What a run shows of itself on the way: pictures of one-step estimates, and how well lesions heal that it never painted."""
+"""What a run shows of itself on the way: pictures of one-step estimates, and how well lesions heal that it never
+painted."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def write_grid(rows: list[Tensor], path: Path) -> None:
 def unseen_lesions(films: Films, count: int = HEALING_FILMS) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Lesions that training never paints (`data.painted.lesions`) on the first films that have organ masks.
 
-    Returns by kind: films (N, S, S) float32, painted films alike, masks (N, S, S) bool. The same films give the same lesions.
+    Returns by kind: films (N, S, S) float32, painted films alike, masks (N, S, S) bool. The same films give the same
+    lesions.
     """
     count, size = min(count, len(films)), films.images.shape[-1]
     clean = films.images[:count].astype(np.float32) / 255
@@ -64,10 +66,11 @@ def unseen_lesions(films: Films, count: int = HEALING_FILMS) -> dict[str, tuple[
 
 @torch.no_grad()
 def healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: torch.device) -> dict[str, float]:
-    """Error inside lesions that training never paints, after healing in one step over before: 0 = healed, 1 = untouched.
+    """Error inside lesions that training never paints, after healing in one step over before: 0 = healed, 1 =
+    untouched.
 
-    By kind, measured on the composed pseudo-healthy film. Also "unpainted": how much unpainted films change, as the mean
-    absolute difference in grey levels of the film's range.
+    By kind, measured on the composed pseudo-healthy film. Also "unpainted": how much unpainted films change, as the
+    mean absolute difference in grey levels of the film's range.
     """
     count, size = min(HEALING_FILMS, len(films)), films.images.shape[-1]
     values = torch.from_numpy(films.values[:count]).to(device)

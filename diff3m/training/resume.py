@@ -1,4 +1,4 @@
-"""What a run goes on from: its last save, its log, or the weights of a checkpoint; and whether a save is of the same run."""
+"""Resuming a run: reading its last save, checking that it is of the same run, and starting from other weights."""
 
 from __future__ import annotations
 
@@ -14,48 +14,55 @@ from ..ehr import EHRSchema
 from ..network import Diff3M
 from .distributed import TrainingError
 
-INIT_SHA256 = "init_sha256"  # of the weights that a run began with, in what its saves hold
+INIT_SHA256 = "init_sha256"  # in a save: the hash of the weights that the run started from
 
 
 def read_state(path: Path, mmap: bool = False) -> dict:
-    """A save's content. mmap: only what is looked at is read. Raises TrainingError."""
+    """Read a save. mmap: read from disk only what is used. Raises TrainingError."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         if not {"network", "optimizer", "ema", "step", "seconds"} <= set(state):
-            raise ValueError("it is no save of a training")
+            raise ValueError("it is not a save of a training run")
         return state
-    except Exception as error:  # a damaged file ends in many kinds
+    except Exception as error:  # a damaged file raises many kinds
         reason = str(error).partition("\n")[0][:200]
         raise TrainingError(
             f"{path} cannot be read ({reason}). Remove it to start anew, or choose another `out`."
         ) from None
 
 
-def check_same_run(path: Path, lasting: dict) -> dict:
-    """What the saves of a run are to hold of its settings, films and features (`lasting`); the weights it began with are named as its first save did.
+def check_same_run(path: Path, identity: dict) -> dict:
+    """Check that a save is of the run that would resume from it.
 
-    Raises TrainingError where the save that it would go on from cannot be read, or is of others.
+    identity: the settings, films and features that a run keeps. Returns what further saves hold: the identity, with
+    the hash of the first weights as the save has it. Raises TrainingError where the save cannot be read or is of
+    another run.
     """
     if not path.exists():
-        return lasting
-    saved = json.loads(read_state(path, mmap=True).get("lasting", "{}"))  # a save of an earlier version names none
-    mine = json.loads(json.dumps(lasting))
-    other = [
-        name if isinstance(mine[name], list | dict) else f"{name} ({value} there, {mine[name]} here)"
+        return identity
+    state = read_state(path, mmap=True)
+    saved = json.loads(state.get("identity", state.get("lasting", "{}")))  # "lasting": saves before November 2026
+    current = json.loads(json.dumps(identity))
+    differences = [
+        name if isinstance(current[name], list | dict) else f"{name} ({value} there, {current[name]} here)"
         for name, value in saved.items()
-        if name in mine and mine[name] != value
+        if name in current and current[name] != value
     ]
-    if other:
+    if differences:
         raise TrainingError(
-            f"{path} is of a run with other settings: {', '.join(other)}. Restore them to go on, or choose another `out`."
+            f"{path} is of a run with other settings: {', '.join(differences)}. Restore them to go on, or choose "
+            "another `out`."
         )
-    mine.pop(INIT_SHA256, None)
-    return mine | {name: value for name, value in saved.items() if name == INIT_SHA256}
+    current.pop(INIT_SHA256, None)
+    return current | {name: value for name, value in saved.items() if name == INIT_SHA256}
 
 
 def init_weights(source: str | None, own: Path) -> dict[str, str]:
-    """The sha256 of the weights that `init` names, for `check_same_run`. Empty without `init`, where it is gone, since a run that goes on does not
-    need it, and where it is the run's `own` checkpoint, which each save replaces."""
+    """Return the SHA-256 of the weights that `init` names, as an entry for `check_same_run`.
+
+    Empty without `init`, where it no longer exists, since a resumed run does not need it, and where it is the run's
+    `own` checkpoint, which each save replaces.
+    """
     if source is None:
         return {}
     try:
@@ -65,43 +72,47 @@ def init_weights(source: str | None, own: Path) -> dict[str, str]:
         return {}
 
 
-def rounded(schema: EHRSchema) -> list[dict]:
-    """A schema's features, numbers to six digits: what two runs have in common if their films and features are the same."""
+def rounded_features(schema: EHRSchema) -> list[dict]:
+    """Return a schema's features with numbers rounded to six digits, equal for runs on the same films and features."""
     return [
         {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in entry.items()}
         for entry in schema.to_list()
     ]
 
 
-def cut_log(path: Path, step: int) -> None:
-    """Take out of a log the lines after a step, and what a killed process left of one: the run comes to those steps again."""
+def truncate_log(path: Path, step: int) -> None:
+    """Remove from a log the lines after a step, which will be repeated, and an incomplete last line."""
     if not path.exists():
         return
     header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
-    kept = [
+    complete = [
         line
         for line in lines
         if line.endswith(b"\n") and line.partition(b",")[0].isdigit() and int(line.partition(b",")[0]) <= step
     ]
     if not header.endswith(b"\n"):
         path.unlink()
-    elif kept != lines:
+    elif complete != lines:
         partial = path.with_name(f"{path.name}.partial")
-        partial.write_bytes(b"".join([header, *kept]))
+        partial.write_bytes(b"".join([header, *complete]))
         os.replace(partial, path)
 
 
-def start_from(source: str, network: Diff3M) -> int:
-    """Copy a checkpoint's weights into a network wherever name and shape agree; returns how many tensors that were. Raises TrainingError."""
+def copy_weights(source: str, network: Diff3M) -> int:
+    """Copy a checkpoint's weights into a network wherever name and shape agree.
+
+    Returns the number of tensors copied. Raises TrainingError where they are less than half of the network.
+    """
     try:
-        given = load_checkpoint(resolve_checkpoint(source)).network.state_dict()
+        weights = load_checkpoint(resolve_checkpoint(source)).network.state_dict()
     except CheckpointError as error:
         raise TrainingError(f"init: {error}") from None
-    wanted = network.state_dict()
-    fitting = {name: tensor for name, tensor in given.items() if name in wanted and tensor.shape == wanted[name].shape}
-    if 2 * sum(tensor.numel() for tensor in fitting.values()) < sum(tensor.numel() for tensor in wanted.values()):
+    own = network.state_dict()
+    matching = {name: tensor for name, tensor in weights.items() if name in own and tensor.shape == own[name].shape}
+    if 2 * sum(tensor.numel() for tensor in matching.values()) < sum(tensor.numel() for tensor in own.values()):
         raise TrainingError(
-            f"init: most weights of {source} do not fit this network. Choose a checkpoint of the same preset, or leave `init` out."
+            f"init: most weights of {source} do not fit this network. Choose a checkpoint of the same preset, or leave "
+            "`init` out."
         )
-    network.load_state_dict(fitting, strict=False)
-    return len(fitting)
+    network.load_state_dict(matching, strict=False)
+    return len(matching)

@@ -1,6 +1,7 @@
 """Simplex noise of several octaves, in place of Gaussian noise (AnoDDPM, Wyatt et al., CVPR workshops 2022).
 
-It has structure at every scale, so that a network trained with it learns to repair large shapes too. Frequencies as published.
+It has structure at every scale, so that a network trained with it learns to repair large shapes too. Frequencies as
+published.
 """
 
 from __future__ import annotations
@@ -37,13 +38,15 @@ def simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
 
 
 class SimplexPool:
-    """Fields drawn once and used many times, turned, turned over and negated, so that training and sampling are not held up by them."""
+    """Fields drawn once and used many times, turned, turned over and negated, so that training and sampling are not
+    held up by them."""
 
     def __init__(self, size: int, fields: int = FIELDS, seed: int = 0) -> None:
         self.fields = torch.from_numpy(simplex_noises(fields, size, seed))
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> Tensor:
-        """(count, 1, size, size), a function of the generator's state. Raises ValueError for another size than the pool's."""
+        """(count, 1, size, size), a function of the generator's state. Raises ValueError for another size than the
+        pool's."""
         if size != self.fields.shape[-1]:
             raise ValueError(f"the pool holds fields of {self.fields.shape[-1]} pixels, {size} were asked for")
         chosen = torch.randint(len(self.fields), (count,), generator=generator)
