@@ -331,7 +331,7 @@ class Case:
             record = self.detector.schema.parse(self.form.record(values))
             other = view is not None and view.analysis.record != record
             start = (panels.notes([OTHER_RECORD]) if other else "") + panels.quiet(
-                wording.asked_of(record, self.detector.schema)
+                wording.explained_record(record, self.detector.schema)
             )
             boxes = () if view is None else heat_view.boxes(view, look, self.detector.scoring)
             request = Request(
