@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
@@ -23,9 +23,9 @@ from .scoring.score import Scoring
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of a picture's sides
 MAX_FINDINGS = 6
 # A place stands out where the anomaly map's mean inside is this many times what 95 % of the points of normal films stay
-# under; without such a map, where the largest difference is. See docs/evaluation.md, "Places that stand out".
-ANOMALY_FACTOR = 2.5
-DIFFERENCE_FACTOR = 4.0
+# under; without such a map, where the largest difference is. docs/evaluation.md, "Places that stand out", has the rates.
+ANOMALY_FACTOR = 3.0
+DIFFERENCE_FACTOR = 2.4
 OUTLINE_SCALE = 4  # outlines are traced on masks enlarged by this factor, so that they are smooth
 
 
@@ -52,6 +52,10 @@ class Finding:
     share: float
     weight: float
     stands_out: bool
+
+    def to_dict(self) -> dict:
+        """Return the finding as plain JSON values."""
+        return {**asdict(self), "outline": [list(point) for point in self.outline]}
 
 
 def find_findings(

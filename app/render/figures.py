@@ -63,11 +63,15 @@ def small_histogram(scores: Sequence[float], score: float) -> Figure:
     Show it by `inline_svg` with max_width=SMALL_WIDTH.
     """
     figure = Figure(figsize=(SMALL_WIDTH / 96, SMALL_HEIGHT / 96))  # a CSS pixel is 1/96 inch
-    axes = figure.add_axes((0, 0.02, 1, 0.96))
+    draw_small_histogram(figure.add_axes((0, 0.02, 1, 0.96)), scores, score)
+    return figure
+
+
+def draw_small_histogram(axes: Axes, scores: Sequence[float], score: float) -> None:
+    """Draw `small_histogram` on given axes."""
     _draw_bars(axes, scores, score)
     axes.set_axis_off()
     axes.axhline(0, color=TEXT, linewidth=1)
-    return figure
 
 
 def _draw_bars(axes: Axes, scores: Sequence[float], score: float, normal_label: str = "", own_label: str = "") -> None:
