@@ -55,7 +55,7 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     """Summarize what the record changed.
 
     results: by name of the explanation, as `explain.Context.finished` gives them; used are "region", whose names are
-    zones ("" for the place that differs most), and "three_records" or "record_unknown". What is missing is not spoken of.
+    zones ("" for the largest difference), and "three_records" or "record_unknown". What is missing is not spoken of.
     record, schema: of the case.
     """
     change = _change_of_normal(results)
@@ -63,7 +63,11 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     known = _known_groups(record, schema)
     if not known:
         return ExplanationSummary("The record is empty, so it changed nothing.")
-    start = "" if change is None else f"The record changed {_amount(change)} ({change:.1%} of the grey range on average)"
+    start = (
+        ""
+        if change is None
+        else f"The record changed {_amount(change)} ({wording.percent(change)} of the grey range on average)"
+    )
     effects = {
         name: {group: value for group, value in _effects(region).items() if group in known}
         for name, region in regions.items()
@@ -75,7 +79,7 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     place = _place(name)
     chart = {title: 100 * value for title, value in effects[name].items()}
     if size < MIN_CHANGE:
-        end = f"no part of it changes {place} by as much as {MIN_CHANGE:.0%} of the grey range"
+        end = f"no part of {'it' if start else 'the record'} changes {place} by as much as {100 * MIN_CHANGE:.0f} % of the grey range"
     else:
         end = f"knowing {_fact(group, record, schema)} {_effect(effects[name][group], regions[name], place)}"
     sentence = f"{start}: {end}." if start else f"{end[0].upper()}{end[1:]}."
@@ -112,7 +116,11 @@ def _effects(region: RegionAttribution) -> dict[str, float]:
 def _effect(value: float, region: RegionAttribution, place: str) -> str:
     """Say what one group does to the difference of a place."""
     if value > 0 or abs(region.unknown) < MIN_CHANGE:
-        return f"changes {place} by {abs(value):.1%} of the grey range" if value < 0 else f"makes {place} larger"
+        return (
+            f"changes {place} by {wording.percent(abs(value))} of the grey range"
+            if value < 0
+            else f"makes {place} larger"
+        )
     share = min(1.0, -value / abs(region.unknown))
     return f"explains {FRACTIONS[min(FRACTIONS, key=lambda fraction: abs(fraction - share))]} of {place}"
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 
 MM = 1 / 25.4  # inches
 A4 = (210.0, 297.0)  # millimeters
 LINE = 1.35  # line height, in font sizes
 POINT = 25.4 / 72  # millimeters
 ELLIPSIS = "…"
+DPI = 300  # of printed pictures
 
 
 def new_page() -> Figure:
     """Return an empty A4 page, upright."""
-    page = Figure(figsize=(A4[0] * MM, A4[1] * MM))
-    FigureCanvasAgg(page)
-    return page
+    return Figure(figsize=(A4[0] * MM, A4[1] * MM), dpi=DPI)
 
 
 def area(left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
@@ -74,7 +72,7 @@ class Column:
             lines = max(map(len, parts))
             spare = 0 if index == len(rows) - 1 else 1  # for the line that says what is missing
             if self.top + (lines + spare) * height > self.bottom + 1e-6:
-                self.write(f"{ELLIPSIS} {len(rows) - index} more on the next page", size)
+                self.write(f"{ELLIPSIS} {len(rows) - index} more", size)
                 return False
             for column, wrapped in zip((names, values), parts, strict=True):
                 for number, line in enumerate(wrapped):
@@ -125,16 +123,15 @@ class Column:
         """Return the width of a text in millimeters."""
         key = (text, size, weight)
         if key not in self.widths:
-            renderer = self.page.canvas.get_renderer()
             font = FontProperties(size=size, weight=weight)
-            width, _, _ = renderer.get_text_width_height_descent(_plain(text), font, ismath=False)
-            self.widths[key] = width / self.page.dpi / MM
+            width, _, _ = text_to_path.get_text_width_height_descent(_plain(text), font, ismath=False)
+            self.widths[key] = width * POINT
         return self.widths[key]
 
-    def _line(self, left: float, text: str, size: float, weight: str, color: str, top: float | None = None) -> Text:
+    def _line(self, left: float, text: str, size: float, weight: str, color: str, top: float | None = None) -> None:
         top = self.top if top is None else top
         baseline = top + 0.95 * size * POINT
-        return self.page.text(
+        self.page.text(
             left / A4[0],
             1 - baseline / A4[1],
             _plain(text),

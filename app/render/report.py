@@ -11,14 +11,17 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Affine2D, Transform
 
 from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.export.files import NOTICE, analysis_to_dict, heat_over_film, pictures
-from diff3m.export.overlay import numbered, to_png
+from diff3m.export.overlay import to_png
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.findings import Finding
 from diff3m.imaging.compose import compose_pseudo_healthy
@@ -26,13 +29,14 @@ from diff3m.imaging.zones import OUTSIDE
 from diff3m.scoring.score import ViewCalibration
 
 from . import figures, wording
-from .paper import Column, area, new_page
+from .paper import DPI, Column, area, new_page
 
 MARGIN = 15.0  # millimeters
 WIDTH = 180.0  # millimeters between the margins
 PICTURE = 80.0  # millimeters: height of film and normal film, and of the map
 PRINTED_HEIGHT = 945  # pixels of a printed picture: 300 a inch
 SMALL, TEXT, HEADING = 7.0, 8.5, 10.0  # points
+OUTLINE = "#facc15"
 README = (
     "report.pdf         a page for the reader, then a page of numbers\n"
     "result.json        score, percentile, findings, record, settings, hash of the weights, versions, date\n"
@@ -83,7 +87,7 @@ def pdf_report(report: Report) -> bytes:
     buffer = io.BytesIO()
     with PdfPages(buffer, metadata={"Title": "Diff3M Explorer: one film", "Subject": NOTICE}) as pdf:
         for page in report_pages(report):
-            pdf.savefig(page)
+            pdf.savefig(page, dpi=DPI)
     return buffer.getvalue()
 
 
@@ -110,7 +114,8 @@ def _first_page(report: Report, date: str) -> Figure:
     film = report.case.film.pixels
     _picture(page, film, "Film", MARGIN, 48)
     _picture(page, report.normal_film, "Normal film for this record", MARGIN + WIDTH / 2 + 2, 48)
-    _picture(page, _map(report), "Where they differ (red: brighter, blue: darker than normal)", MARGIN, 135)
+    axes = _picture(page, _map(report), "Difference (red: brighter, blue: darker)", MARGIN, 135)
+    _outlines(axes, report.findings)
     beside = Column(page, MARGIN + WIDTH / 2 + 2, WIDTH / 2 - 2, 135, 220)
     beside.write("Findings", HEADING, "bold")
     _findings(beside, report.findings, report.detector.scoring.heat_normal)
@@ -130,15 +135,19 @@ def _second_page(report: Report, values: Mapping) -> Figure:
     Column(page, MARGIN, WIDTH, 10, 20).write("Numbers", 13, "bold")
     if report.normals is not None:
         axes = page.add_axes(area(MARGIN + 10, 34, 76, 38))
-        figures.draw_histogram(
-            axes, report.normals.scores, analysis.score, analysis.percentile, analysis.compared_with
-        )
+        figures.draw_histogram(axes, report.normals.scores, analysis.score, analysis.percentile, analysis.compared_with)
     right = MARGIN + WIDTH / 2 + 2
     parts = [(name, f"{z:+.1f}") for name, z in wording.score_parts(analysis, schema)]
-    _section(page, "Parts of the score (z-scores among normal films)", right, 20, 86, parts or [("none", "")], 0.8)
-    columns = ("Finding", "mean", "largest", "share of the film", "stands out")
+    _section(page, "Parts of the score (z-scores of normal films)", right, 20, 86, parts or [("none", "")], 0.84)
+    columns = ("Finding", "mean", "largest", "area of film", "stands out")
     rows = [
-        (f"{number} {one.zone}", f"{one.mean:+.1%}", f"{one.largest:+.1%}", f"{one.share:.1%}", _yes(one.stands_out))
+        (
+            f"{number} {one.zone}",
+            wording.signed_percent(one.mean),
+            wording.signed_percent(one.largest),
+            wording.percent(one.share),
+            "yes" if one.stands_out else "no",
+        )
         for number, one in enumerate(report.findings, start=1)
     ]
     _table(page, 90, columns, rows)
@@ -159,7 +168,7 @@ def _second_page(report: Report, values: Mapping) -> Figure:
     return page
 
 
-def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: float) -> None:
+def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: float) -> Axes:
     """Draw a picture `PICTURE` high with its title, or as wide as half of the page where it is wider than that."""
     Column(page, left, WIDTH / 2 - 2, top, top + 5).write(title, TEXT, "bold")
     height, width = image.shape[:2]
@@ -167,6 +176,29 @@ def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: floa
     axes = page.add_axes(area(left, top + 5, shown * width / height, shown))
     axes.imshow(_printed(image), cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, aspect="auto")
     axes.set_axis_off()
+    return axes
+
+
+def _outlines(axes: Axes, findings: Sequence[Finding]) -> None:
+    """Draw the findings' outlines and numbers over a picture of the whole film."""
+    for number, finding in enumerate(findings, start=1):
+        rows, columns = np.array([*finding.outline, finding.outline[0]]).T
+        axes.plot(columns, rows, color=OUTLINE, linewidth=0.8, transform=_shares(axes))
+        axes.text(
+            min(finding.box[3], 0.95),
+            max(finding.box[0], 0.05),
+            str(number),
+            color=OUTLINE,
+            fontsize=TEXT,
+            fontweight="bold",
+            transform=_shares(axes),
+            path_effects=[withStroke(linewidth=2, foreground="black")],
+        )
+
+
+def _shares(axes: Axes) -> Transform:
+    """Return the transform of (column, row) in shares of a picture's sides, rows downward."""
+    return Affine2D().scale(1, -1).translate(0, 1) + axes.transAxes
 
 
 def _printed(image: np.ndarray) -> np.ndarray:
@@ -178,7 +210,7 @@ def _printed(image: np.ndarray) -> np.ndarray:
 
 
 def _map(report: Report) -> np.ndarray:
-    """Return the difference over the whole native film with the findings' numbers: (H, W, 3) uint8."""
+    """Return the difference over the whole native film: (H, W, 3) uint8."""
     film = _printed(report.case.film.pixels)
     (height, width), native = film.shape, report.case.film.pixels.shape
     top, bottom, left, right = report.case.prepared.box
@@ -187,12 +219,7 @@ def _map(report: Report) -> np.ndarray:
     heat = np.zeros(film.shape, np.float32)
     size = (columns.stop - columns.start, rows.stop - rows.start)
     heat[rows, columns] = cv2.resize(report.analysis.heat_map, size, interpolation=cv2.INTER_CUBIC)
-    picture = heat_over_film(film, heat, report.detector.scoring.heat_normal)
-    for number, finding in enumerate(report.findings, start=1):
-        points = np.array([(column * width, row * height) for row, column in finding.outline])
-        mask = cv2.fillPoly(np.zeros(film.shape, np.uint8), [np.round(points).astype(np.int32)], 1)
-        picture = numbered(picture, mask > 0, str(number))
-    return picture
+    return heat_over_film(film, heat, report.detector.scoring.heat_normal)
 
 
 def _findings(column: Column, findings: Sequence[Finding], threshold: float) -> None:
@@ -224,21 +251,15 @@ def _section(
 
 
 def _table(page: Figure, top: float, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table over the whole width; its first column is the wide one."""
-    first = 70.0
+    """Write a table over the whole width, one line a row; its first column is the wide one."""
+    first, height = 70.0, 4.6
     width = (WIDTH - first) / (len(names) - 1)
-    for index, name in enumerate(names):
-        left = MARGIN + (first + (index - 1) * width if index else 0)
-        column = Column(page, left, (width if index else first) - 2, top, top + 44)
-        column.write(name, TEXT, "bold")
-        for row in rows:
-            column.write(row[index], TEXT)
-    if not rows:
-        Column(page, MARGIN, first, top + 5, top + 10).write("none", TEXT)
-
-
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"
+    for line, row in enumerate([names, *(rows or [("none", *[""] * (len(names) - 1))])]):
+        for index, cell in enumerate(row):
+            left = MARGIN + (first + (index - 1) * width if index else 0)
+            start = top + line * height
+            column = Column(page, left, (width if index else first) - 2, start, start + height)
+            column.write(cell, TEXT, "normal" if line else "bold")
 
 
 def _attention(weights: Mapping[str, float], name: str) -> str:

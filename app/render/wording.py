@@ -6,6 +6,7 @@ One word for each thing, everywhere that a reader sees:
     difference      film − normal film, brighter or darker, in percent of the grey range
     map             the difference, or the anomaly map, over the film
     finding         a connected place that differs by more than the threshold; its place is a zone (`imaging.zones`)
+    main finding    the first finding: the one of the largest weight inside the chest
     stands out      a finding that is larger than those of nearly all normal films (`diff3m.findings`)
     score           how unusual the film is as a whole: 0 for an average normal film
     percentile      the share of normal films with a lower score, always with one decimal, rounded down
@@ -111,26 +112,35 @@ def _places_that_stand_out(findings: Sequence[Finding]) -> str:
 
 def finding_sentence(finding: Finding) -> str:
     """Say where a finding lies and how far it differs, in one line."""
-    way = "brighter" if finding.largest > 0 else "darker"
     return (
-        f"{finding.zone[0].upper()}{finding.zone[1:]}: {way} than normal by {abs(finding.mean):.1%} on average, "
-        f"{abs(finding.largest):.1%} at most"
+        f"{finding.zone[0].upper()}{finding.zone[1:]}: {percent(abs(finding.largest))} {_direction(finding)} than normal "
+        f"at most, {percent(abs(finding.mean))} on average"
     )
 
 
-def finding_value(finding: Finding) -> str:
-    """Return a finding's largest difference as its chip shows it, e.g. "+9.7 %"."""
-    return f"{100 * finding.largest:+.1f} %".replace("-", "−")
-
-
 def findings_summary(findings: Sequence[Finding], threshold: float) -> str:
-    """Say where the film differs most, in one sentence; also a map's alternative text."""
+    """Say where the main finding lies and how far it differs, in one sentence; also a map's alternative text."""
     if not findings:
-        return f"Nowhere does the film differ from its normal film by more than {threshold:.1%} of the grey range."
+        return f"Nowhere does the film differ from its normal film by more than {percent(threshold)} of the grey range."
     first = findings[0]
-    way = "brighter" if first.largest > 0 else "darker"
-    where = in_zone(first.zone)
-    return f"The place that differs most is {where}: {abs(first.largest):.1%} of the grey range {way} than normal."
+    return (
+        f"The main finding is {in_zone(first.zone)}: up to {percent(abs(first.largest))} of the grey range "
+        f"{_direction(first)} than normal."
+    )
+
+
+def _direction(finding: Finding) -> str:
+    return "brighter" if finding.largest > 0 else "darker"
+
+
+def percent(share: float) -> str:
+    """Return a share as text with one decimal, e.g. "9.7 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def signed_percent(share: float) -> str:
+    """Return a share with its sign, e.g. "+9.7 %"; the value of a finding's chip."""
+    return f"{100 * share:+.1f} %".replace("-", "−")
 
 
 def in_zone(zone: str) -> str:
@@ -154,9 +164,8 @@ def score_sentence(analysis: Analysis) -> str:
     if analysis.score is None or analysis.percentile is None:
         return NO_SCORE
     return (
-        f"Percentile {percentile_text(analysis.percentile)}: a higher score than that of "
-        f"{percentile_text(analysis.percentile)} % of {compared_with(analysis)} (score {analysis.score:+.2f}; 0 is an "
-        "average normal film)."
+        f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} (score {analysis.score:+.2f}; "
+        "0 is an average normal film)."
     )
 
 
@@ -164,7 +173,8 @@ def limits(analysis: Analysis) -> list[str]:
     """Return what a reader must know before believing the result, in two lines or three."""
     lines = [
         "One normal film in twenty lies above percentile 95, and small or subtle findings can lie below it.",
-        "A finding is a difference from the normal film. It does not say what it is, nor that there is disease.",
+        "A finding is a difference from the normal film, and about one normal film in twenty has one that stands out. It "
+        "does not say what it is, nor that there is disease.",
     ]
     if analysis.score is not None and analysis.compared_with not in VIEW_LABELS:
         unknown = analysis.record.get("view") is None
