@@ -61,7 +61,7 @@ class Analysis:
     """What the model thinks of one film. Arrays are (S, S) float32; film and reconstruction in [0, 1].
 
     residual: film − reconstruction. heat_map: the same after a Gaussian, + brighter than expected, − darker.
-    score, percentile, compared_with, normals: see `Placement`.
+    score, percentile, compared_with, normals: see `Placement`; the percentile in tenths, see `in_tenths`.
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
     components: (component, value, z-score) of each part of the score. aspect: width over height in which the arrays are
     shown. notes: plain sentences for the reader (`notes.NOTES`, and those of the film). seconds: by stage.
@@ -100,7 +100,11 @@ class Analysis:
             raise LookupError("This analysis was stored without its film, so there is nothing to compose with.")
         return compose_pseudo_healthy(self.case.film.pixels, self.case.prepared, self.reconstruction)
 
-    @property
-    def whole_percentile(self) -> int | None:
-        """The percentile as it is shown: rounded down, so that a limit it names is a limit it reached."""
-        return None if self.percentile is None else math.floor(self.percentile)
+    def __post_init__(self) -> None:
+        if self.percentile is not None:
+            object.__setattr__(self, "percentile", in_tenths(self.percentile))
+
+
+def in_tenths(percentile: float) -> float:
+    """Round a percentile down to one decimal, as it is shown: a limit that it names is a limit it reached."""
+    return math.floor(round(10 * percentile, 6)) / 10

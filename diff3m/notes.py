@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NOTES = {
     "not_calibrated": (
-        "This checkpoint has not been calibrated on normal films, so there is no score: run `diff3m calibrate`."
+        "This model was not calibrated on normal films, so there is no score: run `diff3m calibrate`."
     ),
     "other_settings": "The percentile was calibrated with {steps} steps; with other settings it is approximate.",
     "feature_unknown": (
@@ -21,7 +21,7 @@ NOTES = {
         "and the percentile is approximate."
     ),
     "minor": "The patient is under {age}; the model knows adult films only.",
-    "feature_ignored": "{feature}: this checkpoint was trained without it, so the value cannot change the result.",
+    "features_ignored": "Not used by this model: {features}.",
 }
 
 
@@ -47,5 +47,6 @@ def notes_on(case: Case, placement: Placement, settings: Settings, config: Check
         age is not None and not is_adult(float(age)) and "age" not in case.film.facts
     ):  # else the film's own note says it
         notes.append(note("minor", age=ADULT_AGE))
-    notes += [note("feature_ignored", feature=feature.label) for feature in schema.ignored(record)]
+    if ignored := [feature.label for feature in schema.ignored(record)]:
+        notes.append(note("features_ignored", features=", ".join(ignored)))
     return tuple(notes)

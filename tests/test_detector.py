@@ -151,7 +151,7 @@ def test_notes_have_codes_and_words(tiny_detector):
     ignorant = tuple(replace(feature, trained=feature.name != "age") for feature in config.schema.features)
     changed = replace(config, scoring=scoring, schema=replace(config.schema, features=ignorant))
     both = notes_on(case, placed, settings, changed)
-    assert note("feature_unknown", features="BMI") in both and note("feature_ignored", feature="Age") in both
+    assert note("feature_unknown", features="BMI") in both and note("features_ignored", features="Age") in both
 
 
 def test_the_callback_is_called_with_progress_and_cancels(tiny_detector):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import threading
 import time
 import zipfile
@@ -11,7 +9,6 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-import pydicom
 import pytest
 import torch
 from conftest import dicom_film, drawn_film
@@ -20,7 +17,7 @@ from test_evaluation import calibrated  # noqa: F401  (a fixture)
 from app.components import heat_view
 from app.components.film_edit import Handling, looked_at
 from app.components.heat_view import Look, View
-from app.render import report, wording
+from app.render import wording
 from app.runtime.model_lock import Turns
 from app.tabs import cohort_run
 from app.tabs.cohort import Scored
@@ -31,11 +28,9 @@ from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import load_analysis, save_analysis
-from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.imaging import Radiograph, corrected, inspect, with_quality
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
-from diff3m.scoring.regions import find_regions
-from diff3m.scoring.score import Component, by_noise_level
+from diff3m.scoring.score import Component
 
 
 @pytest.fixture
@@ -54,18 +49,6 @@ def detector(calibrated, film_folder) -> Detector:  # noqa: F811
 @pytest.fixture
 def analysis(detector):
     return detector.analyze(drawn_film(96, 3, bright=0.5), {"age": 60, "sex": "F", "view": "PA"})
-
-
-def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
-    heat = np.zeros((100, 100))
-    heat[20:30, 20:30], heat[60:80, 60:80], heat[0:9, 50:60], heat[50:51, 50:51] = -0.3, 0.2, 0.9, 0.9
-    residual = -heat
-    found = find_regions(heat, residual, 0.1, 0.1)
-    assert [round(region.value, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
-    assert [round(region.residual, 2) for region in found] == [-0.2, 0.3]
-    assert (found[1].row, found[1].column) == (0.25, 0.25)
-    assert "lower right" in wording.region_sentences(found)[0] and "20.0% darker" in wording.region_sentences(found)[0]
-    assert "20% in the anomaly map" in wording.region_sentences(found, learned=True)[0]
 
 
 def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detector):
@@ -135,42 +118,6 @@ def test_a_film_is_taken_as_it_is_handled():
     assert turned == Handling(turn=3, negative=True)
     taken, quality = looked_at(film, turned)
     assert np.allclose(taken.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0
-
-
-def test_what_is_saved_holds_everything_and_names_nobody(analysis, detector):
-    pdf = report.pdf_report(analysis, detector)
-    assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
-    with zipfile.ZipFile(io.BytesIO(report.zipped(report.result_files(analysis, detector)))) as archive:
-        names = set(archive.namelist())
-        values = json.loads(archive.read("result.json"))
-    assert {
-        "README.txt",
-        "report.pdf",
-        "result.json",
-        "film.png",
-        "reconstruction.png",
-        "residual.png",
-        "heat_map.png",
-        "anomaly_map.png",
-    } <= names
-    assert (
-        values["checkpoint"]["weights_sha256"] == detector.checkpoint.sha256 and "not for diagnosis" in values["notice"]
-    )
-
-
-def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
-    if not can_export_dicom():
-        pytest.skip("highdicom is not installed")
-    made = secondary_captures(analysis, detector)
-    assert set(made) == {"film", "reconstruction", "heat_map", "anomaly_map"}
-    read = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in made.items()}
-    assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
-    assert len({image.SeriesInstanceUID for image in read.values()}) == 1
-    assert all(not image.PatientName and not image.PatientID for image in read.values())
-    assert all(not image.PatientOrientation and "BurnedInAnnotation" not in image for image in read.values()), (
-        "neither is known"
-    )
-    assert read["film"].pixel_array.shape == (512, 512) and read["heat_map"].pixel_array.shape == (512, 512, 3)
 
 
 def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detector, tmp_path):
@@ -251,26 +198,6 @@ def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
     assert "secret" not in sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
 
 
-def test_by_noise_level_the_page_and_the_spread_say_the_same(analysis, detector):
-    measured = [
-        (Component("brighter", 2, 60), 1.8),
-        (Component("darker", 2, 60), -1.0),
-        (Component("absolute", 2, 400), 0.4),
-    ]
-    measured += [
-        (Component("logit", 0, 80, "head"), 9.0),
-        (Component("contradiction", 0, 350, "one_step", feature="age"), 9.0),
-    ]
-    assert by_noise_level(measured, "max") == {60: (1.8, 2), 400: (0.4, 1)}
-    assert by_noise_level(measured, "mean") == {60: (pytest.approx(0.4), 2), 400: (0.4, 1)}
-    judged = replace(analysis, components=tuple((component, 0.0, z) for component, z in measured[:3]))
-    largest = wording.spread_sentences(judged, replace(detector.scoring, combine="max"))[0]
-    assert "60 (middle sizes): +1.8" in largest and "None of them" in largest, (
-        "the larger of two z-scores may well be 1.8"
-    )
-    assert wording.unusual_above(1) == pytest.approx(wording.FITS) and wording.unusual_above(2) > 1.9
-
-
 def test_without_a_table_all_films_of_the_zip_are_scored_and_the_gate_holds(cohort, detector):
     films, _ = cohort_run.films_of(detector, None, str(cohort / "films.zip"))
     rows = list(cohort_run.scored(detector, films, strict=True))
@@ -315,12 +242,3 @@ def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
         raise ValueError("x")
     with turns.turn():
         pass
-
-
-@pytest.mark.parametrize(
-    ("percentile", "shown", "says"),
-    [(94.7, "94 %", "upper range"), (95.2, "95 %", "Unusual"), (99.6, "99 %", "Very unusual")],
-)
-def test_a_percentile_names_no_limit_that_it_did_not_reach(analysis, percentile, shown, says):
-    placed = replace(analysis, score=1.5, percentile=percentile)
-    assert f"higher than that of {shown}" in wording.score_sentence(placed) and says in wording.verdict(percentile)

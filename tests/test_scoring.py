@@ -8,7 +8,7 @@ import torch
 from diff3m.scoring.calibrate import calibrate_scoring
 from diff3m.scoring.filters import gaussian_blur, inner, structural_similarity
 from diff3m.scoring.measure import contradiction, heat_map, measure_component
-from diff3m.scoring.score import Component, Scoring
+from diff3m.scoring.score import Component, Scoring, by_noise_level
 from diff3m.scoring.score_file import ScoreFileError, read_candidates, read_score, write_score
 
 
@@ -252,3 +252,15 @@ def test_candidates_share_settings_and_may_override_them(tmp_path):
             read_candidates(path, BASE)
     with pytest.raises(ScoreFileError, match="no score file"):
         read_candidates(tmp_path / "absent.yaml", BASE)
+
+
+def test_by_noise_level_leaves_out_what_is_no_residual():
+    measured = [
+        (Component("brighter", 2, 60), 1.8),
+        (Component("darker", 2, 60), -1.0),
+        (Component("absolute", 2, 400), 0.4),
+        (Component("logit", 0, 80, "head"), 9.0),
+        (Component("contradiction", 0, 350, "one_step", feature="age"), 9.0),
+    ]
+    assert by_noise_level(measured, "max") == {60: (1.8, 2), 400: (0.4, 1)}
+    assert by_noise_level(measured, "mean") == {60: (pytest.approx(0.4), 2), 400: (0.4, 1)}

@@ -23,7 +23,7 @@ ROOMS = (
     ("diff3m.imaging", "diff3m.network"),
     ("diff3m.case", "diff3m.data", "diff3m.scoring", "diff3m.reconstruct"),
     ("diff3m.analysis", "diff3m.checkpoint", "diff3m.estimates"),
-    ("diff3m.notes", "diff3m.released"),
+    ("diff3m.notes", "diff3m.findings", "diff3m.released"),
     ("diff3m.detector",),
     ("diff3m.sample", "diff3m.explain", "diff3m.training"),
     ("diff3m.export", "diff3m.evaluation"),

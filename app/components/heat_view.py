@@ -129,7 +129,7 @@ def outlined_regions(view: View, look: Look, scoring: Scoring) -> list[Region]:
     """The regions that are outlined and numbered, in order."""
     if not look.contours:
         return []
-    return find_regions(_shown(view, look), view.analysis.residual, _threshold(view, look, scoring), scoring.margin)
+    return find_regions(_shown(view, look), _threshold(view, look, scoring), scoring.margin)[:6]
 
 
 def boxes(view: View, look: Look, scoring: Scoring) -> tuple[tuple[str, Box], ...]:

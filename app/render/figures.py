@@ -1,4 +1,4 @@
-"""Figures: arrays and numbers in, matplotlib Figure out; and a Figure as inline SVG that follows the page's text color."""
+"""Figures: arrays and numbers in, matplotlib Figure out; and a Figure as inline SVG in the page's text color."""
 
 from __future__ import annotations
 
@@ -17,54 +17,78 @@ from diff3m.scoring.score import ANY_VIEW
 
 TEXT = "#102030"  # replaced by the page's own text color in `inline_svg`
 NORMAL, CASE, KNOWN, MISSING = "#7aa6c2", "#c2410c", "#0f766e", "#9ca3af"
+SMALL_WIDTH, SMALL_HEIGHT = 280, 60  # CSS pixels of the histogram beside a percentile
 
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 10,
     "svg.fonttype": "none",
+    "svg.hashsalt": "diff3m",
+    "pdf.fonttype": 42,
     "axes.edgecolor": TEXT,
     "axes.labelcolor": TEXT,
-}
-STYLE |= {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "xtick.color": TEXT,
     "ytick.color": TEXT,
     "text.color": TEXT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
 }
-STYLE |= {"svg.hashsalt": "diff3m", "pdf.fonttype": 42}
-matplotlib.rcParams.update(
-    STYLE
-)  # of the whole process: a style for a while would be shared by threads that draw at the same time
+# of the whole process: a style for a while would be shared by threads that draw at the same time
+matplotlib.rcParams.update(STYLE)
 
 
-def score_histogram(scores: Sequence[float], score: float, percentile: int, view: str) -> Figure:
-    """Scores of normal films of one view, with the case marked. A score beyond the axis is marked at its edge."""
+def score_histogram(scores: Sequence[float], score: float, percentile: float, view: str) -> Figure:
+    """Draw scores of normal films of one view, with this film marked; a score beyond the axis is marked at its edge."""
     figure = Figure(figsize=(5.4, 2.6), layout="constrained")
     draw_histogram(figure.add_subplot(), scores, score, percentile, view)
     return figure
 
 
-def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile: int, view: str) -> None:
-    """The same, on given axes."""
-    low, high = float(np.min(scores)), float(np.max(scores))
-    right = max(high, min(score, high + 2 * (high - low))) + 0.08 * (high - low)
-    left = min(low, max(score, low - (high - low))) - 0.08 * (high - low)
+def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile: float, view: str) -> None:
+    """Draw `score_histogram` on given axes."""
     name = f"{view} " if view and view != ANY_VIEW else ""
-    axes.hist(scores, bins=24, color=NORMAL, label=f"{len(scores)} normal {name}films")
-    axes.axvline(float(np.clip(score, left, right)), color=CASE, linewidth=2.5, label=f"this film, {score:+.2f}")
-    axes.set_xlim(left, right)
-    axes.set_xlabel("anomaly score (standard deviations from the average normal film)")
+    _draw_bars(axes, scores, score, f"{len(scores)} normal {name}films", f"this film, {score:+.2f}")
+    axes.set_xlabel("score (0: an average normal film)")
     axes.set_ylabel("films")
     # above the bars, where no line can run through it
-    title = f"percentile {percentile}"
+    title = f"percentile {percentile:.1f}"
     axes.legend(
         frameon=False, fontsize=9, title=title, title_fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0)
     )
 
 
+def small_histogram(scores: Sequence[float], score: float) -> Figure:
+    """Draw the same without axes, `SMALL_WIDTH` × `SMALL_HEIGHT` pixels, for the place beside a percentile.
+
+    Show it by `inline_svg` with max_width=SMALL_WIDTH.
+    """
+    figure = Figure(figsize=(SMALL_WIDTH / 96, SMALL_HEIGHT / 96))  # a CSS pixel is 1/96 inch
+    draw_small_histogram(figure.add_axes((0, 0.02, 1, 0.96)), scores, score)
+    return figure
+
+
+def draw_small_histogram(axes: Axes, scores: Sequence[float], score: float) -> None:
+    """Draw `small_histogram` on given axes."""
+    _draw_bars(axes, scores, score)
+    axes.set_axis_off()
+    axes.axhline(0, color=TEXT, linewidth=1)
+
+
+def _draw_bars(axes: Axes, scores: Sequence[float], score: float, normal_label: str = "", own_label: str = "") -> None:
+    """Draw the histogram and the line of this film, inside an axis that holds both or ends near the bars."""
+    low, high = float(np.min(scores)), float(np.max(scores))
+    right = max(high, min(score, high + 2 * (high - low))) + 0.08 * (high - low)
+    left = min(low, max(score, low - (high - low))) - 0.08 * (high - low)
+    axes.hist(scores, bins=24, color=NORMAL, label=normal_label)
+    axes.axvline(float(np.clip(score, left, right)), color=CASE, linewidth=2.5, label=own_label)
+    axes.set_xlim(left, right)
+
+
 def roc(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> Figure:
-    """Receiver operating characteristic of all films and of each view that has both kinds. scores (N,), abnormal (N,) bool, views (N,) text."""
+    """Draw the receiver operating characteristic of all films and of each view that has both classes.
+
+    scores: (N,). abnormal: (N,) bool. views: (N,) text.
+    """
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     parts = {"all": np.ones(len(scores), bool)} | {view: views == view for view in np.unique(views[views != ""])}
@@ -81,7 +105,10 @@ def roc(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> Figure:
 
 
 def attention_bars(groups: dict[str, list[tuple[str, float, bool]]]) -> Figure:
-    """Attention by group: {group: [(label, weight, known), …]}; unknown values are pale. Each group sums to 1."""
+    """Draw attention by group, each of which sums to 1.
+
+    groups: (label, weight, known) of each value, by group; unknown values are pale.
+    """
     heights = [len(rows) + 0.9 for rows in groups.values()]
     figure = Figure(figsize=(5.4, 0.30 * sum(heights) + 0.5), layout="constrained")
     panels = figure.subplots(len(groups), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
@@ -102,7 +129,10 @@ def attribution_bars(
     label: str = "explained by it  ◂   change of the misfit   ▸  contradicted by it",
     digits: int = 1,
 ) -> Figure:
-    """Signed bars by group, with what the signs mean as the label: below zero, explained by the record; above, contradicted by it."""
+    """Draw signed bars by group of the record.
+
+    label: what the signs mean; below zero, explained by the record, above, contradicted by it. digits: after the point.
+    """
     figure = Figure(figsize=(5.4, 0.34 * len(values) + 0.8), layout="constrained")
     axes = figure.add_subplot()
     names, amounts = list(values), np.array(list(values.values()))
@@ -124,8 +154,10 @@ def attribution_bars(
 
 
 def influence_curve(curve: Influence, label: str) -> Figure:
-    """Misfit, regional residual and, where there is one, score over the values of one number; the record's value marked, values beyond training
-    shaded."""
+    """Draw misfit, regional residual and, where there is one, score over the values of one number.
+
+    The record's own value is marked, and values beyond training are shaded. label: of the number, with its unit.
+    """
     rows = {"misfit of film\nand record": curve.misfit, "residual of\nthe region, %": 100 * curve.region}
     if curve.score is not None:
         rows["anomaly\nscore"] = curve.score
@@ -150,8 +182,8 @@ def influence_curve(curve: Influence, label: str) -> Figure:
     return figure
 
 
-def inline_svg(figure: Figure, alternative: str) -> str:
-    """A Figure as an <svg role="img"> with alternative text, as wide as its place, in the page's text color."""
+def inline_svg(figure: Figure, alternative: str, max_width: int = 640) -> str:
+    """Write a Figure as an <svg role="img"> in the page's text color, as wide as its place up to `max_width` pixels."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
@@ -159,4 +191,4 @@ def inline_svg(figure: Figure, alternative: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', svg, count=1)
     label = html.escape(alternative, quote=True)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}" style="max-width: 640px"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}" style="max-width: {max_width}px"', 1)

@@ -86,18 +86,16 @@ def score(analysis: Analysis, detector: Detector) -> str:
     if analysis.score is None or analysis.percentile is None:
         return f'<div class="card"><p>{html.escape(sentence)}</p></div>{notes(analysis.notes)}'
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
-    said = [
-        *wording.contradiction_sentences(analysis, detector.schema),
-        *wording.spread_sentences(analysis, detector.scoring),
-    ]
+    limits = " ".join(wording.limits(analysis))
+    said = wording.contradiction_sentences(analysis, detector.schema)
     fits = "".join(f"<p>{html.escape(text)}</p>" for text in said)
     chart = figures.inline_svg(
-        figures.score_histogram(normals, analysis.score, analysis.whole_percentile, analysis.compared_with), sentence
+        figures.score_histogram(normals, analysis.score, analysis.percentile, analysis.compared_with), sentence
     )
     return (
         f'<div class="card columns"><div><p class="verdict">{html.escape(wording.verdict(analysis.percentile))}</p>'
-        f'<p class="big">percentile {analysis.whole_percentile}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
-        f'<div class="wide">{quiet(wording.score_meaning(analysis, detector.scoring))}</div></div>{notes(analysis.notes)}'
+        f'<p class="big">percentile {analysis.percentile:.1f}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
+        f'<div class="wide">{quiet(limits)}</div></div>{notes(analysis.notes)}'
     )
 
 

@@ -1,156 +1,305 @@
-"""A result on paper and on disk: one-page PDF, PNGs, JSON, DICOM, and a ZIP of all."""
+"""A result on paper and on disk: a report of two A4 pages, PNG, JSON and DICOM files, and a ZIP of all."""
 
 from __future__ import annotations
 
 import io
 import json
-import textwrap
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Affine2D, Transform
 
 from diff3m.analysis import Analysis
+from diff3m.case import Case
 from diff3m.detector import Detector
-from diff3m.export.files import NOTICE, analysis_to_dict, pictures
+from diff3m.export.files import NOTICE, analysis_to_dict, heat_over_film, pictures
 from diff3m.export.overlay import to_png
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
+from diff3m.findings import Finding
+from diff3m.imaging.compose import compose_pseudo_healthy
+from diff3m.imaging.zones import OUTSIDE
+from diff3m.scoring.score import ViewCalibration
 
 from . import figures, wording
+from .paper import DPI, Column, area, new_page
 
-A4 = (8.27, 11.69)  # inches
-WRAP = 105  # characters a line of small text
+MARGIN = 15.0  # millimeters
+WIDTH = 180.0  # millimeters between the margins
+PICTURE = 80.0  # millimeters: height of film and normal film, and of the map
+PRINTED_HEIGHT = 945  # pixels of a printed picture: 300 a inch
+SMALL, TEXT, HEADING = 7.0, 8.5, 10.0  # points
+OUTLINE = "#facc15"
 README = (
-    "report.pdf      one page with everything\n"
-    "result.json     score, percentile, attention, record, settings, checkpoint hash, versions, date\n"
-    "*.png           film, reconstruction, residual (mid-grey = no difference), heat map and, where there is one, anomaly map over the film\n"
-    "*.dcm           the same as DICOM Secondary Capture, if highdicom is installed; no patient is named\n"
+    "report.pdf         a page for the reader, then a page of numbers\n"
+    "result.json        score, percentile, findings, record, settings, hash of the weights, versions, date\n"
+    "normal_native.png  the normal film at the film's own resolution, 16 bits\n"
+    "*.png              film, normal film (reconstruction), difference (residual, mid-grey = none), difference over "
+    "the film (heat_map) and, where there is one, anomaly map over the film, as the model sees them\n"
+    "*.dcm              the same as DICOM Secondary Capture; no patient is named\n"
 )
 
 
-def pdf_report(analysis: Analysis, detector: Detector) -> bytes:
-    """One A4 page: pictures, score among normals, what it means, the record, attention, settings and provenance."""
-    values = analysis_to_dict(analysis, detector)
-    page = Figure(figsize=A4)
-    page.text(0.07, 0.962, "Diff3M Explorer", fontsize=17, fontweight="bold")
-    page.text(0.07, 0.946, NOTICE, fontsize=9, fontweight="bold", color=figures.CASE)
-    _pictures(page, analysis, detector)
-    _words(page, 0.672, _result_lines(analysis, detector))
-    _histogram(page, analysis, detector)
-    _record(page, analysis, detector)
-    _words(page, 0.16, _provenance_lines(values), size=7.5)
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report shows.
+
+    analysis, case: of one film; the case holds the native film. findings: of `find_findings`, in their order.
+    measurements: what the reader measured, one sentence each. detector: what analyzed the film.
+    """
+
+    analysis: Analysis
+    case: Case
+    findings: Sequence[Finding]
+    detector: Detector
+    measurements: Sequence[str] = ()
+
+    @cached_property
+    def normal_film(self) -> np.ndarray:
+        """The normal film at the film's own resolution: (H, W) float32 in [0, 1]."""
+        return compose_pseudo_healthy(self.case.film.pixels, self.case.prepared, self.analysis.reconstruction)
+
+    @property
+    def normals(self) -> ViewCalibration | None:
+        """The normal films that the score was compared with; None without a score."""
+        if self.analysis.score is None or self.analysis.percentile is None:
+            return None
+        return self.detector.scoring.for_view(self.analysis.record.get("view"))[1]
+
+    def to_dict(self) -> dict:
+        """Return the numbers as plain JSON values."""
+        return {
+            **analysis_to_dict(self.analysis, self.detector),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "measurements": list(self.measurements),
+        }
+
+
+def pdf_report(report: Report) -> bytes:
+    """Write the report as a PDF file of two A4 pages."""
     buffer = io.BytesIO()
     with PdfPages(buffer, metadata={"Title": "Diff3M Explorer: one film", "Subject": NOTICE}) as pdf:
-        pdf.savefig(page)
+        for page in report_pages(report):
+            pdf.savefig(page, dpi=DPI)
     return buffer.getvalue()
 
 
-def _pictures(page: Figure, analysis: Analysis, detector: Detector) -> None:
-    titles = {
-        "film": "Film",
-        "reconstruction": "What normal would look like",
-        "heat_map": "Where they differ",
-        "anomaly_map": "Anomaly map",
-    }
-    drawn = pictures(analysis, detector.scoring)
-    titles = {name: title for name, title in titles.items() if name in drawn}
-    width = 0.87 / len(titles)
-    for place, (name, title) in enumerate(titles.items()):
-        axes = page.add_axes((0.07 + width * place, 0.715, 0.95 * width, 0.205))
-        axes.imshow(drawn[name], cmap="gray", vmin=0, vmax=255, aspect="equal")
-        axes.set_title(title, fontsize=9)
-        axes.set_axis_off()
+def report_pages(report: Report) -> tuple[Figure, Figure]:
+    """Draw the page for the reader and the page of numbers."""
+    values = report.to_dict()
+    return _first_page(report, values["date"]), _second_page(report, values)
 
 
-def _result_lines(analysis: Analysis, detector: Detector) -> list[str]:
-    verdict = (
-        []
-        if analysis.percentile is None
-        else [f"{wording.verdict(analysis.percentile)}: percentile {analysis.whole_percentile}."]
-    )
-    heat = wording.heat_summary(analysis.heat_map, detector.scoring.heat_normal, detector.scoring.margin)
-    fits = [
-        *wording.contradiction_sentences(analysis, detector.schema),
-        *wording.spread_sentences(analysis, detector.scoring),
-    ]
-    return [
-        *verdict,
-        wording.score_sentence(analysis),
-        *fits,
-        heat,
-        wording.score_meaning(analysis, detector.scoring),
-        *analysis.notes,
-    ]
+def _first_page(report: Report, date: str) -> Figure:
+    """Verdict, film, normal film, map, findings, record, measurements and limits."""
+    page, analysis, schema = new_page(), report.analysis, report.detector.schema
+    head = Column(page, MARGIN, WIDTH, 10, 24)
+    head.write("Diff3M Explorer", 13, "bold")
+    head.write(f"{NOTICE} {date[:10]}", TEXT, color=figures.CASE)
+    verdict = Column(page, MARGIN, WIDTH - 58, 24, 47)
+    verdict.write(wording.verdict_sentence(analysis, report.findings, schema), 11, "bold")
+    verdict.write(wording.score_sentence(analysis))
+    if report.normals is not None:
+        axes = page.add_axes(area(MARGIN + WIDTH - 54, 25, 54, 15))
+        figures.draw_small_histogram(axes, report.normals.scores, analysis.score)
+        caption = Column(page, MARGIN + WIDTH - 54, 54, 41, 47)
+        caption.write(f"{wording.compared_with(analysis)}; the line is this film", SMALL)
+    film = report.case.film.pixels
+    _picture(page, film, "Film", MARGIN, 48)
+    _picture(page, report.normal_film, "Normal film for this record", MARGIN + WIDTH / 2 + 2, 48)
+    axes = _picture(page, _map(report), "Difference (red: brighter, blue: darker)", MARGIN, 135)
+    _outlines(axes, report.findings)
+    beside = Column(page, MARGIN + WIDTH / 2 + 2, WIDTH / 2 - 2, 135, 220)
+    beside.write("Findings", HEADING, "bold")
+    _findings(beside, report.findings, report.detector.scoring.heat_normal)
+    _section(page, "Record", MARGIN, 223, 262, wording.record_rows(analysis.record, schema))
+    measured = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
+    right = MARGIN + WIDTH / 2 + 2
+    _section(page, "Measurements", right, 223, 262, measured or [("", "none")], share=0.08)
+    foot = Column(page, MARGIN, WIDTH, 264, 290)
+    foot.write("Limits", HEADING, "bold")
+    foot.write(" ".join([*wording.limits(analysis), wording.PSEUDO_HEALTHY, *analysis.notes]), SMALL)
+    return page
 
 
-def _words(page: Figure, top: float, lines: list[str], size: float = 8.5) -> None:
-    """Paragraphs from `top` downward."""
-    text = "\n".join(textwrap.fill(line, WRAP if size > 8 else round(WRAP * 1.15)) for line in lines)
-    page.text(0.07, top, text, fontsize=size, verticalalignment="top", linespacing=1.45)
-
-
-def _histogram(page: Figure, analysis: Analysis, detector: Detector) -> None:
-    if analysis.score is None or analysis.percentile is None:
-        return
-    axes = page.add_axes((0.1, 0.245, 0.37, 0.15))
-    normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
-    figures.draw_histogram(axes, normals, analysis.score, analysis.whole_percentile, analysis.compared_with)
-
-
-def _record(page: Figure, analysis: Analysis, detector: Detector) -> None:
-    """The record and the attention on it, as a table."""
-    schema, rows = detector.schema, []
-    weights = {name: weight for group in analysis.attention.values() for name, weight in group.items()}
-    for feature in schema.features:
-        rows.append(
-            (
-                feature.label,
-                feature.describe(analysis.record.get(feature.name)),
-                f"{weights[feature.name]:.2f}" if feature.name in weights else "",
-            )
+def _second_page(report: Report, values: Mapping) -> Figure:
+    """The numbers: score and its parts, findings, record, measurements, notes, settings and provenance."""
+    page, analysis, schema = new_page(), report.analysis, report.detector.schema
+    Column(page, MARGIN, WIDTH, 10, 20).write("Numbers", 13, "bold")
+    if report.normals is not None:
+        axes = page.add_axes(area(MARGIN + 10, 34, 76, 38))
+        figures.draw_histogram(axes, report.normals.scores, analysis.score, analysis.percentile, analysis.compared_with)
+    right = MARGIN + WIDTH / 2 + 2
+    parts = [(name, f"{z:+.1f}") for name, z in wording.score_parts(analysis, schema)]
+    _section(page, "Parts of the score (z-scores of normal films)", right, 20, 86, parts or [("none", "")], 0.84)
+    columns = ("Finding", "mean", "largest", "area of film", "stands out")
+    rows = [
+        (
+            f"{number} {one.zone}",
+            wording.signed_percent(one.mean),
+            wording.signed_percent(one.largest),
+            wording.percent(one.share),
+            "yes" if one.stands_out else "no",
         )
-    axes = page.add_axes((0.55, 0.235, 0.38, 0.17))
+        for number, one in enumerate(report.findings, start=1)
+    ]
+    _table(page, 90, columns, rows)
+    weights = {name: weight for group in analysis.attention.values() for name, weight in group.items()}
+    record = [
+        (feature.label, f"{feature.describe(analysis.record.get(feature.name))}{_attention(weights, feature.name)}")
+        for feature in schema.features
+        if feature.trained
+    ]
+    _section(page, "Record, and attention on it", MARGIN, 135, 195, record)
+    measured = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
+    _section(page, "Measurements", right, 135, 195, measured or [("", "none")], share=0.08)
+    foot = Column(page, MARGIN, WIDTH, 198, 288)
+    foot.write("How it was computed", HEADING, "bold")
+    for line in (wording.score_meaning(report.detector.scoring), *_provenance_lines(values), *analysis.notes):
+        foot.write(line, 7.5)
+        foot.space(0.8)
+    return page
+
+
+def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: float) -> Axes:
+    """Draw a picture `PICTURE` high with its title, or as wide as half of the page where it is wider than that."""
+    Column(page, left, WIDTH / 2 - 2, top, top + 5).write(title, TEXT, "bold")
+    height, width = image.shape[:2]
+    shown = min(PICTURE, (WIDTH / 2 - 2) * height / width)
+    axes = page.add_axes(area(left, top + 5, shown * width / height, shown))
+    axes.imshow(_printed(image), cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, aspect="auto")
     axes.set_axis_off()
-    table = axes.table(
-        rows,
-        colLabels=("Record", "", "Attention"),
-        loc="upper left",
-        cellLoc="left",
-        colWidths=(0.42, 0.38, 0.2),
-        edges="horizontal",
-    )
-    table.auto_set_font_size(False)
-    table.set_fontsize(8)
+    return axes
+
+
+def _outlines(axes: Axes, findings: Sequence[Finding]) -> None:
+    """Draw the findings' outlines and numbers over a picture of the whole film."""
+    for number, finding in enumerate(findings, start=1):
+        rows, columns = np.array([*finding.outline, finding.outline[0]]).T
+        axes.plot(columns, rows, color=OUTLINE, linewidth=0.8, transform=_shares(axes))
+        axes.text(
+            min(finding.box[3], 0.95),
+            max(finding.box[0], 0.05),
+            str(number),
+            color=OUTLINE,
+            fontsize=TEXT,
+            fontweight="bold",
+            transform=_shares(axes),
+            path_effects=[withStroke(linewidth=2, foreground="black")],
+        )
+
+
+def _shares(axes: Axes) -> Transform:
+    """Return the transform of (column, row) in shares of a picture's sides, rows downward."""
+    return Affine2D().scale(1, -1).translate(0, 1) + axes.transAxes
+
+
+def _printed(image: np.ndarray) -> np.ndarray:
+    """Return a picture no larger than it is printed, so that the file stays small."""
+    height, width = image.shape[:2]
+    if height <= PRINTED_HEIGHT:
+        return image
+    return cv2.resize(image, (round(PRINTED_HEIGHT * width / height), PRINTED_HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def _map(report: Report) -> np.ndarray:
+    """Return the difference over the whole native film: (H, W, 3) uint8."""
+    film = _printed(report.case.film.pixels)
+    (height, width), native = film.shape, report.case.film.pixels.shape
+    top, bottom, left, right = report.case.prepared.box
+    rows = slice(round(top * height / native[0]), round(bottom * height / native[0]))
+    columns = slice(round(left * width / native[1]), round(right * width / native[1]))
+    heat = np.zeros(film.shape, np.float32)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    heat[rows, columns] = cv2.resize(report.analysis.heat_map, size, interpolation=cv2.INTER_CUBIC)
+    return heat_over_film(film, heat, report.detector.scoring.heat_normal)
+
+
+def _findings(column: Column, findings: Sequence[Finding], threshold: float) -> None:
+    """Write the findings by number, those that stand out in bold, those outside the lungs under their own heading."""
+    column.write(wording.findings_summary(findings, threshold), TEXT)
+    column.space(1)
+    for number, finding in enumerate(findings, start=1):
+        weight = "bold" if finding.stands_out else "normal"
+        note = " (marker, clothing or border?)" if finding.zone == OUTSIDE else ""
+        column.write(f"{number}  {wording.finding_sentence(finding)}{note}", TEXT, weight)
+        column.space(0.6)
+    if any(finding.stands_out for finding in findings):
+        column.write("Bold: stands out among the places of normal films.", SMALL)
+
+
+def _section(
+    page: Figure,
+    title: str,
+    left: float,
+    top: float,
+    bottom: float,
+    rows: Sequence[tuple[str, str]],
+    share: float = 0.45,
+) -> None:
+    """Write a heading and rows of names and values into half of the page's width."""
+    column = Column(page, left, WIDTH / 2 - 2, top, bottom)
+    column.write(title, HEADING, "bold")
+    column.rows(rows, share=share)
+
+
+def _table(page: Figure, top: float, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table over the whole width, one line a row; its first column is the wide one."""
+    first, height = 70.0, 4.6
+    width = (WIDTH - first) / (len(names) - 1)
+    for line, row in enumerate([names, *(rows or [("none", *[""] * (len(names) - 1))])]):
+        for index, cell in enumerate(row):
+            left = MARGIN + (first + (index - 1) * width if index else 0)
+            start = top + line * height
+            column = Column(page, left, (width if index else first) - 2, start, start + height)
+            column.write(cell, TEXT, "normal" if line else "bold")
+
+
+def _attention(weights: Mapping[str, float], name: str) -> str:
+    return f" (attention {weights[name]:.2f})" if name in weights else ""
 
 
 def _provenance_lines(values: Mapping) -> list[str]:
+    """Return weights, settings, versions and date, and what attention and the normal film are, one line each."""
     versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values["settings"].items())
     return [
         f"Checkpoint {values['checkpoint']['name']}, weights SHA-256 {values['checkpoint']['weights_sha256']}.",
         f"Settings: {settings}. Precision {values['precision']}. {versions}. {values['date']}.",
         wording.ATTENTION_LIMIT,
-        "The reconstruction is a model's guess at what a normal film of this patient would look like, not a picture of the patient.",
+        wording.PSEUDO_HEALTHY,
     ]
 
 
-def result_files(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
-    """Everything about a result by file name: report, numbers, pictures, and DICOM where highdicom is installed. No file name of the film and no
-    header text is in it."""
-    made = {
+def result_files(report: Report) -> dict[str, bytes]:
+    """Return everything about a result by file name: report, numbers, pictures, and DICOM where highdicom is installed.
+
+    No file name of the film and no header text is in it.
+    """
+    native = np.round(report.normal_film * 65535).astype(np.uint16)
+    files = {
         "README.txt": f"{NOTICE}\n\n{README}".encode(),
-        "report.pdf": pdf_report(analysis, detector),
-        "result.json": json.dumps(analysis_to_dict(analysis, detector), indent=1, ensure_ascii=False).encode(),
+        "report.pdf": pdf_report(report),
+        "result.json": json.dumps(report.to_dict(), indent=1, ensure_ascii=False).encode(),
+        "normal_native.png": to_png(native),
     }
-    made |= {f"{name}.png": to_png(picture) for name, picture in pictures(analysis, detector.scoring).items()}
+    images = pictures(report.analysis, report.detector.scoring)
+    files |= {f"{name}.png": to_png(picture) for name, picture in images.items()}
     if can_export_dicom():
-        made |= {f"{name}.dcm": data for name, data in secondary_captures(analysis, detector).items()}
-    return made
+        captures = secondary_captures(report.analysis, report.detector)
+        files |= {f"{name}.dcm": data for name, data in captures.items()}
+    return files
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
-    """Files in one ZIP."""
+def zip_files(files: Mapping[str, bytes]) -> bytes:
+    """Pack files by name into one ZIP."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():

@@ -1,163 +1,332 @@
-"""Numbers in words: what the page says about a result, made from the numbers alone."""
+"""Results in words: what page, report and table say, made from the numbers alone.
+
+One word for each thing, everywhere that a reader sees:
+    film            what was loaded
+    normal film     what would be normal for this record (also "pseudo-healthy", on files)
+    difference      film − normal film, brighter or darker, in percent of the grey range
+    map             the difference, or the anomaly map, over the film
+    finding         a connected place that differs by more than the threshold; its place is a zone (`imaging.zones`)
+    main finding    the first finding: the one of the largest weight inside the chest
+    stands out      a finding that is larger than those of nearly all normal films (`diff3m.findings`)
+    score           how unusual the film is as a whole: 0 for an average normal film
+    percentile      the share of normal films with a lower score, always with one decimal, rounded down
+    record          what is known of the patient
+    model           what learned from normal films
+    measurement     what the reader measured on the film
+Words of the method (checkpoint, residual, reconstruction, misfit, bits, z-score) stay under Numbers and in files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import NormalDist
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from diff3m.analysis import Analysis
 from diff3m.ehr import VIEW_LABELS, EHRSchema, Record
+from diff3m.findings import Finding
+from diff3m.imaging.zones import OUTSIDE
 from diff3m.scoring.regions import Region
-from diff3m.scoring.score import Scoring, by_noise_level
+from diff3m.scoring.score import Component, Scoring
 
 FITS = 1.645  # standard deviations: nine normal films in ten lie within
+MIN_FILMS = 10  # of each class, under which an interval would claim more than the films can tell
 ATTENTION_LIMIT = (
     "Attention says where the model looked in the record, not what changed the result: it does not know the score."
 )
+NO_SCORE = "This model gives no score: it was not compared with normal films."
+PSEUDO_HEALTHY = (
+    "The normal film is the model's guess at what would be normal for this record, not a picture of the patient."
+)
 PARTS = {  # of a score, see `Component.part`
-    "residual": "how far the film lies from what the model would draw as normal for this patient",
+    "residual": "how far the film lies from its normal film",
     "head": "how much looks like the lesions painted into normal films to teach it",
     "record": "how far the film contradicts what the record says",
 }
 SIDES = "Left and right are the picture's: the patient's right is on the picture's left, if the film is not mirrored."
-SIMULATED = {
+SIMULATED = {  # what a model learned from, where its name does not say it to a reader
     "phantoms": "simulated patients"
-}  # what a checkpoint learned from, where its name does not say it to a reader
+}
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def model_title(name: str) -> str:
-    """A checkpoint's name as a person reads it, e.g. "Real films"."""
+    """Return a model's name as a person reads it, e.g. "Real films"."""
     return SIMULATED.get(name, name.replace("-", " ")).capitalize()
 
 
 def model_sentence(name: str, schema: EHRSchema) -> str:
-    """What a checkpoint learned from, and what it knows of a patient."""
+    """Say what a model learned from, and what it knows of a patient."""
     known = [
         feature.label if feature.label.isupper() else feature.label.lower()
         for feature in schema.features
         if feature.trained
     ]
-    listed = ", ".join(known[:-1]) + " and " + known[-1] if len(known) > 1 else "".join(known)
     warning = " It is for teaching: to it every real film is unusual." if name in SIMULATED else ""
-    return f"This model learned what is normal from {model_title(name).lower()}, and knows {listed or 'nothing'} of a patient.{warning}"
+    return (
+        f"This model learned what is normal from {model_title(name).lower()}, and knows {join(known) or 'nothing'} of a "
+        f"patient.{warning}"
+    )
+
+
+def percentile_text(percentile: float) -> str:
+    """Return a percentile as it stands everywhere, e.g. "97.3"."""
+    return f"{percentile:.1f}"
 
 
 def verdict(percentile: float) -> str:
-    """A few words for a percentile among normal films."""
+    """Return a few words for a percentile among normal films."""
     if percentile >= 99:
-        return "Very unusual among normal films"
+        return "Very unusual as a whole"
     if percentile >= 95:
-        return "Unusual among normal films"
+        return "Unusual as a whole"
     if percentile >= 80:
-        return "In the upper range of normal films"
-    return "Within the range of normal films"
+        return "In the upper range of normal films as a whole"
+    return "Ordinary as a whole"
+
+
+def verdict_sentence(analysis: Analysis, findings: Sequence[Finding], schema: EHRSchema) -> str:
+    """Join score, record and findings into one sentence.
+
+    For instance "Ordinary as a whole, but one place stands out: right lower zone."
+    """
+    places = _places_that_stand_out(findings)
+    if analysis.percentile is None:
+        return f"{NO_SCORE[:-1]}; {places}."
+    start, usual = verdict(analysis.percentile), analysis.percentile < 95
+    unfit = [text for text, z in _fits(analysis, schema) if abs(z) >= FITS]
+    if unfit:
+        return f"{start}; {join(unfit)}, and {places}."
+    if usual and any(finding.stands_out for finding in findings):
+        return f"{start}, but {places}."
+    return f"{start}{', and' if usual else ';'} {places}."
+
+
+def _places_that_stand_out(findings: Sequence[Finding]) -> str:
+    """Say which places stand out, e.g. "two places stand out: right lower zone and heart"."""
+    zones = list(dict.fromkeys(finding.zone for finding in findings if finding.stands_out))
+    if not zones:
+        return "no place stands out"
+    return f"{count(len(zones), 'place')} stand{'s' if len(zones) == 1 else ''} out: {join(zones)}"
+
+
+def finding_sentence(finding: Finding) -> str:
+    """Say where a finding lies and how far it differs, in one line."""
+    return (
+        f"{finding.zone[0].upper()}{finding.zone[1:]}: {percent(abs(finding.largest))} {_direction(finding)} than normal "
+        f"at most, {percent(abs(finding.mean))} on average"
+    )
+
+
+def findings_summary(findings: Sequence[Finding], threshold: float) -> str:
+    """Say where the main finding lies and how far it differs, in one sentence; also a map's alternative text."""
+    if not findings:
+        return f"Nowhere does the film differ from its normal film by more than {percent(threshold)} of the grey range."
+    first = findings[0]
+    return (
+        f"The main finding is {in_zone(first.zone)}: up to {percent(abs(first.largest))} of the grey range "
+        f"{_direction(first)} than normal."
+    )
+
+
+def _direction(finding: Finding) -> str:
+    return "brighter" if finding.largest > 0 else "darker"
+
+
+def percent(share: float) -> str:
+    """Return a share as text with one decimal, e.g. "9.7 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def signed_percent(share: float) -> str:
+    """Return a share with its sign, e.g. "+9.7 %"; the value of a finding's chip."""
+    return f"{100 * share:+.1f} %".replace("-", "−")
+
+
+def in_zone(zone: str) -> str:
+    """Return a zone with its preposition, e.g. "in the right lower zone"."""
+    return zone if zone == OUTSIDE else f"in the {zone}"
+
+
+def zone_difference(zone: str) -> str:
+    """Return what differs in a zone, e.g. "the heart's difference", "the difference outside the lungs"."""
+    return f"the difference {zone}" if zone == OUTSIDE else f"the {zone}'s difference"
 
 
 def compared_with(analysis: Analysis) -> str:
-    """The films that the score was placed among, e.g. "193 normal PA films"."""
+    """Return the films that the score was placed among, e.g. "193 normal PA films"."""
     view = f"{analysis.compared_with} " if analysis.compared_with in VIEW_LABELS else ""
-    return f"{analysis.normals} normal {view}films"
+    return f"{analysis.normals} normal {view}film{'' if analysis.normals == 1 else 's'}"
 
 
 def score_sentence(analysis: Analysis) -> str:
-    """Score and percentile in one sentence."""
+    """Give percentile and score in one sentence."""
     if analysis.score is None or analysis.percentile is None:
-        return "This checkpoint gives no score: it has not been calibrated on normal films."
+        return NO_SCORE
     return (
-        f"The anomaly score is {analysis.score:+.2f}: higher than that of {analysis.whole_percentile} % of {compared_with(analysis)} "
-        "that the model never saw in training (0 = an average normal film)."
+        f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} (score {analysis.score:+.2f}; "
+        "0 is an average normal film)."
     )
 
 
-def score_meaning(analysis: Analysis, scoring: Scoring) -> str:
-    """What the score does and does not mean."""
-    mixed = "" if analysis.compared_with in VIEW_LABELS else " AP and PA films are mixed in the comparison: "
-    if mixed:
-        mixed += (
-            "the view is unknown."
-            if analysis.record.get("view") is None
-            else "too few normal films of this view are there."
-        )
-    return (
-        f"{_made_of(scoring)}. It does not say what the "
-        "difference is, nor that there is disease: one normal film in twenty lies above percentile 95, and small or subtle "
-        f"findings can lie below it.{mixed}"
-    )
+def limits(analysis: Analysis) -> list[str]:
+    """Return what a reader must know before believing the result, in two lines or three."""
+    lines = [
+        "One normal film in twenty lies above percentile 95, and small or subtle findings can lie below it.",
+        "A finding is a difference from the normal film, and about one normal film in twenty has one that stands out. It "
+        "does not say what it is, nor that there is disease.",
+    ]
+    if analysis.score is not None and analysis.compared_with not in VIEW_LABELS:
+        unknown = analysis.record.get("view") is None
+        why = "the view is unknown" if unknown else "there are too few normal films of this view"
+        lines.append(f"AP and PA films are mixed in the comparison: {why}.")
+    return lines if analysis.score is not None else lines[1:]
 
 
-def _made_of(scoring: Scoring) -> str:
-    """What a score says, by the parts that are in it and how they count."""
-    said = [text for part, text in PARTS.items() if part in {component.part for component in scoring.components}]
-    if len(said) < 2:
-        return f"It says {said[0]}"
+def score_meaning(scoring: Scoring) -> str:
+    """Say what a score is made of, for the Numbers."""
+    present = {component.part for component in scoring.components}
+    parts = [text for part, text in PARTS.items() if part in present]
+    if len(parts) < 2:
+        return f"The score says {''.join(parts)}."
     if scoring.combine in ("max", "foremost"):
-        return f"It says which is most unusual, and by how much: {', or '.join(said)}"
-    if scoring.combine == "balanced" and len(said) == 2:
-        return f"Half of it says {said[0]}, half {said[1]}"
-    return f"It is the mean of several measurements, which say {', and '.join(said)}"
+        return f"The score says which is most unusual, and by how much: {', or '.join(parts)}."
+    if scoring.combine == "balanced" and len(parts) == 2:
+        return f"Half of the score says {parts[0]}, half {parts[1]}."
+    return f"The score is the mean of several measurements, which say {', and '.join(parts)}."
 
 
-def spread_sentences(analysis: Analysis, scoring: Scoring) -> list[str]:
-    """The score by noise level, where it was measured at several, and by the anomaly map: how much the opinion hangs on what is measured."""
-    by_level = by_noise_level([(component, z) for component, _, z in analysis.components], scoring.combine)
-    learned = [
-        z for component, _, z in analysis.components if component.part == "head" and z is not None and np.isfinite(z)
-    ]
-    if len(by_level) < 2:
-        return []
-    largest = scoring.combine == "max"
-    listed = ", ".join(f"{level} ({_detail(level)}): {value:+.1f}" for level, (value, _) in by_level.items())
-    listed += f"; of the anomaly map: {np.mean(learned):+.1f}" if learned else ""
-    unusual = [value > (unusual_above(count) if largest else FITS) for value, count in by_level.values()]
-    unusual += [value > FITS for value in learned]
-    agree = "They disagree, so take the score with care." if any(unusual) else "None of them finds the film unusual."
-    agree = "All of them find the film unusual." if all(unusual) else agree
-    return [
-        f"{'Largest' if largest else 'Mean'} z-score (0: an average normal film) of the residuals by noise level, {listed}. {agree}"
-    ]
+def score_parts(analysis: Analysis, schema: EHRSchema) -> list[tuple[str, float]]:
+    """Return what the score is made of as (name, mean z-score among normal films), for the Numbers."""
+    values: dict[str, list[float]] = {}
+    for component, _, z in analysis.components:
+        if z is not None and np.isfinite(z):
+            values.setdefault(_part_name(component, schema), []).append(z)
+    return [(name, float(np.mean(entries))) for name, entries in values.items()]
 
 
-def unusual_above(count: int) -> float:
-    """The value that the largest of so many independent z-scores of a normal film exceeds as rarely as one of them exceeds `FITS`."""
-    normal = NormalDist()
-    return normal.inv_cdf(normal.cdf(FITS) ** (1 / count))
-
-
-def _detail(level: int) -> str:
-    """What of a film a noise level leaves to judge."""
-    return "fine detail" if level <= 50 else "middle sizes" if level <= 150 else "large shapes"
-
-
-def region_sentences(found: Sequence[Region], learned: bool = False) -> list[str]:
-    """One line a region, in the order of their numbers on the picture. learned: regions of the anomaly map."""
-    return [
-        f"{number}: {place_of(region.row, region.column)} of the picture, {region.share:.1%} of it, on average "
-        + (f"{region.value:.0%} in the anomaly map, " if learned else "")
-        + f"{abs(region.residual):.1%} {'brighter' if region.residual > 0 else 'darker'} than expected"
-        for number, region in enumerate(found, start=1)
-    ]
+def _part_name(component: Component, schema: EHRSchema) -> str:
+    if component.part == "record":
+        return f"Fit of {schema[component.feature].label}"
+    if component.part == "head":
+        return "Anomaly map"
+    detail = "fine detail" if component.level <= 50 else "middle sizes" if component.level <= 150 else "large shapes"
+    return f"Difference from noise level {component.level} ({detail})"
 
 
 def contradiction_sentences(analysis: Analysis, schema: EHRSchema) -> list[str]:
-    """For each number whose fit to the film the score measures: whether the film looks like one of a higher or lower value."""
+    """Say for each number whose fit the score measures whether the film looks like one of a higher or lower value."""
+    return [
+        f"{text[0].upper()}{text[1:]} ({z:+.1f} standard deviations of normal films)."
+        for text, z in _fits(analysis, schema)
+    ]
+
+
+def _fits(analysis: Analysis, schema: EHRSchema) -> list[tuple[str, float]]:
+    """Return, for each number whose fit the score measures, how the film fits it in words, and the z-score."""
     by_feature: dict[str, list[float]] = {}
     for component, _, z in analysis.components:
         if component.feature and z is not None and np.isfinite(z):
             by_feature.setdefault(component.feature, []).append(z)
-    sentences = []
+    fits = []
     for name, values in by_feature.items():
-        z, label = float(np.mean(values)), schema[name].label.lower()
-        given = schema[name].describe(analysis.record[name])
+        z, label = float(np.mean(values)), schema[name].label
+        label = label if label.isupper() else label.lower()
+        value = schema[name].describe(analysis.record[name])
         if abs(z) < FITS:
-            sentences.append(f"The film fits a {label} of {given}: {z:+.1f} standard deviations of normal films.")
+            fits.append((f"the film fits a {label} of {value}", z))
         else:
-            way = "higher" if z > 0 else "lower"
-            sentences.append(
-                f"The film looks like one of a {way} {label} than {given}: {z:+.1f} standard deviations of normal films."
-            )
-    return sentences
+            fits.append((f"the film looks like one of a {'higher' if z > 0 else 'lower'} {label} than {value}", z))
+    return fits
+
+
+def record_rows(record: Record, schema: EHRSchema) -> list[tuple[str, str]]:
+    """Return the record as (label, value), without the values that the model does not use."""
+    return [
+        (feature.label, feature.describe(record.get(feature.name))) for feature in schema.features if feature.trained
+    ]
+
+
+def explained_record(record: Record, schema: EHRSchema) -> str:
+    """Name the record that an explanation is of, in one sentence."""
+    known = [
+        f"{feature.label} {feature.describe(record[feature.name])}"
+        for feature in schema.features
+        if feature.trained and record.get(feature.name) is not None
+    ]
+    return f"Explained for this record: {', '.join(known) or 'nothing known'}."
+
+
+def group_title(group: str) -> str:
+    """Return an attention group's name as a title."""
+    return group.upper() if len(group) <= 3 else group.capitalize()
+
+
+def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
+    """Say in one sentence where attention lay; groups of which the model knows nothing are left out."""
+    parts = []
+    for group, weights in analysis.attention.items():
+        known = {
+            name: weight
+            for name, weight in weights.items()
+            if analysis.record.get(name) is not None and schema[name].trained
+        }
+        if known:
+            name = max(known, key=known.get)
+            parts.append(f"in the group “{group_title(group)}”, most to {schema[name].label} ({known[name]:.2f})")
+    if not parts:
+        return "Attention says nothing here: the model knows nothing of this patient."
+    return f"Attention: {'; '.join(parts)}. {ATTENTION_LIMIT}"
+
+
+def metric_text(metrics: Mapping, name: str) -> str:
+    """Format a metric of `evaluation.metrics.detection_metrics` with its interval, or with why there is none.
+
+    metrics: the whole result, or the entry of one view. name: "auroc", "average_precision", or, of the whole result,
+    either with "_within_view". The interval is left out where a class has fewer than `MIN_FILMS` films (within views: in
+    any view that has both classes), because a bootstrap of so few films claims a certainty that they do not give.
+    """
+    if metrics[name] is None:
+        return "not available: films of both classes are needed"
+    value = f"{metrics[name]:.2f}"
+    groups = [metrics]
+    if name.endswith("_within_view"):
+        groups = [view for view in metrics["views"].values() if view["normal"] and view["abnormal"]]
+    fewest = min(groups, key=lambda group: min(group["normal"], group["abnormal"]))
+    if min(fewest["normal"], fewest["abnormal"]) < MIN_FILMS:
+        return f"{value} (no interval: {fewest['normal']} normal and {fewest['abnormal']} abnormal are too few)"
+    low, high = metrics[f"{name}_interval"]
+    return f"{value} [{low:.2f}, {high:.2f}]"
+
+
+def cohort_sentence(scored: int, films: int, unusual: int) -> str:
+    """Say how many films were scored and how many of them are unusual."""
+    start = f"{scored} of {films} film{'' if films == 1 else 's'} {'was' if films == 1 else 'were'} scored"
+    return f"{start}; {unusual} {'lies' if unusual == 1 else 'lie'} above percentile 95 of normal films."
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in words up to nine, e.g. "two places"."""
+    word = NUMBER_WORDS[number] if number < len(NUMBER_WORDS) else str(number)
+    return f"{word} {noun}{'' if number == 1 else 's'}"
+
+
+def join(items: Sequence[str]) -> str:
+    """Return a list in words: "a, b and c"."""
+    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
+
+
+def region_sentences(regions: Sequence[Region], learned: bool = False) -> list[str]:
+    """Return one line a region, in the order of their numbers on the picture. learned: regions of the anomaly map."""
+    return [
+        f"{number}: {place_of(region.row, region.column)} of the picture, {region.share:.1%} of it, on average "
+        + (
+            f"{region.mean:.0%} in the anomaly map"
+            if learned
+            else f"{abs(region.mean):.1%} {'brighter' if region.mean > 0 else 'darker'} than expected"
+        )
+        for number, region in enumerate(regions, start=1)
+    ]
 
 
 def place_of(row: float, column: float) -> str:
@@ -223,37 +392,3 @@ def heat_legend(full: float) -> str:
         "At the start the threshold is the value that 95 % of the picture points of normal films stay under. "
         "It shows a difference, not a diagnosis."
     )
-
-
-def group_title(group: str) -> str:
-    """An attention group's name as a title."""
-    return group.upper() if len(group) <= 3 else group.capitalize()
-
-
-def asked_of(record: Record, schema: EHRSchema) -> str:
-    """The record that an explanation is of, in one sentence."""
-    known = [
-        f"{feature.label} {feature.describe(record[feature.name])}"
-        for feature in schema.features
-        if record.get(feature.name) is not None
-    ]
-    return f"Explained under this record: {', '.join(known) or 'nothing known'}."
-
-
-def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
-    """One sentence on where attention lay."""
-    parts = []
-    for group, weights in analysis.attention.items():
-        known = {
-            name: weight
-            for name, weight in weights.items()
-            if analysis.record.get(name) is not None and schema[name].trained
-        }
-        if known:
-            name = max(known, key=known.get)
-            parts.append(f"in the group “{group_title(group)}”, most to {schema[name].label} ({known[name]:.2f})")
-        else:
-            parts.append(
-                f"every value of the group “{group_title(group)}” is unknown to the model, so its weights say nothing about the patient"
-            )
-    return f"Attention: {'; '.join(parts)}. {ATTENTION_LIMIT}"

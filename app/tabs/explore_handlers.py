@@ -18,6 +18,7 @@ from diff3m.detector import Detector
 from diff3m.explain import Context, Request
 from diff3m.explain.attribution import TARGETS
 from diff3m.export.files import analysis_to_dict
+from diff3m.findings import find_findings
 from diff3m.imaging import (
     Quality,
     Radiograph,
@@ -331,7 +332,7 @@ class Case:
             record = self.detector.schema.parse(self.form.record(values))
             other = view is not None and view.analysis.record != record
             start = (panels.notes([OTHER_RECORD]) if other else "") + panels.quiet(
-                wording.asked_of(record, self.detector.schema)
+                wording.explained_record(record, self.detector.schema)
             )
             boxes = () if view is None else heat_view.boxes(view, look, self.detector.scoring)
             request = Request(
@@ -390,10 +391,12 @@ class Case:
             return gr.update(visible=False), panels.status(
                 "There is no result yet: press **Analyze** first.", alert=True
             )
-        made = report.result_files(view.analysis, self.detector)
+        case = self.detector.case(Radiograph(view.analysis.film), view.analysis.record)
+        findings = find_findings(view.analysis, case, self.detector.scoring)
+        made = report.result_files(report.Report(view.analysis, case, findings, self.detector))
         alone = {f"diff3m-{name}": data for name, data in made.items() if name.endswith((".pdf", ".dcm"))}
         paths = [
-            str(keep_file(name, data)) for name, data in {"diff3m-result.zip": report.zipped(made), **alone}.items()
+            str(keep_file(name, data)) for name, data in {"diff3m-result.zip": report.zip_files(made), **alone}.items()
         ]
         return gr.update(value=paths, visible=True), panels.status("The files are ready below the numbers.")
 

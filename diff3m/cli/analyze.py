@@ -51,7 +51,7 @@ def _print_analysis(analysis, detector, facts: dict) -> None:
     if analysis.score is not None:
         against = f"{analysis.compared_with} " if analysis.compared_with != "any" else ""
         print(f"anomaly score  {analysis.score:+.2f}  (0 = an average normal film, in standard deviations)")
-        percentile = analysis.whole_percentile
+        percentile = f"{analysis.percentile:.1f}"
         print(f"percentile     {percentile}  (of {analysis.normals} normal {against}films, {percentile} % score lower)")
     for group, weights in analysis.attention.items():
         print(f"attention over {group}, summing to 1")

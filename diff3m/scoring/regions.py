@@ -1,4 +1,4 @@
-"""Regions of a heat map: where film and reconstruction differ, as connected places with a size and a mean residual."""
+"""Regions of a map: connected places beyond a threshold, with their size and how far they lie beyond it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ MIN_SHARE = 0.0015  # share of the picture under which a place is not worth a na
 
 @dataclass(frozen=True)
 class Region:
-    """One connected place.
+    """One connected place of a map.
 
-    mask: (S, S) bool. share: of the picture, 0 to 1. value: mean of the map inside. residual: mean of film −
-    reconstruction inside. row, column: of its middle, as shares of the side.
+    mask: (S, S) bool. share: of the picture, 0 to 1. mean, largest: of the signed map inside; |mean| ≤ |largest|.
+    row, column: of its middle, as shares of the sides.
     """
 
     mask: np.ndarray
     share: float
-    value: float
-    residual: float
+    mean: float
+    largest: float
     row: float
     column: float
 
 
-def find_regions(
-    heat: np.ndarray, residual: np.ndarray, threshold: float, margin: float, limit: int = 6
-) -> list[Region]:
-    """Find connected places where a signed heat map lies beyond ±threshold.
+def find_regions(heat: np.ndarray, threshold: float, margin: float) -> list[Region]:
+    """Find connected places where a signed map lies beyond ±threshold.
 
-    heat, residual: (S, S). margin: share of every side that is left out. limit: how many at most. Places above and
-    below are separate. Returns the largest first, by size times the map's mean inside.
+    heat: (S, S). margin: share of every side that is left out. Places above and below are separate. Returns the largest
+    first, by share times |mean|.
     """
     side = heat.shape[0]
     border = round(margin * side)
@@ -46,14 +44,15 @@ def find_regions(
             if mask.mean() < MIN_SHARE:
                 continue
             rows, columns = np.nonzero(mask)
+            values = heat[mask].astype(np.float64)
             regions.append(
                 Region(
                     mask=mask,
                     share=float(mask.mean()),
-                    value=float(heat[mask].mean()),
-                    residual=float(residual[mask].mean()),
+                    mean=float(values.mean()),
+                    largest=float(values[np.abs(values).argmax()]),
                     row=float((rows.mean() + 0.5) / side),
                     column=float((columns.mean() + 0.5) / side),
                 )
             )
-    return sorted(regions, key=lambda region: -region.share * abs(region.value))[:limit]
+    return sorted(regions, key=lambda region: -region.share * abs(region.mean))

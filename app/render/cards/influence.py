@@ -49,7 +49,7 @@ def influence_sentence(curve: Influence, feature: Feature) -> str:
     place = wording.place_of((curve.box[0] + curve.box[2]) / 2, (curve.box[1] + curve.box[3]) / 2)
     moved = float(np.ptp(curve.region[trained]))
     region = (
-        f" The residual of the place that differs most ({place} of the picture) moves by {moved:.1%} of the grey range."
+        f" The residual of the explained place ({place} of the picture) moves by {moved:.1%} of the grey range."
     )
     score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
     fixed = " Everything else is held fixed"

@@ -15,7 +15,7 @@ MIN_CHANGE = 0.01  # of the grey range: a smaller change of a region is not wort
 
 @card("region")
 def region_card(regions: Mapping[str, RegionAttribution], context: Context) -> str:
-    """Return the card of regions by name; "" is the one that differs most."""
+    """Return the card of regions by name; "" is the one that was asked for, or else that of the largest difference."""
     sentences = "".join(
         f"<p>{'<b>' + html.escape(name) + '.</b> ' if name else ''}{html.escape(region_sentence(region))}</p>"
         for name, region in regions.items()
@@ -25,7 +25,7 @@ def region_card(regions: Mapping[str, RegionAttribution], context: Context) -> s
         "reconstruction shown above. The outlined regions of the heat map and the part that is magnified are "
         "explained too, where there are any."
     )
-    return f'<div class="card"><h3>The place that differs most, and others</h3>{sentences}{how}</div>'
+    return f'<div class="card"><h3>What the record explains of places</h3>{sentences}{how}</div>'
 
 
 def region_sentence(region: RegionAttribution) -> str:

@@ -1,0 +1,176 @@
+"""Findings: the places where a film differs from its normal film, named by zone and side of the patient.
+
+Everything that is said of a place (where it is, how far it differs, whether it stands out) is measured once, here, on
+the blurred signed difference that is shown, so that page, report and table agree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+
+from .analysis import Analysis
+from .case import Case
+from .imaging.organs import Organs, segment_organs
+from .imaging.zones import OUTSIDE, name_zone, zone_map
+from .scoring.regions import find_regions
+from .scoring.score import Scoring
+
+Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of a picture's sides
+MAX_FINDINGS = 6
+# A place stands out where the anomaly map's mean inside is this many times what 95 % of the points of normal films stay
+# under; without such a map, where the largest difference is. docs/evaluation.md, "Places that stand out", has the rates.
+ANOMALY_FACTOR = 3.0
+DIFFERENCE_FACTOR = 2.4
+OUTLINE_SCALE = 4  # outlines are traced on masks enlarged by this factor, so that they are smooth
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One connected place where a film differs from its normal film.
+
+    zone: where most of it lies, of `zones.ZONES`, by the side of the patient.
+    box, outline: (top, left, bottom, right) and points (row, column), as shares of the native film's sides.
+    prepared_box: the same box as shares of the prepared film's sides, as `explain.Request` takes it.
+    mean, largest: the signed difference inside, film − normal film after the blur, in shares of the grey range:
+        positive where the film is brighter than expected. |mean| ≤ |largest|.
+    share: of the prepared film that it covers, 0 to 1.
+    weight: share × |mean|, times the anomaly map's mean inside where there is such a map.
+    stands_out: whether it is larger than nearly all places of normal films; never outside the lungs.
+    """
+
+    zone: str
+    box: Box
+    outline: tuple[tuple[float, float], ...]
+    prepared_box: Box
+    mean: float
+    largest: float
+    share: float
+    weight: float
+    stands_out: bool
+
+    def to_dict(self) -> dict:
+        """Return the finding as plain JSON values."""
+        return {**asdict(self), "outline": [list(point) for point in self.outline]}
+
+
+def find_findings(
+    analysis: Analysis,
+    case: Case,
+    scoring: Scoring,
+    threshold: float | None = None,
+    limit: int = MAX_FINDINGS,
+) -> list[Finding]:
+    """Find the places that differ by more than a threshold.
+
+    case: of the analysis, for the place of the prepared film in the native one. threshold: in shares of the grey range,
+    default the value that 95 % of the points of normal films stay under. limit: how many at most. Returns the heaviest
+    first, those outside the lungs last.
+    """
+    threshold = scoring.heat_normal if threshold is None else threshold
+    zones = analysis_zones(analysis)
+    findings = []
+    for region in find_regions(analysis.heat_map, threshold, scoring.margin):
+        zone = name_zone(region.mask, zones)
+        weight = region.share * abs(region.mean)
+        excess = abs(region.largest) / (DIFFERENCE_FACTOR * scoring.heat_normal)
+        if analysis.anomaly_map is not None:
+            anomaly = float(analysis.anomaly_map[region.mask].mean())
+            weight, excess = weight * anomaly, anomaly / (ANOMALY_FACTOR * scoring.map_normal)
+        box = _mask_box(region.mask)
+        findings.append(
+            Finding(
+                zone=zone,
+                box=native_box(box, case),
+                outline=_outline(region.mask, case),
+                prepared_box=box,
+                mean=region.mean,
+                largest=region.largest,
+                share=region.share,
+                weight=weight,
+                stands_out=zone != OUTSIDE and excess >= 1,
+            )
+        )
+    return sorted(findings, key=lambda finding: (finding.zone == OUTSIDE, -finding.weight))[:limit]
+
+
+def finding_regions(findings: Sequence[Finding], limit: int = 3) -> tuple[tuple[str, Box], ...]:
+    """Return the first findings as (name, box) for `explain.Request.regions`: zones, numbered where one repeats."""
+    regions, seen = [], Counter()
+    for finding in findings[:limit]:
+        seen[finding.zone] += 1
+        number = seen[finding.zone]
+        regions.append((finding.zone if number == 1 else f"{finding.zone} ({number})", finding.prepared_box))
+    return tuple(regions)
+
+
+def analysis_zones(analysis: Analysis) -> np.ndarray:
+    """Return the zone of every point of the prepared film: (S, S) uint8, see `zones.zone_map`.
+
+    Organs are outlined on the normal film: a white lung has no lung in the film itself.
+    """
+    masks = segment_organs(analysis.reconstruction[None])[0]
+    return zone_map(Organs.from_masks(masks, len(analysis.reconstruction)))
+
+
+def name_box(box: Box, zones: np.ndarray) -> str:
+    """Return the zone in which most of a box lies.
+
+    box: shares of the prepared film's sides. zones: of `analysis_zones`.
+    """
+    height, width = zones.shape
+    top, left = min(int(box[0] * height), height - 1), min(int(box[1] * width), width - 1)
+    bottom, right = max(round(box[2] * height), top + 1), max(round(box[3] * width), left + 1)
+    mask = np.zeros(zones.shape, bool)
+    mask[top:bottom, left:right] = True
+    return name_zone(mask, zones)
+
+
+def native_box(box: Box, case: Case) -> Box:
+    """Return a box in shares of the prepared film's sides as shares of the native film's."""
+    return *_native_point(box[0], box[1], case), *_native_point(box[2], box[3], case)
+
+
+def prepared_box(box: Box, case: Case) -> Box:
+    """Return a box in shares of the native film's sides as shares of the prepared film's, cut at its border."""
+    height, width = case.film.pixels.shape
+    top, bottom, left, right = case.prepared.box
+    rows = ((row * height - top) / (bottom - top) for row in box[::2])
+    columns = ((column * width - left) / (right - left) for column in box[1::2])
+    (first_row, last_row), (first_column, last_column) = (
+        tuple(min(max(share, 0.0), 1.0) for share in shares) for shares in (rows, columns)
+    )
+    return first_row, first_column, last_row, last_column
+
+
+def _native_point(row: float, column: float, case: Case) -> tuple[float, float]:
+    height, width = case.film.pixels.shape
+    top, bottom, left, right = case.prepared.box
+    return (top + row * (bottom - top)) / height, (left + column * (right - left)) / width
+
+
+def _mask_box(mask: np.ndarray) -> Box:
+    """Return the box around a mask (S, S) that is not empty, as shares of its sides."""
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (
+        float(rows[0] / height),
+        float(columns[0] / width),
+        float((rows[-1] + 1) / height),
+        float((columns[-1] + 1) / width),
+    )
+
+
+def _outline(mask: np.ndarray, case: Case) -> tuple[tuple[float, float], ...]:
+    """Return the outer contour of a connected mask (S, S) as points in shares of the native film's sides."""
+    height, width = (OUTLINE_SCALE * side for side in mask.shape)
+    enlarged = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+    # a mask one point wide can lose its corners in the enlargement, and with them its connection
+    enlarged |= cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    contours, _ = cv2.findContours(enlarged.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contour = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 1.0, closed=True)[:, 0]
+    return tuple(_native_point((y + 0.5) / height, (x + 0.5) / width, case) for x, y in contour.tolist())

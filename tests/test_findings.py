@@ -1,0 +1,152 @@
+"""Findings: where they lie in the native film, what is measured of them, in which order they come."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from diff3m import findings
+from diff3m.case import Case
+from diff3m.findings import analysis_zones, find_findings, finding_regions, name_box, native_box, prepared_box
+from diff3m.imaging import PreparedFilm, Radiograph
+from diff3m.imaging.zones import HEART, OUTSIDE, ZONES
+from diff3m.scoring.regions import find_regions
+from diff3m.scoring.score import Scoring
+
+SIZE = 100
+SCORING = Scoring(heat_normal=0.02, map_normal=0.1, margin=0.08)
+PLACES = {  # rows and columns of the prepared film
+    "right upper zone": (slice(20, 30), slice(20, 30)),
+    "left lower zone": (slice(70, 80), slice(70, 80)),
+    HEART: (slice(60, 66), slice(46, 52)),
+    OUTSIDE: (slice(84, 92), slice(10, 40)),
+}
+
+
+@pytest.fixture(autouse=True)
+def zones(monkeypatch) -> np.ndarray:
+    """A chest of rectangles instead of the organ network's."""
+    zones = np.full((SIZE, SIZE), ZONES.index(OUTSIDE), np.uint8)
+    for side, columns in (("right", slice(12, 42)), ("left", slice(58, 88))):
+        for height, rows in (("upper", slice(10, 34)), ("mid", slice(34, 58)), ("lower", slice(58, 82))):
+            zones[rows, columns] = ZONES.index(f"{side} {height} zone")
+    zones[50:82, 42:58] = ZONES.index(HEART)
+    monkeypatch.setattr(findings, "analysis_zones", lambda analysis: zones)
+    return zones
+
+
+def case_of(height: int = 300, width: int = 400, box: tuple[int, int, int, int] = (50, 250, 100, 300)) -> Case:
+    """A native film of which the prepared film shows the box (top, bottom, left, right)."""
+    return Case(
+        Radiograph(np.zeros((height, width), np.float32)),
+        {},
+        PreparedFilm(np.zeros((SIZE, SIZE), np.float32), box, 0.0, 1.0),
+    )
+
+
+def result(values: dict[str, float], anomaly: dict[str, float] | None = None) -> SimpleNamespace:
+    """What `find_findings` reads of an analysis: a difference map, and an anomaly map, with values at `PLACES`."""
+    maps = []
+    for entries in (values, anomaly or {}):
+        image = np.zeros((SIZE, SIZE), np.float32)
+        for zone, value in entries.items():
+            image[PLACES[zone]] = value
+        maps.append(image)
+    reconstruction = np.zeros((SIZE, SIZE), np.float32)
+    return SimpleNamespace(
+        heat_map=maps[0], anomaly_map=None if anomaly is None else maps[1], reconstruction=reconstruction
+    )
+
+
+def test_findings_are_named_by_the_side_of_the_patient_and_come_by_weight():
+    found = find_findings(result({"right upper zone": 0.05, "left lower zone": -0.06, HEART: 0.06}), case_of(), SCORING)
+    assert [finding.zone for finding in found] == ["left lower zone", "right upper zone", HEART]
+    assert [np.sign(finding.mean) for finding in found] == [-1, 1, 1]
+    assert found[0].share == pytest.approx(0.01) and found[0].weight == pytest.approx(0.01 * 0.06)
+
+
+def test_what_lies_outside_the_lungs_comes_last_and_never_stands_out():
+    found = find_findings(result({OUTSIDE: 0.9, HEART: 0.03}), case_of(), SCORING)
+    assert [finding.zone for finding in found] == [HEART, OUTSIDE]
+    assert found[1].weight > found[0].weight and not found[1].stands_out
+
+
+def test_no_average_lies_above_its_largest_value():
+    heat = result({}).heat_map
+    rng = np.random.default_rng(0)
+    heat += rng.normal(0, 0.03, heat.shape).astype(np.float32)
+    analysis = SimpleNamespace(heat_map=heat, anomaly_map=None, reconstruction=heat)
+    found = find_findings(analysis, case_of(), SCORING, limit=50)
+    assert len(found) > 3
+    for finding in found:
+        assert abs(finding.mean) <= abs(finding.largest) and finding.mean * finding.largest > 0
+
+
+def test_box_and_outline_are_shares_of_the_native_film():
+    (finding,) = find_findings(result({"right upper zone": 0.05}), case_of(), SCORING)
+    assert finding.prepared_box == pytest.approx((0.2, 0.2, 0.3, 0.3))
+    # rows 50 + 0.2 · 200 = 90 to 110 of 300, columns 100 + 0.2 · 200 = 140 to 160 of 400
+    assert finding.box == pytest.approx((90 / 300, 140 / 400, 110 / 300, 160 / 400))
+    rows, columns = np.array(finding.outline).T
+    assert rows.min() == pytest.approx(finding.box[0], abs=0.003) and rows.max() == pytest.approx(
+        finding.box[2], abs=0.003
+    )
+    assert columns.min() == pytest.approx(finding.box[1], abs=0.003) and columns.max() == pytest.approx(
+        finding.box[3], abs=0.003
+    )
+    assert prepared_box(finding.box, case_of()) == pytest.approx(finding.prepared_box)
+    assert prepared_box((0, 0, 1, 1), case_of()) == (0, 0, 1, 1), "cut at the border of the prepared film"
+    assert native_box((0, 0, 1, 1), case_of()) == pytest.approx((1 / 6, 0.25, 5 / 6, 0.75))
+
+
+def test_the_anomaly_map_decides_what_is_heaviest_and_what_stands_out():
+    values = {"right upper zone": 0.05, "left lower zone": 0.04}
+    plain = find_findings(result(values), case_of(), SCORING)
+    learned = find_findings(
+        result(values, {"right upper zone": 0.1, "left lower zone": findings.ANOMALY_FACTOR * 0.1 + 0.01}),
+        case_of(),
+        SCORING,
+    )
+    assert [finding.zone for finding in plain] == ["right upper zone", "left lower zone"]
+    assert plain[0].stands_out and not plain[1].stands_out  # from 2.4 · 0.02 on
+    assert [finding.zone for finding in learned] == ["left lower zone", "right upper zone"]
+    assert learned[0].stands_out and not learned[1].stands_out
+    assert learned[0].largest == pytest.approx(0.04), "the numbers are those of the difference"
+
+
+def test_a_name_for_each_region_that_is_explained():
+    found = find_findings(result({"right upper zone": 0.05, HEART: 0.04}), case_of(), SCORING)
+    again = [found[0], replace(found[0], prepared_box=(0, 0, 1, 1)), found[1]]
+    assert [name for name, _ in finding_regions(again)] == ["right upper zone", "right upper zone (2)", HEART]
+    assert finding_regions(found)[0][1] == found[0].prepared_box
+
+
+def test_a_box_is_named_by_where_most_of_it_lies(zones):
+    assert name_box((0.2, 0.2, 0.3, 0.3), zones) == "right upper zone"
+    assert name_box((0.0, 0.0, 0.05, 0.05), zones) == OUTSIDE
+    assert name_box((0.555, 0.705, 0.556, 0.706), zones) == "left mid zone", "smaller than a point"
+
+
+def test_zones_are_those_of_the_normal_film(monkeypatch):
+    """A white lung has no lung in the film itself."""
+    seen = []
+
+    def segment(films: np.ndarray) -> np.ndarray:
+        seen.append(films)
+        return np.zeros((1, 3, 64, 64), np.uint8)
+
+    monkeypatch.setattr(findings, "segment_organs", segment)
+    normal = np.full((SIZE, SIZE), 0.3, np.float32)
+    zones = analysis_zones(SimpleNamespace(film=np.ones((SIZE, SIZE), np.float32), reconstruction=normal))
+    assert zones.shape == (SIZE, SIZE) and np.array_equal(seen[0][0], normal)
+
+
+def test_regions_come_by_weight_and_keep_out_of_the_margin():
+    heat = np.zeros((100, 100))
+    heat[20:30, 20:30], heat[60:80, 60:80], heat[0:9, 50:60], heat[50:51, 50:51] = -0.3, 0.2, 0.9, 0.9
+    heat[25, 25] = -0.4
+    regions = find_regions(heat, 0.1, 0.1)
+    assert [round(region.mean, 3) for region in regions] == [0.2, -0.301] and regions[0].share == 0.04
+    assert [region.largest for region in regions] == [0.2, -0.4]
+    assert (regions[1].row, regions[1].column) == (0.25, 0.25)
