@@ -22,7 +22,16 @@ from ..components.viewer import Finding, ViewerState
 from ..render import figures, panels, wording
 from ..render.images import Frame, strip
 from ..runtime.model_lock import MODEL
-from .teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, difference_map, phantom_film, plain_film, run_analysis
+from .teach_films import (
+    PHANTOM_TAG,
+    PhantomFilm,
+    analyzed_film,
+    difference_map,
+    mask_box,
+    phantom_film,
+    plain_film,
+    run_analysis,
+)
 
 HEART, BMI, VIEW, MISSED = 2_050_016, 2_050_120, 2_050_131, 2_050_030  # numbers of phantoms
 PRESSED = dict(age=66.0, sex="M", view="PA", bmi=29.0, systolic_mmhg=188.0, diastolic_mmhg=104.0, height_cm=176.0)
@@ -277,13 +286,6 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
             "large as it. Absence of color is no proof of health.",
         )
     )
-
-
-def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """The box around a mask (H, W) bool that is not empty: (top, left, bottom, right), shares of its sides."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = mask.shape
-    return rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width
 
 
 LESSONS = (

@@ -12,7 +12,9 @@ from ..components.viewer import STATIC_FOLDER
 from ..components.widgets import SILENT
 from .drawing import build_drawing
 from .lesson_tab import build_lessons
+from .lessons import LESSONS
 from .playground import build_playground
+from .reading import build_reading
 from .teach_films import PHANTOMS
 
 
@@ -30,16 +32,24 @@ def build_teach(detectors: Sequence[Detector], page: gr.Blocks, rooms: gr.Tabs) 
     with gr.Tabs(elem_id="teach") as tabs:
         with gr.Tab("Lessons", id="lessons"):
             lessons = build_lessons(simulated)
+        with gr.Tab("Read first, then look", id="reading"):
+            reading = build_reading(simulated)
         with gr.Tab("Playground", id="playground") as playground:
             build_playground(simulated, playground)
         with gr.Tab("Draw normals", id="drawing"):
             build_drawing(detectors)
 
     def open_link(request: gr.Request) -> dict:
-        """Show the lesson that the address names."""
-        name = request.query_params.get("lesson", "")
-        if name not in lessons.lessons:
-            return {rooms: gr.skip()}
-        return lessons.show(name) | {rooms: gr.Tabs(selected="teach"), tabs: gr.Tabs(selected="lessons")}
+        """Show the lesson or choose the films that the address names.
 
-    page.load(open_link, None, [rooms, tabs, *lessons.outputs], **SILENT)
+        A lesson is always sent: a viewer on a tab that was never opened loses its properties if it is skipped.
+        """
+        lesson, films = (request.query_params.get(key, "") for key in ("lesson", "read"))
+        tab = "lessons" if lesson in lessons.lessons else "reading" if films else ""
+        update = lessons.show(lesson if tab == "lessons" else LESSONS[0].name)
+        if tab == "reading":
+            update |= reading.choose(films)
+        return update | ({rooms: gr.Tabs(selected="teach"), tabs: gr.Tabs(selected=tab)} if tab else {})
+
+    outputs = [rooms, tabs, *lessons.outputs, reading.chosen, reading.number]
+    page.load(open_link, None, outputs, **SILENT)

@@ -103,3 +103,10 @@ def difference_map(
     """A signed map (S, S) for the viewer. full: the size in full color, by default a multiple of the threshold."""
     data, scale = encode_map(values)
     return ViewerMap(name, keep_picture(data), scale, full or FULL_COLOR * threshold, threshold, **options)
+
+
+def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """The box around a mask (H, W) bool that is not empty: (top, left, bottom, right), shares of its sides."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    return rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width
