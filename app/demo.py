@@ -24,6 +24,7 @@ PRIVACY = "A film you drop here goes to the computer that runs this page, and is
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STYLE, PASTE = ASSETS / "style.css", ASSETS / "paste.js"
+TEACH_STYLE = ASSETS / "teach.css"
 
 
 def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr.Blocks:
@@ -44,7 +45,7 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
             with gr.Tab("Explore a case", id="explore"):
                 explorers, models = build_explorers(detectors, demo)
             with gr.Tab("Teach", id="teach"):
-                build_teach(detectors)
+                build_teach(detectors, demo, tabs)
             with gr.Tab("Many cases", id="cohort"):
                 build_cohort(detectors, explorers, tabs, models, data)
             with gr.Tab("About", id="about"):
@@ -90,7 +91,7 @@ def launch(demo: gr.Blocks, **options) -> None:
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860),
         theme=_theme(),
-        css_paths=STYLE,
+        css_paths=[STYLE, TEACH_STYLE],
         head=f"<script>{PASTE.read_text(encoding='utf-8')}</script>",
         run_history=False,
         enable_monitoring=False,

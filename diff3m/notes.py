@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from .analysis import Placement, Settings
 
 NOTES = {
-    "not_calibrated": (
-        "This model was not calibrated on normal films, so there is no score: run `diff3m calibrate`."
-    ),
+    "not_calibrated": ("This model was not calibrated on normal films, so there is no score: run `diff3m calibrate`."),
     "other_settings": "The percentile was calibrated with {steps} steps; with other settings it is approximate.",
     "feature_unknown": (
         "{features}: not known, so whether the film fits it is left out of the score, "

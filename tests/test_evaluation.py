@@ -14,6 +14,7 @@ from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
+from diff3m.evaluation.format import interval
 from diff3m.evaluation.labelled_films import half
 from diff3m.evaluation.metrics import (
     auroc,
@@ -85,6 +86,18 @@ def test_metrics_hold_everything():
         and one_class["auroc_within_view"] is None
         and one_class["average_precision_within_view"] is None
     )
+
+
+def test_no_interval_is_given_for_fewer_than_ten_films_of_a_class():
+    scores, abnormal = np.arange(40.0) % 7, np.arange(40) % 2 == 0
+    views = np.array(["PA"] * 20 + ["AP"] * 20)
+    assert all(part["auroc_interval"] for part in detection_metrics(scores, abnormal, views, 20)["views"].values())
+    fewer = detection_metrics(scores[1:], abnormal[1:], views[1:], 20)
+    assert fewer["views"]["PA"]["auroc"] is not None and fewer["views"]["PA"]["auroc_interval"] is None
+    assert fewer["views"]["AP"]["auroc_interval"] and fewer["auroc_interval"]
+    assert fewer["auroc_within_view"] is not None and fewer["auroc_within_view_interval"] is None
+    assert interval({"auroc": 0.7512, "interval": None}, "auroc", ".3f") == "0.751"
+    assert interval({"auroc": None, "interval": None}, "auroc") == "–"
 
 
 @pytest.fixture

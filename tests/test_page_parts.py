@@ -1,17 +1,15 @@
-"""Parts of the page without a server: the viewer, the film tools, what is saved, stored results, many cases, turns."""
+"""Parts of the page without a server: the viewer, the film tools, what is saved, stored results, turns."""
 
 from __future__ import annotations
 
 import threading
 import time
-import zipfile
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import dicom_film, drawn_film
+from conftest import drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
 from app.components import heat_view
@@ -19,12 +17,8 @@ from app.components.film_edit import Handling, looked_at
 from app.components.heat_view import Look, View
 from app.render import wording
 from app.runtime.model_lock import Turns
-from app.tabs import cohort_run
-from app.tabs.cohort import Scored
 from app.tabs.explore_handlers import sentence
 from diff3m.checkpoint.folder import load_checkpoint, save_head, save_scoring
-from diff3m.data.archive import ArchiveError
-from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import load_analysis, save_analysis
@@ -133,58 +127,6 @@ def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detec
     assert load_analysis(path, other) is None
 
 
-@pytest.fixture
-def cohort(tmp_path_factory):
-    """A manifest of four films and one that is missing, and a ZIP that also holds a picture of noise."""
-    folder, lines = tmp_path_factory.mktemp("cohort"), ["path,view,age,label"]
-    with zipfile.ZipFile(folder / "films.zip", "w") as archive:
-        for index in range(4):
-            data = cv2.imencode(".png", (drawn_film(96, index, 0.5 * (index > 1)) * 255).astype(np.uint8))[1].tobytes()
-            archive.writestr(f"films/{index}.png", data)
-            lines.append(f"{index}.png,{('PA', 'AP')[index % 2]},50,{'opacity' if index > 1 else 'normal'}")
-        archive.writestr(
-            "noise.png",
-            cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (99, 99), np.uint8))[1].tobytes(),
-        )
-    lines += ["absent.png,PA,50,normal"]
-    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
-    films, opened = cohort_run.films_of(detector, str(cohort / "manifest.csv"), str(cohort / "films.zip"))
-    rows = list(cohort_run.scored(detector, films, strict=False))
-    assert [row.score is not None for row in rows] == [True] * 4 + [False] and "no file of this name" in rows[4].note
-    alone = detector.analyze(drawn_film(96, 1), {"view": "AP", "age": 50})
-    assert rows[1].score == pytest.approx(alone.score, abs=0.05) and rows[1].compared_with == alone.compared_with
-    said = cohort_run.summary(rows)
-    assert "4 of 5 films were scored" in said and "within each view" in said and "<svg" in said
-    table = cohort_run.table_csv(rows, detector).decode().splitlines()
-    assert (
-        len(table) == 6 and table[0].startswith("row,film,view,label,score") and detector.checkpoint.sha256 in table[1]
-    )
-    opened.close()
-    assert cohort_run.reopened(films[0], str(cohort / "films.zip")).startswith(b"\x89PNG")
-    with pytest.raises(ArchiveError):
-        cohort_run.reopened(films[0], None)
-
-
-def test_a_row_is_opened_as_it_was_scored(detector, tmp_path):
-    """Under the header's facts too, and out of the ZIP of its own run."""
-    for name in "ab":
-        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
-            archive.writestr("1.dcm", dicom_film() + name.encode())
-    films, opened = cohort_run.films_of(detector, None, str(tmp_path / "a.zip"))
-    row = next(cohort_run.scored(detector, films, strict=False))
-    opened.close()
-    assert row.film.record == {"age": 63, "sex": "F", "view": "PA"} and row.view == "PA"
-    state = Scored("tiny", str(tmp_path / "a.zip"), [row])
-    assert cohort_run.reopened(state.rows[0].film, state.archive).endswith(b"a")
-    (tmp_path / "a.zip").unlink()
-    with pytest.raises(ArchiveError):
-        cohort_run.reopened(state.rows[0].film, state.archive)
-
-
 def test_what_the_gate_saw_stays_with_the_result(detector):
     noise = Radiograph(np.random.default_rng(0).random((200, 200), np.float32))
     quality = inspect(noise)
@@ -196,25 +138,6 @@ def test_what_the_gate_saw_stays_with_the_result(detector):
 def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
     assert sentence(ValueError("Mend it.")) == "Mend it."
     assert "secret" not in sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
-
-
-def test_without_a_table_all_films_of_the_zip_are_scored_and_the_gate_holds(cohort, detector):
-    films, _ = cohort_run.films_of(detector, None, str(cohort / "films.zip"))
-    rows = list(cohort_run.scored(detector, films, strict=True))
-    assert len(rows) == 5 and rows[4].score is None and "frontal chest film" in rows[4].note
-    with pytest.raises(ManifestError, match="no films yet"):
-        cohort_run.films_of(detector, str(cohort / "manifest.csv"), None)
-
-
-def test_a_folder_of_the_server_gives_only_what_lies_in_it(cohort, detector, tmp_path_factory):
-    inside = tmp_path_factory.mktemp("served")
-    cv2.imwrite(str(inside / "film.png"), (drawn_film(96) * 255).astype(np.uint8))
-    (inside / "m.csv").write_text(f"path,label\nfilm.png,normal\n{cohort}/films.zip,normal\n../secret.png,normal\n")
-    films = cohort_run.films_in_folder(detector, inside, "m.csv")
-    rows = list(cohort_run.scored(detector, films, strict=False))
-    assert [row.score is not None for row in rows] == [True, False, False] and "outside the folder" in rows[1].note
-    with pytest.raises(ManifestError, match="must lie in the folder"):
-        cohort_run.films_in_folder(detector, inside, "../m.csv")
 
 
 def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():

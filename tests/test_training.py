@@ -322,7 +322,7 @@ from diff3m.training import loop
 from diff3m.training.config import TrainingConfig
 torch.set_num_threads(1)
 config, moment = TrainingConfig.from_yaml(sys.argv[1]), sys.argv[2]
-save, average = torch.save, loop._Run._average
+save, average = torch.save, loop._Run._update_average
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -342,7 +342,7 @@ def half_a_step(run):
 if moment == "save":
     torch.save = half_a_save
 elif moment == "step":
-    loop._Run._average = half_a_step
+    loop._Run._update_average = half_a_step
 loop.train(config)
 """
 

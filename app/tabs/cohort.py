@@ -1,9 +1,9 @@
-"""Tab: many cases. A manifest and a ZIP of films (or a folder of the server) in; a table, ROC and a CSV out. Layout and wiring."""
+"""Tab: many cases. A manifest and a ZIP of films (or a folder of the server) in; a table, ROC and CSV out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,28 +14,84 @@ from diff3m.data.manifest import PARQUET, ManifestError
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
+from ..components.widgets import SILENT
 from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from ..runtime.storage import keep_file
-from .cohort_run import PART, Row, films_in_folder, films_of, reopened, scored, summary, table_csv
-from .explore import SILENT, Explorer
+from .cohort_run import PART, Row, list_films, list_folder_films, read_again, score_films, summary, table_csv
+from .explore import Explorer
 
-MOST = 5_000
-TABLES = (".csv", *PARQUET)
-HEADERS = ["#", "film", "view", "label", "score", "percentile", "compared with", "picture", "note"]
-TYPES = ["number", "str", "str", "str", "number", "number", "str", "html", "str"]
-SHOWN_AT_ONCE = 12
-KEPT = gr.skip()
-NOTHING = dict(found="", csv=gr.update(value=None, visible=False), table=gr.update(value=[], visible=False), rows=None)
+MAX_FILMS = 5_000
+MAX_TABLES = 200  # manifests of the server's folder that are offered
+TABLE_SUFFIXES = (".csv", *PARQUET)
+HEADERS = ["#", "film", "view", "label", "score", "percentile", "compared with", "note", "picture"]
+TYPES = ["number", "str", "str", "str", "number", "number", "str", "str", "html"]
+WIDTHS = ["56px", "180px", "64px", "110px", "80px", "100px", "110px", "340px", "90px"]
+FIRST_ROWS = 12  # each of which is sent at once; the whole table travels to the browser at every update
+GONE = "This film is no longer there: films are deleted within the hour. Drop the ZIP again, and score it."
+GUIDE = (
+    "A table with a column “path” and, as far as known, the record's columns and “label” (“normal” or anything else), "
+    "and a ZIP with the films. Without a table every film of the ZIP is scored with an unknown record."
+)
+
+Updates = dict[gr.components.Component, object]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What was scored: the model's name, the ZIP (None: a folder of the server) and its rows."""
+class CohortResult:
+    """The scored rows, the model's name, and the ZIP (None: a folder of the server)."""
 
     model: str
     archive: str | None
     rows: list[Row]
+
+
+@dataclass(frozen=True)
+class CohortTab:
+    """The tab's components."""
+
+    manifest: gr.File
+    archive: gr.File
+    served: gr.Dropdown
+    model: gr.Dropdown
+    strict: gr.Checkbox
+    run: gr.Button
+    cancel: gr.Button
+    status: gr.HTML
+    summary: gr.HTML
+    download: gr.File
+    table: gr.Dataframe
+    result: gr.State
+
+    @property
+    def inputs(self) -> set:
+        return {self.manifest, self.archive, self.served, self.model, self.strict}
+
+    @property
+    def outputs(self) -> list:
+        return [self.status, self.summary, self.download, self.table, self.cancel, self.result]
+
+    def message(self, text: str, alert: bool = False) -> Updates:
+        """A sentence in the status line; Cancel goes."""
+        return {self.status: panels.status(text, alert), self.cancel: gr.update(visible=False)}
+
+    def empty(self) -> Updates:
+        """No result."""
+        return {
+            self.summary: "",
+            self.download: gr.update(value=None, visible=False),
+            self.table: gr.update(value=[], visible=False),
+            self.result: None,
+        }
+
+    def rows(self, rows: Sequence[Row]) -> Updates:
+        values = [[*row.values(), row.picture] for row in rows]
+        return {self.table: gr.update(value=values, visible=True)}
+
+    def finished(self, rows: Sequence[Row], detector: Detector) -> Updates:
+        """Summary and CSV."""
+        path = keep_file("diff3m-scores.csv", table_csv(rows, detector))
+        return {self.summary: summary(rows), self.download: gr.update(value=str(path), visible=True)}
 
 
 def build_cohort(
@@ -45,26 +101,46 @@ def build_cohort(
     models: gr.Tabs | None,
     folder: Path | None,
 ) -> None:
-    """Lay the tab out; called inside a Blocks. tabs, models: what is switched to open a row in Explore. folder: of the server, or None."""
-    names = [detector.config.name for detector in detectors]
-    gr.HTML(
-        panels.quiet(
-            "A table with a column “path” and, as far as known, the record's columns and “label” (“normal” or anything else), and a ZIP with the "
-            "films. Without a table every film of the ZIP is scored with an unknown record."
-        )
+    """Lay the tab out and wire it; called inside a Blocks.
+
+    explorers, tabs, models: where a row's film is opened. folder: of the server, whose manifests are offered, or None.
+    """
+    by_name = {detector.config.name: detector for detector in detectors}
+    tab = _build(list(by_name), folder)
+
+    def score(values: Mapping) -> Iterator[Updates]:
+        yield from _score(tab, by_name[values[tab.model]], values, folder)
+
+    running = tab.run.click(
+        on_gpu(score), tab.inputs, tab.outputs, concurrency_id="cohort", concurrency_limit=1, **SILENT
     )
+
+    def stop(result: CohortResult | None) -> Updates:
+        if result is None:
+            return tab.message("Stopped before a film was scored.") | tab.empty()
+        rows, detector = list(result.rows), by_name[result.model]
+        text = f"Stopped. The films that were scored stay below ({len(rows)})."
+        return tab.message(text) | tab.rows(rows) | tab.finished(rows, detector)
+
+    tab.cancel.click(stop, tab.result, tab.outputs, cancels=[running], queue=False, **SILENT)
+    _wire_opening(tab, explorers, tabs, models)
+
+
+def _build(names: list[str], folder: Path | None) -> CohortTab:
+    gr.HTML(panels.quiet(GUIDE))
     with gr.Row():
         manifest = gr.File(
-            label="Manifest: CSV or Parquet", file_types=list(TABLES), height=120, elem_id="cohort-manifest"
+            label="Manifest: CSV or Parquet", file_types=list(TABLE_SUFFIXES), height=120, elem_id="cohort-manifest"
         )
         archive = gr.File(label="Films: ZIP", file_types=[".zip"], height=120, elem_id="cohort-zip")
-    tables = (
-        sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in TABLES)[:200]
-        if folder
-        else []
-    )
+    paths = folder.rglob("*") if folder else ()
+    tables = sorted(str(path.relative_to(folder)) for path in paths if path.suffix.lower() in TABLE_SUFFIXES)
     served = gr.Dropdown(
-        tables, value=None, label="Or a manifest in the server's folder", visible=bool(folder), elem_id="cohort-served"
+        tables[:MAX_TABLES],
+        value=None,
+        label="Or a manifest in the server's folder",
+        visible=bool(folder),
+        elem_id="cohort-served",
     )
     with gr.Row():
         model = gr.Dropdown(
@@ -75,127 +151,90 @@ def build_cohort(
         run = gr.Button("Score all", variant="primary", elem_id="cohort-run", scale=3)
         cancel = gr.Button("Cancel", elem_id="cohort-cancel", scale=1, min_width=80, visible=False)
     status = gr.HTML(panels.status("Nothing is scored yet."), elem_id="cohort-status")
-    found = gr.HTML(elem_id="cohort-summary")
+    summary_card = gr.HTML(elem_id="cohort-summary")
     download = gr.File(label="Results: CSV", visible=False, interactive=False, elem_id="cohort-csv")
     table = gr.Dataframe(
         headers=HEADERS,
         datatype=TYPES,
+        column_widths=WIDTHS,
         interactive=False,
         visible=False,
         elem_id="cohort-table",
         show_search="filter",
-        wrap=False,
+        wrap=True,
         max_height=600,
     )
     gr.HTML(panels.quiet("Click a heading to sort, a row to open its film in Explore."))
-    rows_state = gr.State(None, time_to_live=3600)
-    by_name = dict(zip(names, detectors, strict=True))
+    result = gr.State(None, time_to_live=3600)
+    return CohortTab(
+        manifest, archive, served, model, strict, run, cancel, status, summary_card, download, table, result
+    )
 
-    def score(manifest, archive, served, name, strict) -> Generator[tuple, None, None]:
-        detector, opened, rows = by_name[name], None, []
-        try:
-            if served and folder:
-                films = films_in_folder(detector, folder, served)
-            else:
-                films, opened = films_of(detector, manifest, archive)
-            if len(films) > MOST:
-                raise ManifestError(
-                    f"{len(films):,} films are too many for one run; at most {MOST:,}. Use `diff3m evaluate`."
-                )
-            yield _update(panels.status("Waiting for its turn …"), cancel=gr.update(visible=True), **NOTHING)
-            started = time.perf_counter()
-            for row in scored(detector, films, strict):
-                rows.append(row)
-                if len(rows) % PART == 0 or len(rows) == len(films):
-                    listed = (
-                        gr.update(value=[r.cells() for r in rows], visible=True)
-                        if _shown(len(rows), len(films))
-                        else KEPT
-                    )
-                    yield _update(
-                        _progress(len(rows), len(films), time.perf_counter() - started),
-                        table=listed,
-                        rows=Scored(name, archive, rows),
-                    )
-            seconds = time.perf_counter() - started
-            done = panels.status(
-                f"Done: {len(rows)} films in {seconds:.0f} s, {seconds / max(1, len(rows)):.1f} s each."
+
+def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | None) -> Iterator[Updates]:
+    """Score what the tab's inputs name, with progress; then summary, CSV and the whole table."""
+    opened, rows, path = None, [], values[tab.archive]
+    try:
+        if values[tab.served] and folder:
+            films, path = list_folder_films(detector, folder, values[tab.served]), None
+        else:
+            films, opened = list_films(detector, values[tab.manifest], path)
+        if len(films) > MAX_FILMS:
+            raise ManifestError(
+                f"{len(films):,} films are too many for one run; at most {MAX_FILMS:,}. Use `diff3m evaluate`."
             )
-            yield _update(
-                done, cancel=gr.update(visible=False), rows=Scored(name, archive, rows), **_results(rows, detector)
-            )
-        except (ManifestError, ArchiveError, EHRError) as error:
-            yield _update(panels.status(str(error), alert=True), cancel=gr.update(visible=False), **NOTHING)
-        finally:
-            if opened is not None:
-                opened.close()
-
-    outputs = [status, found, download, table, cancel, rows_state]
-    inputs = [manifest, archive, served, model, strict]
-    running = run.click(on_gpu(score), inputs, outputs, concurrency_id="cohort", concurrency_limit=1, **SILENT)
-
-    def stop(state: Scored | None) -> tuple:
-        if state is None:
-            return _update(
-                panels.status("Stopped before a film was scored."), cancel=gr.update(visible=False), **NOTHING
-            )
-        rows = list(state.rows)
-        listed = gr.update(value=[row.cells() for row in rows], visible=True)
-        said = panels.status(f"Stopped. The {len(rows)} films that were scored stay below.")
-        return _update(said, table=listed, cancel=gr.update(visible=False), **_results(rows, by_name[state.model]))
-
-    cancel.click(stop, rows_state, outputs, cancels=[running], queue=False, **SILENT)
-    _wire_opening(table, rows_state, explorers, tabs, models)
+        yield tab.empty() | {tab.status: panels.status("Waiting for its turn …"), tab.cancel: gr.update(visible=True)}
+        started, result = time.perf_counter(), CohortResult(detector.config.name, path, rows)
+        for row in score_films(detector, films, values[tab.strict]):
+            rows.append(row)
+            if len(rows) % PART and len(rows) < len(films):
+                continue
+            progress = _progress(len(rows), len(films), time.perf_counter() - started)
+            update = {tab.status: progress, tab.result: result}
+            yield update | (tab.rows(rows) if _sends_table(len(rows), len(films)) else {})
+        stopped = sum(row.score is None for row in rows)
+        text = f"Done: {len(rows)} films in {time.perf_counter() - started:.0f} s."
+        if stopped:
+            text += f" **Not scored: {stopped}**, see the reasons below."
+        yield tab.message(text) | tab.finished(rows, detector) | {tab.result: result}
+    except (ManifestError, ArchiveError, EHRError) as error:
+        yield tab.message(str(error), alert=True) | tab.empty()
+    finally:
+        if opened is not None:
+            opened.close()
 
 
-def _results(rows: Sequence[Row], detector: Detector) -> dict:
-    """Summary and CSV of what was scored."""
-    path = keep_file("diff3m-scores.csv", table_csv(rows, detector))
-    return dict(found=summary(rows), csv=gr.update(value=str(path), visible=True))
-
-
-def _wire_opening(
-    table: gr.Dataframe, rows: gr.State, explorers: Sequence[Explorer], tabs: gr.Tabs, models: gr.Tabs | None
-) -> None:
-    """A click on a row opens its film in Explore of the same model, under the record that it was scored under; what runs there is stopped."""
+def _wire_opening(tab: CohortTab, explorers: Sequence[Explorer], tabs: gr.Tabs, models: gr.Tabs | None) -> None:
+    """A click on a row opens its film in Explore under the record that it was scored under; what runs there stops."""
     outputs = [component for explorer in explorers for component in (explorer.file, *explorer.opening)]
+    by_name = {explorer.name: explorer for explorer in explorers}
 
-    def open_row(state: Scored | None, event: gr.SelectData) -> list:
+    def open_row(result: CohortResult | None, event: gr.SelectData) -> Updates:
         number = int(event.row_value[0])
-        row = next((entry for entry in state.rows if entry.film.number == number), None) if state else None
+        row = next((row for row in result.rows if row.film.number == number), None) if result else None
         try:
             if row is None:
-                raise ArchiveError("gone")
-            data = reopened(row.film, state.archive)
+                raise ArchiveError("The result is no longer there.")
+            data = read_again(row.film, result.archive)
         except (ArchiveError, OSError):
-            gr.Warning(
-                "This film is no longer there: films are deleted within the hour. Drop the ZIP again, and score it."
-            )
-            return [gr.skip()] * (1 + bool(models) + len(outputs))
-        name = state.model
-        kept = str(keep_file("film", data))
-        values = []
-        for explorer in explorers:
-            values += (
-                explorer.case.open_with(kept, row.film.record)
-                if explorer.name == name
-                else [gr.skip()] * (1 + len(explorer.opening))
-            )
-        return [gr.Tabs(selected="explore"), *([gr.Tabs(selected=name)] if models else []), *values]
+            gr.Warning(GONE)
+            return {tabs: gr.skip()}
+        explorer = by_name[result.model]
+        values = explorer.case.open_with(str(keep_file("film", data)), row.film.record)
+        update = dict(zip((explorer.file, *explorer.opening), values, strict=True))
+        return (
+            update | {tabs: gr.Tabs(selected="explore")} | ({models: gr.Tabs(selected=result.model)} if models else {})
+        )
 
     running = [event for explorer in explorers for event in explorer.running]
-    table.select(open_row, rows, [tabs, *([models] if models else []), *outputs], cancels=running, **SILENT)
+    switched = [tabs, *([models] if models else [])]
+    tab.table.select(open_row, tab.result, [*switched, *outputs], cancels=running, **SILENT)
 
 
-def _shown(done: int, total: int) -> bool:
-    """The whole table travels to the browser at every update, so it is not sent each time."""
-    return done <= SHOWN_AT_ONCE or done == total or done % (10 * PART) == 0
+def _sends_table(done: int, total: int) -> bool:
+    return done <= FIRST_ROWS or done == total or done % (10 * PART) == 0
 
 
 def _progress(done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
     return panels.progress_bar(f"{done} of {total} films, about {left:.0f} s left", done, total)
-
-
-def _update(status: str, found=KEPT, csv=KEPT, table=KEPT, cancel=KEPT, rows=KEPT) -> tuple:
-    return status, found, csv, table, cancel, rows

@@ -1,10 +1,11 @@
-"""Many cases: what is to be scored out of a manifest and a ZIP or folder, a few films a turn, and what it comes to."""
+"""Many cases: the films that a manifest and a ZIP or folder name, scored a few a turn, and what the rows add up to."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from diff3m.data.manifest import NORMAL, ManifestError, read_manifest
 from diff3m.data.manifest import Case as ManifestRow
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
-from diff3m.evaluation.metrics import detection_metrics
+from diff3m.evaluation.metrics import MIN_CLASS, detection_metrics
 from diff3m.imaging import GateError, RadiographError, pass_gate, read_radiograph
 
 from ..render import figures, panels
@@ -26,53 +27,61 @@ from ..render.images import Frame, inline
 from ..runtime.model_lock import MODEL
 
 PART = 2  # films in one turn of the model: whoever comes meanwhile waits for no more
-THUMBNAIL = 56
-REPEATS = 300
+THUMBNAIL = 56  # pixels
+REPEATS = 300  # of the bootstrap
+LIMIT = 95  # percentile that the summary counts films above
+MAX_NAMES = 5  # films that the summary names for one reason
+COLUMNS = ("row", "film", "view", "label", "score", "percentile", "compared_with", "note")
 
 
 @dataclass(frozen=True)
 class Film:
-    """One row to be scored: its number, name and label, its record, and how its bytes or path are had. Once scored, its record is the one that it
-    was scored under, header facts included."""
+    """A row to be scored.
+
+    number: its row in the manifest, or its place in the ZIP. label: None where not known. record: as the manifest gives
+    it; once scored, the one that it was scored under, header facts included. read: returns the film's bytes or path.
+    note: where its file was guessed, or "".
+    """
 
     number: int
     name: str
     label: str | None
     record: dict
     read: Callable[[], bytes | Path]
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the result. score and percentile are None where `note` says why."""
+    """A row of the result. score and percentile are None for a film that was not scored; `reason` says why."""
 
     film: Film
     view: str
-    score: float | None
-    percentile: float | None
-    compared_with: str
-    picture: str
-    note: str
+    score: float | None = None
+    percentile: float | None = None
+    compared_with: str = ""
+    picture: str = ""
+    notes: tuple[str, ...] = ()
+    reason: str = ""
 
-    def cells(self) -> list:
-        score, percentile = (
-            None if value is None else round(value, digits) for value, digits in ((self.score, 2), (self.percentile, 1))
-        )
-        return [
-            self.film.number,
-            self.film.name,
-            self.view,
-            self.film.label or "",
-            score,
-            percentile,
-            self.compared_with,
-            self.picture,
-            self.note,
-        ]
+    @property
+    def note(self) -> str:
+        """All that the reader has to know of this row, the reason why it was not scored first."""
+        return " ".join(text for text in (self.reason, self.film.note, *self.notes) if text)
+
+    def values(self) -> tuple:
+        """One value for each of `COLUMNS`. The percentile is rounded down, so that a limit it shows is one it reached."""
+        score = None if self.score is None else round(self.score, 2)
+        percentile = None if self.percentile is None else math.floor(10 * self.percentile) / 10
+        film = self.film
+        return film.number, film.name, self.view, film.label or "", score, percentile, self.compared_with, self.note
 
 
-def films_of(detector: Detector, manifest: str | None, archive: str | None) -> tuple[list[Film], Archive | None]:
-    """What is to be scored: a manifest's rows with films out of a ZIP, or all of a ZIP with unknown records. Raises ManifestError, ArchiveError."""
+def list_films(detector: Detector, manifest: str | None, archive: str | None) -> tuple[list[Film], Archive]:
+    """List a manifest's rows with films out of a ZIP or, without a manifest, all films of the ZIP with unknown records.
+
+    Returns the films and the open ZIP. Raises ManifestError or ArchiveError.
+    """
     if not archive:
         raise ManifestError("There are no films yet: drop a ZIP of them.")
     opened = Archive(archive)
@@ -82,141 +91,178 @@ def films_of(detector: Detector, manifest: str | None, archive: str | None) -> t
         ]
         return films, opened
     folder = Path(manifest).parent
-    return [_from_archive(case, folder, opened) for case in read_manifest(manifest, detector.schema)], opened
+    return [_archive_film(row, folder, opened) for row in read_manifest(manifest, detector.schema)], opened
 
 
-def _from_archive(case: ManifestRow, folder: Path, opened: Archive) -> Film:
-    name = str(case.path.relative_to(folder)) if case.path.is_relative_to(folder) else case.path.name
+def _archive_film(row: ManifestRow, folder: Path, archive: Archive) -> Film:
+    name = str(row.path.relative_to(folder)) if row.path.is_relative_to(folder) else row.path.name
+    match = archive.match(name)
 
     def read() -> bytes:
-        found = opened.find(name)
-        if found is None:
+        if match is None:
             raise ArchiveError("The ZIP holds no file of this name, or several.")
-        return opened.read(found)
+        return archive.read(match.name)
 
-    return Film(case.row, name, case.label, dict(case.record), read)
+    return Film(row.row, name, row.label, dict(row.record), read, match.note if match else row.note)
 
 
-def films_in_folder(detector: Detector, folder: Path, manifest: str) -> list[Film]:
-    """A manifest in a folder of the server, with films below that folder. Raises ManifestError."""
+def list_folder_films(detector: Detector, folder: Path, manifest: str) -> list[Film]:
+    """List the rows of a manifest in a folder of the server, with films below that folder. Raises ManifestError."""
     root = folder.resolve()
     path = (root / manifest).resolve()
     if not path.is_relative_to(root):
         raise ManifestError("The manifest must lie in the folder that the page was started with.")
-    films = []
-    for case in read_manifest(path, detector.schema):
-        inside = case.path.resolve().is_relative_to(root)
-        films.append(
-            Film(case.row, case.path.name, case.label, dict(case.record), _reader(case.path if inside else None))
-        )
-    return films
+    return [_folder_film(row, root) for row in read_manifest(path, detector.schema)]
 
 
-def _reader(path: Path | None) -> Callable[[], Path]:
+def _folder_film(row: ManifestRow, root: Path) -> Film:
+    inside = row.path.resolve().is_relative_to(root)
+
     def read() -> Path:
-        if path is None:
+        if not inside:
             raise ArchiveError("This film lies outside the folder that the page was started with.")
-        return path
+        return row.path
 
-    return read
+    return Film(row.row, row.path.name, row.label, dict(row.record), read, row.note)
 
 
-def scored(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[Row]:
+def score_films(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[Row]:
     """Score films a few at a time, each time when it is their turn. strict: leave out what the gate would stop."""
     for start in range(0, len(films), PART):
-        opened = [_opened(detector, film, strict) for film in films[start : start + PART]]
-        good = [case for _, case, _, _ in opened if case is not None]
+        prepared = [_prepare(detector, film, strict) for film in films[start : start + PART]]
         with MODEL.turn():
-            analyses = iter(list(detector.analyze_many(good, batch_size=PART)))
-        for row, case, record, note in opened:
-            outcome = next(analyses) if case is not None else note
-            yield _row(row, record, outcome)
+            cases = [case for case in prepared if isinstance(case, PreparedRow)]
+            analyses = iter(list(detector.analyze_many([entry.case for entry in cases], batch_size=PART)))
+        for entry in prepared:
+            yield entry if isinstance(entry, Row) else _scored_row(entry, next(analyses))
 
 
-def _opened(detector: Detector, row: Film, strict: bool) -> tuple[Film, Case | None, dict, str]:
-    """A film as a case and its record (header facts where the manifest says nothing), or why there is none."""
+@dataclass(frozen=True)
+class PreparedRow:
+    """A film of the table that is ready to be analyzed."""
+
+    film: Film
+    case: Case
+
+
+def _prepare(detector: Detector, film: Film, strict: bool) -> PreparedRow | Row:
+    """Prepare a film under its record, with header facts where the manifest says nothing; or the row that says why not."""
     try:
-        film = read_radiograph(row.read())
-        facts = {
-            name: value
-            for name, value in film.facts.items()
-            if name in detector.schema and row.record.get(name) is None
-        }
-        record = {**{name: value for name, value in row.record.items() if value is not None}, **facts}
-        return row, detector.case(pass_gate(film, accept=not strict), record), record, ""
+        radiograph = read_radiograph(film.read())
+        given = {name: value for name, value in film.record.items() if value is not None}
+        facts = {name: value for name, value in radiograph.facts.items() if name in detector.schema}
+        film = replace(film, record={**facts, **given})
+        return PreparedRow(film, detector.case(pass_gate(radiograph, accept=not strict), film.record))
     except GateError as error:
-        return row, None, record, error.quality.reasons[0]
+        return Row(film, _view(film), reason=" ".join(error.quality.reasons))
     except (RadiographError, ArchiveError, EHRError) as error:
-        return row, None, row.record, str(error)
+        return Row(film, _view(film), reason=str(error))
 
 
-def _row(film: Film, record: dict, outcome: Analysis | str) -> Row:
-    film, view = replace(film, record=record), str(record.get("view") or "")
-    if not isinstance(outcome, Analysis):
-        return Row(film, view, None, None, "", "", str(outcome))
-    picture = inline(Frame(outcome.film, f"film {film.number}"), THUMBNAIL, outcome.aspect)
-    return Row(film, view, outcome.score, outcome.percentile, outcome.compared_with, picture, " ".join(outcome.notes))
+def _view(film: Film) -> str:
+    return str(film.record.get("view") or "")
+
+
+def _scored_row(entry: PreparedRow, analysis: Analysis) -> Row:
+    picture = inline(Frame(analysis.film, f"film {entry.film.number}"), THUMBNAIL, analysis.aspect)
+    return Row(
+        entry.film,
+        _view(entry.film),
+        analysis.score,
+        analysis.percentile,
+        analysis.compared_with,
+        picture,
+        analysis.notes,
+    )
 
 
 def table_csv(rows: Sequence[Row], detector: Detector) -> bytes:
-    """The result as CSV, one row a film."""
+    """Write the result as CSV, one row a film."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(
-        ["row", "film", "view", "label", "score", "percentile", "compared_with", "note", "checkpoint", "weights_sha256"]
-    )
-    for row in rows:
-        cells = row.cells()
-        writer.writerow([*cells[:7], row.note, detector.config.name, detector.checkpoint.sha256])
+    writer.writerow([*COLUMNS, "checkpoint", "weights_sha256"])
+    writer.writerows([*row.values(), detector.config.name, detector.checkpoint.sha256] for row in rows)
     return text.getvalue().encode()
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """What was found over all films as HTML: counts, and where labels exist the AUROC within view and by view, with the ROC."""
-    good = [row for row in rows if row.score is not None]
-    above = sum(row.percentile >= 95 for row in good)
-    text = f"{len(good)} of {len(rows)} films were scored; {above} lie above percentile 95 of normal films."
-    labelled = [row for row in good if row.film.label]
+    """Sum the rows up as HTML: counts, what was left out and why and, where labels exist, AUROC within and by view."""
+    scored = [row for row in rows if row.score is not None]
+    text = f"{len(scored)} of {len(rows)} films were scored; {_above_sentence(scored)}"
+    missing = _reasons(rows)
+    labelled = [row for row in scored if row.film.label]
     abnormal = np.array([row.film.label != NORMAL for row in labelled], bool)
     if not labelled or abnormal.all() or not abnormal.any():
-        why = "" if not labelled else " The labels are all of one kind, so there is no ROC."
-        return f'<div class="card"><p>{text}{why}</p></div>'
+        one_class = " The labels are all of one kind, so there is no ROC." if labelled else ""
+        return f'<div class="card"><p>{text}{one_class}</p>{missing}</div>'
     score, view = np.array([row.score for row in labelled]), np.array([row.view for row in labelled])
-    found = detection_metrics(score, abnormal, view, REPEATS)
-    lines = [
-        f"All views mixed: AUROC {_with_interval(found, 'auroc')}, average precision {_with_interval(found, 'average_precision')}."
-    ]
-    inside = (_with_interval(found, f"{name}_within_view") for name in ("auroc", "average_precision"))
-    lines.append("Mean within each view: AUROC {}, average precision {}.".format(*inside))
-    for name, entry in found["views"].items():
-        precision = _with_interval(entry, "average_precision")
-        lines.append(
-            f"{name} alone ({entry['films']} films): AUROC {_with_interval(entry, 'auroc')}, average precision {precision}."
-        )
+    lines = _metric_sentences(detection_metrics(score, abnormal, view, REPEATS))
     note = panels.quiet(
-        "Sick people are filmed lying, so a number that mixes views flatters any score that can tell AP from PA: read the ones within view."
+        "Sick people are filmed lying, so a number that mixes views flatters any score that can tell AP from PA: "
+        f"read the ones within view. Without an interval, a class has fewer than {MIN_CLASS} films."
     )
-    listed = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     chart = figures.inline_svg(figures.roc(score, abnormal, view), " ".join(lines))
-    return f'<div class="card columns"><div><h3>Result</h3><p>{text}</p><ul>{listed}</ul>{note}</div><div>{chart}</div></div>'
+    return (
+        f'<div class="card columns"><div><h3>Result</h3><p>{text}</p><ul>{items}</ul>{note}{missing}</div>'
+        f"<div>{chart}</div></div>"
+    )
 
 
-def _with_interval(found: dict, name: str) -> str:
-    if found[name] is None:
-        return "not to be had"
-    low, high = found[f"{name}_interval"]
-    return f"{found[name]:.2f} [{low:.2f}, {high:.2f}]"
+def _above_sentence(scored: Sequence[Row]) -> str:
+    above = sum(row.percentile >= LIMIT for row in scored if row.percentile is not None)
+    return f"{above} {'lies' if above == 1 else 'lie'} above percentile {LIMIT} of normal films."
 
 
-def reopened(film: Film, archive: str | None) -> bytes:
-    """A film's bytes once more, out of the ZIP of its own run, which was closed after it. Raises ArchiveError or OSError where that is gone."""
+def _reasons(rows: Sequence[Row]) -> str:
+    """The films that were not scored, by reason, as an HTML list."""
+    films: dict[str, list[str]] = {}
+    for row in rows:
+        if row.score is None:
+            films.setdefault(row.reason or "This checkpoint gives no score.", []).append(row.film.name)
+    items = ""
+    for reason, names in films.items():
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        items += f"<li>{html.escape(reason)} <i>{html.escape(', '.join(names[:MAX_NAMES]))}{more}</i></li>"
+    return f"<p>Not scored:</p><ul>{items}</ul>" if items else ""
+
+
+def _metric_sentences(metrics: dict) -> list[str]:
+    def line(name: str, entry: dict, suffix: str = "") -> str:
+        auroc, precision = (_with_interval(entry, key + suffix) for key in ("auroc", "average_precision"))
+        return f"{name}: AUROC {auroc}, average precision {precision}."
+
+    views = [line(f"{name} alone ({entry['films']} films)", entry) for name, entry in metrics["views"].items()]
+    return [
+        line("All views mixed", metrics),
+        line("Mean within each view", metrics, "_within_view"),
+        *views,
+    ]
+
+
+def _with_interval(metrics: dict, name: str) -> str:
+    value, interval = metrics[name], metrics[f"{name}_interval"]
+    if value is None:
+        return "not defined"
+    return f"{value:.2f}" if interval is None else f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def read_again(film: Film, archive: str | None) -> bytes:
+    """Read a film's bytes once more. archive: the ZIP of its run, which was closed after it; None for a folder.
+
+    Raises ArchiveError or OSError where the film is no longer there.
+    """
     try:
         data = film.read()
     except (ValueError, OSError):
         if not archive:
-            raise ArchiveError("gone") from None
+            raise ArchiveError("The film is no longer there.") from None
         opened = Archive(archive)
-        name = opened.find(film.name)
-        data = opened.read(name) if name else b""
-        opened.close()
+        try:
+            name = opened.find(film.name)
+            if name is None:
+                raise ArchiveError("The film is no longer in the ZIP.") from None
+            data = opened.read(name)
+        finally:
+            opened.close()
     return data.read_bytes() if isinstance(data, Path) else data

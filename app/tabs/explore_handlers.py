@@ -48,6 +48,7 @@ READ = "The film is read. Check the record, then press **Analyze**."
 EMPTIED = (
     "The film is read. The record of the film before it was emptied: fill in this patient's, then press **Analyze**."
 )
+OPENED_ROW = "The film is read, under the record of its row. Check it, then press **Analyze**."
 NO_FILM = "There is no film yet: drop one, or choose an example."
 STORED = "Computed beforehand, with the settings below. Press **Analyze** to see it computed, or change the record and ask again."
 OTHER_RECORD = (
@@ -112,11 +113,13 @@ class Case:
         """A film with its record, from elsewhere on the page: the file, and then what `open` gives."""
         return [
             path,
-            *self._opened(path, True, (), {name: value for name, value in record.items() if value is not None}),
+            *self._opened(
+                path, True, (), {name: value for name, value in record.items() if value is not None}, OPENED_ROW
+            ),
         ]
 
-    def _opened(self, path: str, opened: bool, values: tuple, record: Mapping) -> list:
-        """What a film changes on the page; record: instead of its header's facts, if there is one."""
+    def _opened(self, path: str, opened: bool, values: tuple, record: Mapping, text: str = "") -> list:
+        """What a film changes on the page; record: instead of its header's facts, if there is one. text: of the status."""
         try:
             seen = self.look(path, Handling())
         except RadiographError as error:
@@ -133,7 +136,7 @@ class Case:
             record or facts, FROM_TABLE if record else FROM_HEADER, () if opened else values
         )
         labels = [self.detector.schema[name].label for name in facts if name in self.detector.schema]
-        text = EMPTIED if opened else READ
+        text = text or (EMPTIED if opened else READ)
         shown = cleared(True, status=panels.status(text), compare=(seen.still, seen.still))
         return [
             panels.film_facts(seen.case.film, labels),

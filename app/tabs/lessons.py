@@ -1,4 +1,7 @@
-"""Lessons: a phantom, a question, a guess by the class, and an answer that is computed while they watch. Every number in an answer is measured."""
+"""Lessons: a film, a question, a guess by the class, and an answer that is computed while they watch.
+
+Every number in an answer is measured. The film stands in the viewer; small pictures beside the text show the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,254 +12,295 @@ from dataclasses import dataclass
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.data.phantom import person
 from diff3m.detector import Detector
-from diff3m.explain import Attribution, attribute, counterfactual
+from diff3m.explain import attribute, counterfactual
 from diff3m.export.files import heat_over_film
 from diff3m.export.overlay import signed
-from diff3m.imaging import Radiograph, prepare
+from diff3m.imaging import prepare
 
+from ..components.viewer import Finding, ViewerState
 from ..render import figures, panels, wording
 from ..render.images import Frame, strip
 from ..runtime.model_lock import MODEL
-from .explore_handlers import analyzed
+from .teach_films import (
+    PHANTOM_TAG,
+    PhantomFilm,
+    analyzed_film,
+    difference_map,
+    mask_box,
+    phantom_film,
+    plain_film,
+    run_analysis,
+)
 
-SIDE = 256
-HEART, BMI, VIEW, MISSED = 2_050_016, 2_050_120, 2_050_131, 2_050_030
+HEART, BMI, VIEW, MISSED = 2_050_016, 2_050_120, 2_050_131, 2_050_030  # numbers of phantoms
 PRESSED = dict(age=66.0, sex="M", view="PA", bmi=29.0, systolic_mmhg=188.0, diastolic_mmhg=104.0, height_cm=176.0)
+LIMIT = 95  # percentile above which a film is called unusual
+PICTURE = 104  # pixels: height of the small pictures, so that an answer fits beside its film
+FULL_DIFFERENCE = 0.3  # of the grey range: full color of the true and the learned difference
 
-Answer = Callable[[Detector], Iterator[str]]
+
+@dataclass(frozen=True)
+class Step:
+    """A part of an answer as it grows. html: all of the answer so far. state: what the viewer shows now, None: as before."""
+
+    html: str
+    state: ViewerState | None = None
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """title; question (Markdown); choices to guess from; shown: the pictures of the question; answer: the answer as HTML that grows."""
+    """One lesson.
 
+    name: in the link. question: Markdown. choices: to guess from. notes: for the teacher, Markdown. show: what the viewer
+    shows beside the question. answer: the steps of the answer.
+    """
+
+    name: str
     title: str
     question: str
     choices: tuple[str, ...]
-    shown: Callable[[Detector], str]
-    answer: Answer
-
-
-def _film(number: int, lesion: str | None = None, **changes) -> Radiograph:
-    who = person(number, lesion)
-    patient = who.patient.under(**changes)
-    return Radiograph(who.diseased(SIDE, patient).film if lesion else who.film(SIDE, patient))
-
-
-def _prepared(detector: Detector, film: Radiograph) -> np.ndarray:
-    return prepare(film, detector.config.preprocessing)
+    notes: str
+    show: Callable[[], ViewerState]
+    answer: Callable[[Detector], Iterator[Step]]
 
 
 def _card(title: str, text: str, pictures: str = "") -> str:
     return f'<div class="card"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>{pictures}</div>'
 
 
-def _fits(analysis: Analysis, detector: Detector) -> str:
+def _small(*frames: Frame) -> str:
+    return strip(frames, PICTURE, tall=False)
+
+
+def _question_state(phantom: PhantomFilm, name: str) -> ViewerState:
+    return ViewerState(plain_film(phantom.shown, name, tags=(PHANTOM_TAG,)), description=name)
+
+
+def _answer_state(phantom: PhantomFilm, analysis: Analysis, detector: Detector, name: str, **options) -> ViewerState:
+    film = analyzed_film(phantom.shown, analysis, detector, name=name, tags=(PHANTOM_TAG,), **options)
+    return ViewerState(film, description=name)
+
+
+def _result_pictures(analysis: Analysis, detector: Detector) -> str:
+    limit = detector.scoring.heat_normal
+    return _small(
+        Frame(analysis.film, "the film"),
+        Frame(analysis.reconstruction, "normal"),
+        Frame(
+            heat_over_film(analysis.film, analysis.heat_map, limit),
+            "difference",
+            wording.heat_summary(analysis.heat_map, limit, detector.scoring.margin),
+        ),
+    )
+
+
+def _fit(analysis: Analysis, detector: Detector) -> str:
     return " ".join(wording.contradiction_sentences(analysis, detector.schema))
 
 
-def _triptych(analysis: Analysis, detector: Detector) -> str:
-    return strip(
-        [
-            Frame(analysis.film, "the film"),
-            Frame(analysis.reconstruction, "what normal would look like"),
-            Frame(
-                heat_over_film(analysis.film, analysis.heat_map, detector.scoring.heat_normal),
-                "where they differ",
-                wording.heat_summary(analysis.heat_map, detector.scoring.heat_normal, 0.08),
-            ),
-        ]
-    )
+# Is this heart too large?
 
 
-# 1 -------------------------------------------------------------------------------------------------------------------
+def _show_heart() -> ViewerState:
+    return _question_state(phantom_film(HEART, **PRESSED), "Is this heart too large?")
 
 
-def _heart_shown(detector: Detector) -> str:
-    return strip([Frame(_prepared(detector, _film(HEART, **PRESSED)), "one film; is this heart too large?")])
-
-
-def _heart(detector: Detector) -> Iterator[str]:
-    film, shown, percentiles = _film(HEART, **PRESSED), "", []
+def _answer_heart(detector: Detector) -> Iterator[Step]:
+    phantom, text, percentiles = phantom_film(HEART, **PRESSED), "", []
     records = (
-        ("the pressure that this heart was made under, 188/104 mmHg", {}),
+        ("188/104 mmHg, the pressure that made this heart", {}),
         ("115/74 mmHg", dict(systolic_mmhg=115.0, diastolic_mmhg=74.0)),
     )
     for name, change in records:
-        record = {**person(HEART).patient.under(**PRESSED).record(), **change}
-        found = analyzed(detector, film, record)
-        percentiles.append(found.percentile or 0)
-        shown += _card(
-            f"With {name}", f"{wording.score_sentence(found)} {_fits(found, detector)}", _triptych(found, detector)
-        )
-        yield shown
+        analysis = run_analysis(detector, phantom.film, {**phantom.patient.record(), **change})
+        percentiles.append(analysis.percentile or 0)
+        sentences = f"{wording.score_sentence(analysis)} {_fit(analysis, detector)}"
+        text += _card(f"With {name}", sentences, _result_pictures(analysis, detector))
+        yield Step(text, _answer_state(phantom, analysis, detector, f"With {name}"))
     change = percentiles[1] - percentiles[0]
-    moved = f"moves the percentile by {change:+.0f} points" if abs(change) >= 1 else "leaves the percentile where it is"
-    yield shown + _card(
-        "The answer",
-        f"The same picture under the second record {moved}. A heart is large for somebody: what is expected under high pressure is a contradiction "
-        "under a low one. The reconstruction hardly shows it, because inversion keeps the patient's own shape; the fit of film and record does.",
-    )
-
-
-# 2 -------------------------------------------------------------------------------------------------------------------
-
-
-def _bmi_shown(detector: Detector) -> str:
-    return strip([Frame(_prepared(detector, _film(BMI, bmi=22.0)), "a phantom at BMI 22")])
-
-
-def _bmi(detector: Detector) -> Iterator[str]:
-    thin, stout = (person(BMI).patient.under(bmi=value) for value in (22.0, 38.0))
-    films = [_prepared(detector, Radiograph(person(BMI).film(SIDE, patient))) for patient in (thin, stout)]
-    truth = films[1] - films[0]
-    shown = _card(
-        "What the simulator does",
-        "The equations behind the phantom: the same person at both values.",
-        strip(
-            [
-                Frame(films[0], "BMI 22"),
-                Frame(films[1], "BMI 38"),
-                Frame(signed(truth, 0.3), "true difference: red brighter, blue darker"),
-            ]
-        ),
-    )
-    yield shown
-    with MODEL.turn():
-        found = counterfactual(detector, detector.case(_film(BMI, bmi=22.0), thin.record()), [stout.record()])
-    model = found.differences[0]
-    agreement = float(np.corrcoef(truth.ravel(), model.ravel())[0, 1])
-    yield shown + _card(
-        "What the model learned",
-        f"The model was told the second record and drew what normal would look like. Its difference agrees with the true one at a correlation "
-        f"of {agreement:.2f} over the picture (1 would be perfect; the model never saw this person). A larger body absorbs more: soft tissue is "
-        "brighter, contrast in the lungs falls, and the diaphragm stands higher.",
-        strip(
-            [
-                Frame(found.reconstruction, "the model's normal at BMI 22"),
-                Frame(found.reconstructions[0], "the model's normal at BMI 38"),
-                Frame(signed(model, 0.3), "the model's difference"),
-            ]
-        ),
-    )
-
-
-# 3 -------------------------------------------------------------------------------------------------------------------
-
-
-def _view_shown(detector: Detector) -> str:
-    return strip([Frame(_prepared(detector, _film(VIEW, view="AP")), "which way did the X-rays go?")])
-
-
-def _view(detector: Detector) -> Iterator[str]:
-    patient, film, shown = person(VIEW).patient.under(view="AP"), _film(VIEW, view="AP"), ""
-    for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
-        with MODEL.turn():
-            found = attribute(detector, detector.case(film, {**patient.record(), "view": view}), parts=False)
-        fit = next(entry for entry in found.fits if entry.group == "view")
-        fits = "contradicts" if abs(fit.z) >= wording.FITS else "does not contradict"
-        shown += _card(
-            f"The record says {name}",
-            f"The film {fits} the view: {fit.z:+.1f} standard deviations of normal films under their own view.",
+    effect = f"moves the percentile by {change:+.0f} points" if abs(change) >= 1 else "leaves the percentile unchanged"
+    yield Step(
+        text
+        + _card(
+            "The answer",
+            f"The same picture under the second record {effect}. A heart is large for somebody: what is expected under "
+            "high pressure is a contradiction under a low one. The reconstruction hardly shows it, because inversion "
+            "keeps the patient's own shape; the fit of film and record does.",
         )
-        yield shown
-    other = _prepared(detector, Radiograph(person(VIEW).film(SIDE, person(VIEW).patient.under(view="PA"))))
-    yield shown + _card(
+    )
+
+
+# What BMI does
+
+
+def _bmi_films() -> tuple[PhantomFilm, PhantomFilm]:
+    return phantom_film(BMI, bmi=22.0), phantom_film(BMI, bmi=38.0)
+
+
+def _show_bmi() -> ViewerState:
+    return _question_state(_bmi_films()[0], "The person at BMI 22")
+
+
+def _answer_bmi(detector: Detector) -> Iterator[Step]:
+    thin, stout = _bmi_films()
+    films = [prepare(phantom.film, detector.config.preprocessing) for phantom in (thin, stout)]
+    truth = films[1] - films[0]
+    difference = difference_map(stout.shown - thin.shown, 0.0, FULL_DIFFERENCE, "True difference")
+    first = plain_film(thin.shown, "BMI 22", normal=stout.shown, normal_name="BMI 38", maps=(difference,))
+    text = _card(
+        "What the simulator does",
+        "The same person at both values, by the equations behind the phantom. Red is brighter at BMI 38, blue darker.",
+        _small(
+            Frame(films[0], "BMI 22"),
+            Frame(films[1], "BMI 38"),
+            Frame(signed(truth, FULL_DIFFERENCE), "true difference"),
+        ),
+    )
+    yield Step(text, ViewerState(first, description="The same person at BMI 22 and 38, with the true difference"))
+    with MODEL.turn():
+        result = counterfactual(detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()])
+    agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
+    yield Step(
+        text
+        + _card(
+            "What the model learned",
+            "The model was given the second record and drew what normal would look like. Its difference agrees with "
+            f"the true one at a correlation of {agreement:.2f} over the picture (1 would be perfect; the model never saw "
+            "this person). A larger body absorbs more: soft tissue is brighter, contrast in the lungs falls, and the "
+            "diaphragm stands higher.",
+            _small(
+                Frame(result.reconstruction, "normal at BMI 22"),
+                Frame(result.reconstructions[0], "normal at BMI 38"),
+                Frame(signed(result.differences[0], FULL_DIFFERENCE), "the model's difference"),
+            ),
+        )
+    )
+
+
+# AP or PA?
+
+
+def _show_view() -> ViewerState:
+    return _question_state(phantom_film(VIEW, view="AP"), "Which way did the X-rays go?")
+
+
+def _answer_view(detector: Detector) -> Iterator[Step]:
+    lying, standing, text = phantom_film(VIEW, view="AP"), phantom_film(VIEW, view="PA"), ""
+    for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
+        case = detector.case(lying.film, {**lying.patient.record(), "view": view})
+        with MODEL.turn():
+            fits = attribute(detector, case, parts=False).fits
+        fit = next(entry for entry in fits if entry.group == "view")
+        verb = "contradicts" if abs(fit.z) >= wording.FITS else "does not contradict"
+        text += _card(
+            f"The record says {name}",
+            f"The film {verb} the view: {fit.z:+.1f} standard deviations of normal films under their own view.",
+        )
+        yield Step(text)
+    text += _card(
         "The answer",
-        "In an AP film, taken lying with the tube near and in front, the heart is magnified and the diaphragm stands high. A detector that does not "
-        "know the view takes that for disease, or, where sick people are filmed lying, takes the view for the disease.",
-        strip([Frame(_prepared(detector, film), "AP"), Frame(other, "the same person PA")]),
+        "The film is AP. Lying, with the tube near and in front, the heart is magnified and the diaphragm stands high. "
+        "A detector that does not know the view takes that for disease or, where sick people are filmed lying, takes "
+        "the view for the disease.",
+    )
+    films = plain_film(lying.shown, "AP, lying"), plain_film(standing.shown, "The same person PA, standing")
+    yield Step(text, ViewerState(*films, description="The same person AP and PA"))
+
+
+# What the model does without the record, and attention
+
+
+def _show_stout() -> ViewerState:
+    return _question_state(phantom_film(BMI, bmi=41.0), "A healthy person at BMI 41")
+
+
+def _answer_without(detector: Detector) -> Iterator[Step]:
+    phantom, text = phantom_film(BMI, bmi=41.0), ""
+    record = phantom.patient.record()
+    for name, given in (("Everything known", record), ("Nothing known", {})):
+        analysis = run_analysis(detector, phantom.film, given)
+        text += _card(name, wording.score_sentence(analysis), _result_pictures(analysis, detector))
+        yield Step(text, _answer_state(phantom, analysis, detector, name))
+    with MODEL.turn():
+        result = attribute(detector, detector.case(phantom.film, record), parts=False)
+    yield Step(
+        text
+        + _card(
+            "The answer",
+            f"How badly the film contradicts what the model expects (the misfit; about {len(result.fits)} for a normal "
+            f"film) is {result.unknown:.1f} without the record and {result.known:.1f} with it. An unusual but healthy "
+            "body looks unusual until the record explains it. The reconstructions differ less than one might think: "
+            "inversion carries the patient's shape in the noise, whatever the record says.",
+        )
     )
 
 
-# 4 -------------------------------------------------------------------------------------------------------------------
-
-
-def _without_shown(detector: Detector) -> str:
-    return strip([Frame(_prepared(detector, _film(BMI, bmi=41.0)), "a normal phantom at BMI 41")])
-
-
-def _without(detector: Detector) -> Iterator[str]:
-    patient, film, shown = person(BMI).patient.under(bmi=41.0), _film(BMI, bmi=41.0), ""
-    for name, record in (("Everything known", patient.record()), ("Nothing known", {})):
-        found = analyzed(detector, film, record)
-        shown += _card(name, wording.score_sentence(found), _triptych(found, detector))
-        yield shown
+def _answer_attention(detector: Detector) -> Iterator[Step]:
+    phantom = phantom_film(BMI, bmi=41.0)
+    analysis = run_analysis(detector, phantom.film, phantom.patient.record())
+    text = panels.attention(analysis, detector)
+    yield Step(text, _answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
     with MODEL.turn():
-        explained = attribute(detector, detector.case(film, patient.record()), parts=False)
-    yield shown + _card("The answer", _misfit_sentence(explained))
-
-
-def _misfit_sentence(found: Attribution) -> str:
-    return (
-        f"How badly the film contradicts what the model expects (the misfit; about {len(found.fits)} for a normal film) is {found.unknown:.1f} "
-        f"without the record and {found.known:.1f} with it. Without the record an unusual but healthy body looks unusual; the record explains it. "
-        "The reconstructions differ less than one might think: inversion carries the patient's shape in the noise, whatever the record says."
-    )
-
-
-# 5 -------------------------------------------------------------------------------------------------------------------
-
-
-def _attention(detector: Detector) -> Iterator[str]:
-    patient, film = person(BMI).patient.under(bmi=41.0), _film(BMI, bmi=41.0)
-    found = analyzed(detector, film, patient.record())
-    shown = panels.attention(found, detector)
-    yield shown
-    with MODEL.turn():
-        explained = attribute(detector, detector.case(film, patient.record()), parts=False)
-    top = max(explained.groups, key=lambda group: abs(explained.groups[group]))
+        result = attribute(detector, detector.case(phantom.film, phantom.patient.record()), parts=False)
+    top = max(result.groups, key=lambda group: abs(result.groups[group]))
     chart = figures.inline_svg(
-        figures.attribution_bars(explained.groups), "Shapley values of the misfit by group of the record"
+        figures.attribution_bars(result.groups), "Shapley values of the misfit by group of the record"
     )
-    looked = ", ".join(max(weights, key=weights.get) for weights in found.attention.values())
-    yield shown + (
-        f'<div class="card columns"><div><h3>What changed the result</h3><p>The only thing unusual about this phantom is its BMI of 41. Attention '
-        f"was highest on: {html.escape(looked.replace('_', ' '))}. The Shapley values put {html.escape(top)} first "
-        f"({explained.groups[top]:+.1f}).</p><p>"
-        "Attention is part of how the answer is made, whatever the film shows; it does not know the score. What a value changed is found by "
-        "taking it away and looking again, which is what Shapley values do. On phantoms with one known cause the two were compared: see "
-        f"docs/explanations.md.</p></div><div>{chart}</div></div>"
+    attended = ", ".join(max(weights, key=weights.get) for weights in analysis.attention.values()).replace("_", " ")
+    sentences = (
+        f"The only unusual thing about this phantom is its BMI of 41. Attention was highest on: {attended}. The Shapley "
+        f"values put {top} first ({result.groups[top]:+.1f}).",
+        "Attention is part of how the answer is made, whatever the film shows; it does not know the score. What a value "
+        "changed is found by taking it away and looking again, which is what Shapley values do.",
     )
+    paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
+    card = f'<div class="card columns"><div><h3>What changed the result</h3>{paragraphs}</div><div>{chart}</div></div>'
+    yield Step(text + card)
 
 
-# 6 -------------------------------------------------------------------------------------------------------------------
+# When it fails
 
 
-def _fails_shown(detector: Detector) -> str:
-    return strip([Frame(_prepared(detector, _film(MISSED, "nodule")), "there is a nodule in this lung")])
+def _show_nodule() -> ViewerState:
+    return _question_state(phantom_film(MISSED, "nodule"), "There is a nodule in this lung")
 
 
-def _fails(detector: Detector) -> Iterator[str]:
-    who, shown = person(MISSED, "nodule"), ""
-    diseased = who.diseased(SIDE)
-    for name, pixels in (("With the nodule", diseased.film), ("The same lung without it", who.healthy.film(SIDE))):
-        found = analyzed(detector, Radiograph(pixels), who.patient.record())
-        shown += _card(name, wording.score_sentence(found), _triptych(found, detector))
-        yield shown
-        if pixels is diseased.film:
-            with_nodule = found.percentile or 0
-    seen = "would have been called unusual" if with_nodule >= 95 else "would have been called normal"
-    moved = with_nodule - (found.percentile or 0)
-    yield shown + _card(
-        "The answer",
-        f"By a limit at percentile 95 the film with the nodule {seen}; the nodule moves the percentile by {moved:+.0f} points. "
-        f"It covers {diseased.mask.mean():.1%} of the picture. A score over the whole film averages what is small away, and reconstruction errors of "
-        "ribs and vessels are as large as it. Absence of color is no proof of health.",
+def _answer_nodule(detector: Detector) -> Iterator[Step]:
+    diseased, healthy, text, percentiles = phantom_film(MISSED, "nodule"), phantom_film(MISSED), "", []
+    truth = (Finding("nodule, the truth", "", mask_box(diseased.mask)),)
+    for name, phantom, findings in (("With the nodule", diseased, truth), ("The same lung without it", healthy, ())):
+        analysis = run_analysis(detector, phantom.film, phantom.patient.record())
+        percentiles.append(analysis.percentile or 0)
+        text += _card(name, wording.score_sentence(analysis), _result_pictures(analysis, detector))
+        if findings:
+            yield Step(text, _answer_state(phantom, analysis, detector, name, findings=findings))
+    verdict = "is called unusual" if percentiles[0] >= LIMIT else "is called normal"
+    yield Step(
+        text
+        + _card(
+            "The answer",
+            f"By a limit at percentile {LIMIT} the film with the nodule {verdict}; the nodule moves the percentile by "
+            f"{percentiles[0] - percentiles[1]:+.0f} points. It covers {diseased.mask.mean():.1%} of the picture. A score "
+            "over the whole film averages what is small away, and reconstruction errors of ribs and vessels are as "
+            "large as it. Absence of color is no proof of health.",
+        )
     )
 
 
 LESSONS = (
     Lesson(
+        "heart",
         "Is this heart too large? Depends for whom",
-        "This phantom's heart is wide. Its record may say a pressure of **188/104** or of **115/74** mmHg. Under which record is it unusual?",
+        "This heart is wide. The record may say a pressure of **188/104** or of **115/74** mmHg. Under which is it unusual?",
         ("188/104 mmHg", "115/74 mmHg", "Under both alike", "Under neither"),
-        _heart_shown,
-        _heart,
+        "Let the class measure the cardiothoracic ratio in the viewer (tool *CTR*) before they guess. Ask afterwards: what "
+        "else than pressure makes a heart look wide (AP view, a small breath)? Point out that the picture never changed.",
+        _show_heart,
+        _answer_heart,
     ),
     Lesson(
+        "bmi",
         "What BMI does to a chest film",
         "The same person gains weight, from BMI **22** to **38**. What changes most in the film?",
         (
@@ -265,35 +309,51 @@ LESSONS = (
             "The lungs grow",
             "Nothing that can be seen",
         ),
-        _bmi_shown,
-        _bmi,
+        "After the answer press *Swipe* in the viewer and drag the line over the two films. The true difference is the "
+        "simulator's; the second card is what the model learned of it from other people.",
+        _show_bmi,
+        _answer_bmi,
     ),
     Lesson(
+        "view",
         "AP or PA?",
-        "Was this film taken standing, from behind (PA), or lying, from the front (AP)? And would the model notice if the record were wrong?",
+        "Was this film taken standing, from behind (PA), or lying, from the front (AP)? And would the model notice a wrong "
+        "record?",
         ("AP, and it notices", "AP, and it does not notice", "PA, and it notices", "PA, and it does not notice"),
-        _view_shown,
-        _view,
+        "Signs of AP: a magnified heart, a high diaphragm, shoulder blades over the lungs. Ask why the view of a film is a "
+        "trap for a detector that was trained in one hospital.",
+        _show_view,
+        _answer_view,
     ),
     Lesson(
+        "without-record",
         "What the model does without the record",
-        "A healthy person with BMI **41**. What happens if the model is told nothing about them?",
+        "A healthy person with BMI **41**. What happens if the model knows nothing about them?",
         ("The film looks more unusual", "The film looks less unusual", "Nothing changes"),
-        _without_shown,
-        _without,
+        "The point is fairness: who is rare in the training films looks ill unless the model knows why they look "
+        "different. Continue with *Attention is not explanation*, which uses the same film.",
+        _show_stout,
+        _answer_without,
     ),
     Lesson(
+        "attention",
         "Attention is not explanation",
-        "The same person, everything told. The network has *attention* over the record. Does the highest attention show what made the result?",
+        "The same person, everything known. The network has *attention* over the record. Does the highest attention show "
+        "what made the result?",
         ("Yes, it lies on BMI", "No, it lies elsewhere", "It cannot be said"),
-        _without_shown,
-        _attention,
+        "For a class that knows attention from language models. On phantoms with one known cause, attention and Shapley "
+        "values were compared: see docs/explanations.md.",
+        _show_stout,
+        _answer_attention,
     ),
     Lesson(
+        "nodule",
         "When it fails",
-        "This film has a nodule. Will the model call the film unusual (above 95 % of normal films)?",
+        f"This film has a nodule. Will the model call the film unusual (above {LIMIT} % of normal films)?",
         ("Yes", "No"),
-        _fails_shown,
-        _fails,
+        "Let somebody point at the nodule first: press the minus sign or *R* to see the whole film again. After the answer "
+        "its place is outlined. Ask what a reader would lose who trusted the colors alone.",
+        _show_nodule,
+        _answer_nodule,
     ),
 )

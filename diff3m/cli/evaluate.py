@@ -53,6 +53,8 @@ def _print_metrics(name: str, metrics: dict) -> None:
     def with_interval(key: str) -> str:
         if metrics[key] is None:
             return "-"
+        if metrics[f"{key}_interval"] is None:
+            return f"{metrics[key]:.3f}"
         low, high = metrics[f"{key}_interval"]
         return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
 

@@ -34,7 +34,8 @@ def comparison(labels: Mapping[str, dict]) -> Figure:
         # without: no view is known, or each has one kind of film
         rows = [row for row in rows if row[2]["auroc_within_view"] is not None]
         for place, (name, score, metrics) in enumerate(rows):
-            value, (low, high) = metrics["auroc_within_view"], metrics["auroc_within_view_interval"]
+            value = metrics["auroc_within_view"]
+            low, high = metrics["auroc_within_view_interval"] or (value, value)
             color = OURS if name.startswith("ours") else OTHERS
             axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
             axes.annotate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 
@@ -11,11 +12,16 @@ def known(value: float | None) -> str:
 
 
 def interval(entry: Mapping, name: str, form: str = "+.3f") -> str:
-    """Format an entry's value and interval as "+0.233 [+0.167, +0.302]"; a dash where there is none."""
-    if entry["interval"] is None:
+    """Format an entry's value and interval as "+0.233 [+0.167, +0.302]"; the value alone where that has no interval,
+    a dash where there is no value.
+    """
+    value = entry.get(name)
+    if value is None or math.isnan(value):
         return "–"
+    if entry["interval"] is None:
+        return f"{value:{form}}"
     low, high = entry["interval"]
-    return f"{entry[name]:{form}} [{low:{form}}, {high:{form}}]"
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def markdown(head: list[str], rows: Iterable[list[str]]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 REPEATS = 1000
+MIN_CLASS = 10  # films of a class under which an interval would claim a certainty that resampling cannot know
 
 
 def auroc(scores: np.ndarray, abnormal: np.ndarray) -> float:
@@ -71,29 +72,41 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     """AUROC and average precision with 95 % intervals: over all films, the mean within views, and per view.
 
     scores (N,) float, larger = more abnormal; abnormal (N,) bool; views (N,) text, "" = unknown. Values that cannot be
-    had (one class only) are None.
+    had (one class only) are None, and so is every interval where a class has fewer than `MIN_CLASS` films; within
+    views, where that is so in one of the views that count.
     """
     strata = np.array([f"{view}|{flag}" for view, flag in zip(views, abnormal, strict=True)])
     result = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
+    enough = has_enough(abnormal)
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i]), strata, repeats))
+        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i]), strata, repeats, enough))
+    flags = [abnormal[views == view] for view in np.unique(views[views != ""])]
+    enough = all(has_enough(part) for part in flags if part.any() and not part.all())
     for name, function in (
         ("auroc_within_view", auroc_within_view),
         ("average_precision_within_view", average_precision_within_view),
     ):
-        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i], views[i]), strata, repeats))
+        result.update(
+            _with_interval(name, lambda i, f=function: f(scores[i], abnormal[i], views[i]), strata, repeats, enough)
+        )
     result["views"] = {}
     for view in np.unique(views[views != ""]):
         rows = views == view
         part = {"films": int(rows.sum()), "normal": int((~abnormal[rows]).sum()), "abnormal": int(abnormal[rows].sum())}
+        enough = has_enough(abnormal[rows])
         for name, function in (("auroc", auroc), ("average_precision", average_precision)):
             part.update(
                 _with_interval(
-                    name, lambda i, f=function, r=rows: f(scores[r][i], abnormal[r][i]), strata[rows], repeats
+                    name, lambda i, f=function, r=rows: f(scores[r][i], abnormal[r][i]), strata[rows], repeats, enough
                 )
             )
         result["views"][str(view)] = part
     return result
+
+
+def has_enough(abnormal: np.ndarray) -> bool:
+    """Whether both classes of abnormal (N,) bool have at least `MIN_CLASS` films, so that an interval means something."""
+    return min(int(abnormal.sum()), int((~abnormal).sum())) >= MIN_CLASS
 
 
 def paired_difference(
@@ -122,8 +135,11 @@ def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
     }
 
 
-def _with_interval(name: str, statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int) -> dict:
+def _with_interval(
+    name: str, statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int, enough: bool
+) -> dict:
+    """A statistic of indices (N,) and its interval; None for the interval where there are not `enough` films."""
     value = statistic(np.arange(len(strata)))
     if not np.isfinite(value):
         return {name: None, f"{name}_interval": None}
-    return {name: value, f"{name}_interval": bootstrap_interval(statistic, strata, repeats)}
+    return {name: value, f"{name}_interval": bootstrap_interval(statistic, strata, repeats) if enough else None}

@@ -1,0 +1,112 @@
+"""Films for the Teach tab: phantoms at two resolutions, and a film with its analysis as the viewer shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from diff3m.analysis import Analysis
+from diff3m.case import Case
+from diff3m.data.phantom import person
+from diff3m.data.phantom.patient import Patient
+from diff3m.detector import Detector
+from diff3m.export.files import FULL_COLOR
+from diff3m.imaging import PreparedFilm, Radiograph
+from diff3m.imaging.compose import compose_pseudo_healthy
+
+from ..components.viewer import Finding, ViewerFilm, ViewerMap, build_film, encode_map
+from ..runtime.model_lock import MODEL
+from ..runtime.storage import keep_picture
+
+PHANTOMS = "phantoms"  # name of the checkpoint that learned from simulated patients
+MODEL_SIDE = 256  # pixels of the phantoms that the checkpoint was trained with
+SHOWN_SIDE = 512  # pixels of the same phantom in the viewer
+PHANTOM_TAG = "simulated, no patient"
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomFilm:
+    """One phantom under one record.
+
+    shown: (SHOWN_SIDE, SHOWN_SIDE) float32 in [0, 1], for the viewer. film: what the model takes. mask: of the lesion,
+    (SHOWN_SIDE, SHOWN_SIDE) bool, or None.
+    """
+
+    patient: Patient
+    shown: np.ndarray
+    film: Radiograph
+    mask: np.ndarray | None = None
+
+
+def phantom_film(number: int, lesion: str | None = None, **changes: object) -> PhantomFilm:
+    """Draw the phantom of a number. lesion: its kind, or None. changes: of its record, by feature name."""
+    return _phantom_film(number, lesion, tuple(sorted(changes.items())))
+
+
+@lru_cache(maxsize=64)  # a class looks at the same few films again and again; each takes a second to draw
+def _phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFilm:
+    who = person(number, lesion)
+    patient = who.patient.under(**dict(changes))
+    film = Radiograph(who.film(MODEL_SIDE, patient))
+    if lesion is None:
+        return PhantomFilm(patient, who.film(SHOWN_SIDE, patient), film)
+    diseased = who.diseased(SHOWN_SIDE, patient)
+    return PhantomFilm(patient, diseased.film, film, diseased.mask)
+
+
+def run_analysis(detector: Detector, film: Radiograph | Case, record: Mapping | None = None) -> Analysis:
+    """Analyze a film when the model is free."""
+    with MODEL.turn():
+        return detector.analyze(film, record)
+
+
+def plain_film(pixels: np.ndarray, name: str = "Film", **options: object) -> ViewerFilm:
+    """A film (H, W) in [0, 1] for the viewer, not analyzed. options: further fields of `ViewerFilm`."""
+    return build_film(pixels, store=keep_picture, name=name, **options)
+
+
+def analyzed_film(
+    pixels: np.ndarray, analysis: Analysis, detector: Detector, findings: tuple[Finding, ...] = (), **options: object
+) -> ViewerFilm:
+    """A film with its pseudo-healthy version and its maps for the viewer.
+
+    Parameters:
+        pixels: (H, W) float32 in [0, 1], the film as it is shown; the same scene as the analyzed film.
+        findings: outlined places. options: further fields of `ViewerFilm`.
+    """
+    prepared = detector.case(Radiograph(pixels)).prepared
+    normal = compose_pseudo_healthy(pixels, replace(prepared, square=analysis.film), analysis.reconstruction)
+    maps = analysis_maps(analysis, detector, prepared, pixels.shape)
+    return build_film(pixels, store=keep_picture, normal=normal, maps=maps, findings=findings, **options)
+
+
+def analysis_maps(
+    analysis: Analysis, detector: Detector, prepared: PreparedFilm, shape: tuple[int, int]
+) -> tuple[ViewerMap, ...]:
+    """The anomaly map, where the checkpoint has one, and the difference. shape: of the film that they lie on."""
+    top, bottom, left, right = prepared.box
+    height, width = shape
+    box = (top / height, left / width, bottom / height, right / width)
+    scoring, maps = detector.scoring, []
+    if analysis.anomaly_map is not None:
+        data, scale = encode_map(analysis.anomaly_map, 1.0)
+        maps.append(ViewerMap("Anomaly map", keep_picture(data), scale, 1.0, scoring.map_normal, signed=False, box=box))
+    return (*maps, difference_map(analysis.heat_map, scoring.heat_normal, box=box))
+
+
+def difference_map(
+    values: np.ndarray, threshold: float, full: float | None = None, name: str = "Difference", **options: object
+) -> ViewerMap:
+    """A signed map (S, S) for the viewer. full: the size in full color, by default a multiple of the threshold."""
+    data, scale = encode_map(values)
+    return ViewerMap(name, keep_picture(data), scale, full or FULL_COLOR * threshold, threshold, **options)
+
+
+def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """The box around a mask (H, W) bool that is not empty: (top, left, bottom, right), shares of its sides."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    return rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width
