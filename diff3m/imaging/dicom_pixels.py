@@ -61,7 +61,9 @@ GE_BIG_ENDIAN_PIXELS = "1.2.840.113619.5.2"  # private: an implicit, little-endi
 CLEARLY_ROUGHER = 1.05  # times: by how much the wrong one of two readings must be rougher to count as wrong
 OVERLAY_BIT_POSITION, OVERLAY_DATA = 0x0102, 0x3000  # elements of the groups 60xx
 
-PADDING_IGNORED = "The header's PixelPaddingValue cannot be used and was ignored: what lies beside the film may set its contrast."
+PADDING_IGNORED = (
+    "The header's PixelPaddingValue cannot be used and was ignored: what lies beside the film may set its contrast."
+)
 BITS_BEYOND = "Some pixels hold more bits than the header's BitsStored says; they were read as they are stored."
 LEFT_JUSTIFIED_WRONG = "The header's HighBit does not fit its pixels; they were read as they are stored."
 UNSIGNED = "The header says that pixels are signed, which does not fit them; they were read as unsigned."
@@ -382,9 +384,7 @@ def _roughness(values: np.ndarray) -> float:
     return float(np.abs(np.diff(lines, axis=1)).mean() / max(high - low, 1))
 
 
-def _padding(
-    raw: np.ndarray, aligned: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]
-) -> np.ndarray:
+def _padding(raw: np.ndarray, aligned: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
     """Where stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit.
 
     Both are compared as bit patterns, of 16 bits unless they need more, because headers often write the one VR for
