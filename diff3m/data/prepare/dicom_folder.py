@@ -110,11 +110,11 @@ def hashed(text: str, salt: bytes) -> str:
 
 
 def _file_names(folder: Path) -> Iterator[str]:
-    """Paths below the folder of all files but those that operating systems leave behind, and DICOMDIR."""
+    """Paths below the folder of all files but those that are no films by name; see `is_junk`."""
     for place, _, files in os.walk(folder):
         for file in files:
             name = os.path.relpath(os.path.join(place, file), folder)
-            if not is_junk(name) and file.upper() != "DICOMDIR":
+            if not is_junk(name):
                 yield name
 
 
