@@ -1,5 +1,7 @@
 """Thousands of damaged files: an answer or our own error, in ten seconds and under 1.5 GB; nothing else.
 
+Seconds are those of the processor, so that a busy machine fails no file; a file that only waits ends the process.
+
 Run as a script, `python test_fuzz.py KIND COUNT SEED FOLDER`, it feeds COUNT files, mutated from those in FOLDER, to the
 reader of their kind, in a process of its own: a decoder that hangs or dies is seen from outside.
 """
@@ -11,7 +13,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,8 @@ from diff3m.ehr import EHRError, paper_schema
 from diff3m.imaging import RadiographError, inspect, read_radiograph
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS_EACH = 10
+SECONDS_EACH = 10  # of the processor, the processes that a reader starts included
+MAX_WAIT = 90  # seconds on the clock
 MAX_BYTES = 3 * 2**29  # of the process, and of each that it starts
 LEAST_ANSWERED = 0.1  # share of the mutated files that are still read; else mutations only ever hit the first check
 PROCESSES = 2
@@ -150,6 +152,11 @@ def read(kind: str, data: bytes, folder: Path) -> bool:
     return True
 
 
+def processor_seconds() -> float:
+    """What this process and those that it started have used so far."""
+    return sum(os.times()[:4])
+
+
 def feed(kind: str, count: int, seed: int, folder: Path) -> None:
     """Feed mutated files to the reader of their kind; an input that fails stays in the folder, with a line on standard output."""
     rng = np.random.default_rng([seed, *kind.encode()])
@@ -164,8 +171,8 @@ def feed(kind: str, count: int, seed: int, folder: Path) -> None:
         else:
             data = mutated(data, rng)
         (work / "current").write_bytes(data)
-        faulthandler.dump_traceback_later(SECONDS_EACH, exit=True)
-        started = time.perf_counter()
+        faulthandler.dump_traceback_later(MAX_WAIT, exit=True)
+        started = processor_seconds()
         try:
             answered += read(kind, data, work)
         except BaseException as error:
@@ -177,7 +184,7 @@ def feed(kind: str, count: int, seed: int, folder: Path) -> None:
             where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
             print(f"{kind} {seed} {index}: {type(error).__name__} at {where}: {str(error)[:200]}")
         faulthandler.cancel_dump_traceback_later()
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, processor_seconds() - started)
     used = max(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"END {answered} {failed} {slowest:.2f} {used}")
 
@@ -205,7 +212,7 @@ def test_damaged_files_give_an_answer_or_our_own_error(tmp_path, counts):
     answered = dict.fromkeys(counts, 0)
     for kind, result in results:
         assert result.returncode == 0, (
-            f"{kind}: a file took over {SECONDS_EACH} s or ended the process:\n{result.stderr[-3000:]}"
+            f"{kind}: a file took over {MAX_WAIT} s or ended the process:\n{result.stderr[-3000:]}"
         )
         *failures, end = result.stdout.splitlines()
         assert not failures, "\n".join(failures)

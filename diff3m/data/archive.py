@@ -6,6 +6,7 @@ Names are read as Windows, macOS and Linux write them; what these systems leave 
 from __future__ import annotations
 
 import lzma
+import re
 import stat
 import zipfile
 import zlib
@@ -21,8 +22,14 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_RATIO = 200  # unpacked over packed, of one file of more than a megabyte
 NESTED = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 SPECIAL = (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
+# a backslash that parts folders, and is not the second byte of a Japanese or Chinese letter
+NOT_A_TRAIL_BYTE = re.compile(r"(?<![^\x00-\x7f])\\")
 ENCRYPTED, UTF8_FLAG = 0x1, 0x800
-OTHER_ENCODINGS = ("cp850", "cp1252", "mac_roman")  # of names without the flag for UTF-8
+# of names without the flag for UTF-8: what DOS, Windows and old macOS write in several languages
+OTHER_ENCODINGS = (
+    "cp850", "cp1252", "mac_roman", "cp932", "gb18030", "cp949", "big5", "euc_jp", "cp866", "cp1251", "cp852", "cp1250",
+    "cp737", "cp1253", "cp857", "cp1254", "cp862", "cp1255", "cp864", "cp1256", "cp874",
+)  # fmt: skip
 
 
 class ArchiveError(ValueError):
@@ -41,7 +48,7 @@ class Archive:
                 "This file is no ZIP archive, or it is damaged. Pack the films again as a plain ZIP."
             ) from None
         _check_count(entries)
-        films = [(_name(entry), entry) for entry in entries if not is_junk(_name(entry))]
+        films = [(_name(entry), entry) for entry in entries if not is_junk(NOT_A_TRAIL_BYTE.sub("/", entry.filename))]
         _check(films)
         self._entries = dict(films)
         self._index = NameIndex(self._entries, _other_spellings(films))

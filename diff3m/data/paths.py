@@ -19,14 +19,16 @@ OTHER_CASE = "The file {file} is taken for {name}: they differ in upper and lowe
 FOREIGN = "The path {name} is of another machine. Write it relative to the folder of the table."
 DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 MAX_QUOTED = 80  # characters of a path in a note
+# what is no film, beside whatever begins with a dot, which systems hide
 JUNK_NAMES = frozenset(
-    {".ds_store", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", ".localized"}
-)
-JUNK_FOLDERS = frozenset(
-    {"__macosx", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "$recycle.bin",
-     "system volume information"}
+    {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail.info",
+     "dicomdir", "autorun.inf"}
 )  # fmt: skip
-JUNK_STARTS = ("._", "~$", ".~lock.")
+JUNK_FOLDERS = frozenset(
+    {"__macosx", "$recycle.bin", "recycler", "system volume information", "@eadir", "#recycle", "#snapshot",
+     "lost+found", "network trash folder", "temporary items", "__pycache__"}
+)  # fmt: skip
+JUNK_STARTS = ("~$", "thumbs.db:", "desktop.ini:")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,14 @@ def clean_name(name: str) -> str:
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file is one that macOS, Windows or an office program leaves behind, and no film."""
+    """Whether a file is one that a system, a storage device or an office program leaves behind, and no film."""
     parts = [part.casefold() for part in PurePosixPath(name.replace("\\", "/")).parts]
+    hidden = any(part.startswith(".") and part.strip(".") for part in parts)
     return bool(parts) and (
-        parts[-1] in JUNK_NAMES or parts[-1].startswith(JUNK_STARTS) or any(part in JUNK_FOLDERS for part in parts[:-1])
+        hidden
+        or parts[-1] in JUNK_NAMES
+        or parts[-1].startswith(JUNK_STARTS)
+        or any(part in JUNK_FOLDERS for part in parts[:-1])
     )
 
 
@@ -66,7 +72,7 @@ def spellings(name: str) -> Iterator[str]:
     """The ways to write a table's path, the likeliest first, each once."""
     seen: set[str] = set()
     plain = clean_name(name)
-    for text in (name, plain, unquote(plain)):
+    for text in (name, plain, clean_name(unquote(plain))):
         for form in (None, "NFC", "NFD"):
             spelled = unicodedata.normalize(form, text) if form else text
             if spelled not in seen:

@@ -38,8 +38,13 @@ EXCEL_TEXT = r'^="(.*)"$'
 TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
 MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those of the header
 SAVE_AGAIN = "Save it as “CSV UTF-8”."
+NOTHING = ' \t\r,;|"\ufeff'  # all that a line without a value holds
+INVISIBLE = "[\u200b\u200c\u200d\u2060\ufeff]"
 # letters that Windows-1252 has beside its main block of them, and other systems have elsewhere
-RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆ")
+RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆÐðÞþÝý")
+# letters that stand in one word in no Western language, but are read so from Central European and Baltic text
+NORDIC, ROMANCE = frozenset("øØåÅæÆ"), frozenset("áÁíÍúÚìÌùÙèÈûÛâÂ")
+WORD = re.compile(r"[^\W\d_]+")
 
 
 class ManifestError(ValueError):
@@ -208,7 +213,13 @@ def _clean_column(cells: pd.Series, semicolons: bool) -> pd.Series:
 
     A comma is decimal where the whole column is of numbers; "1,000" is left alone where commas part the fields.
     """
-    text = _excel_text(cells.astype("string").fillna("").str.replace("\u00a0", " ", regex=False).str.strip())
+    text = _excel_text(
+        cells.astype("string")
+        .fillna("")
+        .str.replace("\u00a0", " ", regex=False)
+        .str.replace(INVISIBLE, "", regex=True)
+        .str.strip()
+    )
     with_comma = text.str.fullmatch(DECIMAL_COMMA)
     if not with_comma.any() or not (with_comma | text.str.fullmatch(INTEGER) | (text == "")).all():
         return text
@@ -258,11 +269,14 @@ def check_windows_text(data: bytes, name: str) -> None:
         inside = before.isalpha() or after.isalpha()
         if before > "\x7f" and sign.isalpha() and after > "\x7f" and before.isalpha() and after.isalpha():
             raise refusal  # a word of accents alone: Cyrillic, Greek, Chinese
+        if not sign.isalpha() and after > "\x7f" and not after.isalpha():
+            raise refusal  # signs side by side: Japanese, Chinese
         if sign.isalpha() and sign not in RARE_LETTERS and _case_fits(before, sign, after):
             well += inside
         elif sign not in "’®©°²³µ±×" or (before.isalpha() and after.isalpha() and sign != "’"):
             doubtful += inside
-    if doubtful and doubtful >= well:
+    mixed = any(NORDIC & (letters := set(word[0])) and ROMANCE & letters for word in WORD.finditer(text))
+    if mixed or (doubtful and doubtful >= well):
         raise refusal
 
 
@@ -273,7 +287,7 @@ def _case_fits(before: str, sign: str, after: str) -> bool:
 def _format(text: str, encoding: str) -> _Format:
     """Separator and start of a table from the beginning of its text."""
     lines = text.splitlines()
-    skip = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    skip = next((number for number, line in enumerate(lines) if line.strip(NOTHING)), 0)
     if lines and (match := SEPARATOR_LINE.fullmatch(lines[skip].lstrip("\ufeff"))):
         return _with_separator(_Format(encoding, match[1], skip + 1), lines)
     rows = [line for line in lines[skip : skip + SAMPLE_LINES] if line.strip()]

@@ -27,13 +27,14 @@ ADULT_AGE = 18  # years from which a patient is an adult, the only people the sh
 AGE_RANGE = (0.0, 120.0)  # years
 OLDEST_BY_BIRTH_DATE = 110  # years; an older birth date is an anonymizer's placeholder
 AGE_UNITS = {
-    **dict.fromkeys(("", "y", "yr", "yrs", "year", "years", "yo", "y/o", "years old"), 1.0),
-    **dict.fromkeys(("a", "an", "ans", "j", "jahr", "jahre", "ano", "anos", "anni"), 1.0),
-    **dict.fromkeys(("m", "mo", "mon", "month", "months"), 12.0),
-    **dict.fromkeys(("w", "wk", "week", "weeks"), 365.25 / 7),
-    **dict.fromkeys(("d", "day", "days"), 365.25),
+    **dict.fromkeys(("", "y", "yr", "yrs", "year", "years", "yo", "y/o", "y.o", "years old"), 1.0),
+    **dict.fromkeys(("a", "an", "ans", "j", "jahr", "jahre", "ano", "anos", "año", "años", "anni", "let", "lat"), 1.0),
+    **dict.fromkeys(("г", "год", "года", "лет", "岁", "歲", "歳", "才", "세"), 1.0),
+    **dict.fromkeys(("m", "mo", "mon", "month", "months", "monat", "monate", "meses", "mois", "mesi"), 12.0),
+    **dict.fromkeys(("w", "wk", "week", "weeks", "woche", "wochen"), 365.25 / 7),
+    **dict.fromkeys(("d", "day", "days", "tag", "tage"), 365.25),
 }  # per year
-AGE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z/ ]*?)\.?")
+AGE = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*([^\d,]*?)\.?")
 TOP_CODED_AGE = re.compile(r"(?:(\d+)\s*\+|(?:>=|≥)\s*(\d+)|>\s*(\d+))\s*(?:y|yrs?|years?)?")
 AGE_PLACEHOLDER = 999  # and any larger number of the same digits
 
@@ -51,6 +52,10 @@ SEX_WORDS = {
     **dict.fromkeys(("m", "male", "man", "men", "boy", "mannlich", "mann", "masculino", "masculin", "hombre", "varon"),
     "M"),
     **dict.fromkeys(("masculine", "homme", "homem", "maschio", "uomo"), "M"),
+    **dict.fromkeys(("ж", "жен", "женский", "женщина", "kobieta", "kadin", "kvinna", "kvinde", "nainen", "zena",
+    "女", "女性", "女子", "여", "여성", "여자"), "F"),
+    **dict.fromkeys(("м", "муж", "мужской", "мужчина", "mezczyzna", "erkek", "mand", "mies", "muz", "ferfi",
+    "男", "男性", "男子", "남", "남성", "남자"), "M"),
     **dict.fromkeys(("o", "other", "u", "unspecified", "indeterminate", "intersex", "not specified",
     "prefer not to say"), None),
 }  # fmt: skip
@@ -69,19 +74,21 @@ VIEW_PHRASES = (
     ("posterioranterior", "PA"), ("antero posterior", "AP"), ("anterior posterior", "AP"),
     ("anterior to posterior", "AP"),
     ("anteroposterior", "AP"), ("anteriorposterior", "AP"), ("p a", "PA"), ("a p", "AP"),
+    ("post ant", "PA"), ("ant post", "AP"), ("dorso ventral", "PA"), ("ventro dorsal", "AP"),
 )  # fmt: skip
 VIEW_WORDS = {
     **dict.fromkeys(("pa", "wpa"), "PA"),
     **dict.fromkeys(("ap", "wap"), "AP"),
-    **dict.fromkeys(("lat", "lateral", "ll", "rl", "llat", "rlat", "latl", "latr", "lateralis", "profile", "perfil",
-    "profil"), LATERAL),
+    **dict.fromkeys(("lat", "lateral", "ll", "rl", "llat", "rlat", "latl", "latr", "lateralis", "laterale", "profile",
+    "perfil", "profil", "side", "seitlich", "laterolateral", "боковая", "боковой"), LATERAL),
     **dict.fromkeys(("lld", "rld", "decub", "decubitus", "decubito"), DECUBITUS),
     **dict.fromkeys(("obl", "oblique", "oblicua", "rlo", "llo", "lao", "rao", "lpo", "rpo"), OBLIQUE),
 }  # fmt: skip
+LATERAL_IN_WORDS = ("侧位", "側位", "侧面", "側面", "측면")  # of languages without blanks
 # words of a view's name that say nothing about PA or AP
 OTHER_WORDS = frozenset(
     {"frontal", "other", "unspecified", "view", "chest", "thorax", "portable", "bedside", "supine", "erect", "upright",
-     "standing", "sitting", "semi", "single"}
+     "standing", "sitting", "semi", "single", "mobile", "face", "frente", "de", "прямая", "прямой"}
 )  # fmt: skip
 # CID 4010 "DX View": SNOMED CT and the older SNOMED RT codes of the same concepts
 VIEW_CODES = {
@@ -112,10 +119,10 @@ def read_text(value: object) -> str:
 def read_age(value: object) -> float | None:
     """Years, from 63, "63.0", "063Y", "63 years", "018M", "90+" or ">89".
 
-    Zero years ("0", "0.0", "000Y") and 999 are placeholders and read as None; an infant's age is a number of days,
+    Zero years ("0", "-0.0", "000Y") and 999 are placeholders and read as None; an infant's age is a number of days,
     weeks or months, and comes out as a fraction of a year. Raises EHRError for text that is no age.
     """
-    text = read_text(value).casefold()
+    text = read_text(value).casefold().replace("−", "-")
     if not text:
         return None
     if match := TOP_CODED_AGE.fullmatch(text):
@@ -124,7 +131,7 @@ def read_age(value: object) -> float | None:
     if match is None or match[2].strip() not in AGE_UNITS:
         raise EHRError(f"{text!r} is not a number of years. Give it in years, or leave it unknown.")
     number, per_year = float(match[1].replace(",", ".")), AGE_UNITS[match[2].strip()]
-    if number == 0 or (number >= AGE_PLACEHOLDER and set(match[1].partition(".")[0]) == {"9"}):
+    if number == 0 or (number >= AGE_PLACEHOLDER and set(match[1].partition(".")[0].lstrip("+")) == {"9"}):
         return None
     return number if per_year == 1 else round(number / per_year, 2)
 
@@ -162,12 +169,19 @@ def read_sex(value: object) -> str | None:
     Raises EHRError for any other text.
     """
     text = read_text(value)
-    words = re.sub(r"[^a-z ]", "", unicodedata.normalize("NFKD", text.casefold())).strip()
+    words = re.sub(r"[\d_]", "", _plain_words(text))
     if not text:
         return None
     if not words or words not in SEX_WORDS:
         raise EHRError(f"{text!r} is not one of F, M. Choose one of them, or leave it unknown.")
     return SEX_WORDS[words]
+
+
+def _plain_words(text: str) -> str:
+    """A text in small letters without accents and signs, its words parted by single blanks."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    bare = unicodedata.normalize("NFC", bare.replace("ı", "i").replace("ł", "l"))
+    return " ".join(re.sub(r"[\W_]+", " ", bare).split())
 
 
 def read_view(value: object) -> str | None:
@@ -178,7 +192,9 @@ def read_view(value: object) -> str | None:
     "LL", "Left lateral" or "RLO". Raises EHRError for text that names no view, or several.
     """
     text = read_text(value)
-    words = re.sub(r"[^a-z0-9]+", " ", text.casefold()).strip()
+    words = re.sub(r"\b([a-z]+)\d\b", r"\1", _plain_words(text))  # PA1 is the first PA film
+    if any(word in words for word in LATERAL_IN_WORDS):
+        return LATERAL
     if OTHER_WORDS.issuperset(words.split()):
         if text and not words:
             raise EHRError(f"{text!r} is not one of PA, AP. Choose one of them, or leave it unknown.")
@@ -196,12 +212,14 @@ def read_view(value: object) -> str | None:
 
 
 def read_view_codes(codes: Iterable[tuple[str, str]]) -> str | None:
-    """The view that DICOM's ViewCodeSequence names, as `read_view` gives it; None where no code is known.
+    """The view that DICOM's ViewCodeSequence names, as `read_view` gives it; None where it says nothing.
 
-    codes: (CodeValue, CodeMeaning) of each item. The code counts before its meaning.
+    codes: (CodeValue, CodeMeaning) of each item. The code counts before its meaning. Raises EHRError where there are
+    codes of which none is known.
     """
+    codes = list(codes)
     for code, meaning in codes:
-        if view := VIEW_CODES.get(read_text(code).upper()):
+        if view := VIEW_CODES.get(read_text(code).upper().rpartition(".")[2]):
             return view
         try:
             view = read_view(meaning)
@@ -209,4 +227,6 @@ def read_view_codes(codes: Iterable[tuple[str, str]]) -> str | None:
             continue
         if view:
             return view
+    if any(read_text(part) for pair in codes for part in pair):
+        raise EHRError("The code of the view is not a known one.")
     return None

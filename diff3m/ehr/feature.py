@@ -123,7 +123,7 @@ class Feature:
         raise EHRError(f"{text!r} is not one of {', '.join(self.categories)}. Choose one of them, or leave it unknown.")
 
     def _parse_number(self, text: str) -> float | None:
-        number = read_age(text) if self._is_age(text) else self._read_number(text)
+        number = read_age(text) if self.name == "age" else self._read_number(text)
         if number is None:
             return None
         if not math.isfinite(number):
@@ -135,9 +135,6 @@ class Feature:
                 "Check the unit, or leave it unknown."
             )
         return number
-
-    def _is_age(self, text: str) -> bool:
-        return self.name == "age" and text[:1] not in "+-−"  # a signed number is read, and refused, as any other
 
     def _read_number(self, text: str) -> float:
         try:

@@ -12,12 +12,10 @@ from .errors import EHRError
 from .facts import (
     ADULT_AGE,
     AGE_RANGE,
-    FRONTAL_VIEWS,
     OTHER_VIEWS,
     age_from_dates,
     is_adult,
     read_age,
-    read_date,
     read_sex,
     read_text,
     read_view,
@@ -26,6 +24,8 @@ from .facts import (
 from .paper import PLAUSIBLE
 from .units import read_number, read_quantity
 
+OTHER_VIEW = "The header's view is neither PA nor AP, and was not used."
+TWO_VIEWS = "The header's ViewPosition and ViewCodeSequence name two views; {view}, the first, was used."
 TALLEST_METERS = 3.0  # a height without a unit is in meters below it, as DICOM says, and in centimeters from it
 
 
@@ -36,13 +36,17 @@ class Fact(NamedTuple):
     note: str = ""
 
 
-def header_age(age: object = "", birth_date: object = "", study_date: object = "") -> Fact:
-    """PatientAge in years, else the whole years between PatientBirthDate and StudyDate. Placeholders are not used."""
+def header_age(age: object = "", birth_date: object = "", *study_dates: object) -> Fact:
+    """PatientAge in years, else the whole years from PatientBirthDate to the first of the study's dates that is one.
+
+    Placeholders are not used.
+    """
     years = _plausible_age(age)
     if years is None:
-        years = age_from_dates(birth_date, study_date)
+        ages = (age_from_dates(birth_date, day) for day in study_dates)
+        years = next((years for years in ages if years is not None), None)
         if years is None:
-            unusable = read_text(age) or (read_date(birth_date) and read_date(study_date))
+            unusable = read_text(age) or read_text(birth_date)
             return Fact(None, "The header's age is a placeholder or no age, and was not used." if unusable else "")
     if not is_adult(years):
         return Fact(years, f"The header says the patient is under {ADULT_AGE}; the model knows adult films only.")
@@ -66,29 +70,37 @@ def header_sex(sex: object) -> Fact:
 
 
 def view_of_header(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> str | None:
-    """The view as `facts.read_view` gives it, from ViewPosition, else from (CodeValue, CodeMeaning) of
-    ViewCodeSequence.
+    """The view as `facts.read_view` gives it, from ViewPosition, else from (code, meaning) of ViewCodeSequence.
 
-    Raises EHRError where only a ViewPosition is there that is not understood.
+    Raises EHRError where the header says something of a view and nothing of it is understood.
     """
-    codes = list(codes)
-    try:
-        return read_view(position) or read_view_codes(codes)
-    except EHRError:
-        if view := read_view_codes(codes):
-            return view
-        raise
+    views, problem = _views(position, codes)
+    if not views and problem:
+        raise EHRError(OTHER_VIEW)
+    return views[0] if views else None
 
 
 def header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> Fact:
     """PA or AP; any other view is None with a note. Arguments as in `view_of_header`."""
-    try:
-        view = view_of_header(position, codes)
-    except EHRError:
-        return Fact(None, "The header's view is neither PA nor AP, and was not used.")
-    if view in OTHER_VIEWS:
-        return Fact(None, f"The header says this is {OTHER_VIEWS[view]}; the model knows frontal films only.")
-    return Fact(view if view in FRONTAL_VIEWS else None)
+    views, problem = _views(position, codes)
+    if not views:
+        return Fact(None, OTHER_VIEW if problem else "")
+    if views[0] in OTHER_VIEWS:
+        return Fact(None, f"The header says this is {OTHER_VIEWS[views[0]]}; the model knows frontal films only.")
+    return Fact(views[0], TWO_VIEWS.format(view=views[0]) if len(set(views)) > 1 else "")
+
+
+def _views(position: object, codes: Iterable[tuple[str, str]]) -> tuple[list[str], bool]:
+    """The views that a header names, and whether it says something of a view that names none, such as "frontal"."""
+    views, problem = [], bool(read_text(position))
+    for read, value in ((read_view, position), (read_view_codes, codes)):
+        try:
+            view = read(value)
+        except EHRError:
+            problem = True
+            continue
+        views += [view] if view else []
+    return views, problem
 
 
 def header_height(size: object) -> Fact:

@@ -12,17 +12,36 @@ POUNDS_PER_STONE = 14
 # straight, curly, prime, accent and full-width forms, so that 5’10” and 5′10″ read as 5'10"
 QUOTES = str.maketrans(dict.fromkeys("’‘‛′ʹʼˈ´`＇", "'") | dict.fromkeys("”“‟„″ʺ〃＂", '"'))
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
+FRACTIONS = {"½": ".5", "¼": ".25", "¾": ".75"}
 NUMBER = r"(\d+(?:[.,]\d+)?|[.,]\d+)"
 FEET = re.compile(rf"{NUMBER}\s*(?:'|ft|feet|foot)\.?\s*,?\s*(?:{NUMBER}\s*(?:\"|''|inches|inch|ins|in)?\.?)?")
 METERS_AND_CM = re.compile(r"(\d)\s*m\s*(\d{2})(?:\s*cm)?")
 STONES = re.compile(rf"{NUMBER}\s*(?:stones|stone|st)\.?\s*,?\s*(?:{NUMBER}\s*(?:pounds|pound|lbs|lb)?\.?)?")
-WITH_UNIT = re.compile(rf"{NUMBER}\s*([a-z\"']+)\.?")
+WITH_UNIT = re.compile(rf"{NUMBER}\s*([^\W\d_]+|\"|'')\.?")
 FACTORS = {
-    "cm": dict.fromkeys(("cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"), 1.0)
-    | dict.fromkeys(("m", "meter", "meters", "metre", "metres", "mt", "mts"), 100.0)
+    "cm": dict.fromkeys(
+        ("cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres", "см", "厘米", "公分"), 1.0
+    )
+    | dict.fromkeys(("m", "meter", "meters", "metre", "metres", "mt", "mts", "м", "米"), 100.0)
     | dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 0.1)
     | dict.fromkeys(("in", "ins", "inch", "inches", '"', "''"), CM_PER_INCH),
-    "kg": dict.fromkeys(("kg", "kgs", "kilo", "kilos", "kilogram", "kilograms", "kilogramme", "kilogrammes"), 1.0)
+    "kg": dict.fromkeys(
+        (
+            "kg",
+            "kgs",
+            "kilo",
+            "kilos",
+            "kilogram",
+            "kilograms",
+            "kilogramme",
+            "kilogrammes",
+            "kilogramm",
+            "кг",
+            "公斤",
+            "千克",
+        ),
+        1.0,
+    )
     | dict.fromkeys(("g", "gr", "gram", "grams"), 0.001)
     | dict.fromkeys(("lb", "lbs", "pound", "pounds"), KG_PER_POUND),
 }
@@ -45,7 +64,7 @@ def read_quantity(text: str, unit: str) -> float | None:
     """
     if unit not in FACTORS:
         return None
-    text = unicodedata.normalize("NFKC", text.translate(QUOTES)).strip().lower()
+    text = unicodedata.normalize("NFKC", text.translate(QUOTES | str.maketrans(FRACTIONS))).strip().lower()
     if unit == "cm" and (match := FEET.fullmatch(text)):
         return (12 * _number(match[1]) + _number(match[2])) * CM_PER_INCH
     if unit == "cm" and (match := METERS_AND_CM.fullmatch(text)):

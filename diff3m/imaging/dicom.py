@@ -41,6 +41,11 @@ def has_dicom_prefix(data: bytes) -> bool:
     return data[128:132] == b"DICM"
 
 
+def without_blank_preamble(data: bytes) -> bytes:
+    """Bytes without a preamble of 128 zeros that "DICM" does not follow."""
+    return data[128:] if data[:128] == bytes(128) and not has_dicom_prefix(data) else data
+
+
 def looks_like_dicom(data: bytes) -> bool:
     """True for a DICOM file by content, whole or its first bytes.
 
@@ -49,6 +54,7 @@ def looks_like_dicom(data: bytes) -> bool:
     """
     if has_dicom_prefix(data):
         return True
+    data = without_blank_preamble(data)
     if len(data) < 8:
         return False
     for order in ("little", "big"):
@@ -88,9 +94,17 @@ def read_dicom(data: bytes) -> Radiograph:
 
 
 def _parse(data: bytes) -> Dataset:
+    data = without_blank_preamble(data)
     _refuse_bomb(data)
     try:
-        return pydicom.dcmread(io.BytesIO(data), force=not has_dicom_prefix(data))
+        dataset = pydicom.dcmread(io.BytesIO(data), force=not has_dicom_prefix(data))
+        if "Rows" in dataset and "PixelData" in dataset:
+            return dataset
+        file = io.BytesIO(data)  # the meta information may name another encoding than that of the data set
+        read_preamble(file, force=True)
+        _read_file_meta_info(file)
+        other = pydicom.dcmread(io.BytesIO(file.read()), force=True)
+        return other if "Rows" in other and "PixelData" in other else dataset
     except Exception:  # pydicom raises many kinds of error on damaged files
         raise RadiographError(DAMAGED) from None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from ..ehr.header import header_age, header_height, header_sex, header_view, header_weight
+from ..ehr.header import Fact, header_age, header_height, header_sex, header_view, header_weight
 from .dicom_values import has_decimal_comma, items, number, numbers, spellings, text, texts, whole
 from .geometry import MAX_PIXEL_ASPECT, Placement, stretch_note
 from .radiograph import RadiographError
@@ -48,6 +48,13 @@ CHEST_WORDS = (
 )  # fmt: skip
 WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS"})
 SPINE_WORDS = ("SPINE", "COLUMN", "COLONNA", "RACHIS", "WIRBEL", "VERTEBR", "ПОЗВОН", "KREGOSL")
+
+# of the age, a birth date and the days of which it is counted, the likeliest first
+AGE_ATTRIBUTES = ("PatientAge", "PatientBirthDate", "StudyDate", "AcquisitionDate", "ContentDate", "SeriesDate")
+CODE_ATTRIBUTES = ("CodeValue", "LongCodeValue", "URNCodeValue")
+RECORD_ATTRIBUTES = (
+    *AGE_ATTRIBUTES, "PatientSex", "ViewPosition", "ViewCodeSequence", "PatientSize", "PatientWeight"
+)  # fmt: skip
 
 UNKNOWN_MODALITY = "The header's modality is not a known one; the picture is taken for a radiograph."
 RAW = "The header says that these are raw detector values (FOR PROCESSING): its grey scale may differ from that of a finished film."
@@ -118,19 +125,33 @@ def _storage_class(dataset: Dataset) -> str:
         return ""
 
 
-def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, ...]]:
-    """EHR values of the header by feature name, and notes for the reader. Implausible values are left out."""
-    codes = [(text(item, "CodeValue"), text(item, "CodeMeaning")) for item in items(dataset, "ViewCodeSequence")]
-    found = {
-        "age": header_age(*(text(dataset, name) for name in ("PatientAge", "PatientBirthDate", "StudyDate"))),
+def record_facts(dataset: Dataset) -> dict[str, Fact]:
+    """What the header says of the patient's record, by feature name; values are None where it does not."""
+    age, birth_date, *study_dates = (text(dataset, name) for name in AGE_ATTRIBUTES)
+    return {
+        "age": header_age(age, birth_date, *study_dates),
         "sex": header_sex(text(dataset, "PatientSex")),
-        "view": header_view(" ".join(texts(dataset, "ViewPosition")), codes),
+        "view": header_view(*view_attributes(dataset)),
         "height_cm": header_height(text(dataset, "PatientSize")),
         "weight_kg": header_weight(text(dataset, "PatientWeight")),
     }
-    facts = {name: fact.value for name, fact in found.items() if fact.value is not None}
-    notes = [fact.note for fact in found.values() if fact.note]
-    return facts, (*notes, *_body_part_notes(dataset))
+
+
+def view_attributes(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
+    """ViewPosition, and the (code, meaning) of each item of ViewCodeSequence."""
+    codes = [
+        (next((code for name in CODE_ATTRIBUTES if (code := text(item, name))), ""), text(item, "CodeMeaning"))
+        for item in items(dataset, "ViewCodeSequence")
+    ]
+    return " ".join(texts(dataset, "ViewPosition")), codes
+
+
+def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, ...]]:
+    """EHR values of the header by feature name, and notes for the reader. Implausible values are left out."""
+    facts = record_facts(dataset)
+    values = {name: fact.value for name, fact in facts.items() if fact.value is not None}
+    notes = [fact.note for fact in facts.values() if fact.note]
+    return values, (*notes, *_body_part_notes(dataset))
 
 
 def _body_part_notes(dataset: Dataset) -> list[str]:

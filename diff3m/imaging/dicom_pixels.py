@@ -22,38 +22,52 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import decoders, pixel_array
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
+    MPEGTransferSyntaxes,
     RLELossless,
 )
 
-from .dicom_values import has, patterns, text, whole
+from .dicom_values import has, numbers, text, whole
 from .radiograph import RadiographError
 
 WORKER = Path(__file__).with_name("pixel_worker.py")
-WORKER_SECONDS = 30
+WORKER_SECONDS = 60  # on the clock; a busy machine may be slow
+WORKER_CPU_SECONDS, CPU_SECONDS_PER_MEGAPIXEL = 8, 0.5  # of the processor, where the system can count them
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads cost address space
 GDCM_ONLY = frozenset(
     {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"}
 )
 JPEG_EXTENDED = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
 JPEG_SIZED = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
-# by the marker of a JPEG frame's header: the transfer syntax that decodes it
+# by the marker of a JPEG frame's header: the transfer syntaxes that decode it
 JPEG_SYNTAXES = {
-    0xC0: "1.2.840.10008.1.2.4.50",
-    0xC1: "1.2.840.10008.1.2.4.51",
-    0xC3: "1.2.840.10008.1.2.4.70",
-    0xF7: "1.2.840.10008.1.2.4.81",
+    0xC0: ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"),
+    0xC1: ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.50"),
+    0xC3: ("1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.57"),
+    0xF7: ("1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.80"),
 }
+HTJ2K_SYNTAXES = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
+ENCAPSULATED = frozenset(
+    {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, *HTJ2K_SYNTAXES, *MPEGTransferSyntaxes}
+)
+GE_BIG_ENDIAN_PIXELS = "1.2.840.113619.5.2"  # private: an implicit, little-endian header with big-endian pixels
 CLEARLY_ROUGHER = 1.05  # times: by how much the wrong one of two readings must be rougher to count as wrong
 OVERLAY_BIT_POSITION, OVERLAY_DATA = 0x0102, 0x3000  # elements of the groups 60xx
 
+PADDING_IGNORED = (
+    "The header's PixelPaddingValue cannot be used and was ignored: what lies beside the film may set its contrast."
+)
 BITS_BEYOND = "Some pixels hold more bits than the header's BitsStored says; they were read as they are stored."
 LEFT_JUSTIFIED_WRONG = "The header's HighBit does not fit its pixels; they were read as they are stored."
 UNSIGNED = "The header says that pixels are signed, which does not fit them; they were read as unsigned."
+OTHER_SYNTAX = "The file's transfer syntax does not fit its picture, which was read as it is stored."
 GUESSED = "The header lacks {tags}; the values were taken from the others and from the picture."
 MISSING = "The DICOM file lacks {tags}, so its pixels cannot be read. Export it again from the archive, or as PNG."
 CUT_SHORT = (
@@ -113,9 +127,10 @@ def decode(dataset: Dataset) -> StoredPixels:
     notes: list[str] = []
     uid = UID("")
     try:
-        uid = _complete_syntax(dataset)
+        uid = _complete_syntax(dataset, notes)
         layout = _complete_format(dataset, uid, notes)
         values = _decode(dataset, uid)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
     except RadiographError:
         raise
     except Exception:  # decoders raise many kinds of error
@@ -125,40 +140,56 @@ def decode(dataset: Dataset) -> StoredPixels:
     if values.ndim != 2 or values.dtype.kind not in "iu":
         return StoredPixels(values, np.zeros(values.shape[:2], bool), layout.photometric, tuple(notes))
     aligned = _aligned(values, layout, dataset, notes)
-    return StoredPixels(aligned, _padding(values, aligned, layout, dataset), layout.photometric, tuple(notes))
+    padding = _padding(values, aligned, layout, dataset, notes)
+    return StoredPixels(aligned, padding, layout.photometric, tuple(notes))
 
 
 def _is_native(uid: UID) -> bool:
     return uid in (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
-def _complete_syntax(dataset: Dataset) -> UID:
-    """The transfer syntax, by the file or else by how the parser could read it and how the picture begins."""
+def _complete_syntax(dataset: Dataset, notes: list[str]) -> UID:
+    """The transfer syntax: what the file says, as far as it is known and fits how the picture is packed and begins.
+
+    Else that by which the parser could read the file, or the one that the picture's first bytes show.
+    """
     meta = getattr(dataset, "file_meta", None)
     said = text(meta, "TransferSyntaxUID") if meta is not None else ""
-    if said:
-        return UID(said)
-    implicit, little = dataset.original_encoding
-    uid = ExplicitVRBigEndian if little is False else ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     element = dataset.get_item("PixelData")
-    if getattr(element, "length", 0) == 0xFFFFFFFF or getattr(element, "is_undefined_length", False):
-        uid = UID(_encapsulated_syntax(element.value))
+    packed = getattr(element, "length", 0) == 0xFFFFFFFF or getattr(element, "is_undefined_length", False)
+    uid = _encapsulated_syntax(element.value, said) if packed else _native_syntax(dataset, said)
+    if said not in ("", uid, GE_BIG_ENDIAN_PIXELS):
+        notes.append(OTHER_SYNTAX)
     if meta is None:
         dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid
     return uid
 
 
-def _encapsulated_syntax(data: bytes) -> str:
-    """The transfer syntax of an encapsulated picture, by its first bytes."""
+def _native_syntax(dataset: Dataset, said: str) -> UID:
+    """The transfer syntax of a picture that is not packed in fragments."""
+    if said == GE_BIG_ENDIAN_PIXELS:
+        return ExplicitVRBigEndian
+    if _is_native(UID(said)) or said == DeflatedExplicitVRLittleEndian:
+        return UID(said)
+    implicit, little = dataset.original_encoding
+    return ExplicitVRBigEndian if little is False else ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+
+
+def _encapsulated_syntax(data: bytes, said: str) -> UID:
+    """The transfer syntax of a picture in fragments: what the file says, unless the first bytes are of another kind."""
     try:
         frame = next(generate_frames(data, number_of_frames=1))
     except Exception:
-        return RLELossless
-    if frame[:4] in (b"\xff\x4f\xff\x51", b"\0\0\0\x0c"):
-        return "1.2.840.10008.1.2.4.90"
+        return UID(said or RLELossless)
     header = _jpeg_header(frame)
-    return JPEG_SYNTAXES.get(header.marker, JPEG_SYNTAXES[0xC0]) if header else RLELossless
+    if frame[:4] in (b"\xff\x4f\xff\x51", b"\0\0\0\x0c"):
+        fitting = (JPEG2000Lossless, *JPEG2000TransferSyntaxes, *HTJ2K_SYNTAXES)
+    elif header is not None:
+        fitting = JPEG_SYNTAXES.get(header.marker, JPEG_SYNTAXES[0xC0])
+    else:
+        return UID(said if said in ENCAPSULATED else RLELossless)
+    return UID(said if said in fitting else fitting[0])
 
 
 def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
@@ -176,7 +207,7 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     ]
     if samples is None:
         samples = 3 if photometric.startswith(("RGB", "YBR")) else 1
-    length = len(dataset.PixelData) if _is_native(uid) else None
+    length = len(dataset.PixelData) if _is_native(uid) or uid == DeflatedExplicitVRLittleEndian else None
     if allocated is None:
         per_value = (length or 0) / (rows * columns * samples)
         stored = whole(dataset, "BitsStored")
@@ -297,8 +328,9 @@ def _decode_apart(dataset: Dataset) -> np.ndarray:
             bare[tag] = dataset[tag]
     buffer = io.BytesIO()
     bare.save_as(buffer, enforce_file_format=False, little_endian=True, implicit_vr=False)
+    seconds = WORKER_CPU_SECONDS + dataset.Rows * dataset.Columns / 1e6 * CPU_SECONDS_PER_MEGAPIXEL
     result = subprocess.run(
-        [sys.executable, str(WORKER)],
+        [sys.executable, str(WORKER), str(round(seconds))],
         input=buffer.getvalue(),
         capture_output=True,
         timeout=WORKER_SECONDS,
@@ -352,16 +384,21 @@ def _roughness(values: np.ndarray) -> float:
     return float(np.abs(np.diff(lines, axis=1)).mean() / max(high - low, 1))
 
 
-def _padding(raw: np.ndarray, aligned: np.ndarray, layout: _Format, dataset: Dataset) -> np.ndarray:
+def _padding(raw: np.ndarray, aligned: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
     """Where stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit.
 
-    Both are compared as 16-bit patterns, because headers often write the one VR for pixels of the other.
+    Both are compared as bit patterns, of 16 bits unless they need more, because headers often write the one VR for
+    pixels of the other.
     """
-    limits = [patterns(dataset, name)[:1] for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    limits = [numbers(dataset, name)[:1] for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not limits[0]:
+        if has(dataset, "PixelPaddingValue"):
+            notes.append(PADDING_IGNORED)
         return np.zeros(raw.shape, bool)
-    width = min(16, raw.dtype.itemsize * 8)
-    values = [pattern & ((1 << width) - 1) for (pattern,) in (limit for limit in limits if limit)]
+    values = [int(value) for (value,) in (limit for limit in limits if limit)]
+    width = raw.dtype.itemsize * 8
+    width = width if any(not -(2**15) <= value < 2**16 for value in values) else min(16, width)
+    values = [value & ((1 << width) - 1) for value in values]
     if layout.signed:
         values = [value - (1 << width) if value >> (width - 1) else value for value in values]
     low, high = min(values), max(values)

@@ -1,6 +1,6 @@
 """Run as a script by `dicom_pixels`: a DICOM data set on standard input, its stored pixels as .npy on standard output.
 
-Stands alone (no import from the package), so that it starts in a fraction of a second.
+Its argument is how many seconds of processor time it may take. Stands alone (no import from the package), so that it starts in a fraction of a second.
 """
 
 import io
@@ -16,6 +16,7 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[1]), int(sys.argv[1])))
     except (ImportError, ValueError):  # not on Windows; a lower limit may be set already
         pass
     import numpy as np

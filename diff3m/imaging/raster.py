@@ -186,6 +186,8 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     tags = image.tag_v2
     bits, samples = tags.get(BITS_PER_SAMPLE, (1,)), int(tags.get(SAMPLES, 1))
     depth, kind = int(bits[0]), int(next(iter(tags.get(SAMPLE_FORMAT, (UNSIGNED_INTEGER,)))))
+    if depth == 8 and kind == SIGNED_INTEGER and (samples > 1 or image.mode != "L"):
+        raise RadiographError(KIND_OF_TIFF)
     if tags.get(PREDICTOR, 1) != 1 and tags.get(COMPRESSION) not in PREDICTED:
         raise RadiographError(KIND_OF_TIFF)
     if samples > 1 and depth > 8:
@@ -194,6 +196,8 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
         return _deep(data)
     image.load()
     pixels = _grey(image)
+    if depth == 8 and kind == SIGNED_INTEGER:  # Pillow takes them for unsigned
+        pixels = pixels.astype(np.uint8).view(np.int8).astype(np.float32)
     if image.mode == "I" and depth == 32 and kind == UNSIGNED_INTEGER:
         pixels = np.asarray(image).astype(np.int32).view(np.uint32).astype(np.float32)
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO and image.mode not in ("1", "L"):  # these Pillow turns around itself

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import pandas as pd
 import pydicom
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
-from ...ehr.header import header_age, header_height, header_sex, header_weight, view_of_header
+from ...ehr.header import view_of_header
 from ...imaging import RadiographError, read_radiograph
 from ...imaging.dicom import looks_like_dicom
+from ...imaging.dicom_header import RECORD_ATTRIBUTES, record_facts, view_attributes
+from ...imaging.dicom_values import text
 from ...imaging.gate import inspect
 from ..manifest import ManifestError, label_key, patient_key, read_table
 from ..paths import clean_name, is_junk
@@ -38,11 +38,7 @@ from .splits import UNCHECKED, assign_splits
 from .tables import CONTRADICTORY, beside, contradictory, refuse_overwriting, write_manifests
 
 COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "height_cm", "weight_kg"]
-TAGS = [
-    "PatientID", "StudyInstanceUID", "AccessionNumber", "PatientAge", "PatientBirthDate", "StudyDate", "PatientSex",
-    "ViewPosition",
-    "ViewCodeSequence", "PatientSize", "PatientWeight",
-]  # fmt: skip
+TAGS = ["PatientID", "StudyInstanceUID", "AccessionNumber", *RECORD_ATTRIBUTES]
 ACCESSION_COLUMNS = (
     "accession",
     "accessionnumber",
@@ -114,11 +110,11 @@ def hashed(text: str, salt: bytes) -> str:
 
 
 def _file_names(folder: Path) -> Iterator[str]:
-    """Paths below the folder of all files but those that operating systems leave behind, and DICOMDIR."""
+    """Paths below the folder of all files but those that are no films by name; see `is_junk`."""
     for place, _, files in os.walk(folder):
         for file in files:
             name = os.path.relpath(os.path.join(place, file), folder)
-            if not is_junk(name) and file.upper() != "DICOMDIR":
+            if not is_junk(name):
                 yield name
 
 
@@ -186,24 +182,19 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
         dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=TAGS)
     except Exception:  # pydicom raises many kinds of error on damaged files
         return entry | {"problem": "header that cannot be read"}
-    entry["patient"] = hashed(_text(dataset, "PatientID"), salt)
-    entry["study"] = hashed(_text(dataset, "StudyInstanceUID"), salt)
-    entry["accession"] = hashed(_text(dataset, "AccessionNumber"), salt)
+    for name, tag in (("patient", "PatientID"), ("study", "StudyInstanceUID"), ("accession", "AccessionNumber")):
+        entry[name] = hashed(text(dataset, tag), salt)
     try:
-        view = view_of_header(_text(dataset, "ViewPosition"), _codes(dataset))
+        view = view_of_header(*view_attributes(dataset))
     except EHRError:
         view = None
         entry["notes"].append("view in the header that is neither PA nor AP")
     if view in OTHER_VIEWS:
         return entry | {"problem": NOT_FRONTAL}
-    facts = {
-        "age": header_age(*(_text(dataset, tag) for tag in ("PatientAge", "PatientBirthDate", "StudyDate"))),
-        "sex": header_sex(_text(dataset, "PatientSex")),
-        "height_cm": header_height(_text(dataset, "PatientSize")),
-        "weight_kg": header_weight(_text(dataset, "PatientWeight")),
-    }
+    facts = record_facts(dataset)
     entry |= {feature: "" if fact.value is None else fact.value for feature, fact in facts.items()}
     entry["view"] = view if view in FRONTAL_VIEWS else ""
+    del facts["view"]
     entry["notes"] += [fact.note.rstrip(".") for fact in facts.values() if fact.value is None and fact.note]
     return _judged(entry, path, accept) if whole else entry
 
@@ -217,23 +208,6 @@ def _judged(entry: dict, path: Path, accept: bool) -> dict:
         return entry
     reason = " ".join(quality.reasons).rstrip(".")
     return entry | ({"notes": [*entry["notes"], f"{ACCEPTED}: {reason}"]} if accept else {"problem": reason})
-
-
-def _text(dataset: Dataset, tag: str) -> str:
-    """An attribute's first value as text; "" where it is absent or malformed."""
-    with suppress(Exception):  # a malformed value is the same as none
-        value = dataset.get(tag, "")
-        value = value[0] if isinstance(value, MultiValue | list | tuple) else value
-        return str(value if value is not None else "").strip()
-    return ""
-
-
-def _codes(dataset: Dataset) -> list[tuple[str, str]]:
-    with suppress(Exception):
-        return [
-            (_text(item, "CodeValue"), _text(item, "CodeMeaning")) for item in dataset.get("ViewCodeSequence") or ()
-        ]
-    return []
 
 
 def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
