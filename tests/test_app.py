@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from conftest import ROOT, dicom_film, drawn_film
 from gradio_client import Client, handle_file
+from helpers import ROOT, dicom_film, drawn_film
 
 from app.components.ehr_form import FROM_HEADER, build_form, with_bmi
 from app.runtime.storage import Storage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from conftest import ROOT, drawn_film
+from helpers import ROOT, drawn_film
 
 from diff3m import resources
 

@@ -14,8 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from conftest import dicom_film, drawn_film
-from test_evaluation import calibrated  # noqa: F401  (a fixture)
+from helpers import dicom_film, drawn_film
 
 from app.components import heat_view
 from app.components.film_edit import Handling, looked_at
@@ -39,7 +38,7 @@ from diff3m.scoring.score import Component, by_noise_level
 
 
 @pytest.fixture
-def detector(calibrated, film_folder) -> Detector:  # noqa: F811
+def detector(calibrated, film_folder) -> Detector:
     """The calibrated tiny checkpoint with an untaught anomaly head in its score."""
     checkpoint = load_checkpoint(calibrated)
     torch.manual_seed(0)

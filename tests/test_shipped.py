@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from app.examples import load_examples, read_mask
 from app.render.wording import contradiction_sentences

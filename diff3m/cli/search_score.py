@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import add_command, add_model_options
+from .options import add_accept_option, add_command, add_model_options
 from .terminal import detector_for, stage_bars
 
 
@@ -24,6 +24,7 @@ def add_parser(commands) -> None:
     command.add_argument(
         "--out", required=True, metavar="DIR", help="score.yaml, candidates.csv and search.md are written here"
     )
+    add_accept_option(command)
     add_model_options(command)
 
 
@@ -34,7 +35,7 @@ def run(options) -> None:
 
     detector = detector_for(options)
     candidates = read_candidates(options.candidates, detector.scoring)
-    result = search_score(detector, candidates, options.manifest, options.labelled, stage_bars())
+    result = search_score(detector, candidates, options.manifest, options.labelled, stage_bars(), options.accept)
     paths = write_search(result, options.out)
     print(as_markdown(result))
     for path in paths:

@@ -65,12 +65,13 @@ def search_score(
     normals: str | Path,
     labelled: str | Path,
     report: Report = lambda stage, done, total: None,
+    accept: bool = False,
 ) -> SearchResult:
     """Measure candidate scores and choose one by the rule of this module.
 
     candidates: see `score_file.read_candidates`. normals: manifest of normal films that training never saw; the scale
-    of every z-score. labelled: manifest of labelled films with patients, none of them in `normals`. Raises
-    ManifestError, or ValueError for a candidate that the checkpoint cannot measure.
+    of every z-score. labelled: manifest of labelled films with patients, none of them in `normals`. accept: measure what
+    the gate stops, too. Raises ManifestError, or ValueError for a candidate that the checkpoint cannot measure.
     """
     for scoring in candidates.values():
         check_scoring(detector, scoring)
@@ -81,10 +82,13 @@ def search_score(
         merged = _merged([candidates[name] for name in names])
         plain = detector.with_scoring(merged)
         normal_films = measure_cases(
-            plain, normal_cases(normals, detector.schema), lambda done, total: report("normal films", done, total)
+            plain,
+            normal_cases(normals, detector.schema),
+            lambda done, total: report("normal films", done, total),
+            accept=accept,
         )
         check_normals(normal_films, normals)
-        films = measure_cases(plain, cases, lambda done, total: report("labelled films", done, total))
+        films = measure_cases(plain, cases, lambda done, total: report("labelled films", done, total), accept=accept)
         for name in names:
             scores[name] = _scores(candidates[name], merged, normal_films, films)
     if not films.cases:

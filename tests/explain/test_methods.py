@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import RECORD
+from helpers import RECORD
 
 from app.render.cards.influence import influence_sentence
 from app.render.cards.second_opinion import agreement_sentence
@@ -73,7 +73,7 @@ def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted):
     with pytest.raises(ExplanationError, match="region is empty"):
         attribute_region(fitted, case, box=(0.5, 0.5, 0.5, 0.9))
     residual = torch.zeros(100, 100)
-    residual[70:74, 30:34] = -1.0
+    residual[70:75, 30:35] = -1.0  # an odd side, so that its middle is one pixel
     rows, columns, box = region_of(residual, fitted.scoring, None)
     assert (rows, columns) == (slice(64, 80), slice(24, 40)), "a square of 16 % around the largest residual"
     assert box == (0.64, 0.24, 0.80, 0.40)

@@ -1,6 +1,6 @@
 """Thousands of damaged files: an answer or our own error, in ten seconds and under 1.5 GB; nothing else.
 
-Run as a script, `python test_fuzz.py KIND COUNT SEED FOLDER`, it feeds COUNT files, mutated from those in FOLDER, to the
+Run as a script, `python test_damaged_files.py KIND COUNT SEED FOLDER`, it feeds COUNT files, mutated from those in FOLDER, to the
 reader of their kind, in a process of its own: a decoder that hangs or dies is seen from outside.
 """
 
@@ -45,7 +45,7 @@ def write_seeds(folder: Path) -> None:
     import cv2
     import pandas as pd
     import pydicom
-    from conftest import dicom_film, drawn_film
+    from helpers import dicom_film, drawn_film
     from PIL import Image
     from pydicom.data import get_testdata_file
 

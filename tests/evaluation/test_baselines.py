@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import drawn_film
+from helpers import drawn_film
 
 from diff3m.diffusion import Schedule
 from diff3m.evaluation.baselines import anoddpm, autoencoder, pca

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from helpers import EXPECTED, FILM, dicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from test_dicom import EXPECTED, FILM, dicom
 
 from diff3m.imaging import RadiographError, corrected, looks_like_dicom, read_radiograph
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, randomize
+from helpers import ROOT, randomize
 
 from diff3m.checkpoint.folder import load_checkpoint, save_checkpoint, save_scoring
 from diff3m.data.manifest import ManifestError, normal_cases, read_manifest

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, drawn_film
+from helpers import GOLDEN, drawn_film
 from safetensors.torch import load_file, save_file
 
 from diff3m.checkpoint.folder import CheckpointConfig, CheckpointError
