@@ -1,7 +1,7 @@
 """Thousands of damaged files: an answer or our own error, in ten seconds and under 1.5 GB; nothing else.
 
-Run as a script, `python test_damaged_files.py KIND COUNT SEED FOLDER`, it feeds COUNT files, mutated from those in FOLDER, to the
-reader of their kind, in a process of its own: a decoder that hangs or dies is seen from outside.
+Run as a script, `python test_damaged_files.py KIND COUNT SEED FOLDER`, it feeds COUNT files, mutated from those in
+FOLDER, to the reader of their kind, in a process of its own: a decoder that hangs or dies is seen from outside.
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ def read(kind: str, data: bytes, folder: Path) -> bool:
 
 
 def feed(kind: str, count: int, seed: int, folder: Path) -> None:
-    """Feed mutated files to the reader of their kind; an input that fails stays in the folder, with a line on standard output."""
+    """Feed mutated files to the reader of their kind.
+
+    An input that fails stays in the folder, with a line on standard output.
+    """
     rng = np.random.default_rng([seed, *kind.encode()])
     seeds = [path.read_bytes() for path in sorted((folder / kind).iterdir())]
     work = folder / f"{kind}-{seed}"

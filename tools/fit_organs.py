@@ -1,6 +1,7 @@
 """Fit the network that outlines lungs and heart: python tools/fit_organs.py assets/organs.safetensors
 
-It learns from simulated films alone, whose masks are exact, under strong changes of contrast, exposure, texture and pose. About six minutes on one core.
+It learns from simulated films alone, whose masks are exact, under strong changes of contrast, exposure, texture and
+pose. About six minutes on one core.
 """
 
 from __future__ import annotations

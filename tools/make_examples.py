@@ -4,9 +4,9 @@
     python tools/make_examples.py real-films --training MANIFEST                        # write assets/examples
     python tools/make_examples.py phantoms                                              # the simulated ones
 
-No film is a patient's: each is drawn from pure noise under a record that was made up. That it is no copy of a training film
-either is checked: its nearest training film must not be nearer than real films of different patients are to each other. The result of each
-is stored beside it (.npz), so that the page shows it at once.
+No film is a patient's: each is drawn from pure noise under a record that was made up. That it is no copy of a training
+film either is checked: its nearest training film must not be nearer than real films of different patients are to each
+other. The result of each is stored beside it (.npz), so that the page shows it at once.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def grainy(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def without_grid(film: np.ndarray, period: int = 4, radius: float = 7.5) -> np.ndarray:
-    """A film (S, S) without the pattern of that period that space-to-depth leaves: its harmonics are taken out of the spectrum."""
+    """A film (S, S) without the pattern of that period that space-to-depth leaves.
+
+    Its harmonics are taken out of the spectrum.
+    """
     around = film.shape[0]
     size = 3 * around
     frequencies = np.fft.fftfreq(size) * size
@@ -74,9 +77,11 @@ def without_grid(film: np.ndarray, period: int = 4, radius: float = 7.5) -> np.n
 
 
 def drawn(detector: Detector, cases: list[dict], seed: int) -> np.ndarray:
-    """One film for each case from one seed, (cases, S, S): drawn from pure noise, smoothed,
-    taken once through inversion and denoising, which brings it nearer to the films that the model finds normal, rid of the
-    4-pixel grid, and given the grain of a film."""
+    """One film for each case from one seed, (cases, S, S).
+
+    It is drawn from pure noise, smoothed, taken once through inversion and denoising, which brings it nearer to the
+    films that the model finds normal, rid of the 4-pixel grid, and given the grain of a film.
+    """
     return _drawn(detector, json.dumps([case["record"] for case in cases]), seed)
 
 

@@ -171,8 +171,9 @@ def read_sex(value: object) -> str | None:
 
 
 def read_view(value: object) -> str | None:
-    """ "PA", "AP", "LATERAL", "DECUBITUS" or "OBLIQUE" from a view's name; None for what says nothing, such as
-    "frontal".
+    """The view that a name says: PA, AP, LATERAL, DECUBITUS or OBLIQUE.
+
+    None for what says nothing, such as "frontal".
 
     value: a term of ViewPosition or of a table in any spelling, such as "POSTERO_ANTERIOR", "AP SUPINE", "AP_PORTABLE",
     "LL", "Left lateral" or "RLO". Raises EHRError for text that names no view, or several.

@@ -66,8 +66,9 @@ def header_sex(sex: object) -> Fact:
 
 
 def view_of_header(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> str | None:
-    """The view as `facts.read_view` gives it, from ViewPosition, else from (CodeValue, CodeMeaning) of
-    ViewCodeSequence.
+    """The view as `facts.read_view` gives it.
+
+    It is read from ViewPosition, else from (CodeValue, CodeMeaning) of ViewCodeSequence.
 
     Raises EHRError where only a ViewPosition is there that is not understood.
     """

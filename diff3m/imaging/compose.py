@@ -1,4 +1,7 @@
-"""The pseudo-healthy film at the film's own resolution: low frequencies are the model's opinion, fine detail is the patient's."""
+"""The pseudo-healthy film at the film's own resolution.
+
+Low frequencies are the model's opinion, fine detail is the patient's.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ FADE = 0.03  # share of the side over which the difference fades out toward the 
 def smooth_difference(film: np.ndarray, reconstruction: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
     """The difference of a prepared film and its reconstruction (S, S), smoothed and faded out at the border.
 
-    sigma: standard deviation of the Gaussian in pixels of a 128-pixel film. Returns (S, S) float32 in grey levels of the prepared film's range,
-    positive where the film is brighter than expected.
+    sigma: standard deviation of the Gaussian in pixels of a 128-pixel film. Returns (S, S) float32 in grey levels of
+    the prepared film's range, positive where the film is brighter than expected.
     """
     side = film.shape[0]
     difference = cv2.GaussianBlur((film - reconstruction).astype(np.float32), (0, 0), sigma * side / REFERENCE_SIDE)
@@ -26,8 +29,8 @@ def smooth_difference(film: np.ndarray, reconstruction: np.ndarray, sigma: float
 def compose_pseudo_healthy(pixels: np.ndarray, prepared: PreparedFilm, reconstruction: np.ndarray) -> np.ndarray:
     """film − upsampled Gaussian of (x₀ − x̂₀), on the film's own pixels and proportions.
 
-    pixels: (H, W) in [0, 1], the film as read. prepared: its square, box and contrast. reconstruction: (S, S), the model's picture of the square.
-    Returns (H, W) float32 in [0, 1]; outside the box the film itself.
+    pixels: (H, W) in [0, 1], the film as read. prepared: its square, box and contrast. reconstruction: (S, S), the
+    model's picture of the square. Returns (H, W) float32 in [0, 1]; outside the box the film itself.
     """
     top, bottom, left, right = prepared.box
     difference = smooth_difference(prepared.square, reconstruction) * np.float32(prepared.high - prepared.low)

@@ -1,4 +1,7 @@
-"""DICOM films: pixels as a viewer would show them, upright, and an allow-list of header facts (nothing else is read)."""
+"""DICOM films: upright, with pixels as a viewer would show them.
+
+Of the header, an allow-list of facts is read and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,8 @@ def has_dicom_prefix(data: bytes) -> bool:
 def looks_like_dicom(data: bytes) -> bool:
     """True for a DICOM file by content, whole or its first bytes.
 
-    That is "DICM" at byte 128, or, without preamble, a plausible first data element: a low group and either a known VR or
-    a short even length, in either byte order.
+    That is "DICM" at byte 128, or, without preamble, a plausible first data element: a low group and either a known VR
+    or a short even length, in either byte order.
     """
     if has_dicom_prefix(data):
         return True
@@ -64,7 +67,10 @@ def looks_like_dicom(data: bytes) -> bool:
 
 
 def read_dicom(data: bytes) -> Radiograph:
-    """A single-frame projection radiograph from DICOM bytes. Raises RadiographError with a sentence that says what to do."""
+    """A single-frame projection radiograph from DICOM bytes.
+
+    Raises RadiographError with a sentence that says what to do.
+    """
     dataset = _parse(data)
     notes = check_kind(dataset)
     place = geometry(dataset)

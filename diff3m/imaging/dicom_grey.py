@@ -1,4 +1,6 @@
-"""The grey scale of a DICOM film: stored values → modality LUT or rescale → VOI LUT or window → bright = dense (PS3.3 C.11).
+"""The grey scale of a DICOM film.
+
+Stored values → modality LUT or rescale → VOI LUT or window → bright = dense (PS3.3 C.11).
 
 Each attribute that cannot be used is left out with a note, and the film is read through the others.
 """

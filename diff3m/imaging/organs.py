@@ -1,8 +1,8 @@
 """Where lungs and heart lie on a frontal film, by a small network that learned from simulated films.
 
-Simulated films (`data.phantom`) come with exact masks of lungs and heart. A U-Net of 0.12 million parameters trained on them under strong changes of
-contrast, exposure and pose (`tools/fit_organs.py`) also outlines real films. The masks say where lesions are painted and in which
-zone a finding lies; nothing is diagnosed from them.
+Simulated films (`data.phantom`) come with exact masks of lungs and heart. A U-Net of 0.12 million parameters trained on
+them under strong changes of contrast, exposure and pose (`tools/fit_organs.py`) also outlines real films. The masks say
+where lesions are painted and in which zone a finding lies; nothing is diagnosed from them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ BATCH = 64
 
 
 class OrganNetwork(nn.Module):
-    """A U-Net of three levels: films (B, 1, 64, 64) in [0, 1] → logits of left lung, right lung and heart (B, 3, 64, 64)."""
+    """A U-Net of three levels.
+
+    Films (B, 1, 64, 64) in [0, 1] → logits of left lung, right lung and heart (B, 3, 64, 64).
+    """
 
     def __init__(self, channels: int = 12) -> None:
         super().__init__()
@@ -67,7 +70,8 @@ def load_organ_network() -> OrganNetwork:
 def segment_organs(films: np.ndarray) -> np.ndarray:
     """Soft masks of left lung, right lung and heart on prepared films.
 
-    films: (N, S, S) in [0, 1], or uint8. Returns (N, 3, 64, 64) uint8, 255 = certain; of each organ the largest connected part alone.
+    films: (N, S, S) in [0, 1], or uint8. Returns (N, 3, 64, 64) uint8, 255 = certain; of each organ the largest
+    connected part alone.
     """
     network = load_organ_network()
     masks = np.empty((len(films), 3, SIDE, SIDE), np.uint8)
@@ -121,7 +125,10 @@ class Organs:
 
     @cached_property
     def boxes(self) -> dict[int, tuple[float, float, float, float]]:
-        """Left, top, right and bottom of each lung by side, as shares of the film; a usual place where no lung was recognized."""
+        """Left, top, right and bottom of each lung by side, as shares of the film.
+
+        A usual place where no lung was recognized.
+        """
         usual = {-1: (0.12, 0.12, 0.44, 0.72), 1: (0.56, 0.12, 0.88, 0.72)}
         return {side: _box(self.lung(side)) or usual[side] for side in (-1, 1)}
 

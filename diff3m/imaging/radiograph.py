@@ -64,7 +64,10 @@ class Radiograph:
 
 
 def grey_from_rgb(rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) 8- or 16-bit → (H, W) float32, if the picture holds no color. Raises RadiographError for a color picture."""
+    """(H, W, 3) 8- or 16-bit → (H, W) float32, if the picture holds no color.
+
+    Raises RadiographError for a color picture.
+    """
     spread = rgb.max(axis=2).astype(np.float32) - rgb.min(axis=2)
     if (spread > COLOR_SPREAD * _full_scale(rgb)).mean() > COLOR_SHARE:
         raise RadiographError(

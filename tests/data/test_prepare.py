@@ -1,5 +1,6 @@
-"""Data sets in their original formats → one manifest, with awkward rows; the MIMIC linkage against an independent brute
-force.
+"""Data sets in their original formats → one manifest, with awkward rows.
+
+The MIMIC linkage is compared with an independent brute force.
 """
 
 import gzip

@@ -22,8 +22,9 @@ SALT = "a long secret"
 
 
 def chexpert_plus(folder, section: str = "report_fixed") -> None:
-    """Six rows of the real columns: a lateral film, one without labels, an age of 0, BMIs that are none, and a report
-    of many lines.
+    """Six rows of the real columns.
+
+    A lateral film, one without labels, an age of 0, BMIs that are none, and a report of many lines.
     """
     head = (
         "path_to_image,path_to_dcm,frontal_lateral,ap_pa,deid_patient_id,patient_report_date_order,report,age,sex,race,"

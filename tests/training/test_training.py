@@ -387,7 +387,10 @@ def test_a_full_disk_ends_with_a_sentence_and_keeps_the_last_save(film_folder, m
 
 
 def test_a_run_that_ended_in_its_last_save_writes_its_checkpoint(film_folder, monkeypatch):
-    """The state says that all steps are done, the checkpoint is of an earlier save: it is written anew, not taken for the last."""
+    """The state says that all steps are done, but the checkpoint is of an earlier save.
+
+    It is written anew, not taken for the last.
+    """
     whole = train(config(film_folder, out=str(film_folder / "whole")))
     settings, save = config(film_folder, save_minutes=0), loop.save_checkpoint
 
@@ -517,7 +520,10 @@ def two_processes(function, settings: TrainingConfig) -> None:
 
 @pytest.mark.timeout(120)
 def test_two_processes_save_at_the_same_steps(film_folder):
-    """By the first one's clock: were each to go by its own, one would wait for the other's save and the other for its gradients."""
+    """Both save by the first one's clock.
+
+    Were each to go by its own, one would wait for the other's save and the other for its gradients.
+    """
     two_processes(slow_to_write, config(film_folder, out=str(film_folder / "both"), steps=12, save_minutes=0.5 / 60))
     assert load_checkpoint(film_folder / "both" / "checkpoint").config.training["steps_done"] == 12
 

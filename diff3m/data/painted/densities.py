@@ -1,7 +1,7 @@
 """Painted lesions that add tissue or fluid: consolidation, ground glass, nodules, interstitial lines, hila, effusions.
 
-Every painter has the signature `paint(film, organs, rng) -> (painted film, mask)`. Film and mask are (S, S) float32; the mask is where and
-how strongly tissue was added, in [0, 1].
+Every painter has the signature `paint(film, organs, rng) -> (painted film, mask)`. Film and mask are (S, S) float32;
+the mask is where and how strongly tissue was added, in [0, 1].
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> 
 
 
 def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
-    """One to four patchy opacities in the lungs, some with an air bronchogram, some reaching the border of heart or diaphragm (silhouette sign)."""
+    """One to four patchy opacities in the lungs.
+
+    Some have an air bronchogram, some reach the border of heart or diaphragm (silhouette sign).
+    """
     side = film.shape[0]
     mask = np.zeros_like(film)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3, 4]))):
@@ -187,7 +190,10 @@ def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Pa
 
 
 def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
-    """Fluid on one or both sides: a meniscus that climbs toward the chest wall, a layer behind the lung of a lying patient, or a blunted angle."""
+    """Fluid on one or both sides.
+
+    It is a meniscus that climbs toward the chest wall, a layer behind the lung of a lying patient, or a blunted angle.
+    """
     both = rng.random() < 0.25
     chosen = (-1, 1) if both else (int(rng.choice([-1, 1])),)
     masks = [_fluid(film, organs, lung_side, rng) for lung_side in chosen]

@@ -1,7 +1,7 @@
 """What stands on normal films and is no disease: devices, wires, writing, clothes, jewelry, arms, chin, collimation.
 
-Each function draws on a film (S, S) float32 and returns the film. They are drawn on the target as well as on the input of the healing objective, so
-that the network learns to leave them alone.
+Each function draws on a film (S, S) float32 and returns the film. They are drawn on the target as well as on the input
+of the healing objective, so that the network learns to leave them alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Painted changes of size, place and air: large and displaced hearts, collapse, raised diaphragms, pneumothorax, emphysema.
+"""Painted changes of size, place and air.
+
+These are large and displaced hearts, collapse, raised diaphragms, pneumothorax and emphysema.
 
 Painters have the signature of `densities`: `paint(film, organs, rng) -> (painted film, mask)`.
 """
@@ -42,7 +44,10 @@ def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator
 
 
 def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
-    """Heart and mediastinum displaced to one side; with collapse the diaphragm rises there and a zone of the lung is dense."""
+    """Heart and mediastinum displaced to one side.
+
+    With collapse the diaphragm rises there and a zone of the lung is dense.
+    """
     side = film.shape[0]
     x, y = coordinates(side)
     lung_side = int(rng.choice([-1, 1]))

@@ -1,8 +1,9 @@
 """Examples for the healing objective: a normal film, and the same film with lesions painted in.
 
-After the idea of learning from synthetic anomalies (Foreign Patch Interpolation, Tan et al., 2020; AnatPaste, Sato et al., iScience 2023); what is
-painted, and where, is our own. Lesions are painted on the input alone; devices, writing, pose and processing vary on input and target alike, so that
-the network learns to take away the first and to leave the others.
+After the idea of learning from synthetic anomalies (Foreign Patch Interpolation, Tan et al., 2020; AnatPaste, Sato et
+al., iScience 2023); what is painted, and where, is our own. Lesions are painted on the input alone; devices, writing,
+pose and processing vary on input and target alike, so that the network learns to take away the first and to leave the
+others.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ HIDDEN = "hidden part"  # teaches to fill in from the rest and the record; no le
 
 @dataclass(frozen=True)
 class PaintedFilm:
-    """target: the normal film (S, S) float32 in about [0, 1]. painted: the film with lesions, in the same grey scale. mask: (S, S) in [0, 1], where it
-    was changed. kinds: names of the lesions, empty for a film that was left as it is."""
+    """A target film, what the network sees of it, and where the two differ.
+
+    target: the normal film (S, S) float32 in about [0, 1]. painted: the film with lesions, in the same grey scale.
+    mask: (S, S) in [0, 1], where it was changed. kinds: names of the lesions, empty for a film that was left as it is.
+    """
 
     target: np.ndarray
     painted: np.ndarray
@@ -62,7 +66,8 @@ def paint_lesions(
 ) -> PaintedFilm:
     """One to three lesions of random kinds on a film.
 
-    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. kinds: names of `KINDS` to choose from.
+    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. kinds: names of `KINDS` to
+    choose from.
     """
     shares = np.array([KINDS[kind][1] for kind in kinds])
     painted, mask, names = film, np.zeros_like(film), []
@@ -84,7 +89,9 @@ def healing_example(
     device_share: float = 0.5,
     kinds: tuple[str, ...] = tuple(KINDS),
 ) -> PaintedFilm:
-    """A random example: pose, devices and processing varied on target and input, lesions painted on a share of the inputs.
+    """A random example of a film and its painted version.
+
+    Pose, devices and processing vary on target and input alike; lesions are painted on a share of the inputs.
 
     painted_share, device_share: chance in [0, 1] of lesions, and of devices, writing and the like, on an example.
     """

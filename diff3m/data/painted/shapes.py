@@ -1,7 +1,7 @@
 """Soft shapes, blurs and density changes that painted lesions and devices are built from.
 
-Films and masks are (S, S) float32 arrays, films in [0, 1] with dense tissue bright. Positions are (x, y) as shares of the side, with the origin in the
-upper left corner; lengths are shares of the side.
+Films and masks are (S, S) float32 arrays, films in [0, 1] with dense tissue bright. Positions are (x, y) as shares of
+the side, with the origin in the upper left corner; lengths are shares of the side.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ def curve(start: np.ndarray, end: np.ndarray, bend: float, rng: np.random.Genera
 def add_density(film: np.ndarray, density: np.ndarray, detail: float, level: float | np.ndarray = 1.0) -> np.ndarray:
     """A film with tissue added along the beam.
 
-    density: (S, S) in [0, 1], the share of the way to `level`, the grey of tissue without air, where that is brighter than the film.
-    detail: in [0, 1], how much of the film's structure stays visible beneath: at 0 it fades with the density, at 1 the added brightness is as
-    smooth as the density, so that ribs and vessels keep their contrast.
+    density: (S, S) in [0, 1], the share of the way to `level`, the grey of tissue without air, where that is brighter
+    than the film. detail: in [0, 1], how much of the film's structure stays visible beneath: at 0 it fades with the
+    density, at 1 the added brightness is as smooth as the density, so that ribs and vessels keep their contrast.
     """
     headroom = np.clip(level - film, 0, None)
     if detail > 0:

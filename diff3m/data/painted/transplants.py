@@ -1,6 +1,7 @@
 """Painted changes that take pixels of another film, or hide a part of the film.
 
-Painters have the signature of `densities` with the other film besides: `paint(film, organs, other, rng) -> (painted film, mask)`.
+Painters have the signature of `densities` with the other film besides: `paint(film, organs, other, rng) -> (painted
+film, mask)`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from .shapes import blur, change_mask, coordinates, irregular_patch, logistic, s
 
 
 def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
-    """A patch of another film, shifted and perhaps mirrored, blended softly or by Poisson cloning (Pérez et al., 2003)."""
+    """A patch of another film, shifted and perhaps mirrored.
+
+    It is blended softly or by Poisson cloning (Pérez et al., 2003).
+    """
     side = film.shape[0]
     center = organs.point_in_lungs(rng)
     extent = float(np.exp(rng.uniform(np.log(0.04), np.log(0.2))))
@@ -56,7 +60,10 @@ def _poisson(
 
 
 def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
-    """A large part of the film hidden behind an even grey or a cloud, so that what is filled in must come from the rest and from the record."""
+    """A large part of the film hidden behind an even grey or a cloud.
+
+    What is filled in must then come from the rest and from the record.
+    """
     side = film.shape[0]
     x, y = coordinates(side)
     angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.15, 0.25)

@@ -15,7 +15,10 @@ MOMENT = r"\s*(\d{4}-\d{2}-\d{2}|\d{8})(?:\.0)?(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\
 
 
 def nearest_mean(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.Series:
-    """The linked value of each film, NaN without one, indexed as `films`; see `nearest`."""
+    """The linked value of each film and how many days off it was measured.
+
+    Columns value and days, NaN without one, indexed as `films`.
+    """
     return nearest(films, records, window)["value"]
 
 
@@ -50,8 +53,9 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
 
 
 def day_number(dates: pd.Series) -> pd.Series:
-    """Dates (text or numbers like 21801231 or 2180-12-31, with or without a time) as whole days since 1970; <NA> for
-    what is no such date.
+    """Dates as whole days since 1970; <NA> for what is no such date.
+
+    Dates are text or numbers like 21801231 or 2180-12-31, with or without a time.
     """
     digits = dates.astype("string").str.extract(f"^{MOMENT}$")[0].str.replace("-", "", regex=False)
     return (
