@@ -35,9 +35,19 @@ PNG_HEAD = 128  # bytes: signature, header and what else stands before the pixel
 COUNTS = {"dicom": 3_000, "png": 1_300, "jpeg": 1_300, "tiff": 1_400, "zip": 1_000, "csv": 1_000, "parquet": 1_000}
 SHARE = 1_000  # inputs of one process
 QUICK = 50  # of each kind, in the usual run
-PYDICOMS_OWN = ("JPEG2000.dcm", "JPGExtended.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_jp2klossless.dcm",
-                "MR_small_jpeg_ls_lossless.dcm", "MR_small_padded.dcm", "color-pl.dcm", "mlut_18.dcm",
-                "examples_palette.dcm", "SC_rgb_dcmtk_+eb+cy+n1.dcm")  # fmt: skip
+PYDICOMS_OWN = (
+    "JPEG2000.dcm",
+    "JPGExtended.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "MR_small_padded.dcm",
+    "color-pl.dcm",
+    "mlut_18.dcm",
+    "examples_palette.dcm",
+    "SC_rgb_dcmtk_+eb+cy+n1.dcm",
+)
 
 
 def write_seeds(folder: Path) -> None:

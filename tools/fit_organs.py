@@ -1,7 +1,7 @@
-"""Fit the network that outlines lungs and heart: python tools/fit_organs.py assets/organs.safetensors
+"""Fit the network that outlines lungs and heart.
 
-It learns from simulated films alone, whose masks are exact, under strong changes of contrast, exposure, texture and
-pose. About six minutes on one core.
+Run as `python tools/fit_organs.py assets/organs.safetensors`. It learns from simulated films alone, whose masks are
+exact, under strong changes of contrast, exposure, texture and pose. About six minutes on one core.
 """
 
 from __future__ import annotations
@@ -108,10 +108,8 @@ def main() -> None:
         if (step + 1) % 100 == 0:
             with torch.no_grad():
                 dice = overlap(network(films[:held_out]), masks[:held_out]).tolist()
-            print(
-                f"step {step + 1}: loss {loss.item():.4f}, Dice of held-out films {[round(value, 3) for value in dice]}",
-                flush=True,
-            )
+            rounded = [round(value, 3) for value in dice]
+            print(f"step {step + 1}: loss {loss.item():.4f}, Dice of held-out films {rounded}", flush=True)
     save_file({name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}, options.out)
 
 

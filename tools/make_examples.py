@@ -34,7 +34,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 ORIGIN = "Synthetic, drawn by the model itself."
 PHANTOM = "A simulated phantom, no patient."
 STEPS, SIDE, SMOOTH = 100, 512, 0.8
-GRAIN = 0.02  # brings the fine grain of a drawn film (0.008, its spread beyond a Gaussian of 1 pixel) to the median of real ones (0.016)
+# brings the fine grain of a drawn film (0.008, its spread beyond a Gaussian of 1 pixel) to the median of real ones
+# (0.016)
+GRAIN = 0.02
 
 
 def nearest(film: np.ndarray, others: np.ndarray) -> float:

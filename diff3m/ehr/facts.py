@@ -157,9 +157,9 @@ def is_adult(age: float | None) -> bool | None:
 
 
 def read_sex(value: object) -> str | None:
-    """ "F" or "M"; None for "O", "other", "U" and what is unknown. Numbers mean nothing without a schema that says so.
+    """Return "F" or "M", or None for "O", "other", "U" and what is unknown.
 
-    Raises EHRError for any other text.
+    Numbers mean nothing without a schema that says so. Raises EHRError for any other text.
     """
     text = read_text(value)
     words = re.sub(r"[^a-z ]", "", unicodedata.normalize("NFKD", text.casefold())).strip()

@@ -44,6 +44,7 @@ class EHRSchema:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The features' names in token order."""
         return tuple(feature.name for feature in self.features)
 
     @property
@@ -158,6 +159,7 @@ class EHRSchema:
         )
 
     def to_list(self) -> list[dict]:
+        """Plain values for a JSON file; `from_list` reads them."""
         return [asdict(feature) for feature in self.features]
 
     @classmethod

@@ -27,7 +27,7 @@ def smooth_difference(film: np.ndarray, reconstruction: np.ndarray, sigma: float
 
 
 def compose_pseudo_healthy(pixels: np.ndarray, prepared: PreparedFilm, reconstruction: np.ndarray) -> np.ndarray:
-    """film − upsampled Gaussian of (x₀ − x̂₀), on the film's own pixels and proportions.
+    """Film − upsampled Gaussian of (x₀ − x̂₀), on the film's own pixels and proportions.
 
     pixels: (H, W) in [0, 1], the film as read. prepared: its square, box and contrast. reconstruction: (S, S), the
     model's picture of the square. Returns (H, W) float32 in [0, 1]; outside the box the film itself.

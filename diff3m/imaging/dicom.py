@@ -26,8 +26,8 @@ from .dicom_values import whole
 from .geometry import square_size, with_square_pixels
 from .radiograph import MAX_BYTES, Radiograph, RadiographError, check_film, check_size, grey_from_rgb
 
-# pydicom quotes malformed header values in its warnings and log lines; a patient's data must reach neither. Silenced for
-# pydicom alone, once, because switching it for each file would not be safe with several threads.
+# pydicom quotes malformed header values in its warnings and log lines; a patient's data must reach neither. Silenced
+# for pydicom alone, once, because switching it for each file would not be safe with several threads.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 settings.reading_validation_mode = IGNORE

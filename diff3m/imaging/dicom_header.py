@@ -43,22 +43,26 @@ OTHER_BODY_PARTS = frozenset(
 )  # fmt: skip
 # parts of words for the chest in capitals without accents, as devices in several languages write them
 CHEST_WORDS = (
-    "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO", "POITRINE",
-    "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS", "AKCIGER", "BORSTKAS",
-    "BROSTKORG", "BRYSTKASSE", "RINTAKEH", "DADA", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ",
-    "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "الصدر", "צזה", "חזה",
+    "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO",
+    "POITRINE", "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS",
+    "AKCIGER", "BORSTKAS", "BROSTKORG", "BRYSTKASSE", "RINTAKEH", "DADA", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА",
+    "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ", "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "الصدر", "צזה", "חזה",
 )  # fmt: skip
 WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS"})
 SPINE_WORDS = ("SPINE", "COLUMN", "COLONNA", "RACHIS", "WIRBEL", "VERTEBR", "ПОЗВОН", "KREGOSL")
 
+CHOOSE_CHEST = "Choose a frontal chest film (CR or DX)."
 UNKNOWN_MODALITY = "The header's modality is not a known one; the picture is taken for a radiograph."
-RAW = "The header says that these are raw detector values (FOR PROCESSING): its grey scale may differ from that of a finished film."
+RAW = (
+    "The header says that these are raw detector values (FOR PROCESSING): its grey scale may differ from that of a "
+    "finished film."
+)
 OVERLAYS = "The file holds annotations beside the film (overlay planes); they are not drawn."
 SIDE_VIEW = "The header's orientation is that of a side view; the model knows frontal films only."
 BAD_ORIENTATION = "The header's PatientOrientation is not understood; the film is shown as it is stored."
 DETECTOR_FLIP = (
-    "The header says that the stored film was {what} relative to the detector (FieldOfView) and not how it is to be hung; "
-    "it is shown as it is stored. Compare the side marker."
+    "The header says that the stored film was {what} relative to the detector (FieldOfView) and not how it is to be "
+    "hung; it is shown as it is stored. Compare the side marker."
 )
 BAD_SPACING = "The header's {name} is not plausible and was ignored."
 BAD_MAGNIFICATION = (
@@ -89,18 +93,15 @@ def check_kind(dataset: Dataset) -> list[str]:
     """Notes on a data set that may be a projection radiograph. Raises RadiographError for one that cannot be."""
     modality, notes = text(dataset, "Modality").upper(), []
     if modality in OTHER_MODALITIES:
-        raise RadiographError(
-            f"This DICOM file holds modality {modality}, not a projection radiograph. Choose a frontal chest film (CR or DX)."
-        )
+        raise RadiographError(f"This DICOM file holds modality {modality}, not a projection radiograph. {CHOOSE_CHEST}")
     if modality not in PROJECTION_MODALITIES:
         notes.append(UNKNOWN_MODALITY)
     if not modality and OTHER_CLASSES.search(_storage_class(dataset)):
-        raise RadiographError(
-            "This DICOM file holds another modality, not a projection radiograph. Choose a frontal chest film (CR or DX)."
-        )
+        raise RadiographError(f"This DICOM file holds another modality, not a projection radiograph. {CHOOSE_CHEST}")
     if "PixelData" not in dataset:
         raise RadiographError(
-            "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). Choose the image file."
+            "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). "
+            "Choose the image file."
         )
     frames = whole(dataset, "NumberOfFrames")
     if frames and frames > 1:

@@ -64,8 +64,8 @@ UNREADABLE = (
     "again {how}."
 )
 NO_DECODER = (
-    "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install imagecodecs`, or export the "
-    "film uncompressed or as JPEG 2000."
+    "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install imagecodecs`, or export "
+    "the film uncompressed or as JPEG 2000."
 )
 PACKED = "This DICOM film stores pixels of {bits} bits, which are not read. Export it with 8, 16 or 32 bits, or as PNG."
 

@@ -31,12 +31,15 @@ SMALL = 128  # pixels: below the side that the shipped networks see
 LETTERS = 6  # marks of one height in one line from which it counts as writing
 
 NOT_A_CHEST = (
-    "This does not look like a whole frontal chest film: it may be a side view, another part of the body, a detail, or no radiograph at all. "
-    "The model knows frontal chest films only, and its answer would mean nothing."
+    "This does not look like a whole frontal chest film: it may be a side view, another part of the body, a detail, or "
+    "no radiograph at all. The model knows frontal chest films only, and its answer would mean nothing."
 )
 TURNED = "The film seems to be turned: {turn} would set it upright."
 NEGATIVE = "The film seems to be a negative: bones are dark and air is bright."
-WRITING = "There seems to be writing burned into the film. It counts as a difference, and may name the patient: cut it away before you share anything."
+WRITING = (
+    "There seems to be writing burned into the film. It counts as a difference, and may name the patient: cut it away "
+    "before you share anything."
+)
 TINY = "The film is small ({width}×{height} pixels), so fine detail is missing from the start."
 ACCEPTED = "Analyzed knowingly, although the gate stopped this film: {reason}"
 GO_ON = "Correct the film, or go on knowingly with --accept (accept=True in Python)."
@@ -118,6 +121,7 @@ class Gate:
         return np.log(np.square(residual).mean(1) + 1e-9), np.log((np.square(weights) / self.variances).mean(1) + 1e-9)
 
     def save(self, path: Path) -> None:
+        """Write the gate as safetensors."""
         arrays = {
             name: np.asarray(getattr(self, name), np.float32)
             for name in ("mean", "components", "variances", "outside", "within", "limit")

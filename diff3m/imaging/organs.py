@@ -38,6 +38,7 @@ class OrganNetwork(nn.Module):
         self.head = nn.Conv2d(c, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Films (B, 1, 64, 64) → logits (B, 3, 64, 64)."""
         skips = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else F.avg_pool2d(x, 2))

@@ -11,6 +11,7 @@ JPEG_EXTENDED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 
 
 def main() -> None:
+    """Limit the process's memory, decode the picture on standard input and write it to standard output."""
     try:
         import resource
 

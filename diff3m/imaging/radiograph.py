@@ -114,5 +114,6 @@ def check_size(width: int, height: int, pixel_aspect: float = 1.0) -> None:
         )
     if max(height * pixel_aspect, width) > MAX_ASPECT * min(height * pixel_aspect, width):
         raise RadiographError(
-            f"The image is {width}×{round(height * pixel_aspect)} pixels, too long for a frontal chest film. Crop it to the chest."
+            f"The image is {width}×{round(height * pixel_aspect)} pixels, too long for a frontal chest film. "
+            "Crop it to the chest."
         )

@@ -14,10 +14,10 @@ from diff3m.data.phantom import person
 
 
 def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):
-    status, out, _ = run_command(
-        capsys, "analyze", film_folder / "film0.png", "--age", 63, "--sex", "F", "--view", "PA", "--height-cm", 170, "--weight-kg", 70,
-        "--systolic", 120, "--diastolic", 80, "--checkpoint", calibrated, "--json", tmp_path / "a.json", "--out", tmp_path / "pictures", "--seed", 3,
-    )  # fmt: skip
+    record = "--age 63 --sex F --view PA --height-cm 170 --weight-kg 70 --systolic 120 --diastolic 80".split()
+    files = ["--json", tmp_path / "a.json", "--out", tmp_path / "pictures"]
+    command = ["analyze", film_folder / "film0.png", *record, "--checkpoint", calibrated, *files, "--seed", 3]
+    status, out, _ = run_command(capsys, *command)
     assert status == 0
     for word in (
         "anomaly score",
@@ -81,7 +81,8 @@ def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsy
 
 def test_train_then_analyze(film_folder, tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(
-        f"name: small\nmanifest: {film_folder}/manifest.csv\nvalidation: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\n"
+        f"name: small\nmanifest: {film_folder}/manifest.csv\nvalidation: {film_folder}/manifest.csv\n"
+        f"out: {tmp_path}/run\nsteps: 2\nbatch_size: 2\n"
         "network: {image_size: 32, space_to_depth: 2, channels: 32, channel_multipliers: [1, 2]}\nprecision: 'no'\n"
     )
     status, out, _ = run_command(capsys, "train", tmp_path / "c.yaml")
@@ -95,7 +96,8 @@ def test_train_then_analyze(film_folder, tmp_path, capsys):
 def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(terminal, "LOG_SECONDS", 0.0)
     (tmp_path / "c.yaml").write_text(
-        f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\nprecision: 'no'\nlog_every: 1\n"
+        f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\n"
+        "steps: 2\nbatch_size: 2\nprecision: 'no'\nlog_every: 1\n"
         "network: {image_size: 32, space_to_depth: 2, channels: 32, channel_multipliers: [1, 2]}\n"
     )
     assert run_command(capsys, "train", tmp_path / "c.yaml")[0] == 0

@@ -44,9 +44,21 @@ TINY = dict(
 
 def config(folder, **changes) -> TrainingConfig:
     values = dict(
-        name="test", manifest=str(folder / "manifest.csv"), validation=str(folder / "manifest.csv"), out=str(folder / "run"), network=TINY,
-        steps=6, batch_size=4, warmup_steps=2, log_every=2, validate_every=3, precision="no", rotate_degrees=5, shift=0.05, gamma=0.1,
-    )  # fmt: skip
+        name="test",
+        manifest=str(folder / "manifest.csv"),
+        validation=str(folder / "manifest.csv"),
+        out=str(folder / "run"),
+        network=TINY,
+        steps=6,
+        batch_size=4,
+        warmup_steps=2,
+        log_every=2,
+        validate_every=3,
+        precision="no",
+        rotate_degrees=5,
+        shift=0.05,
+        gamma=0.1,
+    )
     return TrainingConfig(**{**values, **changes})
 
 
@@ -645,9 +657,9 @@ def test_a_run_whose_loss_is_lost_names_a_way_that_works(film_folder, monkeypatc
     with pytest.raises(TrainingError) as ended:
         train(settings)
     kept = film_folder / "run" / "checkpoint"
-    assert (
-        str(ended.value)
-        == f"The loss is not finite at step 3. Step 3 is kept: start another `out` with `init: {kept}` and a lower learning_rate."
+    assert str(ended.value) == (
+        f"The loss is not finite at step 3. Step 3 is kept: start another `out` with `init: {kept}` and a lower "
+        "learning_rate."
     )
     assert load_checkpoint(kept).config.training["steps_done"] == 3
     monkeypatch.setattr(loop, "draw", drawn)

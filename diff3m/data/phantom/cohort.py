@@ -40,7 +40,8 @@ def write_cohort(
     """
     if count < 1 or not 64 <= size <= 1024 or seed < 0 or not 0 <= lesions <= 1:
         raise ManifestError(
-            "A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions of 0 to 1."
+            "A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions "
+            "of 0 to 1."
         )
     changes = check_changes(counterfactual or {})
     if ignored is not None and (ignored in paper_schema() or ignored in COLUMNS or not ignored.isidentifier()):

@@ -15,16 +15,14 @@ MOMENT = r"\s*(\d{4}-\d{2}-\d{2}|\d{8})(?:\.0)?(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\
 
 
 def nearest_mean(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.Series:
-    """The linked value of each film and how many days off it was measured.
-
-    Columns value and days, NaN without one, indexed as `films`.
-    """
+    """The linked value of each film, NaN without one, indexed as `films`; see `nearest`."""
     return nearest(films, records, window)["value"]
 
 
 def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.DataFrame:
-    """The linked value of each film and how many days off it was measured, columns value and days, NaN without one,
-    indexed as `films`.
+    """The linked value of each film and how many days off it was measured.
+
+    Columns value and days, NaN without one, indexed as `films`.
 
     films: columns patient (int) and day (int, days since any epoch). records: patient, day, value. Sorted merges, so
     time is n log n and memory a few columns of either table.

@@ -256,7 +256,7 @@ def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
 
 
 def _names_of(records: pd.DataFrame, name: str | None = None) -> list[str]:
-    """ "patient …, day …, measurement" of each record, for the report."""
+    """Name each record for the report: "patient …, day …, measurement"."""
     names = records["name"] if name is None else [name] * len(records)
     dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
     return [
