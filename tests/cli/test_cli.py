@@ -14,7 +14,8 @@ from diff3m.data.phantom import person
 
 
 def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):
-    record = "--age 63 --sex F --view PA --height-cm 170 --weight-kg 70 --systolic 120 --diastolic 80".split()
+    measurements = ["--height-cm", 170, "--weight-kg", 70, "--systolic", 120, "--diastolic", 80]
+    record = ["--age", 63, "--sex", "F", "--view", "PA", *measurements]
     files = ["--json", tmp_path / "a.json", "--out", tmp_path / "pictures"]
     command = ["analyze", film_folder / "film0.png", *record, "--checkpoint", calibrated, *files, "--seed", 3]
     status, out, _ = run_command(capsys, *command)
