@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -139,3 +140,9 @@ def shipped() -> Detector:
     if not (SHIPPED / "real-films" / "config.json").is_file():
         pytest.fail("the shipped checkpoint is missing")
     return Detector.from_pretrained("real-films", device="cpu")
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later collection of garbage the imported modules; a training alone asks for two."""
+    gc.collect()
+    gc.freeze()

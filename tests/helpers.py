@@ -21,6 +21,7 @@ from diff3m.cli.main import main
 from diff3m.data.phantom import person
 from diff3m.ehr import EHRSchema
 from diff3m.network import NetworkConfig
+from diff3m.training.config import TrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -141,3 +142,43 @@ def run_command(capsys, *arguments) -> tuple[int, str, str]:
     status = main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
+
+
+TRAINING_NETWORK = dict(
+    image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8]
+)
+
+
+def training_config(folder, **changes) -> TrainingConfig:
+    """Settings of a training of six steps on the films of a folder."""
+    values = dict(
+        name="test",
+        manifest=str(folder / "manifest.csv"),
+        validation=str(folder / "manifest.csv"),
+        out=str(folder / "run"),
+        network=TRAINING_NETWORK,
+        steps=6,
+        batch_size=4,
+        warmup_steps=2,
+        log_every=2,
+        validate_every=3,
+        precision="no",
+        rotate_degrees=5,
+        shift=0.05,
+        gamma=0.1,
+    )
+    return TrainingConfig(**{**values, **changes})
+
+
+def listed(folder, name: str, films: range, patients: tuple = (), column: str = "Patient") -> str:
+    """A manifest of normal films, with their patients where given."""
+    lines = [f"path,label,{column}"] + [
+        f"film{film}.png,normal,{patients[place] if patients else ''}" for place, film in enumerate(films)
+    ]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return str(folder / name)
+
+
+def full_disk(*_) -> None:
+    """Stand in for a write to a disk without space."""
+    raise OSError(28, "No space left on device")
