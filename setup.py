@@ -1,4 +1,6 @@
-"""Package data outside the package: wheels carry `assets/` and `checkpoints/` as diff3m/shipped (see diff3m/resources.py).
+"""Package data outside the package.
+
+Wheels carry `assets/` and `checkpoints/` as diff3m/shipped (see diff3m/resources.py).
 
 Everything else stands in pyproject.toml.
 """

@@ -1,6 +1,8 @@
-"""The same functions for programs: named endpoints of the page (gradio_client, OpenAPI), and MCP tools where the server was started with --mcp.
+"""The same functions for programs: named endpoints of the page (gradio_client, OpenAPI), and MCP tools where the
+server was started with --mcp.
 
-Endpoints go through ordinary hidden components, whose checks keep a caller from naming a file of the server as its film.
+Endpoints go through ordinary hidden components, whose checks keep a caller from naming a file of the server as its
+film.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from .tabs.explore_handlers import analyzed
 
 
 class Api:
-    """The functions behind the endpoints, for the checkpoints of the page by name. Their docstrings are what callers read."""
+    """The functions behind the endpoints, for the checkpoints of the page by name. Their docstrings are what callers
+    read."""
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self.detectors = {detector.config.name: detector for detector in detectors}
@@ -49,7 +52,8 @@ class Api:
             raise ValueError(f"{' '.join(error.quality.reasons)} Send anyway=true to go on knowingly.") from None
 
     def inspect_film(self, film: str) -> dict:
-        """Look at a film before analysis: is it a whole, upright, positive frontal chest film? And what does its header say of the patient?
+        """Look at a film before analysis: is it a whole, upright, positive frontal chest film? And what does its
+        header say of the patient?
 
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
@@ -66,16 +70,16 @@ class Api:
     def analyze_film(
         self, film: str, record: dict | None = None, model: str | None = None, anyway: bool = False
     ) -> tuple[dict, list[str]]:
-        """What would a normal chest film of this patient look like, where does the real one differ, and how unusual is that among normal films?
-        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction, residual, heat map
-        and, of a model with an anomaly head, anomaly map.
+        """What would a normal chest film of this patient look like, where does the real one differ, and how unusual
+        is that among normal films? For research and teaching; not for diagnosis. Returns the numbers, and PNG files:
+        film, reconstruction, residual, heat map and, of a model with an anomaly head, anomaly map.
 
         Args:
-            film: the film as DICOM, PNG, JPEG, WebP or TIFF.
-            record: what is known of the patient, by feature name: age (years), sex (F or M), view (PA or AP), bmi, systolic_mmhg, diastolic_mmhg,
-                height_cm, weight_kg. What is missing counts as unknown; header facts are not used unless they are given here.
-            model: name of the checkpoint; the first one if empty.
-            anyway: analyze the picture even if it does not look like a frontal chest film.
+            film: the film as DICOM, PNG, JPEG, WebP or TIFF. record: what is known of the patient, by feature name:
+            age (years), sex (F or M), view (PA or AP), bmi, systolic_mmhg, diastolic_mmhg, height_cm, weight_kg. What
+            is missing counts as unknown; header facts are not used unless they are given here. model: name of the
+            checkpoint; the first one if empty. anyway: analyze the picture even if it does not look like a frontal
+            chest film.
         """
         with _sentences():
             detector = self._detector(model)
@@ -114,7 +118,8 @@ class Api:
             return explanations_to_dict(context)
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
-        """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG file.
+        """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG
+        file.
 
         Args:
             record: of the patient who does not exist, by feature name, as for analyze_film.
@@ -129,7 +134,8 @@ class Api:
             return str(keep_file("synthetic.png", to_png(to_uint8(film))))
 
     def describe_models(self) -> dict:
-        """The checkpoints of this page: their names, weights, and the features of a record with unit, plausible range and categories."""
+        """The checkpoints of this page: their names, weights, and the features of a record with unit, plausible range
+        and categories."""
         return {
             name: {"weights_sha256": detector.checkpoint.sha256, "features": detector.schema.to_list()}
             for name, detector in self.detectors.items()
@@ -152,7 +158,8 @@ def _opened(path: str | None) -> Radiograph:
 
 
 def _parsed(detector: Detector, record: Any) -> Record:
-    """A caller's record, checked. Raises ValueError, also for a name that the model does not know: a misspelt value must not count as unknown."""
+    """A caller's record, checked. Raises ValueError, also for a name that the model does not know: a misspelt value
+    must not count as unknown."""
     given = _record(record)
     unknown = [str(name) for name in given if name not in detector.schema]
     if unknown:

@@ -28,7 +28,8 @@ TEACH_STYLE = ASSETS / "teach.css"
 
 
 def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr.Blocks:
-    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped, one tab each).
+    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped,
+    one tab each).
 
     data: a folder of this computer whose manifests Many cases may read.
     """
@@ -59,7 +60,8 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
 
 
 def _theme() -> gr.themes.Base:
-    """Teal on slate, its buttons, tabs and links dark or light enough to be read in both schemes (a contrast of 4.5)."""
+    """Teal on slate, its buttons, tabs and links dark or light enough to be read in both schemes (a contrast of
+    4.5)."""
     theme = gr.themes.Default(
         primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
     )

@@ -18,8 +18,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 @dataclass(frozen=True)
 class Example:
-    """One case: its id, the film's path, a caption, the record by feature name, what is to be seen, where the film comes from, and its true
-    mask's path."""
+    """One case: its id, the film's path, a caption, the record by feature name, what is to be seen, where the film
+    comes from, and its true mask's path."""
 
     id: str
     path: Path
@@ -30,7 +30,8 @@ class Example:
     mask: Path | None
 
     def result(self, detector: Detector) -> Analysis | None:
-        """The result that was computed beforehand (tools/make_examples.py), if it is still what the checkpoint gives."""
+        """The result that was computed beforehand (tools/make_examples.py), if it is still what the checkpoint
+        gives."""
         return load_analysis(FOLDER / f"{self.id}.npz", detector)
 
 

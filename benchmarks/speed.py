@@ -3,8 +3,8 @@
     python benchmarks/speed.py [--checkpoint real-films] [--repeats 7] [--paper] [--out FILE.json]
 
 Medians of interleaved runs at the same weights and settings. "Straightforward" reads the formulas of docs/method.md
-literally: every branch and the image query at every step, float32, contiguous tensors, one film and one noise level at a
-time. --paper adds the published network (256², 128 channels, random weights, few steps): on a CPU minutes, on a GPU
+literally: every branch and the image query at every step, float32, contiguous tensors, one film and one noise level at
+a time. --paper adds the published network (256², 128 channels, random weights, few steps): on a CPU minutes, on a GPU
 seconds.
 """
 

@@ -1,4 +1,6 @@
-"""The diffusion process: schedule, forward noising, deterministic DDIM inversion and denoising (docs/method.md, "Inference").
+"""The diffusion process: schedule, forward noising, deterministic DDIM inversion and denoising.
+
+See docs/method.md, "Inference".
 
 Pure functions over tensors. A predictor is any callable (x, t) → ε̂ or (ε̂, x̃_t), x (B, 1, S, S) and t (B,) integers.
 """

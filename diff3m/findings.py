@@ -23,7 +23,8 @@ from .scoring.score import Scoring
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of a picture's sides
 MAX_FINDINGS = 6
 # A place stands out where the anomaly map's mean inside is this many times what 95 % of the points of normal films stay
-# under; without such a map, where the largest difference is. docs/evaluation.md, "Places that stand out", has the rates.
+# under; without such a map, where the largest difference is. docs/evaluation.md, "Places that stand out", has the
+# rates.
 ANOMALY_FACTOR = 3.0
 DIFFERENCE_FACTOR = 2.4
 OUTLINE_SCALE = 4  # outlines are traced on masks enlarged by this factor, so that they are smooth

@@ -1,4 +1,5 @@
-"""Pseudo-healthy reconstructions, by inversion and denoising at several noise levels at once, or by noise and denoising.
+"""Pseudo-healthy reconstructions, by inversion and denoising at several noise levels at once, or by noise and
+denoising.
 
 Inversion paths of lower levels are the beginning of higher ones wherever their steps coincide, so they are walked once;
 denoising walks all levels in one batch, each joining when the walk passes it.
@@ -139,10 +140,10 @@ def reconstruct_from_noise(
 ) -> Tensor:
     """Add noise to films and denoise them, averaged over draws of the noise.
 
-    What a network that was trained to heal (docs/method.md, "Healing") makes of a film: inversion would carry the lesion
-    through the noise. x0: (B, 1, S, S). level: noise level, from 1. steps: DDIM steps down, 1 = x̂_0 at once. noises:
-    (K, 1, S, S), the same for every film. The callback receives the mean of the forming x̂_0. Returns (B, 1, S, S) in
-    [0, 1].
+    What a network that was trained to heal (docs/method.md, "Healing") makes of a film: inversion would carry the
+    lesion through the noise. x0: (B, 1, S, S). level: noise level, from 1. steps: DDIM steps down, 1 = x̂_0 at once.
+    noises: (K, 1, S, S), the same for every film. The callback receives the mean of the forming x̂_0. Returns (B, 1,
+    S, S) in [0, 1].
     """
     k, b = len(noises), len(x0)
     t = torch.full((k * b,), level - 1, device=x0.device)

@@ -2,86 +2,29 @@
 
 from __future__ import annotations
 
-import io
-import os
+import gc
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pydicom
 import pytest
 import torch
-from pydicom.uid import ExplicitVRLittleEndian
+from helpers import REAL_DATA, randomize, tiny_network
 
-from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint, write_config
+from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint, save_scoring, write_config
 from diff3m.checkpoint.source import SHIPPED
 from diff3m.data.phantom import person
 from diff3m.detector import Detector
-from diff3m.ehr import EHRSchema, paper_schema
+from diff3m.ehr import paper_schema
+from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.explain import calibrate_fit, calibrate_usual
 from diff3m.imaging import Preprocessing
-from diff3m.network import Diff3M, NetworkConfig
+from diff3m.network import Diff3M
 from diff3m.scoring.score import Component, Scoring
 
-ROOT = Path(__file__).resolve().parent.parent
-REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
 FILM_PEOPLE = 2_050_001  # the number of the first phantom of `film_folder`
-RECORD = {"age": 60, "sex": "F", "view": "AP", "bmi": 31, "height_cm": 165, "systolic_mmhg": 150, "diastolic_mmhg": 80}
-GOLDEN = Path(__file__).resolve().parent / "golden"
-
-
-def drawn_film(size: int = 96, seed: int = 0, bright: float = 0.0) -> np.ndarray:
-    """Two dark lungs on a bright chest, with a little noise: enough of a film for plumbing. (size, size) in [0, 1]."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:size, 0:size] / size
-    film = 0.75 - 0.15 * y
-    for center in (0.3, 0.7):
-        film -= 0.5 * np.exp(-(((x - center - 0.01 * rng.normal()) / 0.13) ** 2 + ((y - 0.45) / 0.28) ** 2))
-    film += bright * np.exp(-(((x - 0.7) / 0.06) ** 2 + ((y - 0.5) / 0.06) ** 2))
-    film[:, 0:2] = rng.uniform(0, 0.1, (size, 2))
-    return np.clip(film + 0.02 * rng.normal(size=(size, size)), 0, 1).astype(np.float32)
-
-
-def dicom_film() -> bytes:
-    """A DICOM file of a drawn film, 128×128, 12 bits, with age, sex and view in its header."""
-    pixels = (drawn_film(128) * 4095).astype(np.uint16)
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.Modality, dataset.PatientAge, dataset.PatientSex, dataset.ViewPosition = "DX", "063Y", "F", "PA"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = (
-        1,
-        16,
-        12,
-        11,
-        0,
-    )
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.PixelData = pixels.tobytes()
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def tiny_network(schema: EHRSchema, **changes) -> NetworkConfig:
-    settings = dict(
-        image_size=32, space_to_depth=2, channels=32, channel_multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(8,),
-        shared_masked_encoder=True, fusion="multihead", fusion_heads=4, condition_encoders=True, parameterization="velocity", slots=schema.slots,
-    )  # fmt: skip
-    return NetworkConfig(**{**settings, **changes})
-
-
-def randomize(network: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:
-    """Give every parameter a small random value, also those that start at zero, so that nothing is the identity."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
 
 
 @pytest.fixture(scope="session")
@@ -135,23 +78,43 @@ def phantoms() -> Detector:
     return Detector.from_pretrained("phantoms", device="cpu")
 
 
-@pytest.fixture
-def film_folder(tmp_path) -> Path:
+@pytest.fixture(scope="session")
+def labelled_phantoms(tmp_path_factory) -> Path:
     """Twelve phantoms, which the gate lets pass, and a manifest: eight normal, four with a bright spot; both views."""
+    folder = tmp_path_factory.mktemp("films")
     lines = ["path,age,sex,view,bmi,label"]
     y, x = np.mgrid[0:96, 0:96] / 96
     for index in range(12):
-        abnormal = index % 3 == 2
-        film = person(FILM_PEOPLE + index).film(96)
-        if abnormal:
+        film, label = person(FILM_PEOPLE + index).film(96), "normal"
+        if index % 3 == 2:
             film = np.clip(film + 0.4 * np.exp(-(((x - 0.7) / 0.06) ** 2 + ((y - 0.5) / 0.06) ** 2)), 0, 1)
-        cv2.imwrite(str(tmp_path / f"film{index}.png"), (film * 255).astype(np.uint8))
+            label = "opacity"
+        cv2.imwrite(str(folder / f"film{index}.png"), (film * 255).astype(np.uint8))
         view, sex = ("PA", "AP")[index % 2], ("F", "M")[index // 2 % 2]
-        lines.append(
-            f"film{index}.png,{40 + index},{sex},{view},{'' if index % 4 else 24.5},{'opacity' if abnormal else 'normal'}"
-        )
-    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path
+        lines.append(f"film{index}.png,{40 + index},{sex},{view},{'' if index % 4 else 24.5},{label}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def film_folder(labelled_phantoms, tmp_path) -> Path:
+    """A copy of the labelled phantoms and their manifest, in the test's own folder, that it may write into."""
+    return Path(shutil.copytree(labelled_phantoms, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="session")
+def calibrated_once(tiny_checkpoint, labelled_phantoms, tmp_path_factory) -> Path:
+    """The tiny checkpoint, calibrated on the normal phantoms."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("calibrated") / "calibrated"))
+    detector = Detector.from_pretrained(folder, device="cpu")
+    save_scoring(folder, calibrate_on_normals(detector, labelled_phantoms / "manifest.csv"))
+    return folder
+
+
+@pytest.fixture
+def calibrated(calibrated_once, tmp_path) -> Path:
+    """A copy of the calibrated tiny checkpoint that a test may write into."""
+    return Path(shutil.copytree(calibrated_once, tmp_path / "calibrated"))
 
 
 @pytest.fixture(scope="session")
@@ -177,3 +140,9 @@ def shipped() -> Detector:
     if not (SHIPPED / "real-films" / "config.json").is_file():
         pytest.fail("the shipped checkpoint is missing")
     return Detector.from_pretrained("real-films", device="cpu")
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later collection of garbage the imported modules; a training alone asks for two."""
+    gc.collect()
+    gc.freeze()

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from conftest import ROOT, dicom_film, drawn_film
 from gradio_client import Client, handle_file
+from helpers import ROOT, dicom_film, drawn_film
 
 from app.components.ehr_form import FROM_HEADER, build_form, with_bmi
 from app.runtime.storage import Storage
@@ -81,7 +81,9 @@ def film(tmp_path):
 
 
 def analyze(client: Client, film, record: dict | None = None, **options) -> tuple[dict, list[str]]:
-    """(numbers, pictures) of a film through the API. The drawn films are no chest films to the gate: it is told to go on."""
+    """(numbers, pictures) of a film through the API. The drawn films are no chest films to the gate: it is told to go
+    on.
+    """
     return client.predict(
         handle_file(str(film)) if film else None, record, api_name="/analyze_film", **{"anyway": True, **options}
     )

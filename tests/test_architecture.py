@@ -4,7 +4,7 @@ import importlib.util
 import sys
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 spec = importlib.util.spec_from_file_location("draw_architecture", ROOT / "tools" / "draw_architecture.py")
 tool = importlib.util.module_from_spec(spec)
@@ -48,7 +48,10 @@ def test_the_flow_chart_in_the_docs_is_that_of_the_imports(imports):
 
 
 def test_circles_and_imports_up_are_found_where_they_are(tmp_path):
-    """A circle of three modules through a lazy import, an import up, and one for type checking, which does not count."""
+    """A circle of three modules through a lazy import, and an import up.
+
+    One for type checking does not count.
+    """
     files = {
         "diff3m/__init__.py": "from .high.top import Top\n",
         "diff3m/low/__init__.py": "",

@@ -3,7 +3,7 @@
 import importlib.util
 
 import pandas as pd
-from conftest import ROOT
+from helpers import ROOT
 
 
 def test_the_mimic_linkage_is_measured(tmp_path, capfd):

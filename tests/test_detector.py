@@ -3,7 +3,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 
 import diff3m.detector as detector_module
 import diff3m.imaging.preprocess as preprocess_module

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import cv2
-from conftest import ROOT
+from helpers import ROOT
 
 
 def test_the_minimal_example_scores_its_film_and_draws_the_figure(tmp_path):

@@ -10,9 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 from PIL import Image
-from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
 from app.components import heat_view
 from app.components.heat_view import Look, View
@@ -21,7 +20,7 @@ from diff3m.detector import Detector
 from diff3m.imaging import RadiographError, read_radiograph
 
 
-def test_memory_stays_flat_over_200_analyses(calibrated):  # noqa: F811
+def test_memory_stays_flat_over_200_analyses(calibrated):
     status = Path("/proc/self/statm")
     if not status.exists():
         pytest.skip("memory is read from /proc")
@@ -45,7 +44,7 @@ def test_memory_stays_flat_over_200_analyses(calibrated):  # noqa: F811
     assert megabytes() - before < 25
 
 
-def test_weights_load_from_safetensors_only(calibrated, tmp_path):  # noqa: F811
+def test_weights_load_from_safetensors_only(calibrated, tmp_path):
     import pickle
     import shutil
 

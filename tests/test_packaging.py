@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from conftest import ROOT, drawn_film
+from helpers import ROOT, drawn_film
 
 from diff3m import resources
 
@@ -26,7 +26,7 @@ def test_a_resource_is_found_in_the_checkout_and_in_the_package(tmp_path, monkey
 
 @pytest.mark.slow
 def test_a_wheel_works_from_another_folder(tmp_path):
-    """sdist → wheel → unpacked as an installer would → `diff3m analyze` in a folder without the checkout."""
+    """Source archive → wheel → unpacked as an installer would → `diff3m analyze` in a folder without the checkout."""
     source = tmp_path / "source"
     source.mkdir()
     for name in SOURCES:
@@ -42,8 +42,8 @@ def test_a_wheel_works_from_another_folder(tmp_path):
     elsewhere.mkdir()
     cv2.imwrite(str(elsewhere / "film.png"), drawn_film() * 255)
     code = (
-        f"import sys; sys.path.insert(0, {str(site)!r}); from diff3m.cli.main import main; import diff3m.imaging.gate as g;"
-        "print(g.shipped_gate().limit); sys.exit(main(['analyze', 'film.png']))"
+        f"import sys; sys.path.insert(0, {str(site)!r}); from diff3m.cli.main import main;"
+        "import diff3m.imaging.gate as g; print(g.shipped_gate().limit); sys.exit(main(['analyze', 'film.png']))"
     )
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=""))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from app.examples import load_examples, read_mask
 from app.render.wording import contradiction_sentences
@@ -71,7 +71,11 @@ def test_examples_are_synthetic_and_open(shipped):
 
 
 def test_a_painted_finding_is_hot_inside_its_mask(shipped):
-    """Measured: mean heat inside over mean size outside is 2.1 (opacity), 4.1 (nodule) and 1.3 (effusion, which the model keeps in part)."""
+    """The heat inside a painted finding's mask is above the size of that outside.
+
+    Measured: mean heat inside over mean size outside is 2.1 (opacity), 4.1 (nodule) and 1.3 (effusion, which the model
+    keeps in part).
+    """
     entries = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())
     painted = [entry for entry in entries if entry.get("mask") and entry["checkpoint"] == "real-films"]
     assert len(painted) >= 3

@@ -6,7 +6,7 @@ import sys
 
 import gradio
 import yaml
-from conftest import ROOT
+from helpers import ROOT
 
 spec = importlib.util.spec_from_file_location("make_space", ROOT / "tools" / "make_space.py")
 tool = importlib.util.module_from_spec(spec)

@@ -656,7 +656,9 @@ def test_two_films_share_window_zoom_and_pan(bench, pair, files, arrays):
 
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_the_maps_of_two_films_have_one_color_scale(bench, pair, files, renderer):
-    """The legend is the first film's: the same difference has the same color over either, whatever the second's own scale."""
+    """The legend is the first film's: the same difference has the same color over either, whatever the second's own
+    scale.
+    """
     files["prior.png"] = files["film.png"]
     other = replace(pair.film.maps[0], full=0.02, threshold=0.001)
     pair = replace(pair, second=replace(pair.film, maps=(other,), findings=(), name="Prior"))

@@ -62,7 +62,8 @@ def grainy(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def without_grid(film: np.ndarray, period: int = 4, radius: float = 7.5) -> np.ndarray:
     """A film (S, S) without the pattern of that period that space-to-depth leaves: its harmonics are taken out of the
-    spectrum."""
+    spectrum.
+    """
     around = film.shape[0]
     size = 3 * around
     frequencies = np.fft.fftfreq(size) * size
@@ -79,7 +80,8 @@ def without_grid(film: np.ndarray, period: int = 4, radius: float = 7.5) -> np.n
 def drawn(detector: Detector, cases: list[dict], seed: int) -> np.ndarray:
     """One film for each case from one seed, (cases, S, S): drawn from pure noise, smoothed, taken once through
     inversion and denoising, which brings it nearer to the films that the model finds normal, rid of the 4-pixel grid,
-    and given the grain of a film."""
+    and given the grain of a film.
+    """
     return _drawn(detector, json.dumps([case["record"] for case in cases]), seed)
 
 

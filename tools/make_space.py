@@ -19,7 +19,8 @@ PYTHON = "3.10.13"  # of the two that ZeroGPU lists, so that the same folder run
 
 def pinned_gradio() -> str:
     """The version that requirements.txt pins; the Space's sdk_version must equal it. Raises ValueError where there is
-    no pin."""
+    no pin.
+    """
     found = re.search(r"^gradio==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     if not found:
         raise ValueError("requirements.txt does not pin gradio with ==, so the Space's sdk_version is not known")

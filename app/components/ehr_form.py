@@ -48,7 +48,8 @@ class EHRForm:
 
 
 def build_form(schema: EHRSchema, suffix: str = "") -> EHRForm:
-    """Fields for every feature: those that training knew first, the others folded away with the reason. suffix: of element ids."""
+    """Fields for every feature: those that training knew first, the others folded away with the reason. suffix: of
+    element ids."""
     fields: dict[str, gr.components.Component] = {}
     with gr.Group():
         _rows([feature for feature in schema.features if feature.trained], fields, suffix)

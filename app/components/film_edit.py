@@ -16,8 +16,8 @@ SIDES = ("Top", "Right", "Bottom", "Left")
 
 @dataclass(frozen=True)
 class Handling:
-    """How a film is to be taken: quarter turns to the left, inverted, shares cut from top, right, bottom, left; accepted: analyze it whatever
-    the gate says."""
+    """How a film is to be taken: quarter turns to the left, inverted, shares cut from top, right, bottom, left;
+    accepted: analyze it whatever the gate says."""
 
     turn: int = 0
     negative: bool = False
@@ -39,7 +39,8 @@ class Handling:
 
 @dataclass(frozen=True)
 class FilmTools:
-    """The components: handling (state), what was seen, the fold, the buttons, the consent, and the four shares to cut."""
+    """The components: handling (state), what was seen, the fold, the buttons, the consent, and the four shares to
+    cut."""
 
     handling: gr.State
     seen: gr.HTML

@@ -25,7 +25,8 @@ EXPLAINED = 3  # outlined regions, largest first
 
 @dataclass(frozen=True)
 class View:
-    """What is drawn again without the model: an analysis, and the true mask (S, S) bool of a case whose truth is known."""
+    """What is drawn again without the model: an analysis, and the true mask (S, S) bool of a case whose truth is
+    known."""
 
     analysis: Analysis
     truth: np.ndarray | None = None
@@ -33,8 +34,9 @@ class View:
 
 @dataclass(frozen=True)
 class Look:
-    """Display settings. opacity 0..1; threshold in grey levels; mode: one of `modes`; colors: a name of PALETTES; contours: regions outlined and
-    numbered; level, width: the grey window, as shares of the range; zoom: 1 = the whole film; middle: its center (row, column) as shares."""
+    """Display settings. opacity 0..1; threshold in grey levels; mode: one of `modes`; colors: a name of PALETTES;
+    contours: regions outlined and numbered; level, width: the grey window, as shares of the range; zoom: 1 = the
+    whole film; middle: its center (row, column) as shares."""
 
     opacity: float
     threshold: float
@@ -86,7 +88,8 @@ def films(view: View, look: Look) -> tuple[str, str]:
 
 
 def heat(view: View, look: Look, scoring: Scoring) -> tuple[np.ndarray, str, str]:
-    """The heat map over the film: (picture (H, W, 3) uint8, its alternative text, what is to be said about it as HTML)."""
+    """The heat map over the film: (picture (H, W, 3) uint8, its alternative text, what is to be said about it as
+    HTML)."""
     found, mode = view.analysis, MODES.get(look.mode, "absolute")
     learned, shown, threshold = _learned(view, look), _shown(view, look), _threshold(view, look, scoring)
     full = max(1.0 if learned else FULL_COLOR * scoring.heat_normal, threshold + 0.02)
@@ -118,8 +121,9 @@ def _shown(view: View, look: Look) -> np.ndarray:
 
 
 def _threshold(view: View, look: Look, scoring: Scoring) -> float:
-    """The threshold in the units of the map that is shown. The control's are grey levels; for the anomaly map its start, what 95 % of the places of
-    normal films stay under, becomes the same of that map, and its end a probability of 1."""
+    """The threshold in the units of the map that is shown. The control's are grey levels; for the anomaly map its
+    start, what 95 % of the places of normal films stay under, becomes the same of that map, and its end a probability
+    of 1."""
     if not _learned(view, look):
         return look.threshold
     return float(np.interp(look.threshold, (0, scoring.heat_normal, MOST_THRESHOLD), (0, scoring.map_normal, 1)))
@@ -133,7 +137,8 @@ def outlined_regions(view: View, look: Look, scoring: Scoring) -> list[Region]:
 
 
 def boxes(view: View, look: Look, scoring: Scoring) -> tuple[tuple[str, Box], ...]:
-    """Rectangles that the reader may want explained, with their names: around each outlined region, and the part that is magnified."""
+    """Rectangles that the reader may want explained, with their names: around each outlined region, and the part that
+    is magnified."""
     found = []
     for number, region in enumerate(outlined_regions(view, look, scoring)[:EXPLAINED], start=1):
         (top, left), (bottom, right) = (edge(np.argwhere(region.mask), axis=0) for edge in (np.min, np.max))

@@ -14,7 +14,8 @@ from diff3m.export.overlay import enlarge, to_png, to_uint8
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: (S, S) in [0, 1] or (H, W, 3) uint8 RGB, its caption, and its alternative text (default: the caption)."""
+    """One picture: (S, S) in [0, 1] or (H, W, 3) uint8 RGB, its caption, and its alternative text (default: the
+    caption)."""
 
     image: np.ndarray
     caption: str

@@ -22,7 +22,8 @@ PHASES = {"inversion": "Turning the film into noise", "denoising": "Drawing the 
 
 
 def picture(image: np.ndarray, aspect: float) -> str:
-    """A grey (S, S) image in [0, 1] as shown, 512 pixels high, in the film's own proportions: the path of a PNG for Gradio.
+    """A grey (S, S) image in [0, 1] as shown, 512 pixels high, in the film's own proportions: the path of a PNG for
+    Gradio.
 
     Handed an array, Gradio writes the file anew at every update, while the page may be fetching it.
     """

@@ -283,8 +283,8 @@ def metric_text(metrics: Mapping, name: str) -> str:
     """Format a metric of `evaluation.metrics.detection_metrics` with its interval, or with why there is none.
 
     metrics: the whole result, or the entry of one view. name: "auroc", "average_precision", or, of the whole result,
-    either with "_within_view". The interval is left out where a class has fewer than `MIN_FILMS` films (within views: in
-    any view that has both classes), because a bootstrap of so few films claims a certainty that they do not give.
+    either with "_within_view". The interval is left out where a class has fewer than `MIN_FILMS` films (within views:
+    in any view that has both classes), because a bootstrap of so few films claims a certainty that they do not give.
     """
     if metrics[name] is None:
         return "not available: films of both classes are needed"
@@ -330,7 +330,8 @@ def region_sentences(regions: Sequence[Region], learned: bool = False) -> list[s
 
 
 def place_of(row: float, column: float) -> str:
-    """A place in the picture in words, from shares of its height and width; not of the patient, whose right is on the picture's left (`SIDES`)."""
+    """A place in the picture in words, from shares of its height and width; not of the patient, whose right is on the
+    picture's left (`SIDES`)."""
     vertical = ("upper", "middle", "lower")[min(2, int(3 * row))]
     horizontal = "left" if column < 0.45 else "right" if column > 0.55 else "center"
     return "middle" if (vertical, horizontal) == ("middle", "center") else f"{vertical} {horizontal}"
@@ -362,7 +363,8 @@ ANOMALY_LEGEND = (
 
 
 def anomaly_summary(anomaly: np.ndarray, threshold: float, margin: float) -> str:
-    """Where and how much an anomaly map (S, S) of probabilities is colored, its outer margin left out; also its alternative text."""
+    """Where and how much an anomaly map (S, S) of probabilities is colored, its outer margin left out; also its
+    alternative text."""
     side = anomaly.shape[0]
     cut = round(margin * side)
     inside = anomaly[cut : side - cut, cut : side - cut]

@@ -1,7 +1,8 @@
 """Where the page keeps films and pictures: a folder of its own, emptied by age and removed at the end.
 
-Gradio writes every upload and every picture it shows to a cache folder, and its own `delete_cache` misses the pictures of
-components that were updated during a session. So the app gives Gradio a fresh folder and clears it itself.
+Gradio writes every upload and every picture it shows to a cache folder, and its own `delete_cache` misses the
+pictures of components that were updated during a session. So the app gives Gradio a fresh folder and clears it
+itself.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def _runs(process: int) -> bool:
 
 
 def keep_picture(png: bytes) -> Path:
-    """Write a PNG into Gradio's folder under a name made from its content, whole or not at all; a second time only its age is renewed."""
+    """Write a PNG into Gradio's folder under a name made from its content, whole or not at all; a second time only
+    its age is renewed."""
     folder = Path(get_upload_folder()) / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(png).hexdigest()}.png"

@@ -70,7 +70,8 @@ class Row:
         return " ".join(text for text in (self.reason, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:
-        """One value for each of `COLUMNS`. The percentile is rounded down, so that a limit it shows is one it reached."""
+        """One value for each of `COLUMNS`. The percentile is rounded down, so that a limit it shows is one it
+        reached."""
         score = None if self.score is None else round(self.score, 2)
         percentile = None if self.percentile is None else math.floor(10 * self.percentile) / 10
         film = self.film
@@ -146,7 +147,8 @@ class PreparedRow:
 
 
 def _prepare(detector: Detector, film: Film, strict: bool) -> PreparedRow | Row:
-    """Prepare a film under its record, with header facts where the manifest says nothing; or the row that says why not."""
+    """Prepare a film under its record, with header facts where the manifest says nothing; or the row that says why
+    not."""
     try:
         radiograph = read_radiograph(film.read())
         given = {name: value for name, value in film.record.items() if value is not None}

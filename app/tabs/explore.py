@@ -1,4 +1,5 @@
-"""Tab: one case. Film and record in; reconstruction, heat map, score among normals and attention out. Layout and wiring."""
+"""Tab: one case. Film and record in; reconstruction, heat map, score among normals and attention out. Layout and
+wiring."""
 
 from __future__ import annotations
 
@@ -27,15 +28,16 @@ from .results import Results
 GALLERY_HEIGHT = 310
 THRESHOLD = "as a share: 0.02 is 2 %"
 SILENT = dict(show_progress="hidden", api_visibility="private")
-# handlers wait for their turn of the model inside (`turns.MODEL`), so that each says that it waits and can be cancelled; more wait in the queue
+# handlers wait for their turn of the model inside (`turns.MODEL`), so that each says that it waits and can be
+# cancelled; more wait in the queue
 AT_ONCE = 12
 ON_MODEL = dict(concurrency_id="model", concurrency_limit=AT_ONCE, **SILENT)
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """One checkpoint's page: its name, the film's component, the record's form, its handlers, what opening a film changes, and the events that
-    must not outlive a film."""
+    """One checkpoint's page: its name, the film's component, the record's form, its handlers, what opening a film
+    changes, and the events that must not outlive a film."""
 
     name: str
     file: gr.File
@@ -46,7 +48,8 @@ class Explorer:
 
 
 def build_explorers(detectors: Sequence[Detector], page: gr.Blocks) -> tuple[list[Explorer], gr.Tabs | None]:
-    """One Explore page for each checkpoint, chosen by name; with one checkpoint, no choice is shown. Called inside `page`."""
+    """One Explore page for each checkpoint, chosen by name; with one checkpoint, no choice is shown. Called inside
+    `page`."""
     if len(detectors) == 1:
         return [build_explore(detectors[0], page)], None
     made = []
@@ -217,8 +220,8 @@ def _settings(detector: Detector) -> list[gr.components.Component]:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """The right side's components: results, display settings in the order of DISPLAY, the magnified place, what is asked of an
-    explanation (number, feature of another record, its value), and the buttons."""
+    """The right side's components: results, display settings in the order of DISPLAY, the magnified place, what is
+    asked of an explanation (number, feature of another record, its value), and the buttons."""
 
     results: Results
     display: list[gr.components.Component]
@@ -306,7 +309,8 @@ def _questions(detector: Detector, suffix: str) -> tuple[gr.Button, list[gr.comp
 
 
 def _display(detector: Detector, suffix: str) -> tuple[list[gr.components.Component], gr.State, gr.Button]:
-    """Controls of the viewer, in the order of DISPLAY; the magnified place; the button that shows the whole film again."""
+    """Controls of the viewer, in the order of DISPLAY; the magnified place; the button that shows the whole film
+    again."""
     start = round(detector.scoring.heat_normal, 3)
     with gr.Row():
         opacity = slider(

@@ -119,7 +119,8 @@ class Case:
         ]
 
     def _opened(self, path: str, opened: bool, values: tuple, record: Mapping, text: str = "") -> list:
-        """What a film changes on the page; record: instead of its header's facts, if there is one. text: of the status."""
+        """What a film changes on the page; record: instead of its header's facts, if there is one. text: of the
+        status."""
         try:
             seen = self.look(path, Handling())
         except RadiographError as error:
@@ -196,7 +197,8 @@ class Case:
         return self.take(replace(handling, cut=tuple((value or 0) / 100 for value in percent)), path)
 
     def choose(self, event: gr.SelectData, *looking) -> list:
-        """An example was clicked: take its film and record, and its result where that was computed beforehand. looking: see `look_of`."""
+        """An example was clicked: take its film and record, and its result where that was computed beforehand.
+        looking: see `look_of`."""
         return self.show_example(list(self.examples.values())[event.index], look_of(*looking))
 
     def show_example(self, example: Example, look: Look, stored: bool = True) -> list:
@@ -223,15 +225,18 @@ class Case:
         ]
 
     def _truth(self, example: Example | None, handling: Handling, film: Radiograph | None) -> np.ndarray | None:
-        """The true mask of an example in the prepared film's frame, if its truth is known and the film is as it was made."""
+        """The true mask of an example in the prepared film's frame, if its truth is known and the film is as it was
+        made."""
         mask = read_mask(example.mask) if example and handling.untouched else None
         film = film or (read_radiograph(example.path) if mask is not None else None)
         return None if mask is None else prepare_mask(mask, film, self.detector.config.preprocessing)
 
     def open_link(self, asked: Mapping[str, str], *looking) -> list | None:
-        """What a link asks for: the example's film, the settings, and what `show_example` gives; None if it names no example of this model.
+        """What a link asks for: the example's film, the settings, and what `show_example` gives; None if it names no
+        example of this model.
 
-        Noise level, steps and seed count as far as they are numbers in range; with others than the checkpoint's own the result is computed.
+        Noise level, steps and seed count as far as they are numbers in range; with others than the checkpoint's own
+        the result is computed.
         """
         example = self.examples.get(asked.get("example", ""))
         if example is None:
@@ -264,8 +269,8 @@ class Case:
         seed: float | None,
         *inputs,
     ) -> Generator[list, None, None]:
-        """Stream the analysis: progress and the forming reconstruction, then everything. inputs: the magnified place, the display settings, then
-        the form's values."""
+        """Stream the analysis: progress and the forming reconstruction, then everything. inputs: the magnified place,
+        the display settings, then the form's values."""
         look, values = look_of(*inputs[:LOOKING]), inputs[LOOKING:]
         if not path:
             yield cleared(status=panels.status(NO_FILM, alert=True))
@@ -303,7 +308,8 @@ class Case:
         example: str,
         charts: dict[str, str] | None = None,
     ) -> dict:
-        """Everything an analysis shows, by field of Results. charts: score and attention, where they are drawn already."""
+        """Everything an analysis shows, by field of Results. charts: score and attention, where they are drawn
+        already."""
         view = View(analysis, truth)
         picture, alternative, said = heat_view.heat(view, look, self.detector.scoring)
         return dict(
@@ -320,8 +326,8 @@ class Case:
         )
 
     def explain(self, path: str | None, handling: Handling, view: View | None, *inputs) -> Generator[tuple, None, None]:
-        """Stream what the record changed: (cancel, status, HTML). inputs: the magnified place, the display settings; a number's name, another
-        record's feature and value; the form's values."""
+        """Stream what the record changed: (cancel, status, HTML). inputs: the magnified place, the display settings;
+        a number's name, another record's feature and value; the form's values."""
         look, (number, feature, value, *values) = look_of(*inputs[:LOOKING]), inputs[LOOKING:]
         idle, sofar = gr.update(visible=False), ""
         if not path:
@@ -367,7 +373,8 @@ class Case:
         ).row()
 
     def redraw(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
-        """Film, reconstruction and heat map under other display settings, without the model: (compare, picture, words)."""
+        """Film, reconstruction and heat map under other display settings, without the model: (compare, picture,
+        words)."""
         films = gr.skip() if view is None else heat_view.films(view, look_of(middle, *display))
         return films, *self.recolor(view, middle, *display)
 
@@ -425,8 +432,9 @@ def look_of(middle: tuple[float, float], *display) -> Look:
 
 
 def sentence(error: Exception) -> str:
-    """What to tell the user of an error: its own sentence where it is one of ours (RadiographError, EHRError, settings out of range), else that
-    something failed here; its kind is logged, never its text, which may hold what a file says."""
+    """What to tell the user of an error: its own sentence where it is one of ours (RadiographError, EHRError,
+    settings out of range), else that something failed here; its kind is logged, never its text, which may hold what a
+    file says."""
     if isinstance(error, ValueError):
         return str(error)
     log.error("an analysis ended in %s", type(error).__name__)
@@ -436,6 +444,7 @@ def sentence(error: Exception) -> str:
 def analyzed(
     detector: Detector, film: PatientCase | FilmSource, record: Mapping | None = None, callback=None, **settings
 ) -> Analysis:
-    """An analysis of a case, or of a film and a record, when the model is free. One that was cancelled while it waited ends at its first step."""
+    """An analysis of a case, or of a film and a record, when the model is free. One that was cancelled while it
+    waited ends at its first step."""
     with MODEL.turn():
         return detector.analyze(film, record, callback=callback, **settings)

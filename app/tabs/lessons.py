@@ -42,7 +42,8 @@ FULL_DIFFERENCE = 0.3  # of the grey range: full color of the true and the learn
 
 @dataclass(frozen=True)
 class Step:
-    """A part of an answer as it grows. html: all of the answer so far. state: what the viewer shows now, None: as before."""
+    """A part of an answer as it grows. html: all of the answer so far. state: what the viewer shows now, None: as
+    before."""
 
     html: str
     state: ViewerState | None = None
@@ -52,8 +53,8 @@ class Step:
 class Lesson:
     """One lesson.
 
-    name: in the link. question: Markdown. choices: to guess from. notes: for the teacher, Markdown. show: what the viewer
-    shows beside the question. answer: the steps of the answer.
+    name: in the link. question: Markdown. choices: to guess from. notes: for the teacher, Markdown. show: what the
+    viewer shows beside the question. answer: the steps of the answer.
     """
 
     name: str

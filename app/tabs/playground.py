@@ -32,7 +32,8 @@ Updates = dict[gr.components.Component, object]
 
 @dataclass(frozen=True, eq=False)
 class Play:
-    """What the controls ask for. mask: of the lesson in the prepared film (S, S) bool, or None. record: what the model is told."""
+    """What the controls ask for. mask: of the lesson in the prepared film (S, S) bool, or None. record: what the
+    model is told."""
 
     film: Radiograph
     prepared: np.ndarray

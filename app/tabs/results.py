@@ -35,7 +35,8 @@ class Results:
 
 
 def cleared(show: bool = False, **given) -> list:
-    """Nothing shown but what is given, so that no result outlives its film or its record. show: keep the results' side open."""
+    """Nothing shown but what is given, so that no result outlives its film or its record. show: keep the results'
+    side open."""
     empty = dict(
         cancel=gr.update(visible=False),
         panel=gr.update(visible=show),

@@ -1,5 +1,8 @@
-"""A checkpoint folder: config.json (network, schema, diffusion, preprocessing, calibration), model.safetensors,
-README.md, and head.safetensors of an anomaly head."""
+"""A checkpoint folder: its files and their reading and writing.
+
+config.json holds network, schema, diffusion, preprocessing and calibration; beside it stand model.safetensors,
+README.md and, where there is an anomaly head, head.safetensors.
+"""
 
 from __future__ import annotations
 

@@ -61,6 +61,5 @@ def _print_analysis(analysis, detector, facts: dict) -> None:
             print(f"  {feature.label:<20} {weight:.3f}  {feature.describe(analysis.record[name])}{origin}")
     for note in analysis.notes:
         print(f"note: {note}")
-    print(
-        f"{detector.config.name}, {sum(analysis.seconds.values()):.2f} s, {detector.precision} on {detector.device.type}"
-    )
+    seconds = sum(analysis.seconds.values())
+    print(f"{detector.config.name}, {seconds:.2f} s, {detector.precision} on {detector.device.type}")

@@ -89,6 +89,7 @@ class Archive:
         return data
 
     def close(self) -> None:
+        """Close the file."""
         self._zip.close()
 
 

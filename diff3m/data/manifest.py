@@ -93,8 +93,9 @@ def label_key(value: object) -> str:
 
 
 def patient_key(value: object) -> str:
-    """A patient's id as text that is the same in every table: without blanks around it, or the `.0` of a column of
-    floats.
+    """A patient's id as text that is the same in every table.
+
+    Blanks around it and the `.0` of a column of floats are removed.
 
     "" where it is not known.
     """
@@ -116,8 +117,9 @@ def patient_keys(table: pd.DataFrame) -> pd.Series | None:
 
 
 def patients_of(path: str | Path) -> set[str]:
-    """The patients that a manifest names in `patient` or `subject_id`, as `patient_key` gives them; empty without such
-    a column.
+    """The patients that a manifest names in `patient` or `subject_id`, as `patient_key` gives them.
+
+    Empty without such a column.
 
     Raises ManifestError.
     """

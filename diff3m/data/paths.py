@@ -147,8 +147,9 @@ class NameIndex:
             self._by_path.setdefault(unicodedata.normalize("NFC", clean_name(spelling)), name)
 
     def find(self, name: str) -> Match | None:
-        """The file of that very path; else the only one whose path ends alike, its name first in the same case, then in
-        any.
+        """The file of that very path; else the only one whose path ends alike.
+
+        Names are compared first in the same case, then in any.
         """
         for spelled in spellings(name):
             if found := self._by_path.get(str(PurePosixPath(unicodedata.normalize("NFC", spelled)))):

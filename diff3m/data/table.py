@@ -197,8 +197,10 @@ def _quote(form: _Format) -> str:
 
 
 def _cleaned(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
-    """Text without blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and
-    columns without name and value left out.
+    """A table's text, cleaned.
+
+    No blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and columns without
+    name and value are left out.
     """
     names = [_excel_text(pd.Series([str(name)], dtype="string"))[0].strip() for name in table.columns]
     cells = [_clean_column(table.iloc[:, place], semicolons) for place in range(table.shape[1])]

@@ -164,9 +164,9 @@ def is_adult(age: float | None) -> bool | None:
 
 
 def read_sex(value: object) -> str | None:
-    """ "F" or "M"; None for "O", "other", "U" and what is unknown. Numbers mean nothing without a schema that says so.
+    """Return "F" or "M", or None for "O", "other", "U" and what is unknown.
 
-    Raises EHRError for any other text.
+    Numbers mean nothing without a schema that says so. Raises EHRError for any other text.
     """
     text = read_text(value)
     words = re.sub(r"[\d_]", "", _plain_words(text))
@@ -185,8 +185,9 @@ def _plain_words(text: str) -> str:
 
 
 def read_view(value: object) -> str | None:
-    """ "PA", "AP", "LATERAL", "DECUBITUS" or "OBLIQUE" from a view's name; None for what says nothing, such as
-    "frontal".
+    """The view that a name says: PA, AP, LATERAL, DECUBITUS or OBLIQUE.
+
+    None for what says nothing, such as "frontal".
 
     value: a term of ViewPosition or of a table in any spelling, such as "POSTERO_ANTERIOR", "AP SUPINE", "AP_PORTABLE",
     "LL", "Left lateral" or "RLO". Raises EHRError for text that names no view, or several.

@@ -1,5 +1,6 @@
-"""The patient's record: its features and groups, what contradicts itself, missing values and their encoding for the
-network.
+"""The patient's record and its schema.
+
+Features and groups, what contradicts itself, missing values and their encoding for the network.
 
 `EHRSchema` is the one place that knows which features a checkpoint was trained with. Forms, tokens, attributions,
 reports and manifests all ask it.
@@ -43,6 +44,7 @@ class EHRSchema:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The features' names in token order."""
         return tuple(feature.name for feature in self.features)
 
     @property
@@ -100,9 +102,10 @@ class EHRSchema:
         return with_value(record, name, value)
 
     def ends(self, group: str) -> tuple[Record, Record]:
-        """Two records that know one explanation group alone: its numbers a standard deviation below and above their
-        mean, or its first and last category. Habitus is moved by BMI alone, which height and weight then follow. Raises
-        KeyError.
+        """Two records that know one explanation group alone.
+
+        Its numbers lie a standard deviation below and above their mean, or it is the first and the last category.
+        Habitus is moved by BMI alone, which height and weight then follow. Raises KeyError.
         """
         members = self.explanation_groups[group]
         members = tuple(feature for feature in members if feature.name == "bmi") or members
@@ -156,6 +159,7 @@ class EHRSchema:
         )
 
     def to_list(self) -> list[dict]:
+        """Plain values for a JSON file; `from_list` reads them."""
         return [asdict(feature) for feature in self.features]
 
     @classmethod

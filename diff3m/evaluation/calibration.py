@@ -102,5 +102,6 @@ def check_normals(normals: Measurements, manifest: str | Path) -> None:
     """Raise ManifestError where there are too few normal films for a calibration."""
     if len(normals.cases) < 2:
         raise ManifestError(
-            f"The manifest {manifest} holds fewer than two readable normal films that pass the gate; a calibration needs more."
+            f"The manifest {manifest} holds fewer than two readable normal films that pass the gate; a calibration "
+            "needs more."
         )

@@ -68,7 +68,7 @@ def _localization(located: Mapping[str, Mapping]) -> str:
 
 
 def _metric(values: Mapping, key: str) -> str:
-    """ "0.911 [0.825, 0.983]", or a dash."""
+    """Format a metric with its interval, as in 0.911 [0.825, 0.983], or a dash."""
     return interval({key: values[key], "interval": values[f"{key}_interval"]}, key, ".3f")
 
 

@@ -41,10 +41,12 @@ class Cohort:
 
     @property
     def labels(self) -> np.ndarray:
+        """(N,) of text, one label a film."""
         return np.array([case.label for case in self.cases])
 
     @property
     def views(self) -> np.ndarray:
+        """(N,) of text, "" where the view is unknown."""
         return np.array([str(case.record.get("view") or "") for case in self.cases])
 
 

@@ -88,8 +88,8 @@ def evaluate(
 
     A label other than `normal` counts as abnormal. limit: only the first rows. settings: of `Detector.analyze`. Metrics
     are given for the score, and for the plain mean squared error under "mse"; under "labels" for each abnormal label
-    against the normals. Films that the gate stops are listed under "stopped" and enter no metric, unless accept is True:
-    then they are scored, and counted under "accepted". Raises ManifestError.
+    against the normals. Films that the gate stops are listed under "stopped" and enter no metric, unless accept is
+    True: then they are scored, and counted under "accepted". Raises ManifestError.
     """
     cases = read_manifest(manifest, detector.schema, limit)
     out = Path(out)

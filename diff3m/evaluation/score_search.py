@@ -70,8 +70,8 @@ def search_score(
     """Measure candidate scores and choose one by the rule of this module.
 
     candidates: see `score_file.read_candidates`. normals: manifest of normal films that training never saw; the scale
-    of every z-score. labelled: manifest of labelled films with patients, none of them in `normals`. accept: measure what
-    the gate stops, too. Raises ManifestError, or ValueError for a candidate that the checkpoint cannot measure.
+    of every z-score. labelled: manifest of labelled films with patients, none of them in `normals`. accept: measure
+    what the gate stops, too. Raises ManifestError, or ValueError for a candidate that the checkpoint cannot measure.
     """
     for scoring in candidates.values():
         check_scoring(detector, scoring)

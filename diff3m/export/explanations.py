@@ -14,8 +14,8 @@ from .overlay import enlarge, full_color, signed, to_uint8
 def explanations_to_dict(context: Context) -> dict:
     """Return the finished explanations by name as plain JSON values, without pictures.
 
-    not_explained: why the others could not be given. notes, accepted: of the film, see `Radiograph`. No file name and no
-    header text is in it.
+    not_explained: why the others could not be given. notes, accepted: of the film, see `Radiograph`. No file name and
+    no header text is in it.
     """
     return {
         "notice": NOTICE,

@@ -1,4 +1,6 @@
-"""The pseudo-healthy film at the film's own resolution: low frequencies are the model's opinion, fine detail is the patient's."""
+"""The pseudo-healthy film at the film's own resolution: low frequencies are the model's opinion, fine detail is the
+patient's.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,10 @@ def smooth_difference(difference: np.ndarray, sigma: float = SIGMA) -> np.ndarra
 
 
 def compose_pseudo_healthy(pixels: np.ndarray, prepared: PreparedFilm, reconstruction: np.ndarray) -> np.ndarray:
-    """film − upsampled Gaussian of (x₀ − x̂₀), on the film's own pixels and proportions.
+    """Film − upsampled Gaussian of (x₀ − x̂₀), on the film's own pixels and proportions.
 
-    pixels: (H, W) in [0, 1], the film as read. prepared: its square, box and contrast. reconstruction: (S, S), the model's picture of the square.
-    Returns (H, W) float32 in [0, 1]; outside the box the film itself.
+    pixels: (H, W) in [0, 1], the film as read. prepared: its square, box and contrast. reconstruction: (S, S), the
+    model's picture of the square. Returns (H, W) float32 in [0, 1]; outside the box the film itself.
     """
     top, bottom, left, right = prepared.box
     difference = smooth_difference(prepared.square - reconstruction) * np.float32(prepared.high - prepared.low)

@@ -1,4 +1,7 @@
-"""DICOM films: pixels as a viewer would show them, upright, and an allow-list of header facts (nothing else is read)."""
+"""DICOM films: upright, with pixels as a viewer would show them.
+
+Of the header, an allow-list of facts is read and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ from .dicom_values import whole
 from .geometry import square_size, with_square_pixels
 from .radiograph import MAX_BYTES, Radiograph, RadiographError, check_film, check_size, grey_from_rgb
 
-# pydicom quotes malformed header values in its warnings and log lines; a patient's data must reach neither. Silenced for
-# pydicom alone, once, because switching it for each file would not be safe with several threads.
+# pydicom quotes malformed header values in its warnings and log lines; a patient's data must reach neither. Silenced
+# for pydicom alone, once, because switching it for each file would not be safe with several threads.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 settings.reading_validation_mode = IGNORE
@@ -49,8 +52,8 @@ def without_blank_preamble(data: bytes) -> bytes:
 def looks_like_dicom(data: bytes) -> bool:
     """True for a DICOM file by content, whole or its first bytes.
 
-    That is "DICM" at byte 128, or, without preamble, a plausible first data element: a low group and either a known VR or
-    a short even length, in either byte order.
+    That is "DICM" at byte 128, or, without preamble, a plausible first data element: a low group and either a known VR
+    or a short even length, in either byte order.
     """
     if has_dicom_prefix(data):
         return True
@@ -70,7 +73,10 @@ def looks_like_dicom(data: bytes) -> bool:
 
 
 def read_dicom(data: bytes) -> Radiograph:
-    """A single-frame projection radiograph from DICOM bytes. Raises RadiographError with a sentence that says what to do."""
+    """A single-frame projection radiograph from DICOM bytes.
+
+    Raises RadiographError with a sentence that says what to do.
+    """
     dataset = _parse(data)
     notes = check_kind(dataset)
     place = geometry(dataset)

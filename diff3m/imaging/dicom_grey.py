@@ -1,4 +1,6 @@
-"""The grey scale of a DICOM film: stored values → modality LUT or rescale → VOI LUT or window → bright = dense (PS3.3 C.11).
+"""The grey scale of a DICOM film.
+
+Stored values → modality LUT or rescale → VOI LUT or window → bright = dense (PS3.3 C.11).
 
 Each attribute that cannot be used is left out with a note, and the film is read through the others.
 """
@@ -38,8 +40,8 @@ EMPTY = "The header's {name} is empty and was ignored."
 COMMA = "The header's {name} is written with a decimal comma and was read as such."
 HIDES = "The header's {name} hides nearly all of the film and was ignored."
 POLARITY_GUESSED = (
-    "The header does not say whether bright is dense (PhotometricInterpretation); the film is taken for an ordinary one "
-    "(MONOCHROME2). Invert it if bones are dark."
+    "The header does not say whether bright is dense (PhotometricInterpretation); the film is taken for an ordinary "
+    "one (MONOCHROME2). Invert it if bones are dark."
 )
 INVERSE = "The header asks for an inverse presentation of MONOCHROME2 (PresentationLUTShape); the film was inverted."
 

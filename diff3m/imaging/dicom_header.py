@@ -1,4 +1,5 @@
-"""What a DICOM header says beside the pixels: what kind of picture it is, facts about the patient, orientation and size.
+"""What a DICOM header says beside the pixels: what kind of picture it is, facts about the patient, orientation and
+size.
 
 Only the attributes named here are read, and none is quoted unless it is one of a list of terms: anything may stand in a
 header. Facts about the patient are read by `diff3m.ehr.header`.
@@ -193,7 +194,9 @@ def geometry(dataset: Dataset) -> Geometry:
 
 
 def _placement(dataset: Dataset, notes: list[str]) -> Placement:
-    """By PatientOrientation: the directions in which a row and a column run. A film hangs with the patient's left at the right."""
+    """By PatientOrientation: the directions in which a row and a column run. A film hangs with the patient's left at
+    the right.
+    """
     directions = [direction.upper()[:1] for direction in texts(dataset, "PatientOrientation")]
     placement = None
     if len(directions) == 2:
@@ -216,7 +219,9 @@ def _placement(dataset: Dataset, notes: list[str]) -> Placement:
 
 
 def _note_detector_flip(dataset: Dataset, notes: list[str]) -> None:
-    """FieldOfViewRotation and FieldOfViewHorizontalFlip say what was done to the stored pixels already (PS3.3 C.8.11.4.1.1)."""
+    """FieldOfViewRotation and FieldOfViewHorizontalFlip say what was done to the stored pixels already (PS3.3
+    C.8.11.4.1.1).
+    """
     done = []
     rotation = whole(dataset, "FieldOfViewRotation")
     if rotation:
@@ -230,8 +235,8 @@ def _note_detector_flip(dataset: Dataset, notes: list[str]) -> None:
 def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | None, bool]:
     """(row, column) spacing in millimeters, and whether it is the detector's.
 
-    PixelSpacing that differs from ImagerPixelSpacing is calibrated; the same value, or ImagerPixelSpacing alone, is that
-    at the detector, which EstimatedRadiographicMagnificationFactor takes to the patient (PS3.3 10.7.1).
+    PixelSpacing that differs from ImagerPixelSpacing is calibrated; the same value, or ImagerPixelSpacing alone, is
+    that at the detector, which EstimatedRadiographicMagnificationFactor takes to the patient (PS3.3 10.7.1).
     """
     calibrated, detector = (_two(dataset, name, notes) for name in ("PixelSpacing", "ImagerPixelSpacing"))
     spacing = calibrated or detector or _two(dataset, "NominalScannedPixelSpacing", notes)

@@ -1,8 +1,8 @@
 """The stored pixels of a DICOM film, decoded so that a damaged or hostile file can do no more than fail.
 
-Before anything is decoded the picture's own size must be the one that the header gives. Compressed pictures whose decoder
-can abort the process on damaged data (GDCM's JPEG Lossless and JPEG-LS, 12-bit JPEG) or whose unpacked size is said nowhere
-(run-length encoding) are decoded in a process of their own (`pixel_worker.py`).
+Before anything is decoded the picture's own size must be the one that the header gives. Compressed pictures whose
+decoder can abort the process on damaged data (GDCM's JPEG Lossless and JPEG-LS, 12-bit JPEG) or whose unpacked size is
+said nowhere (run-length encoding) are decoded in a process of their own (`pixel_worker.py`).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ UNREADABLE = (
     "again {how}."
 )
 NO_DECODER = (
-    "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install imagecodecs`, or export the "
-    "film uncompressed or as JPEG 2000."
+    "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install imagecodecs`, or export "
+    "the film uncompressed or as JPEG 2000."
 )
 PACKED = "This DICOM film stores pixels of {bits} bits, which are not read. Export it with 8, 16 or 32 bits, or as PNG."
 
@@ -97,8 +97,9 @@ for _decoder in (
 class StoredPixels:
     """Decoded pixels and how the header says to read them.
 
-    values: (H, W) of any integer or float type, or (H, W, 3) RGB. padding: (H, W) bool, where the header says that there
-    is no film. photometric: PhotometricInterpretation in capitals, "" where it is missing. notes: what was guessed.
+    values: (H, W) of any integer or float type, or (H, W, 3) RGB. padding: (H, W) bool, where the header says that
+    there is no film. photometric: PhotometricInterpretation in capitals, "" where it is missing. notes: what was
+    guessed.
     """
 
     values: np.ndarray
@@ -249,7 +250,9 @@ def _write_format(dataset: Dataset, layout: _Format) -> None:
 
 
 def _guess_signed(dataset: Dataset, allocated: int, stored: int, high_bit: int) -> bool:
-    """Whether uncompressed values whose header does not say it are signed: where it matters, the smoother picture tells.
+    """Whether uncompressed values are signed whose header does not say it.
+
+    Where it matters, the smoother picture tells.
 
     Raises RadiographError where it does not.
     """
@@ -279,7 +282,10 @@ def _decode(dataset: Dataset, uid: UID) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _FrameHeader:
-    """What a compressed picture says of itself. precision: bits, None for JPEG 2000. marker: of a JPEG's frame header."""
+    """What a compressed picture says of itself.
+
+    precision: bits, None for JPEG 2000. marker: of a JPEG's frame header.
+    """
 
     width: int
     height: int
@@ -288,7 +294,10 @@ class _FrameHeader:
 
 
 def _check_picture_size(dataset: Dataset) -> int | None:
-    """Raise ValueError unless the compressed picture says the size that the header says; return its precision in bits."""
+    """Return the precision in bits that the compressed picture gives.
+
+    Raises ValueError unless the picture's size is the one that the header gives.
+    """
     header = _frame_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     if header is None or (header.width, header.height) != (dataset.Columns, dataset.Rows):
         raise ValueError("the picture's size is not the header's")

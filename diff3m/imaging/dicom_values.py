@@ -1,4 +1,7 @@
-"""Single values of a DICOM header, read so that a wrong VR, a decimal comma or a malformed value costs that value alone."""
+"""Single values of a DICOM header.
+
+They are read so that a wrong VR, a decimal comma or a malformed value costs that value alone.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,10 @@ def has_decimal_comma(dataset: Dataset, keyword: str) -> bool:
 
 
 def patterns(dataset: Dataset, keyword: str) -> list[int]:
-    """The components of a US or SS value as 16-bit patterns, 0 to 65535: which of the two VRs was written does not matter."""
+    """The components of a US or SS value as 16-bit patterns, 0 to 65535.
+
+    Which of the two VRs was written does not matter.
+    """
     return [int(value) & 0xFFFF for value in numbers(dataset, keyword)]
 
 

@@ -17,9 +17,12 @@ def corrected(
     negative: bool = False,
     cut: Shares = (0.0, 0.0, 0.0, 0.0),
 ) -> Radiograph:
-    """The film turned by quarter turns to the left, inverted if asked, and then cut by shares of its new top, right, bottom and left.
+    """The film turned by quarter turns to the left, inverted if asked, and then cut.
 
-    Its spacing and windows follow. Raises RadiographError if what is left is no film, ValueError for shares that leave nothing.
+    The cut is by shares of the new top, right, bottom and left.
+
+    Its spacing and windows follow. Raises RadiographError if what is left is no film, ValueError for shares that leave
+    nothing.
     """
     if not (all(0 <= share < 1 for share in cut) and cut[0] + cut[2] < 0.9 and cut[1] + cut[3] < 0.9):
         raise ValueError("What is cut away must leave at least a tenth of the film's height and width.")

@@ -1,8 +1,9 @@
 """The gate before analysis: is this a whole, upright, positive frontal chest film, as the model knows them?
 
-A film shrunk to 32×32 and standardized is compared with the principal components of normal films: its distance is the larger of two
-z-scores, of the log residual outside the components and of the log Mahalanobis length within them (Jackson and Mudholkar,
-Technometrics 1979: Q and T²). The same for its quarter turns and their negatives tells a turned or inverted film, and how to set it right.
+A film shrunk to 32×32 and standardized is compared with the principal components of normal films: its distance is the
+larger of two z-scores, of the log residual outside the components and of the log Mahalanobis length within them
+(Jackson and Mudholkar, Technometrics 1979: Q and T²). The same for its quarter turns and their negatives tells a turned
+or inverted film, and how to set it right.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ SMALL = 128  # pixels: below the side that the shipped networks see
 LETTERS = 6  # marks of one height in one line from which it counts as writing
 
 NOT_A_CHEST = (
-    "This does not look like a whole frontal chest film: it may be a side view, another part of the body, a detail, or no radiograph at all. "
-    "The model knows frontal chest films only, and its answer would mean nothing."
+    "This does not look like a whole frontal chest film: it may be a side view, another part of the body, a detail, or "
+    "no radiograph at all. The model knows frontal chest films only, and its answer would mean nothing."
 )
 TURNED = "The film seems to be turned: {turn} would set it upright."
 NEGATIVE = "The film seems to be a negative: bones are dark and air is bright."
-WRITING = "There seems to be writing burned into the film. It counts as a difference, and may name the patient: cut it away before you share anything."
+WRITING = (
+    "There seems to be writing burned into the film. It counts as a difference, and may name the patient: cut it away "
+    "before you share anything."
+)
 TINY = "The film is small ({width}×{height} pixels), so fine detail is missing from the start."
 ACCEPTED = "Analyzed knowingly, although the gate stopped this film: {reason}"
 GO_ON = "Correct the film, or go on knowingly with --accept (accept=True in Python)."
@@ -44,8 +48,15 @@ TURNS = {1: "a quarter turn to the left", 2: "half a turn", 3: "a quarter turn t
 
 @dataclass(frozen=True)
 class Quality:
-    """What the gate saw. passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
-    would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences that stop; notes: that do not.
+    """What the gate saw.
+
+    passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
+    would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences
+    that stop; notes: that do not.
+
+    passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
+    would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences
+    that stop; notes: that do not.
     """
 
     passes: bool
@@ -59,8 +70,11 @@ class Quality:
 
 @dataclass(frozen=True)
 class Gate:
-    """The fitted gate. mean (1024,), components (20, 1024), variances (20,); outside, within: mean and std of the two log measures over normal
-    films that the components were not fitted on; limit: the largest distance that passes."""
+    """The fitted gate.
+
+    mean (1024,), components (20, 1024), variances (20,); outside, within: mean and std of the two log measures over
+    normal films that the components were not fitted on; limit: the largest distance that passes.
+    """
 
     mean: np.ndarray
     components: np.ndarray
@@ -71,7 +85,10 @@ class Gate:
 
     @classmethod
     def fit(cls, films: np.ndarray, others: np.ndarray) -> Gate:
-        """From normal thumbnails (N, 32, 32) in [0, 1], and others that set the scale and, by their largest distance, the limit."""
+        """A gate from normal thumbnails (N, 32, 32) in [0, 1], and others that set its scale and limit.
+
+        The limit is the largest distance of those others.
+        """
         rows = _standardized(films)
         mean = rows.mean(0)
         _, singular, basis = np.linalg.svd(rows - mean, full_matrices=False)
@@ -90,7 +107,10 @@ class Gate:
         return replace(scaled, limit=float(scaled.distance(others).max()))
 
     def distance(self, films: np.ndarray) -> np.ndarray:
-        """Distance from normal films of thumbnails (N, 32, 32) in [0, 1]: (N,), in standard deviations of normal films."""
+        """Distance of thumbnails (N, 32, 32) in [0, 1] from normal films: (N,).
+
+        In standard deviations of normal films.
+        """
         outside, within = self._measures(films)
         return np.maximum((outside - self.outside[0]) / self.outside[1], (within - self.within[0]) / self.within[1])
 
@@ -101,6 +121,7 @@ class Gate:
         return np.log(np.square(residual).mean(1) + 1e-9), np.log((np.square(weights) / self.variances).mean(1) + 1e-9)
 
     def save(self, path: Path) -> None:
+        """Write the gate as safetensors."""
         arrays = {
             name: np.asarray(getattr(self, name), np.float32)
             for name in ("mean", "components", "variances", "outside", "within", "limit")
@@ -125,7 +146,10 @@ class GateError(RadiographError):
 
 
 def read_film(source: str | os.PathLike | bytes, accept: bool = False) -> Radiograph:
-    """Read a file and pass the film through the gate: see `pass_gate`. Raises RadiographError, of which GateError is one."""
+    """Read a file and pass the film through the gate: see `pass_gate`.
+
+    Raises RadiographError, of which GateError is one.
+    """
     return pass_gate(read_radiograph(source), accept)
 
 
@@ -172,7 +196,10 @@ def _standardized(films: np.ndarray) -> np.ndarray:
 
 
 def has_writing(pixels: np.ndarray) -> bool:
-    """True if a line of at least six small marks of one height, the brightest or darkest of the picture and sharply cut, stands in it."""
+    """True if a line of writing stands in the film.
+
+    That is at least six small marks of one height, the brightest or darkest of the picture and sharply cut.
+    """
     scale = 1024 / max(pixels.shape)
     picture = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
     side = max(picture.shape)

@@ -15,7 +15,10 @@ MAX_PIXEL_ASPECT = 8.0  # beyond that the header is wrong; fax machines and scan
 MIRRORED = "The film was mirrored left to right, as its header says. Compare the side marker."
 TURNED = "The film was turned {turn}, as its header says. Compare the side marker."
 TURNED_AND_MIRRORED = "The film was turned {turn} and mirrored, as its header says. Compare the side marker."
-STRETCHED = "The film's pixels are not square, {ratio:.3g} times as {direction} as {other}; it was scaled to its true proportions."
+STRETCHED = (
+    "The film's pixels are not square, {ratio:.3g} times as {direction} as {other}; it was scaled to its true "
+    "proportions."
+)
 TURNS = {1: "by 90° to the left", 2: "by 180°", 3: "by 90° to the right"}
 
 

@@ -26,7 +26,8 @@ BATCH = 64
 
 class OrganNetwork(nn.Module):
     """A U-Net of three levels: films (B, 1, 64, 64) in [0, 1] → logits of left lung, right lung and heart (B, 3, 64,
-    64)."""
+    64).
+    """
 
     def __init__(self, channels: int = 12) -> None:
         super().__init__()
@@ -124,7 +125,8 @@ class Organs:
     @cached_property
     def boxes(self) -> dict[int, tuple[float, float, float, float]]:
         """Left, top, right and bottom of each lung by side, as shares of the film; a usual place where no lung was
-        recognized."""
+        recognized.
+        """
         usual = {-1: (0.12, 0.12, 0.44, 0.72), 1: (0.56, 0.12, 0.88, 0.72)}
         return {side: _box(self.lung(side)) or usual[side] for side in (-1, 1)}
 

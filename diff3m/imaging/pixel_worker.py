@@ -1,6 +1,7 @@
 """Run as a script by `dicom_pixels`: a DICOM data set on standard input, its stored pixels as .npy on standard output.
 
-Its argument is how many seconds of processor time it may take. Stands alone (no import from the package), so that it starts in a fraction of a second.
+Its argument is how many seconds of processor time it may take. Stands alone (no import from the package), so that it
+starts in a fraction of a second.
 """
 
 import io
@@ -11,6 +12,7 @@ JPEG_EXTENDED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 
 
 def main() -> None:
+    """Limit the process's memory, decode the picture on standard input and write it to standard output."""
     try:
         import resource
 

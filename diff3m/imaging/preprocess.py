@@ -82,7 +82,10 @@ def prepare_film(radiograph: Radiograph, settings: Preprocessing) -> PreparedFil
 
 
 def film_box(radiograph: Radiograph, settings: Preprocessing) -> Box:
-    """(top, bottom, left, right) of what is prepared: inside the borders, or everything where the settings do not trim."""
+    """(top, bottom, left, right) of what is prepared.
+
+    Inside the borders, or everything where the settings do not trim.
+    """
     height, width = radiograph.pixels.shape
     return border_box(radiograph.pixels) if settings.trim else (0, height, 0, width)
 
@@ -90,8 +93,8 @@ def film_box(radiograph: Radiograph, settings: Preprocessing) -> Box:
 def border_box(pixels: np.ndarray) -> Box:
     """(top, bottom, left, right) of the film without constant borders (padding, collimation).
 
-    A row or column at the edge is border while it is even (its 5th to 95th percentiles differ by under 2 % of the film's
-    range). At most 30 % of a side is cut; beyond that the edge is taken for part of the film and left.
+    A row or column at the edge is border while it is even (its 5th to 95th percentiles differ by under 2 % of the
+    film's range). At most 30 % of a side is cut; beyond that the edge is taken for part of the film and left.
     """
     height, width = pixels.shape
     step = max(1, min(height, width) // BORDER_SAMPLES)
@@ -109,7 +112,10 @@ def border_box(pixels: np.ndarray) -> Box:
 
 
 def prepare_mask(mask: np.ndarray, radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
-    """A mask of the film as read (bool, of any size in its proportions), cut and scaled as the film: (size, size) bool."""
+    """A mask of the film as read, cut and scaled as the film: (size, size) bool.
+
+    mask: bool, of any size in the film's proportions.
+    """
     height, width = radiograph.pixels.shape
     top, bottom, left, right = film_box(radiograph, settings)
     fitted = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

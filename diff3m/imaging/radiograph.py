@@ -64,7 +64,10 @@ class Radiograph:
 
 
 def grey_from_rgb(rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) 8- or 16-bit → (H, W) float32, if the picture holds no color. Raises RadiographError for a color picture."""
+    """(H, W, 3) 8- or 16-bit → (H, W) float32, if the picture holds no color.
+
+    Raises RadiographError for a color picture.
+    """
     spread = rgb.max(axis=2).astype(np.float32) - rgb.min(axis=2)
     if (spread > COLOR_SPREAD * _full_scale(rgb)).mean() > COLOR_SHARE:
         raise RadiographError(
@@ -111,5 +114,6 @@ def check_size(width: int, height: int, pixel_aspect: float = 1.0) -> None:
         )
     if max(height * pixel_aspect, width) > MAX_ASPECT * min(height * pixel_aspect, width):
         raise RadiographError(
-            f"The image is {width}×{round(height * pixel_aspect)} pixels, too long for a frontal chest film. Crop it to the chest."
+            f"The image is {width}×{round(height * pixel_aspect)} pixels, too long for a frontal chest film. "
+            "Crop it to the chest."
         )

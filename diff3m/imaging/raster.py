@@ -47,7 +47,10 @@ def looks_like_raster(data: bytes) -> bool:
 
 
 def read_raster(data: bytes) -> Radiograph:
-    """A film from the bytes of a PNG, JPEG, WebP or TIFF file. Raises RadiographError with a sentence that says what to do."""
+    """A film from the bytes of a PNG, JPEG, WebP or TIFF file.
+
+    Raises RadiographError with a sentence that says what to do.
+    """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception:  # decoders raise many kinds of error on damaged data
@@ -114,7 +117,10 @@ def _can_seek(image: Image.Image, page: int) -> bool:
 
 
 def count_scans(data: bytes) -> int:
-    """How many scans the first picture of a JPEG file has. What follows its end, a phone's video perhaps, does not count."""
+    """How many scans the first picture of a JPEG file has.
+
+    What follows its end, a phone's video perhaps, does not count.
+    """
     place, scans = 2, 0
     while match := JPEG_MARKER.search(data, place):
         marker = match[1][0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, ShapleyValues
-from conftest import RECORD
+from helpers import RECORD
 
 from diff3m.data.phantom import person
 from diff3m.detector import Detector

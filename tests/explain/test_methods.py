@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import RECORD
+from helpers import RECORD
 
 from app.render.cards.influence import influence_sentence
 from app.render.cards.second_opinion import agreement_sentence

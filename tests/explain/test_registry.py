@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from conftest import RECORD, ROOT
+from helpers import RECORD, ROOT
 
 from app.components.film_edit import Handling
 from app.explain_stream import explanation_cards, influence_choices

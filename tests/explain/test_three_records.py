@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import RECORD
+from helpers import RECORD
 
 from app.render.cards.three_records import three_records_card
 from diff3m.data.phantom import person

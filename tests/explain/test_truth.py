@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RECORD
+from helpers import RECORD
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError

@@ -48,7 +48,8 @@ def vary_pose(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur, sharpening, grain, gamma and uneven exposure, of normal and painted films alike, so that none of them
-    tells the two apart."""
+    tells the two apart.
+    """
     if rng.random() < 0.5:
         blurred = _blur(film, rng.uniform(0.3, 1.1))
         film = blurred if rng.random() < 0.5 else film + rng.uniform(0.2, 1) * (film - blurred)

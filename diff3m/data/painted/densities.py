@@ -34,7 +34,8 @@ def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> 
 
 def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
     """One to four patchy opacities in the lungs, some with an air bronchogram, some reaching the border of heart or
-    diaphragm (silhouette sign)."""
+    diaphragm (silhouette sign).
+    """
     side = film.shape[0]
     mask = np.zeros_like(film)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3, 4]))):
@@ -189,7 +190,8 @@ def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Pa
 
 def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
     """Fluid on one or both sides: a meniscus that climbs toward the chest wall, a layer behind the lung of a lying
-    patient, or a blunted angle."""
+    patient, or a blunted angle.
+    """
     both = rng.random() < 0.25
     chosen = (-1, 1) if both else (int(rng.choice([-1, 1])),)
     masks = [_fluid(film, organs, lung_side, rng) for lung_side in chosen]

@@ -44,7 +44,8 @@ def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator
 
 def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
     """Heart and mediastinum displaced to one side; with collapse the diaphragm rises there and a zone of the lung is
-    dense."""
+    dense.
+    """
     side = film.shape[0]
     x, y = coordinates(side)
     lung_side = int(rng.choice([-1, 1]))

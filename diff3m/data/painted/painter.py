@@ -27,7 +27,8 @@ HIDDEN = "hidden part"  # teaches to fill in from the rest and the record; no le
 class PaintedFilm:
     """target: the normal film (S, S) float32 in about [0, 1]. painted: the film with lesions, in the same grey scale.
     mask: (S, S) in [0, 1], where it was changed. kinds: names of the lesions, empty for a film that was left as it
-    is."""
+    is.
+    """
 
     target: np.ndarray
     painted: np.ndarray

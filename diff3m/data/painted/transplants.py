@@ -16,7 +16,8 @@ from .shapes import blur, change_mask, coordinates, irregular_patch, logistic, s
 
 def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
     """A patch of another film, shifted and perhaps mirrored, blended softly or by Poisson cloning (Pérez et al.,
-    2003)."""
+    2003).
+    """
     side = film.shape[0]
     center = organs.point_in_lungs(rng)
     extent = float(np.exp(rng.uniform(np.log(0.04), np.log(0.2))))
@@ -59,7 +60,8 @@ def _poisson(
 
 def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
     """A large part of the film hidden behind an even grey or a cloud, so that what is filled in must come from the
-    rest and from the record."""
+    rest and from the record.
+    """
     side = film.shape[0]
     x, y = coordinates(side)
     angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.15, 0.25)

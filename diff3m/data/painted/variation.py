@@ -26,7 +26,8 @@ def vary_pose(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> tup
 
 def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur, sharpening, grain, gamma, contrast and uneven exposure, as devices and their software differ. Returns
-    values in [0, 1]."""
+    values in [0, 1].
+    """
     if rng.random() < 0.5:
         blurred = blur(film, rng.uniform(0.3, 1.1))
         film = blurred if rng.random() < 0.4 else film + rng.uniform(0.2, 1) * (film - blurred)
@@ -43,7 +44,8 @@ def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def stretch_contrast(film: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
     """Films in the grey scale in which the 1st and 99th percentile of the first are 0 and 1, as preprocessing gives
-    them."""
+    them.
+    """
     low, high = np.percentile(film[::2, ::2], [1, 99])
     scale = 1 / max(float(high - low), 0.1)
     return tuple(((image - low) * scale).astype(np.float32) for image in (film, *others))

@@ -1,8 +1,8 @@
 """From a record to anatomy, by stated equations; what the record does not explain is drawn.
 
-Lengths are cm on the detector. A coefficient's source stands beside it, "assumed" where there is none. The direction of every
-effect is textbook radiology (Goodman, *Felson's Principles of Chest Roentgenology*); sizes are of the right order, and exact only in
-that this simulator uses them.
+Lengths are cm on the detector. A coefficient's source stands beside it, "assumed" where there is none. The direction of
+every effect is textbook radiology (Goodman, *Felson's Principles of Chest Roentgenology*); sizes are of the right
+order, and exact only in that this simulator uses them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ CTR_SPREAD = 0.016  # assumed
 class Anatomy:
     """Everything that `render` needs; lengths in cm on the detector, y downward from the field's upper edge.
 
-    field_cm: side of the square field. thorax_width: inner width of the rib cage at its widest. thorax_length: of the rib cage, apex to
-    the average diaphragm of a slim person standing. lung_length: apex to the
-    right dome of the diaphragm. ctr: cardiothoracic ratio. rim_cm: soft tissue beside the ribs. depth_cm: front to back.
-    diaphragm_tilt: how much lower the left dome lies. scapula_shift: of the scapulae, outward. clavicle_slope: rise per cm outward.
-    rib_density, exposure, noise, contrast: factors. breast_cm: radius, 0 = none. texture_seed: of vessels, parenchyma and noise.
-    collimation: black border on (left, right, top, bottom) as shares of the side. devices: seeds of wires or lines on the film.
-    mediastinal_shift: of heart, trachea and great vessels, to the image's right.
+    field_cm: side of the square field. thorax_width: inner width of the rib cage at its widest. thorax_length: of the
+    rib cage, apex to the average diaphragm of a slim person standing. lung_length: apex to the right dome of the
+    diaphragm. ctr: cardiothoracic ratio. rim_cm: soft tissue beside the ribs. depth_cm: front to back. diaphragm_tilt:
+    how much lower the left dome lies. scapula_shift: of the scapulae, outward. clavicle_slope: rise per cm outward.
+    rib_density, exposure, noise, contrast: factors. breast_cm: radius, 0 = none. texture_seed: of vessels, parenchyma
+    and noise. collimation: black border on (left, right, top, bottom) as shares of the side. devices: seeds of wires or
+    lines on the film. mediastinal_shift: of heart, trachea and great vessels, to the image's right.
     """
 
     field_cm: float

@@ -33,13 +33,15 @@ def write_cohort(
 ) -> pd.DataFrame:
     """Phantoms `seed` … `seed + count − 1` under `out`; returns the manifest, which is also written there.
 
-    size: pixels a side, 64 to 1024. lesions: share of films with one. counterfactual: features and values; each person's film under
-    that record is written too and named in the column `counterfactual`. ignored: name of a further column of standard normal numbers on which
-    nothing in a film depends. Raises ManifestError or EHRError with a sentence.
+    size: pixels a side, 64 to 1024. lesions: share of films with one. counterfactual: features and values; each
+    person's film under that record is written too and named in the column `counterfactual`. ignored: name of a further
+    column of standard normal numbers on which nothing in a film depends. Raises ManifestError or EHRError with a
+    sentence.
     """
     if count < 1 or not 64 <= size <= 1024 or seed < 0 or not 0 <= lesions <= 1:
         raise ManifestError(
-            "A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions of 0 to 1."
+            "A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions "
+            "of 0 to 1."
         )
     changes = check_changes(counterfactual or {})
     if ignored is not None and (ignored in paper_schema() or ignored in COLUMNS or not ignored.isidentifier()):

@@ -1,7 +1,8 @@
 """Six kinds of disease put into a phantom before the film is taken, each with its exact mask.
 
-A lesion changes the anatomy (heart, diaphragm, mediastinum) or what the beam passes (fluid for air, air for lung). Its mask is where the
-line integral of attenuation differs from the same person's without it by more than 15 % of its largest change.
+A lesion changes the anatomy (heart, diaphragm, mediastinum) or what the beam passes (fluid for air, air for lung). Its
+mask is where the line integral of attenuation differs from the same person's without it by more than 15 % of its
+largest change.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ MASK_FROM = 0.15  # of the largest change of attenuation
 
 @dataclass(frozen=True)
 class Lesion:
-    """kind: one of KINDS. side: −1 the image's left, 1 its right. x, y: middle, as shares of half the thorax width and of the lung length.
-    extent: cm (radius, height of fluid, gap, raised diaphragm), or the addition to the cardiothoracic ratio. strength: share of
-    the air replaced, or density against soft tissue. seed: of its texture."""
+    """A lesion of a phantom: kind, place, size and strength.
+
+    kind: one of KINDS. side: −1 the image's left, 1 its right. x, y: middle, as shares of half the thorax width and of
+    the lung length. extent: cm (radius, height of fluid, gap, raised diaphragm), or the addition to the cardiothoracic
+    ratio. strength: share of the air replaced, or density against soft tissue. seed: of its texture.
+    """
 
     kind: str
     side: int
@@ -87,7 +91,10 @@ def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> Diseased:
 
 
 def displaced(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
-    """What the lesion moves: a larger heart; with volume loss a raised diaphragm and the mediastinum drawn to that side."""
+    """The anatomy with what the lesion moves.
+
+    A larger heart; with volume loss a raised diaphragm and the mediastinum drawn to that side.
+    """
     if lesion.kind == "cardiomegaly":
         return replace(anatomy, ctr=min(anatomy.ctr + lesion.extent, 0.80))
     if lesion.kind == "atelectasis":

@@ -1,9 +1,10 @@
 """Simulated patients: the eight EHR values, drawn from a population model of adults.
 
-Marginals follow the United States' health survey (NHANES): height, weight and BMI by sex from Fryar et al., "Anthropometric
-Reference Data for Children and Adults: United States, 2015-2018", Vital Health Stat 3(46), 2021 (rounded); systolic pressure rises
-by about 0.5 mmHg a year of age and 0.5 mmHg a unit of BMI, diastolic pressure flattens and then falls in later life (Franklin et
-al., Circulation 1997). Ages (52 ± 17 years), the share of AP films and the spread around those lines are assumed.
+Marginals follow the United States' health survey (NHANES): height, weight and BMI by sex from Fryar et al.,
+"Anthropometric Reference Data for Children and Adults: United States, 2015-2018", Vital Health Stat 3(46), 2021
+(rounded); systolic pressure rises by about 0.5 mmHg a year of age and 0.5 mmHg a unit of BMI, diastolic pressure
+flattens and then falls in later life (Franklin et al., Circulation 1997). Ages (52 ± 17 years), the share of AP films
+and the spread around those lines are assumed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class Patient:
     weight_kg: float
 
     def under(self, **changes) -> Patient:
-        """The same person with other values. Weight follows BMI and height, unless weight itself is given: then BMI follows."""
+        """The same person with other values.
+
+        Weight follows BMI and height, unless weight itself is given: then BMI follows.
+        """
         changed = replace(self, **changes)
         if "weight_kg" in changes and "bmi" not in changes:
             return replace(changed, bmi=body_mass_index(changed.height_cm, changed.weight_kg))

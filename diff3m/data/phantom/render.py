@@ -1,7 +1,7 @@
 """Attenuation along the beam, Beer-Lambert, scatter, noise and display: anatomy → a film.
 
-Two-dimensional: every organ is a map of its thickness along the beam, times its attenuation per cm at about 60 keV (soft
-tissue 0.20, bone about 0.35, lung a quarter of soft tissue; Hubbell and Seltzer, NIST, rounded).
+Two-dimensional: every organ is a map of its thickness along the beam, times its attenuation per cm at about 60 keV
+(soft tissue 0.20, bone about 0.35, lung a quarter of soft tissue; Hubbell and Seltzer, NIST, rounded).
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ GREY_LOW, GREY_HIGH = 0.85, 4.0  # −log intensity shown as black and as white,
 
 @dataclass(frozen=True)
 class Layers:
-    """Maps on one grid. lung_left and lung_right (of the image): 1 inside aerated lung. lung_depth: cm of lung along the beam, less the heart
-    in front of it. vessels: their attenuation. attenuation: the whole line integral, unitless."""
+    """Maps of a body on one grid.
+
+    lung_left and lung_right (of the image): 1 inside aerated lung. lung_depth: cm of lung along the beam, less the
+    heart in front of it. vessels: their attenuation. attenuation: the whole line integral, unitless.
+    """
 
     grid: Grid
     lung_left: np.ndarray
@@ -86,7 +89,10 @@ def _blurred(image: np.ndarray, share: float) -> np.ndarray:
 
 
 def lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
-    """Half of the inner width of the rib cage at heights y below the apices, cm; its widest is half of `thorax_width`."""
+    """Half of the inner width of the rib cage at heights y below the apices, cm.
+
+    Its widest is half of `thorax_width`.
+    """
     u = np.clip(y / (0.78 * a.thorax_length), 0.0, 1.0)
     return a.thorax_width / 2 * (0.30 + 0.70 * np.sqrt(1 - (1 - u) ** 2.4))
 
@@ -187,7 +193,7 @@ def _breasts(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
-    """What stands in for lung between the lungs above the heart, in cm of soft tissue, and the great vessels' shadows."""
+    """The mediastinum above the heart, in cm of soft tissue, and the great vessels' shadows."""
     x = g.x - 0.8 * a.mediastinal_shift
     length = a.thorax_length
     across = np.clip(1 - (np.abs(x) / (a.mediastinum_cm * np.where(x > 0, 0.92, 1.05))) ** 3, 0, 1) ** 0.5

@@ -25,7 +25,10 @@ class Grid:
         return cls(cos * x + sin * y, -sin * x + cos * y, field_cm / size)
 
     def inside(self, distance: np.ndarray, softness: float = 0.0) -> np.ndarray:
-        """1 where a signed distance (cm, positive inside) is well above 0, 0 well below, linear over a pixel (or `softness` cm)."""
+        """1 where a signed distance (cm, positive inside) is well above 0, and 0 where it is well below.
+
+        Between them the change is linear over a pixel, or over `softness` cm.
+        """
         return np.clip(0.5 + distance / max(softness, self.pixel), 0.0, 1.0)
 
     def ellipsoid(self, x: float, y: float, half_width: float, half_height: float, power: float = 0.5) -> np.ndarray:
@@ -53,7 +56,10 @@ class Grid:
         return np.stack([offset @ along, offset @ down], 1) / self.pixel**2
 
     def lines(self, paths: list[np.ndarray], width: float, weight: float) -> np.ndarray:
-        """Polylines (N, 2) in cm, anti-aliased, of one width (cm) and weight; where they cross, the weight is taken once."""
+        """Polylines (N, 2) in cm, anti-aliased, of one width (cm) and weight.
+
+        Where they cross, the weight is taken once.
+        """
         layer = np.zeros(self.x.shape, np.uint8)
         share = min(1.0, width / self.pixel)  # thinner than a pixel: fainter
         corners = [np.round(self.pixels(path) * 16).astype(np.int32) for path in paths]

@@ -50,5 +50,5 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
 
 
 def without_release_folder(paths: pd.Series) -> pd.Series:
-    """ "CheXpert-v1.0-small/train/patient00001/…" without the first folder, which is the release's own."""
+    """Paths like CheXpert-v1.0-small/train/patient00001/… without the first folder, which is the release's own."""
     return paths.str.replace("\\", "/", regex=False).str.replace(r"^CheXpert[^/]*/", "", regex=True)

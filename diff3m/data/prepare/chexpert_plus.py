@@ -104,8 +104,9 @@ def _film_key(path: str) -> str:
 
 
 def _image_paths(paths: pd.Series, folder: Path) -> pd.Series:
-    """The paths as the files have them: below PNG/ and with .png, whichever the folder shows for the first film that is
-    there.
+    """The paths as the files have them.
+
+    They are below PNG/ and end in .png, whichever the folder shows for the first film that is there.
     """
     for name in paths:
         for place in IMAGE_FOLDERS:

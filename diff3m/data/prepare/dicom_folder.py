@@ -1,5 +1,6 @@
-"""Any archive's tree of DICOM files → a manifest: age, sex, view, height and weight from the headers, labels from a
-table.
+"""Any archive's tree of DICOM files → a manifest.
+
+Age, sex, view, height and weight come from the headers, labels from a table.
 
 Nothing that identifies a patient enters the manifest: ids are hashed with a salt of the user's, dates and names are not
 read into it, and film paths are written only as the tree has them.
@@ -168,8 +169,9 @@ def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
 
 
 def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept: bool = False) -> dict:
-    """One file's entry: path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where
-    unknown.
+    """One file's entry in the manifest.
+
+    path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where unknown.
     """
     entry = (
         {"path": name, "problem": "", "notes": [], "accession": ""} | dict.fromkeys(COLUMNS[4:], "") | {"patient": ""}

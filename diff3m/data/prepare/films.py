@@ -48,8 +48,9 @@ class FilmCheck:
 
 
 class _State(NamedTuple):
-    """What became of one film: its path under the root, why it is left out ("" if it is not), and what is to be known
-    of it.
+    """The result of checking one film.
+
+    Its path under the root, why it is left out ("" if it is not), and what is to be known of it.
     """
 
     path: str

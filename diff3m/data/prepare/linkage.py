@@ -20,8 +20,9 @@ def nearest_mean(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDO
 
 
 def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.DataFrame:
-    """The linked value of each film and how many days off it was measured, columns value and days, NaN without one,
-    indexed as `films`.
+    """The linked value of each film and how many days off it was measured.
+
+    Columns value and days, NaN without one, indexed as `films`.
 
     films: columns patient (int) and day (int, days since any epoch). records: patient, day, value. Sorted merges, so
     time is n log n and memory a few columns of either table.
@@ -50,8 +51,9 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
 
 
 def day_number(dates: pd.Series) -> pd.Series:
-    """Dates (text or numbers like 21801231 or 2180-12-31, with or without a time) as whole days since 1970; <NA> for
-    what is no such date.
+    """Dates as whole days since 1970; <NA> for what is no such date.
+
+    Dates are text or numbers like 21801231 or 2180-12-31, with or without a time.
     """
     digits = dates.astype("string").str.extract(f"^{MOMENT}$")[0].str.replace("-", "", regex=False)
     return (

@@ -176,8 +176,9 @@ def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
 
 
 def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
-    """The four result names of hosp/omr.csv for some patients: patient, day, name (a feature's), value in the schema's
-    units.
+    """The four result names of hosp/omr.csv for some patients.
+
+    Columns patient, day, name (a feature's) and value, in the schema's units.
     """
     columns = {
         "subject_id": "int64",
@@ -220,8 +221,9 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
 
 
 def _omit_related(records: pd.DataFrame, report: Report) -> None:
-    """Count the measurements that would be of use, had they a unit or the usual posture, under the name that omr gives
-    them.
+    """Count the measurements that lack a unit or the usual posture, and so are of no use.
+
+    They are counted under the name that omr gives them.
     """
     records = records[records["result_name"].astype("string").str.startswith(RELATED_RESULTS).fillna(False)]
     for name in sorted(records["result_name"].unique()):
@@ -234,8 +236,9 @@ def _omit_related(records: pd.DataFrame, report: Report) -> None:
 
 
 def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Records of omr with a day, each once: a row that is the same in every column, its number of the day included, is
-    no second measurement.
+    """Records of omr with a day, each once.
+
+    A row that is the same in every column, its number of the day included, is no second measurement.
     """
 
     def names(rows: pd.DataFrame) -> list[str]:
@@ -253,7 +256,7 @@ def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
 
 
 def _names_of(records: pd.DataFrame, name: str | None = None) -> list[str]:
-    """ "patient …, day …, measurement" of each record, for the report."""
+    """Name each record for the report: "patient …, day …, measurement"."""
     names = records["name"] if name is None else [name] * len(records)
     dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
     return [
@@ -279,9 +282,10 @@ def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
 
 
 def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
-    """Where BMI differs from that of height and weight, taken on other days, what was measured nearer to the film: BMI,
-    or height and weight together, of which the farther counts; theirs where as near. The other becomes unknown.
-    Contradictions by more than `MAX_DIFFERENCE_OF_DAYS` are left to `plausible`.
+    """Of a BMI and a height and weight of other days that differ, keep what was measured nearer to the film.
+
+    That is BMI, or height and weight together, of which the farther counts; theirs where as near. The other becomes
+    unknown. Contradictions by more than `MAX_DIFFERENCE_OF_DAYS` are left to `plausible`.
     """
     differ, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], MAX_DIFFERENCE_OF_DAYS)
     nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])
@@ -309,8 +313,9 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
 
 
 def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
-    """Vitals of the emergency stay around the film (up to STAY_HOURS before arrival or after leaving), the nearest
-    arrival first.
+    """Vitals of the emergency stay around the film, the nearest arrival first.
+
+    A film belongs to a stay from STAY_HOURS before arrival until STAY_HOURS after leaving.
     """
     stays = open_table(ed / "ed", STAYS, columns=["subject_id", "stay_id", "intime", "outtime"])
     stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)

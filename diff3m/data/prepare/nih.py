@@ -20,8 +20,9 @@ BOXES = "BBox_List_2017.csv"
 
 
 def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
-    """Data_Entry_2017*.csv of ChestX-ray14 → a manifest; boxes of BBox_List_2017.csv, if there, → OUT-boxes.csv in
-    pixels.
+    """Data_Entry_2017*.csv of ChestX-ray14 → a manifest.
+
+    Boxes of BBox_List_2017.csv, where it is there, go to OUT-boxes.csv, in pixels.
 
     Splits: train_val_list.txt and test_list.txt where they are (a tenth of the first list's patients becomes "val"),
     else 80, 10 and 10 % of the patients. Images may lie in images/, images_001/images/ … or in the folder itself. Films
@@ -82,8 +83,9 @@ def _list_files(folder: Path) -> dict[str, Path]:
 
 
 def _read_boxes(path: Path) -> pd.DataFrame:
-    """Boxes as `diff3m benchmark films --boxes` reads them: image, finding, x, y, w, h in pixels, x and y of the upper
-    left corner.
+    """Boxes as `diff3m benchmark films --boxes` reads them.
+
+    Columns image, finding, x, y, w, h in pixels, x and y of the upper left corner.
 
     Raises ManifestError.
     """

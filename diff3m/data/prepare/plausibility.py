@@ -1,5 +1,6 @@
-"""Values that can be true: numbers, units and measurements that fit each other; all else becomes unknown, counted and
-named.
+"""Values that can be true: numbers, units and measurements that fit each other.
+
+All else becomes unknown, and is counted and named.
 """
 
 from __future__ import annotations
@@ -96,9 +97,10 @@ def _parse(feature: Feature, value: object) -> tuple[Value, str]:
 
 
 def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
-    """Height, weight and BMI that contradict each other by more than a share, or imply an impossible BMI, become
-    unknown; a BMI that differs by less (the three were taken on different days) is left out, and follows from height
-    and weight wherever the manifest is read.
+    """Make height, weight and BMI unknown that contradict each other or imply an impossible BMI.
+
+    They contradict each other if they differ by more than a share; a BMI that differs by less (the three were taken on
+    different days) is left out, and follows from height and weight wherever the manifest is read.
     """
     height, weight = rows["height_cm"], rows["weight_kg"]
     implied = body_mass_index(height, weight)
@@ -118,8 +120,9 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
 
 
 def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
-    """By row, whether BMI differs from that of height and weight by more than rounding explains, but no more than a
-    share; and by more than it.
+    """By row, whether BMI differs from that of height and weight by rounding or other days, and by more.
+
+    First: by more than rounding explains, but no more than a share. Second: by more than that share.
     """
     implied = body_mass_index(height, weight)
     difference = (bmi - implied).abs()
@@ -128,8 +131,10 @@ def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: flo
 
 
 def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd.DataFrame:
-    """A column of weights that can only be pounds becomes unknown: they are too heavy for people as a whole (median
-    above `HEAVY_MEDIAN`), or for their heights, where units are in doubt.
+    """Make a column of weights that can only be pounds unknown.
+
+    They are too heavy for people as a whole (median above `HEAVY_MEDIAN`), or for their heights, where units are in
+    doubt.
     """
     weight = rows["weight_kg"].dropna()
     if len(weight) < MIN_WEIGHTS or not (float(weight.median()) >= HEAVY_MEDIAN or (doubt_units and _too_stout(rows))):
@@ -142,8 +147,10 @@ def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd
 
 
 def _too_stout(rows: pd.DataFrame) -> bool:
-    """Whether weights and heights make a median BMI above `STOUT_BMI` as kg and one in `USUAL_BMI` as lb, which most
-    BMIs of the rows' own do not confirm.
+    """Whether weights fit their heights as pounds and not as kilograms.
+
+    That is a median BMI above `STOUT_BMI` as kg and one in `USUAL_BMI` as lb, which most BMIs of the rows' own do not
+    confirm.
     """
     if "height_cm" not in rows.columns:
         return False
@@ -157,10 +164,12 @@ def _too_stout(rows: pd.DataFrame) -> bool:
 
 
 def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
-    """A single weight that makes a BMI above `RARE_BMI` with its height, but one in `USUAL_BMI` if it is lb, becomes
-    unknown; the height stays. A BMI of the row's own goes before: the weight stays if it confirms it, and one that
-    differs by more than a share is left to `_consistent_body`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's
-    weight in lb and a stout one's in kg look alike, it stays and is counted.
+    """Make single weights unknown that fit their heights as pounds only.
+
+    Such a weight makes a BMI above `RARE_BMI` with its height, but one in `USUAL_BMI` if it is lb; the height stays. A
+    BMI of the row's own goes before: the weight stays if it confirms it, and one that differs by more than a share is
+    left to `_consistent_body`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a stout one's in
+    kg look alike, it stays and is counted.
     """
     implied = body_mass_index(rows["height_cm"], rows["weight_kg"])
     doubtful = (implied > STOUT_BMI) & (implied * KG_PER_POUND).between(*USUAL_BMI)

@@ -88,6 +88,7 @@ class Report:
         return lines
 
     def to_dict(self) -> dict:
+        """Plain values for a JSON file."""
         return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
 

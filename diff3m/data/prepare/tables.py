@@ -46,8 +46,9 @@ def beside(out: Path, end: str) -> Path:
 
 
 def refuse_overwriting(out: Path, tables: Iterable[Path], splits: bool = True) -> None:
-    """Raise ManifestError where OUT, or a file that is written beside it (those of splits too, if `splits`), is a table
-    to be read.
+    """Raise ManifestError where OUT is a table that is to be read.
+
+    So it does for a file that is written beside OUT, those of splits too if `splits`.
     """
     ends = [
         "report.json",
@@ -98,8 +99,9 @@ def write_manifests(
     max_difference: float = MAX_DIFFERENCE,
     doubt_units: bool = True,
 ) -> pd.DataFrame:
-    """Write OUT, one file a split (OUT-train.csv …, if `split`) and OUT-report.json; paths become relative to OUT's
-    folder.
+    """Write OUT, OUT-report.json and, if `split`, one file a split (OUT-train.csv …).
+
+    Paths become relative to OUT's folder.
 
     CSV, or Parquet where OUT ends in .parquet. max_difference, doubt_units: see `plausible`. Raises ManifestError if no
     row is left.

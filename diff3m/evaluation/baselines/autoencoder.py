@@ -40,6 +40,7 @@ class ConvAutoencoder(nn.Module):
         self.decoder = nn.Sequential(*up, nn.Conv2d(before, 1, 3, padding=1), nn.Sigmoid())
 
     def forward(self, x0: Tensor) -> Tensor:
+        """Films (B, 1, S, S) in [0, 1] → reconstructions of the same shape and range."""
         return self.decoder(self.encoder(x0))
 
 

@@ -1,5 +1,6 @@
-"""Data sets in their original formats → one manifest, with awkward rows; the MIMIC linkage against an independent brute
-force.
+"""Data sets in their original formats → one manifest, with awkward rows.
+
+The MIMIC linkage is compared with an independent brute force.
 """
 
 import gzip
@@ -7,18 +8,16 @@ import json
 import shutil
 from collections import Counter
 from datetime import date, timedelta
-from functools import cache
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import dicom_film
+from helpers import dicom_film, phantom_png, write_film, write_gzip
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import patients_of, read_manifest
-from diff3m.data.phantom import person
 from diff3m.data.prepare.films import FilmCheck, usable_films
 from diff3m.data.prepare.linkage import nearest_mean
 from diff3m.data.prepare.plausibility import plausible
@@ -29,23 +28,6 @@ from diff3m.imaging.gate import NOT_A_CHEST
 from diff3m.training.config import TrainingConfig
 
 SCHEMA = paper_schema()
-
-
-@cache
-def png(turns: int = 0, negative: bool = False) -> bytes:
-    """A simulated chest film of 70×70 pixels, which the gate lets pass as it is."""
-    pixels = np.rot90(person(0).film(70), turns)
-    return cv2.imencode(".png", ((1 - pixels if negative else pixels) * 255).astype(np.uint8))[1].tobytes()
-
-
-def picture(path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png())
-
-
-def gzipped(path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode()))
 
 
 def test_the_nearest_values_equal_a_brute_force_answer():
@@ -68,74 +50,6 @@ def test_the_nearest_values_equal_a_brute_force_answer():
         ties += len({day for day, _ in chosen}) > 1
         assert found[place] == pytest.approx(np.mean([value for _, value in chosen]))
     assert ties > 3 and found.notna().sum() > 100
-
-
-@pytest.fixture
-def mimic(tmp_path):
-    """Eight films of six patients as PhysioNet ships them, with every awkward row."""
-    cxr, iv = tmp_path / "cxr", tmp_path / "iv"
-    films = [  # dicom, subject, study, view, date
-        ("a1", 10000001, 50000001, "PA", 21800510),
-        ("a2", 10000001, 50000001, "LATERAL", 21800510),
-        ("b1", 10000002, 50000002, "AP", 21811231),
-        ("c1", 10000003, 50000003, "PA", 21500101),
-        ("d1", 10000004, 50000004, "PA", 21700301),
-        ("e1", 10000005, 50000005, "AP", 21600601),
-        ("e2", 10000005, 50000006, "AP", 21600602),
-        ("f1", 10000006, 50000007, "PA", 21900101),  # in no table of findings, patients or measurements
-    ]
-    metadata = (
-        "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime\n"
-    )
-    metadata += "".join(f"{d},{s},{t},CHEST,{v},3056,2544,{day},142030.5\n" for d, s, t, v, day in films)
-    metadata += "a1,10000001,50000001,CHEST,PA,3056,2544,21800510,142030.5\n"  # twice
-    gzipped(cxr / "mimic-cxr-2.0.0-metadata.csv.gz", metadata)
-    chexpert = (
-        "subject_id,study_id,Atelectasis,No Finding\n"
-        + "10000001,50000001,,1.0\n10000002,50000002,1.0,\n10000003,50000003,,1.0\n"
-    )
-    gzipped(cxr / "mimic-cxr-2.0.0-chexpert.csv.gz", chexpert + "10000004,50000004,,1.0\n10000005,50000005,,1.0\n")
-    splits = {
-        "a1": "train",
-        "a2": "train",
-        "b1": "test",
-        "c1": "validate",
-        "d1": "train",
-        "e1": "train",
-        "e2": "test",
-        "f1": "test",
-    }  # e is in two
-    rows = "".join(f"{d},{t},{s},{splits[d]}\n" for d, s, t, _, _ in films)
-    gzipped(cxr / "mimic-cxr-2.0.0-split.csv.gz", "dicom_id,study_id,subject_id,split\n" + rows)
-    for dicom, subject, study, _, _ in films:
-        if dicom != "d1":  # missing
-            picture(cxr / f"files/p{str(subject)[:2]}/p{subject}/s{study}/{dicom}.jpg")
-    people = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n"
-    people += "10000001,F,52,2178,2011 - 2013,\n10000002,M,60,2180,,\n10000003,M,40,,,\n"
-    gzipped(iv / "hosp/patients.csv.gz", people + "10000005,F,30,2160,,\n10000004,F,30,2170,,\n")
-    omr = [
-        (10000001, "2180-05-08", 1, "Blood Pressure", "120/80"),
-        (10000001, "2180-05-08", 2, "Blood Pressure", "130/84"),  # two the same day
-        (10000001, "2180-05-12", 1, "Blood Pressure", "150/70"),  # as near, after
-        (10000001, "2180-05-13", 1, "Blood Pressure", "190/99"),  # farther
-        (10000001, "2180-05-10", 1, "Blood Pressure Lying", "90/50"),  # ignored
-        (10000001, "2180-05-10", 2, "Blood Pressure", "80/120"),  # swapped
-        (10000001, "2180-05-10", 3, "Blood Pressure", "390/80"),  # no pressure
-        (10000001, "2180-02-09", 1, "Weight (Lbs)", "150"),  # 91 days
-        (10000001, "2180-02-10", 1, "Weight (Lbs)", "160.0"),  # 90 days before, and the next 90 days after
-        (10000001, "2180-08-08", 1, "Weight (Lbs)", "180"),
-        (10000001, "2180-05-01", 1, "Height (Inches)", "1.70"),  # metres
-        (10000001, "2180-04-01", 1, "Height (Inches)", "65"),
-        (10000001, "2180-05-10", 1, "BMI (kg/m2)", "28.3"),
-        (10000002, "2181-12-30", 1, "BMI (kg/m2)", "about 30"),
-        (10000002, "2182-01-01", 1, "Blood Pressure", "118/"),
-        (19999999, "2180-05-10", 1, "BMI (kg/m2)", "22"),  # in no film
-    ]
-    text = "subject_id,chartdate,seq_num,result_name,result_value\n" + "".join(
-        ",".join(map(str, row)) + "\n" for row in omr
-    )
-    gzipped(iv / "hosp/omr.csv.gz", text)
-    return cxr, iv
 
 
 def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
@@ -197,8 +111,8 @@ def test_triage_vitals_become_further_features(mimic, tmp_path):
     ed = tmp_path / "ed"
     stays = "subject_id,hadm_id,stay_id,intime,outtime\n10000001,,1,2180-05-10 12:00:00,2180-05-10 18:00:00\n"
     stays += "10000001,,2,2180-04-10 12:00:00,2180-04-10 18:00:00\n"
-    gzipped(ed / "ed/edstays.csv.gz", stays)
-    gzipped(
+    write_gzip(ed / "ed/edstays.csv.gz", stays)
+    write_gzip(
         ed / "ed/triage.csv.gz",
         "stay_id,temperature,heartrate,resprate,o2sat,sbp\n1,98.6,88,18,97,120\n2,101,120,30,90,100\n",
     )
@@ -228,7 +142,7 @@ def test_chexpert_frontal_films_with_demographics(tmp_path, capsys):
     valid = "CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg"
     (tmp_path / "valid.csv").write_text(head + f"{valid},Unknown,0,Frontal,LL,0.0,1.0\n")
     for name in (*train, valid):
-        picture(tmp_path / name.partition("/")[2])
+        write_film(tmp_path / name.partition("/")[2])
     (tmp_path / "train/patient00003/study1/view1_frontal.jpg").write_text("not an image")
     out = tmp_path / "out.csv"
     assert main(["prepare", "chexpert", "--dir", str(tmp_path), "--out", str(out)]) == 0
@@ -254,7 +168,7 @@ def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
     )
     (tmp_path / "Data_Entry_2017.csv").write_text(head + rows + "99999999_000.png,Mass,0,99,411,M,AP,2500\n")
     for index, name in enumerate(names):
-        picture(tmp_path / ("images_001/images" if index % 2 else "images") / name)
+        write_film(tmp_path / ("images_001/images" if index % 2 else "images") / name)
     (tmp_path / "BBox_List_2017.csv").write_text(
         f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{names[1]},Mass,256.0,512.0,102.4,51.2\n"
     )
@@ -277,7 +191,7 @@ def test_nih_with_its_table_lists_and_boxes(tmp_path, lists):
 
 def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
     for name in "abcdefg":
-        picture(tmp_path / f"{name}.png")
+        write_film(tmp_path / f"{name}.png")
     (tmp_path / "bad.png").write_text("text")
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-30])
     rows = [
@@ -335,9 +249,9 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
 
 def test_films_are_judged_as_anywhere_else(tmp_path, capsys):
     """S5: the gate's reason is in the report; --accept takes such a film knowingly, --quick looks at none."""
-    (tmp_path / "good.png").write_bytes(png())
-    (tmp_path / "turned.png").write_bytes(png(turns=1))
-    (tmp_path / "negative.png").write_bytes(png(negative=True))
+    (tmp_path / "good.png").write_bytes(phantom_png())
+    (tmp_path / "turned.png").write_bytes(phantom_png(turns=1))
+    (tmp_path / "negative.png").write_bytes(phantom_png(negative=True))
     noise = np.random.default_rng(0).integers(0, 255, (96, 96), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "noise.png"), noise)
     cv2.imwrite(str(tmp_path / "blank.png"), np.full((96, 96), 9, np.uint8))
@@ -368,7 +282,7 @@ def test_films_are_judged_as_anywhere_else(tmp_path, capsys):
 
 
 def test_weights_in_pounds_are_noticed_as_a_column(tmp_path, capsys):
-    picture(tmp_path / "a.png")
+    write_film(tmp_path / "a.png")
     for number in range(24):
         shutil.copy(tmp_path / "a.png", tmp_path / f"{number}.png")
     for unit, sentence in ((1.0, ""), (1 / 0.45359237, "seem to be in lb")):
@@ -381,7 +295,7 @@ def test_weights_in_pounds_are_noticed_as_a_column(tmp_path, capsys):
 
 
 def test_single_weights_in_pounds_are_noticed_by_their_height(tmp_path, capsys):
-    picture(tmp_path / "a.png")
+    write_film(tmp_path / "a.png")
     for number in range(24):
         shutil.copy(tmp_path / "a.png", tmp_path / f"{number}.png")
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
@@ -474,7 +388,7 @@ def test_a_slim_persons_weight_in_pounds_is_kept_and_counted():
 @pytest.mark.parametrize("column", ["patient", "subject_id"])
 def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, column):
     for name in "abcdef":
-        picture(tmp_path / f"{name}.png")
+        write_film(tmp_path / f"{name}.png")
     rows = "a.png,,train\nb.png,,test\nc.png,NA,test\nd.png,7,train\ne.png,8,train\nf.png,8.0 ,test\ngone.png,,test\n"
     (tmp_path / "t.csv").write_text(f"path,{column},split\n" + rows)
     assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
@@ -503,7 +417,7 @@ def test_a_report_names_every_row_but_films_that_are_not_frontal():
 
 def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, capsys):
     for number in range(4):
-        picture(tmp_path / f"{number}.png")
+        write_film(tmp_path / f"{number}.png")
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
     for normal, line, warned in (
         ("Normal ", "label: normal 1, Mass 2, without one 1\n", False),
@@ -535,7 +449,7 @@ def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):
 def test_a_manifest_behind_a_link_finds_its_films(tmp_path):
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "films").mkdir()
-    picture(tmp_path / "films" / "a.png")
+    write_film(tmp_path / "films" / "a.png")
     (tmp_path / "films" / "t.csv").write_text("path,label\na.png,normal\n")
     (tmp_path / "data").symlink_to(tmp_path / "far" / "away")
     assert (

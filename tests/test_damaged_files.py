@@ -2,8 +2,8 @@
 
 Seconds are those of the processor, so that a busy machine fails no file; a file that only waits ends the process.
 
-Run as a script, `python test_fuzz.py KIND COUNT SEED FOLDER`, it feeds COUNT files, mutated from those in FOLDER, to the
-reader of their kind, in a process of its own: a decoder that hangs or dies is seen from outside.
+Run as a script, `python test_damaged_files.py KIND COUNT SEED FOLDER`, it feeds COUNT files, mutated from those in
+FOLDER, to the reader of their kind, in a process of its own: a decoder that hangs or dies is seen from outside.
 """
 
 from __future__ import annotations
@@ -37,9 +37,19 @@ PNG_HEAD = 128  # bytes: signature, header and what else stands before the pixel
 COUNTS = {"dicom": 3_000, "png": 1_300, "jpeg": 1_300, "tiff": 1_400, "zip": 1_000, "csv": 1_000, "parquet": 1_000}
 SHARE = 1_000  # inputs of one process
 QUICK = 50  # of each kind, in the usual run
-PYDICOMS_OWN = ("JPEG2000.dcm", "JPGExtended.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_jp2klossless.dcm",
-                "MR_small_jpeg_ls_lossless.dcm", "MR_small_padded.dcm", "color-pl.dcm", "mlut_18.dcm",
-                "examples_palette.dcm", "SC_rgb_dcmtk_+eb+cy+n1.dcm")  # fmt: skip
+PYDICOMS_OWN = (
+    "JPEG2000.dcm",
+    "JPGExtended.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "MR_small_padded.dcm",
+    "color-pl.dcm",
+    "mlut_18.dcm",
+    "examples_palette.dcm",
+    "SC_rgb_dcmtk_+eb+cy+n1.dcm",
+)
 
 
 def write_seeds(folder: Path) -> None:
@@ -47,7 +57,7 @@ def write_seeds(folder: Path) -> None:
     import cv2
     import pandas as pd
     import pydicom
-    from conftest import dicom_film, drawn_film
+    from helpers import dicom_film, drawn_film
     from PIL import Image
     from pydicom.data import get_testdata_file
 
@@ -158,7 +168,10 @@ def processor_seconds() -> float:
 
 
 def feed(kind: str, count: int, seed: int, folder: Path) -> None:
-    """Feed mutated files to the reader of their kind; an input that fails stays in the folder, with a line on standard output."""
+    """Feed mutated files to the reader of their kind.
+
+    An input that fails stays in the folder, with a line on standard output.
+    """
     rng = np.random.default_rng([seed, *kind.encode()])
     seeds = [path.read_bytes() for path in sorted((folder / kind).iterdir())]
     work = folder / f"{kind}-{seed}"

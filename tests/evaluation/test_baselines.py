@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import drawn_film
+from helpers import drawn_film
 
 from diff3m.diffusion import Schedule
 from diff3m.evaluation.baselines import anoddpm, autoencoder, pca
@@ -73,9 +73,12 @@ def test_simplex_noise_is_standardized_structured_and_reproducible():
 
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
 def test_simplex_noise_leaves_torch_its_number_of_threads():
-    asked = "import torch; before = torch.get_num_threads(); from diff3m.training.simplex import simplex_noises; simplex_noises(1, 16)"
+    code = (
+        "import torch; before = torch.get_num_threads(); from diff3m.training.simplex import simplex_noises;"
+        "simplex_noises(1, 16); print(before, torch.get_num_threads())"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", f"{asked}; print(before, torch.get_num_threads())"],
+        [sys.executable, "-c", code],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
     )

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 
 from diff3m.data.phantom import person
 from diff3m.imaging import GateError, Radiograph, RadiographError, corrected, pass_gate, read_film, read_radiograph

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import randomize, tiny_network
+from helpers import randomize, tiny_network
 
 from diff3m.data.painted.painter import KINDS
 from diff3m.data.phantom import person

@@ -6,11 +6,11 @@ import gdcm
 import numpy as np
 import pydicom
 import pytest
+from helpers import EXPECTED, FILM, compressed_dicom, dicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut
 from pydicom.sequence import Sequence
-from test_dicom import EXPECTED, FILM, compressed, dicom
 
 from diff3m.imaging import RadiographError, read_radiograph
 
@@ -249,7 +249,7 @@ def test_compressed_films_without_a_transfer_syntax_are_known_by_their_picture()
 def test_jpeg_of_12_bits_is_read():
     imagecodecs = pytest.importorskip("imagecodecs")
     frame = imagecodecs.jpeg8_encode(FILM, level=98, bitspersample=12)
-    data = compressed(frame, "1.2.840.10008.1.2.4.51", BitsAllocated=16, BitsStored=12, HighBit=11)
+    data = compressed_dicom(frame, "1.2.840.10008.1.2.4.51", BitsAllocated=16, BitsStored=12, HighBit=11)
     assert read_radiograph(data).pixels == pytest.approx(EXPECTED, abs=0.02)
 
 

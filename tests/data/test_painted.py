@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 
 from diff3m.data.painted.devices import DEVICES
 from diff3m.data.painted.painter import HIDDEN, KINDS, healing_example, paint_lesions

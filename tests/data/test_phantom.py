@@ -24,7 +24,10 @@ def plain(anatomy):
 
 
 def borders(anatomy, size: int = 512) -> tuple[float, float]:
-    """(width of the heart, inner width of the rib cage) in cm, from the steepest changes of grey along the film's rows."""
+    """(width of the heart, inner width of the rib cage) in cm.
+
+    Measured at the steepest changes of grey along the film's rows.
+    """
     film = cv2.GaussianBlur(render(plain(anatomy), size), (0, 0), 2.5, sigmaY=5)
     pixel, half = anatomy.field_cm / size, anatomy.thorax_width / 2
     slope = np.gradient(film, axis=1)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import randomize, tiny_network
+from helpers import randomize, tiny_network
 
 from diff3m.ehr import paper_schema
 from diff3m.network import Diff3M, NetworkConfig, count_parameters, preset

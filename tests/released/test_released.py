@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, drawn_film
+from helpers import GOLDEN, drawn_film
 from safetensors.torch import load_file, save_file
 
 from diff3m.checkpoint.folder import CheckpointConfig, CheckpointError
@@ -30,9 +30,17 @@ from diff3m.released.weights import (
 from diff3m.scoring.score import Component
 
 OUTPUTS = {
-    "noise_pred", "masked_pixel_pred", "demographic_attention", "ehr_attention", "pred_x0", "ddim_inversion_step", "ddim_denoise_step",
-    "loss", "inverted_1_to_23", "denoised_23_to_0",
-}  # fmt: skip
+    "noise_pred",
+    "masked_pixel_pred",
+    "demographic_attention",
+    "ehr_attention",
+    "pred_x0",
+    "ddim_inversion_step",
+    "ddim_denoise_step",
+    "loss",
+    "inverted_1_to_23",
+    "denoised_23_to_0",
+}
 
 
 @pytest.fixture
@@ -168,9 +176,15 @@ def released_state(config: NetworkConfig) -> dict[str, torch.Tensor]:
 def test_other_configurations_load_and_run(size, multipliers, blocks, attended, heads, tmp_path):
     numbers = tuple(int(m) for m in multipliers.split(",")) if multipliers else (1, 2, 3, 4)
     expected = NetworkConfig(
-        image_size=size, channels=32, channel_multipliers=numbers, blocks_per_level=blocks, attention_resolutions=tuple(sorted(attended)),
-        attention_heads=heads, noise_head_channels=2, unknown_tokens=False,
-    )  # fmt: skip
+        image_size=size,
+        channels=32,
+        channel_multipliers=numbers,
+        blocks_per_level=blocks,
+        attention_resolutions=tuple(sorted(attended)),
+        attention_heads=heads,
+        noise_head_channels=2,
+        unknown_tokens=False,
+    )
     state = released_state(expected)
     settings = {
         "image_size": size,

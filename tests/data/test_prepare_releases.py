@@ -6,22 +6,25 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from helpers import write_film
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
-from test_prepare import SCHEMA, picture
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.data.phantom import person
 from diff3m.data.prepare import FilmCheck, dicom_folder, prepare_chexpert_plus, prepare_dicom, prepare_padchest
+from diff3m.ehr import paper_schema
 
+SCHEMA = paper_schema()
 QUICK = FilmCheck(whole=False)
 SALT = "a long secret"
 
 
 def chexpert_plus(folder, section: str = "report_fixed") -> None:
-    """Six rows of the real columns: a lateral film, one without labels, an age of 0, BMIs that are none, and a report
-    of many lines.
+    """Six rows of the real columns.
+
+    A lateral film, one without labels, an age of 0, BMIs that are none, and a report of many lines.
     """
     head = (
         "path_to_image,path_to_dcm,frontal_lateral,ap_pa,deid_patient_id,patient_report_date_order,report,age,sex,race,"
@@ -47,7 +50,7 @@ def chexpert_plus(folder, section: str = "report_fixed") -> None:
         dcm = path.replace(".jpg", ".dcm")
         text += f"{path},{dcm},{side},{view},{patient},1,{report},{age},{sex},{race},Not Hispanic,No,"
         text += f"{insurance},{bmi},No,{split}\n"
-        picture(folder / "PNG" / path.replace(".jpg", ".png"))
+        write_film(folder / "PNG" / path.replace(".jpg", ".png"))
     (folder / "df_chexpert_plus_240401.csv").write_text(text)
     findings = {"patient00001": None, "patient00002": 1.0, "patient00003": None, "patient64541": 1.0}
     lines = [
@@ -132,7 +135,7 @@ def test_padchest_with_its_projections_and_labels(tmp_path):
     )
     (tmp_path / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv").write_text(text)
     for image, place, *_ in rows:
-        picture(tmp_path / place.removesuffix(".0") / image)
+        write_film(tmp_path / place.removesuffix(".0") / image)
     report = prepare_padchest(tmp_path, tmp_path / "m.csv", check=QUICK)
     table = pd.read_csv(tmp_path / "m.csv", dtype=str, keep_default_na=False)
     table = table.set_index(table["path"].str.extract(r"([a-z])\.png")[0])

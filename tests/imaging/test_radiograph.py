@@ -5,7 +5,7 @@ import os
 import cv2
 import numpy as np
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 from PIL import Image
 
 from diff3m.imaging import (

@@ -95,8 +95,9 @@ def test_damaged_empty_and_foreign_files_are_refused(pack, tmp_path):
 
 
 def zip_of(tmp_path, entries: list[tuple[bytes, int]]):
-    """A ZIP whose names are these raw bytes, with these flags: what Windows and macOS tools write and `zipfile` would
-    not.
+    """A ZIP whose names are these raw bytes, with these flags.
+
+    Windows and macOS tools write such names and `zipfile` would not.
     """
     path = tmp_path / "films.zip"
     stand_ins = [f"{index:0{len(name)}d}"[: len(name)].encode() for index, (name, _) in enumerate(entries)]

@@ -2,58 +2,24 @@ import io
 import struct
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pydicom
 import pytest
-from conftest import drawn_film
+from helpers import EXPECTED, FILM, compressed_dicom, dicom
 from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     RLELossless,
-    SecondaryCaptureImageStorage,
 )
 
 from diff3m.imaging import RadiographError, dicom_pixels, read_radiograph
 from diff3m.imaging.dicom import header_facts, looks_like_dicom
-
-
-def dicom(pixels: np.ndarray, **tags) -> bytes:
-    """A small but whole CR file around (rows, columns) uint16 or int16 pixels."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    dataset.Modality, dataset.PhotometricInterpretation = "CR", "MONOCHROME2"
-    signed = pixels.dtype == np.int16
-    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.PixelRepresentation = 1, 16, int(signed)
-    dataset.BitsStored, dataset.HighBit = (16, 15) if signed else (12, 11)
-    dataset.Rows, dataset.Columns = pixels.shape[-2:]
-    dataset.PixelData = pixels.tobytes()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some values are malformed on purpose
-        for name, value in tags.items():
-            if value is None:
-                delattr(dataset, name)
-            else:
-                setattr(dataset, name, value)
-        buffer = io.BytesIO()
-        dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-FILM = np.round(drawn_film(128) * 4000).astype(np.uint16)
-EXPECTED = (FILM.astype(np.float32) - FILM.min()) / float(np.ptp(FILM))
 
 
 def test_plain_pixels_are_exact():
@@ -265,19 +231,6 @@ def test_no_header_value_is_said_anywhere(case):
     assert b"SECR" not in made.stdout + made.stderr
 
 
-def compressed(frame: bytes, syntax: str, **tags) -> bytes:
-    dataset = pydicom.dcmread(io.BytesIO(dicom(FILM)))
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
-    dataset.PixelData = encapsulate([frame + bytes(len(frame) % 2)])
-    dataset["PixelData"].VR = "OB"
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    buffer = io.BytesIO()
-    dataset.save_as(buffer)
-    return buffer.getvalue()
-
-
 def jpeg() -> bytes:
     """FILM as a JPEG picture."""
     ok, frame = cv2.imencode(".jpg", (EXPECTED * 255).astype(np.uint8))
@@ -286,15 +239,15 @@ def jpeg() -> bytes:
 
 
 def test_jpeg_baseline_is_read():
-    assert read_radiograph(compressed(jpeg(), JPEGBaseline8Bit)).pixels == pytest.approx(EXPECTED, abs=0.08)
+    assert read_radiograph(compressed_dicom(jpeg(), JPEGBaseline8Bit)).pixels == pytest.approx(EXPECTED, abs=0.08)
 
 
 def test_pictures_of_another_size_than_the_header_says_are_never_decoded(monkeypatch):
     huge = b"\xff\x4f\xff\x51" + struct.pack(">HH4I", 41, 0, 60000, 60000, 0, 0) + bytes(60)
     films = [
-        compressed(jpeg(), JPEGBaseline8Bit, Rows=64, Columns=64),
-        compressed(huge, JPEG2000Lossless),
-        compressed(b"\xff\xd8 no jpeg", JPEGBaseline8Bit),
+        compressed_dicom(jpeg(), JPEGBaseline8Bit, Rows=64, Columns=64),
+        compressed_dicom(huge, JPEG2000Lossless),
+        compressed_dicom(b"\xff\xd8 no jpeg", JPEGBaseline8Bit),
     ]
     asked = []
     monkeypatch.setattr(Dataset, "pixel_array", property(lambda self: asked.append(self)))
@@ -306,7 +259,7 @@ def test_pictures_of_another_size_than_the_header_says_are_never_decoded(monkeyp
 
 def test_a_decoder_that_dies_takes_nothing_with_it(monkeypatch, tmp_path):
     """GDCM is known to abort on damaged JPEG Lossless and JPEG-LS; it runs in a process of its own."""
-    film = compressed(jpeg().replace(b"\xff\xc0", b"\xff\xc3"), "1.2.840.10008.1.2.4.70")
+    film = compressed_dicom(jpeg().replace(b"\xff\xc0", b"\xff\xc3"), "1.2.840.10008.1.2.4.70")
     for body in ("import os; os.abort()", "import time; time.sleep(60)", "print('no array')"):
         (tmp_path / "worker.py").write_text(body)
         monkeypatch.setattr(dicom_pixels, "WORKER", tmp_path / "worker.py")

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from helpers import EXPECTED, FILM, dicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from test_dicom import EXPECTED, FILM, dicom
 
 from diff3m.imaging import RadiographError, corrected, looks_like_dicom, read_radiograph
 
@@ -70,14 +70,17 @@ def test_proportions_decide_whether_a_film_is_too_long():
         )
 
 
+MAGNIFIED = {"EstimatedRadiographicMagnificationFactor": 1.25}
+
+
 @pytest.mark.parametrize(
     ("tags", "spacing", "at_detector"),
     [
         (dict(PixelSpacing=[0.2, 0.2]), 0.2, False),
         (dict(ImagerPixelSpacing=[0.2, 0.2]), 0.2, True),
-        (dict(ImagerPixelSpacing=[0.2, 0.2], EstimatedRadiographicMagnificationFactor=1.25), 0.16, False),
-        (dict(ImagerPixelSpacing=[0.2, 0.2], PixelSpacing=[0.2, 0.2], EstimatedRadiographicMagnificationFactor=1.25), 0.16, False),
-        (dict(ImagerPixelSpacing=[0.2, 0.2], PixelSpacing=[0.17, 0.17], EstimatedRadiographicMagnificationFactor=1.25), 0.17, False),
+        (dict(ImagerPixelSpacing=[0.2, 0.2], **MAGNIFIED), 0.16, False),
+        (dict(ImagerPixelSpacing=[0.2, 0.2], PixelSpacing=[0.2, 0.2], **MAGNIFIED), 0.16, False),
+        (dict(ImagerPixelSpacing=[0.2, 0.2], PixelSpacing=[0.17, 0.17], **MAGNIFIED), 0.17, False),
         (dict(ImagerPixelSpacing=[0.2, 0.2], EstimatedRadiographicMagnificationFactor=40), 0.2, True),
         (dict(NominalScannedPixelSpacing=[0.1, 0.1]), 0.1, False),
     ],
@@ -172,6 +175,15 @@ def test_a_plausible_first_element_is_dicom_and_other_files_are_not():
         b"\x08\0\x01\0\x04\0\0\0",
     ):
         assert looks_like_dicom(start + bytes(100)), start
-    for other in (b"%PDF-1.7\n" + bytes(100), b"PK\3\4" + bytes(100), b"hello, this is no picture", bytes(200), b"\x7fELF" + bytes(99),
-                  b"\0\0\x01\0\x01\0\x10\x10" + bytes(99), b"\x1f\x8b\x08\0" + bytes(99), b"GIF89a" + bytes(99), b"BM" + bytes(99)):  # fmt: skip
+    for other in (
+        b"%PDF-1.7\n" + bytes(100),
+        b"PK\3\4" + bytes(100),
+        b"hello, this is no picture",
+        bytes(200),
+        b"\x7fELF" + bytes(99),
+        b"\0\0\x01\0\x01\0\x10\x10" + bytes(99),
+        b"\x1f\x8b\x08\0" + bytes(99),
+        b"GIF89a" + bytes(99),
+        b"BM" + bytes(99),
+    ):
         assert not looks_like_dicom(other), other[:8]

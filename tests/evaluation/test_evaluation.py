@@ -6,10 +6,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from diff3m.checkpoint.folder import load_checkpoint, read_config, save_checkpoint, save_scoring
+from diff3m.checkpoint.folder import read_config
 from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
@@ -98,15 +98,6 @@ def test_no_interval_is_given_for_fewer_than_ten_films_of_a_class():
     assert fewer["auroc_within_view"] is not None and fewer["auroc_within_view_interval"] is None
     assert interval({"auroc": 0.7512, "interval": None}, "auroc", ".3f") == "0.751"
     assert interval({"auroc": None, "interval": None}, "auroc") == "–"
-
-
-@pytest.fixture
-def calibrated(tiny_checkpoint, tmp_path, film_folder):
-    checkpoint = load_checkpoint(tiny_checkpoint)
-    folder = save_checkpoint(tmp_path / "calibrated", checkpoint.config, checkpoint.network)
-    detector = Detector.from_pretrained(folder, device="cpu")
-    save_scoring(folder, calibrate_on_normals(detector, film_folder / "manifest.csv"))
-    return folder
 
 
 def test_calibration_measures_normals_only_and_is_stored(calibrated):

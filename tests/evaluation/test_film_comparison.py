@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import drawn_film
-from test_cli import run
-from test_evaluation import calibrated  # noqa: F401  (a fixture)
+from helpers import drawn_film, run_command
 
 from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
@@ -46,7 +44,7 @@ def tables(tmp_path) -> Path:
     return tmp_path
 
 
-def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypatch):  # noqa: F811
+def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypatch):
     monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     arguments = [
@@ -69,7 +67,7 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
         "--out",
         tables / "out",
     ]
-    status, out, error = run(capsys, *arguments)
+    status, out, error = run_command(capsys, *arguments)
     assert status == 0, error
     found = json.loads((tables / "out" / "films.json").read_text())
     entries = found["parts"]["all"]["opacity"]["methods"]
@@ -94,13 +92,13 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
 
     kept = {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}
     assert len(kept) == 8
-    assert run(capsys, *arguments)[0] == 0
+    assert run_command(capsys, *arguments)[0] == 0
     assert kept == {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}, (
         "answers that are kept are not made again"
     )
 
 
-def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, monkeypatch):  # noqa: F811
+def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, monkeypatch):
     monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     table = pd.read_csv(tables / "dev.csv").drop(columns="view")
@@ -115,7 +113,9 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
         "--train",
         tables / "train.csv",
     ]
-    status, out, error = run(capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out")
+    status, out, error = run_command(
+        capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out"
+    )
     assert status == 0, error
     assert {path.name.partition(" ")[0] for path in (tables / "out" / "kept").iterdir()} == {"PCA", "Diff3M", "ours,"}
     text = (tables / "out" / "films.json").read_text()
@@ -126,7 +126,7 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
     assert "mse – (" in out and "ours with the true record over unknown record: –" in out
 
 
-def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, tables, capsys):  # noqa: F811
+def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, tables, capsys):
     def learned(*lines: str) -> Path:
         (tables / "learned.csv").write_text("\n".join(("path,Patient,label", *lines)) + "\n")
         return tables / "learned.csv"
@@ -141,13 +141,13 @@ def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, ta
         "--out",
         tables / "out",
     ]
-    status, _, error = run(
+    status, _, error = run_command(
         capsys, *arguments, "--train", learned("0.png,41,normal", "1.png,44,normal", "2.png,2,normal")
     )
     assert (
         status == 1 and "learned.csv and" in error and "dev.csv: 2 (41, 44 …)" in error and "splits by patient" in error
     )
-    status, _, error = run(
+    status, _, error = run_command(
         capsys, *arguments, "--train", learned("0.png,,normal", f"../{tables.name}/41.png,,normal", "42.png,,opacity")
     )
     assert status == 1 and "Films in both" in error and "dev.csv: 1 (41.png …)" in error, "42.png is not learned from"
@@ -156,7 +156,7 @@ def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, ta
     assert check_apart(learned("0.png,,normal"), tables / "dev.csv", SCHEMA) is False
 
 
-def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):  # noqa: F811
+def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     film = torch.zeros(1, 1, 32, 32)
     film[..., 0, 0] = 1.0
@@ -164,7 +164,7 @@ def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):  # noqa: F811
     assert judgment.scores["mse"].item() == judgment.scores["max"].item() == 0
 
 
-def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):  # noqa: F811
+def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     first = benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out")
@@ -176,7 +176,7 @@ def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, 
     assert len(list((tables / "out" / "kept").glob("PCA *"))) == 1
 
 
-def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated, tables, monkeypatch):  # noqa: F811
+def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated, tables, monkeypatch):
     class Asked(Exception):
         pass
 
@@ -223,7 +223,7 @@ def test_pointing_game_and_difference_by_hand():
     assert entry["difference"]["over shuffled record"]["interval"] == (0, 0)
 
 
-def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):  # noqa: F811
+def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):
     assert "".join(map(half, range(6))) == "BBAABB"
     assert {half(written) for written in (1, "1", "1.0", 1.0, " 1 ")} == {half(1)}, (
         "a patient is in one half however the number is written"
@@ -249,7 +249,7 @@ def test_released_scores_by_hand():
     assert all(values.item() == 0 for values in flat.values()), "a film of one grey value has no range"
 
 
-def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):  # noqa: F811
+def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):
     asked = []
     monkeypatch.setattr(
         benchmark, "_judge", lambda method, cohort, path, report: asked.append(path.name) or (None, 0.0)

@@ -6,7 +6,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 from PIL import Image
 
 from diff3m.imaging import RadiographError, read_radiograph
@@ -41,8 +41,19 @@ def tiff(
     for number, array in enumerate(pages):
         pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
         kind = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
-        tags = {254: int(bool(reduced) and reduced[number]), 256: array.shape[1], 257: array.shape[0], 258: array.itemsize * 8, 259: 1,
-                262: int(not white_is_zero), 273: 0, 277: 1, 278: array.shape[0], 279: len(pixels), 339: kind}  # fmt: skip
+        tags = {
+            254: int(bool(reduced) and reduced[number]),
+            256: array.shape[1],
+            257: array.shape[0],
+            258: array.itemsize * 8,
+            259: 1,
+            262: int(not white_is_zero),
+            273: 0,
+            277: 1,
+            278: array.shape[0],
+            279: len(pixels),
+            339: kind,
+        }
         tags |= changes or {}
         end = place + 2 + 12 * len(tags) + 4
         tags[273] = end

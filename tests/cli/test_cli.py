@@ -6,26 +6,19 @@ from dataclasses import replace
 
 import cv2
 import pytest
-from conftest import ROOT, drawn_film
-from test_evaluation import calibrated  # noqa: F401  (a fixture)
+from helpers import ROOT, drawn_film, run_command
 
 from diff3m.checkpoint.folder import read_config
 from diff3m.cli import terminal
-from diff3m.cli.main import main
 from diff3m.data.phantom import person
 
 
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    status = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
-    status, out, _ = run(
-        capsys, "analyze", film_folder / "film0.png", "--age", 63, "--sex", "F", "--view", "PA", "--height-cm", 170, "--weight-kg", 70,
-        "--systolic", 120, "--diastolic", 80, "--checkpoint", calibrated, "--json", tmp_path / "a.json", "--out", tmp_path / "pictures", "--seed", 3,
-    )  # fmt: skip
+def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):
+    measurements = ["--height-cm", 170, "--weight-kg", 70, "--systolic", 120, "--diastolic", 80]
+    record = ["--age", 63, "--sex", "F", "--view", "PA", *measurements]
+    files = ["--json", tmp_path / "a.json", "--out", tmp_path / "pictures"]
+    command = ["analyze", film_folder / "film0.png", *record, "--checkpoint", calibrated, *files, "--seed", 3]
+    status, out, _ = run_command(capsys, *command)
     assert status == 0
     for word in (
         "anomaly score",
@@ -47,22 +40,24 @@ def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):  
         assert cv2.imread(str(tmp_path / "pictures" / f"{name}.png")).shape == (512, 512, 3)
 
 
-def test_a_stopped_film_is_analyzed_knowingly_only(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
+def test_a_stopped_film_is_analyzed_knowingly_only(calibrated, film_folder, tmp_path, capsys):
     film = film_folder / "film0.png"
     cv2.imwrite(str(film), 255 - cv2.imread(str(film), cv2.IMREAD_GRAYSCALE))
     for command in ("analyze", "explain"):
-        status, _, error = run(capsys, command, film, "--checkpoint", calibrated)
+        status, _, error = run_command(capsys, command, film, "--checkpoint", calibrated)
         assert status == 1 and "negative" in error and "--accept" in error
-    status, out, _ = run(capsys, "analyze", film, "--checkpoint", calibrated, "--accept", "--json", tmp_path / "a.json")
+    status, out, _ = run_command(
+        capsys, "analyze", film, "--checkpoint", calibrated, "--accept", "--json", tmp_path / "a.json"
+    )
     accepted = json.loads((tmp_path / "a.json").read_text())["accepted"]
     assert status == 0 and "negative" in accepted[0] and "knowingly" in out
 
 
-def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
-    assert run(capsys, "calibrate", calibrated, "--manifest", film_folder / "manifest.csv")[0] == 0
+def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsys):
+    assert run_command(capsys, "calibrate", calibrated, "--manifest", film_folder / "manifest.csv")[0] == 0
     (film_folder / "table.csv").write_text((film_folder / "manifest.csv").read_text().replace("path,", "file,"))
     manifest = tmp_path / "m.csv"
-    status, out, _ = run(
+    status, out, _ = run_command(
         capsys,
         "prepare",
         "folder",
@@ -77,7 +72,7 @@ def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsy
         "view=PA,AP",
     )
     assert status == 0 and "12 rows" in out
-    status, out, _ = run(
+    status, out, _ = run_command(
         capsys, "evaluate", "--manifest", manifest, "--checkpoint", calibrated, "--out", tmp_path / "e", "--limit", 9
     )
     assert status == 0 and "AUROC within view" in out
@@ -87,22 +82,27 @@ def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsy
 
 def test_train_then_analyze(film_folder, tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(
-        f"name: small\nmanifest: {film_folder}/manifest.csv\nvalidation: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\n"
+        f"name: small\nmanifest: {film_folder}/manifest.csv\nvalidation: {film_folder}/manifest.csv\n"
+        f"out: {tmp_path}/run\nsteps: 2\nbatch_size: 2\n"
         "network: {image_size: 32, space_to_depth: 2, channels: 32, channel_multipliers: [1, 2]}\nprecision: 'no'\n"
     )
-    status, out, _ = run(capsys, "train", tmp_path / "c.yaml")
+    status, out, _ = run_command(capsys, "train", tmp_path / "c.yaml")
     assert status == 0 and "calibrated on 8 normal films" in out
-    assert run(capsys, "analyze", film_folder / "film1.png", "--checkpoint", tmp_path / "run" / "checkpoint")[0] == 0
+    assert (
+        run_command(capsys, "analyze", film_folder / "film1.png", "--checkpoint", tmp_path / "run" / "checkpoint")[0]
+        == 0
+    )
 
 
 def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(terminal, "LOG_SECONDS", 0.0)
     (tmp_path / "c.yaml").write_text(
-        f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\nsteps: 2\nbatch_size: 2\nprecision: 'no'\nlog_every: 1\n"
+        f"name: small\nmanifest: {film_folder}/manifest.csv\nout: {tmp_path}/run\n"
+        "steps: 2\nbatch_size: 2\nprecision: 'no'\nlog_every: 1\n"
         "network: {image_size: 32, space_to_depth: 2, channels: 32, channel_multipliers: [1, 2]}\n"
     )
-    assert run(capsys, "train", tmp_path / "c.yaml")[0] == 0
-    status, _, error = run(capsys, "train", tmp_path / "c.yaml", "--steps", 4)
+    assert run_command(capsys, "train", tmp_path / "c.yaml")[0] == 0
+    status, _, error = run_command(capsys, "train", tmp_path / "c.yaml", "--steps", 4)
     bars = [line for line in error.replace("\r", "\n").splitlines() if line.startswith("training:")]
     assert status == 0 and " 2/4 [00:00<?, ?step/s]" in bars[0] and " 4/4 [" in bars[-1] and "noise nan" not in error
 
@@ -120,13 +120,13 @@ def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folde
         (("train", "absent.yaml"), "no configuration"),
     ],
 )
-def test_mistakes_get_one_sentence(calibrated, tmp_path, capsys, arguments, word):  # noqa: F811
+def test_mistakes_get_one_sentence(calibrated, tmp_path, capsys, arguments, word):
     film = tmp_path / "film.png"
     cv2.imwrite(str(film), person(2_050_001).film(96) * 255)
     arguments = [{"FILM": film, "OUT": tmp_path / "o"}.get(a, a) for a in arguments]
     if arguments[0] != "train" and "--checkpoint" not in arguments:
         arguments += ["--checkpoint", calibrated]
-    status, _, error = run(capsys, *arguments)
+    status, _, error = run_command(capsys, *arguments)
     assert status == 1 and word in error and "Traceback" not in error
 
 
@@ -147,7 +147,7 @@ def test_the_module_runs_as_the_command():
     assert "--score" in subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
 
 
-def test_analyze_imports_no_package_that_it_does_not_use(calibrated, film_folder):  # noqa: F811
+def test_analyze_imports_no_package_that_it_does_not_use(calibrated, film_folder):
     code = (
         "import sys\nfrom diff3m.cli.main import main\n"
         f"assert main(['analyze', {str(film_folder / 'film0.png')!r}, '--checkpoint', {str(calibrated)!r}]) == 0\n"
@@ -169,26 +169,28 @@ window: [0.1, 0.1, 0.2, 0.1]
 """
 
 
-def test_calibrate_takes_a_score_file(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
+def test_calibrate_takes_a_score_file(calibrated, film_folder, tmp_path, capsys):
     (tmp_path / "score.yaml").write_text(SCORE)
     arguments = ("calibrate", calibrated, "--manifest", film_folder / "manifest.csv", "--score")
     before = read_config(calibrated)
-    assert run(capsys, *arguments, tmp_path / "score.yaml")[0] == 0
+    assert run_command(capsys, *arguments, tmp_path / "score.yaml")[0] == 0
     after = read_config(calibrated)
     assert [component.kind for component in after.scoring.components] == ["absolute", "ssim"]
     assert (after.scoring.steps, after.scoring.combine, after.scoring.window[2]) == (3, "max", 0.2)
     assert dict(after.scoring.calibration)["any"].count == 8 and len(dict(after.scoring.calibration)["any"].mean) == 2
     assert replace(after, scoring=before.scoring) == before
-    assert run(capsys, "analyze", film_folder / "film0.png", "--checkpoint", calibrated)[1].startswith("anomaly score")
+    assert run_command(capsys, "analyze", film_folder / "film0.png", "--checkpoint", calibrated)[1].startswith(
+        "anomaly score"
+    )
     stored = (calibrated / "config.json").read_bytes()
     for text, word in (("components: [{kind: entropy}]", "kind must be one of"), ("noise_level: 2000", "beyond")):
         (tmp_path / "bad.yaml").write_text(text)
-        status, _, error = run(capsys, *arguments, tmp_path / "bad.yaml")
+        status, _, error = run_command(capsys, *arguments, tmp_path / "bad.yaml")
         assert status == 1 and word in error and "Traceback" not in error
     assert (calibrated / "config.json").read_bytes() == stored
 
 
-def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, capsys):  # noqa: F811
+def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, capsys):
     (tmp_path / "candidates.yaml").write_text(
         "noise_level: 80\nsteps: 2\ncandidates:\n  low: {components: [{kind: brighter, sigma: 2, level: 40}]}\n"
         "  two: {components: [{kind: absolute, sigma: 2}, {kind: ssim, sigma: 6}], combine: max}\n"
@@ -201,13 +203,13 @@ def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, ca
     (tmp_path / "labelled.csv").write_text("\n".join(lines) + "\n")
     arguments = ["search-score", "--checkpoint", calibrated, "--candidates", tmp_path / "candidates.yaml"]
     arguments += ["--manifest", film_folder / "manifest.csv", "--labelled", tmp_path / "labelled.csv", "--accept"]
-    status, out, error = run(capsys, *arguments, "--out", tmp_path / "out")
+    status, out, error = run_command(capsys, *arguments, "--out", tmp_path / "out")
     assert status == 0 and "Half A chooses" in out and "Half B reports" in out, error
     rows = list(csv.DictReader((tmp_path / "out" / "candidates.csv").open()))
     assert [row["candidate"] for row in rows] == ["low", "two"] and [row["components"] for row in rows] == ["1", "2"]
     assert [row["chosen"] for row in rows].count("True") == 1
     chosen = ["calibrate", calibrated, "--manifest", film_folder / "manifest.csv"]
-    assert run(capsys, *chosen, "--score", tmp_path / "out" / "score.yaml")[0] == 0
+    assert run_command(capsys, *chosen, "--score", tmp_path / "out" / "score.yaml")[0] == 0
     expected = {"low": ("brighter",), "two": ("absolute", "ssim")}[
         next(r["candidate"] for r in rows if r["chosen"] == "True")
     ]

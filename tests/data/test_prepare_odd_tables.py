@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_prepare import SCHEMA, gzipped, mimic, picture  # noqa: F401  (mimic is a fixture)
+from helpers import write_film, write_gzip
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError, patients_of, read_manifest
@@ -18,7 +18,9 @@ from diff3m.data.prepare.mimic import _nearer_body, prepare_mimic
 from diff3m.data.prepare.nih import prepare_nih
 from diff3m.data.prepare.report import Report
 from diff3m.data.prepare.tables import CONTRADICTORY
+from diff3m.ehr import paper_schema
 
+SCHEMA = paper_schema()
 NIH_HEAD = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
 
 
@@ -36,10 +38,10 @@ def linked(folders: tuple[Path, Path], tmp_path: Path, ed: Path | None = None) -
 def nih(folder: Path, rows: list[str], head: str = NIH_HEAD) -> None:
     (folder / "Data_Entry_2017.csv").write_text(head + "\n".join(rows) + "\n")
     for row in rows:
-        picture(folder / "images" / row.partition(",")[0])
+        write_film(folder / "images" / row.partition(",")[0])
 
 
-def test_one_odd_cell_does_not_make_every_film_of_mimic_abnormal(mimic, tmp_path):  # noqa: F811
+def test_one_odd_cell_does_not_make_every_film_of_mimic_abnormal(mimic, tmp_path):
     changed(
         mimic[0] / "mimic-cxr-2.0.0-chexpert.csv.gz",
         lambda text: text.replace("10000003,50000003,,1.0", "10000003,50000003,,x"),
@@ -60,7 +62,7 @@ def test_one_odd_cell_does_not_make_every_film_of_chexpert_abnormal(tmp_path):
     (tmp_path / "train.csv").write_text(head + "".join(rows[:3]))
     (tmp_path / "valid.csv").write_text(head + rows[3])
     for name in names:
-        picture(tmp_path / name.partition("/")[2])
+        write_film(tmp_path / name.partition("/")[2])
     report = prepare_chexpert(tmp_path, tmp_path / "m.csv")
     labels = pd.read_csv(tmp_path / "m.csv").sort_values("patient")["label"].fillna("")
     assert labels.tolist() == ["normal", "abnormal", "", "abnormal"] and report.refusals["No Finding is no number"] == 1
@@ -79,7 +81,7 @@ def test_commas_at_the_ends_of_the_rows_of_chexpert_shift_nothing(tmp_path):
         (tmp_path / f"{part}.csv").write_text(
             with_commas(head + f"{name.format(part, number)},Female,50,Frontal,AP,1.0,\n")
         )
-        picture(tmp_path / name.format(part, number).partition("/")[2])
+        write_film(tmp_path / name.format(part, number).partition("/")[2])
     assert prepare_chexpert(tmp_path, tmp_path / "m.csv").rows_written == 2
     assert pd.read_csv(tmp_path / "m.csv")[["label", "age", "view"]].drop_duplicates().to_numpy().tolist() == [
         ["normal", 50, "AP"]
@@ -99,7 +101,7 @@ def test_commas_at_the_ends_of_the_rows_of_nih_shift_nothing(tmp_path):
     ]
 
 
-def test_commas_at_the_ends_of_the_rows_of_mimic_shift_nothing(mimic, tmp_path):  # noqa: F811
+def test_commas_at_the_ends_of_the_rows_of_mimic_shift_nothing(mimic, tmp_path):
     expected, _ = linked(mimic, tmp_path)
     for path in [*mimic[0].glob("*.csv.gz"), *mimic[1].glob("hosp/*.csv.gz")]:
         changed(path, with_commas)
@@ -179,12 +181,12 @@ def test_rows_of_one_film_of_chexpert_that_contradict_each_other_are_dropped(tmp
     (tmp_path / "train.csv").write_text("Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding\n" + "".join(rows))
     (tmp_path / "valid.csv").write_text((tmp_path / "train.csv").read_text().replace("train/patient", "valid/patient1"))
     for name in (*names, *(name.replace("train/patient", "valid/patient1") for name in names)):
-        picture(tmp_path / name.partition("/")[2])
+        write_film(tmp_path / name.partition("/")[2])
     report = prepare_chexpert(tmp_path, tmp_path / "m.csv")
     assert report.rows_written == 2 and report.drops == {CONTRADICTORY: 4}
 
 
-def test_a_film_of_mimic_with_two_rows_of_metadata_that_differ_is_dropped(mimic, tmp_path):  # noqa: F811
+def test_a_film_of_mimic_with_two_rows_of_metadata_that_differ_is_dropped(mimic, tmp_path):
     changed(
         mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz",
         lambda text: text + "c1,10000003,50000003,CHEST,AP,3056,2544,21500101,142030.5\n",
@@ -197,7 +199,7 @@ def folder_report(tmp_path: Path, text: str, where: dict[str, set[str]] | None =
     """The report on a folder's table, and the names of the films that are left."""
     (tmp_path / "t.csv").write_text(text)
     for name in "abcdef":
-        picture(tmp_path / f"{name}.png")
+        write_film(tmp_path / f"{name}.png")
     report = manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, where or {})
     return report, [case.path.stem for case in read_manifest(tmp_path / "m.csv", SCHEMA)]
 
@@ -261,7 +263,7 @@ def test_what_is_wrong_with_the_tables_of_nih_is_said_before_anything_is_written
     assert not (tmp_path / "m.csv").exists()
 
 
-def test_damaged_and_empty_files_get_a_sentence(mimic, tmp_path, capsys):  # noqa: F811
+def test_damaged_and_empty_files_get_a_sentence(mimic, tmp_path, capsys):
     command = ["prepare", "mimic", "--cxr", str(mimic[0]), "--iv", str(mimic[1]), "--out", str(tmp_path / "m.csv")]
     path = mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz"
     whole = path.read_bytes()
@@ -271,7 +273,7 @@ def test_damaged_and_empty_files_get_a_sentence(mimic, tmp_path, capsys):  # noq
     assert main(command) == 1 and "metadata.csv.gz has no rows. Load it again" in capsys.readouterr().err
 
 
-def test_ids_that_became_floats_are_read_and_rows_without_one_counted(mimic, tmp_path):  # noqa: F811
+def test_ids_that_became_floats_are_read_and_rows_without_one_counted(mimic, tmp_path):
     expected, _ = linked(mimic, tmp_path)
     changed(
         mimic[0] / "mimic-cxr-2.0.0-metadata.csv.gz",
@@ -284,7 +286,7 @@ def test_ids_that_became_floats_are_read_and_rows_without_one_counted(mimic, tmp
     ]
 
 
-def test_text_in_an_age_is_counted_and_left_unknown(mimic, tmp_path):  # noqa: F811
+def test_text_in_an_age_is_counted_and_left_unknown(mimic, tmp_path):
     changed(mimic[1] / "hosp/patients.csv.gz", lambda text: text.replace("F,52,2178", "F,old,2178"))
     table, report = linked(mimic, tmp_path)
     assert (
@@ -305,7 +307,7 @@ def test_only_whole_dates_are_dates():
     assert second_number(pd.Series(["2180-1-15 12:30:00", "soon", None])).isna().all()
 
 
-def test_records_whose_date_is_none_or_that_are_there_twice_are_counted(mimic, tmp_path):  # noqa: F811
+def test_records_whose_date_is_none_or_that_are_there_twice_are_counted(mimic, tmp_path):
     more = "10000001,2180-5-11,1,Blood Pressure,200/100\n10000001,later,1,BMI (kg/m2),40\n"
     more += "10000001,2180-05-08,1,Blood Pressure,120/80\n"  # a row that is there
     changed(mimic[1] / "hosp/omr.csv.gz", lambda text: text + more)
@@ -318,7 +320,7 @@ def test_records_whose_date_is_none_or_that_are_there_twice_are_counted(mimic, t
     assert report["names"]["row of omr that is there twice"] == ["patient 10000001, 2180-05-08, Blood Pressure"]
 
 
-def test_rows_that_contradict_each_other_are_not_resolved_silently(mimic, tmp_path):  # noqa: F811
+def test_rows_that_contradict_each_other_are_not_resolved_silently(mimic, tmp_path):
     cxr, iv = mimic
     changed(
         cxr / "mimic-cxr-2.0.0-split.csv.gz",
@@ -345,15 +347,15 @@ def test_rows_that_contradict_each_other_are_not_resolved_silently(mimic, tmp_pa
     assert "patient is in no patients table" not in report["refusals"]
 
 
-def test_emergency_stays_that_cannot_be_used_are_counted(mimic, tmp_path):  # noqa: F811
+def test_emergency_stays_that_cannot_be_used_are_counted(mimic, tmp_path):
     ed = tmp_path / "ed"
     rows = ("10000001,1,2180-05-10 12:00:00,2180-05-10 18:00:00", "10000001,3,2180-5-10 13:00:00,2180-05-10 18:00:00")
     rows += ("10000002,4,2181-12-31 12:00:00,2181-12-31 18:00:00",)
-    gzipped(ed / "ed/edstays.csv.gz", "subject_id,stay_id,intime,outtime\n" + "\n".join(rows) + "\n")
+    write_gzip(ed / "ed/edstays.csv.gz", "subject_id,stay_id,intime,outtime\n" + "\n".join(rows) + "\n")
     triage = (
         "stay_id,temperature,heartrate,resprate,o2sat\n1,warm,88,18,97\n3,98,99,18,97\n4,98,60,18,97\n4,98,90,18,97\n"
     )
-    gzipped(ed / "ed/triage.csv.gz", triage)
+    write_gzip(ed / "ed/triage.csv.gz", triage)
     table, report = linked(mimic, tmp_path, ed)
     assert table.loc[10000001, "heart_rate_bpm"] == 88 and pd.isna(table.loc[10000001, "temperature_c"])
     assert report["names"]["temperature is no number"] == ["1"] and pd.isna(table.loc[10000002, "heart_rate_bpm"])
@@ -377,7 +379,7 @@ def test_of_a_bmi_and_height_and_weight_what_was_measured_nearer_counts():
     ]
 
 
-def test_mimic_keeps_the_bmi_of_the_day_against_a_weight_of_last_month(mimic, tmp_path):  # noqa: F811
+def test_mimic_keeps_the_bmi_of_the_day_against_a_weight_of_last_month(mimic, tmp_path):
     changed(mimic[1] / "hosp/omr.csv.gz", lambda text: text.replace("BMI (kg/m2),28.3", "BMI (kg/m2),33"))
     table, report = linked(mimic, tmp_path)
     first = table.loc[10000001]
@@ -393,7 +395,7 @@ def test_the_days_to_a_linked_value():
 
 
 def test_one_film_under_two_spellings_of_its_path_is_there_once(tmp_path, capsys):
-    picture(tmp_path / "0.png")
+    write_film(tmp_path / "0.png")
     (tmp_path / "t.csv").write_text(f"path,label\n0.png,normal\n./0.png,normal\n{tmp_path}/0.png,normal\n")
     assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
     assert "duplicate row: 2" in capsys.readouterr().out and len(read_manifest(tmp_path / "m.csv", SCHEMA)) == 1
@@ -401,7 +403,7 @@ def test_one_film_under_two_spellings_of_its_path_is_there_once(tmp_path, capsys
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "link.csv"])
 def test_a_folders_table_is_not_overwritten(tmp_path, name):
-    picture(tmp_path / "a.png")
+    write_film(tmp_path / "a.png")
     table = pd.DataFrame({"path": ["a.png"], "label": ["normal"]})
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_parquet(tmp_path / "t.parquet", index=False)
@@ -416,7 +418,7 @@ def test_a_folders_table_is_not_overwritten(tmp_path, name):
     manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})  # a manifest may be
 
 
-def test_tables_of_data_sets_are_not_overwritten(mimic, tmp_path):  # noqa: F811
+def test_tables_of_data_sets_are_not_overwritten(mimic, tmp_path):
     (tmp_path / "set").mkdir()
     for name in (
         "train.csv",
@@ -452,7 +454,7 @@ def test_a_table_is_not_overwritten_by_what_is_written_beside_the_manifest(tmp_p
 
 def test_odd_ages_views_and_paths_of_a_folder_are_read_or_counted(tmp_path):
     for name in "abcdef":
-        picture(tmp_path / "films" / f"{name}.png")
+        write_film(tmp_path / "films" / f"{name}.png")
     rows = [
         r"films\a.png;063Y;F;POSTERO_ANTERIOR;normal;;",
         r"films\b.png;000Y;woman;AP_PORTABLE;normal;19500101;20150601",
@@ -488,13 +490,13 @@ def test_ages_of_chexpert_that_stand_for_unknown_are_counted(tmp_path):
     (tmp_path / "train.csv").write_text(head + "".join(rows[:3]))
     (tmp_path / "valid.csv").write_text(head + rows[3])
     for name in names:
-        picture(tmp_path / name.partition("/")[2])
+        write_film(tmp_path / name.partition("/")[2])
     report = prepare_chexpert(tmp_path, tmp_path / "m.csv", check=FilmCheck(whole=False))
     assert report.refusals["age that stands for unknown"] == 3
     assert pd.read_csv(tmp_path / "m.csv")["age"].dropna().tolist() == [61]
 
 
-def test_measurements_of_mimic_without_a_unit_are_used_or_counted(mimic, tmp_path):  # noqa: F811
+def test_measurements_of_mimic_without_a_unit_are_used_or_counted(mimic, tmp_path):
     more = "10000003,2150-01-02,1,BMI,24.5\n10000003,2150-01-02,1,Height,70\n10000003,2150-01-02,1,Weight,154\n"
     changed(mimic[1] / "hosp/omr.csv.gz", lambda text: text + more)
     table, report = linked(mimic, tmp_path)

@@ -187,7 +187,10 @@ def test_the_peak_of_the_map_is_the_mean_of_its_largest_logits():
 
 
 def test_a_head_learns_what_was_painted(tiny_checkpoint, film_folder, tmp_path):
-    """On a network that has learned nothing, a few steps already tell painted places from others; the same seed gives the same head."""
+    """On a network that has learned nothing, a few steps already tell painted places from others.
+
+    The same seed gives the same head.
+    """
     detector = Detector(load_checkpoint(tiny_checkpoint), "cpu", "float32")
     folder = tmp_path / "films"
     folder.mkdir()
@@ -231,7 +234,10 @@ def test_the_command_teaches_a_head(tiny_checkpoint, film_folder, tmp_path, caps
 
 
 def test_the_shipped_head_finds_a_lesion_that_no_one_painted_in_training(shipped):
-    """A simulated film with an opacity, beside the same person's without: the real films' head was taught on other pictures altogether."""
+    """A simulated film with an opacity, beside the same person's without.
+
+    The real films' head was taught on other pictures altogether.
+    """
     above = 0
     for number in range(2_090_000, 2_090_006):
         who = person(number, "opacity")

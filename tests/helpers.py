@@ -1,0 +1,184 @@
+"""Pictures, files and small networks that tests of several rooms share; fixtures are in conftest.py."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pydicom
+import torch
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+from diff3m.cli.main import main
+from diff3m.data.phantom import person
+from diff3m.ehr import EHRSchema
+from diff3m.network import NetworkConfig
+from diff3m.training.config import TrainingConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
+GOLDEN = Path(__file__).resolve().parent / "released" / "golden"
+RECORD = {"age": 60, "sex": "F", "view": "AP", "bmi": 31, "height_cm": 165, "systolic_mmhg": 150, "diastolic_mmhg": 80}
+
+
+def drawn_film(size: int = 96, seed: int = 0, bright: float = 0.0) -> np.ndarray:
+    """Two dark lungs on a bright chest, with a little noise: enough of a film for plumbing. (size, size) in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size
+    film = 0.75 - 0.15 * y
+    for center in (0.3, 0.7):
+        film -= 0.5 * np.exp(-(((x - center - 0.01 * rng.normal()) / 0.13) ** 2 + ((y - 0.45) / 0.28) ** 2))
+    film += bright * np.exp(-(((x - 0.7) / 0.06) ** 2 + ((y - 0.5) / 0.06) ** 2))
+    film[:, 0:2] = rng.uniform(0, 0.1, (size, 2))
+    return np.clip(film + 0.02 * rng.normal(size=(size, size)), 0, 1).astype(np.float32)
+
+
+@cache
+def phantom_png(turns: int = 0, negative: bool = False) -> bytes:
+    """A simulated chest film of 70×70 pixels, which the gate lets pass as it is, as a PNG file."""
+    pixels = np.rot90(person(0).film(70), turns)
+    return cv2.imencode(".png", ((1 - pixels if negative else pixels) * 255).astype(np.uint8))[1].tobytes()
+
+
+def write_film(path: Path) -> None:
+    """Write `phantom_png` to a path, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(phantom_png())
+
+
+def write_gzip(path: Path, text: str) -> None:
+    """Write a gzipped table, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()))
+
+
+def dicom_film() -> bytes:
+    """A DICOM file of a drawn film, 128×128, 12 bits, with age, sex and view in its header."""
+    pixels = (drawn_film(128) * 4095).astype(np.uint16)
+    return dicom(pixels, Modality="DX", PatientAge="063Y", PatientSex="F", ViewPosition="PA")
+
+
+def dicom(pixels: np.ndarray, **tags) -> bytes:
+    """A small but whole CR file around (rows, columns) uint16 or int16 pixels; a tag that is None is left out."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.Modality, dataset.PhotometricInterpretation = "CR", "MONOCHROME2"
+    signed = pixels.dtype == np.int16
+    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.PixelRepresentation = 1, 16, int(signed)
+    dataset.BitsStored, dataset.HighBit = (16, 15) if signed else (12, 11)
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    dataset.PixelData = pixels.tobytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some values are malformed on purpose
+        for name, value in tags.items():
+            if value is None:
+                delattr(dataset, name)
+            else:
+                setattr(dataset, name, value)
+        buffer = io.BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+FILM = np.round(drawn_film(128) * 4000).astype(np.uint16)
+EXPECTED = (FILM.astype(np.float32) - FILM.min()) / float(np.ptp(FILM))
+
+
+def compressed_dicom(frame: bytes, syntax: str, **tags) -> bytes:
+    """A DICOM file of FILM's size whose pixels are a compressed frame."""
+    dataset = pydicom.dcmread(io.BytesIO(dicom(FILM)))
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = encapsulate([frame + bytes(len(frame) % 2)])
+    dataset["PixelData"].VR = "OB"
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+def tiny_network(schema: EHRSchema, **changes) -> NetworkConfig:
+    """A network of two levels and 32 channels for films of 32×32."""
+    settings = dict(
+        image_size=32,
+        space_to_depth=2,
+        channels=32,
+        channel_multipliers=(1, 2),
+        blocks_per_level=1,
+        attention_resolutions=(8,),
+        shared_masked_encoder=True,
+        fusion="multihead",
+        fusion_heads=4,
+        condition_encoders=True,
+        parameterization="velocity",
+        slots=schema.slots,
+    )
+    return NetworkConfig(**{**settings, **changes})
+
+
+def randomize(network: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:
+    """Give every parameter a small random value, also those that start at zero, so that nothing is the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+
+
+def run_command(capsys, *arguments) -> tuple[int, str, str]:
+    """Run `diff3m` with arguments: its status, what it printed and what it said of errors."""
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+TRAINING_NETWORK = dict(
+    image_size=32, space_to_depth=2, channels=32, channel_multipliers=[1, 2], fusion_heads=4, attention_resolutions=[8]
+)
+
+
+def training_config(folder, **changes) -> TrainingConfig:
+    """Settings of a training of six steps on the films of a folder."""
+    values = dict(
+        name="test",
+        manifest=str(folder / "manifest.csv"),
+        validation=str(folder / "manifest.csv"),
+        out=str(folder / "run"),
+        network=TRAINING_NETWORK,
+        steps=6,
+        batch_size=4,
+        warmup_steps=2,
+        log_every=2,
+        validate_every=3,
+        precision="no",
+        rotate_degrees=5,
+        shift=0.05,
+        gamma=0.1,
+    )
+    return TrainingConfig(**{**values, **changes})
+
+
+def listed(folder, name: str, films: range, patients: tuple = (), column: str = "Patient") -> str:
+    """A manifest of normal films, with their patients where given."""
+    lines = [f"path,label,{column}"] + [
+        f"film{film}.png,normal,{patients[place] if patients else ''}" for place, film in enumerate(films)
+    ]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return str(folder / name)
+
+
+def full_disk(*_) -> None:
+    """Stand in for a write to a disk without space."""
+    raise OSError(28, "No space left on device")
