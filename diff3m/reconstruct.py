@@ -1,5 +1,4 @@
-"""Pseudo-healthy reconstructions, by inversion and denoising at several noise levels at once, or by noise and
-denoising.
+"""Pseudo-healthy reconstructions, by inversion and denoising or by noise and denoising.
 
 Inversion paths of lower levels are the beginning of higher ones wherever their steps coincide, so they are walked once;
 denoising walks all levels in one batch, each joining when the walk passes it.

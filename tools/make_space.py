@@ -58,7 +58,7 @@ def make_space(out: Path) -> Path:
     head = yaml.safe_dump(front_matter(), sort_keys=False, allow_unicode=True)
     (out / "README.md").write_text(f"---\n{head}---\n\n{(ROOT / 'README.md').read_text()}", encoding="utf-8")
     (out / ".gitattributes").write_text(
-        "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.png filter=lfs diff=lfs merge=lfs -text\n*.npz filter=lfs diff=lfs merge=lfs -text\n"
+        "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("safetensors", "png", "npz"))
     )
     return out
 

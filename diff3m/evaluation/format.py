@@ -12,8 +12,9 @@ def known(value: float | None) -> str:
 
 
 def interval(entry: Mapping, name: str, form: str = "+.3f") -> str:
-    """Format an entry's value and interval as "+0.233 [+0.167, +0.302]"; the value alone where that has no interval,
-    a dash where there is no value.
+    """Format an entry's value and interval as "+0.233 [+0.167, +0.302]".
+
+    The value alone where that has no interval, a dash where there is no value.
     """
     value = entry.get(name)
     if value is None or math.isnan(value):

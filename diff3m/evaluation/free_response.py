@@ -43,8 +43,9 @@ class CurvePoint:
 
 
 def hits(mark: Box, truth: Box) -> bool:
-    """Whether a mark points at a true place: its middle lies in the box widened by `MARGIN`, and it is not more than
-    `MAX_AREA` times as large as that.
+    """Tell whether a mark points at a true place.
+
+    Its middle lies in the box widened by `MARGIN`, and it is not more than `MAX_AREA` times as large as that.
     """
     top, left, bottom, right = truth[0] - MARGIN, truth[1] - MARGIN, truth[2] + MARGIN, truth[3] + MARGIN
     row, column = (mark[0] + mark[2]) / 2, (mark[1] + mark[3]) / 2

@@ -105,9 +105,7 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
 
 
 def has_enough(abnormal: np.ndarray) -> bool:
-    """Whether both classes of abnormal (N,) bool have at least `MIN_CLASS` films, so that an interval means
-    something.
-    """
+    """Tell whether both classes of abnormal (N,) bool have the `MIN_CLASS` films that an interval needs."""
     return min(int(abnormal.sum()), int((~abnormal).sum())) >= MIN_CLASS
 
 

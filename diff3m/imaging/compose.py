@@ -1,5 +1,6 @@
-"""The pseudo-healthy film at the film's own resolution: low frequencies are the model's opinion, fine detail is the
-patient's.
+"""The pseudo-healthy film at the film's own resolution.
+
+Its low frequencies are the model's opinion, its fine detail is the patient's.
 """
 
 from __future__ import annotations

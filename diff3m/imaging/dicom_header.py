@@ -1,5 +1,4 @@
-"""What a DICOM header says beside the pixels: what kind of picture it is, facts about the patient, orientation and
-size.
+"""What a DICOM header says beside the pixels: kind of picture, facts about the patient, orientation, size.
 
 Only the attributes named here are read, and none is quoted unless it is one of a list of terms: anything may stand in a
 header. Facts about the patient are read by `diff3m.ehr.header`.
@@ -42,9 +41,12 @@ OTHER_BODY_PARTS = frozenset(
 )  # fmt: skip
 # parts of words for the chest in capitals without accents, as devices in several languages write them
 CHEST_WORDS = (
-    "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO", "POITRINE",
-    "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS", "AKCIGER", "BORSTKAS",
-    "BROSTKORG", "BRYSTKASSE", "RINTAKEH", "DADA", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ",
+    "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO",
+    "POITRINE",
+    "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS", "AKCIGER",
+    "BORSTKAS",
+    "BROSTKORG", "BRYSTKASSE", "RINTAKEH", "DADA", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК",
+    "ЛЕГКИ", "ГРУДЬ",
     "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "الصدر", "צזה", "חזה",
 )  # fmt: skip
 WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS"})
@@ -58,13 +60,16 @@ RECORD_ATTRIBUTES = (
 )  # fmt: skip
 
 UNKNOWN_MODALITY = "The header's modality is not a known one; the picture is taken for a radiograph."
-RAW = "The header says that these are raw detector values (FOR PROCESSING): its grey scale may differ from that of a finished film."
+RAW = (
+    "The header says that these are raw detector values (FOR PROCESSING): its grey scale may differ from that of a "
+    "finished film."
+)
 OVERLAYS = "The file holds annotations beside the film (overlay planes); they are not drawn."
 SIDE_VIEW = "The header's orientation is that of a side view; the model knows frontal films only."
 BAD_ORIENTATION = "The header's PatientOrientation is not understood; the film is shown as it is stored."
 DETECTOR_FLIP = (
-    "The header says that the stored film was {what} relative to the detector (FieldOfView) and not how it is to be hung; "
-    "it is shown as it is stored. Compare the side marker."
+    "The header says that the stored film was {what} relative to the detector (FieldOfView) and not how it is to be "
+    "hung; it is shown as it is stored. Compare the side marker."
 )
 BAD_SPACING = "The header's {name} is not plausible and was ignored."
 BAD_MAGNIFICATION = (
@@ -96,17 +101,20 @@ def check_kind(dataset: Dataset) -> list[str]:
     modality, notes = text(dataset, "Modality").upper(), []
     if modality in OTHER_MODALITIES:
         raise RadiographError(
-            f"This DICOM file holds modality {modality}, not a projection radiograph. Choose a frontal chest film (CR or DX)."
+            f"This DICOM file holds modality {modality}, not a projection radiograph. "
+            "Choose a frontal chest film (CR or DX)."
         )
     if modality not in PROJECTION_MODALITIES:
         notes.append(UNKNOWN_MODALITY)
     if not modality and OTHER_CLASSES.search(_storage_class(dataset)):
         raise RadiographError(
-            "This DICOM file holds another modality, not a projection radiograph. Choose a frontal chest film (CR or DX)."
+            "This DICOM file holds another modality, not a projection radiograph. "
+            "Choose a frontal chest film (CR or DX)."
         )
     if "PixelData" not in dataset:
         raise RadiographError(
-            "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). Choose the image file."
+            "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). "
+            "Choose the image file."
         )
     frames = whole(dataset, "NumberOfFrames")
     if frames and frames > 1:
@@ -194,8 +202,9 @@ def geometry(dataset: Dataset) -> Geometry:
 
 
 def _placement(dataset: Dataset, notes: list[str]) -> Placement:
-    """By PatientOrientation: the directions in which a row and a column run. A film hangs with the patient's left at
-    the right.
+    """Read PatientOrientation, the directions in which a row and a column run.
+
+    A film hangs with the patient's left at the right.
     """
     directions = [direction.upper()[:1] for direction in texts(dataset, "PatientOrientation")]
     placement = None
@@ -219,8 +228,9 @@ def _placement(dataset: Dataset, notes: list[str]) -> Placement:
 
 
 def _note_detector_flip(dataset: Dataset, notes: list[str]) -> None:
-    """FieldOfViewRotation and FieldOfViewHorizontalFlip say what was done to the stored pixels already (PS3.3
-    C.8.11.4.1.1).
+    """Note FieldOfViewRotation and FieldOfViewHorizontalFlip.
+
+    They say what was done to the stored pixels already (PS3.3 C.8.11.4.1.1).
     """
     done = []
     rotation = whole(dataset, "FieldOfViewRotation")

@@ -25,8 +25,9 @@ BATCH = 64
 
 
 class OrganNetwork(nn.Module):
-    """A U-Net of three levels: films (B, 1, 64, 64) in [0, 1] → logits of left lung, right lung and heart (B, 3, 64,
-    64).
+    """A U-Net of three levels.
+
+    Takes films (B, 1, 64, 64) in [0, 1] and returns logits of left lung, right lung and heart, (B, 3, 64, 64).
     """
 
     def __init__(self, channels: int = 12) -> None:
@@ -37,6 +38,7 @@ class OrganNetwork(nn.Module):
         self.head = nn.Conv2d(c, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of films."""
         skips = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else F.avg_pool2d(x, 2))
@@ -124,8 +126,9 @@ class Organs:
 
     @cached_property
     def boxes(self) -> dict[int, tuple[float, float, float, float]]:
-        """Left, top, right and bottom of each lung by side, as shares of the film; a usual place where no lung was
-        recognized.
+        """Left, top, right and bottom of each lung by side, as shares of the film.
+
+        A usual place where no lung was recognized.
         """
         usual = {-1: (0.12, 0.12, 0.44, 0.72), 1: (0.56, 0.12, 0.88, 0.72)}
         return {side: _box(self.lung(side)) or usual[side] for side in (-1, 1)}

@@ -1,6 +1,7 @@
-"""Normal films with anomalies painted in, to teach a detector what does not belong: soft clouds, nodules, fluid,
-haze, coarse texture, dark patches, patches of other films, and organs enlarged by a warp. They need not look like
-disease; they must differ from it and from each other in many ways.
+"""Normal films with anomalies painted in, which teach the anomaly head what does not belong.
+
+Soft clouds, nodules, fluid, haze, coarse texture, dark patches, patches of other films, and organs enlarged by a warp.
+They need not look like disease; they must differ from it and from each other in many ways.
 
 After the idea of learning from synthetic anomalies (Foreign Patch Interpolation, Tan et al., 2020; AnatPaste, Sato et
 al., iScience 2023); what is painted, and where, is our own. Films are (S, S) float32 in [0, 1], prepared as for the
@@ -22,10 +23,9 @@ Painted = tuple[np.ndarray, np.ndarray]  # film, and where it was changed, 0..1
 
 
 def paint_anomaly(film: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> Painted:
-    """A film with one or two anomalies of random kinds, sizes and strengths, contrast-stretched anew, and their soft
-    mask, both (S, S).
+    """Paint one or two anomalies of random kinds, sizes and strengths, and stretch the contrast again.
 
-    other: another film, from which patches are taken.
+    Returns the film and the soft mask of the anomalies, both (S, S). other: another film, from which patches are taken.
     """
     changed, mask = _one(film, other, rng)
     if rng.random() < SECOND:
@@ -47,9 +47,7 @@ def vary_pose(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur, sharpening, grain, gamma and uneven exposure, of normal and painted films alike, so that none of them
-    tells the two apart.
-    """
+    """Vary blur, sharpness, grain, gamma and exposure, of normal and painted films alike."""
     if rng.random() < 0.5:
         blurred = _blur(film, rng.uniform(0.3, 1.1))
         film = blurred if rng.random() < 0.5 else film + rng.uniform(0.2, 1) * (film - blurred)

@@ -33,8 +33,9 @@ def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> 
 
 
 def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
-    """One to four patchy opacities in the lungs, some with an air bronchogram, some reaching the border of heart or
-    diaphragm (silhouette sign).
+    """Paint one to four patchy opacities in the lungs.
+
+    Some have an air bronchogram, some reach the border of heart or diaphragm (silhouette sign).
     """
     side = film.shape[0]
     mask = np.zeros_like(film)
@@ -189,8 +190,9 @@ def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Pa
 
 
 def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
-    """Fluid on one or both sides: a meniscus that climbs toward the chest wall, a layer behind the lung of a lying
-    patient, or a blunted angle.
+    """Paint fluid on one or both sides.
+
+    A meniscus that climbs toward the chest wall, a layer behind the lung of a lying patient, or a blunted angle.
     """
     both = rng.random() < 0.25
     chosen = (-1, 1) if both else (int(rng.choice([-1, 1])),)

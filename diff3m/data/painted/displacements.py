@@ -1,5 +1,4 @@
-"""Painted changes of size, place and air: large and displaced hearts, collapse, raised diaphragms, pneumothorax,
-emphysema.
+"""Painted changes of size, place and air: hearts, collapse, raised diaphragms, pneumothorax, emphysema.
 
 Painters have the signature of `densities`: `paint(film, organs, rng) -> (painted film, mask)`.
 """
@@ -43,8 +42,9 @@ def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator
 
 
 def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
-    """Heart and mediastinum displaced to one side; with collapse the diaphragm rises there and a zone of the lung is
-    dense.
+    """Displace heart and mediastinum to one side.
+
+    With collapse the diaphragm rises on that side and a zone of the lung is dense.
     """
     side = film.shape[0]
     x, y = coordinates(side)

@@ -25,9 +25,10 @@ HIDDEN = "hidden part"  # teaches to fill in from the rest and the record; no le
 
 @dataclass(frozen=True)
 class PaintedFilm:
-    """target: the normal film (S, S) float32 in about [0, 1]. painted: the film with lesions, in the same grey scale.
-    mask: (S, S) in [0, 1], where it was changed. kinds: names of the lesions, empty for a film that was left as it
-    is.
+    """A normal film and the same film with lesions.
+
+    target: the normal film (S, S) float32 in about [0, 1]. painted: the film with lesions, in the same grey scale.
+    mask: (S, S) in [0, 1], where it was changed. kinds: names of the lesions, empty for a film without.
     """
 
     target: np.ndarray
@@ -88,9 +89,9 @@ def healing_example(
     device_share: float = 0.5,
     kinds: tuple[str, ...] = tuple(KINDS),
 ) -> PaintedFilm:
-    """A random example: pose, devices and processing varied on target and input, lesions painted on a share of the
-    inputs.
+    """Draw a random example of the healing objective.
 
+    Pose, devices and processing vary on target and input alike; lesions are painted on a share of the inputs.
     painted_share, device_share: chance in [0, 1] of lesions, and of devices, writing and the like, on an example.
     """
     target, organs = vary_pose(film, organs, rng)

@@ -15,8 +15,9 @@ from .shapes import blur, change_mask, coordinates, irregular_patch, logistic, s
 
 
 def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
-    """A patch of another film, shifted and perhaps mirrored, blended softly or by Poisson cloning (Pérez et al.,
-    2003).
+    """Paint a patch of another film, shifted and perhaps mirrored.
+
+    It is blended softly or by Poisson cloning (Pérez et al., 2003).
     """
     side = film.shape[0]
     center = organs.point_in_lungs(rng)
@@ -59,8 +60,9 @@ def _poisson(
 
 
 def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
-    """A large part of the film hidden behind an even grey or a cloud, so that what is filled in must come from the
-    rest and from the record.
+    """Hide a large part of the film behind an even grey or a cloud.
+
+    What is filled in then has to come from the rest of the film and from the record.
     """
     side = film.shape[0]
     x, y = coordinates(side)

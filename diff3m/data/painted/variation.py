@@ -25,8 +25,9 @@ def vary_pose(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> tup
 
 
 def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur, sharpening, grain, gamma, contrast and uneven exposure, as devices and their software differ. Returns
-    values in [0, 1].
+    """Vary blur, sharpness, grain, gamma, contrast and exposure, as devices and their software differ.
+
+    Returns values in [0, 1].
     """
     if rng.random() < 0.5:
         blurred = blur(film, rng.uniform(0.3, 1.1))
@@ -43,9 +44,7 @@ def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def stretch_contrast(film: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Films in the grey scale in which the 1st and 99th percentile of the first are 0 and 1, as preprocessing gives
-    them.
-    """
+    """Stretch films so that the 1st and 99th percentile of the first become 0 and 1, as in preprocessing."""
     low, high = np.percentile(film[::2, ::2], [1, 99])
     scale = 1 / max(float(high - low), 0.1)
     return tuple(((image - low) * scale).astype(np.float32) for image in (film, *others))
