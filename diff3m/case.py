@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .ehr import Record
-from .imaging import PreparedFilm, Radiograph, check_film, read_radiograph
+from .imaging import PreparedFilm, Radiograph, check_film, read_film
 
 FilmSource = Radiograph | np.ndarray | str | os.PathLike
 
@@ -40,10 +40,13 @@ class Case:
         return replace(self, record=record)
 
 
-def open_film(source: FilmSource) -> Radiograph:
-    """Return a Radiograph from a Radiograph, a grey array (H, W) or a file. Raises RadiographError."""
+def open_film(source: FilmSource, accept: bool = False) -> Radiograph:
+    """Return a Radiograph from a Radiograph, a grey array (H, W) or a file, which must pass the gate.
+
+    accept: take a file that the gate stops, and note why; see `read_film`. Raises RadiographError.
+    """
     if isinstance(source, Radiograph):
         return source
     if isinstance(source, np.ndarray):
         return Radiograph(check_film(source.astype(np.float32)))
-    return read_radiograph(source)
+    return read_film(source, accept)

@@ -99,14 +99,15 @@ class Detector:
             raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
         return Settings(int(level), int(steps), validate_seed(seed), estimate)
 
-    def case(self, film: FilmSource, record: Mapping[str, object] | None = None) -> Case:
+    def case(self, film: FilmSource, record: Mapping[str, object] | None = None, *, accept: bool = False) -> Case:
         """Prepare one film and parse its record, once for the analysis and all explanations.
 
         film: a Radiograph, a grey array (H, W) or a file. record: values by feature name, missing or None = unknown;
-        the film's header facts are not used unless given here. Raises RadiographError or EHRError.
+        the film's header facts are not used unless given here. accept: go on knowingly with a file that the gate stops;
+        the result says so. Raises RadiographError or EHRError.
         """
         parsed = self.schema.parse(record or {})
-        radiograph = open_film(film)
+        radiograph = open_film(film, accept)
         return Case(radiograph, parsed, prepare_film(radiograph, self.config.preprocessing))
 
     def inputs(self, cases: Sequence[Case]) -> Tensor:
@@ -124,13 +125,14 @@ class Detector:
         film: Case | FilmSource,
         record: Mapping[str, object] | None = None,
         *,
+        accept: bool = False,
         noise_level: int | None = None,
         steps: int | None = None,
         seed: int = 0,
         estimate: str | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> Analysis:
-        """Analyze one case, or, for convenience, a film and a record of which `case` is made first.
+        """Analyze one case, or, for convenience, a film and a record of which `case` is made first; accept: see there.
 
         Same inputs and seed give the same output. The callback is called after each step and may raise to cancel.
         Raises RadiographError or EHRError as `case` does, ValueError for settings out of range.
@@ -138,7 +140,7 @@ class Detector:
         settings = self.settings(noise_level, steps, seed, estimate)
         if isinstance(film, Case) and record is not None:
             raise ValueError("A case holds its record already: give one or the other, or use `Case.with_record`.")
-        case = film if isinstance(film, Case) else self.case(film, record)
+        case = film if isinstance(film, Case) else self.case(film, record, accept=accept)
         return self._analyze([case], settings, callback)[0]
 
     def analyze_many(

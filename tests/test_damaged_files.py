@@ -50,6 +50,7 @@ PYDICOMS_OWN = (
     "examples_palette.dcm",
     "SC_rgb_dcmtk_+eb+cy+n1.dcm",
 )
+DECODED_APART = ("JPGExtended.dcm", "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm")  # each starts a process
 
 
 def write_seeds(folder: Path) -> None:
@@ -173,7 +174,9 @@ def feed(kind: str, count: int, seed: int, folder: Path) -> None:
     An input that fails stays in the folder, with a line on standard output.
     """
     rng = np.random.default_rng([seed, *kind.encode()])
-    seeds = [path.read_bytes() for path in sorted((folder / kind).iterdir())]
+    paths = sorted((folder / kind).iterdir())
+    paths += [path for path in paths if path.name not in DECODED_APART]  # these take a second each: half as often
+    seeds = [path.read_bytes() for path in paths]
     work = folder / f"{kind}-{seed}"
     work.mkdir()
     answered, failed, slowest = 0, 0, 0.0

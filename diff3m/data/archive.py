@@ -22,8 +22,8 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_RATIO = 200  # unpacked over packed, of one file of more than a megabyte
 NESTED = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 SPECIAL = (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
-# a backslash that parts folders, and is not the second byte of a Japanese or Chinese letter
-NOT_A_TRAIL_BYTE = re.compile(r"(?<![^\x00-\x7f])\\")
+# a backslash that may be the second byte of a Japanese or Chinese letter, and part no folders
+TRAIL_BYTE = re.compile(r"(?<=[^\x00-\x7f])\\")
 ENCRYPTED, UTF8_FLAG = 0x1, 0x800
 # of names without the flag for UTF-8: what DOS, Windows and old macOS write in several languages
 OTHER_ENCODINGS = (
@@ -48,7 +48,7 @@ class Archive:
                 "This file is no ZIP archive, or it is damaged. Pack the films again as a plain ZIP."
             ) from None
         _check_count(entries)
-        films = [(_name(entry), entry) for entry in entries if not is_junk(NOT_A_TRAIL_BYTE.sub("/", entry.filename))]
+        films = [(_name(entry), entry) for entry in entries if not is_junk(TRAIL_BYTE.sub("_", entry.filename))]
         _check(films)
         self._entries = dict(films)
         self._index = NameIndex(self._entries, _other_spellings(films))

@@ -165,7 +165,7 @@ def _write_scores(path: Path, results: Iterable[CaseResult]) -> Iterator[dict]:
                     compared_with=analysis.compared_with,
                     mse=float(np.square(analysis.residual).mean()),
                     accepted=" ".join(analysis.accepted),
-                    notes=" ".join(analysis.notes),
+                    notes=" ".join([*analysis.notes, result.case.note]).strip(),
                 )
                 if analysis.score is None:
                     raise ManifestError(

@@ -36,6 +36,7 @@ EXPLANATIONS = frozenset(
 )  # words of WindowCenterWidthExplanation that may be quoted
 
 IGNORED = "The header's {name} cannot be used and was ignored: the film is shown without it. Compare its grey scale."
+ONE_WINDOW = "One of the header's windows cannot be used and was left out."
 EMPTY = "The header's {name} is empty and was ignored."
 COMMA = "The header's {name} is written with a decimal comma and was read as such."
 HIDES = "The header's {name} hides nearly all of the film and was ignored."
@@ -44,6 +45,10 @@ POLARITY_GUESSED = (
     "one (MONOCHROME2). Invert it if bones are dark."
 )
 INVERSE = "The header asks for an inverse presentation of MONOCHROME2 (PresentationLUTShape); the film was inverted."
+NOT_INVERSE = (
+    "The header contradicts itself about whether bright is dense (MONOCHROME1 with PresentationLUTShape IDENTITY); the "
+    "film was inverted. Invert it again if bones are dark."
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def is_inverted(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ..
     """Whether low stored values are bright, and what was guessed. photometric: in capitals, "" where it is missing."""
     inverse = text(dataset, "PresentationLUTShape").upper() == "INVERSE"
     if photometric == "MONOCHROME1":
-        return True, ()
+        return True, (NOT_INVERSE,) if text(dataset, "PresentationLUTShape").upper() == "IDENTITY" else ()
     notes = () if photometric == "MONOCHROME2" else (POLARITY_GUESSED,)
     return inverse, (*notes, INVERSE) if inverse else notes
 
@@ -244,7 +249,7 @@ def _windows(dataset: Dataset, notes: list[str]) -> list[_Voi]:
             word = explanations[index].upper() if index < len(explanations) else ""
             found.append(_Voi(center, width, shape, word if word in EXPLANATIONS else f"window {index + 1}"))
     if not found or len(centers) != len(widths) or len(found) < len(widths):
-        notes.append(IGNORED.format(name="window" if not found else "second window"))
+        notes.append(ONE_WINDOW if found else IGNORED.format(name="window"))
     return found
 
 

@@ -42,12 +42,10 @@ OTHER_BODY_PARTS = frozenset(
 # parts of words for the chest in capitals without accents, as devices in several languages write them
 CHEST_WORDS = (
     "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO",
-    "POITRINE",
-    "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS", "AKCIGER",
-    "BORSTKAS",
-    "BROSTKORG", "BRYSTKASSE", "RINTAKEH", "DADA", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК",
-    "ЛЕГКИ", "ГРУДЬ",
-    "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "الصدر", "צזה", "חזה",
+    "POITRINE", "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS",
+    "AKCIGER", "BORSTKAS", "BROSTKORG", "BRYSTKASSE", "RINTA", "DADA", "PIEPT", "GRUDNI KOS", "KRUTIN", "KRUTIS",
+    "RINDKERE", "NGUC", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ",
+    "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "صدر", "ทรวงอก", "छाती", "צזה", "חזה",
 )  # fmt: skip
 WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS"})
 SPINE_WORDS = ("SPINE", "COLUMN", "COLONNA", "RACHIS", "WIRBEL", "VERTEBR", "ПОЗВОН", "KREGOSL")
@@ -176,6 +174,7 @@ def _body_part_notes(dataset: Dataset) -> list[str]:
 def _plain(word: str) -> str:
     """A word in capitals without accents and with single blanks."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", word.upper()) if not unicodedata.combining(c))
+    bare = unicodedata.normalize("NFC", bare)  # Korean letters were taken apart
     return " ".join(re.sub(r"[_\-./]+", " ", bare.replace("İ", "I").replace("Ł", "L").replace("Ø", "O")).split())
 
 

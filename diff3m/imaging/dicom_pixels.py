@@ -202,11 +202,19 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     photometric = (
         text(dataset, "PhotometricInterpretation").upper().replace(" ", "").replace("PALETTECOLOR", "PALETTE COLOR")
     )
-    samples, allocated = whole(dataset, "SamplesPerPixel"), whole(dataset, "BitsAllocated")
+    samples, allocated, signed = (
+        whole(dataset, name) for name in ("SamplesPerPixel", "BitsAllocated", "PixelRepresentation")
+    )
     missing = [
-        name for name in ("SamplesPerPixel", "BitsAllocated", "PixelRepresentation") if whole(dataset, name) is None
+        name
+        for name, value in (
+            ("SamplesPerPixel", samples or None),
+            ("BitsAllocated", allocated),
+            ("PixelRepresentation", signed),
+        )
+        if value is None
     ]
-    if samples is None:
+    if not samples:
         samples = 3 if photometric.startswith(("RGB", "YBR")) else 1
     length = len(dataset.PixelData) if _is_native(uid) or uid == DeflatedExplicitVRLittleEndian else None
     if allocated is None:
@@ -227,7 +235,6 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         raise RadiographError(PACKED.format(bits=allocated if 0 < allocated < 65 else "an unknown number of"))
     if length is not None and (needed := rows * columns * samples * allocated // 8) > length:
         raise RadiographError(CUT_SHORT.format(found=length, needed=needed))
-    signed = whole(dataset, "PixelRepresentation")
     if signed is None and length is not None and samples == 1:
         signed = _guess_signed(dataset, allocated, stored, high_bit)
     layout = _Format(photometric, samples, allocated, stored, high_bit, bool(signed))

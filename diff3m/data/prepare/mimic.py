@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ...ehr import FRONTAL_VIEWS, VITALS, EHRSchema, paper_schema
+from ...ehr import FRONTAL_VIEWS, VITALS, EHRError, EHRSchema, paper_schema
+from ...ehr.facts import read_age, read_text
 from ...ehr.units import CM_PER_INCH, KG_PER_POUND
 from .films import FilmCheck, usable_films
 from .linkage import day_number, nearest, second_number
@@ -168,11 +169,24 @@ def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
     report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
     people = one_row_each(people, "subject_id", report, "patient with two rows in the patients table that differ")
     people = people.assign(
-        **{name: numbers(people, name, report, "subject_id")[0] for name in ("anchor_age", "anchor_year")}
+        anchor_age=_anchor_ages(people, report), anchor_year=numbers(people, "anchor_year", report, "subject_id")[0]
     )
     films = films.merge(people, on="subject_id", how="left")
     year = (pd.Timestamp(0) + pd.to_timedelta(films["day"], unit="D")).dt.year
     return films.assign(age=films["anchor_age"] + (year - films["anchor_year"]), sex=films["gender"])
+
+
+def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
+    """Ages in years, read as everywhere; what is no age, or stands for an unknown one, is counted."""
+    ages, malformed = [], []
+    for cell in people["anchor_age"]:
+        try:
+            ages.append(read_age(cell))
+        except EHRError:
+            ages.append(None)
+        malformed.append(ages[-1] is None and bool(read_text(cell)))
+    report.refuse("anchor_age is no number", people.loc[malformed, "subject_id"])
+    return pd.Series(ages, index=people.index, dtype="float64")
 
 
 def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
