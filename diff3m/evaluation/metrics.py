@@ -74,26 +74,32 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     had (one class only) are None.
     """
     strata = np.array([f"{view}|{flag}" for view, flag in zip(views, abnormal, strict=True)])
-    result = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
+    result: dict = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i]), strata, repeats))
-    for name, function in (
+        result.update(_with_interval(name, _statistic(function, scores, abnormal), strata, repeats))
+    for name, within_view in (
         ("auroc_within_view", auroc_within_view),
         ("average_precision_within_view", average_precision_within_view),
     ):
-        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i], views[i]), strata, repeats))
+        result.update(_with_interval(name, _statistic(within_view, scores, abnormal, views), strata, repeats))
     result["views"] = {}
     for view in np.unique(views[views != ""]):
         rows = views == view
-        part = {"films": int(rows.sum()), "normal": int((~abnormal[rows]).sum()), "abnormal": int(abnormal[rows].sum())}
+        part: dict = {
+            "films": int(rows.sum()),
+            "normal": int((~abnormal[rows]).sum()),
+            "abnormal": int(abnormal[rows].sum()),
+        }
         for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-            part.update(
-                _with_interval(
-                    name, lambda i, f=function, r=rows: f(scores[r][i], abnormal[r][i]), strata[rows], repeats
-                )
-            )
+            statistic = _statistic(function, scores[rows], abnormal[rows])
+            part.update(_with_interval(name, statistic, strata[rows], repeats))
         result["views"][str(view)] = part
     return result
+
+
+def _statistic(function: Callable[..., float], *columns: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return a function of indices: `function` of those rows of the columns."""
+    return lambda rows: function(*(column[rows] for column in columns))
 
 
 def paired_difference(
@@ -114,11 +120,16 @@ def paired_difference(
     }
 
 
+def mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return a function of indices: the mean of those values of (N,)."""
+    return lambda rows: float(values[rows].mean())
+
+
 def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
     """Return the mean of (N,) and its 95 % interval over films."""
     return {
         "mean": float(values.mean()),
-        "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), repeats),
+        "interval": bootstrap_interval(mean_of(values), np.zeros(len(values)), repeats),
     }
 
 

@@ -27,8 +27,8 @@ class Uncertainty:
     heat map over the noise levels heat_levels; seeds do not change it, because inversion uses no fresh noise.
     """
 
-    by_level: dict[int, float]
-    by_seed: dict[int, float]
+    by_level: dict[int, float | None]
+    by_seed: dict[int, float | None]
     heat_spread: np.ndarray
     heat_levels: tuple[int, ...] = LEVELS
 

@@ -106,7 +106,7 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
     implied = body_mass_index(height, weight)
     names = ["height_cm", "weight_kg"]
     if "bmi" in schema:
-        wrong = implied.notna() & ~implied.between(*schema["bmi"].plausible)
+        wrong = implied.notna() & ~implied.between(*schema["bmi"].bounds)
         report.refuse("height and weight imply an impossible BMI (wrong unit?)", rows.loc[wrong, "path"])
         rows.loc[wrong, names] = np.nan
     if "bmi" not in rows.columns:
