@@ -23,7 +23,7 @@ __all__ = [
     "bmi_rounding",
     "body_mass_index",
     "category_of",
-    "number_of",
     "is_adult",
+    "number_of",
     "paper_schema",
 ]

@@ -120,10 +120,10 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     middle = rng.normal(0.5, 0.02)
     if choice < 0.6:
         loops = []
-        for y in np.arange(rng.uniform(0.2, 0.3), rng.uniform(0.5, 0.7), rng.uniform(0.05, 0.08)):
+        for level in np.arange(rng.uniform(0.2, 0.3), rng.uniform(0.5, 0.7), rng.uniform(0.05, 0.08)):
             t = np.linspace(0, 2 * np.pi, 14)[:, None]
             loops.append(
-                np.array([middle, y])
+                np.array([middle, level])
                 + np.hstack([0.018 * np.cos(t), 0.01 * np.sin(t)])
                 + rng.normal(scale=0.004, size=2)
             )

@@ -201,18 +201,18 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
     crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
     report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[crossed], "blood pressure"))
-    schema, columns = paper_schema(), ("systolic_mmhg", "diastolic_mmhg")
+    schema, pressures = paper_schema(), ("systolic_mmhg", "diastolic_mmhg")
     off = (
         ~crossed
         & both.notna().all(axis=1)
-        & ~np.logical_and.reduce([both[place].between(*schema[name].bounds) for place, name in enumerate(columns)])
+        & ~np.logical_and.reduce([both[place].between(*schema[name].bounds) for place, name in enumerate(pressures)])
     )
     report.omit("pressure outside the plausible range", _names_of(rows[off], "blood pressure"))
     report.omit("pressure that is not like 120/80", _names_of(rows[both.isna().any(axis=1)], "blood pressure"))
     good = ~crossed & ~off & both.notna().all(axis=1)
     parts += [
         rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place])
-        for place, name in columns.items()
+        for place, name in enumerate(pressures)
     ]
     measurements = pd.concat(parts, ignore_index=True)
     malformed = measurements["value"].isna()
