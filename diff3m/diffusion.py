@@ -78,6 +78,11 @@ def add_noise(x0: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule) ->
     return signal * x0 + sigma * noise
 
 
+def predicted_noise(prediction: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Return ε̂ of a prediction, with or without x̃_t beside it."""
+    return prediction[0] if isinstance(prediction, tuple) else prediction
+
+
 def estimate_x0(
     x: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule, clamp: tuple[float, float] | None = None
 ) -> Tensor:

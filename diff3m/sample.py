@@ -44,7 +44,7 @@ def draw_normals(
 
     def after_step(progress: Progress) -> None:
         nonlocal estimate
-        estimate = progress.preview
+        estimate = estimate if progress.preview is None else progress.preview
         if callback:
             callback(progress)
 

@@ -120,6 +120,13 @@ class Checkpoint:
     head: AnomalyHead | None = None
     head_sha256: str = ""
 
+    @property
+    def saved_folder(self) -> Path:
+        """The folder, to write into. Raises CheckpointError for a checkpoint that was never saved."""
+        if self.folder is None:
+            raise CheckpointError("This checkpoint was never saved. Save it before anything is written beside it.")
+        return self.folder
+
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Load a folder: weights as float32, networks in evaluation mode. Raises CheckpointError."""

@@ -42,10 +42,10 @@ def run(options) -> None:
         return
     scoring = read_score(options.score, detector.scoring) if options.score else None
     calibrated = calibrate_on_normals(detector, options.manifest, scoring, bar("calibrating"), options.accept)
-    save_scoring(detector.checkpoint.folder, calibrated)
+    save_scoring(detector.checkpoint.saved_folder, calibrated)
     for view, entry in calibrated.calibration:
         print(f"{view:>4}: {entry.count} normal films")
-    print(f"wrote {detector.checkpoint.folder / 'config.json'}")
+    print(f"wrote {detector.checkpoint.saved_folder / 'config.json'}")
 
 
 def _calibrate_fit(detector, manifest: str, accept: bool) -> None:

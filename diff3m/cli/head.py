@@ -55,5 +55,5 @@ def run(options) -> None:
         HeadConfig(members=options.members),
         report,
     )
-    save_head(detector.checkpoint.folder, detector.config, head)
+    save_head(detector.checkpoint.saved_folder, detector.config, head)
     print(f"wrote {detector.checkpoint.folder}; a score that uses the head must be chosen and calibrated anew")

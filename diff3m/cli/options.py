@@ -18,8 +18,11 @@ EHR_FLAGS = {
 }
 
 
-def add_command(commands, name: str, run: Callable, help_text: str) -> argparse.ArgumentParser:
-    """Add a command. run: takes the parsed options; returns an exit status, or None for success."""
+def add_command(commands, name: str, run: Callable | None, help_text: str) -> argparse.ArgumentParser:
+    """Add a command.
+
+    run: takes the parsed options; returns an exit status, or None for success. None where its own commands set it.
+    """
     command = commands.add_parser(name, help=help_text, description=help_text)
     command.set_defaults(run=run)
     return command

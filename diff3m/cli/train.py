@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 from .options import add_command
 from .terminal import bar, bar_intervals
@@ -48,7 +49,7 @@ class _TrainingBars:
     """Draws a bar for each stage of a training."""
 
     def __init__(self) -> None:
-        self.bars: dict[str, object] = {}
+        self.bars: dict[str, Any] = {}  # of tqdm, which has no types
 
     def __call__(self, progress) -> None:
         from tqdm import tqdm

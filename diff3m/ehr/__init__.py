@@ -1,6 +1,6 @@
 """The patient's record: features, schema, units, and the one reader of each fact."""
 
-from .constraints import HABITUS, Record, Value, bmi_rounding, body_mass_index
+from .constraints import HABITUS, Record, Value, bmi_rounding, body_mass_index, category_of, number_of
 from .errors import EHRError
 from .facts import ADULT_AGE, FRONTAL_VIEWS, UNKNOWN_WORDS, VIEW_LABELS, is_adult
 from .feature import Feature
@@ -22,6 +22,8 @@ __all__ = [
     "Value",
     "bmi_rounding",
     "body_mass_index",
+    "category_of",
     "is_adult",
+    "number_of",
     "paper_schema",
 ]

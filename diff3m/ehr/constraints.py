@@ -72,17 +72,30 @@ def allowed_range(record: Mapping[str, Value], name: str, plausible: tuple[float
     return low, high
 
 
+def number_of(record: Mapping[str, Value], name: str) -> float | None:
+    """A number of a parsed record, None where it is unknown."""
+    value = record.get(name)
+    return None if value is None else float(value)
+
+
+def category_of(record: Mapping[str, Value], name: str) -> str | None:
+    """A category of a parsed record, None where it is unknown."""
+    value = record.get(name)
+    return None if value is None else str(value)
+
+
 def with_value(record: Mapping[str, Value], name: str, value: float) -> Record:
     """The record with another number. Weight follows BMI and height, BMI follows weight."""
     changed = {**record, name: value}
-    height, weight, bmi = changed.get("height_cm"), record.get("weight_kg"), record.get("bmi")
+    height, weight, bmi = number_of(changed, "height_cm"), number_of(record, "weight_kg"), number_of(record, "bmi")
+    new_bmi = number_of(changed, "bmi")
     if name == "weight_kg" and "bmi" in changed:
         if height is not None:
-            changed["bmi"] = body_mass_index(float(height), value)
+            changed["bmi"] = body_mass_index(height, value)
         elif bmi is not None and weight is not None:
-            changed["bmi"] = float(bmi) * value / float(weight)
-    elif name in ("bmi", "height_cm") and weight is not None and height is not None and changed.get("bmi") is not None:
-        changed["weight_kg"] = float(changed["bmi"]) * (float(height) / 100) ** 2
+            changed["bmi"] = bmi * value / weight
+    elif name in ("bmi", "height_cm") and weight is not None and height is not None and new_bmi is not None:
+        changed["weight_kg"] = new_bmi * (height / 100) ** 2
     elif name == "bmi" and weight is not None and bmi is not None:
-        changed["weight_kg"] = float(weight) * value / float(bmi)
+        changed["weight_kg"] = weight * value / bmi
     return changed

@@ -86,6 +86,11 @@ class Feature:
         """Token slots that the feature takes: 1 for a number, one per category otherwise (one-hot)."""
         return len(self.categories) if self.kind == "category" else 1
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and highest plausible number; infinite where the schema names none."""
+        return self.plausible or (-math.inf, math.inf)
+
     def parse(self, value: object) -> Value:
         """A cell, form field or argument as a value; None for unknown.
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from .constraints import Record, Value, allowed_range, check_pressures, with_bmi, with_value
+from .constraints import Record, Value, allowed_range, check_pressures, number_of, with_bmi, with_value
 from .feature import Feature
 
 
@@ -93,9 +94,8 @@ class EHRSchema:
         """
         if name not in self or self[name].kind != "number":
             raise ValueError(f"{name!r} is no number of this checkpoint's record")
-        if record.get(name) is None:
-            return record
-        return self.changed(record, name, float(record[name]) + self[name].std)
+        value = number_of(record, name)
+        return record if value is None else self.changed(record, name, value + self[name].std)
 
     def changed(self, record: Record, name: str, value: float) -> Record:
         """The record with another number, and BMI, height and weight consistent; see `constraints.with_value`."""
@@ -165,11 +165,11 @@ class EHRSchema:
     @classmethod
     def from_list(cls, values: list[dict]) -> EHRSchema:
         """Read what `to_list` wrote (lists from JSON become tuples)."""
-        return cls(
-            tuple(
-                Feature(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}) for entry in values
-            )
-        )
+        return cls(tuple(Feature(**{str(key): _as_tuple(value) for key, value in entry.items()}) for entry in values))
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _fit(feature: Feature, values: list) -> Feature:

@@ -90,12 +90,12 @@ def check_scoring(detector: Detector, scoring: Scoring) -> None:
         if component.feature and component.feature not in schema:
             raise ValueError(f"This checkpoint has no feature {component.feature}; it knows {', '.join(schema.names)}.")
         if component.source == "head" and component.key != detector.head_key:
-            level = (
+            where = (
                 ""
                 if detector.head is None
                 else f" at level {component.level}; its head works at {detector.head.config.level}"
             )
-            raise ValueError(f"This checkpoint has no anomaly head{level}: leave the component {component.kind} out.")
+            raise ValueError(f"This checkpoint has no anomaly head{where}: leave the component {component.kind} out.")
 
 
 def check_normals(normals: Measurements, manifest: str | Path) -> None:

@@ -7,7 +7,7 @@ population, beside the oracle's own attributions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def extreme_patient(group: str, rng: np.random.Generator) -> Patient:
     """
     patient, high = average_patient("FM"[rng.integers(2)]), bool(rng.integers(2))
     pressures = ((88.0, 52.0), (190.0, 105.0))[high]
-    changes = {
+    changes: dict[str, dict] = {
         "age": dict(age=85.0 if high else 20.0),
         "sex": {},
         "view": dict(view="AP"),
@@ -200,10 +200,12 @@ def _explain(
     return ExplainedPhantom(kind, number, model, values, gradients, prior.stands_out)
 
 
-def _case(detector: Detector, who: Person, patient: Patient | None = None, **changes: object) -> Case:
+def _case(
+    detector: Detector, who: Person, patient: Patient | None = None, changes: Mapping[str, object] | None = None
+) -> Case:
     """Return a normal phantom as a case, with further values of the record."""
     film = who.film(detector.config.network.image_size, patient)
-    return detector.case(Radiograph(film), {**(patient or who.patient).record(), **changes})
+    return detector.case(Radiograph(film), {**(patient or who.patient).record(), **(changes or {})})
 
 
 def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str, report: Report) -> dict:
@@ -238,7 +240,7 @@ def ignored_feature(detector: Detector, feature: str, people: int, split: str, r
     group, rows = detector.schema[feature].explanation_group, []
     for index in range(people):
         number = explained_number(split, 6, index)
-        case = _case(detector, person(number), **{feature: ignored_value(number)})
+        case = _case(detector, person(number), changes={feature: ignored_value(number)})
         rows.append(attribute(detector, case, parts=False).groups)
         report(f"attribution of the ignored {feature}", index + 1, people)
     values = pd.DataFrame(rows)

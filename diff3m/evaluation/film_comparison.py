@@ -64,7 +64,7 @@ def benchmark_films(
         path = stored / f"{method.name} {method.key} {measured_as} {films_key}.npz"
         judgments[method.name], seconds[method.name] = _judge(method, cohort, path, report)
     border = detector.scoring.border
-    result = {
+    result: dict = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
         "head_sha256": detector.checkpoint.head_sha256,
@@ -187,14 +187,13 @@ def localization(heat: np.ndarray, cohort: Cohort, border: Border) -> dict | Non
     heat: (N, S, S), signed. border: what the window leaves out. Returns also "chance", the boxes' share of the window;
     None without boxes.
     """
-    by_label = {}
+    by_label: dict[str, dict] = {}
     for label in np.unique(cohort.labels):
-        rows = [
-            index
+        inside = [
+            (_inner(heat[index], border), _inner(mask, border))
             for index, mask in enumerate(cohort.boxes)
             if mask is not None and mask.any() and cohort.labels[index] == label
         ]
-        inside = [(_inner(heat[index], border), _inner(cohort.boxes[index], border)) for index in rows]
         inside = [(values, mask) for values, mask in inside if mask.any()]
         if not inside:
             continue

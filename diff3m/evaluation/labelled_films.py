@@ -68,11 +68,12 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
     )
     if both:
         raise ManifestError(f"Patients in both {train} and {manifest}: {len(both)} ({', '.join(both[:3])} …), {hint}")
-    if both := shared_films(
+    if films := shared_films(
         normal_cases(train, schema), [case for case in read_manifest(manifest, schema) if case.label is not None]
     ):
         raise ManifestError(
-            f"Films in both {train} and {manifest}: {len(both)} ({', '.join(path.name for path in both[:3])} …), {hint}"
+            f"Films in both {train} and {manifest}: {len(films)} "
+            f"({', '.join(path.name for path in films[:3])} …), {hint}"
         )
     return checked
 
@@ -105,10 +106,13 @@ def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, ha
 
 def read_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
     """Read boxes (x, y, w, h) in pixels by image name. Raises ManifestError."""
-    table, boxes = read_table(path), {}
+    table = read_table(path)
+    boxes: dict[str, list[tuple[float, float, float, float]]] = {}
     for row in table.to_dict("records"):
         try:
-            boxes.setdefault(row["image"], []).append(tuple(float(row[name]) for name in "xywh"))
+            boxes.setdefault(row["image"], []).append(
+                (float(row["x"]), float(row["y"]), float(row["w"]), float(row["h"]))
+            )
         except (KeyError, ValueError):
             raise ManifestError(f"{path} must be a table with columns image, x, y, w, h in pixels.") from None
     return boxes

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +107,7 @@ def all_methods(
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
     scored_by = hashlib.sha256(f"{scoring}{detector.checkpoint.head_sha256}".encode()).hexdigest()[:8]
     for kind in RECORDS:
-        yield Method(
-            f"ours, {kind} record", f"{weights} {scored_by}", lambda kind=kind: _judge_by_score(detector, kind, cohort)
-        )
+        yield Method(f"ours, {kind} record", f"{weights} {scored_by}", partial(_judge_by_score, detector, kind, cohort))
 
 
 def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detector) -> Judge:

@@ -76,30 +76,29 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     views, where that is so in one of the views that count.
     """
     strata = np.array([f"{view}|{flag}" for view, flag in zip(views, abnormal, strict=True)])
-    result = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
+    result: dict = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     enough = has_enough(abnormal)
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-        result.update(_with_interval(name, lambda i, f=function: f(scores[i], abnormal[i]), strata, repeats, enough))
+        result.update(_with_interval(name, _statistic(function, scores, abnormal), strata, repeats, enough))
     flags = [abnormal[views == view] for view in np.unique(views[views != ""])]
     enough = all(has_enough(part) for part in flags if part.any() and not part.all())
-    for name, function in (
+    for name, within_view in (
         ("auroc_within_view", auroc_within_view),
         ("average_precision_within_view", average_precision_within_view),
     ):
-        result.update(
-            _with_interval(name, lambda i, f=function: f(scores[i], abnormal[i], views[i]), strata, repeats, enough)
-        )
+        result.update(_with_interval(name, _statistic(within_view, scores, abnormal, views), strata, repeats, enough))
     result["views"] = {}
     for view in np.unique(views[views != ""]):
         rows = views == view
-        part = {"films": int(rows.sum()), "normal": int((~abnormal[rows]).sum()), "abnormal": int(abnormal[rows].sum())}
+        part: dict = {
+            "films": int(rows.sum()),
+            "normal": int((~abnormal[rows]).sum()),
+            "abnormal": int(abnormal[rows].sum()),
+        }
         enough = has_enough(abnormal[rows])
         for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-            part.update(
-                _with_interval(
-                    name, lambda i, f=function, r=rows: f(scores[r][i], abnormal[r][i]), strata[rows], repeats, enough
-                )
-            )
+            statistic = _statistic(function, scores[rows], abnormal[rows])
+            part.update(_with_interval(name, statistic, strata[rows], repeats, enough))
         result["views"][str(view)] = part
     return result
 
@@ -107,6 +106,11 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
 def has_enough(abnormal: np.ndarray) -> bool:
     """Tell whether both classes of abnormal (N,) bool have the `MIN_CLASS` films that an interval needs."""
     return min(int(abnormal.sum()), int((~abnormal).sum())) >= MIN_CLASS
+
+
+def _statistic(function: Callable[..., float], *columns: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return a function of indices: `function` of those rows of the columns."""
+    return lambda rows: function(*(column[rows] for column in columns))
 
 
 def paired_difference(
@@ -127,11 +131,16 @@ def paired_difference(
     }
 
 
+def mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return a function of indices: the mean of those values of (N,)."""
+    return lambda rows: float(values[rows].mean())
+
+
 def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
     """Return the mean of (N,) and its 95 % interval over films."""
     return {
         "mean": float(values.mean()),
-        "interval": bootstrap_interval(lambda i: float(values[i].mean()), np.zeros(len(values)), repeats),
+        "interval": bootstrap_interval(mean_of(values), np.zeros(len(values)), repeats),
     }
 
 

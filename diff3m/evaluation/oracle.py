@@ -10,7 +10,7 @@ true change of an average patient's film.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class Oracle:
         directions = self.directions(who, average_patient(sex))
         return directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
 
-    def curve(self, who: Person, patient: Patient, feature: str, values: Sequence[float]) -> np.ndarray:
+    def curve(self, who: Person, patient: Patient, feature: str, values: Iterable[float]) -> np.ndarray:
         """Return the misfit of a person's own film with records in which one number has other values: (n,)."""
         own, filters = self.film(who, patient), self.filters(who, patient.sex)
         residuals = [own - self.film(who, patient.under(**{feature: float(value)})) for value in values]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..detector import Detector
 from ..ehr import Record
 from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
 from ..imaging import Radiograph, prepare_mask
-from .metrics import auroc_within_view, average_precision, bootstrap_interval, paired_difference
+from .metrics import auroc_within_view, average_precision, bootstrap_interval, mean_of, paired_difference
 from .phantom_numbers import first_number
 
 RECORDS = ("true", "unknown", "shuffled")
@@ -80,11 +81,8 @@ def benchmark_phantoms(
     results = {}
     for kind in RECORDS:
         records = _records(detector, cohort, kind)
-        results[kind] = list(
-            _measure(
-                detector, cohort, films, masks, records, lambda done, k=kind: report(f"{k} record", done, len(cohort))
-            )
-        )
+        progress = partial(_report_record, report, kind, len(cohort))
+        results[kind] = list(_measure(detector, cohort, films, masks, records, progress))
     labels = np.array([who.lesion.kind if who.lesion else "normal" for who in cohort])
     views = np.array([who.patient.view for who in cohort])
     result = {
@@ -189,14 +187,23 @@ def _contrasts(labels: np.ndarray) -> dict[str, np.ndarray]:
     return {"all": np.ones(len(labels), dtype=bool)} | {kind: np.isin(labels, ("normal", kind)) for kind in kinds}
 
 
+def _report_record(report: Report, kind: str, total: int, done: int) -> None:
+    report(f"{kind} record", done, total)
+
+
 def _strata(abnormal: np.ndarray, view: np.ndarray) -> np.ndarray:
     return np.char.add(view.astype(str), abnormal.astype(str))
 
 
 def localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
     """Measure pixels: average precision of |heat map| by kind, and the best Dice of one threshold over lesion films."""
-    rows = [index for index, entry in enumerate(results) if entry.mask is not None and entry.mask.any()]
-    precision = {index: average_precision(results[index].heat.ravel(), results[index].mask.ravel()) for index in rows}
+    pictures = {
+        index: (entry.heat, entry.mask)
+        for index, entry in enumerate(results)
+        if entry.heat is not None and entry.mask is not None and entry.mask.any()
+    }
+    rows = list(pictures)
+    precision = {index: average_precision(heat.ravel(), mask.ravel()) for index, (heat, mask) in pictures.items()}
     places = {"all": list(range(len(rows)))} | {
         kind: [place for place, i in enumerate(rows) if labels[i] == kind] for kind in KINDS
     }
@@ -205,14 +212,12 @@ def localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
         kind: float(np.mean([precision[rows[place]] for place in chosen])) for kind, chosen in places.items()
     }
     thresholds = np.quantile(
-        np.concatenate([results[index].heat.ravel()[::7] for index in rows]), np.linspace(0.5, 0.999, 60)
+        np.concatenate([heat.ravel()[::7] for heat, _ in pictures.values()]), np.linspace(0.5, 0.999, 60)
     )
-    dice = np.array(
-        [[_dice(results[index].heat > threshold, results[index].mask) for index in rows] for threshold in thresholds]
-    )
+    dice = np.array([[_dice(heat > threshold, mask) for heat, mask in pictures.values()] for threshold in thresholds])
     best = int(dice.mean(1).argmax())
     by_kind = {kind: float(dice[best, chosen].mean()) for kind, chosen in places.items()}
-    chance = float(np.mean([results[index].mask.mean() for index in rows]))
+    chance = float(np.mean([mask.mean() for _, mask in pictures.values()]))
     return {
         "average_precision": mean_precision,
         "best_dice": by_kind,
@@ -258,15 +263,15 @@ def counterfactual_fidelity(
             perfect.append([_correlation(a, b) for a, b in zip(truth, others_truth, strict=True)])
         report("counterfactuals", min(start + batch, people), people)
     rows = np.zeros(len(correlations))
-    result = {"people": people, "noise_level": level, "steps": steps, "features": {}}
+    result: dict = {"people": people, "noise_level": level, "steps": steps, "features": {}}
     for place, name in enumerate(names):
         values, control = (np.array(table)[:, place] for table in (correlations, controls))
         result["features"][name] = {
             "correlation": float(values.mean()),
-            "interval": bootstrap_interval(lambda i, v=values: float(v[i].mean()), rows),
+            "interval": bootstrap_interval(mean_of(values), rows),
             "control": float(control.mean()),
             "control_truth": float(np.mean(perfect, axis=0)[place]),
-            "control_interval": bootstrap_interval(lambda i, v=control: float(v[i].mean()), rows),
+            "control_interval": bootstrap_interval(mean_of(control), rows),
         }
     return result
 

@@ -148,7 +148,7 @@ def _write_scores(path: Path, results: Iterable[CaseResult]) -> Iterator[dict]:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         for result in results:
-            row = dict.fromkeys(fields, "")
+            row: dict = dict.fromkeys(fields, "")
             row.update(
                 row=result.case.row,
                 path=str(result.case.path),

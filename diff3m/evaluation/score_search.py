@@ -93,9 +93,9 @@ def search_score(
             scores[name] = _scores(candidates[name], merged, normal_films, films)
     if not films.cases:
         raise ManifestError(f"None of the films of {labelled} could be read; the first: {films.unreadable[0]}")
-    halves = np.array([halves[case.row] for case in films.cases])
+    half_of_film = np.array([halves[case.row] for case in films.cases])
     labels, views = np.array([case.label for case in films.cases]), np.array([view or "" for view in films.views])
-    first = halves == CHOOSES
+    first = half_of_film == CHOOSES
     by_label = _contrasts(labels[first], views[first])
     results = tuple(
         CandidateResult(name, scoring, {label: by_label[label](scores[name][first]) for label in by_label})
@@ -103,8 +103,8 @@ def search_score(
     )
     chosen = choose(results)
     notes = _notes(films, normal_films, without_patient, patients_checked, set(labels) - {NORMAL} - set(by_label))
-    counts = {part: int((halves == part).sum()) for part in (CHOOSES, REPORTS)}
-    second = halves == REPORTS
+    counts = {part: int((half_of_film == part).sum()) for part in (CHOOSES, REPORTS)}
+    second = half_of_film == REPORTS
     metrics = _report(scores[chosen.name][second], labels[second], views[second])
     return SearchResult(results, chosen, metrics, counts, notes)
 

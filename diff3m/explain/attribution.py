@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..case import Case
 from ..detector import Detector
-from ..ehr import Record
+from ..ehr import Record, category_of
 from ..scoring.record_fit import GroupFit
 from .coalitions import ablation_values, coalitions_of, shapley_values
 from .needs import ExplanationError, Need
@@ -30,7 +30,7 @@ from .record_fit import (
     record_fits,
     z_scores,
 )
-from .registry import Context, Explanation, register
+from .registry import Context, Cost, Explanation, register
 from .text import of_people
 
 TARGETS = ("misfit", "expectation", "prior", "score")
@@ -127,7 +127,7 @@ def _measure(
         return table, whole_fits
     x0 = detector.inputs([case])
     if target == "score":
-        measured = scores_under(detector, x0, missing, case.record.get("view"))[:, None]
+        measured = scores_under(detector, x0, missing, category_of(case.record, "view"))[:, None]
     else:
         along, relative = deviations(detector, x0, missing, fits)
         measured = z_scores(along, fits)
@@ -225,7 +225,7 @@ def _describe(attribution: Attribution, title: str) -> list[str]:
     return lines
 
 
-def _register(target: str, title: str, progress: str, order: int, cost: str, need: Need) -> None:
+def _register(target: str, title: str, progress: str, order: int, cost: Cost, need: Need) -> None:
     register(
         Explanation(
             name=target,

@@ -106,7 +106,7 @@ def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Re
             f"Another record: {schema[name].label} {schema[name].describe(parsed)} is what the record says already. "
             "Give another value."
         )
-    return schema.parse(schema.changed(record, name, parsed))
+    return schema.parse({**record, name: parsed} if isinstance(parsed, str) else schema.changed(record, name, parsed))
 
 
 def example_value(feature: Feature) -> str:
@@ -195,7 +195,7 @@ def _changes_pictures(result: RecordChanges) -> dict[str, Picture]:
 
 
 def _other_pictures(result: Counterfactual, names: Sequence[str]) -> dict[str, Picture]:
-    pictures = {}
+    pictures: dict[str, Picture] = {}
     for name, image, change in zip(names, result.reconstructions, result.differences, strict=True):
         pictures |= {f"normal_{name}": Picture(image), f"change_{name}": Picture(change, signed=True)}
     return pictures

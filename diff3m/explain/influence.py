@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..case import Case
 from ..detector import Detector
-from ..ehr import EHRSchema, Feature, Record
+from ..ehr import EHRSchema, Feature, Record, category_of, number_of
 from .attribution import scores_under
 from .counterfactual import counterfactual_films, highest_level
 from .needs import ExplanationError, Need, has
@@ -65,7 +65,7 @@ def influence(
     if points < 2:
         raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
     record, x0 = case.record, detector.inputs([case])
-    own = None if record[feature] is None else float(record[feature])
+    own = number_of(record, feature)
     values = _range(entry, schema.room(record, feature), own, points)
     records = [schema.changed(record, feature, float(value)) for value in values]
     z = z_scores(deviations(detector, x0, records, fits)[0], fits)
@@ -82,7 +82,7 @@ def influence(
         own,
         (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std),
         _reconstructions(detector, x0, record, records) if strip else None,
-        scores_under(detector, x0, records, record.get("view")) if score else None,
+        scores_under(detector, x0, records, category_of(record, "view")) if score else None,
     )
 
 
@@ -174,6 +174,7 @@ def _strip_to_dict(curves: Sequence[Influence]) -> dict:
     return {
         curve.feature: {"mean_absolute_change": float(np.abs(np.diff(curve.reconstructions, axis=0)).mean())}
         for curve in curves
+        if curve.reconstructions is not None
     }
 
 
@@ -187,7 +188,9 @@ def _describe_strip(curves: Sequence[Influence]) -> list[str]:
 
 def _strip_pictures(curves: Sequence[Influence]) -> dict[str, Picture]:
     return {
-        f"influence_{curve.feature}": Picture(np.concatenate(list(curve.reconstructions), axis=1)) for curve in curves
+        f"influence_{curve.feature}": Picture(np.concatenate(list(curve.reconstructions), axis=1))
+        for curve in curves
+        if curve.reconstructions is not None
     }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..case import Case
 from ..detector import Detector
-from ..diffusion import add_noise
+from ..diffusion import add_noise, predicted_noise
 from ..ehr import Record
 from ..reconstruct import draw_noises, predictor
 from .coalitions import coalition_record, known_members
@@ -79,7 +79,7 @@ def bits_spent(detector: Detector, x0: Tensor, records: Sequence[Record], levels
         noise = draw_noises(NOISES, x0.shape[-1], level, 0, detector.device).repeat_interleave(len(x0), dim=0)
         t = torch.full((len(noise),), level - 1, device=x0.device)
         with detector.autocast():
-            predicted = predict(add_noise(x0.repeat(NOISES, 1, 1, 1), noise, t, schedule), t)
+            predicted = predicted_noise(predict(add_noise(x0.repeat(NOISES, 1, 1, 1), noise, t, schedule), t))
         errors.append((predicted - noise).square().view(NOISES, len(x0), *x0.shape[-2:]).mean(0))
     alpha_bars = np.array([float(schedule.alpha_bar(level - 1)) for level in levels])
     log_snr = torch.from_numpy(np.log(alpha_bars / (1 - alpha_bars)))

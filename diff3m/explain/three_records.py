@@ -10,7 +10,7 @@ import torch
 from ..analysis import Analysis, place_among_normals
 from ..case import Case
 from ..detector import Detector
-from ..ehr import EHRSchema, Record
+from ..ehr import EHRSchema, Record, category_of
 from .needs import Need, require
 from .registry import Context, Explanation, Picture, register
 
@@ -61,7 +61,7 @@ def three_records(detector: Detector, case: Case) -> ThreeRecords:
     schema = detector.schema
     records = (case.record, dict.fromkeys(schema.names), mirrored_record(schema, case.record))
     analyses = list(detector.analyze_many(case.with_record(record) for record in records))
-    scores = tuple(_score(detector, analysis, case.record.get("view")) for analysis in analyses)
+    scores = tuple(_score(detector, analysis, category_of(case.record, "view")) for analysis in analyses)
     return ThreeRecords(records, np.stack([analysis.reconstruction for analysis in analyses]), scores)
 
 

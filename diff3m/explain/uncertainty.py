@@ -27,8 +27,8 @@ class Uncertainty:
     heat map over the noise levels heat_levels; seeds do not change it, because inversion uses no fresh noise.
     """
 
-    by_level: dict[int, float]
-    by_seed: dict[int, float]
+    by_level: dict[int, float | None]
+    by_seed: dict[int, float | None]
     heat_spread: np.ndarray
     heat_levels: tuple[int, ...] = LEVELS
 
@@ -42,7 +42,7 @@ def uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) 
     first = detector.analyze(case, seed=seeds[0])
     by_seed = {seed: detector.analyze(case, seed=seed).score if fresh_noise else first.score for seed in seeds[1:]}
     levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
-    by_level = {level: value for level, (value, _) in levels.items()}
+    by_level: dict[int, float | None] = {level: value for level, (value, _) in levels.items()}
     return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, _heat_spread(detector, case))
 
 

@@ -48,19 +48,18 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
         return None
     with np.load(path, allow_pickle=False) as arrays:
         values = json.loads(str(arrays["values"]))
-        film, reconstruction, heat, anomaly = (
-            arrays[name].astype(np.float32) if name in arrays else None for name in ARRAYS
-        )
+        pictures = {name: arrays[name].astype(np.float32) for name in ARRAYS if name in arrays}
     if values.pop("made_with") != fingerprint(detector):
         return None
     settings = Settings(**values.pop("settings"))
+    film, reconstruction = pictures["film"], pictures["reconstruction"]
     measured = zip(detector.scoring.components, values.pop("components"), strict=True)
     return Analysis(
         film=film,
         reconstruction=reconstruction,
         residual=film - reconstruction,
-        heat_map=heat,
-        anomaly_map=anomaly,
+        heat_map=pictures["heat_map"],
+        anomaly_map=pictures.get("anomaly_map"),
         settings=settings,
         reconstructions={settings.noise_level: reconstruction},
         components=tuple((component, value, z) for component, (value, z) in measured),

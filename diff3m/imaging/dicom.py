@@ -83,7 +83,8 @@ def read_dicom(data: bytes) -> Radiograph:
     _check_stored_size(dataset, place)
     facts, fact_notes = header_facts(dataset)
     grey = _grey(dataset, decode(dataset))
-    pixels, full_range = (_placed(image, place) for image in (grey.values, grey.full_range))
+    pixels = _placed(grey.values, place)
+    full_range = None if grey.full_range is None else _placed(grey.full_range, place)
     spacing = place.spacing_mm
     if spacing is not None:
         spacing = _placed_spacing(spacing, grey.values.shape, pixels.shape, place)
@@ -169,10 +170,8 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
     return GreyScale(grey.values, grey.full_range, grey.windows, (*stored.notes, *notes, *grey.notes))
 
 
-def _placed(image: np.ndarray | None, place: Geometry) -> np.ndarray | None:
-    """A stored picture with square pixels and upright; None stays None."""
-    if image is None:
-        return None
+def _placed(image: np.ndarray, place: Geometry) -> np.ndarray:
+    """A stored picture with square pixels and upright."""
     return np.ascontiguousarray(place.placement.apply(with_square_pixels(image, place.pixel_aspect)))
 
 

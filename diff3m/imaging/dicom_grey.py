@@ -118,8 +118,8 @@ def grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, invert
 
 def _offered(voi: _Voi, low: float, high: float, inverted: bool) -> Window:
     """A window in units of the film's range, which is low to high."""
-    ends = tuple((end - low) / (high - low) for end in voi.ends)
-    return Window(*((1 - ends[1], 1 - ends[0]) if inverted else ends), voi.explanation)
+    black, white = ((end - low) / (high - low) for end in voi.ends)
+    return Window(1 - white, 1 - black, voi.explanation) if inverted else Window(black, white, voi.explanation)
 
 
 def _hides(voi: _Voi, inside: np.ndarray, notes: list[str]) -> bool:
@@ -198,8 +198,10 @@ def _table(item: Dataset | None, low: float, high: float) -> _Table | None:
     The second number of the descriptor is signed or not, as the values are; headers often say it with the wrong VR, so
     of its two readings the one is taken whose table lies under more of the values.
     """
-    descriptor = [] if item is None else patterns(item, "LUTDescriptor")
-    if len(descriptor) != 3 or not has(item, "LUTData"):
+    if item is None or not has(item, "LUTData"):
+        return None
+    descriptor = patterns(item, "LUTDescriptor")
+    if len(descriptor) != 3:
         return None
     count, first, bits = descriptor[0] or 65536, descriptor[1], descriptor[2]
     try:

@@ -199,6 +199,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     Raises RadiographError naming the attributes that are missing otherwise.
     """
     rows, columns = dataset.Rows, dataset.Columns = whole(dataset, "Rows"), whole(dataset, "Columns")
+    if rows is None or columns is None:
+        raise RadiographError(MISSING.format(tags="Rows, Columns"))
     photometric = (
         text(dataset, "PhotometricInterpretation").upper().replace(" ", "").replace("PALETTECOLOR", "PALETTE COLOR")
     )

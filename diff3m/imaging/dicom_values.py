@@ -72,7 +72,7 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
     """The components of a numeric value, whatever its VR and with decimal commas; [] where one of them is no number."""
     element = _element(dataset, keyword)
     kind = _binary_kind(element)
-    if kind and isinstance(element.value, bytes):
+    if kind and isinstance(element, RawDataElement) and isinstance(element.value, bytes):
         order = "<" if element.is_little_endian else ">"
         size = np.dtype(kind).itemsize
         data = element.value[: len(element.value) // size * size]

@@ -186,8 +186,8 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
         reasons = [TURNED.format(turn=TURNS[turn])] if turn else []
         reasons += [NEGATIVE] if negative else []
         return Quality(False, turn, negative, own, gate.limit, tuple(reasons), tuple(notes))
-    reasons = () if own <= gate.limit else (NOT_A_CHEST,)
-    return Quality(not reasons, 0, False, own, gate.limit, reasons, tuple(notes))
+    stops = () if own <= gate.limit else (NOT_A_CHEST,)
+    return Quality(not stops, 0, False, own, gate.limit, stops, tuple(notes))
 
 
 def _standardized(films: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def with_square_pixels(pixels: np.ndarray, aspect: float) -> np.ndarray:
 
     The finer direction is kept and the other interpolated, unless that would make more pixels than a film may have.
     """
-    height, width = square_size(*pixels.shape, aspect)
+    height, width = square_size(pixels.shape[0], pixels.shape[1], aspect)
     if (height, width) == pixels.shape:
         return pixels
     shrinks = height < pixels.shape[0] or width < pixels.shape[1]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import re
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from .geometry import MAX_PIXEL_ASPECT, pixels_are_square, square_size, stretch_note, with_square_pixels
 from .radiograph import Radiograph, RadiographError, check_film, check_size, grey_from_rgb
@@ -96,7 +98,7 @@ def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
         return
     pictures, pages = [], 0
     while pages < MAX_PAGES and _can_seek(image, pages):
-        tags = image.tag_v2
+        tags = _tags(image)
         reduced = bool(int(tags.get(NEW_SUBFILE_TYPE, 0)) & 0b101) or int(tags.get(SUBFILE_TYPE, 1)) == 2
         pictures += [] if reduced else [pages]
         pages += 1
@@ -134,15 +136,22 @@ def count_scans(data: bytes) -> int:
     return scans
 
 
+def _tags(image: Image.Image) -> ImageFileDirectory_v2:
+    """The tags of a TIFF's present page; Pillow opens a TIFF as this class alone."""
+    assert isinstance(image, TiffImageFile)
+    return image.tag_v2
+
+
 def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
     """Height over width of a pixel by the file's resolution: PNG pHYs, JFIF density, TIFF X- and YResolution."""
-    info, resolution = image.info, None
+    info = image.info
+    resolution: Any = None
     if image.format in ("JPEG", "MPO"):
         resolution = info.get("jfif_density")
     elif image.format == "PNG":
         resolution = info.get("aspect") or info.get("dpi")
     elif image.format == "TIFF":
-        resolution = image.tag_v2.get(282), image.tag_v2.get(283)
+        resolution = _tags(image).get(282), _tags(image).get(283)
     try:
         across, down = (float(value) for value in resolution)
         aspect = across / down
@@ -189,7 +198,7 @@ def _decoded(image: Image.Image, data: bytes, name: str) -> np.ndarray:
 
 
 def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
-    tags = image.tag_v2
+    tags = _tags(image)
     bits, samples = tags.get(BITS_PER_SAMPLE, (1,)), int(tags.get(SAMPLES, 1))
     depth, kind = int(bits[0]), int(next(iter(tags.get(SAMPLE_FORMAT, (UNSIGNED_INTEGER,)))))
     if depth == 8 and kind == SIGNED_INTEGER and (samples > 1 or image.mode != "L"):

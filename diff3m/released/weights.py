@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +60,13 @@ class ReleasedError(ValueError):
     """Weights or a configuration that are not the released network's; the message says what is wrong."""
 
 
+def _read_settings(path: Path) -> Mapping:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ReleasedError(f"The configuration {path} cannot be read: {error}") from None
+
+
 def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoint:
     """Load weights of the released code as a checkpoint.
 
@@ -68,10 +75,7 @@ def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoin
     and scores. Raises ReleasedError or CheckpointError.
     """
     if not isinstance(settings, Mapping):
-        try:
-            settings = json.loads(Path(settings).read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise ReleasedError(f"The configuration {settings} cannot be read: {error}") from None
+        settings = _read_settings(Path(settings))
     state = read_weights(path)
     config = network_config(settings, state)
     diffusion = schedule(settings)
@@ -185,7 +189,7 @@ def network_config(settings: Mapping, state: Mapping[str, Tensor]) -> NetworkCon
         raise ReleasedError(f"The configuration is impossible: {error}") from None
 
 
-def _multipliers(value: object, size: int) -> tuple[float, ...]:
+def _multipliers(value: str | Sequence | None, size: int) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else list(value or ())
     numbers = [float(part) for part in parts if str(part).strip()]
     if not numbers:

@@ -44,29 +44,22 @@ def tables(tmp_path) -> Path:
     return tmp_path
 
 
-def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypatch):
+@pytest.fixture
+def quick(monkeypatch):
+    """A lower noise level for the released code, and fewer resampled intervals."""
     monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
     monkeypatch.setattr(benchmark, "REPEATS", 30)
-    arguments = [
-        "benchmark",
-        "films",
-        "--checkpoint",
-        calibrated,
-        "--manifest",
-        tables / "dev.csv",
-        "--train",
-        tables / "train.csv",
-    ]
-    arguments += [
-        "--boxes",
-        tables / "boxes.csv",
-        "--halves",
-        "patient",
-        "--simplex",
-        calibrated,
-        "--out",
-        tables / "out",
-    ]
+
+
+def films_command(checkpoint: Path, tables: Path) -> list:
+    """The command that compares methods on the films of `tables`."""
+    manifests = ["--manifest", tables / "dev.csv", "--train", tables / "train.csv"]
+    return ["benchmark", "films", "--checkpoint", checkpoint, *manifests]
+
+
+def test_every_method_judges_the_same_films(calibrated, tables, capsys, quick):
+    arguments = [*films_command(calibrated, tables), "--boxes", tables / "boxes.csv", "--halves", "patient"]
+    arguments += ["--simplex", calibrated, "--out", tables / "out"]
     status, out, error = run_command(capsys, *arguments)
     assert status == 0, error
     found = json.loads((tables / "out" / "films.json").read_text())
@@ -98,21 +91,10 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, monkeypa
     )
 
 
-def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, monkeypatch):
-    monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
-    monkeypatch.setattr(benchmark, "REPEATS", 30)
+def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, quick):
     table = pd.read_csv(tables / "dev.csv").drop(columns="view")
     table.to_csv(tables / "dev.csv", index=False)
-    arguments = [
-        "benchmark",
-        "films",
-        "--checkpoint",
-        calibrated,
-        "--manifest",
-        tables / "dev.csv",
-        "--train",
-        tables / "train.csv",
-    ]
+    arguments = films_command(calibrated, tables)
     status, out, error = run_command(
         capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out"
     )

@@ -31,14 +31,13 @@ def _brighten(film: np.ndarray, layer: np.ndarray, rng: np.random.Generator, low
 def add_writing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A side marker, a word, a date or an arrow, bright or dark, with or without a box, mostly near the border."""
     side = film.shape[0]
-    layer = np.zeros((side, side), np.uint8)
+    layer: np.ndarray = np.zeros((side, side), np.uint8)
     scale = side / 128
     if rng.random() < 0.2:
         start = rng.uniform(0.05, 0.95, 2) * side
         end = start + rng.uniform(-0.15, 0.15, 2) * side
-        cv2.arrowedLine(
-            layer, *(tuple(int(v) for v in point) for point in (start, end)), 255, max(1, round(scale)), cv2.LINE_AA
-        )
+        tail, tip = ((int(point[0]), int(point[1])) for point in (start, end))
+        cv2.arrowedLine(layer, tail, tip, 255, max(1, round(scale)), cv2.LINE_AA)
     else:
         text = str(rng.choice(WORDS)) if rng.random() < 0.8 else f"{rng.integers(1, 13)}:{rng.integers(10, 60)}"
         size = rng.uniform(0.22, 0.5) * scale * (0.7 if len(text) > 2 else rng.uniform(0.8, 1.6))
@@ -121,10 +120,10 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     middle = rng.normal(0.5, 0.02)
     if choice < 0.6:
         loops = []
-        for y in np.arange(rng.uniform(0.2, 0.3), rng.uniform(0.5, 0.7), rng.uniform(0.05, 0.08)):
+        for level in np.arange(rng.uniform(0.2, 0.3), rng.uniform(0.5, 0.7), rng.uniform(0.05, 0.08)):
             t = np.linspace(0, 2 * np.pi, 14)[:, None]
             loops.append(
-                np.array([middle, y])
+                np.array([middle, level])
                 + np.hstack([0.018 * np.cos(t), 0.01 * np.sin(t)])
                 + rng.normal(scale=0.004, size=2)
             )

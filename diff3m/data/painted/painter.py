@@ -70,7 +70,8 @@ def paint_lesions(
     choose from.
     """
     shares = np.array([KINDS[kind][1] for kind in kinds])
-    painted, mask, names = film, np.zeros_like(film), []
+    painted, mask = film, np.zeros_like(film)
+    names: list[str] = []
     while len(names) < 3 and (not names or rng.random() < MORE_LESIONS):
         kind = str(rng.choice(kinds, p=shares / shares.sum()))
         changed, region = KINDS[kind][0](painted, organs, other, rng)

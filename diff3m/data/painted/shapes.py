@@ -30,7 +30,7 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
 def smooth_noise(side: int, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise of standard deviation 1, blurred by `sigma` pixels of a 128-pixel film."""
     coarse = max(8, min(side, int(2.5 * REFERENCE_SIDE / max(sigma, 0.5))))
-    noise = cv2.GaussianBlur(
+    noise: np.ndarray = cv2.GaussianBlur(
         rng.standard_normal((coarse, coarse), dtype=np.float32), (0, 0), max(sigma * coarse / REFERENCE_SIDE, 0.3)
     )
     noise = noise / max(float(noise.std()), 1e-6)

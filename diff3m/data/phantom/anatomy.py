@@ -148,7 +148,8 @@ def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
 
 def _collimation(u: np.ndarray, ap: bool) -> tuple[float, float, float, float]:
     present = u[4] < (0.45 if ap else 0.25)
-    return tuple(float(0.05 * share * (share > 0.5)) if present else 0.0 for share in u[:4])
+    left, right, top, bottom = (float(0.05 * share * (share > 0.5)) if present else 0.0 for share in u[:4])
+    return left, right, top, bottom
 
 
 def _devices(first: float, second: float, ap: bool) -> tuple[str, ...]:

@@ -173,9 +173,9 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
 
     path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where unknown.
     """
-    entry = (
-        {"path": name, "problem": "", "notes": [], "accession": ""} | dict.fromkeys(COLUMNS[4:], "") | {"patient": ""}
-    )
+    notes: list[str] = []
+    entry: dict = {"path": name, "problem": "", "notes": notes, "accession": ""}
+    entry |= dict.fromkeys(COLUMNS[4:], "") | {"patient": ""}
     path = folder / name
     try:
         with path.open("rb") as file:
@@ -190,14 +190,14 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
         view = view_of_header(*view_attributes(dataset))
     except EHRError:
         view = None
-        entry["notes"].append("view in the header that is neither PA nor AP")
+        notes.append("view in the header that is neither PA nor AP")
     if view in OTHER_VIEWS:
         return entry | {"problem": NOT_FRONTAL}
     facts = record_facts(dataset)
     entry |= {feature: "" if fact.value is None else fact.value for feature, fact in facts.items()}
     entry["view"] = view if view in FRONTAL_VIEWS else ""
     del facts["view"]
-    entry["notes"] += [fact.note.rstrip(".") for fact in facts.values() if fact.value is None and fact.note]
+    notes += [fact.note.rstrip(".") for fact in facts.values() if fact.value is None and fact.note]
     return _judged(entry, path, accept) if whole else entry
 
 

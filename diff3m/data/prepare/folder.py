@@ -88,7 +88,9 @@ def _one_row_a_film(
     films = rows["path"].map(lambda name: os.path.abspath(folder / clean_name(name)))
     values = rows[[name for name in COMPARED if name in rows.columns]].apply(lambda cells: cells.str.casefold())
     differ = contradictory(values.assign(path=films), films)
-    one_split = in_one_split(rows, patient) if {patient, "split"} <= set(rows.columns) else np.ones(len(rows), bool)
+    one_split = pd.Series(True, rows.index)
+    if patient is not None and {patient, "split"} <= set(rows.columns):
+        one_split = in_one_split(rows, patient)
     rows = keep(rows[selected], one_split[selected], report, TWO_SPLITS)
     rows = keep(rows, rows["path"] != "", report, "no path")
     rows = keep(rows, ~differ[rows.index], report, CONTRADICTORY)

@@ -215,18 +215,18 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
     crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
     report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[crossed], "blood pressure"))
-    schema, columns = paper_schema(), {0: "systolic_mmhg", 1: "diastolic_mmhg"}
+    schema, pressures = paper_schema(), ("systolic_mmhg", "diastolic_mmhg")
     off = (
         ~crossed
         & both.notna().all(axis=1)
-        & ~np.logical_and.reduce([both[place].between(*schema[name].plausible) for place, name in columns.items()])
+        & ~np.logical_and.reduce([both[place].between(*schema[name].bounds) for place, name in enumerate(pressures)])
     )
     report.omit("pressure outside the plausible range", _names_of(rows[off], "blood pressure"))
     report.omit("pressure that is not like 120/80", _names_of(rows[both.isna().any(axis=1)], "blood pressure"))
     good = ~crossed & ~off & both.notna().all(axis=1)
     parts += [
         rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place])
-        for place, name in columns.items()
+        for place, name in enumerate(pressures)
     ]
     measurements = pd.concat(parts, ignore_index=True)
     malformed = measurements["value"].isna()
@@ -318,7 +318,7 @@ def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Measurements within the schema's range: a height in m would spoil the mean with a good one of the same day."""
     schema = paper_schema()
     low, high = (
-        records["name"].map({name: schema[name].plausible[end] for name in records["name"].unique()}).astype(float)
+        records["name"].map({name: schema[name].bounds[end] for name in records["name"].unique()}).astype(float)
         for end in (0, 1)
     )
     good = records["value"].between(low, high)

@@ -103,10 +103,10 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
     different days) is left out, and follows from height and weight wherever the manifest is read.
     """
     height, weight = rows["height_cm"], rows["weight_kg"]
-    implied = body_mass_index(height, weight)
+    implied: pd.Series = body_mass_index(height, weight)
     names = ["height_cm", "weight_kg"]
     if "bmi" in schema:
-        wrong = implied.notna() & ~implied.between(*schema["bmi"].plausible)
+        wrong = implied.notna() & ~implied.between(*schema["bmi"].bounds)
         report.refuse("height and weight imply an impossible BMI (wrong unit?)", rows.loc[wrong, "path"])
         rows.loc[wrong, names] = np.nan
     if "bmi" not in rows.columns:
@@ -154,7 +154,8 @@ def _too_stout(rows: pd.DataFrame) -> bool:
     """
     if "height_cm" not in rows.columns:
         return False
-    implied = body_mass_index(rows["height_cm"], rows["weight_kg"]).dropna()
+    implied: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
+    implied = implied.dropna()
     middle = float(implied.median())
     if len(implied) < MIN_WEIGHTS or middle <= STOUT_BMI or not USUAL_BMI[0] <= middle * KG_PER_POUND <= USUAL_BMI[1]:
         return False
@@ -171,7 +172,7 @@ def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> 
     left to `_consistent_body`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a stout one's in
     kg look alike, it stays and is counted.
     """
-    implied = body_mass_index(rows["height_cm"], rows["weight_kg"])
+    implied: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
     doubtful = (implied > STOUT_BMI) & (implied * KG_PER_POUND).between(*USUAL_BMI)
     if "bmi" in rows.columns:
         difference = (rows["bmi"] - implied).abs()

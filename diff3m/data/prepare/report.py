@@ -55,11 +55,11 @@ class Report:
         self._count(self.notes, reason, names)
 
     def _count(self, counter: Counter, reason: str, names: Iterable[object]) -> None:
-        names = [str(name) for name in names]
-        if names:
-            counter[reason] += len(names)
+        texts = [str(name) for name in names]
+        if texts:
+            counter[reason] += len(texts)
             listed = self.names.setdefault(reason, [])
-            listed.extend(names[: MAX_NAMES - len(listed)] if reason == NOT_FRONTAL else names)
+            listed.extend(texts[: MAX_NAMES - len(listed)] if reason == NOT_FRONTAL else texts)
 
     def lines(self) -> list[str]:
         """The report as sentences."""

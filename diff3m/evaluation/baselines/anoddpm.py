@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...diffusion import Predictor, Schedule, add_noise, estimate_x0, implied_noise, levels
+from ...diffusion import Predictor, Schedule, add_noise, estimate_x0, implied_noise, levels, predicted_noise
 
 LEVEL = 250
 
@@ -32,7 +32,7 @@ def anoddpm(
     path = levels(level, steps)[::-1]
     x = add_noise(x0, draw(len(x0)), path[0], schedule)
     for t, t_next in itertools.pairwise(path):
-        noise = predict(x, torch.full((len(x),), t, device=x.device))
+        noise = predicted_noise(predict(x, torch.full((len(x),), t, device=x.device)))
         estimate = estimate_x0(x, noise, t, schedule, (0.0, 1.0))
         if t_next < 0:
             return estimate

@@ -55,7 +55,8 @@ def autoencoder(
     if images.shape[-1] % DOWN:
         raise ValueError(f"The autoencoder needs films whose side is a multiple of {DOWN}, got {images.shape[-1]}.")
     torch.manual_seed(0)
-    network = ConvAutoencoder().to(memory_format=torch.channels_last)
+    network = ConvAutoencoder()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     if weights.is_file():
         network.load_state_dict(load_file(weights))
     else:
