@@ -48,9 +48,7 @@ def influence_sentence(curve: Influence, feature: Feature) -> str:
     own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
     place = wording.place_of((curve.box[0] + curve.box[2]) / 2, (curve.box[1] + curve.box[3]) / 2)
     moved = float(np.ptp(curve.region[trained]))
-    region = (
-        f" The residual of the explained place ({place} of the picture) moves by {moved:.1%} of the grey range."
-    )
+    region = f" The residual of the explained place ({place} of the picture) moves by {moved:.1%} of the grey range."
     score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
     fixed = " Everything else is held fixed"
     fixed += ", but weight and BMI follow each other." if feature.name in HABITUS else "."
