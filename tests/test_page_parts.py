@@ -87,7 +87,7 @@ def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detect
     places = heat_view.outlined_regions(
         View(replace(analysis, anomaly_map=painted)), replace(look, contours=True), scoring
     )
-    assert len(places) == 1 and places[0].value == pytest.approx(0.9, abs=0.01), (
+    assert len(places) == 1 and places[0].mean == pytest.approx(0.9, abs=0.01), (
         "the places are those of the map that is shown"
     )
     without = heat_view.heat(View(replace(analysis, anomaly_map=None)), look, scoring)

@@ -100,11 +100,11 @@ def report_pages(report: Report) -> tuple[Figure, Figure]:
 def _first_page(report: Report, date: str) -> Figure:
     """Verdict, film, normal film, map, findings, record, measurements and limits."""
     page, analysis, schema = new_page(), report.analysis, report.detector.schema
-    head = Column(page, MARGIN, WIDTH, 10, 24)
+    head = Column(page, MARGIN, WIDTH, 10, 22)
     head.write("Diff3M Explorer", 13, "bold")
     head.write(f"{NOTICE} {date[:10]}", TEXT, color=figures.CASE)
-    verdict = Column(page, MARGIN, WIDTH - 58, 24, 47)
-    verdict.write(wording.verdict_sentence(analysis, report.findings, schema), 11, "bold")
+    verdict = Column(page, MARGIN, WIDTH - 58, 22, 47.5)
+    verdict.write(wording.verdict_sentence(analysis, report.findings, schema), 10.5, "bold")
     verdict.write(wording.score_sentence(analysis))
     if report.normals is not None:
         axes = page.add_axes(area(MARGIN + WIDTH - 54, 25, 54, 15))
