@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
@@ -27,11 +28,11 @@ STYLE, PASTE = ASSETS / "style.css", ASSETS / "paste.js"
 TEACH_STYLE = ASSETS / "teach.css"
 
 
-def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr.Blocks:
-    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped,
-    one tab each).
+def build_demo(detector: Detector | None = None, data: Path | None = None, cases: Sequence[Path] = ()) -> gr.Blocks:
+    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped).
 
-    data: a folder of this computer whose manifests Many cases may read.
+    data: a folder of this computer whose manifests Many cases may read. cases: folders of films that Teach offers to
+    read. Raises ManifestError for a folder of cases that cannot be read.
     """
     storage = Storage()
     named = os.environ.get("DIFF3M_CHECKPOINT")
@@ -46,7 +47,7 @@ def build_demo(detector: Detector | None = None, data: Path | None = None) -> gr
             with gr.Tab("Explore a case", id="explore"):
                 explorers, models = build_explorers(detectors, demo)
             with gr.Tab("Teach", id="teach"):
-                build_teach(detectors, demo, tabs)
+                build_teach(detectors, demo, tabs, cases)
             with gr.Tab("Many cases", id="cohort"):
                 build_cohort(detectors, explorers, tabs, models, data)
             with gr.Tab("About", id="about"):

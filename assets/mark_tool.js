@@ -13,14 +13,10 @@
   }, true);
   stage.addEventListener("pointerup", (event) => {
     const still = start && Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) < 3;
-    if (!still || viewer.tools.tool !== "rectangle") return;
-    const { left, top } = stage.getBoundingClientRect();
-    const point = { x: (event.clientX - left) * viewer.ratio, y: (event.clientY - top) * viewer.ratio };
-    const pane = viewer.view.paneAt(point);
-    if (!pane) return;
-    const { x, y } = viewer.view.toFilm(pane, point);
-    viewer.tools.begin(pane.film, { x: x - reach, y: y - reach });
-    viewer.tools.drag({ x: x + reach, y: y + reach });
-    viewer.tools.finish();
-  });
+    const points = viewer.tools.drawing?.points;
+    if (!still || !points || viewer.tools.tool !== "rectangle") return;
+    const { x, y } = points[0];
+    Object.assign(points[0], { x: x - reach, y: y - reach });
+    Object.assign(points[1], { x: x + reach, y: y + reach });
+  }, true);
 }

@@ -88,14 +88,19 @@ class SimulatedSet:
     def __len__(self) -> int:
         return SET_SIZE
 
-    def case(self, index: int) -> ReadingCase:
-        """Draw a film of the set; which of them have a lesion, and which, follows from the set's number."""
+    def phantom(self, index: int) -> tuple[int, str | None]:
+        """The phantom's number and the kind of its lesion, which follow from the set's number."""
         rng = np.random.default_rng(self.number)
-        lesions = [*rng.permutation(KINDS)[:DISEASED], *[None] * (SET_SIZE - DISEASED)]
-        lesion = lesions[rng.permutation(SET_SIZE)[index]]
-        number = first_number("test", "teaching") + SET_SIZE * self.number + index
-        phantom = phantom_film(number, lesion and str(lesion))
-        truths = () if lesion is None else (Truth(str(lesion), mask_box(phantom.mask)),)
+        lesions = [*map(str, rng.permutation(KINDS)[:DISEASED]), *[None] * (SET_SIZE - DISEASED)]
+        return first_number("test", "teaching") + SET_SIZE * self.number + index, lesions[
+            rng.permutation(SET_SIZE)[index]
+        ]
+
+    def case(self, index: int) -> ReadingCase:
+        """Draw a film of the set."""
+        number, lesion = self.phantom(index)
+        phantom = phantom_film(number, lesion)
+        truths = () if lesion is None else (Truth(lesion, mask_box(phantom.mask)),)
         return ReadingCase(
             f"phantom {number}", phantom.shown, phantom.film, phantom.patient.record(), truths, tags=(PHANTOM_TAG,)
         )

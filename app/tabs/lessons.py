@@ -70,6 +70,11 @@ def _card(title: str, text: str, pictures: str = "") -> str:
     return f'<div class="card"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>{pictures}</div>'
 
 
+def _conclusion(steps: str, answer: str) -> str:
+    """The answer above the steps that led to it, so that it is seen without scrolling."""
+    return _card("The answer", answer) + steps
+
+
 def _small(*frames: Frame) -> str:
     return strip(frames, PICTURE, tall=False)
 
@@ -122,9 +127,8 @@ def _answer_heart(detector: Detector) -> Iterator[Step]:
     change = percentiles[1] - percentiles[0]
     effect = f"moves the percentile by {change:+.0f} points" if abs(change) >= 1 else "leaves the percentile unchanged"
     yield Step(
-        text
-        + _card(
-            "The answer",
+        _conclusion(
+            text,
             f"The same picture under the second record {effect}. A heart is large for somebody: what is expected under "
             "high pressure is a contradiction under a low one. The reconstruction hardly shows it, because inversion "
             "keeps the patient's own shape; the fit of film and record does.",
@@ -226,9 +230,8 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
     with MODEL.turn():
         result = attribute(detector, detector.case(phantom.film, record), parts=False)
     yield Step(
-        text
-        + _card(
-            "The answer",
+        _conclusion(
+            text,
             f"How badly the film contradicts what the model expects (the misfit; about {len(result.fits)} for a normal "
             f"film) is {result.unknown:.1f} without the record and {result.known:.1f} with it. An unusual but healthy "
             "body looks unusual until the record explains it. The reconstructions differ less than one might think: "
@@ -278,9 +281,8 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
             yield Step(text, _answer_state(phantom, analysis, detector, name, findings=findings))
     verdict = "is called unusual" if percentiles[0] >= LIMIT else "is called normal"
     yield Step(
-        text
-        + _card(
-            "The answer",
+        _conclusion(
+            text,
             f"By a limit at percentile {LIMIT} the film with the nodule {verdict}; the nodule moves the percentile by "
             f"{percentiles[0] - percentiles[1]:+.0f} points. It covers {diseased.mask.mean():.1%} of the picture. A score "
             "over the whole film averages what is small away, and reconstruction errors of ribs and vessels are as "

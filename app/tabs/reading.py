@@ -196,7 +196,14 @@ def build_reading(detector: Detector, own_sets: Sequence[CaseSet] = ()) -> Readi
 
     controls = {tab.session, *tab.confidences}
     tab.start.click(start, {tab.chosen, tab.number}, tab.outputs, **SILENT).then(**mark_tool)
-    tab.viewer.measure(mark, controls, [tab.session, tab.result, *tab.confidences], queue=False, **SILENT)
+    tab.viewer.measure(  # a mark that is moved is reported faster than it is answered: the last counts
+        mark,
+        controls,
+        [tab.session, tab.result, *tab.confidences],
+        queue=False,
+        trigger_mode="always_last",
+        **SILENT,
+    )
     tab.submit.click(on_gpu(submit), controls, tab.outputs, **ON_MODEL)
     tab.proceed.click(proceed, tab.session, tab.outputs, **SILENT).then(**mark_tool)
     written = tab.save.click(_csv, tab.session, tab.table, **SILENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import gradio as gr
 
@@ -10,6 +11,7 @@ from diff3m.detector import Detector
 
 from ..components.viewer import STATIC_FOLDER
 from ..components.widgets import SILENT
+from .case_set import read_case_set
 from .drawing import build_drawing
 from .lesson_tab import build_lessons
 from .lessons import LESSONS
@@ -18,10 +20,15 @@ from .reading import build_reading
 from .teach_films import PHANTOMS
 
 
-def build_teach(detectors: Sequence[Detector], page: gr.Blocks, rooms: gr.Tabs) -> None:
-    """Lay the tab out and wire it; called inside `page`. rooms: the page's tabs, which a link opens at `teach`.
+def build_teach(
+    detectors: Sequence[Detector], page: gr.Blocks, rooms: gr.Tabs, case_folders: Sequence[Path] = ()
+) -> None:
+    """Lay the tab out and wire it; called inside `page`. Lessons and playground need the phantoms' checkpoint.
 
-    Lessons and playground need the phantoms' checkpoint.
+    Parameters:
+        rooms: the page's tabs, which a link opens at `teach`.
+        case_folders: the teacher's own films, for the first checkpoint that did not learn from phantoms. Raises
+            ManifestError for a folder that cannot be read.
     """
     gr.set_static_paths([STATIC_FOLDER])
     simulated = next((detector for detector in detectors if detector.config.name == PHANTOMS), None)
@@ -29,11 +36,13 @@ def build_teach(detectors: Sequence[Detector], page: gr.Blocks, rooms: gr.Tabs) 
         gr.Markdown(f"Lessons and playground need the checkpoint `{PHANTOMS}`, which this page was started without.")
         build_drawing(detectors)
         return
+    own = next((detector for detector in detectors if detector is not simulated), simulated)
+    own_sets = [read_case_set(folder, own) for folder in case_folders]
     with gr.Tabs(elem_id="teach") as tabs:
         with gr.Tab("Lessons", id="lessons"):
             lessons = build_lessons(simulated)
         with gr.Tab("Read first, then look", id="reading"):
-            reading = build_reading(simulated)
+            reading = build_reading(simulated, own_sets)
         with gr.Tab("Playground", id="playground") as playground:
             build_playground(simulated, playground)
         with gr.Tab("Draw normals", id="drawing"):
