@@ -18,7 +18,7 @@ from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from ..runtime.storage import keep_file
 from .cohort_run import PART, Row, films_in_folder, films_of, reopened, scored, summary, table_csv
-from .explore import SILENT, Explorer
+from .explore import SILENT, Explore
 
 MOST = 5_000
 TABLES = (".csv", *PARQUET)
@@ -40,12 +40,11 @@ class Scored:
 
 def build_cohort(
     detectors: Sequence[Detector],
-    explorers: Sequence[Explorer],
+    explore: Explore,
     tabs: gr.Tabs,
-    models: gr.Tabs | None,
     folder: Path | None,
 ) -> None:
-    """Lay the tab out; called inside a Blocks. tabs, models: what is switched to open a row in Explore. folder: of the server, or None."""
+    """Lay the tab out; called inside a Blocks. tabs: what is switched to open a row in Explore. folder: of the server, or None."""
     names = [detector.config.name for detector in detectors]
     gr.HTML(
         panels.quiet(
@@ -145,7 +144,7 @@ def build_cohort(
         return _update(said, table=listed, cancel=gr.update(visible=False), **_results(rows, by_name[state.model]))
 
     cancel.click(stop, rows_state, outputs, cancels=[running], queue=False, **SILENT)
-    _wire_opening(table, rows_state, explorers, tabs, models)
+    _wire_opening(table, rows_state, explore, tabs)
 
 
 def _results(rows: Sequence[Row], detector: Detector) -> dict:
@@ -154,13 +153,10 @@ def _results(rows: Sequence[Row], detector: Detector) -> dict:
     return dict(found=summary(rows), csv=gr.update(value=str(path), visible=True))
 
 
-def _wire_opening(
-    table: gr.Dataframe, rows: gr.State, explorers: Sequence[Explorer], tabs: gr.Tabs, models: gr.Tabs | None
-) -> None:
+def _wire_opening(table: gr.Dataframe, rows: gr.State, explore: Explore, tabs: gr.Tabs) -> None:
     """A click on a row opens its film in Explore of the same model, under the record that it was scored under; what runs there is stopped."""
-    outputs = [component for explorer in explorers for component in (explorer.file, *explorer.opening)]
 
-    def open_row(state: Scored | None, event: gr.SelectData) -> list:
+    def open_row(state: Scored | None, event: gr.SelectData) -> dict:
         number = int(event.row_value[0])
         row = next((entry for entry in state.rows if entry.film.number == number), None) if state else None
         try:
@@ -171,20 +167,11 @@ def _wire_opening(
             gr.Warning(
                 "This film is no longer there: films are deleted within the hour. Drop the ZIP again, and score it."
             )
-            return [gr.skip()] * (1 + bool(models) + len(outputs))
-        name = state.model
-        kept = str(keep_file("film", data))
-        values = []
-        for explorer in explorers:
-            values += (
-                explorer.case.open_with(kept, row.film.record)
-                if explorer.name == name
-                else [gr.skip()] * (1 + len(explorer.opening))
-            )
-        return [gr.Tabs(selected="explore"), *([gr.Tabs(selected=name)] if models else []), *values]
+            return {tabs: gr.skip()}
+        changes = explore.open_case(state.model, str(keep_file("film", data)), row.film.record)
+        return {tabs: gr.Tabs(selected="explore"), **changes}
 
-    running = [event for explorer in explorers for event in explorer.running]
-    table.select(open_row, rows, [tabs, *([models] if models else []), *outputs], cancels=running, **SILENT)
+    table.select(open_row, rows, [tabs, *explore.outputs], cancels=explore.running, **SILENT)
 
 
 def _shown(done: int, total: int) -> bool:
