@@ -179,10 +179,12 @@ def _film_part(names: Sequence[str], examples: Mapping[str, Sequence[Example]], 
         )
         close = gr.Button("Close", size="sm", elem_id="close-film", visible="hidden", min_width=0)
     tools = build_film_tools()
+    gr.HTML(panels.quiet("Or an example: synthetic, no patient's film."), elem_id="examples-title")
     strips = {
         name: gr.Gallery(
             [(str(example.path), example.title.split(",")[0]) for example in examples[name]],
-            label="Or an example: synthetic, no patient's film",
+            label="Examples",
+            show_label=False,
             columns=3,
             height="auto",
             allow_preview=False,
