@@ -5,6 +5,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +34,7 @@ from diff3m.network import Diff3M, NetworkConfig
 from diff3m.scoring.score import Component, Scoring
 
 ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
 FILM_PEOPLE = 2_050_001  # the number of the first phantom of `film_folder`
 RECORD = {"age": 60, "sex": "F", "view": "AP", "bmi": 31, "height_cm": 165, "systolic_mmhg": 150, "diastolic_mmhg": 80}
@@ -177,3 +186,54 @@ def shipped() -> Detector:
     if not (SHIPPED / "real-films" / "config.json").is_file():
         pytest.fail("the shipped checkpoint is missing")
     return Detector.from_pretrained("real-films", device="cpu")
+
+
+@contextmanager
+def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """A server of the page, ended at the end: its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/"
+    everything = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", **environment}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", *arguments], cwd=ROOT, env=everything, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(address, timeout=2)
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.5)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    log, storage = tmp_path_factory.mktemp("app") / "log", tmp_path_factory.mktemp("storage")
+    with serving(log, TMPDIR=str(storage)) as address:
+        yield address
+        left_before = list(storage.rglob("*.png"))
+    assert left_before and not list(storage.rglob("*.png"))  # pictures of films do not outlive the server
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    assert "secret-film-name" not in said and "SECRET" not in said
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: install Debian's `chromium` to run the browser test")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()

@@ -16,6 +16,7 @@ from diff3m.scoring import Component
 from . import panels, wording
 
 UNUSUAL = 95.0  # percentile from which a film is called unusual
+VERY_UNUSUAL = 99.0
 UPPER = 80.0
 BINS = 22
 KINDS = {
@@ -52,15 +53,16 @@ def verdict_sentence(analysis: Analysis, places: Sequence[Place]) -> str:
     where = f"{places[0].label}, {places[0].value}" if places else ""
     if analysis.percentile is None:
         start = "There is no score: this model has not been calibrated on normal films"
-        return f"{start}. The map is strongest in the {where}." if where else f"{start}, and no place stands out."
+        return f"{start}. The strongest place: {where}." if where else f"{start}. No place stands out."
     if analysis.percentile >= UNUSUAL:
-        much = "Very unusual" if analysis.percentile >= 99 else "Unusual"
-        return f"{much} as a whole, most in the {where}." if where else f"{much} as a whole; no single place stands out."
+        level = "Very unusual as a whole" if analysis.percentile >= VERY_UNUSUAL else "Unusual as a whole"
+        return f"{level}. The strongest place: {where}." if where else f"{level}, but no single place stands out."
     level = "In the upper range of normal films" if analysis.percentile >= UPPER else "Ordinary as a whole"
     if not where:
         return f"{level}, and no place stands out."
-    count = "one place stands out" if len(places) == 1 else f"{len(places)} places stand out, most of all the"
-    return f"{level}, but {count}{':' if len(places) == 1 else ''} {where}."
+    if len(places) == 1:
+        return f"{level}, but one place stands out: {where}."
+    return f"{level}, but {len(places)} places stand out. The strongest: {where}."
 
 
 def verdict_card(analysis: Analysis, sentence: str, detector: Detector) -> str:

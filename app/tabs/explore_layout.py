@@ -144,7 +144,7 @@ def build_screen(detectors: Sequence[Detector], examples: Mapping[str, Sequence[
         with gr.Column(elem_id="right-rail", min_width=0):
             right, questions = _right_rail(detectors, suffixes)
     explanation = gr.HTML(elem_id="explanation")
-    measured = gr.Textbox("", visible=False)  # made last: see `with_measurements`
+    measured = gr.Textbox("", visible="hidden", elem_id="measured", label="Measurements")  # made last: see `with_measurements`
     parts = {
         detector.config.name: ModelPart(
             detector,
