@@ -14,8 +14,7 @@ from conftest import drawn_film
 from PIL import Image
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
-from app.components import heat_view
-from app.components.heat_view import Look, View
+from app.components import film_pictures
 from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
 from diff3m.imaging import RadiographError, read_radiograph
@@ -34,10 +33,10 @@ def test_memory_stays_flat_over_200_analyses(calibrated):  # noqa: F811
 
     def analyze(count: int) -> None:
         for index in range(count):
-            found = detector.analyze(
-                films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]}, seed=index
-            )
-            heat_view.heat(View(found), Look(0.6, 0.01), detector.scoring)
+            case = detector.case(films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]})
+            analysis = detector.analyze(case, seed=index)
+            film_pictures.normal_film(analysis, case)
+            film_pictures.find_places(analysis, detector.scoring)
 
     analyze(60)  # allocators and caches reach their size
     before = megabytes()

@@ -1,4 +1,4 @@
-"""Parts of the page without a server: the viewer, the film tools, what is saved, stored results, many cases, turns."""
+"""Parts of the page without a server: pictures for the viewer, the form, film tools, files, stored results, many cases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import replace
 
 import cv2
+import gradio as gr
 import numpy as np
 import pydicom
 import pytest
@@ -15,8 +16,10 @@ import torch
 from conftest import dicom_film, drawn_film
 from test_evaluation import calibrated  # noqa: F401  (a fixture)
 
+from app.components import film_pictures
+from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
 from app.components.film_edit import Handling, correct_and_inspect
-from app.render import report, wording
+from app.render import report, verdict, wording
 from app.tabs import cohort_run
 from app.tabs.cohort import Scored
 from app.tabs.explore_handlers import sentence
@@ -24,6 +27,7 @@ from diff3m.checkpoint.folder import load_checkpoint, save_head, save_scoring
 from diff3m.data.archive import ArchiveError
 from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
+from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import load_analysis, save_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
@@ -61,6 +65,113 @@ def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
     assert (found[1].row, found[1].column) == (0.25, 0.25)
     assert "lower right" in wording.region_sentences(found)[0] and "20.0% darker" in wording.region_sentences(found)[0]
     assert "20% in the anomaly map" in wording.region_sentences(found, learned=True)[0]
+
+
+def test_places_are_listed_by_their_peak_which_no_average_exceeds(analysis, detector):
+    scoring, side = detector.scoring, analysis.film.shape[0]
+    painted = np.full((side, side), 0.4 * scoring.map_normal, np.float32)
+    painted[side // 2 : side // 2 + 8, 4:12] = 2 * scoring.map_normal
+    painted[side // 4 : side // 4 + 6, side // 2 : side // 2 + 6] = 4 * scoring.map_normal
+    places = film_pictures.find_places(replace(analysis, anomaly_map=painted), scoring)
+    assert [place.value for place in places] == [f"{scale * scoring.map_normal:.0%}" for scale in (4, 2)]
+    assert [place.stands_out for place in places] == [True, False]
+    heat = np.where(painted > scoring.map_normal, -3 * scoring.heat_normal, 0).astype(np.float32)
+    signed = film_pictures.find_places(replace(analysis, anomaly_map=None, heat_map=heat), scoring)
+    assert {place.value for place in signed} == {f"−{3 * scoring.heat_normal:.1%}"}, "the peak of the map that is shown, with its sign"
+
+
+def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, detector, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    film = np.zeros((300, 200), np.float32)  # the model sees what lies inside the black border
+    film[60:260, 20:180] = cv2.resize(drawn_film(200, 3, bright=0.5), (160, 200))
+    case = detector.case(film, {"view": "PA"})
+    result = detector.analyze(case)
+    picture = film_pictures.film_picture(case.film, "film", 32)
+    truth = np.zeros((32, 32), bool)
+    truth[8:16, 8:16] = True
+    shown = film_pictures.analyzed_picture(picture, result, case, detector.scoring, (), truth)
+    top, bottom, left, right = case.prepared.box
+    assert shown.maps[0].name == "Anomaly" and not shown.maps[0].signed and shown.maps[1].signed
+    assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
+    (place,) = shown.findings
+    expected = [top + (bottom - top) / 4, left + (right - left) / 4, top + (bottom - top) / 2, left + (right - left) / 2]
+    assert place.box == pytest.approx([edge / side for edge, side in zip(expected, (300, 200) * 2, strict=True)], abs=0.01)
+    normal = cv2.imread(str(shown.normal), cv2.IMREAD_UNCHANGED) / 65535
+    assert normal.shape == (300, 200) and np.allclose(normal, film_pictures.normal_film(result, case), atol=1e-4)
+    forming = film_pictures.forming_normal(result.reconstruction, case, picture)
+    assert cv2.imread(str(forming.normal), cv2.IMREAD_UNCHANGED).dtype == np.uint8
+    box = film_pictures.box_in_prepared(place.box, case.prepared, case.film.pixels.shape)
+    assert box == pytest.approx((0.25, 0.25, 0.5, 0.5), abs=0.02)
+
+
+def test_a_film_of_8_bits_stays_one_of_8_bits(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    levels = np.arange(256, dtype=np.uint8).repeat(64).reshape(128, 128)
+    eight = film_pictures.film_picture(Radiograph(levels / np.float32(255)), "film", 32)
+    assert np.array_equal(cv2.imread(str(eight.film), cv2.IMREAD_UNCHANGED), levels)
+    sixteen = film_pictures.film_picture(Radiograph(np.linspace(0, 1, 128 * 128).reshape(128, 128)), "film", 32)
+    assert cv2.imread(str(sixteen.film), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("percentile", "places", "words"),
+    [
+        (57.94, ["right lower zone 53%"], "Ordinary as a whole, but one place stands out: right lower zone, 53%."),
+        (57.94, [], "Ordinary as a whole, and no place stands out."),
+        (85.0, ["heart 9%", "left mid zone 8%"], "In the upper range of normal films, but 2 places stand out. The strongest"),
+        (97.8, ["heart 9%"], "Unusual as a whole. The strongest place: heart, 9%."),
+        (99.5, [], "Very unusual as a whole, but no single place stands out."),
+        (None, [], "There is no score"),
+    ],
+)
+def test_score_and_map_are_one_sentence(analysis, percentile, places, words):
+    named = [verdict_place(text) for text in places]
+    assert words in verdict.verdict_sentence(replace(analysis, percentile=percentile), named)
+
+
+def verdict_place(text: str) -> film_pictures.Place:
+    label, value = text.rsplit(" ", 1)
+    return film_pictures.Place(label, value, True, np.ones((4, 4), bool))
+
+
+@pytest.mark.parametrize(("percentile", "text"), [(94.96, "94.9"), (95.0, "95.0"), (78.947, "78.9"), (100.0, "100.0")])
+def test_a_percentile_has_one_decimal_and_reaches_what_it_names(analysis, detector, percentile, text):
+    assert verdict.percentile_text(percentile) == text
+    placed = replace(analysis, percentile=percentile, score=1.0)
+    assert f"percentile {text}</b>" in verdict.verdict_card(placed, "words", detector)
+    assert f"<td>{text}</td>" in verdict.numbers_table(placed, detector)
+
+
+def test_the_form_fills_marks_and_leaves_out_what_the_model_ignores():
+    schema = paper_schema()
+    trained = {"age", "sex", "view"}
+    features = tuple(replace(feature, trained=feature.name in trained) for feature in schema.features)
+    with gr.Blocks():
+        form, partial = build_form(schema), build_form(replace(schema, features=features), "_other")
+    updates = form.fill({"age": 62.0, "sex": "M", "height_cm": 170.0, "weight_kg": 70.0}, FROM_HEADER)
+    assert updates[form.field("age")]["value"] == "62" and updates[form.field("age")]["info"] == FROM_HEADER
+    assert updates[form.field("bmi")]["value"] == updates[form.computed_bmi] == "24.2"
+    assert updates[form.field("view")]["value"] == "unknown" and updates[form.field("view")]["info"] == ""
+    assert set(form.fill({"sex": "F"}, FROM_HEADER, keep=True)) == {form.field("sex")}
+    values = {form.computed_bmi: "24.2", **{field: "" for field in form.fields}}
+    values |= {form.field("bmi"): "24.2", form.field("height_cm"): "170", form.field("weight_kg"): "90"}
+    assert schema.parse(form.read(values))["bmi"] == 31.1, "a weight that was just typed counts, not the BMI before it"
+    values[form.field("bmi")] = "45"
+    with pytest.raises(EHRError, match="contradicts"):
+        schema.parse(form.read(values))
+    ignored = {partial.computed_bmi: "", **{field: "" for field in partial.fields}, partial.field("bmi"): "900"}
+    assert set(partial.read(ignored)) == trained, "nothing is said of a value that cannot count"
+    assert features_at_fault(EHRError("Blood pressure: swapped."), schema) == {"systolic_mmhg", "diastolic_mmhg"}
+    marks = form.mark(EHRError("BMI: 45 contradicts height"))
+    assert [field for field, update in marks.items() if update["elem_classes"]] == [form.field("bmi")]
+
+
+def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
+    schema = paper_schema()
+    known = {"height_cm": 170.0, "weight_kg": 70.0}
+    assert with_bmi(schema, known) == ({**known, "bmi": 24.2}, {"bmi"})
+    assert with_bmi(schema, {"height_cm": 170.0, "unheard_of": 1}) == ({"height_cm": 170.0}, set())
+    assert with_bmi(schema, {"height_cm": 230.0, "weight_kg": 25.0})[1] == set()
 
 
 def test_a_film_is_taken_as_it_is_handled():
