@@ -99,7 +99,10 @@ def test_an_example_fills_one_screen(open_page):
         page.wait_for_selector("#examples button img")
         assert_one_screen(page)
         assert page.locator("#examples button img").count() >= 6
-        assert page.get_by_label("Normal", exact=True).is_disabled() and page.get_by_label("Difference", exact=True).is_disabled()
+        assert (
+            page.get_by_label("Normal", exact=True).is_disabled()
+            and page.get_by_label("Difference", exact=True).is_disabled()
+        )
         choose_example(page, 3)
         assert_one_screen(page)
         assert page.locator("#examples").is_hidden(), "the strip gives way"
@@ -155,7 +158,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         assert "percentile" in verdict and page.locator("#film-gate :text('You go on')").count() == 1
         field(page, "age").fill("200")
         page.keyboard.press("Enter")
-        page.wait_for_selector("#status .alert :text('Age')")
+        page.wait_for_selector("#status .alert:has-text('Age')")
         assert page.locator("#ehr-age.invalid").count() == 1 and page.locator("#ehr-sex.invalid").count() == 0
         assert page.inner_text("#verdict") == verdict and page.evaluate(f"{VIEWER}.films[0].hasNormal")
         field(page, "age").fill("64")
@@ -203,7 +206,7 @@ def test_bmi_follows_at_any_typing_speed(open_page):
         assert bmi.input_value() == "34.7"
         bmi.fill("45")
         page.click("#analyze")
-        page.wait_for_selector("#status .alert :text('contradicts')")
+        page.wait_for_selector("#status .alert:has-text('contradicts')")
         assert page.locator("#ehr-bmi_phantoms.invalid").count() == 1
         assert "percentile" in page.inner_text("#verdict"), "the result stays"
 

@@ -77,7 +77,9 @@ def test_places_are_listed_by_their_peak_which_no_average_exceeds(analysis, dete
     assert [place.stands_out for place in places] == [True, False]
     heat = np.where(painted > scoring.map_normal, -3 * scoring.heat_normal, 0).astype(np.float32)
     signed = film_pictures.find_places(replace(analysis, anomaly_map=None, heat_map=heat), scoring)
-    assert {place.value for place in signed} == {f"−{3 * scoring.heat_normal:.1%}"}, "the peak of the map that is shown, with its sign"
+    assert {place.value for place in signed} == {f"−{3 * scoring.heat_normal:.1%}"}, (
+        "the peak of the map that is shown, with its sign"
+    )
 
 
 def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, detector, tmp_path, monkeypatch):
@@ -94,8 +96,15 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     assert shown.maps[0].name == "Anomaly" and not shown.maps[0].signed and shown.maps[1].signed
     assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
     (place,) = shown.findings
-    expected = [top + (bottom - top) / 4, left + (right - left) / 4, top + (bottom - top) / 2, left + (right - left) / 2]
-    assert place.box == pytest.approx([edge / side for edge, side in zip(expected, (300, 200) * 2, strict=True)], abs=0.01)
+    expected = [
+        top + (bottom - top) / 4,
+        left + (right - left) / 4,
+        top + (bottom - top) / 2,
+        left + (right - left) / 2,
+    ]
+    assert place.box == pytest.approx(
+        [edge / side for edge, side in zip(expected, (300, 200) * 2, strict=True)], abs=0.01
+    )
     normal = cv2.imread(str(shown.normal), cv2.IMREAD_UNCHANGED) / 65535
     assert normal.shape == (300, 200) and np.allclose(normal, film_pictures.normal_film(result, case), atol=1e-4)
     forming = film_pictures.forming_normal(result.reconstruction, case, picture)
@@ -118,7 +127,11 @@ def test_a_film_of_8_bits_stays_one_of_8_bits(tmp_path, monkeypatch):
     [
         (57.94, ["right lower zone 53%"], "Ordinary as a whole, but one place stands out: right lower zone, 53%."),
         (57.94, [], "Ordinary as a whole, and no place stands out."),
-        (85.0, ["heart 9%", "left mid zone 8%"], "In the upper range of normal films, but 2 places stand out. The strongest"),
+        (
+            85.0,
+            ["heart 9%", "left mid zone 8%"],
+            "In the upper range of normal films, but 2 places stand out. The strongest",
+        ),
         (97.8, ["heart 9%"], "Unusual as a whole. The strongest place: heart, 9%."),
         (99.5, [], "Very unusual as a whole, but no single place stands out."),
         (None, [], "There is no score"),

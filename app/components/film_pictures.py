@@ -197,4 +197,3 @@ def box_in_prepared(
     rows = [min(max((edge - top) / (bottom - top), 0.0), 1.0) for edge in (box[0], box[2])]
     columns = [min(max((edge - left) / (right - left), 0.0), 1.0) for edge in (box[1], box[3])]
     return rows[0], columns[0], rows[1], columns[1]
-

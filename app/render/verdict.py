@@ -121,7 +121,9 @@ def findings_meaning(analysis: Analysis) -> str:
     if analysis.anomaly_map is not None:
         numbers = "The number is the largest value of the anomaly map there, of 100 %."
     else:
-        numbers = "The number is the largest difference there, in percent of the grey range; + is brighter than expected."
+        numbers = (
+            "The number is the largest difference there, in percent of the grey range; + is brighter than expected."
+        )
     return f"{numbers} It shows where to look, not what is there. Sides are the patient's, if the film is not mirrored."
 
 
@@ -142,13 +144,17 @@ def numbers_table(analysis: Analysis, detector: Detector) -> str:
     rows = [("score", "" if analysis.score is None else f"{analysis.score:+.2f}", "")]
     if analysis.percentile is not None:
         rows.append(("percentile", percentile_text(analysis.percentile), ""))
-    rows += [(component_name(component, detector), f"{value:.4g}", _z(z)) for component, value, z in analysis.components]
+    rows += [
+        (component_name(component, detector), f"{value:.4g}", _z(z)) for component, value, z in analysis.components
+    ]
     rows.append(("seconds", f"{sum(analysis.seconds.values()):.1f}", ""))
     cells = "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{value}</td><td>{z}</td></tr>' for name, value, z in rows
     )
     head = '<tr><th scope="col">measurement</th><th scope="col">value</th><th scope="col">z</th></tr>'
-    return f'<table class="numbers">{head}{cells}</table>{panels.quiet(wording.score_meaning(analysis, detector.scoring))}'
+    return (
+        f'<table class="numbers">{head}{cells}</table>{panels.quiet(wording.score_meaning(analysis, detector.scoring))}'
+    )
 
 
 def component_name(component: Component, detector: Detector) -> str:

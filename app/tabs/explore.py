@@ -89,7 +89,11 @@ def _wire_films(screen: Screen, handlers: Analyzing, running: list[Dependency], 
     for part in screen.parts.values():
         part.strip.select(handlers.choose, inputs, outputs, **ending)
     tools.correct.click(handlers.correct, inputs, outputs, **ending)
-    for button, change in ((tools.left, dict(turn=1)), (tools.right, dict(turn=-1)), (tools.invert, dict(negative=True))):
+    for button, change in (
+        (tools.left, dict(turn=1)),
+        (tools.right, dict(turn=-1)),
+        (tools.invert, dict(negative=True)),
+    ):
         button.click(lambda values, change=change: handlers.move(values, **change), inputs, outputs, **ending)
     for cut in tools.cuts:
         cut.release(handlers.cut, inputs | set(tools.cuts), outputs, **ending)

@@ -28,7 +28,9 @@ from .explore_handlers import NO_FILM, STOPPED_BY_GATE, Opening, Updates, Values
 from .session import OpenFilm, Session
 
 WAITING = "Waiting for its turn …"
-OTHER_RECORD = "The record was changed since the result was computed: this explains the film under the record as it is now."
+OTHER_RECORD = (
+    "The record was changed since the result was computed: this explains the film under the record as it is now."
+)
 NO_RESULT = "There is no result yet: press **Analyze** first."
 OUTSIDE = "The rectangle lies beside what the model sees of the film. Draw it over the chest."
 RECTANGLE = "Your rectangle"

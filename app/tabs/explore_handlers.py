@@ -196,7 +196,11 @@ class Opening:
     def correct(self, values: Values) -> Updates:
         """Do what the gate proposes."""
         film = values[self.screen.session].stopped
-        return self.no_change if film is None else self._handle(values, film.handling.moved(film.quality.turn, film.quality.negative))
+        return (
+            self.no_change
+            if film is None
+            else self._handle(values, film.handling.moved(film.quality.turn, film.quality.negative))
+        )
 
     def accept(self, values: Values) -> Updates:
         """Go on with a film that the gate stops."""

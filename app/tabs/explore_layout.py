@@ -122,7 +122,9 @@ def build_model_select(detectors: Sequence[Detector]) -> gr.Dropdown:
     )
 
 
-def build_screen(detectors: Sequence[Detector], examples: Mapping[str, Sequence[Example]], model: gr.Dropdown) -> Screen:
+def build_screen(
+    detectors: Sequence[Detector], examples: Mapping[str, Sequence[Example]], model: gr.Dropdown
+) -> Screen:
     """Lay the tab out; called inside a Blocks. examples: of each checkpoint by name."""
     names = [detector.config.name for detector in detectors]
     session = gr.State(Session(names[0]), time_to_live=3600)
@@ -144,7 +146,9 @@ def build_screen(detectors: Sequence[Detector], examples: Mapping[str, Sequence[
         with gr.Column(elem_id="right-rail", min_width=0):
             right, questions = _right_rail(detectors, suffixes)
     explanation = gr.HTML(elem_id="explanation")
-    measured = gr.Textbox("", visible="hidden", elem_id="measured", label="Measurements")  # made last: see `with_measurements`
+    measured = gr.Textbox(
+        "", visible="hidden", elem_id="measured", label="Measurements"
+    )  # made last: see `with_measurements`
     parts = {
         detector.config.name: ModelPart(
             detector,
@@ -174,9 +178,7 @@ def _film_part(names: Sequence[str], examples: Mapping[str, Sequence[Example]], 
     film_card = gr.HTML(elem_id="film-card")
     with gr.Row(elem_id="film-files"):
         film_file = gr.File(label="Film: DICOM, PNG, JPEG, TIFF", elem_id="film-file", height=88, min_width=0)
-        prior_file = gr.File(
-            label="Second film", elem_id="prior-file", height=44, min_width=0, visible="hidden"
-        )
+        prior_file = gr.File(label="Second film", elem_id="prior-file", height=44, min_width=0, visible="hidden")
         close = gr.Button("Close", size="sm", elem_id="close-film", visible="hidden", min_width=0)
     tools = build_film_tools()
     gr.HTML(panels.quiet("Or an example: synthetic, no patient's film."), elem_id="examples-title")
@@ -218,7 +220,9 @@ def _record(detector: Detector, suffix: str, visible: bool) -> tuple[gr.Column, 
 def _settings(detector: Detector) -> dict:
     scoring = detector.scoring
     with gr.Accordion("Settings", open=False, elem_id="settings"):
-        level = slider(50, 900, scoring.noise_level, step=10, label="Noise level", info="higher: freer to leave the film")
+        level = slider(
+            50, 900, scoring.noise_level, step=10, label="Noise level", info="higher: freer to leave the film"
+        )
         steps = slider(
             2, 50, scoring.steps, step=1, label="Steps", info=f"the percentile was calibrated with {scoring.steps}"
         )
@@ -273,7 +277,9 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
     return components, questions
 
 
-def _questions(detector: Detector, suffix: str, visible: bool) -> tuple[gr.Column, gr.Dropdown, gr.Dropdown, gr.Textbox]:
+def _questions(
+    detector: Detector, suffix: str, visible: bool
+) -> tuple[gr.Column, gr.Dropdown, gr.Dropdown, gr.Textbox]:
     """A number whose influence is followed, and another record."""
     numbers = explain_stream.influence_choices(detector.schema)
     features = explain_stream.change_choices(detector.schema)

@@ -117,4 +117,3 @@ class Problem(Exception):
     def __init__(self, sentence: str, updates: dict | None = None) -> None:
         super().__init__(sentence)
         self.updates = updates or {}
-
