@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,16 +13,19 @@ from diff3m.detector import Detector
 from diff3m.export.files import NOTICE
 
 from .api import build_api
+from .components.viewer import STATIC_FOLDER
 from .runtime.storage import Storage, exit_on_terminate
 from .tabs.about import build_about
 from .tabs.cohort import build_cohort
-from .tabs.explore import build_explorers
+from .tabs.explore import build_explore
+from .tabs.explore_layout import build_model_select
 from .tabs.teach import build_teach
 
 TITLE = "Diff3M Explorer"
 PRIVACY = "A film you drop here goes to the computer that runs this page, and is deleted within the hour."
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+SWITCH_THEME = "() => document.body.classList.toggle('dark')"
 STYLE, PASTE = ASSETS / "style.css", ASSETS / "paste.js"
 TEACH_STYLE = ASSETS / "teach.css"
 
@@ -38,26 +40,33 @@ def build_demo(detector: Detector | None = None, data: Path | None = None, cases
     named = os.environ.get("DIFF3M_CHECKPOINT")
     names = [named] if named else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
     detectors = [detector] if detector else [Detector.from_pretrained(name) for name in names]
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
-        gr.Markdown(
-            f"# {TITLE}\nWhat would a **normal** chest film of *this* patient look like, and where does the real one differ?"
-        )
-        gr.HTML(f'<div class="notice" role="note"><b>{NOTICE}</b> {PRIVACY}</div>')
+    gr.set_static_paths([STATIC_FOLDER])
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
+        model = _top_bar(detectors)
         with gr.Tabs(elem_id="rooms") as tabs:
-            with gr.Tab("Explore a case", id="explore"):
-                explorers, models = build_explorers(detectors, demo)
+            with gr.Tab("Explore", id="explore"):
+                explore = build_explore(detectors, model, demo)
             with gr.Tab("Teach", id="teach"):
                 build_teach(detectors, demo, tabs, cases)
             with gr.Tab("Many cases", id="cohort"):
-                build_cohort(detectors, explorers, tabs, models, data)
+                build_cohort(detectors, explore, tabs, data)
             with gr.Tab("About", id="about"):
                 build_about(detectors)
         build_api(detectors)
     storage.protect()
     storage.keep_sweeping()
-    # no daemon: one that is still drawing when the interpreter ends aborts the process
-    threading.Thread(target=lambda: [explorer.case.warm() for explorer in explorers], name="warm").start()
     return demo.queue(max_size=40)
+
+
+def _top_bar(detectors: Sequence[Detector]) -> gr.Dropdown:
+    """Name, the choice of the model and light or dark, over the tabs; and the notice as one line under them."""
+    with gr.Row(elem_id="top-bar"):
+        gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
+        model = build_model_select(detectors)
+        theme = gr.Button("Dark / light", size="sm", min_width=0, elem_id="theme")
+    theme.click(None, None, None, js=SWITCH_THEME, api_visibility="private")
+    gr.HTML(f'<p role="note"><b>{NOTICE}</b> {PRIVACY}</p>', elem_id="notice")
+    return model
 
 
 def _theme() -> gr.themes.Base:

@@ -1,33 +1,62 @@
-"""What the record changed, explained step by step: the cards of the registry's explanations as they are computed."""
+"""What the record changed, explained step by step: one sentence first, then the registry's explanations in folds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import html
+from collections.abc import Iterable, Iterator
 
 from diff3m.ehr import EHRSchema
-from diff3m.explain import Context
+from diff3m.explain import EXPLANATIONS, Context
 
 from .render import cards, panels
 from .runtime.model_lock import MODEL
 
+MIN_EFFECT = 1.0  # of the misfit, in which a normal film has about 1 for each part of the record
 
-def explanation_cards(context: Context) -> Iterator[tuple[str, str]]:
+
+def explanation_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
     """Yield (what is being computed, HTML so far) before each explanation, and ("", everything) at the end.
 
-    What this checkpoint cannot explain is said once, in its place, and costs no other explanation.
+    names: of the explanations; default, those that are requested. The first is open, the others are folded. What this
+    checkpoint cannot explain is said once, in its place, and costs no other explanation.
     """
+    wanted = context.requested() if names is None else [EXPLANATIONS[name] for name in names]
     page = ""
-    for explanation in context.requested():
-        yield explanation.progress, page
+    for explanation in wanted:
+        yield explanation.progress, _with_summary(context, page)
         failures = len(context.failures)
         with MODEL.turn():  # one turn each, so that others may go between
             result = context.attempt(explanation.name)
-        page += (
-            panels.notes(context.failures[failures:])
-            if result is None
-            else cards.render(explanation.name, result, context)
-        )
-    yield "", page
+        if result is None:
+            page += panels.notes(context.failures[failures:])
+            continue
+        opened = "" if "<details" in page else " open"
+        card = cards.render(explanation.name, result, context)
+        page += f"<details{opened}><summary>{html.escape(explanation.title)}</summary>{card}</details>"
+    yield "", _with_summary(context, page)
+
+
+def _with_summary(context: Context, page: str) -> str:
+    sentence = summary(context)
+    return f'<p class="verdict">{html.escape(sentence)}</p>{page}' if sentence else page
+
+
+def summary(context: Context) -> str:
+    """What the record changed, in one sentence; "" while nothing is known of it."""
+    attribution = context.results.get("misfit")
+    if attribution is None or not attribution.groups:
+        return ""
+    group = max(attribution.groups, key=lambda name: abs(attribution.groups[name]))
+    value, change = attribution.groups[group], attribution.unknown - attribution.known
+    name = group if group.isupper() else group.capitalize()
+    if abs(value) < MIN_EFFECT:
+        return "The record changed little: no part of it explains what differs."
+    if value > 0:
+        return f"{name} makes the film more unusual, not less: the picture does not show what the record says."
+    if change <= 0:
+        return f"The record as a whole explains nothing; {group} alone explains some."
+    share = min(change / attribution.unknown, 1.0)
+    return f"The record explains {share:.0%} of how unusual the film is without it, most of that by {group}."
 
 
 def change_choices(schema: EHRSchema) -> list[tuple[str, str]]:

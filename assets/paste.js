@@ -1,13 +1,17 @@
-// A picture pasted anywhere on the page goes to the film input that is visible, as if it had been dropped there.
-document.addEventListener("paste", (event) => {
-  const files = event.clipboardData ? event.clipboardData.files : [];
-  if (!files.length) return;
-  const inputs = [...document.querySelectorAll("[id^='film-file'] input[type=file]")];
-  const input = inputs.find((entry) => entry.closest("[id^='film-file']").offsetParent !== null);
-  if (!input) return;
+// A picture that is pasted anywhere on the page, or dropped on the viewer, goes to the film's drop zone.
+function openFilm(files, event) {
+  const input = document.querySelector("#film-file input[type=file]");
+  if (!files?.length || !input || input.closest("#film-file").offsetParent === null) return;
   const carried = new DataTransfer();
   carried.items.add(files[0]);
   input.files = carried.files;
   input.dispatchEvent(new Event("change", { bubbles: true }));
   event.preventDefault();
+}
+document.addEventListener("paste", (event) => openFilm(event.clipboardData?.files, event));
+document.addEventListener("dragover", (event) => {
+  if (event.target.closest?.("#viewer")) event.preventDefault();
+});
+document.addEventListener("drop", (event) => {
+  if (event.target.closest?.("#viewer")) openFilm(event.dataTransfer?.files, event);
 });

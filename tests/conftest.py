@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import REAL_DATA, randomize, tiny_network
+from helpers import CHROMIUM, REAL_DATA, randomize, serving, tiny_network
 
 from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint, save_scoring, write_config
 from diff3m.checkpoint.source import SHIPPED
@@ -146,3 +146,28 @@ def pytest_collection_finish() -> None:
     """Spare every later collection of garbage the imported modules; a training alone asks for two."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    log, storage = tmp_path_factory.mktemp("app") / "log", tmp_path_factory.mktemp("storage")
+    with serving(log, TMPDIR=str(storage)) as address:
+        yield address
+        left_before = list(storage.rglob("*.png"))
+    assert left_before and not list(storage.rglob("*.png"))  # pictures of films do not outlive the server
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    assert "secret-film-name" not in said and "SECRET" not in said
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: install Debian's `chromium` to run the browser test")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()

@@ -5,7 +5,16 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +36,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("DIFF3M_TEST_DATA", ROOT.parent / "shared" / "data"))
 GOLDEN = Path(__file__).resolve().parent / "released" / "golden"
 RECORD = {"age": 60, "sex": "F", "view": "AP", "bmi": 31, "height_cm": 165, "systolic_mmhg": 150, "diastolic_mmhg": 80}
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def drawn_film(size: int = 96, seed: int = 0, bright: float = 0.0) -> np.ndarray:
@@ -182,3 +193,29 @@ def listed(folder, name: str, films: range, patients: tuple = (), column: str = 
 def full_disk(*_) -> None:
     """Stand in for a write to a disk without space."""
     raise OSError(28, "No space left on device")
+
+
+@contextmanager
+def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """A server of the page, ended at the end: its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/"
+    everything = {**os.environ, "PORT": str(port), "HF_HUB_OFFLINE": "1", **environment}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", *arguments], cwd=ROOT, env=everything, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(address, timeout=2)
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.5)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)

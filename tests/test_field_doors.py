@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from test_dicom import FILM, dicom
-from test_evaluation import calibrated  # noqa: F401  (a fixture)
+from helpers import FILM, dicom
 
 from diff3m.data.prepare.dicom_folder import read_header
 from diff3m.detector import Detector
@@ -25,7 +24,7 @@ def test_a_stopped_file_is_analyzed_knowingly_only_in_python(tiny_detector, film
     assert "negative" in analysis.accepted[0] and any("knowingly" in note for note in analysis.notes)
 
 
-def test_a_film_found_under_another_name_is_noted_beside_its_score(calibrated, film_folder, tmp_path):  # noqa: F811
+def test_a_film_found_under_another_name_is_noted_beside_its_score(calibrated, film_folder, tmp_path):
     (film_folder / "m.csv").write_text("path,label\nFILM0.PNG,normal\nfilm1.png,x\n")
     evaluate(Detector.from_pretrained(calibrated, device="cpu"), film_folder / "m.csv", tmp_path)
     first, second = csv.DictReader((tmp_path / "scores.csv").open())

@@ -13,8 +13,7 @@ import pytest
 from helpers import drawn_film
 from PIL import Image
 
-from app.components import heat_view
-from app.components.heat_view import Look, View
+from app.components import film_pictures
 from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
 from diff3m.imaging import RadiographError, read_radiograph
@@ -33,10 +32,10 @@ def test_memory_stays_flat_over_200_analyses(calibrated):
 
     def analyze(count: int) -> None:
         for index in range(count):
-            found = detector.analyze(
-                films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]}, seed=index
-            )
-            heat_view.heat(View(found), Look(0.6, 0.01), detector.scoring)
+            case = detector.case(films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]})
+            analysis = detector.analyze(case, seed=index)
+            assert analysis.pseudo_healthy.shape == (200, 200)
+            film_pictures.find_places(analysis, detector.scoring)
 
     analyze(60)  # allocators and caches reach their size
     before = megabytes()

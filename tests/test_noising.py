@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import drawn_film
+from helpers import drawn_film
 
 from diff3m.diffusion import Schedule, add_noise, levels, walk
 from diff3m.reconstruct import CLAMP, draw_noises, reconstruct_from_noise

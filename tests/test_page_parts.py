@@ -1,34 +1,38 @@
-"""Parts of the page without a server: the viewer, the film tools, what is saved, stored results, turns."""
+"""Parts of the page without a server: pictures for the viewer, the form, film tools, files, stored results, many cases."""
 
 from __future__ import annotations
 
-import threading
-import time
+import io
+import zipfile
 from dataclasses import replace
 
+import cv2
+import gradio as gr
 import numpy as np
+import pydicom
 import pytest
 import torch
-from conftest import drawn_film
-from test_evaluation import calibrated  # noqa: F401  (a fixture)
+from helpers import drawn_film
 
-from app.components import heat_view
-from app.components.film_edit import Handling, looked_at
-from app.components.heat_view import Look, View
-from app.render import wording
-from app.runtime.model_lock import Turns
+from app.components import film_pictures
+from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
+from app.components.film_edit import Handling, correct_and_inspect
+from app.render import verdict, wording
 from app.tabs.explore_handlers import sentence
 from diff3m.checkpoint.folder import load_checkpoint, save_head, save_scoring
 from diff3m.detector import Detector
+from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import load_analysis, save_analysis
+from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.imaging import Radiograph, corrected, inspect, with_quality
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
+from diff3m.scoring.regions import find_regions
 from diff3m.scoring.score import Component
 
 
 @pytest.fixture
-def detector(calibrated, film_folder) -> Detector:  # noqa: F811
+def detector(calibrated, film_folder) -> Detector:
     """The calibrated tiny checkpoint with an untaught anomaly head in its score."""
     checkpoint = load_checkpoint(calibrated)
     torch.manual_seed(0)
@@ -45,73 +49,160 @@ def analysis(detector):
     return detector.analyze(drawn_film(96, 3, bright=0.5), {"age": 60, "sex": "F", "view": "PA"})
 
 
-def test_the_viewer_magnifies_around_the_place_that_was_clicked(analysis, detector):
-    view, look = View(analysis), Look(0.6, 0.01)
-    whole, text, said = heat_view.heat(view, look, detector.scoring)
-    assert whole.shape == (512, 512, 3) and text and "Red: brighter than expected; blue: darker" in said
-    closer = replace(look, zoom=4.0, middle=(0.5, 0.7))
-    part, _, _ = heat_view.heat(view, closer, detector.scoring)
-    assert part.shape == whole.shape and not np.array_equal(part, whole)
-    assert closer.place(0.5, 0.5) == pytest.approx((0.5, 0.7)) and closer.place(0, 0) == pytest.approx((0.375, 0.575))
-    corner = replace(look, zoom=2.0, middle=(0.0, 1.0))
-    assert corner.corner == (0.0, 0.5), "what is shown stays inside the film"
-    other = heat_view.heat(view, replace(look, colors="Orange and purple"), detector.scoring)[2]
-    assert "Orange: brighter" in other
+def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
+    heat = np.zeros((100, 100))
+    heat[20:30, 20:30], heat[60:80, 60:80], heat[0:9, 50:60], heat[50:51, 50:51] = -0.3, 0.2, 0.9, 0.9
+    residual = -heat
+    found = find_regions(heat, residual, 0.1, 0.1)
+    assert [round(region.value, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
+    assert [round(region.residual, 2) for region in found] == [-0.2, 0.3]
+    assert (found[1].row, found[1].column) == (0.25, 0.25)
+    assert "lower right" in wording.region_sentences(found)[0] and "20.0% darker" in wording.region_sentences(found)[0]
+    assert "20% in the anomaly map" in wording.region_sentences(found, learned=True)[0]
 
 
-def test_the_anomaly_map_is_shown_on_the_scale_of_the_threshold(analysis, detector):
-    scoring = detector.scoring
-    assert heat_view.modes(scoring)[-1] == heat_view.ANOMALY_MODE and heat_view.ANOMALY_MODE not in heat_view.modes(
-        replace(scoring, components=())
+def test_places_are_listed_by_their_peak_which_no_average_exceeds(analysis, detector):
+    scoring, side = detector.scoring, analysis.film.shape[0]
+    painted = np.full((side, side), 0.4 * scoring.map_normal, np.float32)
+    painted[side // 2 : side // 2 + 8, 4:12] = 2 * scoring.map_normal
+    painted[side // 4 : side // 4 + 6, side // 2 : side // 2 + 6] = 4 * scoring.map_normal
+    places = film_pictures.find_places(replace(analysis, anomaly_map=painted), scoring)
+    assert [place.value for place in places] == [f"{scale * scoring.map_normal:.0%}" for scale in (4, 2)]
+    assert [place.stands_out for place in places] == [True, False]
+    heat = np.where(painted > scoring.map_normal, -3 * scoring.heat_normal, 0).astype(np.float32)
+    signed = film_pictures.find_places(replace(analysis, anomaly_map=None, heat_map=heat), scoring)
+    assert {place.value for place in signed} == {f"−{3 * scoring.heat_normal:.1%}"}, (
+        "the peak of the map that is shown, with its sign"
     )
-    look = Look(0.6, scoring.heat_normal, mode=heat_view.ANOMALY_MODE, contours=False)
-    painted = np.full(analysis.film.shape, 0.5 * scoring.map_normal, np.float32)
-    side = len(painted)
-    painted[side * 70 // 128 : side * 90 // 128, side * 20 // 128 : side * 40 // 128] = 0.9
-    picture, text, said = heat_view.heat(View(replace(analysis, anomaly_map=painted)), look, scoring)
-    assert "90%" in text and "middle left" in text and "never from disease" in said
-    plain = heat_view.heat(View(replace(analysis, anomaly_map=0 * painted)), look, scoring)[0]
-    changed = np.abs(picture.astype(int) - plain).max(2) > 0
-    rows, columns = np.nonzero(changed)
-    assert (
-        changed.any()
-        and columns.max() < changed.shape[1] / 2
-        and 70 / 128 * 512 - 40 < rows.min()
-        and rows.max() < 90 / 128 * 512 + 40
-    )
-    assert wording.anomaly_summary(0 * painted, 0.1, 0.08).startswith("Nowhere")
-    most = replace(look, threshold=heat_view.MOST_THRESHOLD, contours=True)
-    assert heat_view.heat(View(replace(analysis, anomaly_map=painted)), most, scoring)[1].startswith(
-        "Nowhere does the anomaly map exceed 100%"
-    )
-    places = heat_view.outlined_regions(
-        View(replace(analysis, anomaly_map=painted)), replace(look, contours=True), scoring
-    )
-    assert len(places) == 1 and places[0].mean == pytest.approx(0.9, abs=0.01), (
-        "the places are those of the map that is shown"
-    )
-    without = heat_view.heat(View(replace(analysis, anomaly_map=None)), look, scoring)
-    assert "the film differ" in without[1] or "of the picture differs" in without[1]
 
 
-def test_the_window_moves_grey_levels_only():
-    ramp = np.linspace(0, 1, 11, dtype=np.float32)[None]
-    assert np.allclose(heat_view.windowed(ramp, 0.5, 1.0), ramp)
-    narrow = heat_view.windowed(ramp, 0.5, 0.2)
-    assert (
-        narrow[0, 4] == pytest.approx(0, abs=1e-6)
-        and narrow[0, 5] == pytest.approx(0.5)
-        and narrow[0, 6] == pytest.approx(1, abs=1e-6)
+def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, detector, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    film = np.zeros((300, 200), np.float32)  # the model sees what lies inside the black border
+    film[60:260, 20:180] = cv2.resize(drawn_film(200, 3, bright=0.5), (160, 200))
+    case = detector.case(film, {"view": "PA"})
+    result = detector.analyze(case)
+    picture = film_pictures.film_picture(case.film, "film", 32)
+    truth = np.zeros((32, 32), bool)
+    truth[8:16, 8:16] = True
+    shown = film_pictures.analyzed_picture(picture, result, case, detector.scoring, (), truth)
+    top, bottom, left, right = case.prepared.box
+    assert shown.maps[0].name == "Anomaly" and not shown.maps[0].signed and shown.maps[1].signed
+    assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
+    (place,) = shown.findings
+    expected = [
+        top + (bottom - top) / 4,
+        left + (right - left) / 4,
+        top + (bottom - top) / 2,
+        left + (right - left) / 2,
+    ]
+    assert place.box == pytest.approx(
+        [edge / side for edge, side in zip(expected, (300, 200) * 2, strict=True)], abs=0.01
     )
+    normal = cv2.imread(str(shown.normal), cv2.IMREAD_UNCHANGED) / 65535
+    assert normal.shape == (300, 200) and np.allclose(normal, result.pseudo_healthy, atol=1e-4)
+    forming = film_pictures.forming_normal(result.reconstruction, case, picture)
+    assert cv2.imread(str(forming.normal), cv2.IMREAD_UNCHANGED).dtype == np.uint8
+    box = film_pictures.box_in_prepared(place.box, case.prepared, case.film.pixels.shape)
+    assert box == pytest.approx((0.25, 0.25, 0.5, 0.5), abs=0.02)
+
+
+def test_a_film_of_8_bits_stays_one_of_8_bits(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    levels = np.arange(256, dtype=np.uint8).repeat(64).reshape(128, 128)
+    eight = film_pictures.film_picture(Radiograph(levels / np.float32(255)), "film", 32)
+    assert np.array_equal(cv2.imread(str(eight.film), cv2.IMREAD_UNCHANGED), levels)
+    sixteen = film_pictures.film_picture(Radiograph(np.linspace(0, 1, 128 * 128).reshape(128, 128)), "film", 32)
+    assert cv2.imread(str(sixteen.film), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("percentile", "places", "words"),
+    [
+        (57.94, ["right lower zone 53%"], "Ordinary as a whole, but one place stands out: right lower zone, 53%."),
+        (57.94, [], "Ordinary as a whole, and no place stands out."),
+        (
+            85.0,
+            ["heart 9%", "left mid zone 8%"],
+            "In the upper range of normal films, but 2 places stand out. The strongest",
+        ),
+        (97.8, ["heart 9%"], "Unusual as a whole. The strongest place: heart, 9%."),
+        (99.5, [], "Very unusual as a whole, but no single place stands out."),
+        (None, [], "There is no score"),
+    ],
+)
+def test_score_and_map_are_one_sentence(analysis, percentile, places, words):
+    named = [verdict_place(text) for text in places]
+    assert words in verdict.verdict_sentence(replace(analysis, percentile=percentile), named)
+
+
+def verdict_place(text: str) -> film_pictures.Place:
+    label, value = text.rsplit(" ", 1)
+    return film_pictures.Place(label, value, True, np.ones((4, 4), bool))
+
+
+@pytest.mark.parametrize(("percentile", "text"), [(94.96, "94.9"), (95.0, "95.0"), (78.947, "78.9"), (100.0, "100.0")])
+def test_a_percentile_has_one_decimal_and_reaches_what_it_names(analysis, detector, percentile, text):
+    assert verdict.percentile_text(percentile) == text
+    placed = replace(analysis, percentile=percentile, score=1.0)
+    assert f"percentile {text}</b>" in verdict.verdict_card(placed, "words", detector)
+    assert f"<td>{text}</td>" in verdict.numbers_table(placed, detector)
+
+
+def test_the_form_fills_marks_and_leaves_out_what_the_model_ignores():
+    schema = paper_schema()
+    trained = {"age", "sex", "view"}
+    features = tuple(replace(feature, trained=feature.name in trained) for feature in schema.features)
+    with gr.Blocks():
+        form, partial = build_form(schema), build_form(replace(schema, features=features), "_other")
+    updates = form.fill({"age": 62.0, "sex": "M", "height_cm": 170.0, "weight_kg": 70.0}, FROM_HEADER)
+    assert updates[form.field("age")]["value"] == "62" and updates[form.field("age")]["info"] == FROM_HEADER
+    assert updates[form.field("bmi")]["value"] == updates[form.computed_bmi] == "24.2"
+    assert updates[form.field("view")]["value"] == "unknown" and updates[form.field("view")]["info"] == ""
+    assert set(form.fill({"sex": "F"}, FROM_HEADER, keep=True)) == {form.field("sex")}
+    values = {form.computed_bmi: "24.2", **{field: "" for field in form.fields}}
+    values |= {form.field("bmi"): "24.2", form.field("height_cm"): "170", form.field("weight_kg"): "90"}
+    assert schema.parse(form.read(values))["bmi"] == 31.1, "a weight that was just typed counts, not the BMI before it"
+    values[form.field("bmi")] = "45"
+    with pytest.raises(EHRError, match="contradicts"):
+        schema.parse(form.read(values))
+    ignored = {partial.computed_bmi: "", **{field: "" for field in partial.fields}, partial.field("bmi"): "900"}
+    assert set(partial.read(ignored)) == trained, "nothing is said of a value that cannot count"
+    assert features_at_fault(EHRError("Blood pressure: swapped."), schema) == {"systolic_mmhg", "diastolic_mmhg"}
+    marks = form.mark(EHRError("BMI: 45 contradicts height"))
+    assert [field for field, update in marks.items() if update["elem_classes"]] == [form.field("bmi")]
+
+
+def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
+    schema = paper_schema()
+    known = {"height_cm": 170.0, "weight_kg": 70.0}
+    assert with_bmi(schema, known) == ({**known, "bmi": 24.2}, {"bmi"})
+    assert with_bmi(schema, {"height_cm": 170.0, "unheard_of": 1}) == ({"height_cm": 170.0}, set())
+    assert with_bmi(schema, {"height_cm": 230.0, "weight_kg": 25.0})[1] == set()
 
 
 def test_a_film_is_taken_as_it_is_handled():
     film = corrected(Radiograph(drawn_film(200)))
-    assert Handling().applied(film) is film
+    assert Handling().apply(film) is film
     turned = Handling().moved(turn=1).moved(turn=-2).moved(negative=True)
     assert turned == Handling(turn=3, negative=True)
-    taken, quality = looked_at(film, turned)
+    taken, quality = correct_and_inspect(film, turned)
     assert np.allclose(taken.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0
+
+
+def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
+    if not can_export_dicom():
+        pytest.skip("highdicom is not installed")
+    made = secondary_captures(analysis, detector)
+    assert set(made) == {"film", "reconstruction", "heat_map", "anomaly_map"}
+    read = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in made.items()}
+    assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
+    assert len({image.SeriesInstanceUID for image in read.values()}) == 1
+    assert all(not image.PatientName and not image.PatientID for image in read.values())
+    assert all(not image.PatientOrientation and "BurnedInAnnotation" not in image for image in read.values()), (
+        "neither is known"
+    )
+    assert read["film"].pixel_array.shape == (512, 512) and read["heat_map"].pixel_array.shape == (512, 512, 3)
 
 
 def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detector, tmp_path):
@@ -127,6 +218,24 @@ def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detec
     assert load_analysis(path, other) is None
 
 
+@pytest.fixture
+def cohort(tmp_path_factory):
+    """A manifest of four films and one that is missing, and a ZIP that also holds a picture of noise."""
+    folder, lines = tmp_path_factory.mktemp("cohort"), ["path,view,age,label"]
+    with zipfile.ZipFile(folder / "films.zip", "w") as archive:
+        for index in range(4):
+            data = cv2.imencode(".png", (drawn_film(96, index, 0.5 * (index > 1)) * 255).astype(np.uint8))[1].tobytes()
+            archive.writestr(f"films/{index}.png", data)
+            lines.append(f"{index}.png,{('PA', 'AP')[index % 2]},50,{'opacity' if index > 1 else 'normal'}")
+        archive.writestr(
+            "noise.png",
+            cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (99, 99), np.uint8))[1].tobytes(),
+        )
+    lines += ["absent.png,PA,50,normal"]
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 def test_what_the_gate_saw_stays_with_the_result(detector):
     noise = Radiograph(np.random.default_rng(0).random((200, 200), np.float32))
     quality = inspect(noise)
@@ -138,30 +247,3 @@ def test_what_the_gate_saw_stays_with_the_result(detector):
 def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
     assert sentence(ValueError("Mend it.")) == "Mend it."
     assert "secret" not in sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
-
-
-def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
-    turns, order = Turns(), []
-
-    def long_job():
-        for part in range(4):
-            with turns.turn():
-                order.append(("long", part))
-                time.sleep(0.15)
-
-    def short_job():
-        with turns.turn():
-            order.append(("short", 0))
-
-    job = threading.Thread(target=long_job)
-    job.start()
-    time.sleep(0.05)
-    other = threading.Thread(target=short_job)
-    other.start()
-    job.join()
-    other.join()
-    assert order.index(("short", 0)) == 1, "who comes during the first part goes before the second"
-    with pytest.raises(ValueError, match="x"), turns.turn():
-        raise ValueError("x")
-    with turns.turn():
-        pass

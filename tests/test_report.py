@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from conftest import ROOT, drawn_film
+from helpers import ROOT, drawn_film
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text

@@ -8,7 +8,7 @@ import cv2
 import gradio as gr
 import numpy as np
 import pytest
-from conftest import drawn_film
+from helpers import drawn_film
 
 from app.components.viewer import ViewerState
 from app.tabs.case_set import SET_SIZE, FolderSet, SimulatedSet, parse_boxes, read_case_set

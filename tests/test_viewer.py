@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +33,6 @@ from app.components.viewer import (
     with_measurements,
 )
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ORIGIN = "http://localhost/"  # answered by the test itself: nothing listens there
 HEIGHT, WIDTH = 300, 260
 VIEWER = "document.querySelector('.film-viewer').viewer"
@@ -154,19 +152,6 @@ def test_no_measurements_are_no_error():
 
 
 # --- in the browser ---
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install Debian's `chromium` to run the browser test")
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
 
 
 class Bench:

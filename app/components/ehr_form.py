@@ -1,136 +1,186 @@
-"""The EHR form, generated from a checkpoint's schema. Every field may stay unknown."""
+"""The form of a patient's record, generated from a checkpoint's schema. Every field may stay unknown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from diff3m.ehr import EHRError, EHRSchema, Feature
 
-UNKNOWN, EMPTY = "unknown", "empty = unknown"
-WRITTEN = {"cm": "cm, or 5'10\", 70 in", "kg": "kg, or 154 lb"}  # by unit, where another is in use
-FROM_HEADER = "filled in from the DICOM header"
-FROM_TABLE = "filled in from the table"
-FROM_EXAMPLE = "filled in from the example"
-COMPUTED = "computed from height and weight"
+UNKNOWN = "unknown"
+WRITTEN = {"cm": "170 cm, 5'10\"", "kg": "70 kg, 154 lb"}  # by unit, where another is in use
+FROM_HEADER = "from the header"
+FROM_TABLE = "from the table"
+FROM_EXAMPLE = "from the example"
+COMPUTED = "from height and weight"
+PRESSURES = ("systolic_mmhg", "diastolic_mmhg")
 
-Facts = dict[str, object]
+Facts = Mapping[str, object]
+Updates = dict[Component, Any]
 
 
 @dataclass(frozen=True)
 class EHRForm:
-    """The form's fields, in the schema's order."""
+    """The form of one schema.
+
+    fields: in the schema's order. computed_bmi: state, the BMI that was last computed from height and weight, as text.
+    """
 
     schema: EHRSchema
-    fields: tuple[gr.components.Component, ...]
+    fields: tuple[Component, ...]
+    computed_bmi: gr.State
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Every component that the form reads or writes."""
+        return (*self.fields, self.computed_bmi)
+
+    def field(self, name: str) -> Component:
+        """The field of a feature."""
+        return self.fields[self.schema.names.index(name)]
 
     def record(self, values: tuple) -> dict[str, object]:
-        """Field values as a mapping by feature name, unchecked."""
+        """Field values in the schema's order as a mapping by feature name, unchecked."""
         return dict(zip(self.schema.names, values, strict=True))
 
-    def filled(self, facts: Facts, origin: str, keep: tuple = ()) -> tuple[list, str]:
-        """Updates that put facts into the fields and mark them; and the BMI that was computed, if any.
+    def read(self, values: Mapping[Component, Any]) -> dict[str, object]:
+        """The values that the model knows, by feature name, unchecked.
 
-        keep: what the fields hold, where that is to stay; without it every other field becomes unknown.
+        A BMI that was computed is left out, because it follows from height and weight again: whoever is quick may have
+        changed these since.
+        """
+        record = {
+            feature.name: values[field]
+            for feature, field in zip(self.schema.features, self.fields, strict=True)
+            if feature.trained
+        }
+        if record.get("bmi") and record["bmi"] == values[self.computed_bmi]:
+            record["bmi"] = ""
+        return record
+
+    def typed(self, values: Mapping[Component, Any]) -> dict[str, object]:
+        """What the fields hold, without the unknown, by feature name."""
+        record = self.record(tuple(values[field] for field in self.fields))
+        return {name: value for name, value in record.items() if value not in ("", None, UNKNOWN)}
+
+    def fill(self, facts: Facts, origin: str, keep: bool = False) -> Updates:
+        """Put facts into the fields and say where they came from.
+
+        keep: leave the other fields as they are; otherwise they become unknown.
         """
         facts, computed = with_bmi(self.schema, facts)
-        updates = []
-        for feature in self.schema.features:
+        updates: Updates = {} if keep else {self.computed_bmi: ""}
+        for feature, field in zip(self.schema.features, self.fields, strict=True):
             if feature.name in facts:
                 source = COMPUTED if feature.name in computed else origin
-                updates.append(gr.update(value=_shown(feature, facts[feature.name]), info=_info(feature, source)))
-            elif keep:
-                updates.append(gr.skip())
-            else:
-                updates.append(gr.update(value=_shown(feature, None), info=_info(feature)))
-        return updates, _shown(self.schema["bmi"], facts["bmi"]) if computed else ""
+                updates[field] = gr.update(value=_text(feature, facts[feature.name]), info=source, elem_classes=[])
+            elif not keep:
+                updates[field] = gr.update(value=_text(feature, None), info="", elem_classes=[])
+        if "bmi" in facts and {"height_cm", "weight_kg"} <= set(facts):
+            updates[self.computed_bmi] = _text(self.schema["bmi"], facts["bmi"])
+        return updates
+
+    def mark(self, error: EHRError | None = None) -> Updates:
+        """Mark the fields that an error names, and no other."""
+        faulty = set() if error is None else features_at_fault(error, self.schema)
+        names = zip(self.schema.names, self.fields, strict=True)
+        return {field: gr.update(elem_classes=["invalid"] if name in faulty else []) for name, field in names}
+
+
+def features_at_fault(error: EHRError, schema: EHRSchema) -> set[str]:
+    """The features that the sentence of an error begins with; of two pressures that contradict each other, both."""
+    label = str(error).split(":")[0]
+    named = {feature.name for feature in schema.features if feature.label == label}
+    return named or ({*PRESSURES} & {*schema.names} if label == "Blood pressure" else set())
 
 
 def build_form(schema: EHRSchema, suffix: str = "") -> EHRForm:
-    """Fields for every feature: those that training knew first, the others folded away with the reason. suffix: of
-    element ids."""
-    fields: dict[str, gr.components.Component] = {}
-    with gr.Group():
-        _rows([feature for feature in schema.features if feature.trained], fields, suffix)
-    untrained = [feature for feature in schema.features if not feature.trained]
-    if untrained:
-        with gr.Accordion(f"{len(untrained)} more values that this checkpoint was not trained with", open=False):
-            gr.Markdown(
-                "No training film came with these, so the model treats them as unknown: they are recorded, and **cannot change the result**."
-            )
-            _rows(untrained, fields, suffix)
-    form = EHRForm(schema, tuple(fields[name] for name in schema.names))
+    """Lay out fields for every feature, two a row: those that the model knows first, the others folded.
+
+    suffix: of element ids.
+    """
+    fields: dict[str, Component] = {}
+    with gr.Column(elem_classes="record-grid", min_width=0):
+        fields |= {feature.name: _field(feature, suffix) for feature in schema.features if feature.trained}
+    ignored = [feature for feature in schema.features if not feature.trained]
+    if ignored:
+        with (
+            gr.Accordion("Not used by this model", open=False, elem_id=f"unused{suffix}"),
+            gr.Column(elem_classes="record-grid", min_width=0),
+        ):
+            fields |= {feature.name: _field(feature, suffix) for feature in ignored}
+    form = EHRForm(schema, tuple(fields[name] for name in schema.names), gr.State(""))
+    _follow_height_and_weight(form)
     return form
 
 
-def follow_height_and_weight(form: EHRForm, computed: gr.State) -> None:
-    """Wire BMI to height and weight, where the schema has the three. computed: the BMI last computed, as text."""
-    if not all(name in form.schema for name in ("height_cm", "weight_kg", "bmi")):
+def _follow_height_and_weight(form: EHRForm) -> None:
+    """Wire BMI to height and weight, where the schema has the three."""
+    schema = form.schema
+    if not all(name in schema for name in ("height_cm", "weight_kg", "bmi")):
         return
-    height, weight, bmi = (form.fields[form.schema.names.index(name)] for name in ("height_cm", "weight_kg", "bmi"))
-    feature = form.schema["bmi"]
+    height, weight, bmi = (form.field(name) for name in ("height_cm", "weight_kg", "bmi"))
 
-    def update(height_cm: str, weight_kg: str, held: str, before: str) -> tuple:
+    def update(values: dict[Component, Any]) -> Updates:
         try:
-            value = form.schema.parse({"height_cm": height_cm, "weight_kg": weight_kg})["bmi"]
+            value = schema.parse({"height_cm": values[height], "weight_kg": values[weight]})["bmi"]
         except EHRError:
             value = None
         if value is not None:
-            text = _shown(feature, value)
-            return gr.update(value=text, info=COMPUTED), text
-        if before and held == before:  # what it was computed from is gone
-            return gr.update(value="", info=_info(feature)), ""
-        return gr.skip(), ""
+            text = _text(schema["bmi"], value)
+            return {bmi: gr.update(value=text, info=COMPUTED), form.computed_bmi: text}
+        before = values[form.computed_bmi]
+        if before and values[bmi] == before:  # what it was computed from is gone
+            return {bmi: gr.update(value="", info=""), form.computed_bmi: ""}
+        return {form.computed_bmi: ""}
 
-    events = [height.input, weight.input]
     gr.on(
-        events,
+        [height.input, weight.input],
         update,
-        [height, weight, bmi, computed],
-        [bmi, computed],
+        {height, weight, bmi, form.computed_bmi},
+        [bmi, form.computed_bmi],
+        trigger_mode="always_last",  # otherwise a key that comes while the one before is answered is lost
         show_progress="hidden",
         queue=False,
         api_visibility="private",
     )
 
 
-def _rows(features: list[Feature], fields: dict[str, gr.components.Component], suffix: str) -> None:
-    """Numbers side by side, two a row; categories on lines of their own."""
-    numbers = [feature for feature in features if feature.kind == "number"]
-    for start in range(0, len(numbers), 2):
-        with gr.Row():
-            for feature in numbers[start : start + 2]:
-                fields[feature.name] = gr.Textbox(  # gr.Number shows, and sends, 0 for "no value"
-                    "",
-                    label=f"{feature.label} ({feature.unit})",
-                    info=_info(feature),
-                    placeholder="unknown",
-                    max_lines=1,
-                    min_width=130,
-                    elem_id=f"ehr-{feature.name}{suffix}",
-                    html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
-                )
-    for feature in (feature for feature in features if feature.kind == "category"):
-        choices = [*zip(feature.labels or feature.categories, feature.categories, strict=True), ("Unknown", UNKNOWN)]
-        fields[feature.name] = gr.Radio(
-            choices, value=UNKNOWN, label=feature.label, info=_info(feature), elem_id=f"ehr-{feature.name}{suffix}"
+def _field(feature: Feature, suffix: str) -> Component:
+    if feature.kind == "category":
+        labels = feature.labels or feature.categories
+        return gr.Dropdown(
+            [("Unknown", UNKNOWN), *zip(labels, feature.categories, strict=True)],
+            value=UNKNOWN,
+            label=feature.label,
+            info="",
+            min_width=0,
+            elem_id=f"ehr-{feature.name}{suffix}",
         )
+    return gr.Textbox(  # gr.Number shows, and sends, 0 for "no value"
+        "",
+        label=f"{feature.label} ({feature.unit})",
+        info="",
+        placeholder=WRITTEN.get(feature.unit, UNKNOWN),
+        max_lines=1,
+        min_width=0,
+        elem_id=f"ehr-{feature.name}{suffix}",
+        html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
+    )
 
 
-def _info(feature: Feature, origin: str = "") -> str:
-    """What stands under a field: where its value came from, or how it may be written."""
-    return origin or WRITTEN.get(feature.unit, EMPTY) if feature.kind == "number" else origin
-
-
-def _shown(feature: Feature, value: object) -> str:
+def _text(feature: Feature, value: object) -> str:
     """A value as its field holds it: text, "" or "unknown" for none."""
     if value is None:
         return "" if feature.kind == "number" else UNKNOWN
     return f"{float(value):g}" if feature.kind == "number" else str(value)
 
 
-def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[Facts, set[str]]:
+def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[dict[str, object], set[str]]:
     """Facts the schema knows, with BMI where height and weight give it; and the names of what was computed."""
     known = {name: value for name, value in facts.items() if name in schema}
     if "bmi" not in schema or "bmi" in known or not {"height_cm", "weight_kg"} <= set(known):

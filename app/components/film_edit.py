@@ -1,8 +1,9 @@
-"""Before analysis: what the gate saw of a film, and the tools to set it right or to go on knowingly."""
+"""Before the analysis: what the gate says of a film, and the tools to correct it or to go on knowingly."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import gradio as gr
 
@@ -10,26 +11,30 @@ from diff3m.imaging import Quality, Radiograph, corrected, inspect
 
 from ..render import panels
 
-MOST = 45  # percent that may be cut from a side
+MAX_CUT = 45  # percent of a side
 SIDES = ("Top", "Right", "Bottom", "Left")
 
 
 @dataclass(frozen=True)
 class Handling:
-    """How a film is to be taken: quarter turns to the left, inverted, shares cut from top, right, bottom, left;
-    accepted: analyze it whatever the gate says."""
+    """Corrections of a film by hand.
+
+    turn: quarter turns to the left. negative: whether it is inverted. cut: shares cut from top, right, bottom, left.
+    accepted: whether it is analyzed whatever the gate says.
+    """
 
     turn: int = 0
     negative: bool = False
     cut: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     accepted: bool = False
 
-    def applied(self, film: Radiograph) -> Radiograph:
-        """The film so taken. Raises RadiographError or ValueError."""
+    def apply(self, film: Radiograph) -> Radiograph:
+        """The corrected film. Raises RadiographError or ValueError."""
         return film if self.untouched else corrected(film, self.turn, self.negative, self.cut)
 
     @property
     def untouched(self) -> bool:
+        """Whether the film stays as its file has it."""
         return not (self.turn or self.negative or any(self.cut))
 
     def moved(self, turn: int = 0, negative: bool = False) -> Handling:
@@ -39,79 +44,54 @@ class Handling:
 
 @dataclass(frozen=True)
 class FilmTools:
-    """The components: handling (state), what was seen, the fold, the buttons, the consent, and the four shares to
-    cut."""
+    """The components: what the gate says, its two buttons, the fold, its buttons, and the four shares to cut."""
 
-    handling: gr.State
-    seen: gr.HTML
+    alert: gr.HTML
+    actions: gr.Row
+    correct: gr.Button
+    accept: gr.Button
     fold: gr.Accordion
-    mend: gr.Button
     left: gr.Button
     right: gr.Button
     invert: gr.Button
-    accept: gr.Checkbox
     cuts: tuple[gr.Slider, ...]
 
     @property
-    def outputs(self) -> list[gr.components.Component]:
-        return [self.handling, self.seen, self.fold, self.mend, self.accept, *self.cuts]
+    def components(self) -> tuple[Any, ...]:
+        """Everything that `show` changes."""
+        return (self.alert, self.actions, self.correct, self.fold, *self.cuts)
+
+    def show(self, handling: Handling, quality: Quality | None) -> dict[Any, Any]:
+        """What the tools show for a film that the gate has seen; None: no film, or one that needs no gate."""
+        stops = quality is not None and bool(quality.reasons)
+        can_correct = quality is not None and bool(quality.turn or quality.negative)
+        cuts = {slider: round(100 * share) for slider, share in zip(self.cuts, handling.cut, strict=True)}
+        return {
+            self.alert: "" if quality is None else panels.gate(quality, handling.accepted),
+            self.actions: gr.update(visible=stops and not handling.accepted),
+            self.correct: gr.update(visible=can_correct),
+            **cuts,
+        }
 
 
-def build_film_tools(suffix: str) -> FilmTools:
+def build_film_tools() -> FilmTools:
     """Lay the tools out; called inside a Blocks."""
-    handling = gr.State(Handling())
-    seen = gr.HTML(elem_id=f"film-gate{suffix}")
-    accept = gr.Checkbox(
-        False, label="Go on knowingly: analyze this picture as it is", visible=False, elem_id=f"accept{suffix}"
-    )
-    with gr.Accordion("Turn, invert or crop the film", open=False, elem_id=f"film-tools{suffix}") as fold:
-        mend = gr.Button("Set it right", variant="primary", visible=False, elem_id=f"mend{suffix}")
-        with gr.Row():
-            left = gr.Button("Turn left", size="sm", min_width=70, elem_id=f"turn-left{suffix}")
-            right = gr.Button("Turn right", size="sm", min_width=70, elem_id=f"turn-right{suffix}")
-            invert = gr.Button("Invert", size="sm", min_width=70, elem_id=f"invert{suffix}")
-        cuts = []
-        for pair in (SIDES[:2], SIDES[2:]):
-            with gr.Row():
-                cuts += [
-                    gr.Slider(
-                        0,
-                        MOST,
-                        0,
-                        step=1,
-                        label=f"{side}: cut (%)",
-                        min_width=120,
-                        elem_id=f"cut-{side.lower()}{suffix}",
-                    )
-                    for side in pair
-                ]
-    return FilmTools(handling, seen, fold, mend, left, right, invert, accept, tuple(cuts))
+    alert = gr.HTML(elem_id="film-gate")
+    with gr.Row(visible=False, elem_id="gate-actions") as actions:
+        correct = gr.Button("Correct it", variant="primary", size="sm", min_width=60, elem_id="correct", visible=False)
+        accept = gr.Button("Analyze as it is", size="sm", min_width=60, elem_id="accept")
+    with gr.Accordion("Turn, invert or crop", open=False, visible=False, elem_id="film-tools") as fold:
+        with gr.Row(elem_id="film-turns"):
+            left = gr.Button("↺", size="sm", min_width=30, elem_id="turn-left")
+            right = gr.Button("↻", size="sm", min_width=30, elem_id="turn-right")
+            invert = gr.Button("Invert", size="sm", min_width=60, elem_id="invert")
+        cuts = tuple(
+            gr.Slider(0, MAX_CUT, 0, step=1, label=f"{side}: cut (%)", elem_id=f"cut-{side.lower()}") for side in SIDES
+        )
+    return FilmTools(alert, actions, correct, accept, fold, left, right, invert, cuts)
 
 
-def updates(handling: Handling, quality: Quality | None) -> list:
-    """What the tools show for a film that was looked at; None: no film."""
-    cuts = [gr.update(value=round(100 * share)) for share in handling.cut]
-    if quality is None:
-        return [
-            handling,
-            "",
-            gr.update(open=False),
-            gr.update(visible=False),
-            gr.update(visible=False, value=False),
-            *cuts,
-        ]
-    stopped, mendable = bool(quality.reasons), bool(quality.turn or quality.negative)
-    return [
-        handling,
-        panels.gate(quality, handling.accepted),
-        gr.update(open=stopped or not handling.untouched),
-        gr.update(visible=mendable),
-        gr.update(visible=stopped, value=handling.accepted),
-        *cuts,
-    ]
-
-
-def looked_at(film: Radiograph, handling: Handling) -> tuple[Radiograph, Quality]:
-    """The film as it is to be taken, and what the gate sees of it. Raises RadiographError or ValueError."""
-    taken = handling.applied(film)
-    return taken, inspect(taken)
+def correct_and_inspect(film: Radiograph, handling: Handling) -> tuple[Radiograph, Quality]:
+    """The corrected film, and what the gate sees of it. Raises RadiographError or ValueError."""
+    result = handling.apply(film)
+    return result, inspect(result)

@@ -1,38 +1,33 @@
-"""What the Explore tab shows of a film and of an analysis, as HTML and pictures: pure functions of their numbers."""
+"""Pieces of the page as HTML: status and progress, the film that is open, what the gate says, the record."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import urlencode
-
-import numpy as np
 
 from diff3m.analysis import Analysis, Settings
 from diff3m.detector import Detector
-from diff3m.diffusion import Progress
-from diff3m.export.files import PICTURE_HEIGHT
-from diff3m.export.overlay import enlarge, to_png, to_uint8
-from diff3m.imaging import Quality, Radiograph
+from diff3m.imaging import Quality
 
-from ..runtime.storage import keep_picture
 from . import figures, wording
 
-PHASES = {"inversion": "Turning the film into noise", "denoising": "Drawing the normal film of this patient"}
 
+class NamedFilm(Protocol):
+    """A film that is open: its name, its kind and size, its notes, and a small picture as HTML."""
 
-def picture(image: np.ndarray, aspect: float) -> str:
-    """A grey (S, S) image in [0, 1] as shown, 512 pixels high, in the film's own proportions: the path of a PNG for
-    Gradio.
+    @property
+    def name(self) -> str: ...
 
-    Handed an array, Gradio writes the file anew at every update, while the page may be fetching it.
-    """
-    return kept_picture(enlarge(image, PICTURE_HEIGHT, aspect))
+    @property
+    def facts(self) -> str: ...
 
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
-def kept_picture(image: np.ndarray) -> str:
-    """A grey picture (H, W) in [0, 1] as the path of a PNG for Gradio."""
-    return str(keep_picture(to_png(to_uint8(image))))
+    @property
+    def thumbnail(self) -> str: ...
 
 
 def status(text: str, alert: bool = False) -> str:
@@ -43,11 +38,11 @@ def status(text: str, alert: bool = False) -> str:
     return f'<div class="status{" alert" if alert else ""}" role="{"alert" if alert else "status"}">{safe}</div>'
 
 
-def progress(event: Progress, seconds: float) -> str:
-    """The same line while an analysis runs. seconds: since it began."""
-    left = seconds / max(event.done, 1) * (event.total - event.done)
-    text = f"{PHASES[event.phase]}: step {event.done} of {event.total}, about {left:.0f} s left"
-    return progress_bar(text, event.done, event.total)
+def progress_line(text: str, share: float | None) -> str:
+    """The same line with how far something has come, 0 to 1; None where that is not known."""
+    value = "" if share is None else f' value="{share:.3f}"'
+    safe = html.escape(text)
+    return f'<div class="status" role="status">{safe}<progress{value} max="1" aria-label="{safe}"></progress></div>'
 
 
 def progress_bar(text: str, done: int, total: int) -> str:
@@ -60,16 +55,41 @@ def link(example: str, settings: Settings) -> str:
     query = urlencode(
         {"example": example, "level": settings.noise_level, "steps": settings.steps, "seed": settings.seed}
     )
-    return f'<p class="quiet"><a href="?{query}">Link to this example with these settings</a> (copy its address to share it)</p>'
+    return f'<p class="quiet"><a href="?{query}">Link to this example with these settings</a></p>'
 
 
-def film_facts(film: Radiograph, labels: Sequence[str]) -> str:
-    """What was read: format, size, which record fields came from the header, notes."""
-    height, width = film.pixels.shape
-    lines = [f"{film.source}, {width}×{height} pixels"]
-    if labels:
-        lines.append(f"From the header: {', '.join(labels)}")
-    return quiet(" · ".join(lines)) + notes(film.notes)
+def film_cards(films: Sequence[NamedFilm]) -> str:
+    """The films that are open: thumbnail, name, size and notes."""
+    return "".join(
+        f'<div class="film">{film.thumbnail}<div><p class="name" title="{html.escape(film.name, quote=True)}">'
+        f'{html.escape(film.name)}</p><p class="facts">{html.escape(film.facts)}</p></div></div>{notes(film.notes)}'
+        for film in films
+    )
+
+
+def rail_title(title: str, text: str) -> str:
+    """A heading of a rail, with what a reader may want to know under it."""
+    return f'<h2>{html.escape(title)}</h2><p class="quiet">{html.escape(text)}</p>'
+
+
+def summary(sentence: str) -> str:
+    """What the record changed, with the way to the details."""
+    link = '<p class="quiet"><a href="#explanation">All explanations, below</a></p>'
+    return (f'<p class="verdict">{html.escape(sentence)}</p>' if sentence else "") + link
+
+
+def record_summary(analysis: Analysis, detector: Detector) -> str:
+    """Whether the film fits its record, before anything is explained."""
+    known = {name: value for name, value in analysis.record.items() if detector.schema[name].trained}
+    sentences = wording.contradiction_sentences(analysis, detector.schema)
+    values = ", ".join(
+        f"{detector.schema[name].label} {detector.schema[name].describe(value)}"
+        for name, value in known.items()
+        if value is not None
+    )
+    return quiet(f"Analyzed with {values or 'an unknown record'}.") + "".join(
+        f"<p>{html.escape(text)}</p>" for text in sentences
+    )
 
 
 def quiet(text: str) -> str:
@@ -81,43 +101,13 @@ def notes(items: Sequence[str]) -> str:
     return f'<ul class="notes">{"".join(f"<li>{html.escape(item)}</li>" for item in items)}</ul>' if items else ""
 
 
-def score(analysis: Analysis, detector: Detector) -> str:
-    """Verdict, percentile, what they mean, and the histogram of normals."""
-    sentence = wording.score_sentence(analysis)
-    if analysis.score is None or analysis.percentile is None:
-        return f'<div class="card"><p>{html.escape(sentence)}</p></div>{notes(analysis.notes)}'
-    normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
-    limits = " ".join(wording.limits(analysis))
-    said = wording.contradiction_sentences(analysis, detector.schema)
-    fits = "".join(f"<p>{html.escape(text)}</p>" for text in said)
-    chart = figures.inline_svg(
-        figures.score_histogram(normals, analysis.score, analysis.percentile, analysis.compared_with), sentence
-    )
-    return (
-        f'<div class="card columns"><div><p class="verdict">{html.escape(wording.verdict(analysis.percentile))}</p>'
-        f'<p class="big">percentile {analysis.percentile:.1f}</p><p>{html.escape(sentence)}</p>{fits}</div><div>{chart}</div>'
-        f'<div class="wide">{quiet(limits)}</div></div>{notes(analysis.notes)}'
-    )
-
-
-def heat_words(summary: str, legend: str, places: Sequence[str] = (), outline: bool = False) -> str:
-    """What the heat map shows, its regions by number, and how to read it."""
-    truth = "The green outline is the truth: where this synthetic film was changed. " if outline else ""
-    listed = (
-        f"<p>Outlined in yellow:</p><ul>{''.join(f'<li>{html.escape(place)}</li>' for place in places)}</ul>"
-        if places
-        else ""
-    )
-    return f"<p>{html.escape(summary)}</p>{listed}{quiet(f'{truth}{legend} {wording.SIDES}')}"
-
-
 def gate(quality: Quality, accepted: bool) -> str:
-    """What the look at the film before analysis found; empty where nothing speaks against it."""
+    """Why the gate stops a film; empty where nothing speaks against it."""
     if not quality.reasons:
-        return notes(quality.notes)
-    how = "You chose to go on with the film as it is." if accepted else "Set the film right below, or go on knowingly."
+        return ""
+    how = "<p><b>You go on with the film as it is.</b></p>" if accepted else ""
     listed = "".join(f"<p>{html.escape(reason)}</p>" for reason in quality.reasons)
-    return f'<div class="status alert" role="alert">{listed}<p><b>{how}</b></p></div>{notes(quality.notes)}'
+    return f'<div class="status alert" role="alert">{listed}{how}</div>'
 
 
 def attention(analysis: Analysis, detector: Detector) -> str:

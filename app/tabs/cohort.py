@@ -19,7 +19,7 @@ from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from ..runtime.storage import keep_file
 from .cohort_run import PART, Row, list_films, list_folder_films, read_again, score_films, summary, table_csv
-from .explore import Explorer
+from .explore import Explore
 
 MAX_FILMS = 5_000
 MAX_TABLES = 200  # manifests of the server's folder that are offered
@@ -96,14 +96,13 @@ class CohortTab:
 
 def build_cohort(
     detectors: Sequence[Detector],
-    explorers: Sequence[Explorer],
+    explore: Explore,
     tabs: gr.Tabs,
-    models: gr.Tabs | None,
     folder: Path | None,
 ) -> None:
     """Lay the tab out and wire it; called inside a Blocks.
 
-    explorers, tabs, models: where a row's film is opened. folder: of the server, whose manifests are offered, or None.
+    explore, tabs: where a row's film is opened. folder: of the server, whose manifests are offered, or None.
     """
     by_name = {detector.config.name: detector for detector in detectors}
     tab = _build(list(by_name), folder)
@@ -123,7 +122,7 @@ def build_cohort(
         return tab.message(text) | tab.rows(rows) | tab.finished(rows, detector)
 
     tab.cancel.click(stop, tab.result, tab.outputs, cancels=[running], queue=False, **SILENT)
-    _wire_opening(tab, explorers, tabs, models)
+    _wire_opening(tab, explore, tabs)
 
 
 def _build(names: list[str], folder: Path | None) -> CohortTab:
@@ -204,31 +203,23 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
             opened.close()
 
 
-def _wire_opening(tab: CohortTab, explorers: Sequence[Explorer], tabs: gr.Tabs, models: gr.Tabs | None) -> None:
+def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
     """A click on a row opens its film in Explore under the record that it was scored under; what runs there stops."""
-    outputs = [component for explorer in explorers for component in (explorer.file, *explorer.opening)]
-    by_name = {explorer.name: explorer for explorer in explorers}
 
     def open_row(result: CohortResult | None, event: gr.SelectData) -> Updates:
         number = int(event.row_value[0])
         row = next((row for row in result.rows if row.film.number == number), None) if result else None
         try:
-            if row is None:
+            if result is None or row is None:
                 raise ArchiveError("The result is no longer there.")
             data = read_again(row.film, result.archive)
         except (ArchiveError, OSError):
             gr.Warning(GONE)
             return {tabs: gr.skip()}
-        explorer = by_name[result.model]
-        values = explorer.case.open_with(str(keep_file("film", data)), row.film.record)
-        update = dict(zip((explorer.file, *explorer.opening), values, strict=True))
-        return (
-            update | {tabs: gr.Tabs(selected="explore")} | ({models: gr.Tabs(selected=result.model)} if models else {})
-        )
+        changes = explore.open_case(result.model, str(keep_file("film", data)), row.film.record)
+        return {tabs: gr.Tabs(selected="explore"), **changes}
 
-    running = [event for explorer in explorers for event in explorer.running]
-    switched = [tabs, *([models] if models else [])]
-    tab.table.select(open_row, tab.result, [*switched, *outputs], cancels=running, **SILENT)
+    tab.table.select(open_row, tab.result, [tabs, *explore.outputs], cancels=explore.running, **SILENT)
 
 
 def _sends_table(done: int, total: int) -> bool:

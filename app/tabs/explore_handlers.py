@@ -1,440 +1,339 @@
-"""What happens on the Explore tab: a film is opened, looked at, set right, analyzed, explained, drawn anew, saved."""
+"""What happens on the Explore tab before an analysis: a film is opened, inspected, corrected, or taken away."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.components import Component
 
 from diff3m.analysis import Analysis
-from diff3m.case import Case as PatientCase
-from diff3m.case import FilmSource
+from diff3m.case import Case, FilmSource
 from diff3m.detector import Detector
-from diff3m.explain import Context, Request
-from diff3m.explain.attribution import TARGETS
+from diff3m.ehr import EHRError
 from diff3m.export.files import analysis_to_dict
-from diff3m.findings import find_findings
-from diff3m.imaging import (
-    Quality,
-    Radiograph,
-    RadiographError,
-    prepare_mask,
-    read_radiograph,
-    with_quality,
-)
+from diff3m.imaging import Radiograph, RadiographError, prepare_mask, read_radiograph, with_quality
 
-from .. import explain_stream
-from ..components import film_edit, heat_view
-from ..components.ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE, EHRForm
-from ..components.film_edit import Handling
-from ..components.heat_view import Look, View
+from ..components import film_pictures
+from ..components.ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE
+from ..components.film_edit import Handling, correct_and_inspect
 from ..examples import Example, read_mask
-from ..render import panels, report, wording
+from ..render import panels, verdict
+from ..render.images import Frame, inline
 from ..runtime.model_lock import MODEL
-from ..runtime.storage import keep_file
-from ..runtime.streaming import Done, stream
-from .results import Results, cleared
+from .explore_layout import START, ModelPart, Screen
+from .session import OpenFilm, Session
 
 log = logging.getLogger(__name__)
 
-PREVIEW_EVERY = 2  # denoising steps from one picture to the next
-START = "Drop a film on the left, or choose an example; then press **Analyze**."
-READ = "The film is read. Check the record, then press **Analyze**."
-EMPTIED = (
-    "The film is read. The record of the film before it was emptied: fill in this patient's, then press **Analyze**."
-)
-OPENED_ROW = "The film is read, under the record of its row. Check it, then press **Analyze**."
+Values = Mapping[Component, Any]
+Updates = dict[Component, Any]
+
+THUMBNAIL = 48  # pixels
+READ = "Check the record, then press **Analyze**."
+EMPTIED = "The record of the film before was emptied: fill in this patient's."
+FILLED = "The record is that of the table's row."
 NO_FILM = "There is no film yet: drop one, or choose an example."
-STORED = "Computed beforehand, with the settings below. Press **Analyze** to see it computed, or change the record and ask again."
-OTHER_RECORD = (
-    "The record was changed since the result above was computed. This explains the film under the record as the form has it now; "
-    "press Analyze to see its score."
-)
+STORED = "Computed beforehand. **Analyze** computes it now."
+STOPPED_BY_GATE = "The film was stopped: see the message on it."
+GONE = "Your film is no longer on the server: films are deleted within the hour. Drop it again."
 FAILED = (
     "Something failed on the server ({kind}). Try again; if it fails again, restart the page or use a smaller film."
 )
-GONE = "Your film is no longer on the server: films are deleted within the hour. Drop it again."
-STOPPED_BY_GATE = "The film was not analyzed: see what was found beside it. Set it right, or tick “Go on knowingly”."
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A film that was opened: as a case without a record, its picture on the page, and what the gate saw."""
+class Opening:
+    """Handlers that change which films are open. Each returns {component: value} of what changes."""
 
-    case: PatientCase
-    still: str
-    quality: Quality
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
 
+    @property
+    def no_change(self) -> Updates:
+        """What a handler returns that changes nothing: Gradio takes no empty mapping."""
+        return {self.screen.session: gr.skip()}
 
-class Case:
-    """The tab's event handlers, for one checkpoint."""
+    # --- what is shown ---
 
-    def __init__(self, detector: Detector, form: EHRForm, examples: list[Example]) -> None:
-        self.detector, self.form, self.examples = detector, form, {example.id: example for example in examples}
-        self._charts: dict[str, dict[str, str]] = {}  # by example, of its stored result
+    def show(self, session: Session, status: str = "") -> Updates:
+        """Everything that follows from the session: film, viewer, result. status: the line over Analyze."""
+        screen, film = self.screen, session.film
+        opened = film is not None
+        return {
+            screen.session: session,
+            screen.film_file: gr.update(value=None, height=44 if opened else 88),
+            screen.prior_file: gr.update(value=None, visible=True if opened else "hidden"),
+            screen.close: gr.update(visible=True if opened else "hidden"),
+            screen.film_card: panels.film_cards(session.films),
+            screen.tools.fold: gr.update(visible=opened),
+            **screen.tools.show(*self._seen_by_gate(session)),
+            **{part.strip: self._strip(name, session) for name, part in screen.parts.items()},
+            screen.viewer: session.viewer_value(),
+            screen.analyze: gr.update(visible=True),
+            screen.cancel: gr.update(visible=False),
+            screen.status: panels.status(status),
+            **self._result(session),
+        }
 
-    def warm(self) -> None:
-        """Draw the charts of every example's stored result, so that the first visitor does not wait for them."""
-        for example in self.examples.values():
-            found = example.result(self.detector)
-            if found is not None:
-                self.charts_of(example.id, found)
+    @staticmethod
+    def _seen_by_gate(session: Session) -> tuple[Handling, Any]:
+        film = session.stopped or session.film
+        return (Handling(), None) if film is None else (film.handling, film.quality)
 
-    def charts_of(self, example: str, stored: Analysis) -> dict[str, str]:
-        """Score and attention of an example's stored result, drawn once."""
-        if example not in self._charts:
-            self._charts[example] = self._drawn(stored)
-        return self._charts[example]
+    def _strip(self, name: str, session: Session) -> Any:
+        part = self.screen.parts[name]
+        return gr.update(visible=session.film is None and name == session.model and bool(part.examples))
 
-    def _drawn(self, analysis: Analysis) -> dict[str, str]:
-        return {"score": panels.score(analysis, self.detector), "attention": panels.attention(analysis, self.detector)}
+    def _result(self, session: Session) -> Updates:
+        """The right rail and what lies below the fold."""
+        screen, film = self.screen, session.film
+        empty = {screen.explanation: "", screen.record_summary: "", screen.saved: gr.update(value=None, visible=False)}
+        if film is None or film.analysis is None:
+            text = "No film is analyzed yet." if film is None else "This film is not analyzed yet."
+            blank = {screen.verdict: panels.quiet(text), screen.chips: verdict.chips((), False), screen.json: None}
+            return empty | blank | {screen.notes: "", screen.numbers: "", screen.link: ""}
+        detector, analysis = screen.parts[session.model].detector, film.analysis
+        second = session.prior and session.prior.analysis
+        beside = [verdict.comparison(analysis, second)] if second else []
+        notes = [note for note in analysis.notes if note not in film.notes]
+        findings = [(entry.name, entry.shown.findings) for entry in session.films]
+        return empty | {
+            screen.verdict: verdict.verdict_card(analysis, film.verdict, detector) + panels.notes(beside),
+            screen.chips: verdict.chips(findings, True),
+            screen.notes: panels.quiet(verdict.findings_meaning(analysis)) + panels.notes(notes),
+            screen.record_summary: panels.record_summary(analysis, detector),
+            screen.numbers: verdict.numbers_table(analysis, detector),
+            screen.json: analysis_to_dict(analysis, detector),
+            screen.link: panels.link(film.example, analysis.settings) if film.example else "",
+        }
 
-    def look(self, path: str, handling: Handling) -> Opened:
-        """Read a film and look at it as it is to be taken. Raises RadiographError or ValueError."""
-        if not Path(path).is_file():
-            raise RadiographError(GONE)
-        film, quality = film_edit.looked_at(read_radiograph(path), handling)
-        case = self.detector.case(film)
-        return Opened(case, panels.picture(case.x0, case.aspect), quality)
+    def fail(self, session: Session, error: Exception | str) -> Updates:
+        """A sentence over Analyze, the fields at fault marked, and everything else as it was."""
+        screen = self.screen
+        marks = screen.parts[session.model].form.mark(error if isinstance(error, EHRError) else None)
+        return {
+            **marks,
+            screen.viewer: session.viewer_value(),
+            screen.status: panels.status(error if isinstance(error, str) else sentence(error), alert=True),
+            screen.analyze: gr.update(visible=True),
+            screen.cancel: gr.update(visible=False),
+            screen.film_file: gr.update(value=None),
+            screen.prior_file: gr.update(value=None),
+        }
 
-    def open(self, path: str | None, opened: bool, *values) -> list:
-        """A film was uploaded: show it, look at it, and put its header's facts into the form.
+    # --- films ---
+
+    def read(self, path: str, handling: Handling, name: str, model: str, example: str = "") -> tuple[OpenFilm, Case]:
+        """Read a film and inspect it. Raises RadiographError or ValueError."""
+        detector = self.screen.parts[model].detector
+        radiograph, quality = correct_and_inspect(read_file(path), handling)
+        case = detector.case(with_quality(radiograph, quality))
+        height, width = radiograph.pixels.shape
+        film = OpenFilm(
+            path=path,
+            name=name,
+            handling=handling,
+            quality=quality,
+            facts=f"{radiograph.source}, {width}×{height} pixels",
+            notes=(*radiograph.notes, *quality.notes),
+            thumbnail=inline(Frame(case.x0, name), THUMBNAIL, case.aspect),
+            picture=film_pictures.film_picture(radiograph, name, detector.config.preprocessing.size),
+            presets=film_pictures.presets(radiograph),
+            preset=film_pictures.first_preset(radiograph),
+            example=example,
+        )
+        return film, case
+
+    def open(self, values: Values) -> Updates:
+        """Open an uploaded film in place of what is open, with its header's facts in the form.
 
         What was typed before the first film stays. With a later film it is emptied: it may be another patient's.
         """
-        return self._opened(path, opened, values, {}) if path else self.close()
-
-    def open_with(self, path: str, record: Mapping) -> list:
-        """A film with its record, from elsewhere on the page: the file, and then what `open` gives."""
-        return [
-            path,
-            *self._opened(
-                path, True, (), {name: value for name, value in record.items() if value is not None}, OPENED_ROW
-            ),
-        ]
-
-    def _opened(self, path: str, opened: bool, values: tuple, record: Mapping, text: str = "") -> list:
-        """What a film changes on the page; record: instead of its header's facts, if there is one. text: of the
-        status."""
-        try:
-            seen = self.look(path, Handling())
-        except RadiographError as error:
-            untouched = [
-                opened,
-                gr.skip(),
-                "",
-                *film_edit.updates(Handling(), None),
-                *[gr.skip()] * len(self.form.fields),
-            ]
-            return ["", *untouched, *cleared(status=panels.status(str(error), alert=True))]
-        facts = seen.case.film.facts
-        updates, bmi = self.form.filled(
-            record or facts, FROM_TABLE if record else FROM_HEADER, () if opened else values
-        )
-        labels = [self.detector.schema[name].label for name in facts if name in self.detector.schema]
-        text = text or (EMPTIED if opened else READ)
-        shown = cleared(True, status=panels.status(text), compare=(seen.still, seen.still))
-        return [
-            panels.film_facts(seen.case.film, labels),
-            True,
-            bmi,
-            "",
-            *film_edit.updates(Handling(), seen.quality),
-            *updates,
-            *shown,
-        ]
-
-    def close(self) -> list:
-        """The film was taken away: its record and its results go with it."""
-        updates, _ = self.form.filled({}, "")
-        return [
-            "",
-            False,
-            "",
-            "",
-            *film_edit.updates(Handling(), None),
-            *updates,
-            *cleared(status=panels.status(START)),
-        ]
-
-    def take(self, handling: Handling, path: str | None) -> list:
-        """The film is to be taken otherwise: turned, inverted, cut, or as it is in spite of the gate."""
+        session, path = values[self.screen.session], values[self.screen.film_file]
         if not path:
-            return [*film_edit.updates(Handling(), None), *cleared(status=panels.status(NO_FILM, alert=True))]
+            return self.no_change
         try:
-            seen = self.look(path, handling)
+            film, case = self.read(path, Handling(), Path(path).name, session.model)
         except ValueError as error:
-            return self._not_taken(handling, error)
-        shown = cleared(True, status=panels.status(READ), compare=(seen.still, seen.still))
-        return [*film_edit.updates(handling, seen.quality), *shown]
+            return self.fail(session, error)
+        first = session.film is None
+        form = self.screen.parts[session.model].form.fill(case.film.facts, FROM_HEADER, keep=first)
+        status = STOPPED_BY_GATE if film.is_stopped else READ if first else EMPTIED
+        return {**self.show(Session(session.model, film), status), **form}
 
-    def mend(self, handling: Handling, path: str | None) -> list:
+    def open_prior(self, values: Values) -> Updates:
+        """Open a second film beside the first."""
+        session, path = values[self.screen.session], values[self.screen.prior_file]
+        if not path or session.film is None:
+            return self.no_change
+        try:
+            prior, _ = self.read(path, Handling(), Path(path).name, session.model)
+        except ValueError as error:
+            return self.fail(session, error)
+        status = STOPPED_BY_GATE if prior.is_stopped else "The second film is beside the first. **Analyze** takes both."
+        return self.show(replace(session, prior=prior), status)
+
+    def close(self, values: Values) -> Updates:
+        """Take the films away, and with them the record and the results."""
+        session = Session(values[self.screen.model])
+        return {**self.show(session, START), **self.screen.parts[session.model].form.fill({}, "")}
+
+    def open_case(self, model: str, path: str, record: Mapping[str, object]) -> Updates:
+        """Open a film with its record under a model, from elsewhere on the page."""
+        known = {name: value for name, value in record.items() if value is not None}
+        film, _ = self.read(path, Handling(), "Film of the table", model)
+        status = STOPPED_BY_GATE if film.is_stopped else FILLED
+        form = self.screen.parts[model].form.fill(known, FROM_TABLE)
+        return {**self.show(Session(model, film), status), **form, **self.show_model(model), self.screen.model: model}
+
+    # --- corrections ---
+
+    def correct(self, values: Values) -> Updates:
         """Do what the gate proposes."""
-        if not path:
-            return self.take(handling, path)
+        film = values[self.screen.session].stopped
+        return (
+            self.no_change
+            if film is None
+            else self._handle(values, film.handling.moved(film.quality.turn, film.quality.negative))
+        )
+
+    def accept(self, values: Values) -> Updates:
+        """Go on with a film that the gate stops."""
+        film = values[self.screen.session].stopped
+        return self.no_change if film is None else self._handle(values, replace(film.handling, accepted=True))
+
+    def move(self, values: Values, turn: int = 0, negative: bool = False) -> Updates:
+        """Turn or invert the first film."""
+        film = values[self.screen.session].film
+        return self.no_change if film is None else self._handle(values, film.handling.moved(turn, negative), film)
+
+    def cut(self, values: Values) -> Updates:
+        """Crop the first film by the sliders' shares."""
+        film = values[self.screen.session].film
+        shares = tuple((values[slider] or 0) / 100 for slider in self.screen.tools.cuts)
+        if film is None or shares == film.handling.cut:
+            return self.no_change
+        return self._handle(values, replace(film.handling, cut=shares), film)
+
+    def _handle(self, values: Values, handling: Handling, film: OpenFilm | None = None) -> Updates:
+        """Read a film (default: the one that is stopped) anew under other corrections, without its result."""
+        session = values[self.screen.session]
+        film = film or session.stopped
+        index = session.films.index(film)
         try:
-            quality = self.look(path, handling).quality
+            film, _ = self.read(film.path, handling, film.name, session.model, film.example)
         except ValueError as error:
-            return self._not_taken(handling, error)
-        return self.take(handling.moved(quality.turn, quality.negative), path)
+            return self.fail(session, error)
+        session = session.without_results().with_film(index, film)
+        return self.show(session, STOPPED_BY_GATE if session.stopped else READ)
 
-    @staticmethod
-    def _not_taken(handling: Handling, error: ValueError) -> list:
-        """The film cannot be taken so: the tools stay as they are, and a sentence says why."""
-        return [
-            handling,
-            *[gr.skip()] * (len(film_edit.updates(handling, None)) - 1),
-            *cleared(status=panels.status(str(error), alert=True)),
-        ]
+    # --- examples, links and models ---
 
-    def cut(self, handling: Handling, path: str | None, *percent: float | None) -> list:
-        """The sliders' shares were changed."""
-        return self.take(replace(handling, cut=tuple((value or 0) / 100 for value in percent)), path)
+    def choose(self, values: Values, event: gr.SelectData) -> Updates:
+        """Open the example that was clicked."""
+        part = self.screen.part(values)
+        return self.show_example(part, part.examples[event.index])
 
-    def choose(self, event: gr.SelectData, *looking) -> list:
-        """An example was clicked: take its film and record, and its result where that was computed beforehand.
-        looking: see `look_of`."""
-        return self.show_example(list(self.examples.values())[event.index], look_of(*looking))
+    def show_example(self, part: ModelPart, example: Example, stored: bool = True) -> Updates:
+        """Film, record and, where there is one and it is wanted, the stored result of an example."""
+        model = part.detector.config.name
+        film, case = self.read(str(example.path), Handling(accepted=True), example.title, model, example.id)
+        analysis = example.result(part.detector) if stored else None
+        if analysis is not None:
+            film = with_result(film, analysis, replace(case, record=analysis.record), part)
+        session = Session(model, film)
+        return {
+            **self.show(session, READ if analysis is None else STORED),
+            **part.form.fill(example.record, FROM_EXAMPLE),
+        }
 
-    def show_example(self, example: Example, look: Look, stored: bool = True) -> list:
-        """Film, record and, where there is one and it is asked for, the stored result of an example."""
-        updates, bmi = self.form.filled(example.record, FROM_EXAMPLE)
-        caption = panels.quiet(f"{example.title}. {example.origin} {example.teaches}")
-        found = example.result(self.detector) if stored else None
-        if found is None:
-            shown = cleared(True, status=panels.status("The example is read."))
-        else:
-            finished = self.finished(
-                found, self._truth(example, Handling(), None), look, example.id, self.charts_of(example.id, found)
-            )
-            shown = cleared(True, **{**finished, "status": panels.status(STORED)})
-        return [
-            str(example.path),
-            caption,
-            True,
-            bmi,
-            example.id,
-            *film_edit.updates(Handling(), None),
-            *updates,
-            *shown,
-        ]
+    def open_link(self, request: gr.Request) -> Updates:
+        """Open the example that the page's address names, with its settings; nothing if it names none.
 
-    def _truth(self, example: Example | None, handling: Handling, film: Radiograph | None) -> np.ndarray | None:
-        """The true mask of an example in the prepared film's frame, if its truth is known and the film is as it was
-        made."""
-        mask = read_mask(example.mask) if example and handling.untouched else None
-        film = film or (read_radiograph(example.path) if mask is not None else None)
-        return None if mask is None else prepare_mask(mask, film, self.detector.config.preprocessing)
-
-    def open_link(self, asked: Mapping[str, str], *looking) -> list | None:
-        """What a link asks for: the example's film, the settings, and what `show_example` gives; None if it names no
-        example of this model.
-
-        Noise level, steps and seed count as far as they are numbers in range; with others than the checkpoint's own
-        the result is computed.
+        Noise level, steps and seed count as far as they are numbers in range.
         """
-        example = self.examples.get(asked.get("example", ""))
-        if example is None:
-            return None
-        scoring = self.detector.scoring
-        allowed = {"level": (50, 900, scoring.noise_level), "steps": (2, 50, scoring.steps), "seed": (0, 10**9, 0)}
-        settings = []
-        for name, (low, high, own) in allowed.items():
-            text = str(asked.get(name, ""))
-            settings.append(int(text) if text.isdigit() and low <= int(text) <= high else own)
-        film, *rest = self.show_example(
-            example, look_of(*looking), stored=settings == [own for _, _, own in allowed.values()]
-        )
-        return [film, *settings, *rest]
+        wanted = request.query_params
+        for model, part in self.screen.parts.items():
+            example = next((entry for entry in part.examples if entry.id == wanted.get("example", "")), None)
+            if example is None:
+                continue
+            settings = self._settings_of(part.detector, wanted)
+            own = self._settings_of(part.detector, {})
+            chosen = {self.screen.model: model, **self.show_model(model), **settings}
+            return {**self.show_example(part, example, stored=settings == own), **chosen}
+        return self.no_change
 
-    def follow(self, view: View | None, path: str | None, *inputs) -> Generator[list, None, None]:
-        """After an example was chosen: analyze it, unless its result is already shown."""
-        if view is not None or not path:
-            yield Results().row()
-            return
-        yield from self.analyze(path, *inputs)
+    def _settings_of(self, detector: Detector, wanted: Mapping[str, str]) -> Updates:
+        screen, scoring = self.screen, detector.scoring
+        allowed = {
+            "level": (screen.level, 50, 900, scoring.noise_level),
+            "steps": (screen.steps, 2, 50, scoring.steps),
+            "seed": (screen.seed, 0, 10**9, 0),
+        }
+        result = {}
+        for name, (component, low, high, own) in allowed.items():
+            text = str(wanted.get(name, ""))
+            result[component] = int(text) if text.isdigit() and low <= int(text) <= high else own
+        return result
 
-    def analyze(
-        self,
-        path: str | None,
-        example: str,
-        handling: Handling,
-        level: float,
-        steps: float,
-        seed: float | None,
-        *inputs,
-    ) -> Generator[list, None, None]:
-        """Stream the analysis: progress and the forming reconstruction, then everything. inputs: the magnified place,
-        the display settings, then the form's values."""
-        look, values = look_of(*inputs[:LOOKING]), inputs[LOOKING:]
-        if not path:
-            yield cleared(status=panels.status(NO_FILM, alert=True))
-            return
-        shown = {}
-        try:
-            seen = self.look(path, handling)
-            shown = dict(show=True, compare=(seen.still, seen.still))
-            if seen.quality.reasons and not handling.accepted:
-                yield cleared(**shown, status=panels.status(STOPPED_BY_GATE, alert=True))
-                return
-            record = self.detector.schema.parse(self.form.record(values))
-            case = replace(seen.case, film=with_quality(seen.case.film, seen.quality), record=record)
-            truth = self._truth(self.examples.get(example), handling, case.film)
-            yield cleared(**shown, status=panels.status("Waiting for its turn …"), cancel=gr.update(visible=True))
-            settings = dict(noise_level=int(level), steps=int(steps), seed=int(seed or 0))
-            started = time.perf_counter()
-            for event in stream(lambda callback: analyzed(self.detector, case, callback=callback, **settings)):
-                if isinstance(event, Done):
-                    example_id = example if handling.untouched else ""
-                    yield Results(**self.finished(event.value, truth, look, example_id)).row()
-                    return
-                forming = None
-                if event.preview is not None and event.done % PREVIEW_EVERY == 0:
-                    forming = (seen.still, panels.picture(event.preview[0, 0].cpu().numpy(), case.aspect))
-                yield Results(status=panels.progress(event, time.perf_counter() - started), compare=forming).row()
-        except Exception as error:
-            yield cleared(**shown, status=panels.status(sentence(error), alert=True))
+    def show_model(self, model: str) -> Updates:
+        """The form and the questions of a model instead of the others'."""
+        shown: Updates = {}
+        for name, part in self.screen.parts.items():
+            shown[part.record] = shown[part.questions] = gr.update(visible=name == model)
+        return shown
 
-    def finished(
-        self,
-        analysis: Analysis,
-        truth: np.ndarray | None,
-        look: Look,
-        example: str,
-        charts: dict[str, str] | None = None,
-    ) -> dict:
-        """Everything an analysis shows, by field of Results. charts: score and attention, where they are drawn
-        already."""
-        view = View(analysis, truth)
-        picture, alternative, said = heat_view.heat(view, look, self.detector.scoring)
-        return dict(
-            cancel=gr.update(visible=False),
-            status=panels.status(f"Done in {sum(analysis.seconds.values()):.1f} s."),
-            **(charts or self._drawn(analysis)),
-            compare=heat_view.films(view, look),
-            heat=gr.Image(picture, alt_text=alternative),
-            heat_words=said,
-            numbers=analysis_to_dict(analysis, self.detector),
-            view=view,
-            explanation="",  # one of another record may have written a last word after the page was cleared
-            link=panels.link(example, analysis.settings) if example else "",
-        )
-
-    def explain(self, path: str | None, handling: Handling, view: View | None, *inputs) -> Generator[tuple, None, None]:
-        """Stream what the record changed: (cancel, status, HTML). inputs: the magnified place, the display settings;
-        a number's name, another record's feature and value; the form's values."""
-        look, (number, feature, value, *values) = look_of(*inputs[:LOOKING]), inputs[LOOKING:]
-        idle, sofar = gr.update(visible=False), ""
-        if not path:
-            yield idle, panels.status(NO_FILM, alert=True), ""
-            return
-        try:
-            seen = self.look(path, handling)
-            if seen.quality.reasons and not handling.accepted:
-                yield idle, panels.status(STOPPED_BY_GATE, alert=True), ""
-                return
-            record = self.detector.schema.parse(self.form.record(values))
-            other = view is not None and view.analysis.record != record
-            start = (panels.notes([OTHER_RECORD]) if other else "") + panels.quiet(
-                wording.explained_record(record, self.detector.schema)
-            )
-            boxes = () if view is None else heat_view.boxes(view, look, self.detector.scoring)
-            request = Request(
-                targets=TARGETS,
-                numbers=(number,) if number else (),
-                changes=((feature, value),) if feature else (),
-                regions=boxes,
-            )
-            context = Context(self.detector, seen.case.with_record(record), request)
-            yield gr.update(visible=True), panels.status("Waiting for its turn …"), start
-            started = time.perf_counter()
-            for doing, shown in explain_stream.explanation_cards(context):
-                said, sofar = (
-                    panels.status(doing or f"Explained in {time.perf_counter() - started:.1f} s."),
-                    start + shown,
-                )
-                yield gr.update(visible=bool(doing)), said, sofar
-        except Exception as error:
-            yield idle, panels.status(sentence(error), alert=True), sofar
-
-    @staticmethod
-    def stop(view: View | None) -> list:
-        """What the page shows after Cancel: a finished result stays, with what was explained of it so far."""
-        if view is None:
-            return cleared(status=panels.status("Stopped. Film and record are as you left them."))
-        return Results(
-            cancel=gr.update(visible=False),
-            status=panels.status("Stopped. The result stays, and what was explained so far."),
-        ).row()
-
-    def redraw(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
-        """Film, reconstruction and heat map under other display settings, without the model: (compare, picture,
-        words)."""
-        films = gr.skip() if view is None else heat_view.films(view, look_of(middle, *display))
-        return films, *self.recolor(view, middle, *display)
-
-    def recolor(self, view: View | None, middle: tuple[float, float], *display) -> tuple:
-        """The heat map alone: (picture, words)."""
-        if view is None:
-            return gr.skip(), gr.skip()
-        picture, alternative, said = heat_view.heat(view, look_of(middle, *display), self.detector.scoring)
-        return gr.Image(picture, alt_text=alternative), said
-
-    def center(
-        self, view: View | None, middle: tuple[float, float], zoom: float, event: gr.SelectData
-    ) -> tuple[float, float]:
-        """A place of the heat map was clicked: it becomes the middle of what is magnified."""
-        if view is None:
-            return heat_view.MIDDLE
-        height = heat_view.PICTURE_HEIGHT
-        x, y = event.index
-        return Look(0, 0, zoom=zoom or 1, middle=middle).place(y / height, x / (height * view.analysis.aspect))
-
-    def save(self, view: View | None) -> tuple:
-        """Files of the result: (files, status)."""
-        if view is None:
-            return gr.update(visible=False), panels.status(
-                "There is no result yet: press **Analyze** first.", alert=True
-            )
-        case = self.detector.case(Radiograph(view.analysis.film), view.analysis.record)
-        findings = find_findings(view.analysis, case, self.detector.scoring)
-        made = report.result_files(report.Report(view.analysis, case, findings, self.detector))
-        alone = {f"diff3m-{name}": data for name, data in made.items() if name.endswith((".pdf", ".dcm"))}
-        paths = [
-            str(keep_file(name, data)) for name, data in {"diff3m-result.zip": report.zip_files(made), **alone}.items()
-        ]
-        return gr.update(value=paths, visible=True), panels.status("The files are ready below the numbers.")
+    def change_model(self, values: Values) -> Updates:
+        """Another model was chosen: films and record stay, results go."""
+        session, model = values[self.screen.session], values[self.screen.model]
+        if model == session.model:
+            return self.no_change
+        typed = self.screen.parts[session.model].form.typed(values)
+        part = self.screen.parts[model]
+        changed = replace(session.without_results(), model=model)
+        return {
+            **self.show(changed, START if session.film is None else READ),
+            **self.show_model(model),
+            **self._settings_of(part.detector, {}),
+            **part.form.fill({name: value for name, value in typed.items() if name in part.detector.schema}, ""),
+        }
 
 
-DISPLAY = (
-    "opacity",
-    "threshold",
-    "mode",
-    "colors",
-    "contours",
-    "level",
-    "width",
-    "zoom",
-)  # of Look, in the order of the controls
+def truth_of(film: OpenFilm, case: Case, part: ModelPart) -> np.ndarray | None:
+    """The true mask (S, S) of an example, if it is known and the film is as it was made."""
+    example = next((entry for entry in part.examples if entry.id == film.example), None)
+    mask = read_mask(example.mask) if example and film.handling.untouched else None
+    return None if mask is None else prepare_mask(mask, case.film, part.detector.config.preprocessing)
 
 
-LOOKING = 1 + len(DISPLAY)  # the magnified place, then the controls
+def with_result(film: OpenFilm, analysis: Analysis, case: Case, part: ModelPart) -> OpenFilm:
+    """An open film with its result."""
+    scoring, analysis = part.detector.scoring, replace(analysis, case=case)
+    places = film_pictures.find_places(analysis, scoring)
+    truth = truth_of(film, case, part)
+    picture = film_pictures.analyzed_picture(film.picture, analysis, case, scoring, places, truth)
+    said = verdict.verdict_sentence(analysis, [place for place in places if place.stands_out])
+    return replace(film, analysis=analysis, analyzed=picture, verdict=said)
 
 
-def look_of(middle: tuple[float, float], *display) -> Look:
-    """Display settings from the magnified place and the controls' values."""
-    return Look(**dict(zip(DISPLAY, display, strict=True)), middle=middle)
+def read_file(path: str) -> Radiograph:
+    """Read a film that was uploaded. Raises RadiographError."""
+    if not Path(path).is_file():
+        raise RadiographError(GONE)
+    return read_radiograph(path)
 
 
 def sentence(error: Exception) -> str:
-    """What to tell the user of an error: its own sentence where it is one of ours (RadiographError, EHRError,
-    settings out of range), else that something failed here; its kind is logged, never its text, which may hold what a
-    file says."""
+    """What to tell the reader of an error.
+
+    Its own sentence where it is one of ours (RadiographError, EHRError, settings out of range), else that something
+    failed here; its kind is logged, never its text, which may hold what a file says.
+    """
     if isinstance(error, ValueError):
         return str(error)
     log.error("an analysis ended in %s", type(error).__name__)
@@ -442,9 +341,11 @@ def sentence(error: Exception) -> str:
 
 
 def analyzed(
-    detector: Detector, film: PatientCase | FilmSource, record: Mapping | None = None, callback=None, **settings
+    detector: Detector, film: Case | FilmSource, record: Mapping | None = None, callback=None, **settings
 ) -> Analysis:
-    """An analysis of a case, or of a film and a record, when the model is free. One that was cancelled while it
-    waited ends at its first step."""
+    """Analyze a case, or a film and a record, when the model is free.
+
+    One that was cancelled while it waited ends at its first step.
+    """
     with MODEL.turn():
         return detector.analyze(film, record, callback=callback, **settings)

@@ -92,8 +92,8 @@ def model_marks(analysis: Analysis, detector: Detector) -> tuple[Mark, ...]:
     scoring, learned = detector.scoring, analysis.anomaly_map is not None
     values = analysis.anomaly_map if learned else analysis.heat_map
     limit = scoring.map_normal if learned else scoring.heat_normal
-    regions = find_regions(values, analysis.residual, limit, scoring.margin)
-    return tuple(Mark(mask_box(region.mask), abs(region.value)) for region in regions)
+    regions = find_regions(values, limit, scoring.margin)[:6]
+    return tuple(Mark(mask_box(region.mask), abs(region.mean)) for region in regions)
 
 
 def film_sentences(film: FilmReading, case: ReadingCase) -> list[str]:

@@ -5,9 +5,9 @@ import json
 import re
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import cv2
+import gradio as gr
 import numpy as np
 import pytest
 from helpers import RECORD, ROOT
@@ -18,7 +18,9 @@ from app.render.cards import CARDS
 from app.render.cards.misfit import attribution_sentence, fit_sentence
 from app.render.cards.movement import expectation_sentence, prior_sentence
 from app.render.cards.score import score_sentence
-from app.tabs.explore_handlers import Case as Handlers
+from app.tabs.explore_analysis import Analyzing
+from app.tabs.explore_layout import build_model_select, build_screen
+from app.tabs.session import Session
 from diff3m.cli.main import main
 from diff3m.data.phantom import person
 from diff3m.ehr import EHRError
@@ -184,10 +186,19 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
 
     cv2.imwrite(str(tmp_path / "film.png"), (person(12).film(64) * 255).astype(np.uint8))
     monkeypatch.setitem(EXPLANATIONS, "information", replace(EXPLANATIONS["information"], explain=broken))
-    handlers = Handlers(fitted, SimpleNamespace(record=lambda values: person(12).patient.record()), [])
-    inputs = ((0.5, 0.5), 0.5, 0.02, "Size of the difference only", "Red and blue", True, 0.5, 1.0, 1.0, None, None, "")
-    *_, last = handlers.explain(str(tmp_path / "film.png"), Handling(accepted=True), None, *inputs)
-    assert "RuntimeError" in last[1] and "Does the film fit" in last[2]
+    with gr.Blocks():
+        screen = build_screen([fitted], {"tiny": []}, build_model_select([fitted]))
+    handlers = Analyzing(screen)
+    film, _ = handlers.read(str(tmp_path / "film.png"), Handling(accepted=True), "film", "tiny")
+    values = dict.fromkeys(screen.inputs | screen.questions, "")
+    values |= {screen.session: Session("tiny", film), screen.model: "tiny"}
+    values |= handlers.screen.parts["tiny"].form.fill({}, "")
+    form = screen.parts["tiny"].form
+    values |= {form.field(name): value for name, value in person(12).patient.record().items()}
+    updates = list(handlers.explain(values))
+    pages = [update[screen.explanation] for update in updates if screen.explanation in update]
+    assert "RuntimeError" in updates[-1][screen.status] and screen.explanation not in updates[-1]
+    assert "Does the film fit" in pages[-1]
 
 
 def test_the_command_explains_and_writes_json(tmp_path, capsys):

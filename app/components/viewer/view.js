@@ -144,16 +144,20 @@ export class View {
       .flatMap((pane) => {
         const origin = this.originOf(pane);
         const split = pane.layers.length > 1 ? Math.round(pane.width * this.swipe) : pane.width;
-        return pane.layers.map((layer, index) => ({
-          image: layerOf(pane.film, layer),
-          map: mapOf(pane.film),
-          origin,
-          scale: this.scaleOf(pane.film),
-          clip:
-            index === 0
-              ? { x: pane.x, y: pane.y, width: split, height: pane.height }
-              : { x: pane.x + split, y: pane.y, width: pane.width - split, height: pane.height },
-        }));
+        return pane.layers.map((layer, index) => {
+          const image = layerOf(pane.film, layer);
+          return {
+            image,
+            map: mapOf(pane.film),
+            origin,
+            // a normal film may have fewer pixels than its film
+            scale: (this.scaleOf(pane.film) * this.films[pane.film].height) / (image?.height ?? 1),
+            clip:
+              index === 0
+                ? { x: pane.x, y: pane.y, width: split, height: pane.height }
+                : { x: pane.x + split, y: pane.y, width: pane.width - split, height: pane.height },
+          };
+        });
       })
       .filter(({ image, clip }) => image && clip.width > 0);
   }

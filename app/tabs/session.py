@@ -1,0 +1,119 @@
+"""What one reader has open on the Explore tab: a film, perhaps a second one, and what was said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from diff3m.analysis import Analysis
+from diff3m.imaging import Quality
+
+from ..components.film_edit import Handling
+from ..components.viewer import Notice, Status, ViewerFilm, ViewerState, Window
+
+GATE_ACTIONS = {"correct": "Correct it", "accept": "Analyze as it is"}
+
+
+@dataclass(frozen=True, eq=False)
+class OpenFilm:
+    """A film that was read.
+
+    path: its file on the server. name: for the reader. handling: its corrections. quality: what the gate says.
+    facts: its kind and size. notes: of its file and of the gate. thumbnail: an <img>. picture: for the viewer, before the analysis. presets, preset: grey windows and
+    the first one's name. example: id of the example that it is, or "". analysis: its result, or None; analyzed: the
+    viewer's picture with it; verdict: the result in one sentence.
+    """
+
+    path: str
+    name: str
+    handling: Handling
+    quality: Quality
+    facts: str
+    notes: tuple[str, ...]
+    thumbnail: str
+    picture: ViewerFilm
+    presets: tuple[Window, ...]
+    preset: str | None
+    example: str = ""
+    analysis: Analysis | None = None
+    analyzed: ViewerFilm | None = None
+    verdict: str = ""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the gate stops it."""
+        return bool(self.quality.reasons) and not self.handling.accepted
+
+    @property
+    def shown(self) -> ViewerFilm:
+        """The viewer's picture, with the result where there is one."""
+        return self.analyzed or self.picture
+
+    def without_result(self) -> OpenFilm:
+        """The same film before its analysis."""
+        return replace(self, analysis=None, analyzed=None, verdict="")
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What a reader has open. film: the first film. prior: a second one beside it. model: the checkpoint's name."""
+
+    model: str
+    film: OpenFilm | None = None
+    prior: OpenFilm | None = None
+
+    @property
+    def films(self) -> tuple[OpenFilm, ...]:
+        """The films that are open, the first one first."""
+        return tuple(film for film in (self.film, self.prior) if film is not None)
+
+    @property
+    def stopped(self) -> OpenFilm | None:
+        """The first film that the gate stops."""
+        return next((film for film in self.films if film.is_stopped), None)
+
+    def without_results(self) -> Session:
+        """The same films before their analysis."""
+        film, prior = (entry and entry.without_result() for entry in (self.film, self.prior))
+        return replace(self, film=film, prior=prior)
+
+    def with_film(self, index: int, film: OpenFilm) -> Session:
+        """The same with another first (0) or second (1) film."""
+        return replace(self, film=film) if index == 0 else replace(self, prior=film)
+
+    def viewer_value(self, status: Status | None = None, pictures: tuple[ViewerFilm | None, ...] = ()) -> dict:
+        """The viewer's value.
+
+        status: a line in its corner. pictures: instead of the films' own, where not None, such as a forming normal.
+        """
+        if self.film is None:
+            return ViewerState(status=status).to_value()
+        own = [film.shown for film in self.films]
+        shown = [other or picture for picture, other in zip(own, [*pictures, None, None], strict=False)]
+        state = ViewerState(
+            film=shown[0],
+            second=shown[1] if len(shown) > 1 else None,
+            presets=self.film.presets,
+            window=self.film.preset,
+            description=self.film.verdict,
+            status=status,
+            notice=self.notice if status is None else None,
+        )
+        return state.to_value()
+
+    @property
+    def notice(self) -> Notice | None:
+        """The gate's stop, as a message over the film."""
+        film = self.stopped
+        if film is None:
+            return None
+        can_correct = bool(film.quality.turn or film.quality.negative)
+        actions = tuple(GATE_ACTIONS.items()) if can_correct else (("accept", GATE_ACTIONS["accept"]),)
+        return Notice(" ".join(film.quality.reasons), actions)
+
+
+class Problem(Exception):
+    """Why something cannot be done: a sentence for the reader. fields: updates that mark what is at fault."""
+
+    def __init__(self, sentence: str, updates: dict | None = None) -> None:
+        super().__init__(sentence)
+        self.updates = updates or {}

@@ -1,0 +1,196 @@
+"""The functions of the page for programs, through a server started as a user starts it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from gradio_client import Client, handle_file
+from helpers import ROOT, dicom_film, drawn_film, serving
+
+from diff3m.imaging import Preprocessing, prepare, read_radiograph
+
+
+@pytest.fixture
+def film(tmp_path):
+    path = tmp_path / "secret-film-name.png"
+    cv2.imwrite(str(path), (drawn_film(300) * 255).astype(np.uint8))
+    return path
+
+
+def analyze(client: Client, film, record: dict | None = None, **options) -> tuple[dict, list[str]]:
+    """(numbers, pictures) of a film through the API. The drawn films are no chest films to the gate: it is told to go on."""
+    return client.predict(
+        handle_file(str(film)) if film else None, record, api_name="/analyze_film", **{"anyway": True, **options}
+    )
+
+
+def test_an_analysis_through_the_api(url, film):
+    record = {
+        "age": 63,
+        "sex": "F",
+        "view": "PA",
+        "systolic_mmhg": 120,
+        "diastolic_mmhg": 80,
+        "height_cm": 170,
+        "weight_kg": 70,
+    }
+    client = Client(url, verbose=False)
+    numbers, pictures = analyze(client, film, record)
+    assert (
+        numbers["record"]["bmi"] == 24.2
+        and numbers["compared_with"]["view"] == "PA"
+        and 0 <= numbers["percentile"] <= 100
+    )
+    shown = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
+    assert set(shown) == {"film.png", "reconstruction.png", "residual.png", "heat_map.png", "anomaly_map.png"}
+    assert 0 < np.abs(shown["film.png"].astype(int) - shown["reconstruction.png"]).mean() < 60
+    again = analyze(client, film, record)[0]
+    assert again["score"] == numbers["score"] and again["components"] == numbers["components"], (
+        "the same film and record give the same numbers"
+    )
+
+
+def test_the_api_explains_draws_and_describes_itself(url, film):
+    client = Client(url, verbose=False)
+    models = client.predict(api_name="/describe_models")
+    assert {"real-films", "phantoms"} <= set(models) and any(
+        entry["name"] == "age" for entry in models["phantoms"]["features"]
+    )
+    found = client.predict(
+        handle_file(str(film)), {"age": 50, "view": "PA"}, "age", "real-films", True, api_name="/explain_film"
+    )
+    assert (
+        set(found["explanations"]["misfit"]["groups"]) <= {"age", "sex", "view"}
+        and len(found["explanations"]["influence"]["age"]["values"]) == 9
+    )
+    assert (
+        len(found["explanations"]["influence"]["age"]["score"]) == 9
+        and found["explanations"]["attention"]
+        and found["explanations"]["record_unknown"]["mean_absolute_change"] > 0
+    )
+    drawn = client.predict({"age": 50, "sex": "M", "view": "AP"}, 1, "phantoms", api_name="/draw_normal")
+    assert cv2.imread(drawn, 0).std() > 10
+    endpoints = set(client.view_api(return_format="dict")["named_endpoints"])
+    assert endpoints == {"/inspect_film", "/analyze_film", "/explain_film", "/draw_normal", "/describe_models"}, (
+        "the page's own events stay private"
+    )
+    assert "/analyze_film" in urllib.request.urlopen(f"{url}gradio_api/openapi.json").read().decode()
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [
+        ({"age": 200}, "Age"),
+        ({"bmi": 60, "height_cm": 170, "weight_kg": 70}, "BMI"),
+        ({"systolic_mmhg": 70, "diastolic_mmhg": 120}, "Blood pressure"),
+        ({"systolic": 120}, "no systolic; its names are age"),
+    ],
+)
+def test_a_wrong_record_gets_a_sentence(url, film, record, word):
+    with pytest.raises(Exception, match=word):
+        analyze(Client(url, verbose=False), film, record)
+
+
+def test_no_film_and_a_bad_film_get_a_sentence(url, tmp_path, film):
+    client = Client(url, verbose=False)
+    with pytest.raises(Exception, match="There is no film"):
+        analyze(client, None)
+    (tmp_path / "letter.png").write_bytes(b"dear reader" * 50)
+    with pytest.raises(Exception, match="no PNG"):
+        analyze(client, tmp_path / "letter.png")
+    with pytest.raises(Exception, match="no model"):
+        analyze(client, film, model="absent")
+    noise = tmp_path / "noise.png"
+    cv2.imwrite(str(noise), np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8))
+    with pytest.raises(Exception, match="frontal chest film"):
+        analyze(client, noise, anyway=False)
+
+
+def test_no_header_value_is_logged_or_told(url, tmp_path):
+    dataset = pydicom.dcmread(io.BytesIO(dicom_film()))
+    dataset.PatientName, dataset.PatientID, dataset.InstitutionName = "SECRET^NAME", "SECRETID", "SECRET HOSPITAL"
+    path = tmp_path / "film.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    client = Client(url, verbose=False)
+    seen = client.predict(handle_file(str(path)), api_name="/inspect_film")
+    assert seen["facts"] == {"age": 63, "sex": "F", "view": "PA"} and "SECRET" not in json.dumps(seen)
+    numbers, _ = analyze(client, path, seen["facts"])
+    assert numbers["record"]["age"] == 63 and "SECRET" not in json.dumps(numbers)
+
+
+def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
+    paths = []
+    for index in range(20):
+        paths.append(tmp_path / f"{index}.png")
+        cv2.imwrite(str(paths[-1]), (drawn_film(140, seed=index, bright=0.02 * index) * 255).astype(np.uint8))
+
+    def ask(index: int) -> tuple[dict, np.ndarray]:
+        numbers, pictures = analyze(
+            Client(url, verbose=False), paths[index], {"age": 30 + index, "view": ("PA", "AP")[index % 2]}
+        )
+        return numbers, cv2.imread(next(path for path in pictures if path.endswith("film.png")), 0)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, range(20)))
+    settings = Preprocessing(size=128)
+    for index, (numbers, _) in enumerate(answers):
+        assert numbers["record"]["age"] == 30 + index, "another user's record"
+        own = prepare(read_radiograph(paths[index]), settings) * 255
+        apart = [
+            np.abs(cv2.resize(shown, (128, 128), interpolation=cv2.INTER_AREA) - own).mean() for _, shown in answers
+        ]
+        assert int(np.argmin(apart)) == index, "another user's film"
+
+
+def test_a_folder_that_is_absent_is_named():
+    done = subprocess.run(
+        [sys.executable, "app.py", "--data", "/absent"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "There is no folder /absent" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
+    pytest.importorskip("mcp")
+    path = tmp_path / "inside.png"
+    cv2.imwrite(str(path), (drawn_film(100) * 255).astype(np.uint8))
+    with serving(tmp_path / "log", "--mcp", DIFF3M_CHECKPOINT="phantoms") as address:
+        tools = json.load(urllib.request.urlopen(f"{address}gradio_api/mcp/schema", timeout=30))
+        assert {"analyze_film", "explain_film", "inspect_film", "draw_normal"} <= {tool["name"] for tool in tools}
+        assert any("not for diagnosis" in tool["description"] for tool in tools)
+        for named in (str(path), f"file://{path}"):
+            body = json.dumps(
+                {"data": [{"path": named, "meta": {"_type": "gradio.FileData"}}, None, "", True]}
+            ).encode()
+            request = urllib.request.Request(
+                f"{address}gradio_api/call/analyze_film", body, {"Content-Type": "application/json"}
+            )
+            event = json.load(urllib.request.urlopen(request, timeout=30))["event_id"]
+            answer = (
+                urllib.request.urlopen(f"{address}gradio_api/call/analyze_film/{event}", timeout=60).read().decode()
+            )
+            assert "event: error" in answer and "percentile" not in answer
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(
+                urllib.request.Request(f"{address}gradio_api/upload", *_upload(bytes(65 * 2**20))), timeout=60
+            )
+        assert refused.value.code == 413
+
+
+def _upload(data: bytes) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of an upload of one file."""
+    edge = "edge-of-the-parts"
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="film"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    return head.encode() + data + f"\r\n--{edge}--\r\n".encode(), {
+        "Content-Type": f"multipart/form-data; boundary={edge}"
+    }

@@ -1,0 +1,105 @@
+"""What the server needs around the page: storage that forgets, streams that can be cancelled, turns of the model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from app.runtime.model_lock import Turns
+from app.runtime.storage import Storage
+from app.runtime.streaming import Cancelled, Done, stream
+
+
+def test_the_storage_forgets_all_but_the_examples(monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "elsewhere")
+    storage = Storage(keep_seconds=100)
+    try:
+        assert os.environ["GRADIO_TEMP_DIR"] == str(storage.folder)
+        example = storage.folder / "a" / "example.png"
+        example.parent.mkdir()
+        example.write_bytes(b"x")
+        storage.protect()
+        old, new = storage.folder / "a" / "old.png", storage.folder / "a" / "new.png"
+        for path in (old, new):
+            path.write_bytes(b"x")
+        for path in (example, old):
+            os.utime(path, (time.time() - 200,) * 2)
+        assert storage.sweep() == 1
+        assert example.exists() and new.exists() and not old.exists()
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        orphan, others = (storage.folder.parent / f"diff3m-explorer-{number}-x" for number in (ended.pid, os.getppid()))
+        for folder in (orphan, others):
+            folder.mkdir()
+        storage.sweep_orphans()
+        assert not orphan.exists() and others.exists(), "what a killed run left goes, what a running one holds stays"
+        others.rmdir()
+    finally:
+        storage.remove()
+    assert not storage.folder.exists()
+
+
+def test_a_stream_ends_raises_and_cancels():
+    def count(callback):
+        for number in range(3):
+            callback(number)
+            time.sleep(0.02)
+        return "end"
+
+    items = list(stream(count))
+    assert isinstance(items[-1], Done) and items[-1].value == "end" and items[:-1] == [0, 1, 2]
+
+    def fail(callback):
+        callback(0)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        list(stream(fail))
+
+    stopped = []
+
+    def endless(callback):
+        try:
+            while True:
+                callback(0)
+                time.sleep(0.01)
+        except Cancelled:
+            stopped.append(True)
+            raise
+
+    running = stream(endless)
+    next(running)
+    running.close()
+    assert stopped == [True]
+
+
+def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
+    turns, order = Turns(), []
+
+    def long_job():
+        for part in range(4):
+            with turns.turn():
+                order.append(("long", part))
+                time.sleep(0.15)
+
+    def short_job():
+        with turns.turn():
+            order.append(("short", 0))
+
+    job = threading.Thread(target=long_job)
+    job.start()
+    time.sleep(0.05)
+    other = threading.Thread(target=short_job)
+    other.start()
+    job.join()
+    other.join()
+    assert order.index(("short", 0)) == 1, "who comes during the first part goes before the second"
+    with pytest.raises(ValueError, match="x"), turns.turn():
+        raise ValueError("x")
+    with turns.turn():
+        pass
