@@ -80,7 +80,7 @@ def _wire_films(screen: Screen, handlers: Analyzing, running: list[Dependency], 
     screen.film_file.upload(handlers.open, inputs | {screen.film_file}, outputs, **ending)
     screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **ending)
     screen.close.click(handlers.close, inputs, outputs, **ending)
-    screen.model.change(handlers.change_model, inputs, outputs, **ending)
+    screen.model.input(handlers.change_model, inputs, outputs, **ending)  # a link or a table's row sets it too
     for part in screen.parts.values():
         part.strip.select(handlers.choose, inputs, outputs, **ending)
     tools.correct.click(handlers.correct, inputs, outputs, **ending)
