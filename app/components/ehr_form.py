@@ -62,6 +62,13 @@ class EHRForm:
             record["bmi"] = ""
         return record
 
+    def complete(self, values: Mapping[Component, Any], record: Facts) -> Updates:
+        """Show the BMI that follows from height and weight as a parsed record has it, wherever the field lags behind."""
+        if record.get("bmi") is None or values[self.field("bmi")] not in ("", values[self.computed_bmi]):
+            return {}
+        text = _text(self.schema["bmi"], record["bmi"])
+        return {self.field("bmi"): gr.update(value=text, info=COMPUTED, elem_classes=[]), self.computed_bmi: text}
+
     def typed(self, values: Mapping[Component, Any]) -> dict[str, object]:
         """What the fields hold, without the unknown, by feature name."""
         record = self.record(tuple(values[field] for field in self.fields))

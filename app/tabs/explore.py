@@ -12,18 +12,13 @@ from gradio.events import Dependency
 from diff3m.detector import Detector
 
 from ..components.viewer import with_measurements
+from ..components.widgets import ON_MODEL, SILENT, slider
 from ..examples import load_examples
 from ..runtime.gpu import on_gpu
 from .explore_analysis import Analyzing
-from .explore_layout import Screen, build_screen, slider
+from .explore_layout import Screen, build_screen
 
 __all__ = ["ON_MODEL", "SILENT", "Explore", "build_explore", "slider"]
-
-SILENT = dict(show_progress="hidden", api_visibility="private")
-# handlers wait for their turn of the model inside (`model_lock.MODEL`), so that each says that it waits and can be
-# cancelled; more wait in the queue
-AT_ONCE = 12
-ON_MODEL = dict(concurrency_id="model", concurrency_limit=AT_ONCE, **SILENT)
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def _wire_films(screen: Screen, handlers: Analyzing, running: list[Dependency], 
     screen.film_file.upload(handlers.open, inputs | {screen.film_file}, outputs, **ending)
     screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **ending)
     screen.close.click(handlers.close, inputs, outputs, **ending)
-    screen.model.change(handlers.change_model, inputs, outputs, **ending)
+    screen.model.input(handlers.change_model, inputs, outputs, **ending)  # a link or a table's row sets it too
     for part in screen.parts.values():
         part.strip.select(handlers.choose, inputs, outputs, **ending)
     tools.correct.click(handlers.correct, inputs, outputs, **ending)

@@ -56,7 +56,9 @@ class Analyzing(Opening):
             return
         try:
             cases = [self.case(values, index) for index in range(len(session.films))]
-            yield {**screen.parts[session.model].form.mark(), **self.working(session, Status(WAITING))}
+            form = screen.parts[session.model].form
+            complete = form.complete(values, cases[0].record)
+            yield {**form.mark(), **complete, **self.working(session, Status(WAITING))}
             settings = dict(
                 noise_level=int(values[screen.level]),
                 steps=int(values[screen.steps]),

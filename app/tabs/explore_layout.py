@@ -17,6 +17,7 @@ from .. import explain_stream
 from ..components.ehr_form import EHRForm, build_form
 from ..components.film_edit import FilmTools, build_film_tools
 from ..components.viewer import film_viewer
+from ..components.widgets import SILENT, slider
 from ..examples import Example
 from ..render import panels, verdict, wording
 from .session import Session
@@ -305,15 +306,6 @@ def _questions(
         feature,
         value,
         queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **SILENT,
     )
     return column, number, feature, value
-
-
-def slider(low: float, high: float, start: float, **options) -> gr.Slider:
-    """A slider whose emptied number box counts as its first value (Gradio's own raises an error on the server)."""
-    result = gr.Slider(low, high, start, **options)
-    strict = result.preprocess
-    result.preprocess = lambda payload: start if payload is None else strict(payload)
-    return result
