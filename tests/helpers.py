@@ -182,3 +182,9 @@ def listed(folder, name: str, films: range, patients: tuple = (), column: str = 
 def full_disk(*_) -> None:
     """Stand in for a write to a disk without space."""
     raise OSError(28, "No space left on device")
+
+
+def with_commas(text: str) -> str:
+    """A table whose rows, but not its header, end in a comma."""
+    head, *rows = text.splitlines()
+    return "\n".join([head, *(f"{row}," for row in rows)]) + "\n"
