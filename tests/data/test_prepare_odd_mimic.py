@@ -16,9 +16,6 @@ from diff3m.data.prepare.mimic import _nearer_body, prepare_mimic
 from diff3m.data.prepare.nih import prepare_nih
 from diff3m.data.prepare.report import Report
 from diff3m.data.prepare.tables import CONTRADICTORY
-from diff3m.ehr import paper_schema
-
-SCHEMA = paper_schema()
 
 
 def changed(path: Path, change) -> None:
