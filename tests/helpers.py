@@ -219,3 +219,9 @@ def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def with_commas(text: str) -> str:
+    """A table whose rows, but not its header, end in a comma."""
+    head, *rows = text.splitlines()
+    return "\n".join([head, *(f"{row}," for row in rows)]) + "\n"

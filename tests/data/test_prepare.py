@@ -5,7 +5,6 @@ The MIMIC linkage is compared with an independent brute force.
 
 import gzip
 import json
-import shutil
 from collections import Counter
 from datetime import date, timedelta
 
@@ -20,7 +19,6 @@ from diff3m.cli.main import main
 from diff3m.data.manifest import patients_of, read_manifest
 from diff3m.data.prepare.films import FilmCheck, usable_films
 from diff3m.data.prepare.linkage import nearest_mean
-from diff3m.data.prepare.plausibility import plausible
 from diff3m.data.prepare.report import Report
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.evaluation.labelled_films import read_boxes
@@ -281,110 +279,6 @@ def test_films_are_judged_as_anywhere_else(tmp_path, capsys):
     assert "kept, film not read whole" in text and ": 5" in text
 
 
-def test_weights_in_pounds_are_noticed_as_a_column(tmp_path, capsys):
-    write_film(tmp_path / "a.png")
-    for number in range(24):
-        shutil.copy(tmp_path / "a.png", tmp_path / f"{number}.png")
-    for unit, sentence in ((1.0, ""), (1 / 0.45359237, "seem to be in lb")):
-        rows = "".join(f"{number}.png,{(55 + 2 * number) * unit:.1f},normal\n" for number in range(24))
-        (tmp_path / "t.csv").write_text("path,weight_kg,label\n" + rows)
-        assert main(["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]) == 0
-        assert sentence in capsys.readouterr().out
-        known = [case.record["weight_kg"] for case in read_manifest(tmp_path / "m.csv", SCHEMA)]
-        assert all(value is None for value in known) if sentence else all(value is not None for value in known)
-
-
-def test_single_weights_in_pounds_are_noticed_by_their_height(tmp_path, capsys):
-    write_film(tmp_path / "a.png")
-    for number in range(24):
-        shutil.copy(tmp_path / "a.png", tmp_path / f"{number}.png")
-    command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
-    for wrong, sentence in ((3, "a usual one as lb (wrong unit?): 3"), (24, "seem to be in lb, not kg: 24")):
-        weights = [(65 + number) * (1 / 0.45359237 if number < wrong else 1) for number in range(24)]
-        rows = "".join(f"{number}.png,165,{weight:.1f},normal\n" for number, weight in enumerate(weights))
-        (tmp_path / "t.csv").write_text("path,height_cm,weight_kg,label\n" + rows)
-        assert main(command) == 0 and sentence in (text := capsys.readouterr().out), text
-        assert text.count("in lb") + text.count("as lb") == 1, "a weight is counted once"
-        cases = read_manifest(tmp_path / "m.csv", SCHEMA)
-        assert [case.record["weight_kg"] is None for case in cases] == [number < wrong for number in range(24)]
-        assert all(case.record["height_cm"] == 165 for case in cases)
-        named = json.loads((tmp_path / "m-report.json").read_text())["names"]
-        assert next(names for reason, names in named.items() if "lb" in reason)[:3] == ["0.png", "1.png", "2.png"]
-
-
-def test_a_light_populations_weights_in_pounds_are_noticed_by_their_heights():
-    """Median 122: no weight is suspect by itself, but the heights make a median BMI of 45."""
-    rows = pd.DataFrame(
-        {
-            "path": [str(number) for number in range(24)],
-            "height_cm": 165.0,
-            "weight_kg": [round(2.2046 * (50 + n / 2)) for n in range(24)],
-        }
-    )
-    report = Report()
-    kept = plausible(rows, SCHEMA, report)
-    assert kept["weight_kg"].isna().all() and (kept["height_cm"] == 165).all()
-    assert report.refusals == {"the weights as a whole (median 122) seem to be in lb, not kg": 24}
-    assert plausible(rows.iloc[:19], SCHEMA, Report())["weight_kg"].notna().all(), "too few to judge a column by"
-    stout = rows.assign(bmi=(rows["weight_kg"] / 1.65**2).round(1))
-    assert plausible(stout, SCHEMA, Report())["weight_kg"].notna().all(), "their own BMIs say that they are kg"
-    assert plausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].notna().all()
-
-
-def test_a_bmi_of_the_rows_own_decides_on_its_weight():
-    rows = pd.DataFrame(
-        {"path": list("abcdef"), "height_cm": [165.0] * 6, "weight_kg": [150.0, 150.0, 150.0, 150.0, 290.0, 135.0]}
-    )
-    implied = 150 / 1.65**2  # 55; 25 if the weight is lb
-    rows["bmi"] = [np.nan, round(implied, 1), 0.91 * implied, 25.0, np.nan, np.nan]
-    report = Report()
-    kept = plausible(rows, SCHEMA, report)
-    assert kept["weight_kg"].isna().tolist() == [
-        True,
-        False,
-        False,
-        True,
-        True,
-        False,
-    ]  # as now where BMI contradicts; 135 kg make 49.6
-    assert kept["height_cm"].isna().tolist() == [
-        False,
-        False,
-        False,
-        True,
-        True,
-        False,
-    ]  # 290 make 107, no usual BMI as lb either
-    assert kept["bmi"].isna().tolist() == [True, False, True, True, True, True]
-    assert report.names["weight_kg that makes a BMI above 50 as kg, a usual one as lb (wrong unit?)"] == ["a"]
-    apart = plausible(rows.assign(bmi=0.7 * implied), SCHEMA, Report(), max_difference=0.5)
-    assert apart["weight_kg"].isna().tolist()[:4] == [True] * 4 and apart["bmi"].notna().tolist()[:4] == [True] * 4, (
-        "no contradiction, no proof"
-    )
-    assert plausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].tolist()[0] == 150, (
-        "a source that says each unit is believed"
-    )
-
-
-def test_a_slim_persons_weight_in_pounds_is_kept_and_counted():
-    rows = pd.DataFrame(
-        {
-            "path": list("abcd"),
-            "height_cm": 170.0,
-            "weight_kg": [132.0, 132.0, 109.0, 150.0],
-            "bmi": [np.nan, 45.7, np.nan, np.nan],
-        }
-    )
-    report = Report()
-    kept = plausible(rows, SCHEMA, report)
-    assert kept["weight_kg"].isna().tolist() == [False, False, False, True], "45.7 is a BMI that people have"
-    assert report.names["weight_kg that may be in lb: it makes a BMI above 38 as kg, a usual one as lb"] == ["a"], (
-        "b is borne out, c makes 37.7"
-    )
-    plausible(rows, SCHEMA, report := Report(), doubt_units=False)
-    assert not report.notes, "a source that says each unit is believed"
-
-
 @pytest.mark.parametrize("column", ["patient", "subject_id"])
 def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, column):
     for name in "abcdef":
@@ -466,19 +360,6 @@ def test_a_manifest_behind_a_link_finds_its_films(tmp_path):
         == 0
     )
     assert all(case.path.is_file() for case in read_manifest(tmp_path / "data" / "m.csv", SCHEMA))
-
-
-def test_measurements_of_other_days_may_differ_by_more():
-    rows = pd.DataFrame(
-        {"path": ["a", "b"], "height_cm": [170.0, 170.0], "weight_kg": [80.0, 80.0], "bmi": [33.0, 61.0]}
-    )
-    kept = plausible(rows, SCHEMA, Report(), max_difference=0.5)
-    assert (
-        kept["weight_kg"].tolist()[0] == 80
-        and kept["weight_kg"].isna().tolist() == [False, True]
-        and kept["bmi"].isna().all()
-    )
-    assert plausible(rows, SCHEMA, Report())["weight_kg"].isna().all()
 
 
 @pytest.mark.parametrize(
