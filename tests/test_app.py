@@ -200,10 +200,10 @@ def test_bmi_follows_at_any_typing_speed(open_page):
             page.wait_for_function(f"expected => {VALUE_OF}('bmi') === expected", arg=expected)
         weight.fill("110")  # one event, and at once
         page.click("#analyze")
-        page.wait_for_selector("#cancel", timeout=30_000)
+        page.wait_for_selector("#cancel", timeout=60_000)
+        page.wait_for_function(f"{VALUE_OF}('bmi') === '34.7'")
         page.click("#cancel")
         page.wait_for_selector("#status :text('Stopped')")
-        assert bmi.input_value() == "34.7"
         bmi.fill("45")
         page.click("#analyze")
         page.wait_for_selector("#status .alert:has-text('contradicts')")

@@ -311,6 +311,14 @@ def test_at_100_percent_the_canvas_shows_the_films_own_pixels(bench, state, file
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)
+def test_a_normal_film_of_fewer_pixels_covers_its_film(bench, state, files, renderer):
+    files["normal.png"] = encode_film(np.full((HEIGHT // 2, WIDTH // 2), 200, np.uint8))
+    opened = bench(state, files, renderer=renderer)
+    opened.key("O", "2", "0")
+    assert np.abs(opened.picture()[opened.film_area()].astype(int) - 200).max() <= 1
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
 def test_a_narrow_window_shows_every_value_of_a_16_bit_film(bench, before, files, renderer):
     codes = np.tile(np.arange(30_000, 30_000 + WIDTH, dtype=np.uint16), (HEIGHT, 1))
     files["film.png"] = encode_film(codes)
