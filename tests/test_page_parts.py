@@ -18,7 +18,7 @@ from helpers import drawn_film
 from app.components import film_pictures
 from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
 from app.components.film_edit import Handling, correct_and_inspect
-from app.render import verdict, wording
+from app.render import verdict
 from app.tabs.explore_handlers import sentence
 from diff3m.checkpoint.folder import load_checkpoint, save_head, save_scoring
 from diff3m.detector import Detector
@@ -28,7 +28,6 @@ from diff3m.export.cache import load_analysis, save_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.imaging import Radiograph, corrected, inspect, with_quality
 from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
-from diff3m.scoring.regions import find_regions
 from diff3m.scoring.score import Component
 
 
@@ -48,18 +47,6 @@ def detector(calibrated, film_folder) -> Detector:
 @pytest.fixture
 def analysis(detector):
     return detector.analyze(drawn_film(96, 3, bright=0.5), {"age": 60, "sex": "F", "view": "PA"})
-
-
-def test_regions_are_numbered_by_weight_and_keep_out_of_the_margin():
-    heat = np.zeros((100, 100))
-    heat[20:30, 20:30], heat[60:80, 60:80], heat[0:9, 50:60], heat[50:51, 50:51] = -0.3, 0.2, 0.9, 0.9
-    residual = -heat
-    found = find_regions(heat, residual, 0.1, 0.1)
-    assert [round(region.value, 2) for region in found] == [0.2, -0.3] and found[0].share == 0.04
-    assert [round(region.residual, 2) for region in found] == [-0.2, 0.3]
-    assert (found[1].row, found[1].column) == (0.25, 0.25)
-    assert "lower right" in wording.region_sentences(found)[0] and "20.0% darker" in wording.region_sentences(found)[0]
-    assert "20% in the anomaly map" in wording.region_sentences(found, learned=True)[0]
 
 
 def test_places_are_listed_by_their_peak_which_no_average_exceeds(analysis, detector):

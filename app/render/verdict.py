@@ -152,9 +152,7 @@ def numbers_table(analysis: Analysis, detector: Detector) -> str:
         f'<tr><th scope="row">{html.escape(name)}</th><td>{value}</td><td>{z}</td></tr>' for name, value, z in rows
     )
     head = '<tr><th scope="col">measurement</th><th scope="col">value</th><th scope="col">z</th></tr>'
-    return (
-        f'<table class="numbers">{head}{cells}</table>{panels.quiet(wording.score_meaning(analysis, detector.scoring))}'
-    )
+    return f'<table class="numbers">{head}{cells}</table>{panels.quiet(wording.score_meaning(detector.scoring))}'
 
 
 def component_name(component: Component, detector: Detector) -> str:

@@ -68,7 +68,7 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, quick):
     assert all(entry["films"] == 12 for scores in entries.values() for entry in scores.values())
     assert entries["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
     assert all(
-        len(entry["average_precision_within_view_interval"]) == 2
+        entry["average_precision_within_view_interval"] is None  # fewer than ten films of a class
         for scores in entries.values()
         for entry in scores.values()
     )

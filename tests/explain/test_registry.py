@@ -129,7 +129,6 @@ def test_the_page_says_results_in_words(phantoms):
         "What the record explains",
         "What the record moves",
         "and beside this film",
-        "place that differs",
         "Where the record informs",
         "With and without the record",
         "Under another record",
