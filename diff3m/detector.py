@@ -170,7 +170,7 @@ class Detector:
             estimates = self.estimates(x0, condition, keys, settings, callback)
         with _timed(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
-            heat_maps = heat_map(x0, estimates.get(self.shown_key(settings)), self.scoring.heat_sigma)
+            heat_maps = heat_map(x0, estimates.picture(self.shown_key(settings)), self.scoring.heat_sigma)
         batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
         return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 

@@ -29,6 +29,13 @@ class Estimates:
         """Return what a component of the score measures, or None where it was not computed."""
         return self.anomaly_logits if component.source == "head" else self.get(component.key)
 
+    def picture(self, key: tuple[str, int]) -> Tensor:
+        """Return the pictures of a source and noise level. Raises KeyError where they were not computed."""
+        pictures = self.get(key)
+        if pictures is None:
+            raise KeyError(key)
+        return pictures
+
     def get(self, key: tuple[str, int]) -> Tensor | None:
         """Return the pictures of a source ("inversion", "noising", "one_step") and noise level, or None."""
         source, level = key

@@ -101,7 +101,8 @@ def find_findings(
 
 def finding_regions(findings: Sequence[Finding], limit: int = 3) -> tuple[tuple[str, Box], ...]:
     """Return the first findings as (name, box) for `explain.Request.regions`: zones, numbered where one repeats."""
-    regions, seen = [], Counter()
+    regions: list[tuple[str, Box]] = []
+    seen: Counter[str] = Counter()
     for finding in findings[:limit]:
         seen[finding.zone] += 1
         number = seen[finding.zone]

@@ -93,9 +93,9 @@ def header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) ->
 def _views(position: object, codes: Iterable[tuple[str, str]]) -> tuple[list[str], bool]:
     """The views that a header names, and whether it says something of a view that names none, such as "frontal"."""
     views, problem = [], bool(read_text(position))
-    for read, value in ((read_view, position), (read_view_codes, codes)):
+    for read in (lambda: read_view(position), lambda: read_view_codes(codes)):
         try:
-            view = read(value)
+            view = read()
         except EHRError:
             problem = True
             continue

@@ -54,7 +54,7 @@ def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
     condition = detector.condition(x0, [case.record], attention=False)
     estimates = detector.estimates(x0, condition, keys, detector.settings())
     sigma = detector.scoring.heat_sigma
-    maps = [heat_map(x0, estimates.get((source, level)), sigma)[0, 0].cpu().numpy() for level in LEVELS]
+    maps = [heat_map(x0, estimates.picture((source, level)), sigma)[0, 0].cpu().numpy() for level in LEVELS]
     return np.std(maps, axis=0)
 
 

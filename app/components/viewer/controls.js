@@ -164,7 +164,8 @@ export function refresh(parts, viewer) {
   const set = ({ input, output }, value, text) => {
     input.value = value;
     output.textContent = text;
-    input.setAttribute("aria-valuetext", text);
+    if (text) input.setAttribute("aria-valuetext", text);
+    else input.removeAttribute("aria-valuetext");
   };
   const percent = (value) => `${Math.round(100 * value)} %`;
   const film = viewer.films[0];
