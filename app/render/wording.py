@@ -26,7 +26,6 @@ from diff3m.analysis import Analysis
 from diff3m.ehr import VIEW_LABELS, EHRSchema, Record
 from diff3m.findings import Finding
 from diff3m.imaging.zones import OUTSIDE
-from diff3m.scoring.regions import Region
 from diff3m.scoring.score import Component, Scoring
 
 FITS = 1.645  # standard deviations: nine normal films in ten lie within
@@ -316,19 +315,6 @@ def join(items: Sequence[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
 
 
-def region_sentences(regions: Sequence[Region], learned: bool = False) -> list[str]:
-    """Return one line a region, in the order of their numbers on the picture. learned: regions of the anomaly map."""
-    return [
-        f"{number}: {place_of(region.row, region.column)} of the picture, {region.share:.1%} of it, on average "
-        + (
-            f"{region.mean:.0%} in the anomaly map"
-            if learned
-            else f"{abs(region.mean):.1%} {'brighter' if region.mean > 0 else 'darker'} than expected"
-        )
-        for number, region in enumerate(regions, start=1)
-    ]
-
-
 def place_of(row: float, column: float) -> str:
     """A place in the picture in words, from shares of its height and width; not of the patient, whose right is on the
     picture's left (`SIDES`)."""
@@ -352,45 +338,4 @@ def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
     return (
         f"{amount} of the picture differs by more than {threshold:.1%} of the grey range. The largest difference is in the {place} "
         f"of the picture, where the film is {size.max():.1%} {sign} than the reconstruction."
-    )
-
-
-ANOMALY_LEGEND = (
-    "The lighter the color, the more likely the place was changed, to a network that learned from normal films with lesions painted into half "
-    "of them, never from disease. It judges the film, not the reconstruction beside it. At the start the threshold is the value that 95 % of the "
-    "places of normal films stay under. It shows where to look, not what is there."
-)
-
-
-def anomaly_summary(anomaly: np.ndarray, threshold: float, margin: float) -> str:
-    """Where and how much an anomaly map (S, S) of probabilities is colored, its outer margin left out; also its
-    alternative text."""
-    side = anomaly.shape[0]
-    cut = round(margin * side)
-    inside = anomaly[cut : side - cut, cut : side - cut]
-    share = float((inside > threshold).mean())
-    row, column = (int(place) + cut for place in np.unravel_index(inside.argmax(), inside.shape))
-    largest = f"The largest is {inside.max():.0%}, in the {place_of(row / side, column / side)} of the picture."
-    if share == 0:
-        return f"Nowhere does the anomaly map exceed {threshold:.0%}. {largest}"
-    amount = "Less than 1%" if share < 0.01 else f"{share:.0%}"
-    return f"{amount} of the picture has more than {threshold:.0%} in the anomaly map. {largest}"
-
-
-def color_names(palette: str, mode: str) -> str:
-    """What the colors of a palette say, e.g. "Red: brighter than expected; blue: darker. "."""
-    first, second = palette.split(" and ")
-    return (
-        f"{first}: brighter than expected; {second}: darker. "
-        if mode == "signed"
-        else "The lighter the color, the larger the difference. "
-    )
-
-
-def heat_legend(full: float) -> str:
-    """How to read the heat map; full: the difference that has full color."""
-    return (
-        f"Colored where film and reconstruction differ by more than the threshold, in full color from {full:.1%} of the grey range. "
-        "At the start the threshold is the value that 95 % of the picture points of normal films stay under. "
-        "It shows a difference, not a diagnosis."
     )
