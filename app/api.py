@@ -72,7 +72,7 @@ class Api:
     ) -> tuple[dict, list[str]]:
         """What would a normal chest film of this patient look like, where does the real one differ, and how unusual
         is that among normal films? For research and teaching; not for diagnosis. Returns the numbers, and PNG files:
-        film, reconstruction, residual, heat map and, of a model with an anomaly head, anomaly map.
+        film, reconstruction, residual, heat map.
 
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF. record: what is known of the patient, by feature name:

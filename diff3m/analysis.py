@@ -65,8 +65,7 @@ class Analysis:
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
     components: (component, value, z-score) of each part of the score. aspect: width over height in which the arrays are
     shown. notes: plain sentences for the reader (`notes.NOTES`, and those of the film). seconds: by stage.
-    anomaly_map: the anomaly head's probability that a place was painted, in [0, 1], 0 at the edges, where it was taught
-    nothing; None for a checkpoint without a head. accepted: why the gate would have stopped the film, where the reader
+    accepted: why the gate would have stopped the film, where the reader
     went on knowingly. case: what was analyzed; None for an analysis that was read from a file without its film.
     """
 
@@ -86,7 +85,6 @@ class Analysis:
     aspect: float
     notes: tuple[str, ...]
     seconds: dict[str, float]
-    anomaly_map: np.ndarray | None = None
     accepted: tuple[str, ...] = ()
     case: Case | None = None
 

@@ -35,7 +35,6 @@ from .reconstruct import (
     validate_seed,
 )
 from .released.inference import reconstruct_as_released
-from .scoring.anomaly_head import anomaly_logits, anomaly_map
 from .scoring.measure import contradiction, heat_map, measure_component
 from .scoring.score import ESTIMATES, Component, Scoring
 
@@ -58,7 +57,6 @@ class Detector:
             raise ValueError("There is no CUDA device here, or this torch was built without CUDA. Use the device cpu.")
         self.precision = ("bfloat16" if has_bfloat16(self.device) else "float32") if precision == "auto" else precision
         self.network = checkpoint.network.to(self.device, memory_format=torch.channels_last).eval()
-        self.head = None if checkpoint.head is None else checkpoint.head.to(self.device).eval()
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = DEFAULT_CHECKPOINT, **options) -> Detector:
@@ -72,11 +70,6 @@ class Detector:
     def schema(self) -> EHRSchema:
         """The features of a record that this checkpoint knows."""
         return self.config.schema
-
-    @property
-    def head_key(self) -> tuple[str, int] | None:
-        """What asks `estimates` for the anomaly head's logits; None without a head."""
-        return None if self.head is None else ("head", self.head.config.level)
 
     @property
     def scoring(self) -> Scoring:
@@ -166,8 +159,7 @@ class Detector:
         with _timed(seconds, "condition"):
             condition = self.condition(x0, records)
         with _timed(seconds, "reconstruct"):
-            keys = self.scoring.keys if self.head is None else [*self.scoring.keys, self.head_key]
-            estimates = self.estimates(x0, condition, keys, settings, callback)
+            estimates = self.estimates(x0, condition, self.scoring.keys, settings, callback)
         with _timed(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
             heat_maps = heat_map(x0, estimates.picture(self.shown_key(settings)), self.scoring.heat_sigma)
@@ -181,7 +173,7 @@ class Detector:
         source, level = self.shown_key(settings)
         pictures = estimates.noising if source == "noising" else estimates.inversion
         reconstructions = {level: _array(films[row]) for level, films in pictures.items()}
-        reconstruction, logits = reconstructions[level], estimates.anomaly_logits
+        reconstruction = reconstructions[level]
         return Analysis(
             film=case.x0,
             reconstruction=reconstruction,
@@ -204,7 +196,6 @@ class Detector:
             seconds=batch.seconds,
             accepted=case.film.accepted,
             case=case,
-            anomaly_map=None if logits is None else _array(anomaly_map(logits[row : row + 1])[0]),
         )
 
     @torch.no_grad()
@@ -236,7 +227,7 @@ class Detector:
         settings' own noise level, which an analysis shows.
         """
         wanted = [*keys, self.shown_key(settings)] if with_reconstruction else keys
-        noising, one_step, logits = {}, {}, None
+        noising, one_step = {}, {}
         with self.autocast():
             inversion = self._reconstruct(x0, condition, needed_levels(wanted, "inversion"), settings, callback)
             for level in needed_levels(wanted, "noising"):
@@ -244,10 +235,7 @@ class Detector:
                 noising[level] = self._noise_and_denoise(x0, condition, level, steps, settings, callback)
             for level in needed_levels(keys, "one_step"):
                 one_step[level] = self.one_step_estimate(x0, condition, level, settings)
-            if self.head is not None and self.head_key in keys:
-                noises = self._noises(x0.shape[-1], self.head.config.level, settings)
-                logits = anomaly_logits(self.network, self.head, self.config.schedule, x0, noises, condition)[0]
-        return Estimates(inversion, noising, one_step, logits)
+        return Estimates(inversion, noising, one_step)
 
     def _reconstruct(
         self,

@@ -17,17 +17,15 @@ class Estimates:
     inversion: pseudo-healthy reconstructions by DDIM inversion and denoising, {noise level: (B, 1, S, S)}.
     noising: the same by noise and denoising, averaged over noises.
     one_step: estimates x̂_0 in one step from freshly noised films, {noise level: (B, 1, S, S)}.
-    anomaly_logits: (B, 1, S, S), the anomaly head's logits by place, which are no picture; None where not computed.
     """
 
     inversion: Mapping[int, Tensor] = field(default_factory=dict)
     noising: Mapping[int, Tensor] = field(default_factory=dict)
     one_step: Mapping[int, Tensor] = field(default_factory=dict)
-    anomaly_logits: Tensor | None = None
 
     def of(self, component: Component) -> Tensor | None:
         """Return what a component of the score measures, or None where it was not computed."""
-        return self.anomaly_logits if component.source == "head" else self.get(component.key)
+        return self.get(component.key)
 
     def picture(self, key: tuple[str, int]) -> Tensor:
         """Return the pictures of a source and noise level. Raises KeyError where they were not computed."""

@@ -22,11 +22,9 @@ from .scoring.score import Scoring
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of a picture's sides
 MAX_FINDINGS = 6
-# A place stands out where the anomaly map's mean inside is this many times what 95 % of the points of normal films stay
-# under; without such a map, where the largest difference is. docs/evaluation.md, "Places that stand out", has the
-# rates.
-ANOMALY_FACTOR = 3.0
-DIFFERENCE_FACTOR = 2.4
+# A place stands out where its largest difference is this many times what 95 % of the points of normal films stay under.
+# docs/evaluation.md, "Places that stand out", has the rates.
+STANDS_OUT = 2.4
 OUTLINE_SCALE = 4  # outlines are traced on masks enlarged by this factor, so that they are smooth
 
 
@@ -40,7 +38,7 @@ class Finding:
     mean, largest: the signed difference inside, film − normal film after the blur, in shares of the grey range:
         positive where the film is brighter than expected. |mean| ≤ |largest|.
     share: of the prepared film that it covers, 0 to 1.
-    weight: share × |mean|, times the anomaly map's mean inside where there is such a map.
+    weight: share × |mean|.
     stands_out: whether it is larger than nearly all places of normal films; never outside the lungs.
     """
 
@@ -77,11 +75,6 @@ def find_findings(
     findings = []
     for region in find_regions(analysis.heat_map, threshold, scoring.margin):
         zone = name_zone(region.mask, zones)
-        weight = region.share * abs(region.mean)
-        excess = abs(region.largest) / (DIFFERENCE_FACTOR * scoring.heat_normal)
-        if analysis.anomaly_map is not None:
-            anomaly = float(analysis.anomaly_map[region.mask].mean())
-            weight, excess = weight * anomaly, anomaly / (ANOMALY_FACTOR * scoring.map_normal)
         box = _mask_box(region.mask)
         findings.append(
             Finding(
@@ -92,8 +85,8 @@ def find_findings(
                 mean=region.mean,
                 largest=region.largest,
                 share=region.share,
-                weight=weight,
-                stands_out=zone != OUTSIDE and excess >= 1,
+                weight=region.share * abs(region.mean),
+                stands_out=zone != OUTSIDE and abs(region.largest) >= STANDS_OUT * scoring.heat_normal,
             )
         )
     return sorted(findings, key=lambda finding: (finding.zone == OUTSIDE, -finding.weight))[:limit]

@@ -15,7 +15,7 @@ from diff3m.scoring.regions import find_regions
 from diff3m.scoring.score import Scoring
 
 SIZE = 100
-SCORING = Scoring(heat_normal=0.02, map_normal=0.1, margin=0.08)
+SCORING = Scoring(heat_normal=0.02, margin=0.08)
 PLACES = {  # rows and columns of the prepared film
     "right upper zone": (slice(20, 30), slice(20, 30)),
     "left lower zone": (slice(70, 80), slice(70, 80)),
@@ -45,18 +45,12 @@ def case_of(height: int = 300, width: int = 400, box: tuple[int, int, int, int] 
     )
 
 
-def result(values: dict[str, float], anomaly: dict[str, float] | None = None) -> SimpleNamespace:
-    """What `find_findings` reads of an analysis: a difference map, and an anomaly map, with values at `PLACES`."""
-    maps = []
-    for entries in (values, anomaly or {}):
-        image = np.zeros((SIZE, SIZE), np.float32)
-        for zone, value in entries.items():
-            image[PLACES[zone]] = value
-        maps.append(image)
-    reconstruction = np.zeros((SIZE, SIZE), np.float32)
-    return SimpleNamespace(
-        heat_map=maps[0], anomaly_map=None if anomaly is None else maps[1], reconstruction=reconstruction
-    )
+def result(values: dict[str, float]) -> SimpleNamespace:
+    """Return what `find_findings` reads of an analysis: a difference map with values at `PLACES`."""
+    heat = np.zeros((SIZE, SIZE), np.float32)
+    for zone, value in values.items():
+        heat[PLACES[zone]] = value
+    return SimpleNamespace(heat_map=heat, reconstruction=np.zeros((SIZE, SIZE), np.float32))
 
 
 def test_findings_are_named_by_the_side_of_the_patient_and_come_by_weight():
@@ -76,7 +70,7 @@ def test_no_average_lies_above_its_largest_value():
     heat = result({}).heat_map
     rng = np.random.default_rng(0)
     heat += rng.normal(0, 0.03, heat.shape).astype(np.float32)
-    analysis = SimpleNamespace(heat_map=heat, anomaly_map=None, reconstruction=heat)
+    analysis = SimpleNamespace(heat_map=heat, reconstruction=heat)
     found = find_findings(analysis, case_of(), SCORING, limit=50)
     assert len(found) > 3
     for finding in found:
@@ -100,19 +94,13 @@ def test_box_and_outline_are_shares_of_the_native_film():
     assert native_box((0, 0, 1, 1), case_of()) == pytest.approx((1 / 6, 0.25, 5 / 6, 0.75))
 
 
-def test_the_anomaly_map_decides_what_is_heaviest_and_what_stands_out():
-    values = {"right upper zone": 0.05, "left lower zone": 0.04}
-    plain = find_findings(result(values), case_of(), SCORING)
-    learned = find_findings(
-        result(values, {"right upper zone": 0.1, "left lower zone": findings.ANOMALY_FACTOR * 0.1 + 0.01}),
-        case_of(),
-        SCORING,
+def test_a_place_stands_out_by_its_largest_difference():
+    limit = findings.STANDS_OUT * SCORING.heat_normal
+    places = find_findings(
+        result({"right upper zone": 1.01 * limit, "left lower zone": 0.99 * limit}), case_of(), SCORING
     )
-    assert [finding.zone for finding in plain] == ["right upper zone", "left lower zone"]
-    assert plain[0].stands_out and not plain[1].stands_out  # from 2.4 · 0.02 on
-    assert [finding.zone for finding in learned] == ["left lower zone", "right upper zone"]
-    assert learned[0].stands_out and not learned[1].stands_out
-    assert learned[0].largest == pytest.approx(0.04), "the numbers are those of the difference"
+    assert [finding.zone for finding in places] == ["right upper zone", "left lower zone"]
+    assert [finding.stands_out for finding in places] == [True, False]
 
 
 def test_a_name_for_each_region_that_is_explained():

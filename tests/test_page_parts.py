@@ -12,7 +12,6 @@ import gradio as gr
 import numpy as np
 import pydicom
 import pytest
-import torch
 from helpers import drawn_film
 
 from app.components import film_pictures
@@ -20,27 +19,20 @@ from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, 
 from app.components.film_edit import Handling, correct_and_inspect
 from app.render import verdict
 from app.tabs.explore_handlers import sentence
-from diff3m.checkpoint.folder import load_checkpoint, save_head, save_scoring
+from diff3m.checkpoint.folder import load_checkpoint, save_scoring
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import load_analysis, save_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.imaging import Radiograph, corrected, inspect, with_quality
-from diff3m.scoring.anomaly_head import AnomalyHead, HeadConfig
-from diff3m.scoring.score import Component
 
 
 @pytest.fixture
 def detector(calibrated, film_folder) -> Detector:
-    """The calibrated tiny checkpoint with an untaught anomaly head in its score."""
-    checkpoint = load_checkpoint(calibrated)
-    torch.manual_seed(0)
-    save_head(calibrated, checkpoint.config, AnomalyHead(checkpoint.config.network, HeadConfig(level=80, width=16)))
-    components = (*checkpoint.config.scoring.components, Component("logit", 0, 80, "head"))
-    scoring = replace(checkpoint.config.scoring, components=components, combine="balanced")
+    """The tiny checkpoint, calibrated."""
     detector = Detector(load_checkpoint(calibrated), device="cpu")
-    save_scoring(calibrated, calibrate_on_normals(detector, film_folder / "manifest.csv", scoring))
+    save_scoring(calibrated, calibrate_on_normals(detector, film_folder / "manifest.csv"))
     return Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
 
 
@@ -51,17 +43,15 @@ def analysis(detector):
 
 def test_places_are_listed_by_their_peak_which_no_average_exceeds(analysis, detector):
     scoring, side = detector.scoring, analysis.film.shape[0]
-    painted = np.full((side, side), 0.4 * scoring.map_normal, np.float32)
-    painted[side // 2 : side // 2 + 8, 4:12] = 2 * scoring.map_normal
-    painted[side // 4 : side // 4 + 6, side // 2 : side // 2 + 6] = 4 * scoring.map_normal
-    places = film_pictures.find_places(replace(analysis, anomaly_map=painted), scoring)
-    assert [place.value for place in places] == [f"{scale * scoring.map_normal:.0%}" for scale in (4, 2)]
+    heat = np.full((side, side), 0.4 * scoring.heat_normal, np.float32)
+    heat[side // 2 : side // 2 + 8, 4:12] = 2 * scoring.heat_normal
+    heat[side // 4 : side // 4 + 6, side // 2 : side // 2 + 6] = -4 * scoring.heat_normal
+    places = film_pictures.find_places(replace(analysis, heat_map=heat), scoring)
+    assert [place.value for place in places] == [
+        f"−{4 * scoring.heat_normal:.1%}",
+        f"+{2 * scoring.heat_normal:.1%}",
+    ], "the peak of the map that is shown, with its sign"
     assert [place.stands_out for place in places] == [True, False]
-    heat = np.where(painted > scoring.map_normal, -3 * scoring.heat_normal, 0).astype(np.float32)
-    signed = film_pictures.find_places(replace(analysis, anomaly_map=None, heat_map=heat), scoring)
-    assert {place.value for place in signed} == {f"−{3 * scoring.heat_normal:.1%}"}, (
-        "the peak of the map that is shown, with its sign"
-    )
 
 
 def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, detector, tmp_path, monkeypatch):
@@ -75,7 +65,7 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     truth[8:16, 8:16] = True
     shown = film_pictures.analyzed_picture(picture, result, case, detector.scoring, (), truth)
     top, bottom, left, right = case.prepared.box
-    assert shown.maps[0].name == "Anomaly" and not shown.maps[0].signed and shown.maps[1].signed
+    assert [(shown.name, shown.signed) for shown in shown.maps] == [("Difference", True)]
     assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
     (place,) = shown.findings
     expected = [
@@ -182,7 +172,7 @@ def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
     if not can_export_dicom():
         pytest.skip("highdicom is not installed")
     made = secondary_captures(analysis, detector)
-    assert set(made) == {"film", "reconstruction", "heat_map", "anomaly_map"}
+    assert set(made) == {"film", "reconstruction", "heat_map"}
     read = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in made.items()}
     assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
     assert len({image.SeriesInstanceUID for image in read.values()}) == 1
@@ -200,7 +190,6 @@ def test_a_stored_result_comes_back_until_the_checkpoint_changes(analysis, detec
     again = load_analysis(path, detector)
     assert again.accepted == ("It may be turned.",)
     assert again.score == analysis.score and again.record == analysis.record and again.components == analysis.components
-    assert np.abs(again.anomaly_map - analysis.anomaly_map).max() < 1e-3
     assert np.abs(again.heat_map - analysis.heat_map).max() < 1e-3 and again.settings == analysis.settings
     other = detector.with_scoring(replace(detector.scoring, steps=detector.scoring.steps + 1))
     assert load_analysis(path, other) is None

@@ -106,7 +106,7 @@ def test_every_tenth_stays_as_it_is():
 
 
 def test_the_first_level_has_no_words_of_the_method(schema):
-    components = ((Component("brighter", 2, 60), 0.0, 1.8), (Component("logit", 0, 80, "head"), 0.0, 4.4))
+    components = ((Component("brighter", 2, 60), 0.0, 1.8),)
     for percentile in (None, 20.0, 98.0):
         analysis = analysis_of(percentile, components, age=60.0, view="PA", bmi=31.0)
         findings = [finding_of("heart"), finding_of(OUTSIDE, stands_out=False)]
@@ -150,16 +150,12 @@ def test_the_score_by_its_parts_without_a_judgement():
         (Component("brighter", 2, 60), 0.0, 1.8),
         (Component("darker", 2, 60), 0.0, -1.0),
         (Component("absolute", 2, 400), 0.0, None),
-        (Component("logit", 0, 80, "head"), 0.0, 4.4),
         (Component("contradiction", 0, 350, "one_step", feature="age"), 0.0, float("nan")),
     )
     parts = dict(wording.score_parts(analysis_of(98.0, components), paper_schema()))
-    assert parts == {
-        "Difference from noise level 60 (middle sizes)": pytest.approx(0.4),
-        "Anomaly map": pytest.approx(4.4),
-    }
-    scoring = Scoring(tuple(component for component, _, _ in components[:4]), combine="balanced")
-    assert wording.score_meaning(scoring).startswith("Half of the score says how far the film lies from its normal")
+    assert parts == {"Difference from noise level 60 (middle sizes)": pytest.approx(0.4)}
+    scoring = Scoring(tuple(component for component, _, _ in components), combine="max")
+    assert wording.score_meaning(scoring).startswith("The score says which is most unusual")
 
 
 def metrics(normal: int, abnormal: int, **more) -> dict:

@@ -21,7 +21,7 @@ from diff3m.scoring import Scoring, find_regions
 from ..runtime.storage import keep_picture
 from .viewer import Finding, ViewerFilm, ViewerMap, Window, build_film, encode_film, encode_map, window_presets
 
-ANOMALY, DIFFERENCE = "Anomaly", "Difference"
+DIFFERENCE = "Difference"
 TRUTH = "changed here (the truth)"
 OUTLINE_SCALE = 4  # outlines are drawn on so much finer a grid than the map's
 STANDS_OUT = 3.0  # thresholds: normal examples stay under 2, painted lesions reach 3 to 13
@@ -112,15 +112,10 @@ def analyzed_picture(
 
 
 def _maps(analysis: Analysis, scoring: Scoring, box: tuple[float, float, float, float]) -> tuple[ViewerMap, ...]:
-    """The anomaly map, where the model has one, before the signed difference."""
+    """The signed difference."""
     data, scale = encode_map(analysis.heat_map)
     full = FULL_COLOR * scoring.heat_normal
-    difference = ViewerMap(DIFFERENCE, keep_picture(data), scale, full, scoring.heat_normal, box=box)
-    if analysis.anomaly_map is None:
-        return (difference,)
-    data, scale = encode_map(analysis.anomaly_map)
-    anomaly = ViewerMap(ANOMALY, keep_picture(data), scale, 1.0, scoring.map_normal, signed=False, box=box)
-    return (anomaly, difference)
+    return (ViewerMap(DIFFERENCE, keep_picture(data), scale, full, scoring.heat_normal, box=box),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +134,7 @@ class Place:
 
 def find_places(analysis: Analysis, scoring: Scoring) -> tuple[Place, ...]:
     """Find the places of the map that is shown first, the one with the largest value first."""
-    learned = analysis.anomaly_map is not None
-    values = analysis.anomaly_map if learned else analysis.heat_map
-    threshold = scoring.map_normal if learned else scoring.heat_normal
+    values, threshold = analysis.heat_map, scoring.heat_normal
     regions = find_regions(values, threshold, scoring.margin)
     if not regions:
         return ()
@@ -153,7 +146,7 @@ def find_places(analysis: Analysis, scoring: Scoring) -> tuple[Place, ...]:
     return tuple(
         Place(
             name_zone(regions[index].mask, zones),
-            f"{peaks[index]:.0%}" if learned else f"{peaks[index]:+.1%}".replace("-", "−"),
+            f"{peaks[index]:+.1%}".replace("-", "−"),
             abs(peaks[index]) >= STANDS_OUT * threshold,
             regions[index].mask,
         )

@@ -42,7 +42,7 @@ README = (
     "result.json        score, percentile, findings, record, settings, hash of the weights, versions, date\n"
     "normal_native.png  the normal film at the film's own resolution, 16 bits\n"
     "*.png              film, normal film (reconstruction), difference (residual, mid-grey = none), difference over "
-    "the film (heat_map) and, where there is one, anomaly map over the film, as the model sees them\n"
+    "the film (heat_map), as the model sees them\n"
     "*.dcm              the same as DICOM Secondary Capture; no patient is named\n"
 )
 

@@ -28,8 +28,6 @@ KINDS = {
     "mse": "mean squared difference",
     "max": "largest difference",
     "contradiction": "contradicts",
-    "logit": "anomaly map, mean",
-    "peak_logit": "anomaly map, peak",
 }
 
 
@@ -118,12 +116,7 @@ def chips(films: Sequence[tuple[str, Sequence[Place]]], analyzed: bool) -> str:
 
 def findings_meaning(analysis: Analysis) -> str:
     """What the numbers beside the findings are, and what they are not."""
-    if analysis.anomaly_map is not None:
-        numbers = "The number is the largest value of the anomaly map there, of 100 %."
-    else:
-        numbers = (
-            "The number is the largest difference there, in percent of the grey range; + is brighter than expected."
-        )
+    numbers = "The number is the largest difference there, in percent of the grey range; + is brighter than expected."
     return f"{numbers} It shows where to look, not what is there. Sides are the patient's, if the film is not mirrored."
 
 

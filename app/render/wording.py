@@ -4,7 +4,7 @@ One word for each thing, everywhere that a reader sees:
     film            what was loaded
     normal film     what would be normal for this record (also "pseudo-healthy", on files)
     difference      film − normal film, brighter or darker, in percent of the grey range
-    map             the difference, or the anomaly map, over the film
+    map             the difference over the film
     finding         a connected place that differs by more than the threshold; its place is a zone (`imaging.zones`)
     main finding    the first finding: the one of the largest weight inside the chest
     stands out      a finding that is larger than those of nearly all normal films (`diff3m.findings`)
@@ -39,7 +39,6 @@ PSEUDO_HEALTHY = (
 )
 PARTS = {  # of a score, see `Component.part`
     "residual": "how far the film lies from its normal film",
-    "head": "how much looks like the lesions painted into normal films to teach it",
     "record": "how far the film contradicts what the record says",
 }
 SIDES = "Left and right are the picture's: the patient's right is on the picture's left, if the film is not mirrored."
@@ -188,10 +187,8 @@ def score_meaning(scoring: Scoring) -> str:
     parts = [text for part, text in PARTS.items() if part in present]
     if len(parts) < 2:
         return f"The score says {''.join(parts)}."
-    if scoring.combine in ("max", "foremost"):
+    if scoring.combine == "max":
         return f"The score says which is most unusual, and by how much: {', or '.join(parts)}."
-    if scoring.combine == "balanced" and len(parts) == 2:
-        return f"Half of the score says {parts[0]}, half {parts[1]}."
     return f"The score is the mean of several measurements, which say {', and '.join(parts)}."
 
 
@@ -207,8 +204,6 @@ def score_parts(analysis: Analysis, schema: EHRSchema) -> list[tuple[str, float]
 def _part_name(component: Component, schema: EHRSchema) -> str:
     if component.part == "record":
         return f"Fit of {schema[component.feature].label}"
-    if component.part == "head":
-        return "Anomaly map"
     detail = "fine detail" if component.level <= 50 else "middle sizes" if component.level <= 150 else "large shapes"
     return f"Difference from noise level {component.level} ({detail})"
 

@@ -14,8 +14,7 @@ ABOUT = """
 ### What this page does
 It shows what a diffusion model, trained on normal films only, thinks a **normal** chest film of *this* patient would look like
 (the normal film), where the real film differs (the difference), how unusual that is among normal films (the percentile), and
-what the patient's record changed. A small second network, taught on normal films with lesions painted in, marks what does not
-belong (the anomaly map).
+what the patient's record changed. On part of its normal films it was taught to take painted lesions away.
 
 The method is Diff3M: Kim et al., *Harnessing EHRs for Diffusion-based Anomaly Detection on Chest X-rays*, MICCAI 2025
 (arXiv 2505.17311). The film is inverted to noise by DDIM and denoised again; the record reaches the network by image-EHR cross attention.

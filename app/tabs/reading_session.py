@@ -88,11 +88,9 @@ def carry_confidences(before: Sequence[Mark], boxes: Sequence[Box]) -> tuple[Mar
 
 
 def model_marks(analysis: Analysis, detector: Detector) -> tuple[Mark, ...]:
-    """The places that the model would mark: regions of its anomaly map, or else of its difference, by their mean."""
-    scoring, learned = detector.scoring, analysis.anomaly_map is not None
-    values = analysis.anomaly_map if learned else analysis.heat_map
-    limit = scoring.map_normal if learned else scoring.heat_normal
-    regions = find_regions(values, limit, scoring.margin)[:6]
+    """The places that the model would mark: regions of its difference, by their mean."""
+    scoring = detector.scoring
+    regions = find_regions(analysis.heat_map, scoring.heat_normal, scoring.margin)[:6]
     return tuple(Mark(mask_box(region.mask), abs(region.mean)) for region in regions)
 
 

@@ -86,15 +86,11 @@ def analyzed_film(
 def analysis_maps(
     analysis: Analysis, detector: Detector, prepared: PreparedFilm, shape: tuple[int, int]
 ) -> tuple[ViewerMap, ...]:
-    """The anomaly map, where the checkpoint has one, and the difference. shape: of the film that they lie on."""
+    """The difference. shape: of the film that it lies on."""
     top, bottom, left, right = prepared.box
     height, width = shape
     box = (top / height, left / width, bottom / height, right / width)
-    scoring, maps = detector.scoring, []
-    if analysis.anomaly_map is not None:
-        data, scale = encode_map(analysis.anomaly_map, 1.0)
-        maps.append(ViewerMap("Anomaly map", keep_picture(data), scale, 1.0, scoring.map_normal, signed=False, box=box))
-    return (*maps, difference_map(analysis.heat_map, scoring.heat_normal, box=box))
+    return (difference_map(analysis.heat_map, detector.scoring.heat_normal, box=box),)
 
 
 def difference_map(

@@ -1,7 +1,7 @@
 """A checkpoint folder: its files and their reading and writing.
 
-config.json holds network, schema, diffusion, preprocessing and calibration; beside it stand model.safetensors,
-README.md and, where there is an anomaly head, head.safetensors.
+config.json holds network, schema, diffusion, preprocessing and calibration; beside it stand model.safetensors
+and README.md.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from ..diffusion import Schedule
 from ..ehr import EHRSchema
 from ..imaging import Preprocessing
 from ..network import Diff3M, NetworkConfig
-from ..scoring.anomaly_head import AnomalyHead, HeadConfig
 from ..scoring.record_fit import GroupFit
 from ..scoring.score import Scoring
 
-CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, CARD_FILE = "config.json", "model.safetensors", "head.safetensors", "README.md"
+CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -41,8 +40,7 @@ class CheckpointConfig:
     """What config.json holds.
 
     scoring: carries the calibration. fit, prior_fit: calibrations of the record's fit by explanation group, beside the
-    film and before it is seen; empty where not measured. training: a free record of how the weights were made. head:
-    set where an anomaly head lies beside the weights.
+    film and before it is seen; empty where not measured. training: a free record of how the weights were made.
     """
 
     name: str
@@ -54,7 +52,6 @@ class CheckpointConfig:
     training: dict = field(default_factory=dict)
     fit: tuple[GroupFit, ...] = ()
     prior_fit: tuple[GroupFit, ...] = ()
-    head: HeadConfig | None = None
 
     def to_dict(self) -> dict:
         """Return plain values for JSON."""
@@ -68,7 +65,6 @@ class CheckpointConfig:
             "scoring": self.scoring.to_dict(),
             "fit": [entry.to_dict() for entry in self.fit],
             "prior_fit": [entry.to_dict() for entry in self.prior_fit],
-            "head": None if self.head is None else asdict(self.head),
             "training": self.training,
         }
 
@@ -88,7 +84,6 @@ class CheckpointConfig:
                 scoring=Scoring.from_dict(values["scoring"]),
                 fit=tuple(map(GroupFit.from_dict, values.get("fit", ()))),
                 prior_fit=tuple(map(GroupFit.from_dict, values.get("prior_fit", ()))),
-                head=HeadConfig(**values["head"]) if values.get("head") else None,
                 training=values.get("training", {}),
             )
         except Exception as error:  # any value may stand in the file
@@ -109,16 +104,13 @@ def _read_schedule(values: dict) -> Schedule:
 class Checkpoint:
     """A loaded checkpoint.
 
-    folder: where it was loaded from. sha256, head_sha256: of the weights file and the head's; "" for one never saved,
-    or without a head.
+    folder: where it was loaded from. sha256: of the weights file; "" for one never saved.
     """
 
     config: CheckpointConfig
     network: Diff3M
     folder: Path | None = None
     sha256: str = ""
-    head: AnomalyHead | None = None
-    head_sha256: str = ""
 
     @property
     def saved_folder(self) -> Path:
@@ -133,11 +125,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     config = read_config(folder)
     network = _load_module(lambda: Diff3M(config.network, config.schedule), folder / WEIGHTS_FILE)
-    sha256 = file_sha256(folder / WEIGHTS_FILE)
-    if config.head is None:
-        return Checkpoint(config, network, folder, sha256)
-    head = _load_module(lambda: AnomalyHead(config.network, config.head), folder / HEAD_FILE)
-    return Checkpoint(config, network, folder, sha256, head, file_sha256(folder / HEAD_FILE))
+    return Checkpoint(config, network, folder, file_sha256(folder / WEIGHTS_FILE))
 
 
 def _load_module(build: Callable[[], Module], path: Path) -> Module:
@@ -177,12 +165,6 @@ def save_checkpoint(
     _write_weights(folder / WEIGHTS_FILE, network, dtype)
     write_config(folder, config)
     return folder
-
-
-def save_head(folder: str | Path, config: CheckpointConfig, head: AnomalyHead) -> None:
-    """Put an anomaly head beside a checkpoint's weights, and say so in its config.json."""
-    _write_weights(Path(folder) / HEAD_FILE, head, torch.float32)
-    write_config(folder, replace(config, head=head.config))
 
 
 def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..resources import resource
-from .folder import CARD_FILE, CONFIG_FILE, HEAD_FILE, WEIGHTS_FILE, CheckpointError
+from .folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, CheckpointError
 
 SHIPPED = resource("checkpoints")
 DEFAULT_CHECKPOINT = "real-films"
@@ -38,7 +38,7 @@ def resolve_checkpoint(source: str | os.PathLike) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, CARD_FILE]))
+        return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"The checkpoint {text!r} is no folder here, and the Hub did not give it ({type(error).__name__})."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import analyze, benchmark, calibrate, evaluate, explain, head, phantom, prepare, released, search_score, train
+from . import analyze, benchmark, calibrate, evaluate, explain, phantom, prepare, released, search_score, train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -17,7 +17,6 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_parser(commands)
     evaluate.add_parser(commands)
     train.add_parser(commands)
-    head.add_parser(commands)
     calibrate.add_parser(commands)
     search_score.add_parser(commands)
     prepare.add_parser(commands)

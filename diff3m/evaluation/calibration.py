@@ -47,18 +47,16 @@ def calibrate_on_normals(
     """
     check_scoring(detector, scoring or detector.scoring)
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
-    heat_maps, anomaly_maps = [], []
-
-    def keep_maps(analysis) -> None:
-        heat_maps.append(analysis.heat_map)
-        anomaly_maps.append(analysis.anomaly_map)
-
-    normals = measure_cases(plain, normal_cases(manifest, detector.schema), report, keep_maps, accept)
-    check_normals(normals, manifest)
-    anomalies = None if anomaly_maps[0] is None else torch.from_numpy(np.stack(anomaly_maps))
-    return calibrate_scoring(
-        plain.scoring, normals.values, normals.views, torch.from_numpy(np.stack(heat_maps)), anomalies
+    heat_maps = []
+    normals = measure_cases(
+        plain,
+        normal_cases(manifest, detector.schema),
+        report,
+        lambda analysis: heat_maps.append(analysis.heat_map),
+        accept,
     )
+    check_normals(normals, manifest)
+    return calibrate_scoring(plain.scoring, normals.values, normals.views, torch.from_numpy(np.stack(heat_maps)))
 
 
 def measure_cases(
@@ -89,13 +87,6 @@ def check_scoring(detector: Detector, scoring: Scoring) -> None:
     for component in scoring.components:
         if component.feature and component.feature not in schema:
             raise ValueError(f"This checkpoint has no feature {component.feature}; it knows {', '.join(schema.names)}.")
-        if component.source == "head" and component.key != detector.head_key:
-            where = (
-                ""
-                if detector.head is None
-                else f" at level {component.level}; its head works at {detector.head.config.level}"
-            )
-            raise ValueError(f"This checkpoint has no anomaly head{where}: leave the component {component.kind} out.")
 
 
 def check_normals(normals: Measurements, manifest: str | Path) -> None:

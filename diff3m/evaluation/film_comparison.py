@@ -67,14 +67,13 @@ def benchmark_films(
     result: dict = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
-        "head_sha256": detector.checkpoint.head_sha256,
         "device": detector.device.type,
         "precision": detector.precision,
         "released_stride": released_stride,
         "patients_checked": patients_checked,
         "seconds_a_film": seconds,
         "parts": {part: compare(judgments, cohort, rows) for part, rows in _parts(cohort).items()},
-        "localization": {name: localization(heat, cohort, border) for name, heat in _maps(judgments).items()},
+        "localization": {name: localization(judgment.heat, cohort, border) for name, judgment in judgments.items()},
     }
     (out / "films.json").write_text(json.dumps(result, indent=1) + "\n")
     (out / "films.md").write_text(tables(result))
@@ -82,13 +81,6 @@ def benchmark_films(
     part = result["parts"]["B" if "B" in result["parts"] else "all"]
     comparison(part).savefig(out / "films.svg", metadata={"Date": None})
     return result
-
-
-def _maps(judgments: Mapping[str, Judgment]) -> dict[str, np.ndarray]:
-    """The heat map of every method, and the anomaly map of those that have one."""
-    heat = {name: judgment.heat for name, judgment in judgments.items()}
-    anomalies = {f"{name}, anomaly map": judgment.anomaly_map for name, judgment in judgments.items()}
-    return heat | {name: maps for name, maps in anomalies.items() if maps is not None}
 
 
 def _measured_as(detector: Detector) -> str:
@@ -109,7 +101,7 @@ def _judge(method: Method, cohort: Cohort, path: Path, report: Report) -> tuple[
     if path.is_file():
         with np.load(path) as arrays:
             scores = {key.removeprefix("score "): arrays[key] for key in arrays.files if key.startswith("score ")}
-            return Judgment(scores, arrays["heat"], arrays.get("anomaly_map")), float(arrays["seconds"])
+            return Judgment(scores, arrays["heat"]), float(arrays["seconds"])
     judge, parts, seconds, count = method.build(), [], 0.0, len(cohort.cases)
     for start in range(0, count, BATCH):
         rows = slice(start, min(start + BATCH, count))
@@ -119,8 +111,6 @@ def _judge(method: Method, cohort: Cohort, path: Path, report: Report) -> tuple[
         report(method.name, rows.stop, count)
     judgment, seconds = _joined(parts), seconds / count
     arrays = {"heat": judgment.heat, "seconds": seconds} | {f"score {key}": s for key, s in judgment.scores.items()}
-    if judgment.anomaly_map is not None:
-        arrays["anomaly_map"] = judgment.anomaly_map
     partial = path.with_name(f"{path.stem}.partial.npz")
     np.savez(partial, **arrays)
     os.replace(partial, path)
@@ -129,8 +119,7 @@ def _judge(method: Method, cohort: Cohort, path: Path, report: Report) -> tuple[
 
 def _joined(parts: list[Judgment]) -> Judgment:
     scores = {key: np.concatenate([part.scores[key] for part in parts]) for key in parts[0].scores}
-    anomalies = None if parts[0].anomaly_map is None else np.concatenate([part.anomaly_map for part in parts])
-    return Judgment(scores, np.concatenate([part.heat for part in parts]), anomalies)
+    return Judgment(scores, np.concatenate([part.heat for part in parts]))
 
 
 def _parts(cohort: Cohort) -> dict[str, np.ndarray]:

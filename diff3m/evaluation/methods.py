@@ -17,7 +17,6 @@ from ..data.manifest import normal_cases
 from ..detector import Detector
 from ..reconstruct import draw_noises, predictor
 from ..released.inference import RELEASED_LEVEL, reconstruct_as_released, released_scores
-from ..scoring.anomaly_head import anomaly_map
 from ..scoring.filters import inner
 from ..scoring.measure import heat_map, measure_component
 from ..scoring.score import Component
@@ -42,12 +41,10 @@ class Judgment:
     """What a method says of B films.
 
     scores: by name, each (B,), larger = more abnormal. heat: (B, S, S), signed: positive where brighter than expected.
-    anomaly_map: the same of a detector with a head, else None.
     """
 
     scores: dict[str, np.ndarray]
     heat: np.ndarray
-    anomaly_map: np.ndarray | None = None
 
 
 Judge = Callable[[Tensor, slice], Judgment]  # films (B, 1, S, S) and their rows in the cohort
@@ -105,7 +102,7 @@ def all_methods(
         yield Method("AnoDDPM, simplex", key, lambda: _judge_by_anoddpm(simplex, _simplex(size), detector))
     yield Method("Diff3M as released", f"{weights} {stride}", lambda: _judge_as_released(detector, cohort, stride))
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
-    scored_by = hashlib.sha256(f"{scoring}{detector.checkpoint.head_sha256}".encode()).hexdigest()[:8]
+    scored_by = hashlib.sha256(scoring.encode()).hexdigest()[:8]
     for kind in RECORDS:
         yield Method(f"ours, {kind} record", f"{weights} {scored_by}", partial(_judge_by_score, detector, kind, cohort))
 
@@ -185,8 +182,6 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
         views = cohort.views[rows]
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, views, strict=True)]
         heat = heat_map(x0, estimates.picture(detector.shown_key(settings)), detector.scoring.heat_sigma)
-        logits = estimates.anomaly_logits
-        anomalies = None if logits is None else anomaly_map(logits)[:, 0].cpu().numpy()
-        return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy(), anomalies)
+        return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
 
     return judge

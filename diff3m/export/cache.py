@@ -13,15 +13,14 @@ from ..analysis import Analysis, Settings
 from ..case import Case
 from ..detector import Detector
 
-ARRAYS = ("film", "reconstruction", "heat_map", "anomaly_map")
+ARRAYS = ("film", "reconstruction", "heat_map")
 VALUES = ("score", "percentile", "compared_with", "normals", "attention", "record", "aspect", "seconds")
 
 
 def fingerprint(detector: Detector) -> str:
     """Return a hash of what an analysis depends on besides film, record and settings: weights, score, calibration."""
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
-    weights = f"{detector.checkpoint.sha256} {detector.checkpoint.head_sha256}"
-    return hashlib.sha256(f"{weights} {scoring}".encode()).hexdigest()
+    return hashlib.sha256(f"{detector.checkpoint.sha256} {scoring}".encode()).hexdigest()
 
 
 def save_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
@@ -33,9 +32,7 @@ def save_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
     values |= {"made_with": fingerprint(detector), "settings": asdict(analysis.settings)}
     values |= {"notes": list(analysis.notes), "accepted": list(analysis.accepted)}
     values["components"] = [[value, z] for _, value, z in analysis.components]
-    arrays = {
-        name: getattr(analysis, name).astype(np.float16) for name in ARRAYS if getattr(analysis, name) is not None
-    }
+    arrays = {name: getattr(analysis, name).astype(np.float16) for name in ARRAYS}
     np.savez_compressed(path, values=np.array(json.dumps(values)), **arrays)
 
 
@@ -48,7 +45,7 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
         return None
     with np.load(path, allow_pickle=False) as arrays:
         values = json.loads(str(arrays["values"]))
-        pictures = {name: arrays[name].astype(np.float32) for name in ARRAYS if name in arrays}
+        pictures = {name: arrays[name].astype(np.float32) for name in ARRAYS}
     if values.pop("made_with") != fingerprint(detector):
         return None
     settings = Settings(**values.pop("settings"))
@@ -59,7 +56,6 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
         reconstruction=reconstruction,
         residual=film - reconstruction,
         heat_map=pictures["heat_map"],
-        anomaly_map=pictures.get("anomaly_map"),
         settings=settings,
         reconstructions={settings.noise_level: reconstruction},
         components=tuple((component, value, z) for component, (value, z) in measured),

@@ -64,7 +64,6 @@ def provenance(detector: Detector) -> dict:
         "checkpoint": {
             "name": detector.config.name,
             "weights_sha256": detector.checkpoint.sha256,
-            "head_sha256": detector.checkpoint.head_sha256,
         },
         "precision": detector.precision,
         "versions": software_versions(),
@@ -92,24 +91,18 @@ def heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) -> np
 def pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
     """Return film, reconstruction, residual (mid-grey = no difference) and heat_map over the film.
 
-    Where there is one, anomaly_map over the film too. 512 pixels high, RGB or grey uint8.
+    512 pixels high, RGB or grey uint8.
     """
     film, reconstruction, heat, residual = (
         enlarge(image, PICTURE_HEIGHT, analysis.aspect)
         for image in (analysis.film, analysis.reconstruction, analysis.heat_map, analysis.residual)
     )
-    images = {
+    return {
         "film": to_uint8(film),
         "reconstruction": to_uint8(reconstruction),
         "residual": to_uint8(0.5 + residual),
         "heat_map": heat_over_film(film, heat, scoring.heat_normal),
     }
-    if analysis.anomaly_map is not None:
-        anomaly = enlarge(analysis.anomaly_map, PICTURE_HEIGHT, analysis.aspect)
-        images["anomaly_map"] = overlay(
-            film, anomaly, alpha=OPACITY, threshold=scoring.map_normal, full=1.0, mode="absolute"
-        )
-    return images
 
 
 def write_pictures(folder: str | Path, analysis: Analysis, scoring: Scoring) -> list[Path]:

@@ -14,7 +14,6 @@ TITLES = {
     "film": "Film as the model sees it",
     "reconstruction": "Pseudo-healthy reconstruction",
     "heat_map": "Difference over the film",
-    "anomaly_map": "Anomaly map over the film",
 }
 
 
@@ -26,7 +25,7 @@ def can_export_dicom() -> bool:
 def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
     """Return Secondary Capture files by name, in one new series of a new study.
 
-    One each of film, reconstruction, heat map and, where there is one, anomaly map.
+    One each of film, reconstruction and heat map.
     No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without
     highdicom.
     """

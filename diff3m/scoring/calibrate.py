@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .filters import inner
-from .score import ANY_VIEW, Scoring, ViewCalibration, combine_z_scores, part_weights
+from .score import ANY_VIEW, Scoring, ViewCalibration, combine_z_scores
 
 NORMAL_SHARE = 95  # percentile of normal pixels at which the display of heat maps starts
 
@@ -20,18 +20,15 @@ def calibrate_scoring(
     values: Tensor,
     views: Sequence[str | None],
     heat_maps: Tensor,
-    anomaly_maps: Tensor | None = None,
 ) -> Scoring:
     """Calibrate a scoring on normal films.
 
-    values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). anomaly_maps: the
-    same of the anomaly head, as probabilities; None without a head. Returns the scoring with `calibration`,
-    `heat_normal` and `map_normal`.
+    values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). Returns the
+    scoring with `calibration` and `heat_normal`.
     """
     heat_normal = _normal_limit(inner(heat_maps, scoring.margin).abs())
-    map_normal = scoring.map_normal if anomaly_maps is None else _normal_limit(inner(anomaly_maps, scoring.border))
     calibration = calibrate_views(scoring, values, views)
-    return replace(scoring, calibration=calibration, heat_normal=heat_normal, map_normal=map_normal)
+    return replace(scoring, calibration=calibration, heat_normal=heat_normal)
 
 
 def calibrate_views(
@@ -52,12 +49,10 @@ def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
     mean = values.nanmean(0).nan_to_num(nan=0.0)
     deviation = values - mean
     std = (deviation.square().nansum(0) / ((~values.isnan()).sum(0) - 1).clamp_min(1)).sqrt().clamp_min(1e-9)
-    parts = [component.part for component in scoring.components]
-    weights = part_weights(deviation / std, scoring.combine, parts)
-    scores = combine_z_scores(deviation / std, scoring.combine, weights, parts)
+    scores = combine_z_scores(deviation / std, scoring.combine)
     offset = float(scores.mean())
     sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
-    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset, weights)
+    return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset)
 
 
 def _normal_limit(maps: Tensor) -> float:

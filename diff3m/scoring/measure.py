@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .filters import Border, gaussian_blur, inner, structural_similarity
-from .score import HEAD_KINDS, Component
+from .score import Component
 
 REFERENCE_SIDE = 128  # pixels; widths of Gaussians are given for a picture of this side
 
@@ -17,12 +17,8 @@ REFERENCE_SIDE = 128  # pixels; widths of Gaussians are given for a picture of t
 def measure_component(component: Component, film: Tensor, reconstruction: Tensor, border: Border) -> Tensor:
     """Measure one component of the score on films and their reconstructions.
 
-    film, reconstruction: (B, 1, S, S) in [0, 1]; for a component of the anomaly head, the head's logits stand in place
-    of the reconstruction. border: what is left out, see `inner`. Returns (B,).
+    film, reconstruction: (B, 1, S, S) in [0, 1]. border: what is left out, see `inner`. Returns (B,).
     """
-    if component.kind in HEAD_KINDS:
-        share = component.share if component.kind == "peak_logit" else 1.0
-        return _mean_of_largest(inner(reconstruction, border).flatten(1), share)
     sigma = component.sigma * film.shape[-1] / REFERENCE_SIDE
     residual = film - reconstruction
     if component.kind == "ssim":

@@ -17,11 +17,10 @@ from torch import Tensor
 from .filters import Border
 
 ANY_VIEW = "any"
-HEAD_KINDS = ("logit", "peak_logit")
-KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction", *HEAD_KINDS)
-COMBINATIONS = ("mean", "max", "balanced", "foremost")
+KINDS = ("absolute", "largest", "brighter", "darker", "ssim", "mse", "max", "contradiction")
+COMBINATIONS = ("mean", "max")
 ESTIMATES = ("x_t", "masked_pixels")
-SOURCES = ("inversion", "noising", "one_step", "head")
+SOURCES = ("inversion", "noising", "one_step")
 RECONSTRUCTIONS = ("inversion", "noising", "released")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
 MIN_NORMALS = 20  # a view with fewer normal films is compared with all views
@@ -34,12 +33,11 @@ class Component:
     kind: "absolute" (mean |blurred residual|), "brighter", "darker" or "largest" (mean of its most positive, most
         negative or largest `share`), "ssim" (1 − mean structural similarity), "mse" and "max" (of the residual as it
         is, as in the released code), "contradiction" (how far the film lies from its record toward a higher value of
-        `feature`, see `measure.contradiction`; NaN where that is unknown), "logit" and "peak_logit" (mean of the
-        anomaly head's map, and of its largest `share`).
+        `feature`, see `measure.contradiction`; NaN where that is unknown).
     sigma: of the Gaussian, in pixels of a 128-pixel side; 0 for none.
     level: noise level of the reconstruction, from 1.
-    source: "inversion" (DDIM up and down), "noising" (noise added and DDIM down, averaged over noises), "one_step" (the
-        same in one step) or "head" (`anomaly_head`, at its own level).
+    source: "inversion" (DDIM up and down), "noising" (noise added and DDIM down, averaged over noises) or "one_step"
+        (the same in one step).
     share: of the pixels, above 0 to 1.
     relative: divide by the film's own median |blurred residual|, so that its contrast and grain do not count.
     feature: name of the feature of a contradiction; "" for every other kind.
@@ -62,8 +60,6 @@ class Component:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
         if (self.kind == "contradiction") != bool(self.feature) or (self.feature and self.source != "one_step"):
             raise ValueError("a contradiction, and nothing else, names a feature, and is measured in one step")
-        if (self.kind in HEAD_KINDS) != (self.source == "head"):
-            raise ValueError("a logit, and nothing else, is measured by the head")
         if not 0 <= self.sigma < math.inf or self.level < 1 or not 0 < self.share <= 1:
             raise ValueError("sigma must be at least 0, level at least 1 and share above 0 and at most 1")
 
@@ -74,8 +70,8 @@ class Component:
 
     @property
     def part(self) -> str:
-        """What it looks at: "residual", "head" or "record"."""
-        return "record" if self.feature else "head" if self.source == "head" else "residual"
+        """What it looks at: "residual" or "record"."""
+        return "record" if self.feature else "residual"
 
 
 @dataclass(frozen=True)
@@ -83,8 +79,7 @@ class ViewCalibration:
     """Normal films of one view.
 
     count: of films. mean, std: of each component. scores: of the films, sorted. offset: mean of their combined
-    z-scores, which is subtracted so that an average normal film scores 0. weights: of the components' z-scores; empty
-    where all count alike.
+    z-scores, which is subtracted so that an average normal film scores 0.
     """
 
     count: int
@@ -92,7 +87,13 @@ class ViewCalibration:
     std: tuple[float, ...]
     scores: tuple[float, ...]
     offset: float = 0.0
-    weights: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> ViewCalibration:
+        """Read what `dataclasses.asdict` wrote. Raises TypeError."""
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        plain.pop("weights", None)  # of the components, which earlier versions had
+        return cls(**plain)
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,7 @@ class Scoring:
     one_step_noises: draws that "noising" and "one_step" average.
     heat_sigma: blur of the heat map, in pixels of a 128-pixel side.
     heat_normal: the |heat map| value under which 95 % of the pixels of normal films lie; where display starts.
-    map_normal: the same of the anomaly head's map (probabilities).
-    combine: "mean" of the z-scores, their "max", "balanced" (the mean z-score of each `Component.part`, in standard
-        deviations of normals, counts alike) or "foremost" (the largest of these).
+    combine: "mean" of the z-scores, or their "max".
     window: shares of top, right, bottom and left that the components leave out, instead of the margin.
     mirrored_noises: take one-step noises with the other sign too, so that what is odd in a noise cancels.
     calibration: normal films by view; empty before `calibrate_scoring`.
@@ -132,7 +131,6 @@ class Scoring:
     one_step_noises: int = 3
     heat_sigma: float = 3.0
     heat_normal: float = 0.05
-    map_normal: float = 0.5
     combine: str = "mean"
     window: tuple[float, float, float, float] | None = None
     mirrored_noises: bool = False
@@ -165,11 +163,6 @@ class Scoring:
         return ("noising" if self.reconstruction == "noising" else "inversion"), self.noise_level
 
     @property
-    def uses_head(self) -> bool:
-        """Whether a component is measured by the anomaly head."""
-        return any(component.source == "head" for component in self.components)
-
-    @property
     def border(self) -> Border:
         """What the components leave out: `window`, or `margin` where there is none."""
         return self.margin if self.window is None else self.window
@@ -194,9 +187,7 @@ class Scoring:
     def score(self, values: Tensor, view: str | None) -> float:
         """Score component values (n,) against normals of the view: 0 for an average normal film, larger if unusual."""
         normals = self.for_view(view)[1]
-        parts = [component.part for component in self.components]
-        z = self.z_scores(values, view)
-        return float(combine_z_scores(z, self.combine, normals.weights, parts)) - normals.offset
+        return float(combine_z_scores(self.z_scores(values, view), self.combine)) - normals.offset
 
     def percentile(self, score: float, view: str | None) -> float:
         """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
@@ -215,46 +206,22 @@ class Scoring:
         plain = dict(values)
         if plain.pop("released_path", False):  # how earlier versions named it
             plain["reconstruction"] = "released"
+        plain.pop("map_normal", None)  # of the anomaly head, which earlier versions had
+        if any(entry.get("source") == "head" for entry in plain["components"]):
+            raise ValueError(
+                "its score uses an anomaly head, which this version does not have: calibrate another score"
+            )
         plain["components"] = tuple(Component(**entry) for entry in plain["components"])
         plain["window"] = tuple(plain["window"]) if plain.get("window") else None
         plain["calibration"] = tuple(
-            (view, ViewCalibration(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}))
-            for view, entry in plain.get("calibration", {}).items()
+            (view, ViewCalibration.from_dict(entry)) for view, entry in plain.get("calibration", {}).items()
         )
         return cls(**plain)
 
 
-def combine_z_scores(z: Tensor, combine: str, weights: Sequence[float] = (), parts: Sequence[str] = ()) -> Tensor:
-    """Combine z-scores into one score, those that are NaN (not known) left out.
-
-    z: (…, n). combine: see `Scoring`. weights: (n,) of `part_weights`; without them "balanced" and "foremost" are
-    means. parts: `Component.part` of each. Returns (…).
-    """
-    if combine == "max":
-        return z.nan_to_num(nan=-torch.inf).amax(-1)
-    if not weights:
-        return z.nanmean(-1)
-    weighted = z * torch.tensor(weights, dtype=z.dtype)
-    if combine != "foremost":
-        return weighted.nansum(-1)
-    by_part = [weighted[..., [name == part for name in parts]] for part in dict.fromkeys(parts)]
-    return torch.stack([part.nansum(-1).masked_fill(part.isnan().all(-1), -torch.inf) for part in by_part]).amax(0)
-
-
-def part_weights(z: Tensor, combine: str, parts: Sequence[str]) -> tuple[float, ...]:
-    """Weigh components so that each part's mean z-score has a standard deviation of 1 among normals.
-
-    z: (N, n) of normal films. combine: "balanced" also shares the weights among the parts; combinations that weigh
-    nothing get (). parts: as in `combine_z_scores`. Returns (n,).
-    """
-    if combine not in ("balanced", "foremost"):
-        return ()
-    names, weights = list(dict.fromkeys(parts)), np.zeros(len(parts))
-    for name in names:
-        rows = np.array(parts) == name
-        spread = float(z[:, torch.from_numpy(rows)].nanmean(1).nan_to_num(nan=0.0).std().clamp_min(1e-9))
-        weights[rows] = 1 / (rows.sum() * spread)
-    return tuple((weights / (len(names) if combine == "balanced" else 1)).tolist())
+def combine_z_scores(z: Tensor, combine: str) -> Tensor:
+    """Combine z-scores (…, n) into one score (…), those that are NaN (not known) left out; combine: see `Scoring`."""
+    return z.nan_to_num(nan=-torch.inf).amax(-1) if combine == "max" else z.nanmean(-1)
 
 
 def by_noise_level(

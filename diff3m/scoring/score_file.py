@@ -8,7 +8,7 @@ A score file is a mapping. Keys that it leaves out keep what the checkpoint has:
     noise_level: 400       # the level whose reconstruction is shown
     steps: 10              # DDIM steps each way at noise_level
     estimate: x_t          # or masked_pixels
-    combine: mean          # or max, balanced, foremost
+    combine: mean          # or max
     window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that are left out; null: the margin
 
 and likewise reconstruction, margin, one_step_noises, mirrored_noises and heat_sigma of `score.Scoring`. A component

@@ -267,8 +267,6 @@ def test_what_cannot_be_searched_gets_a_sentence(tiny_detector, film_folder, lab
 
     with pytest.raises(ValueError, match="no feature heart_rate"):
         search(replace(plain, components=(Component("contradiction", 0, 80, "one_step", feature="heart_rate"),)))
-    with pytest.raises(ValueError, match="no anomaly head"):
-        search(replace(plain, components=(Component("logit", 0, 80, "head"),)))
     with pytest.raises(ValueError, match="noise level 2000 is beyond"):
         search(replace(plain, components=(Component("mse", 0, 2000),)))
     labelled.write_text(table.replace("patient", "number"))

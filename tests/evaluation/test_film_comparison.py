@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -234,10 +235,10 @@ def test_released_scores_by_hand():
 def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        benchmark, "_judge", lambda method, cohort, path, report: asked.append(path.name) or (None, 0.0)
+        benchmark, "_judge", lambda method, cohort, path, report: asked.append(path.name) or (SimpleNamespace(heat=None), 0.0)
     )
     monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
-    monkeypatch.setattr(benchmark, "_maps", lambda made: {})
+    monkeypatch.setattr(benchmark, "localization", lambda heat, cohort, border: {})
     monkeypatch.setattr(benchmark, "_write_scores", lambda path, made, cohort: None)
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     for simplex in (None, Detector(load_checkpoint(calibrated), device="cpu", precision="bfloat16")):

@@ -30,7 +30,7 @@ def _found(within: float | None) -> dict:
     located = {"other_abnormal": {"films": 9, "chance": 0.2, "size": place, "brighter": place}}
     return {
         "parts": {"all": {"other_abnormal": {"methods": methods, "difference": gains}}, "B": {}},
-        "localization": {"PCA": None, "ours, true record, anomaly map": located},
+        "localization": {"PCA": None, "ours, true record": located},
         "seconds_a_film": {"PCA": 0.001, "ours, true record": 0.7},
     }
 
@@ -42,7 +42,7 @@ def test_a_mixed_auroc_stands_beside_the_one_within_view():
         "| other abnormal | over PCA (mse) | +0.100 [+0.050, +0.200] |" in text
         and "| other abnormal | over unknown record | – |" in text
     )
-    assert "| ours, true record, anomaly map | 9 other abnormal | 0.70 [0.60, 0.80] |" in text
+    assert "| ours, true record | 9 other abnormal | 0.70 [0.60, 0.80] |" in text
     assert text.endswith("| PCA | under 0.01 |\n| ours, true record | 0.70 |\n")
     widths = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
     assert len(widths) == 1 and "Part B" not in text, "a part without abnormal films has no table"

@@ -201,7 +201,7 @@ def test_a_written_score_is_read_again(tmp_path):
         Component("brighter", 2, 30, "one_step", 0.01, True),
         Component("contradiction", 0, 300, "one_step", feature="age"),
     )
-    scoring = replace(BASE, components=components, combine="foremost", mirrored_noises=True, heat_sigma=2.5)
+    scoring = replace(BASE, components=components, combine="max", mirrored_noises=True, heat_sigma=2.5)
     write_score(tmp_path / "score.yaml", scoring)
     assert read_score(tmp_path / "score.yaml", Scoring()) == scoring
 
@@ -219,7 +219,7 @@ def test_a_written_score_is_read_again(tmp_path):
         ("components: [{kind: mse, level: 0}]", "level at least 1"),
         ("components: [{kind: mse, sigma: .inf}]", "sigma must be at least 0"),
         ("components: [{kind: brighter, share: 2}]", "share above 0"),
-        ("components: [{kind: logit}]", "measured by the head"),
+        ("components: [{kind: logit}]", "kind must be one of absolute"),
         ("components: [{kind: mse, wide: 2}]", "no key wide"),
         ("components: [{kind: mse}, {kind: mse}]", "component 2 stands there twice"),
         ("steps: 900", "steps must lie between 1 and noise_level"),
@@ -259,7 +259,6 @@ def test_by_noise_level_leaves_out_what_is_no_residual():
         (Component("brighter", 2, 60), 1.8),
         (Component("darker", 2, 60), -1.0),
         (Component("absolute", 2, 400), 0.4),
-        (Component("logit", 0, 80, "head"), 9.0),
         (Component("contradiction", 0, 350, "one_step", feature="age"), 9.0),
     ]
     assert by_noise_level(measured, "max") == {60: (1.8, 2), 400: (0.4, 1)}
