@@ -29,15 +29,28 @@ def zero_init(module: nn.Module) -> nn.Module:
     return module
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalization of feature maps (B, C, H, W).
+
+    With gradients on a processor the map is laid out anew before and after: PyTorch's gradient for channels-last maps
+    takes three times as long as its channels-first gradient and both copies.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled() or x.device.type != "cpu" or x.dim() != 4:
+            return super().forward(x)
+        return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
 class ResidualBlock(nn.Module):
     """GroupNorm, SiLU, 3×3, + embedding, GroupNorm, SiLU, 3×3, + input. (B, in, H, W) → (B, out, H, W)."""
 
     def __init__(self, channels_in: int, channels_out: int, embedding_width: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, channels_in)
+        self.norm1 = GroupNorm(GROUPS, channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.embedding = nn.Linear(embedding_width, channels_out)
-        self.norm2 = nn.GroupNorm(GROUPS, channels_out)
+        self.norm2 = GroupNorm(GROUPS, channels_out)
         self.conv2 = zero_init(nn.Conv2d(channels_out, channels_out, 3, padding=1))
         self.skip = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
 
@@ -55,7 +68,7 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int = 1) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.norm = GroupNorm(GROUPS, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj = zero_init(nn.Conv1d(channels, channels, 1))
 
@@ -182,7 +195,7 @@ class Decoder(nn.Module):
                     stage.append(Upsample(width))
                     size *= 2
                 self.stages.append(nn.ModuleList(stage))
-        self.norm = nn.GroupNorm(GROUPS, width)
+        self.norm = GroupNorm(GROUPS, width)
         self.head = zero_init(nn.Conv2d(width, channels_out * config.space_to_depth**2, 3, padding=1))
         self.unfold = nn.PixelShuffle(config.space_to_depth)
         self.refinement = Refinement(config, width, channels_out) if refined else None
