@@ -65,6 +65,7 @@ class Analysis:
     attention: {group: {feature: weight}}, each group summing to 1. reconstructions: by noise level.
     components: (component, value, z-score) of each part of the score. aspect: width over height in which the arrays are
     shown. notes: plain sentences for the reader (`notes.NOTES`, and those of the film). seconds: by stage.
+    heat_sigma, heat_normal: blur of the heat map and the limit of normal films, see `Scoring`; 0 without calibration.
     accepted: why the gate would have stopped the film, where the reader
     went on knowingly. case: what was analyzed; None for an analysis that was read from a file without its film.
     """
@@ -85,6 +86,8 @@ class Analysis:
     aspect: float
     notes: tuple[str, ...]
     seconds: dict[str, float]
+    heat_sigma: float = 0.0
+    heat_normal: float = 0.0
     accepted: tuple[str, ...] = ()
     case: Case | None = None
 
@@ -96,7 +99,9 @@ class Analysis:
         """
         if self.case is None:
             raise LookupError("This analysis was stored without its film, so there is nothing to compose with.")
-        return compose_pseudo_healthy(self.case.film.pixels, self.case.prepared, self.reconstruction)
+        return compose_pseudo_healthy(
+            self.case.film.pixels, self.case.prepared, self.reconstruction, self.heat_sigma, self.heat_normal
+        )
 
     def __post_init__(self) -> None:
         if self.percentile is not None:

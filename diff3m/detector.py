@@ -194,6 +194,8 @@ class Detector:
             aspect=case.aspect,
             notes=notes_on(case, placement, settings, self.config),
             seconds=batch.seconds,
+            heat_sigma=self.scoring.heat_sigma,
+            heat_normal=self.scoring.heat_normal if self.scoring.calibration else 0.0,
             accepted=case.film.accepted,
             case=case,
         )

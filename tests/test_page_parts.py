@@ -79,7 +79,7 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     )
     normal = cv2.imread(str(shown.normal), cv2.IMREAD_UNCHANGED) / 65535
     assert normal.shape == (300, 200) and np.allclose(normal, result.pseudo_healthy, atol=1e-4)
-    forming = film_pictures.forming_normal(result.reconstruction, case, picture)
+    forming = film_pictures.forming_normal(result.reconstruction, case, picture, detector.scoring)
     assert cv2.imread(str(forming.normal), cv2.IMREAD_UNCHANGED).dtype == np.uint8
     box = film_pictures.box_in_prepared(place.box, case.prepared, case.film.pixels.shape)
     assert box == pytest.approx((0.25, 0.25, 0.5, 0.5), abs=0.02)

@@ -66,9 +66,10 @@ def _shown_pixels(film: Radiograph) -> np.ndarray:
     return rounded.astype(np.uint8) if np.abs(levels - rounded).max() < 1e-3 else pixels
 
 
-def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm) -> ViewerFilm:
+def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:
     """The viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
-    normal = _in_shown_greys(compose_pseudo_healthy(case.film.pixels, case.prepared, estimate), case.film)
+    limits = scoring.heat_sigma, scoring.heat_normal if scoring.calibration else 0.0
+    normal = _in_shown_greys(compose_pseudo_healthy(case.film.pixels, case.prepared, estimate, *limits), case.film)
     factor = min(1.0, FORMING_SIDE / max(normal.shape))
     small = cv2.resize(normal, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else normal
     return replace(picture, normal=_store_normal(np.round(small * 255).astype(np.uint8)))

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -24,7 +24,6 @@ from diff3m.export.files import NOTICE, analysis_to_dict, heat_over_film, pictur
 from diff3m.export.overlay import to_png
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.findings import Finding
-from diff3m.imaging.compose import compose_pseudo_healthy
 from diff3m.imaging.zones import OUTSIDE
 from diff3m.scoring.score import ViewCalibration
 
@@ -64,7 +63,7 @@ class Report:
     @cached_property
     def normal_film(self) -> np.ndarray:
         """The normal film at the film's own resolution: (H, W) float32 in [0, 1]."""
-        return compose_pseudo_healthy(self.case.film.pixels, self.case.prepared, self.analysis.reconstruction)
+        return replace(self.analysis, case=self.case).pseudo_healthy
 
     @property
     def normals(self) -> ViewCalibration | None:

@@ -83,12 +83,13 @@ class Analyzing(Opening):
                 return session.with_film(index, with_result(film, event.value, case, part))
             status = Status("First estimate of what is normal", 0.0)
             if isinstance(event, Estimate):
-                shown[index] = film_pictures.forming_normal(event.normal, case, film.shown)
+                shown[index] = film_pictures.forming_normal(event.normal, case, film.shown, part.detector.scoring)
             else:
                 status = progress_status(event, time.perf_counter() - started)
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
                     estimate = event.preview[0, 0].float().cpu().numpy()
-                    shown[index] = film_pictures.forming_normal(estimate, case, film.shown)
+                    scoring = part.detector.scoring
+                    shown[index] = film_pictures.forming_normal(estimate, case, film.shown, scoring)
             yield self.working(session, status, tuple(shown))
         raise RuntimeError("an analysis ended without a result")
 

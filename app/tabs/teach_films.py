@@ -78,7 +78,9 @@ def analyzed_film(
         findings: outlined places. options: further fields of `ViewerFilm`.
     """
     prepared = detector.case(Radiograph(pixels)).prepared
-    normal = compose_pseudo_healthy(pixels, replace(prepared, square=analysis.film), analysis.reconstruction)
+    square = replace(prepared, square=analysis.film)
+    limits = analysis.heat_sigma, analysis.heat_normal
+    normal = compose_pseudo_healthy(pixels, square, analysis.reconstruction, *limits)
     maps = analysis_maps(analysis, detector, prepared, pixels.shape)
     return build_film(pixels, store=keep_picture, normal=normal, maps=maps, findings=findings, **options)
 

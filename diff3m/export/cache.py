@@ -61,6 +61,8 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
         components=tuple((component, value, z) for component, (value, z) in measured),
         notes=tuple(values.pop("notes")),
         case=case,
+        heat_sigma=detector.scoring.heat_sigma,
+        heat_normal=detector.scoring.heat_normal if detector.scoring.calibration else 0.0,
         accepted=tuple(values.pop("accepted", ())),  # absent from files of shipped examples
         **values,
     )

@@ -235,7 +235,9 @@ def test_released_scores_by_hand():
 def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        benchmark, "_judge", lambda method, cohort, path, report: asked.append(path.name) or (SimpleNamespace(heat=None), 0.0)
+        benchmark,
+        "_judge",
+        lambda method, cohort, path, report: asked.append(path.name) or (SimpleNamespace(heat=None), 0.0),
     )
     monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
     monkeypatch.setattr(benchmark, "localization", lambda heat, cohort, border: {})

@@ -6,7 +6,7 @@ import pytest
 
 from diff3m.data.phantom import person
 from diff3m.imaging import Preprocessing, Radiograph, prepare_film
-from diff3m.imaging.compose import compose_pseudo_healthy, smooth_difference
+from diff3m.imaging.compose import compose_pseudo_healthy, opinion_weight, smooth_difference
 
 SETTINGS = Preprocessing(size=128)
 
@@ -59,3 +59,22 @@ def test_the_difference_is_zero_at_the_border_and_keeps_its_sign():
     difference = smooth_difference(film - reconstruction)
     assert difference[64, 64] == pytest.approx(0.1, abs=1e-5)
     assert abs(difference[0]).max() < 0.01 and abs(difference[:, -1]).max() < 0.01
+
+
+def test_what_is_usual_for_normal_films_is_left_as_it_is(film):
+    prepared = prepare_film(Radiograph(film), SETTINGS)
+    y, x = np.mgrid[0:128, 0:128]
+    ripple = 0.02 * np.sin(x / 3).astype(np.float32)  # fine detail that a picture of normal lacks
+    bump = 0.2 * np.exp(-(((x - 40) / 8) ** 2 + ((y - 60) / 8) ** 2)).astype(np.float32)
+    result = compose_pseudo_healthy(film, prepared, prepared.square - ripple + bump, 3.0, 0.02)
+    box = slice(*prepared.box[:2]), slice(*prepared.box[2:])
+    change = cv2.resize((result - film)[box], (128, 128)) / (prepared.high - prepared.low)
+    inside, outside = np.hypot(x - 40, y - 60) < 3, np.hypot(x - 40, y - 60) > 30
+    assert film[box].max() <= 1 and change[inside].mean() == pytest.approx(0.19, rel=0.15)
+    assert np.abs(change[outside]).max() < 1e-5
+
+
+def test_the_opinion_rises_from_nothing_to_all_around_the_limit_of_normal_films():
+    weight = opinion_weight(np.array([[0.0, 0.013, -0.021, 0.029, -0.5]]), 0.02)
+    assert weight[0, :2].tolist() == [0, 0] and weight[0, 3:].tolist() == [1, 1]
+    assert weight[0, 2] == pytest.approx(0.5)
