@@ -31,6 +31,8 @@ def _brighten(film: np.ndarray, layer: np.ndarray, rng: np.random.Generator, low
 def add_writing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A side marker, a word, a date or an arrow, bright or dark, with or without a box, mostly near the border."""
     side = film.shape[0]
+    if rng.random() < 0.2:
+        return _add_disc(film, rng) if rng.random() < 0.6 else _add_hollow_arrow(film, rng)
     layer: np.ndarray = np.zeros((side, side), np.uint8)
     scale = side / 128
     if rng.random() < 0.2:
@@ -61,6 +63,37 @@ def add_writing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.12:
         return film * (1 - layer * rng.uniform(0.4, 1))
     return _brighten(film, layer, rng, 0.3)
+
+
+def _add_disc(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A dark disc with a bright letter, as of a marker that is filled with lead."""
+    side = film.shape[0]
+    center, radius = rng.uniform([0.04, 0.08], [0.96, 0.9]), rng.uniform(0.018, 0.036)
+    disc = logistic((1 - ellipse_radius(side, tuple(center), radius, radius)) * rng.uniform(6, 20))
+    film = film * (1 - disc) + disc * rng.uniform(0, 0.25)
+    layer: np.ndarray = np.zeros((side, side), np.uint8)
+    text, font = str(rng.choice(["L", "R"])), FONTS[int(rng.integers(len(FONTS)))]
+    size = radius * side / 22
+    (width, height), _ = cv2.getTextSize(text, font, size, 1)
+    corner = round(float(center[0]) * side - width / 2), round(float(center[1]) * side + height / 2)
+    cv2.putText(layer, text, corner, font, size, 255, 1, cv2.LINE_AA)
+    return _brighten(film, layer.astype(np.float32) / 255, rng, 0.5)
+
+
+def _add_hollow_arrow(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A thick arrow of a bright outline and a dark inside, or the reverse, as burned in by a portable machine."""
+    side = film.shape[0]
+    outline = np.array([[0, -1], [0.7, -0.2], [0.3, -0.2], [0.3, 0.8], [-0.3, 0.8], [-0.3, -0.2], [-0.7, -0.2]])
+    angle = rng.choice([0, 0, 0.5, 1, 1.5]) * np.pi
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners = rng.uniform([0.06, 0.06], [0.94, 0.94]) + rng.uniform(0.015, 0.035) * outline @ turn.T
+    inside = filled_polygon(side, corners, 0.2)
+    edge = lines(side, [corners], rng.uniform(0.004, 0.009), closed=True)
+    bright, dark = rng.uniform(0.8, 1.0), rng.uniform(0, 0.3)
+    if rng.random() < 0.3:
+        bright, dark = dark, bright
+    film = film * (1 - inside) + inside * dark
+    return film * (1 - edge) + edge * bright
 
 
 def add_wires(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -103,8 +136,10 @@ def add_tubes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A pacemaker or port with its lead, wires and clips of the sternum, a valve ring, a stent, or a plate."""
+    """A port, a pacemaker with its lead, wires and clips of the sternum, a valve ring, a stent, or a plate."""
     side = film.shape[0]
+    if rng.random() < 0.25:
+        return _add_port(film, rng)
     choice = rng.random()
     if choice < 0.35:
         center = np.array([rng.choice([rng.uniform(0.14, 0.32), rng.uniform(0.68, 0.86)]), rng.uniform(0.15, 0.35)])
@@ -138,6 +173,20 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     center, axes = rng.uniform([0.4, 0.4], [0.65, 0.7]), rng.uniform(0.012, 0.04, 2)
     ring = center + np.hstack([axes[0] * np.cos(t), axes[1] * np.sin(t)])
     return _brighten(film, lines(side, [ring], rng.uniform(0.005, 0.01), closed=True), rng, 0.3)
+
+
+def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The reservoir of a port, a bright ring of three to eleven corners over a lung, with its line to the heart."""
+    side = film.shape[0]
+    center = np.array([rng.choice([rng.uniform(0.2, 0.38), rng.uniform(0.62, 0.8)]), rng.uniform(0.2, 0.45)])
+    radius, corners = rng.uniform(0.015, 0.035), int(rng.integers(3, 12))
+    t = np.linspace(0, 2 * np.pi, corners, endpoint=False)[:, None] + rng.uniform(0, 2)
+    ring = center + radius * np.hstack([np.cos(t), rng.uniform(0.6, 1) * np.sin(t)])
+    layer = lines(side, [ring], rng.uniform(0.006, 0.016), closed=True)
+    layer = np.maximum(layer, filled_polygon(side, ring, 0.3) * rng.uniform(0, 0.8))
+    film = _brighten(film, layer, rng, 0.5)
+    end = np.array([rng.uniform(0.48, 0.6), rng.uniform(0.35, 0.5)])
+    return _brighten(film, lines(side, [curve(center, end, 0.1, rng, 24)], rng.uniform(0.004, 0.009)), rng, 0.2)
 
 
 def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
