@@ -234,7 +234,8 @@ class Detector:
             inversion = self._reconstruct(x0, condition, needed_levels(wanted, "inversion"), settings, callback)
             for level in needed_levels(wanted, "noising"):
                 steps = steps_to(level, settings.steps, self.scoring.noise_level)
-                noising[level] = self._noise_and_denoise(x0, condition, level, steps, settings, callback)
+                rounds = self.scoring.rounds
+                noising[level] = self._noise_and_denoise(x0, condition, level, steps, settings, callback, rounds)
             for level in needed_levels(keys, "one_step"):
                 one_step[level] = self.one_step_estimate(x0, condition, level, settings)
         return Estimates(inversion, noising, one_step)
@@ -302,10 +303,11 @@ class Detector:
         steps: int,
         settings: Settings,
         callback: Callable[[Progress], None] | None = None,
+        rounds: int = 1,
     ) -> Tensor:
         noises = self._noises(x0.shape[-1], level, settings)
         predict = predictor(self.network, condition, settings.estimate)
-        return reconstruct_from_noise(x0, predict, level, steps, noises, self.config.schedule, callback)
+        return reconstruct_from_noise(x0, predict, level, steps, noises, self.config.schedule, callback, rounds)
 
     def shown_key(self, settings: Settings) -> tuple[str, int]:
         """The source and noise level of the reconstruction that an analysis under these settings shows."""

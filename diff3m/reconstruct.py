@@ -136,26 +136,35 @@ def reconstruct_from_noise(
     noises: Tensor,
     schedule: Schedule,
     callback: Callback | None = None,
+    rounds: int = 1,
 ) -> Tensor:
     """Add noise to films and denoise them, averaged over draws of the noise.
 
     What a network that was trained to heal (docs/method.md, "Healing") makes of a film: inversion would carry the
     lesion through the noise. x0: (B, 1, S, S). level: noise level, from 1. steps: DDIM steps down, 1 = x̂_0 at once.
-    noises: (K, 1, S, S), the same for every film. The callback receives the mean of the forming x̂_0. Returns (B, 1,
-    S, S) in [0, 1].
+    noises: (K, 1, S, S), the same for every film. rounds: how often it is done, each time to the last estimate: what is
+    left of a lesion heals further. The callback receives the mean of the forming x̂_0. Returns (B, 1, S, S) in [0, 1].
     """
     k, b = len(noises), len(x0)
     t = torch.full((k * b,), level - 1, device=x0.device)
-    x_t = add_noise(x0.repeat(k, 1, 1, 1), noises.repeat_interleave(b, dim=0), t, schedule)
+    path, repeated_noises = levels(level, steps)[::-1], noises.repeat_interleave(b, dim=0)
+    total = rounds * (len(path) - 1)
+    done = 0
 
     def mean(images: Tensor) -> Tensor:
         return images.view(k, b, *x0.shape[1:]).mean(0)
 
     def report(progress: Progress) -> None:
+        nonlocal done
+        done += 1
         if callback:
-            callback(replace(progress, preview=mean(progress.preview)))
+            callback(replace(progress, done=done, total=total, preview=mean(progress.preview)))
 
-    return mean(walk(x_t, predict, levels(level, steps)[::-1], schedule, clamp=CLAMP, callback=report))
+    estimate = x0
+    for _ in range(rounds):
+        x_t = add_noise(estimate.repeat(k, 1, 1, 1), repeated_noises, t, schedule)
+        estimate = mean(walk(x_t, predict, path, schedule, clamp=CLAMP, callback=report))
+    return estimate
 
 
 def estimate_in_one_step(x0: Tensor, predict: Predictor, level: int, noises: Tensor, schedule: Schedule) -> Tensor:

@@ -55,6 +55,15 @@ def test_the_callback_sees_the_mean_of_the_forming_pictures():
     assert torch.allclose(previews[-1].preview, result, atol=1e-6)
 
 
+def test_further_rounds_go_on_from_the_last_estimate():
+    x0, noises, previews = torch.rand(2, 1, 8, 8), draw_noises(2, 8, 60, 0), []
+    once = reconstruct_from_noise(x0, shrink, 60, 2, noises, SCHEDULE)
+    twice = reconstruct_from_noise(x0, shrink, 60, 2, noises, SCHEDULE, previews.append, rounds=2)
+    assert torch.allclose(twice, reconstruct_from_noise(once, shrink, 60, 2, noises, SCHEDULE), atol=1e-6)
+    assert not torch.allclose(twice, once, atol=1e-3)
+    assert [(progress.done, progress.total) for progress in previews] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
 def test_the_difference_that_is_shown_is_the_one_that_is_scored(tiny_detector):
     analysis = noising(tiny_detector, components=(Component("mse", 0, 60, "noising"),)).analyze(drawn_film(64))
     assert analysis.components[0][1] == pytest.approx(float(np.square(analysis.residual).mean()), rel=1e-4)

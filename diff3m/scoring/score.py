@@ -105,6 +105,7 @@ class Scoring:
         timestep (`released.inference`).
     noise_level: level whose reconstruction is shown, 1 to the schedule's end (default 400).
     steps: DDIM steps each way at `noise_level` (default 10); other levels take steps in proportion.
+    rounds: how often "noising" is done, each time to the last estimate (default 1).
     margin: share of every side that the heat map's scale leaves out, and components where `window` is None.
     estimate: "x_t", or "masked_pixels" to let masked pixel generation stand in for x_t as published.
     one_step_noises: draws that "noising" and "one_step" average.
@@ -126,6 +127,7 @@ class Scoring:
     reconstruction: str = "inversion"
     noise_level: int = 400
     steps: int = 10
+    rounds: int = 1
     margin: float = 0.08
     estimate: str = "x_t"
     one_step_noises: int = 3
@@ -149,6 +151,8 @@ class Scoring:
             raise ValueError(f"margin must be a share of at least 0 and under a half, got {self.margin}")
         if not 1 <= self.steps <= self.noise_level:
             raise ValueError(f"steps must lie between 1 and noise_level, {self.noise_level}, got {self.steps}")
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be at least 1, got {self.rounds}")
         if self.one_step_noises < 1 or not 0 <= self.heat_sigma < math.inf:
             raise ValueError("one_step_noises must be at least 1 and heat_sigma at least 0")
 

@@ -7,6 +7,7 @@ A score file is a mapping. Keys that it leaves out keep what the checkpoint has:
       - {kind: ssim, sigma: 6, level: 30, source: one_step}
     noise_level: 400       # the level whose reconstruction is shown
     steps: 10              # DDIM steps each way at noise_level
+    rounds: 1              # how often noising is done
     estimate: x_t          # or masked_pixels
     combine: mean          # or max
     window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that are left out; null: the margin
@@ -39,6 +40,7 @@ COMPONENT_TYPES = {
 SETTING_TYPES = {
     "noise_level": int,
     "steps": int,
+    "rounds": int,
     "estimate": str,
     "combine": str,
     "margin": float,
