@@ -22,9 +22,6 @@ from .scoring.score import Scoring
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of a picture's sides
 MAX_FINDINGS = 6
-# A place stands out where its largest difference is this many times what 95 % of the points of normal films stay under.
-# docs/evaluation.md, "Places that stand out", has the rates.
-STANDS_OUT = 2.4
 OUTLINE_SCALE = 4  # outlines are traced on masks enlarged by this factor, so that they are smooth
 
 
@@ -39,7 +36,7 @@ class Finding:
         positive where the film is brighter than expected. |mean| ≤ |largest|.
     share: of the prepared film that it covers, 0 to 1.
     weight: share × |mean|.
-    stands_out: whether it is larger than nearly all places of normal films; never outside the lungs.
+    stands_out: whether its largest difference is one that 95 % of normal films have nowhere; never outside the lungs.
     """
 
     zone: str
@@ -86,10 +83,20 @@ def find_findings(
                 largest=region.largest,
                 share=region.share,
                 weight=region.share * abs(region.mean),
-                stands_out=zone != OUTSIDE and abs(region.largest) >= STANDS_OUT * scoring.heat_normal,
+                stands_out=zone != OUTSIDE and abs(region.largest) >= scoring.place_normal,
             )
         )
     return sorted(findings, key=lambda finding: (finding.zone == OUTSIDE, -finding.weight))[:limit]
+
+
+def largest_in_organs(heat: np.ndarray, reconstruction: np.ndarray, scoring: Scoring) -> float:
+    """Return the largest size of a heat map in a place in the lungs, the heart or the mediastinum.
+
+    heat, reconstruction: (S, S). Places are those beyond the scoring's `heat_normal`; 0 where there is none.
+    """
+    zones = organ_zones(reconstruction)
+    places = find_regions(heat, scoring.heat_normal, scoring.margin)
+    return max((abs(place.largest) for place in places if name_zone(place.mask, zones) != OUTSIDE), default=0.0)
 
 
 def finding_regions(findings: Sequence[Finding], limit: int = 3) -> tuple[tuple[str, Box], ...]:
@@ -108,8 +115,12 @@ def analysis_zones(analysis: Analysis) -> np.ndarray:
 
     Organs are outlined on the normal film: a white lung has no lung in the film itself.
     """
-    masks = segment_organs(analysis.reconstruction[None])[0]
-    return zone_map(Organs.from_masks(masks, len(analysis.reconstruction)))
+    return organ_zones(analysis.reconstruction)
+
+
+def organ_zones(reconstruction: np.ndarray) -> np.ndarray:
+    """Return the zone of every point of a normal film (S, S): (S, S) uint8, see `zones.zone_map`."""
+    return zone_map(Organs.from_masks(segment_organs(reconstruction[None])[0], len(reconstruction)))
 
 
 def name_box(box: Box, zones: np.ndarray) -> str:

@@ -8,14 +8,22 @@ import pytest
 
 from diff3m import findings
 from diff3m.case import Case
-from diff3m.findings import analysis_zones, find_findings, finding_regions, name_box, native_box, prepared_box
+from diff3m.findings import (
+    find_findings,
+    finding_regions,
+    largest_in_organs,
+    name_box,
+    native_box,
+    organ_zones,
+    prepared_box,
+)
 from diff3m.imaging import PreparedFilm, Radiograph
 from diff3m.imaging.zones import HEART, OUTSIDE, ZONES
 from diff3m.scoring.regions import find_regions
 from diff3m.scoring.score import Scoring
 
 SIZE = 100
-SCORING = Scoring(heat_normal=0.02, margin=0.08)
+SCORING = Scoring(heat_normal=0.02, place_normal=0.045, margin=0.08)
 PLACES = {  # rows and columns of the prepared film
     "right upper zone": (slice(20, 30), slice(20, 30)),
     "left lower zone": (slice(70, 80), slice(70, 80)),
@@ -32,7 +40,7 @@ def zones(monkeypatch) -> np.ndarray:
         for height, rows in (("upper", slice(10, 34)), ("mid", slice(34, 58)), ("lower", slice(58, 82))):
             zones[rows, columns] = ZONES.index(f"{side} {height} zone")
     zones[50:82, 42:58] = ZONES.index(HEART)
-    monkeypatch.setattr(findings, "analysis_zones", lambda analysis: zones)
+    monkeypatch.setattr(findings, "organ_zones", lambda reconstruction: zones)
     return zones
 
 
@@ -51,6 +59,10 @@ def result(values: dict[str, float]) -> SimpleNamespace:
     for zone, value in values.items():
         heat[PLACES[zone]] = value
     return SimpleNamespace(heat_map=heat, reconstruction=np.zeros((SIZE, SIZE), np.float32))
+
+
+def replace_reconstruction(analysis: SimpleNamespace, reconstruction: np.ndarray) -> SimpleNamespace:
+    return SimpleNamespace(heat_map=analysis.heat_map, reconstruction=reconstruction)
 
 
 def test_findings_are_named_by_the_side_of_the_patient_and_come_by_weight():
@@ -95,12 +107,18 @@ def test_box_and_outline_are_shares_of_the_native_film():
 
 
 def test_a_place_stands_out_by_its_largest_difference():
-    limit = findings.STANDS_OUT * SCORING.heat_normal
+    limit = SCORING.place_normal
     places = find_findings(
         result({"right upper zone": 1.01 * limit, "left lower zone": 0.99 * limit}), case_of(), SCORING
     )
     assert [finding.zone for finding in places] == ["right upper zone", "left lower zone"]
     assert [finding.stands_out for finding in places] == [True, False]
+
+
+def test_the_largest_difference_in_the_organs_leaves_the_rest_out():
+    maps = result({"right upper zone": 0.05, "left lower zone": -0.08, OUTSIDE: 0.9})
+    assert largest_in_organs(maps.heat_map, maps.reconstruction, SCORING) == pytest.approx(0.08)
+    assert largest_in_organs(result({OUTSIDE: 0.9}).heat_map, maps.reconstruction, SCORING) == 0
 
 
 def test_a_name_for_each_region_that_is_explained():
@@ -116,18 +134,16 @@ def test_a_box_is_named_by_where_most_of_it_lies(zones):
     assert name_box((0.555, 0.705, 0.556, 0.706), zones) == "left mid zone", "smaller than a point"
 
 
-def test_zones_are_those_of_the_normal_film(monkeypatch):
+def test_zones_are_those_of_the_normal_film(zones, monkeypatch):
     """A white lung has no lung in the film itself."""
-    seen = []
-
-    def segment(films: np.ndarray) -> np.ndarray:
-        seen.append(films)
-        return np.zeros((1, 3, 64, 64), np.uint8)
-
-    monkeypatch.setattr(findings, "segment_organs", segment)
     normal = np.full((SIZE, SIZE), 0.3, np.float32)
-    zones = analysis_zones(SimpleNamespace(film=np.ones((SIZE, SIZE), np.float32), reconstruction=normal))
-    assert zones.shape == (SIZE, SIZE) and np.array_equal(seen[0][0], normal)
+    pictures = []
+    monkeypatch.setattr(findings, "organ_zones", lambda picture: pictures.append(picture) or zones)
+    find_findings(replace_reconstruction(result({HEART: 0.05}), normal), case_of(), SCORING)
+    assert len(pictures) == 1 and pictures[0] is normal
+    masks = np.zeros((1, 3, 64, 64), np.uint8)
+    monkeypatch.setattr(findings, "segment_organs", lambda films: masks)
+    assert organ_zones(normal).shape == (SIZE, SIZE)
 
 
 def test_regions_come_by_weight_and_keep_out_of_the_margin():

@@ -42,7 +42,8 @@ def analysis(detector):
 
 
 def test_places_are_listed_by_their_peak_which_no_average_exceeds(analysis, detector):
-    scoring, side = detector.scoring, analysis.film.shape[0]
+    side = analysis.film.shape[0]
+    scoring = replace(detector.scoring, place_normal=3 * detector.scoring.heat_normal)
     heat = np.full((side, side), 0.4 * scoring.heat_normal, np.float32)
     heat[side // 2 : side // 2 + 8, 4:12] = 2 * scoring.heat_normal
     heat[side // 4 : side // 4 + 6, side // 2 : side // 2 + 6] = -4 * scoring.heat_normal

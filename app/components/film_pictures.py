@@ -24,7 +24,6 @@ from .viewer import Finding, ViewerFilm, ViewerMap, Window, build_film, encode_f
 DIFFERENCE = "Difference"
 TRUTH = "changed here (the truth)"
 OUTLINE_SCALE = 4  # outlines are drawn on so much finer a grid than the map's
-STANDS_OUT = 3.0  # thresholds: normal examples stay under 2, painted lesions reach 3 to 13
 FORMING_SIDE = 768  # pixels of a normal film that is still forming
 
 
@@ -123,7 +122,7 @@ def _maps(analysis: Analysis, scoring: Scoring, box: tuple[float, float, float, 
 class Place:
     """A place beyond what 95 % of the places of normal films stay under.
 
-    label: its zone. value: the map's peak inside, as text. stands_out: whether that is beyond `STANDS_OUT` thresholds.
+    label: its zone. value: the map's peak inside, as text. stands_out: whether that is beyond `Scoring.place_normal`.
     mask: (S, S) bool, of the prepared film.
     """
 
@@ -148,7 +147,7 @@ def find_places(analysis: Analysis, scoring: Scoring) -> tuple[Place, ...]:
         Place(
             name_zone(regions[index].mask, zones),
             f"{peaks[index]:+.1%}".replace("-", "−"),
-            abs(peaks[index]) >= STANDS_OUT * threshold,
+            abs(peaks[index]) >= scoring.place_normal,
             regions[index].mask,
         )
         for index in order

@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..analysis import Analysis
 from ..data.manifest import Case, ManifestError, normal_cases
 from ..detector import Detector
+from ..findings import largest_in_organs
 from ..scoring.calibrate import calibrate_scoring
 from ..scoring.score import Scoring
 from .run import Report, analyze_cases, view_of
+
+PLACE_SHARE = 95  # percentile of normal films at whose largest difference a place stands out
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,23 @@ def calibrate_on_normals(
     """
     check_scoring(detector, scoring or detector.scoring)
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
-    heat_maps = []
+    heat_maps, reconstructions = [], []
+
+    def collect(analysis: Analysis) -> None:
+        heat_maps.append(analysis.heat_map)
+        reconstructions.append(analysis.reconstruction)
+
     normals = measure_cases(
         plain,
         normal_cases(manifest, detector.schema),
         report,
-        lambda analysis: heat_maps.append(analysis.heat_map),
+        collect,
         accept,
     )
     check_normals(normals, manifest)
-    return calibrate_scoring(plain.scoring, normals.values, normals.views, torch.from_numpy(np.stack(heat_maps)))
+    calibrated = calibrate_scoring(plain.scoring, normals.values, normals.views, torch.from_numpy(np.stack(heat_maps)))
+    places = [largest_in_organs(*maps, calibrated) for maps in zip(heat_maps, reconstructions, strict=True)]
+    return replace(calibrated, place_normal=round(float(np.percentile(places, PLACE_SHARE)), 5))
 
 
 def measure_cases(

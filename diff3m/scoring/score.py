@@ -111,6 +111,8 @@ class Scoring:
     one_step_noises: draws that "noising" and "one_step" average.
     heat_sigma: blur of the heat map, in pixels of a 128-pixel side.
     heat_normal: the |heat map| value under which 95 % of the pixels of normal films lie; where display starts.
+    place_normal: the |heat map| in lungs, heart and mediastinum that 95 % of normal films reach nowhere; from there on a
+        place stands out.
     combine: "mean" of the z-scores, or their "max".
     window: shares of top, right, bottom and left that the components leave out, instead of the margin.
     mirrored_noises: take one-step noises with the other sign too, so that what is odd in a noise cancels.
@@ -133,6 +135,7 @@ class Scoring:
     one_step_noises: int = 3
     heat_sigma: float = 3.0
     heat_normal: float = 0.05
+    place_normal: float = 0.12
     combine: str = "mean"
     window: tuple[float, float, float, float] | None = None
     mirrored_noises: bool = False
