@@ -113,6 +113,12 @@ def _phantoms(options) -> None:
     for record, entry in result["localization"].items():
         precision, dice = entry["average_precision"]["all"], entry["best_dice"]["all"]
         print(f"pixels, {record} record: average precision {precision:.3f}, best Dice {dice:.3f}")
+    for record, kinds in result["twins"].items():
+        everyone = kinds["all"]
+        print(
+            f"distance to the healthy twin, {record} record: in the lesion {everyone['before_inside']:.4f} before and "
+            f"{everyone['after_inside']:.4f} after, elsewhere {everyone['after_outside']:.4f}"
+        )
     for name, entry in result["counterfactual"]["features"].items():
         print(f"counterfactual {name}: correlation {interval(entry, 'correlation')}, control {entry['control']:+.3f}")
     if options.films:

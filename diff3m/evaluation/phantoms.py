@@ -18,6 +18,7 @@ from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS,
 from ..imaging import Radiograph, prepare_mask
 from .metrics import auroc_within_view, average_precision, bootstrap_interval, mean_of, paired_difference
 from .phantom_numbers import first_number
+from .twins import TwinDistance, summarize_twins, twin_distance
 
 RECORDS = ("true", "unknown", "shuffled")
 KIND_STRIDE = 10_000  # numbers from one kind's first phantom to the next's
@@ -40,12 +41,24 @@ CHANGES: dict[str, Callable[[Patient], dict]] = {
 class PhantomResult:
     """One phantom analyzed under one record.
 
-    heat: |heat map|. mask: the true one. Both (S, S) in the prepared film's frame, None for normals.
+    heat: |heat map|. mask: the true one. Both (S, S) in the prepared film's frame, None for normals. twin: how far the
+    pseudo-healthy film lies from the person's film without the lesion; None for normals.
     """
 
     score: float
     heat: np.ndarray | None
     mask: np.ndarray | None
+    twin: TwinDistance | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _PhantomFilm:
+    """A phantom's film (H, W); with a lesion also its twin without, and the lesion's mask on both frames."""
+
+    film: Radiograph
+    twin: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    prepared_mask: np.ndarray | None = None
 
 
 def cohort_of(normals: int, each: int, split: str = "test") -> list[Person]:
@@ -77,12 +90,12 @@ def benchmark_phantoms(
     """
     report = report or (lambda stage, done, total: None)
     cohort = cohort_of(normals, each, split)
-    films, masks = zip(*(_rendered(who, detector) for who in cohort), strict=True)
+    films = [_render(who, detector) for who in cohort]
     results = {}
     for kind in RECORDS:
         records = _records(detector, cohort, kind)
         progress = partial(_report_record, report, kind, len(cohort))
-        results[kind] = list(_measure(detector, cohort, films, masks, records, progress))
+        results[kind] = list(_measure(detector, cohort, films, records, progress))
     labels = np.array([who.lesion.kind if who.lesion else "normal" for who in cohort])
     views = np.array([who.patient.view for who in cohort])
     result = {
@@ -95,6 +108,7 @@ def benchmark_phantoms(
         "detection": {kind: detection(results[kind], labels, views) for kind in RECORDS},
         "gain": {other: gain(results["true"], results[other], labels, views) for other in RECORDS[1:]},
         "localization": {kind: localization(results[kind], labels) for kind in RECORDS},
+        "twins": {kind: summarize_twins([entry.twin for entry in results[kind]], labels) for kind in RECORDS},
         "counterfactual": counterfactual_fidelity(detector, people, split, report),
     }
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -106,14 +120,14 @@ def _film(who: Person, size: int) -> Radiograph:
     return Radiograph(who.film(size))
 
 
-def _rendered(who: Person, detector: Detector) -> tuple[Radiograph, np.ndarray | None]:
-    """The film, and its true mask in the prepared film's frame."""
+def _render(who: Person, detector: Detector) -> _PhantomFilm:
     size = detector.config.network.image_size
     if who.lesion is None:
-        return _film(who, size), None
+        return _PhantomFilm(_film(who, size))
     diseased = who.diseased(size)
     film = Radiograph(diseased.film)
-    return film, prepare_mask(diseased.mask, film, detector.config.preprocessing)
+    mask = prepare_mask(diseased.mask, film, detector.config.preprocessing)
+    return _PhantomFilm(film, who.film(size), diseased.mask, mask)
 
 
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
@@ -141,12 +155,25 @@ def records_of_kind(own: Sequence[Record], unknown: Record, kind: str) -> list[R
 
 
 def _measure(
-    detector: Detector, cohort, films, masks, records, report: Callable[[int], None], batch: int = 16
+    detector: Detector,
+    cohort: Sequence[Person],
+    films: Sequence[_PhantomFilm],
+    records: Sequence[Record],
+    report: Callable[[int], None],
+    batch: int = 16,
 ) -> Iterator[PhantomResult]:
-    for place, analysis in enumerate(detector.analyze_many(map(detector.case, films, records), batch_size=batch)):
+    cases = (detector.case(entry.film, record) for entry, record in zip(films, records, strict=True))
+    for place, analysis in enumerate(detector.analyze_many(cases, batch_size=batch)):
         values = torch.tensor([value for _, value, _ in analysis.components])
         score = detector.scoring.score(values, cohort[place].patient.view)
-        yield PhantomResult(score, None if masks[place] is None else np.abs(analysis.heat_map), masks[place])
+        entry = films[place]
+        if entry.mask is None:
+            yield PhantomResult(score, None, None)
+        else:
+            twin = None
+            if entry.mask.any() and not entry.mask.all():
+                twin = twin_distance(entry.film.pixels, analysis.pseudo_healthy, entry.twin, entry.mask)
+            yield PhantomResult(score, np.abs(analysis.heat_map), entry.prepared_mask, twin)
         report(place + 1)
 
 
