@@ -57,7 +57,7 @@ KINDS: dict[str, tuple[Callable, float]] = {
     "pneumothorax": (_alone(displacements.paint_pneumothorax), 0.04),
     "lucency": (_alone(displacements.paint_lucency), 0.02),
     "foreign patch": (transplants.paint_foreign_patch, 0.07),
-    HIDDEN: (transplants.paint_hidden, 0.04),
+    HIDDEN: (transplants.paint_hidden, 0.10),
 }
 
 
