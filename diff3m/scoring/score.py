@@ -226,6 +226,17 @@ class Scoring:
         return cls(**plain)
 
 
+HEALED = Scoring(  # of a network that was trained to heal, before a score is chosen for it (studies/21-healed-score)
+    components=(Component("brighter", 4, 60, "noising"),),
+    reconstruction="noising",
+    noise_level=60,
+    steps=1,
+    rounds=2,
+    one_step_noises=2,
+    mirrored_noises=True,
+)
+
+
 def combine_z_scores(z: Tensor, combine: str) -> Tensor:
     """Combine z-scores (…, n) into one score (…), those that are NaN (not known) left out; combine: see `Scoring`."""
     return z.nan_to_num(nan=-torch.inf).amax(-1) if combine == "max" else z.nanmean(-1)

@@ -31,7 +31,7 @@ from ..diffusion import Schedule
 from ..ehr import EHRSchema
 from ..imaging import Preprocessing
 from ..network import Diff3M, count_parameters
-from ..scoring.score import Scoring
+from ..scoring.score import HEALED, Scoring
 from .batch import Batch, draw, gaussian, prefetch
 from .config import TrainingConfig
 from .distributed import TrainingError, all_or_none, common_step, leave_group
@@ -360,7 +360,13 @@ class _Run:
         made = {key: value for key, value in made.items() if key not in ("manifest", "validation", "out")}
         made["parameters"] = count_parameters(averaged)
         config = CheckpointConfig(
-            self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), made
+            self.config.name,
+            averaged.config,
+            self.schema,
+            self.schedule,
+            self.preprocessing,
+            HEALED if self.config.heals else Scoring(),
+            made,
         )
         save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
 

@@ -6,17 +6,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import randomize, tiny_network
+from helpers import randomize, tiny_network, training_config
 
-from diff3m.data.painted.painter import KINDS
+from diff3m.checkpoint.folder import load_checkpoint
+from diff3m.data.painted.painter import KINDS, PaintedFilm
 from diff3m.data.phantom import person
+from diff3m.detector import Detector
 from diff3m.diffusion import Schedule, add_noise
 from diff3m.ehr import paper_schema
 from diff3m.imaging.organs import segment_organs
 from diff3m.network import Diff3M
+from diff3m.scoring.score import HEALED
 from diff3m.training.batch import draw, prefetch
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import Films
+from diff3m.training.loop import train
 from diff3m.training.loss import diffusion_loss, healing_loss
 from diff3m.training.preview import healing_ratios, unseen_lesions
 
@@ -127,8 +131,6 @@ def test_held_out_kinds_are_not_painted(films, monkeypatch):
 
 
 def _unpainted(film):
-    from diff3m.data.painted.painter import PaintedFilm
-
     return PaintedFilm(film, film, np.zeros_like(film), ())
 
 
@@ -173,3 +175,10 @@ def test_unseen_lesions_lie_in_the_lungs_and_are_the_same_again(films):
         assert np.array_equal(painted, second[kind][1])
         difference = np.abs(painted - clean)
         assert difference[masks].mean() > 3 * difference[~masks].mean()
+
+
+def test_a_healed_checkpoint_draws_by_noise_and_denoising(film_folder):
+    folder = train(training_config(film_folder, healing_weight=2.0, steps=2))
+    assert load_checkpoint(folder).config.scoring == HEALED
+    analysis = Detector(load_checkpoint(folder), device="cpu").analyze(film_folder / "film0.png", accept=True)
+    assert list(analysis.reconstructions) == [60] and analysis.percentile is None
