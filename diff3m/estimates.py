@@ -25,9 +25,13 @@ class Estimates:
     one_step: Mapping[int, Tensor] = field(default_factory=dict)
     anomaly_logits: Tensor | None = None
 
-    def of(self, component: Component) -> Tensor | None:
-        """Return what a component of the score measures, or None where it was not computed."""
-        return self.anomaly_logits if component.source == "head" else self.get(component.key)
+    def of(self, component: Component) -> Tensor:
+        """Return what a component of the score measures. Raises KeyError where it was not computed."""
+        if component.source != "head":
+            return self.picture(component.key)
+        if self.anomaly_logits is None:
+            raise KeyError(component.key)
+        return self.anomaly_logits
 
     def picture(self, key: tuple[str, int]) -> Tensor:
         """Return the pictures of a source and noise level. Raises KeyError where they were not computed."""

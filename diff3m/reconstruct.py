@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -55,7 +56,8 @@ def reconstruct(
     """
     branches = _shared_paths({level: levels(level, steps) for level, steps in plan.items()})
     total = 2 * sum(len(branch.path) - 1 for branch in branches)
-    done, reconstructions = 0, {}
+    done = 0
+    reconstructions: dict[int, Tensor] = {}
     for branch in branches:
         callbacks = _Steps(callback, done, total, branch.levels, preview_level)
         reconstructions |= _walk_branch(x0, predict, branch, schedule, callbacks)
@@ -90,8 +92,9 @@ class _Steps:
         self.done += 1
         if self.callback is None:
             return
-        formed = progress.phase == "denoising" and self.preview_level in self.levels[:active]
-        preview = progress.preview.chunk(active)[self.levels.index(self.preview_level)] if formed else None
+        preview, level = None, self.preview_level
+        if progress.phase == "denoising" and level in self.levels[:active] and progress.preview is not None:
+            preview = progress.preview.chunk(active)[self.levels.index(level)]
         self.callback(replace(progress, done=self.done, total=self.total, preview=preview))
 
 
@@ -108,9 +111,7 @@ def _walk_branch(
     for active, level in enumerate(branch.ends, start=1):
         x = torch.cat([x, inverted.pop(level)])
         path = branch.path[stops[active] : stops[active - 1] + 1][::-1]
-        x = walk(
-            x, predict, path, schedule, clamp=CLAMP, callback=lambda progress, active=active: report(progress, active)
-        )
+        x = walk(x, predict, path, schedule, clamp=CLAMP, callback=partial(report, active=active))
     return dict(zip(branch.ends, x.clamp(*CLAMP).chunk(len(branch.ends)), strict=True))
 
 
@@ -152,7 +153,7 @@ def reconstruct_from_noise(
         return images.view(k, b, *x0.shape[1:]).mean(0)
 
     def report(progress: Progress) -> None:
-        if callback:
+        if callback and progress.preview is not None:
             callback(replace(progress, preview=mean(progress.preview)))
 
     return mean(walk(x_t, predict, levels(level, steps)[::-1], schedule, clamp=CLAMP, callback=report))

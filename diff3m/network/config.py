@@ -19,17 +19,20 @@ class NetworkConfig:
     noise_head_channels: output channels of the noise head; the first is the noise (the released head has 2).
     shared_masked_encoder: one encoder for both checkerboard-masked inputs instead of two.
     fusion: "paper" (one softmax over dot products; docs/method.md, "Network", 6) or "multihead" (key/value
-        projections). fusion_heads: heads of the multi-head fusion. query: the image's side of the cross attention:
-    "film" (paper: a fourth encoder over the clean film), or "features" (the noise branch's
-        own bottleneck at x_t, beside a learned query without image). A query from the clean film tells the decoder,
-        through its attention weights, what the noise has hidden, so the record has less to tell. condition_encoders:
-        feed the fused embedding to the encoders too (paper: time only). parameterization: what the noise head gives:
-        "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        projections).
+    fusion_heads: heads of the multi-head fusion.
+    query: the image's side of the cross attention: "film" (paper: a fourth encoder over the clean film), or "features"
+        (the noise branch's own bottleneck at x_t, beside a learned query without image). A query from the clean film
+        tells the decoder, through its attention weights, what the noise has hidden, so the record has less to tell.
+    condition_encoders: feed the fused embedding to the encoders too (paper: time only).
+    parameterization: what the noise head outputs: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
         (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
     refinement_channels: channels of the convolutions at full resolution that correct the noise head's output
         (0 = none, as in the paper); of use where space_to_depth is above 1.
     slots: token slots of each EHR group, in the schema's order, e.g. (("demographics", 5), ("ehr", 5)).
     unknown_tokens: learn one token per slot that stands for a missing value.
+
+    Raises ValueError for values out of range.
     """
 
     image_size: int = 256
@@ -108,6 +111,7 @@ class NetworkConfig:
         return self.image_size // self.space_to_depth
 
     def to_dict(self) -> dict:
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
@@ -145,7 +149,7 @@ PRESETS = {
 
 
 def preset(name: str, **changes) -> NetworkConfig:
-    """A named preset with fields replaced. Raises ValueError for an unknown name or field."""
+    """Return a named preset with fields replaced. Raises ValueError for an unknown name or field."""
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
     merged = {**PRESETS[name].to_dict(), **changes}

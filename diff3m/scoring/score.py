@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,6 +94,14 @@ class ViewCalibration:
     scores: tuple[float, ...]
     offset: float = 0.0
     weights: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ViewCalibration:
+        """Read what `dataclasses.asdict` returned (lists from JSON become tuples). Raises TypeError."""
+        entries: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**entries)
 
 
 @dataclass(frozen=True)
@@ -218,8 +227,7 @@ class Scoring:
         plain["components"] = tuple(Component(**entry) for entry in plain["components"])
         plain["window"] = tuple(plain["window"]) if plain.get("window") else None
         plain["calibration"] = tuple(
-            (view, ViewCalibration(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}))
-            for view, entry in plain.get("calibration", {}).items()
+            (view, ViewCalibration.from_dict(entry)) for view, entry in plain.get("calibration", {}).items()
         )
         return cls(**plain)
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -83,7 +84,7 @@ def read_candidates(path: str | Path, base: Scoring) -> dict[str, Scoring]:
 
 def write_score(path: str | Path, scoring: Scoring) -> None:
     """Write the score file of a scoring, without its calibration."""
-    values = {"components": [_component_values(component) for component in scoring.components]}
+    values: dict[str, Any] = {"components": [_component_values(component) for component in scoring.components]}
     values |= {name: getattr(scoring, name) for name in SETTING_TYPES}
     values["window"] = None if scoring.window is None else list(scoring.window)
     Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
@@ -110,7 +111,7 @@ def _read_mapping(path: str | Path) -> dict:
 def _scoring(values: Mapping, base: Scoring, name: str) -> Scoring:
     """Return `base` with the values of a file, without calibration. name: of the file, for messages."""
     _check_keys(values, KEYS, name)
-    settings = {
+    settings: dict[str, Any] = {
         key: _typed(values[key], kind, f"{name}: `{key}`") for key, kind in SETTING_TYPES.items() if key in values
     }
     if "window" in values:
@@ -129,7 +130,8 @@ def _window(value: object, name: str) -> tuple[float, float, float, float] | Non
         return None
     if not isinstance(value, list) or len(value) != 4:
         raise ScoreFileError(f"{name}: `window` must be four shares, of top, right, bottom and left, or null.")
-    return tuple(_typed(share, float, f"{name}: each share of `window`") for share in value)
+    top, right, bottom, left = (_typed(share, float, f"{name}: each share of `window`") for share in value)
+    return top, right, bottom, left
 
 
 def _components(entries: object, noise_level: int, name: str) -> tuple[Component, ...]:

@@ -112,6 +112,8 @@ def draw(
 
 
 def _healing_example(films: Films, index: int, config: TrainingConfig, step: int, row: int) -> PaintedFilm:
+    if films.organs is None:
+        raise ValueError("Healing needs films that were loaded with organ masks.")
     rng = np.random.default_rng([config.seed, step, row])
     size = films.images.shape[-1]
     other = films.images[int(rng.integers(len(films)))].astype(np.float32) / 255

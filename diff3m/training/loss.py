@@ -42,13 +42,14 @@ class DiffusionLoss(nn.Module):
         self.weighting, self.healing_weight = weighting, healing_weight
 
     def forward(self, batch: Batch) -> Losses:
+        """Compute the losses of a batch; see `diffusion_loss`."""
         return diffusion_loss(self.network, batch, self.schedule, self.weighting, self.healing_weight)
 
 
 def diffusion_loss(
     network: Diff3M, batch: Batch, schedule: Schedule, weighting: str = "noise", healing_weight: float = 0.0
 ) -> Losses:
-    """½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²) + healing_weight · healing.
+    """Compute ½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²) + healing_weight · healing.
 
     The first term is over the films that are not healed, the second over those that `batch.masked` marks, the third
     over those that `batch.healing` marks. One pass of the noise branch serves the first and the third.
@@ -64,7 +65,7 @@ def diffusion_loss(
     alpha_bar = schedule.alpha_bar(batch.t).to(squared)
     weighted = squared if weighting == "noise" else squared / alpha_bar
     zero = predicted.sum() * 0
-    if batch.healing is None:
+    if batch.healing is None or batch.target is None or batch.lesions is None:
         noise, weighted, healing = squared.mean(), weighted.mean(), zero.detach()
     else:
         plain, healed = ~batch.healing, batch.healing
@@ -87,7 +88,7 @@ def diffusion_loss(
 
 
 def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor) -> Tensor:
-    """mean ᾱ_t · ((|e| + 2 |G e|) · (1 + 3·mask) + ½ |∇e|) of the error e = x̂_0 − x_0, a scalar.
+    """Compute the mean of ᾱ_t · ((|e| + 2 |G e|) · (1 + 3·mask) + ½ |∇e|) of the error e = x̂_0 − x_0, a scalar.
 
     estimate: x̂_0 (B, 1, S, S), the film without lesions as estimated from the noised painted film; target: x_0,
     alike; lesions: (B, 1, S, S) in [0, 1]; alpha_bar: (B,). G is a Gaussian of 2 pixels of 128: the fine grain of an
