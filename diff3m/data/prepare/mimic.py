@@ -10,9 +10,9 @@ import yaml
 
 from ...ehr import FRONTAL_VIEWS, VITALS, EHRError, EHRSchema, paper_schema
 from ...ehr.facts import read_age, read_text
-from ...ehr.units import CM_PER_INCH, KG_PER_POUND
 from .films import FilmCheck, usable_films
 from .linkage import day_number, nearest, second_number
+from .mimic_omr import NAMES, OMR, read_omr
 from .plausibility import bmi_differs, numbers
 from .report import NOT_FRONTAL, Report, keep
 from .splits import disjoint
@@ -29,16 +29,7 @@ from .tables import (
 
 VERSIONS = ("2.1.0", "2.0.0")
 PARTS = ("metadata", "split", "chexpert")
-PATIENTS, OMR, STAYS, TRIAGES = "patients.csv", "omr.csv", "edstays.csv", "triage.csv"
-PRESSURE = "Blood Pressure"
-MEASUREMENTS = {
-    "BMI (kg/m2)": ("bmi", 1.0),
-    "BMI": ("bmi", 1.0),  # of which there is one unit only
-    "Height (Inches)": ("height_cm", CM_PER_INCH),
-    "Weight (Lbs)": ("weight_kg", KG_PER_POUND),
-}
-# result names of omr that begin like these and are not used: height and weight without a unit, pressures by posture
-RELATED_RESULTS = ("BMI", "Height", "Weight", "Blood Pressure")
+PATIENTS, STAYS, TRIAGES = "patients.csv", "edstays.csv", "triage.csv"
 STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
 # share by which BMI, height and weight of different days may differ: people change, units differ by more
 MAX_DIFFERENCE_OF_DAYS = 0.5
@@ -189,108 +180,9 @@ def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
     return pd.Series(ages, index=people.index, dtype="float64")
 
 
-def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
-    """The four result names of hosp/omr.csv for some patients.
-
-    Columns patient, day, name (a feature's) and value, in the schema's units.
-    """
-    columns = {
-        "subject_id": "int64",
-        "chartdate": "string[pyarrow]",
-        "seq_num": "float64",
-        "result_name": "category",
-        "result_value": "string[pyarrow]",
-    }
-    records = open_table(iv / "hosp", OMR, columns=list(columns), dtype=columns)
-    records = records[records["subject_id"].isin(patients)].rename(columns={"subject_id": "patient"})
-    usable = records["result_name"].isin((*MEASUREMENTS, PRESSURE))
-    _omit_related(records[~usable], report)
-    records = _once(records[usable], report)
-    parts = []
-    for source, (name, factor) in MEASUREMENTS.items():
-        rows = records[records["result_name"] == source]
-        values = pd.to_numeric(rows["result_value"], errors="coerce").astype("float64") * factor
-        parts.append(rows[["patient", "day"]].assign(name=name, value=values))
-    rows = records[records["result_name"] == PRESSURE]
-    both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
-    crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
-    report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[crossed], "blood pressure"))
-    schema, pressures = paper_schema(), ("systolic_mmhg", "diastolic_mmhg")
-    off = (
-        ~crossed
-        & both.notna().all(axis=1)
-        & ~np.logical_and.reduce([both[place].between(*schema[name].bounds) for place, name in enumerate(pressures)])
-    )
-    report.omit("pressure outside the plausible range", _names_of(rows[off], "blood pressure"))
-    report.omit("pressure that is not like 120/80", _names_of(rows[both.isna().any(axis=1)], "blood pressure"))
-    good = ~crossed & ~off & both.notna().all(axis=1)
-    parts += [
-        rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place])
-        for place, name in enumerate(pressures)
-    ]
-    measurements = pd.concat(parts, ignore_index=True)
-    malformed = measurements["value"].isna()
-    report.omit("measurement is no number", _names_of(measurements[malformed]))
-    return measurements[~malformed]
-
-
-def _omit_related(records: pd.DataFrame, report: Report) -> None:
-    """Count the measurements that lack a unit or the usual posture, and so are of no use.
-
-    They are counted under the name that omr gives them.
-    """
-    records = records[records["result_name"].astype("string").str.startswith(RELATED_RESULTS).fillna(False)]
-    for name in sorted(records["result_name"].unique()):
-        rows = records[records["result_name"] == name]
-        why = "another posture than the usual" if name.startswith(PRESSURE) else "a name without a known unit"
-        report.omit(
-            f"{name} of omr, {why}",
-            [f"patient {who}, {when}" for who, when in zip(rows["patient"], rows["chartdate"], strict=True)],
-        )
-
-
-def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Records of omr with a day, each once.
-
-    A row that is the same in every column, its number of the day included, is no second measurement.
-    """
-
-    def names(rows: pd.DataFrame) -> list[str]:
-        return [
-            f"patient {who}, {when}, {what}"
-            for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
-        ]
-
-    repeated = records.duplicated()
-    report.omit("row of omr that is there twice", names(records[repeated]))
-    records = records[~repeated]
-    records = records.assign(day=_days_of(records["chartdate"]))
-    report.omit("record whose date is not like 2180-12-31", names(records[records["day"].isna()]))
-    return records.dropna(subset=["day"]).astype({"day": "int64"})
-
-
-def _names_of(records: pd.DataFrame, name: str | None = None) -> list[str]:
-    """Name each record for the report: "patient …, day …, measurement"."""
-    names = records["name"] if name is None else [name] * len(records)
-    dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
-    return [
-        f"patient {who}, {when}, {what}"
-        for who, when, what in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)
-    ]
-
-
-def _days_of(dates: pd.Series) -> pd.Series:
-    """Dates as days; each distinct text is parsed once."""
-    codes, distinct = pd.factorize(dates)
-    days = day_number(pd.Series(distinct, dtype="string")).astype("float64").to_numpy()
-    return pd.Series(np.where(codes >= 0, days[codes], np.nan), index=dates.index)
-
-
 def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     records = read_omr(iv, films["patient"].unique(), report)
-    records = _plausible_records(records, report)
-    names = [*dict.fromkeys(name for name, _ in MEASUREMENTS.values()), "systolic_mmhg", "diastolic_mmhg"]
-    linked = {name: nearest(films, records[records["name"] == name]) for name in names}
+    linked = {name: nearest(films, records[records["name"] == name]) for name in NAMES}
     films = films.assign(**{name: link["value"].round(1) for name, link in linked.items()})
     return _nearer_body(films, {name: link["days"] for name, link in linked.items()}, report)
 
@@ -312,18 +204,6 @@ def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report
     )
     both = {name: films[name].mask(differ & nearer) for name in ("height_cm", "weight_kg")}
     return films.assign(bmi=films["bmi"].mask(differ & ~nearer), **both)
-
-
-def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Measurements within the schema's range: a height in m would spoil the mean with a good one of the same day."""
-    schema = paper_schema()
-    low, high = (
-        records["name"].map({name: schema[name].bounds[end] for name in records["name"].unique()}).astype(float)
-        for end in (0, 1)
-    )
-    good = records["value"].between(low, high)
-    report.omit("measurement outside the plausible range (wrong unit?)", _names_of(records[~good]))
-    return records[good]
 
 
 def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
