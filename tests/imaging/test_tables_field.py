@@ -4,7 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from test_raster import GREY, scaled, tiff
+from helpers import GREY, scaled, tiff
 
 from diff3m.data.archive import Archive
 from diff3m.data.manifest import ManifestError, read_manifest
