@@ -84,9 +84,9 @@ class Detector:
         the film's header facts are not used unless given here. accept: go on knowingly with a file that the gate stops;
         the result says so. Raises RadiographError or EHRError.
         """
-        parsed = self.schema.parse(record or {})
+        parsed_record = self.schema.parse(record or {})
         radiograph = open_film(film, accept)
-        return Case(radiograph, parsed, prepare_film(radiograph, self.config.preprocessing))
+        return Case(radiograph, parsed_record, prepare_film(radiograph, self.config.preprocessing))
 
     def inputs(self, cases: Sequence[Case]) -> Tensor:
         """Return the prepared films of cases as the network's input, (B, 1, S, S) on the device.
@@ -142,14 +142,14 @@ class Detector:
     ) -> list[Analysis]:
         x0, records = self.inputs(cases), [case.record for case in cases]
         seconds: dict[str, float] = {}
-        with _timed(seconds, "condition"):
+        with _measure_time(seconds, "condition"):
             condition = self.condition(x0, records)
-        with _timed(seconds, "reconstruct"):
+        with _measure_time(seconds, "reconstruct"):
             keys = self.scoring.keys if self.head_key is None else [*self.scoring.keys, self.head_key]
             estimates = self.estimates(x0, condition, keys, settings, callback)
-        with _timed(seconds, "score"):
+        with _measure_time(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
-            heat_maps = heat_map(x0, estimates.picture(self.shown_key(settings)), self.scoring.heat_sigma)
+            heat_maps = heat_map(x0, estimates.picture(self.main_key(settings)), self.scoring.heat_sigma)
         batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
         return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 
@@ -157,7 +157,7 @@ class Detector:
         """Return what a batch's row says of its case."""
         settings, estimates, values = batch.settings, batch.estimates, batch.values[row]
         placement = place_among_normals(values, view_of(case.record), self.scoring)
-        source, level = self.shown_key(settings)
+        source, level = self.main_key(settings)
         pictures = estimates.noising if source == "noising" else estimates.inversion
         reconstructions = {level: _array(films[row]) for level, films in pictures.items()}
         reconstruction, logits = reconstructions[level], estimates.anomaly_logits
@@ -214,11 +214,11 @@ class Detector:
         x0: prepared films (B, 1, S, S), with the condition of their records. with_reconstruction: also the one from the
         settings' own noise level, which an analysis shows.
         """
-        wanted = [*keys, self.shown_key(settings)] if with_reconstruction else keys
+        all_keys = [*keys, self.main_key(settings)] if with_reconstruction else keys
         noising, one_step, logits = {}, {}, None
         with self.autocast():
-            inversion = self._reconstruct(x0, condition, needed_levels(wanted, "inversion"), settings, callback)
-            for level in needed_levels(wanted, "noising"):
+            inversion = self._reconstruct(x0, condition, needed_levels(all_keys, "inversion"), settings, callback)
+            for level in needed_levels(all_keys, "noising"):
                 steps = steps_to(level, settings.steps, self.scoring.noise_level)
                 noising[level] = self._noise_and_denoise(x0, condition, level, steps, settings, callback)
             for level in needed_levels(keys, "one_step"):
@@ -274,8 +274,8 @@ class Detector:
 
         estimate = estimates.get(component.key) if twin is self else None
         own = expected(known) if estimate is None else estimate[rows]
-        raised = expected([self.schema.raised(record, name) for record in known])
-        values[rows] = contradiction(films, own, raised, self.scoring.margin)
+        higher = expected([self.schema.with_higher(record, name) for record in known])
+        values[rows] = contradiction(films, own, higher, self.scoring.margin)
         return values
 
     @torch.no_grad()
@@ -296,9 +296,9 @@ class Detector:
         predict = predictor(self.network, condition, settings.estimate)
         return reconstruct_from_noise(x0, predict, level, steps, noises, self.config.schedule, callback)
 
-    def shown_key(self, settings: Settings) -> tuple[str, int]:
+    def main_key(self, settings: Settings) -> tuple[str, int]:
         """The source and noise level of the reconstruction that an analysis under these settings shows."""
-        return self.scoring.shown[0], settings.noise_level
+        return self.scoring.main_key[0], settings.noise_level
 
     def _noises(self, side: int, level: int, settings: Settings) -> Tensor:
         """Return the scoring's fixed noises of one level: (n, 1, S, S)."""
@@ -336,7 +336,7 @@ class _Batch:
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def _measure_time(seconds: dict[str, float], stage: str) -> Iterator[None]:
     """Add the seconds that a block takes under the name of its stage."""
     start = time.perf_counter()
     yield

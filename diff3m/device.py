@@ -42,8 +42,8 @@ def has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported()) and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    is_supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(is_supported and is_supported()) and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

@@ -27,10 +27,10 @@ def predictor(network: Diff3M, condition: Condition, estimate: str = "x_t") -> P
     """
 
     def predict(x: Tensor, t: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        repeated = condition.repeat(x.shape[0] // condition.embedding.shape[0])
+        batch_condition = condition.repeat(x.shape[0] // condition.embedding.shape[0])
         if estimate == "x_t":
-            return network.predict_noise(x, t, repeated).float()
-        prediction = network.predict(x, t, repeated)
+            return network.predict_noise(x, t, batch_condition).float()
+        prediction = network.predict(x, t, batch_condition)
         return prediction.noise.float(), prediction.masked_pixels.float()
 
     return predict

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diff3m.data.phantom import person
-from diff3m.data.phantom.lesion import displaced
+from diff3m.data.phantom.lesion import displace
 from diff3m.data.phantom.render import heart_borders, layers
 from diff3m.imaging.organs import SIDE, OrganNetwork
 
@@ -34,7 +34,7 @@ def film_and_masks(number: int) -> tuple[np.ndarray, np.ndarray]:
     subject = person(number, "any" if number % 3 == 0 else None)
     film, anatomy = subject.film(RENDERED), subject.anatomy()
     if subject.lesion:
-        anatomy = displaced(anatomy, subject.lesion)
+        anatomy = displace(anatomy, subject.lesion)
     maps = layers(anatomy, RENDERED)
     left, right = heart_borders(anatomy, maps.grid.y)
     x = maps.grid.x - anatomy.mediastinal_shift

@@ -111,7 +111,7 @@ def _rendered(who: Person, detector: Detector) -> tuple[Radiograph, np.ndarray |
     size = detector.config.network.image_size
     if who.lesion is None:
         return _film(who, size), None
-    diseased = who.diseased(size)
+    diseased = who.film_with_lesion(size)
     film = Radiograph(diseased.film)
     return film, prepare_mask(diseased.mask, film, detector.config.preprocessing)
 

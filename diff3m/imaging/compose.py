@@ -34,9 +34,9 @@ def compose_pseudo_healthy(pixels: np.ndarray, prepared: PreparedFilm, reconstru
     """
     top, bottom, left, right = prepared.box
     difference = smooth_difference(prepared.square - reconstruction) * np.float32(prepared.high - prepared.low)
-    enlarged = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
+    full_difference = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     result = pixels.astype(np.float32, copy=True)
-    result[top:bottom, left:right] = np.clip(result[top:bottom, left:right] - enlarged, 0, 1)
+    result[top:bottom, left:right] = np.clip(result[top:bottom, left:right] - full_difference, 0, 1)
     return result
 
 

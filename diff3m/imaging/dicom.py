@@ -83,11 +83,11 @@ def read_dicom(data: bytes) -> Radiograph:
     _check_stored_size(dataset, place)
     facts, fact_notes = header_facts(dataset)
     grey = _grey(dataset, decode(dataset))
-    pixels = _placed(grey.values, place)
-    full_range = None if grey.full_range is None else _placed(grey.full_range, place)
+    pixels = _place(grey.values, place)
+    full_range = None if grey.full_range is None else _place(grey.full_range, place)
     spacing = place.spacing_mm
     if spacing is not None:
-        spacing = _placed_spacing(spacing, grey.values.shape, pixels.shape, place)
+        spacing = _upright_spacing(spacing, grey.values.shape, pixels.shape, place)
     return Radiograph(
         check_film(pixels),
         "DICOM",
@@ -170,16 +170,16 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
     return GreyScale(grey.values, grey.full_range, grey.windows, (*stored.notes, *notes, *grey.notes))
 
 
-def _placed(image: np.ndarray, place: Geometry) -> np.ndarray:
+def _place(image: np.ndarray, place: Geometry) -> np.ndarray:
     """A stored picture with square pixels and upright."""
     return np.ascontiguousarray(place.placement.apply(with_square_pixels(image, place.pixel_aspect)))
 
 
-def _placed_spacing(
-    spacing: tuple[float, float], stored: tuple[int, int], placed: tuple[int, int], place: Geometry
+def _upright_spacing(
+    spacing: tuple[float, float], stored: tuple[int, int], upright: tuple[int, int], place: Geometry
 ) -> tuple[float, float]:
     """The spacing of the picture as it is shown: its size in millimeters does not change."""
     height, width = spacing[0] * stored[0], spacing[1] * stored[1]
     if place.placement.transposed:
         height, width = width, height
-    return height / placed[0], width / placed[1]
+    return height / upright[0], width / upright[1]

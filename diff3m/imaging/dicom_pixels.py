@@ -82,14 +82,14 @@ def decode(dataset: Dataset) -> StoredPixels:
     except RadiographError:
         raise
     except Exception:  # decoders raise many kinds of error
-        named = uid.name if uid.is_transfer_syntax and uid.name != str(uid) else "unknown"  # else it is header text
+        syntax = uid.name if uid.is_transfer_syntax and uid.name != str(uid) else "unknown"  # else it is header text
         how = "from the archive, or as PNG" if is_native(uid) else "uncompressed or as JPEG 2000, or as PNG"
-        raise RadiographError(UNREADABLE.format(syntax=named, how=how)) from None
+        raise RadiographError(UNREADABLE.format(syntax=syntax, how=how)) from None
     if values.ndim != 2 or values.dtype.kind not in "iu":
         return StoredPixels(values, np.zeros(values.shape[:2], bool), layout.photometric, tuple(notes))
-    aligned = _aligned(values, layout, dataset, notes)
-    padding = _padding(values, aligned, layout, dataset, notes)
-    return StoredPixels(aligned, padding, layout.photometric, tuple(notes))
+    used_bits = _align(values, layout, dataset, notes)
+    padding = _padding(values, used_bits, layout, dataset, notes)
+    return StoredPixels(used_bits, padding, layout.photometric, tuple(notes))
 
 
 def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
@@ -134,8 +134,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         high_bit = stored - 1
     if allocated not in (8, 16, 32) and is_native(uid):
         raise RadiographError(PACKED.format(bits=allocated if 0 < allocated < 65 else "an unknown number of"))
-    if length is not None and (needed := rows * columns * samples * allocated // 8) > length:
-        raise RadiographError(CUT_SHORT.format(found=length, needed=needed))
+    if length is not None and (expected_length := rows * columns * samples * allocated // 8) > length:
+        raise RadiographError(CUT_SHORT.format(found=length, needed=expected_length))
     if signed is None and length is not None and samples == 1:
         signed = _guess_signed(dataset, allocated, stored, high_bit)
     layout = _Format(photometric, samples, allocated, stored, high_bit, bool(signed))
@@ -147,8 +147,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
 
 def _write_format(dataset: Dataset, layout: _Format) -> None:
     known = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-    assumed = "MONOCHROME2" if layout.samples == 1 else "RGB"
-    dataset.PhotometricInterpretation = layout.photometric if layout.photometric in known else assumed
+    default = "MONOCHROME2" if layout.samples == 1 else "RGB"
+    dataset.PhotometricInterpretation = layout.photometric if layout.photometric in known else default
     dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored = layout.samples, layout.allocated, layout.stored
     dataset.HighBit, dataset.PixelRepresentation = layout.high_bit, int(layout.signed)
     if layout.samples > 1 and whole(dataset, "PlanarConfiguration") is None:
@@ -177,7 +177,7 @@ def _guess_signed(dataset: Dataset, allocated: int, stored: int, high_bit: int) 
     return signed < unsigned
 
 
-def _aligned(values: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
+def _align(values: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
     """Values of BitsStored bits below HighBit, without what else stands in the words: overlays, or empty bits below.
 
     Headers are often wrong here, so a reading that the header asks for is taken only where it makes the picture no
@@ -194,14 +194,14 @@ def _aligned(values: np.ndarray, layout: _Format, dataset: Dataset, notes: list[
     bits = (raw >> shift) & mask
     if layout.signed:
         sign = 1 << (layout.stored - 1)
-        read = (bits.astype(np.int64) ^ sign) - sign
-        read = read.astype(values.dtype)
+        reading = (bits.astype(np.int64) ^ sign) - sign
+        reading = reading.astype(values.dtype)
     else:
-        read = bits
-    if shift or _has_embedded_overlays(dataset) or np.array_equal(read, values):
-        return read
-    if _roughness(read) <= _roughness(values):
-        return read
+        reading = bits
+    if shift or _has_embedded_overlays(dataset) or np.array_equal(reading, values):
+        return reading
+    if _roughness(reading) <= _roughness(values):
+        return reading
     notes.append(UNSIGNED if layout.signed and int(raw.max()) <= mask else BITS_BEYOND)
     return values
 
@@ -221,7 +221,7 @@ def _roughness(values: np.ndarray) -> float:
     return float(np.abs(np.diff(lines, axis=1)).mean() / max(high - low, 1))
 
 
-def _padding(raw: np.ndarray, aligned: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
+def _padding(raw: np.ndarray, used_bits: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
     """Where stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit.
 
     Both are compared as bit patterns, of 16 bits unless they need more, because headers often write the one VR for
@@ -240,4 +240,4 @@ def _padding(raw: np.ndarray, aligned: np.ndarray, layout: _Format, dataset: Dat
         values = [value - (1 << width) if value >> (width - 1) else value for value in values]
     low, high = min(values), max(values)
     stored = raw.view(f"{'i' if layout.signed else 'u'}{raw.dtype.itemsize}")
-    return ((stored >= low) & (stored <= high)) | ((aligned >= low) & (aligned <= high))
+    return ((stored >= low) & (stored <= high)) | ((used_bits >= low) & (used_bits <= high))

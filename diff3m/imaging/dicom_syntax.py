@@ -86,11 +86,15 @@ def complete_syntax(dataset: Dataset, notes: list[str]) -> UID:
     the parser could read the file, or the one of the picture's first bytes. notes: gets one where they differ.
     """
     meta = getattr(dataset, "file_meta", None)
-    declared = text(meta, "TransferSyntaxUID") if meta is not None else ""
+    declared_syntax = text(meta, "TransferSyntaxUID") if meta is not None else ""
     element = dataset.get_item("PixelData")
     encapsulated = getattr(element, "length", 0) == 0xFFFFFFFF or getattr(element, "is_undefined_length", False)
-    uid = _encapsulated_syntax(element.value, declared) if encapsulated else _native_syntax(dataset, declared)
-    if declared not in ("", uid, GE_BIG_ENDIAN_PIXELS):
+    uid = (
+        _encapsulated_syntax(element.value, declared_syntax)
+        if encapsulated
+        else _native_syntax(dataset, declared_syntax)
+    )
+    if declared_syntax not in ("", uid, GE_BIG_ENDIAN_PIXELS):
         notes.append(OTHER_SYNTAX)
     if meta is None:
         dataset.file_meta = FileMetaDataset()
@@ -98,30 +102,30 @@ def complete_syntax(dataset: Dataset, notes: list[str]) -> UID:
     return uid
 
 
-def _native_syntax(dataset: Dataset, declared: str) -> UID:
+def _native_syntax(dataset: Dataset, declared_syntax: str) -> UID:
     """Return the transfer syntax of a picture that is not packed in fragments."""
-    if declared == GE_BIG_ENDIAN_PIXELS:
+    if declared_syntax == GE_BIG_ENDIAN_PIXELS:
         return ExplicitVRBigEndian
-    if is_native(UID(declared)) or declared == DeflatedExplicitVRLittleEndian:
-        return UID(declared)
+    if is_native(UID(declared_syntax)) or declared_syntax == DeflatedExplicitVRLittleEndian:
+        return UID(declared_syntax)
     implicit, little = dataset.original_encoding
     return ExplicitVRBigEndian if little is False else ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
-def _encapsulated_syntax(data: bytes, declared: str) -> UID:
+def _encapsulated_syntax(data: bytes, declared_syntax: str) -> UID:
     """Return the transfer syntax of a picture in fragments: the declared one, unless the first bytes contradict it."""
     try:
         frame = next(generate_frames(data, number_of_frames=1))
     except Exception:
-        return UID(declared or RLELossless)
+        return UID(declared_syntax or RLELossless)
     header = _jpeg_header(frame)
     if frame[:4] in (b"\xff\x4f\xff\x51", b"\0\0\0\x0c"):
         fitting = (JPEG2000Lossless, *JPEG2000TransferSyntaxes, *HTJ2K_SYNTAXES)
     elif header is not None:
         fitting = JPEG_SYNTAXES.get(header.marker, JPEG_SYNTAXES[0xC0])
     else:
-        return UID(declared if declared in ENCAPSULATED else RLELossless)
-    return UID(declared if declared in fitting else fitting[0])
+        return UID(declared_syntax if declared_syntax in ENCAPSULATED else RLELossless)
+    return UID(declared_syntax if declared_syntax in fitting else fitting[0])
 
 
 def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:

@@ -159,7 +159,7 @@ class Organs:
         """The three masks in order."""
         return self.left_lung, self.right_lung, self.heart
 
-    def transformed(self, matrix: np.ndarray) -> Organs:
+    def transform(self, matrix: np.ndarray) -> Organs:
         """The masks after the affine map (2, 3) that a film went through."""
         size = self.heart.shape[::-1]
         return Organs(*(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR) for mask in self.masks))

@@ -177,13 +177,13 @@ class Refinement(nn.Module):
 class Decoder(nn.Module):
     """Middle and expanding half. Encoder features and (B, d) → (B, channels_out, S, S).
 
-    refined: correct the output with `Refinement`, which then reads the encoder's image too.
+    has_refinement: correct the output with `Refinement`, which then reads the encoder's image too.
     """
 
-    def __init__(self, config: NetworkConfig, channels_out: int, refined: bool = False) -> None:
+    def __init__(self, config: NetworkConfig, channels_out: int, has_refinement: bool = False) -> None:
         super().__init__()
-        mirrored, d = encoder_widths(config), config.embedding_width
-        width, size = mirrored[-1], config.feature_size // 2 ** (len(config.widths) - 1)
+        skip_widths, d = encoder_widths(config), config.embedding_width
+        width, size = skip_widths[-1], config.feature_size // 2 ** (len(config.widths) - 1)
         self.middle = Stage(
             [
                 ResidualBlock(width, width, d),
@@ -194,7 +194,7 @@ class Decoder(nn.Module):
         self.stages = nn.ModuleList()
         for level, target in reversed(list(enumerate(config.widths))):
             for block in range(config.blocks_per_level + 1):
-                stage: list[nn.Module] = [ResidualBlock(width + mirrored.pop(), target, d)]
+                stage: list[nn.Module] = [ResidualBlock(width + skip_widths.pop(), target, d)]
                 width = target
                 if size in config.attention_resolutions:
                     stage.append(SelfAttention(width, config.attention_heads))
@@ -205,7 +205,7 @@ class Decoder(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, width)
         self.head = zero_init(nn.Conv2d(width, channels_out * config.space_to_depth**2, 3, padding=1))
         self.unfold = nn.PixelShuffle(config.space_to_depth)
-        self.refinement = Refinement(config, width, channels_out) if refined else None
+        self.refinement = Refinement(config, width, channels_out) if has_refinement else None
 
     def forward(self, features: list[Tensor], e: Tensor, image: Tensor | None = None) -> Tensor:
         """Decode the encoder's feature maps under an embedding e (B, d).

@@ -75,10 +75,10 @@ class NetworkConfig:
             0 < multiplier <= 64 for multiplier in self.channel_multipliers
         ):
             raise ValueError("channel_multipliers must be one to ten positive numbers")
-        folded = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)
-        if self.image_size % folded:
+        divisor = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)
+        if self.image_size % divisor:
             raise ValueError(
-                f"image_size {self.image_size} must be a multiple of {folded} (space_to_depth × the down-samplings)"
+                f"image_size {self.image_size} must be a multiple of {divisor} (space_to_depth × the down-samplings)"
             )
         if not isinstance(self.channels, int) or not 2 <= self.channels <= 1024 or self.channels % 2:
             raise ValueError(f"channels must be an even number up to 1024, got {self.channels}")
@@ -152,5 +152,5 @@ def preset(name: str, **changes) -> NetworkConfig:
     """Return a named preset with fields replaced. Raises ValueError for an unknown name or field."""
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
-    merged = {**PRESETS[name].to_dict(), **changes}
-    return NetworkConfig.from_dict(merged)
+    values = {**PRESETS[name].to_dict(), **changes}
+    return NetworkConfig.from_dict(values)

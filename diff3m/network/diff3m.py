@@ -79,7 +79,7 @@ class Diff3M(nn.Module):
         self.query_head = nn.Sequential(nn.Linear(config.widths[-1], d), nn.LayerNorm(d))
         self.fusion = Fusion(config)
         self.embedding_norm = nn.LayerNorm(d)
-        self.noise_decoder = Decoder(config, config.noise_head_channels, refined=config.refinement_channels > 0)
+        self.noise_decoder = Decoder(config, config.noise_head_channels, has_refinement=config.refinement_channels > 0)
         self.masked_decoder = Decoder(config, 1)
         self.register_buffer("pattern", checkerboard(config.image_size), persistent=False)
 
@@ -162,8 +162,8 @@ class Diff3M(nn.Module):
         else:
             pairs = zip(self.masked_encoders[0](x_t * m1, e), self.masked_encoders[1](x_t * m2, e), strict=True)
             features = [torch.cat(pair) for pair in pairs]
-        fused = self.decoder_embedding(time.repeat(2, 1), condition.repeat(2), features)
-        g1, g2 = self.masked_decoder(features, fused).chunk(2)
+        embedding = self.decoder_embedding(time.repeat(2, 1), condition.repeat(2), features)
+        g1, g2 = self.masked_decoder(features, embedding).chunk(2)
         return g1 * m2 + g2 * m1
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:

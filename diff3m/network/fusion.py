@@ -26,12 +26,12 @@ class Tokenizer(nn.Module):
         Raises ValueError for a NaN where the network has no token for a missing value.
         """
         missing = torch.isnan(values)
-        known = torch.nan_to_num(values)[..., None] * self.weight + self.bias
+        tokens = torch.nan_to_num(values)[..., None] * self.weight + self.bias
         if self.unknown is None:
             if bool(missing.any()):
                 raise ValueError("this checkpoint has no token for a missing value: give every EHR value")
-            return self.norm(known)
-        return self.norm(torch.where(missing[..., None], self.unknown.to(known.dtype), known))
+            return self.norm(tokens)
+        return self.norm(torch.where(missing[..., None], self.unknown.to(tokens.dtype), tokens))
 
 
 class PaperAttention(nn.Module):

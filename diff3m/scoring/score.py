@@ -169,7 +169,7 @@ class Scoring:
         return [component.key for component in self.components if not component.feature]
 
     @property
-    def shown(self) -> tuple[str, int]:
+    def main_key(self) -> tuple[str, int]:
         """The reconstruction that an analysis shows: (source, noise level)."""
         return ("noising" if self.reconstruction == "noising" else "inversion"), self.noise_level
 

@@ -74,7 +74,7 @@ def check_apart(
     """
     if Path(train).resolve() == Path(validation).resolve():
         return True
-    both, checked = shared_patients(train, validation)
+    both, has_patients = shared_patients(train, validation)
     if both:
         raise TrainingError(
             f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. "
@@ -85,4 +85,4 @@ def check_apart(
             f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation "
             "would be no test. Take them out of one of the two."
         )
-    return checked
+    return has_patients

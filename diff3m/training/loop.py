@@ -114,7 +114,7 @@ class _Run:
         validation_cases = normal_cases(config.validation, schema) if config.validation else []
         if config.validation:
             self._check_patients(config.validation, cases, validation_cases)
-        self.schema = schema.fitted([case.record for case in cases])
+        self.schema = schema.fit([case.record for case in cases])
         self.identity = check_same_run(
             self.out / STATE_FILE,
             {
@@ -138,8 +138,8 @@ class _Run:
         return network
 
     def _check_patients(self, validation: str, cases: list, validation_cases: list) -> None:
-        checked = check_apart(self.config.manifest, validation, cases, validation_cases)
-        if not checked and self.accelerator.is_main_process:
+        has_patients = check_apart(self.config.manifest, validation, cases, validation_cases)
+        if not has_patients and self.accelerator.is_main_process:
             warnings.warn(
                 f"Whether a patient is in both {self.config.manifest} and {validation} could not be checked: "
                 "give both a column `patient`, or split by patient.",
@@ -161,7 +161,7 @@ class _Run:
             return
         state = read_state(path)
         try:
-            self._unwrapped().load_state_dict(state["network"])
+            self._unwrap().load_state_dict(state["network"])
         except RuntimeError as error:
             raise TrainingError(
                 f"{path} belongs to another network; choose another `out` or remove it. ({str(error)[:200]})"
@@ -249,12 +249,12 @@ class _Run:
             )
         return TrainingError(f"{what} is not finite at step {self.step}. {hint}")
 
-    def _unwrapped(self) -> Diff3M:
+    def _unwrap(self) -> Diff3M:
         return self.accelerator.unwrap_model(self.loss).network
 
     def _update_average(self) -> None:
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        live = self._unwrapped().state_dict()
+        live = self._unwrap().state_dict()
         torch._foreach_lerp_([self.ema[name] for name in live], [live[name] for name in live], 1 - decay)
 
     def _log(self, kind: str, means: Means) -> None:
@@ -269,7 +269,7 @@ class _Run:
         """
         if not self.accelerator.is_main_process:
             return
-        network, films = self.averaged(), self.validation or self.films.first(PREVIEW_FILMS)
+        network, films = self.averaged_network(), self.validation or self.films.first(PREVIEW_FILMS)
         share = self.config.batch_size // self.accelerator.num_processes
         validation = Validation(films, self.schedule, self.sampler, share, self.accelerator.device)
         with self.accelerator.autocast():
@@ -281,9 +281,9 @@ class _Run:
                         self._log(f"healing of {kind}", Means(healing=ratio))
         write_grid(preview, self.out / "samples" / f"step_{self.step:06d}.png")
 
-    def averaged(self) -> Diff3M:
+    def averaged_network(self) -> Diff3M:
         """Return a copy of the network with the averaged weights, in evaluation mode."""
-        network = Diff3M(self._unwrapped().config, self.schedule).to(self.accelerator.device)
+        network = Diff3M(self._unwrap().config, self.schedule).to(self.accelerator.device)
         network.load_state_dict(self.ema)
         return to_channels_last(network.eval())
 
@@ -309,7 +309,7 @@ class _Run:
 
     def _write(self) -> None:
         state = {
-            "network": self._unwrapped().state_dict(),
+            "network": self._unwrap().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema,
             "step": self.step,
@@ -320,18 +320,18 @@ class _Run:
         partial = self.out / f"{STATE_FILE}.partial"
         torch.save(state, partial)
         os.replace(partial, self.out / STATE_FILE)
-        averaged = self.averaged()
+        network = self.averaged_network()
         training = {key: value for key, value in self.config.to_dict().items() if key not in PATH_SETTINGS}
         training |= {
             "steps_done": self.step,
             "films": len(self.films),
             "seconds": round(self.seconds),
-            "parameters": count_parameters(averaged),
+            "parameters": count_parameters(network),
         }
         config = CheckpointConfig(
-            self.config.name, averaged.config, self.schema, self.schedule, self.preprocessing, Scoring(), training
+            self.config.name, network.config, self.schema, self.schedule, self.preprocessing, Scoring(), training
         )
-        save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
+        save_checkpoint(self.out / CHECKPOINT_DIR, config, network)
 
 
 def mixed_precision(precision: str) -> str:

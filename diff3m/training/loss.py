@@ -61,22 +61,23 @@ def diffusion_loss(
     x_t = add_noise(batch.x0, batch.noise, batch.t, schedule)
     condition = network.condition(batch.x0, batch.values)
     predicted = network.predict_noise(x_t, batch.t, condition).float()
-    squared = (predicted - batch.noise).square().mean(dim=(1, 2, 3))
-    alpha_bar = schedule.alpha_bar(batch.t).to(squared)
-    weighted = squared if weighting == "noise" else squared / alpha_bar
+    squared_error = (predicted - batch.noise).square().mean(dim=(1, 2, 3))
+    alpha_bar = schedule.alpha_bar(batch.t).to(squared_error)
+    weighted = squared_error if weighting == "noise" else squared_error / alpha_bar
     zero = predicted.sum() * 0
     if batch.healing is None or batch.target is None or batch.lesions is None:
-        noise, weighted, healing = squared.mean(), weighted.mean(), zero.detach()
+        noise, weighted, healing = squared_error.mean(), weighted.mean(), zero.detach()
     else:
-        plain, healed = ~batch.healing, batch.healing
+        plain, heals = ~batch.healing, batch.healing
         noise, weighted = (
-            batch.noise_scale * (part[plain].mean() if bool(plain.any()) else zero) for part in (squared, weighted)
+            batch.noise_scale * (part[plain].mean() if bool(plain.any()) else zero)
+            for part in (squared_error, weighted)
         )
         healing = zero
-        if bool(healed.any()):
-            signal, sigma = (level[healed].view(-1, 1, 1, 1) for level in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()))
-            estimate = (x_t[healed].float() - sigma * predicted[healed]) / signal
-            parts = (batch.target[healed], batch.lesions[healed], alpha_bar[healed])
+        if bool(heals.any()):
+            signal, sigma = (level[heals].view(-1, 1, 1, 1) for level in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()))
+            estimate = (x_t[heals].float() - sigma * predicted[heals]) / signal
+            parts = (batch.target[heals], batch.lesions[heals], alpha_bar[heals])
             healing = batch.healing_scale * healing_loss(estimate, *parts)
     masked = zero.detach()
     if bool(batch.masked.any()):

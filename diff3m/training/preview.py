@@ -90,7 +90,7 @@ def healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: to
 
     ratios = {}
     for kind, (clean, painted, masks) in unseen_lesions(films).items():
-        healed = heal(painted)
-        ratios[kind] = float(np.abs(healed - clean)[masks].sum() / np.abs(painted - clean)[masks].sum())
+        result = heal(painted)
+        ratios[kind] = float(np.abs(result - clean)[masks].sum() / np.abs(painted - clean)[masks].sum())
     clean = films.images[:count].astype(np.float32) / 255
     return {**ratios, "unpainted": float(np.abs(heal(clean) - clean).mean())}

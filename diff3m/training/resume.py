@@ -49,11 +49,11 @@ def check_same_run(path: Path, identity: dict) -> dict:
     if not path.exists():
         return identity
     state = read_state(path, mmap=True)
-    saved = json.loads(state.get("identity", "{}"))
+    previous = json.loads(state.get("identity", "{}"))
     current = json.loads(json.dumps(identity))
     differences = [
         name if isinstance(current[name], list | dict) else f"{name} ({value} there, {current[name]} here)"
-        for name, value in saved.items()
+        for name, value in previous.items()
         if name in current and current[name] != value
     ]
     if differences:
@@ -62,7 +62,7 @@ def check_same_run(path: Path, identity: dict) -> dict:
             "another `out`."
         )
     current.pop(INIT_SHA256, None)
-    return current | {name: value for name, value in saved.items() if name == INIT_SHA256}
+    return current | {name: value for name, value in previous.items() if name == INIT_SHA256}
 
 
 def init_weights(source: str | None, own: Path) -> dict[str, str]:

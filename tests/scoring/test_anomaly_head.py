@@ -241,7 +241,7 @@ def test_the_shipped_head_finds_a_lesion_that_no_one_painted_in_training(shipped
     above = 0
     for number in range(2_090_000, 2_090_006):
         who = person(number, "opacity")
-        ill, mask = who.diseased(128).film, who.diseased(128).mask
+        ill, mask = who.film_with_lesion(128).film, who.film_with_lesion(128).mask
         well = person(number).film(128)
         maps = [shipped.analyze(film, {"view": who.patient.view}).anomaly_map for film in (ill, well)]
         above += maps[0][mask].mean() > maps[1][mask].mean()

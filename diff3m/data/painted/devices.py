@@ -137,7 +137,7 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     t = np.linspace(0, 2 * np.pi, 20)[:, None]
     center, axes = rng.uniform([0.4, 0.4], [0.65, 0.7]), rng.uniform(0.012, 0.04, 2)
     ring = center + np.hstack([axes[0] * np.cos(t), axes[1] * np.sin(t)])
-    return _brighten(film, lines(side, [ring], rng.uniform(0.005, 0.01), closed=True), rng, 0.3)
+    return _brighten(film, lines(side, [ring], rng.uniform(0.005, 0.01), is_closed=True), rng, 0.3)
 
 
 def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ def dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
     """Height of the diaphragm, cm below the apices. side: −1 the image's left (the patient's right), 1 the other."""
     half = a.thorax_width / 2
     xi = (np.abs(x) - 0.46 * half) / (0.54 * half)
-    base = a.lung_length - a.diaphragm_raised[0 if side < 0 else 1] + (a.diaphragm_tilt if side > 0 else 0.0)
+    base = a.lung_length - a.diaphragm_elevation[0 if side < 0 else 1] + (a.diaphragm_tilt if side > 0 else 0.0)
     return base + a.diaphragm_dome * np.clip(xi, 0, 1.3) ** 2.2 + 1.2 * np.clip(-xi, 0, 1.3) ** 2
 
 

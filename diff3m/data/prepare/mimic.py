@@ -89,7 +89,7 @@ def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Se
     return rows.assign(**{name: ids[name].where(good, 0).astype("int64") for name in names}), good
 
 
-def _identified(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
+def _with_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
     """The rows of a table of the source that have whole numbers as ids; the others are counted."""
     rows, good = _with_ids(rows, names)
     report.omit(
@@ -103,7 +103,7 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
     """Frontal films with path, split, label, study day and second."""
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
     films = _table(cxr, "metadata", columns=columns)
-    report.rows_read = len(films)
+    report.input_rows = len(films)
     films, good = _with_ids(films, ["subject_id", "study_id"])
     films = keep(films, good, report, "no patient or study number", "dicom_id")
     films = without_duplicates(films, "dicom_id", report)
@@ -137,12 +137,12 @@ def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
 
 def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     """The films' studies that are in the table of findings: "No Finding" as a number, and whether it is known."""
-    findings = _identified(
+    findings = _with_whole_ids(
         _table(cxr, "chexpert", columns=["study_id", "No Finding"]), ["study_id"], "chexpert", report
     )
     findings = findings[findings["study_id"].isin(films["study_id"])]
-    values, malformed = numbers(findings, "No Finding", report, "study_id")
-    findings = findings.assign(**{"No Finding": values}, known=~malformed)
+    values, is_malformed = numbers(findings, "No Finding", report, "study_id")
+    findings = findings.assign(**{"No Finding": values}, known=~is_malformed)
     return one_row_each(findings, "study_id", report, "study with two labels in the chexpert table")
 
 
@@ -155,7 +155,7 @@ def _second_of_day(times: pd.Series) -> pd.Series:
 def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
     people = open_table(iv / "hosp", PATIENTS, columns=["subject_id", "gender", "anchor_age", "anchor_year"])
-    people = _identified(people, ["subject_id"], "patients", report)
+    people = _with_whole_ids(people, ["subject_id"], "patients", report)
     people = people[people["subject_id"].isin(films["subject_id"])]
     report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
     people = one_row_each(people, "subject_id", report, "patient with two rows in the patients table that differ")
@@ -169,22 +169,22 @@ def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
 
 def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
     """Ages in years, read as everywhere; what is no age, or stands for an unknown one, is counted."""
-    ages, malformed = [], []
+    ages, is_malformed = [], []
     for cell in people["anchor_age"]:
         try:
             ages.append(read_age(cell))
         except EHRError:
             ages.append(None)
-        malformed.append(ages[-1] is None and bool(read_text(cell)))
-    report.refuse("anchor_age is no number", people.loc[malformed, "subject_id"])
+        is_malformed.append(ages[-1] is None and bool(read_text(cell)))
+    report.refuse("anchor_age is no number", people.loc[is_malformed, "subject_id"])
     return pd.Series(ages, index=people.index, dtype="float64")
 
 
 def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     records = read_omr(iv, films["patient"].unique(), report)
-    linked = {name: nearest(films, records[records["name"] == name]) for name in NAMES}
-    films = films.assign(**{name: link["value"].round(1) for name, link in linked.items()})
-    return _nearer_body(films, {name: link["days"] for name, link in linked.items()}, report)
+    links = {name: nearest(films, records[records["name"] == name]) for name in NAMES}
+    films = films.assign(**{name: link["value"].round(1) for name, link in links.items()})
+    return _nearer_body(films, {name: link["days"] for name, link in links.items()}, report)
 
 
 def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
@@ -212,15 +212,15 @@ def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
     A film belongs to a stay from STAY_HOURS before arrival until STAY_HOURS after leaving.
     """
     stays = open_table(ed / "ed", STAYS, columns=["subject_id", "stay_id", "intime", "outtime"])
-    stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)
+    stays = _with_whole_ids(stays, ["subject_id", "stay_id"], "edstays", report)
     stays = stays[stays["subject_id"].isin(films["subject_id"])]
     stays = stays.assign(**{name: second_number(stays[name]).astype("float64") for name in ("intime", "outtime")})
-    timed = stays[["intime", "outtime"]].notna().all(axis=1)
+    has_times = stays[["intime", "outtime"]].notna().all(axis=1)
     report.omit(
         "emergency stay whose times are not like 2180-12-31 14:30:00",
-        [f"stay_id {stay}" for stay in stays.loc[~timed, "stay_id"]],
+        [f"stay_id {stay}" for stay in stays.loc[~has_times, "stay_id"]],
     )
-    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays[timed], on="subject_id")
+    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays[has_times], on="subject_id")
     margin = STAY_HOURS * 3600
     pairs = pairs[(pairs["second"] >= pairs["intime"] - margin) & (pairs["second"] <= pairs["outtime"] + margin)]
     pairs = (
@@ -228,7 +228,9 @@ def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
         .sort_values(["distance", "stay_id"])
         .drop_duplicates("dicom_id")
     )
-    triage = _identified(open_table(ed / "ed", TRIAGES, columns=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
+    triage = _with_whole_ids(
+        open_table(ed / "ed", TRIAGES, columns=["stay_id", *TRIAGE]), ["stay_id"], "triage", report
+    )
     triage = triage[triage["stay_id"].isin(pairs["stay_id"])]
     triage = one_row_each(triage, "stay_id", report, "emergency stay with two rows in the triage table that differ")
     triage = triage.assign(

@@ -52,23 +52,23 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
         parts.append(rows[["patient", "day"]].assign(name=name, value=values))
     parts += _pressures(records[records["result_name"] == PRESSURE], report)
     measurements = pd.concat(parts, ignore_index=True)
-    malformed = measurements["value"].isna()
-    report.omit("measurement is no number", _names_of(measurements[malformed]))
-    return _plausible(measurements[~malformed], report)
+    is_malformed = measurements["value"].isna()
+    report.omit("measurement is no number", _names_of(measurements[is_malformed]))
+    return _plausible(measurements[~is_malformed], report)
 
 
 def _pressures(rows: pd.DataFrame, report: Report) -> list[pd.DataFrame]:
     """Split pressures such as "120/80" into systolic and diastolic measurements; count those that cannot be used."""
     both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
     complete = both.notna().all(axis=1)
-    swapped = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
-    report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[swapped], "blood pressure"))
+    is_swapped = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
+    report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[is_swapped], "blood pressure"))
     bounds = [paper_schema()[name].bounds for name in PRESSURES]
     plausible = np.logical_and.reduce([both[place].between(*limits) for place, limits in enumerate(bounds)])
-    unusual = ~swapped & complete & ~plausible
+    unusual = ~is_swapped & complete & ~plausible
     report.omit("pressure outside the plausible range", _names_of(rows[unusual], "blood pressure"))
     report.omit("pressure that is not like 120/80", _names_of(rows[~complete], "blood pressure"))
-    usable = ~swapped & ~unusual & complete
+    usable = ~is_swapped & ~unusual & complete
     return [
         rows.loc[usable, ["patient", "day"]].assign(name=name, value=both.loc[usable, place])
         for place, name in enumerate(PRESSURES)
@@ -102,9 +102,9 @@ def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
             for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
         ]
 
-    repeated = records.duplicated()
-    report.omit("row of omr that is there twice", names(records[repeated]))
-    records = records[~repeated]
+    is_duplicate = records.duplicated()
+    report.omit("row of omr that is there twice", names(records[is_duplicate]))
+    records = records[~is_duplicate]
     records = records.assign(day=_days_of(records["chartdate"]))
     report.omit("record whose date is not like 2180-12-31", names(records[records["day"].isna()]))
     return records.dropna(subset=["day"]).astype({"day": "int64"})
