@@ -1,6 +1,6 @@
 """Radiographs: reading files, DICOM, preprocessing, the gate before analysis, and corrections by hand."""
 
-from .dicom import looks_like_dicom
+from .dicom_content import looks_like_dicom
 from .edit import edit_film
 from .gate import GateError, Quality, inspect, pass_gate, read_film, with_quality
 from .preprocess import (

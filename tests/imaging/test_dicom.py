@@ -19,7 +19,8 @@ from pydicom.uid import (
 )
 
 from diff3m.imaging import RadiographError, dicom_syntax, read_radiograph
-from diff3m.imaging.dicom import header_facts, looks_like_dicom
+from diff3m.imaging.dicom import header_facts
+from diff3m.imaging.dicom_content import VRS, looks_like_dicom
 
 
 def test_plain_pixels_are_exact():
@@ -304,3 +305,7 @@ def test_a_real_dicom_film(real_uploads):
     film = read_radiograph(real_uploads / "rsna_chest_pa.dcm")
     assert film.pixels.shape == (1024, 1024)
     assert film.facts == {"age": 62.0, "sex": "M", "view": "PA"}
+
+
+def test_value_representations_are_those_of_pydicom():
+    assert {vr.decode() for vr in VRS} == {vr.value for vr in pydicom.valuerep.VR if len(vr.value) == 2}

@@ -27,7 +27,7 @@ from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
 from ...ehr.header import view_of_header
 from ...imaging import RadiographError, read_radiograph
-from ...imaging.dicom import looks_like_dicom
+from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.dicom_header import RECORD_ATTRIBUTES, record_facts, view_attributes
 from ...imaging.dicom_values import text
 from ...imaging.gate import inspect

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ...imaging import RadiographError, read_radiograph
-from ...imaging.dicom import looks_like_dicom
+from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.gate import inspect
 from ..paths import FOREIGN, OTHER_CASE, locate
 from .report import Report, keep
