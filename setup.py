@@ -13,7 +13,7 @@ setup(
     packages=[*find_namespace_packages(include=["diff3m", "diff3m.*"]), ASSETS, CHECKPOINTS],
     package_dir={ASSETS: "assets", CHECKPOINTS: "checkpoints"},
     package_data={
-        ASSETS: ["film-gate.safetensors"],
+        ASSETS: ["film-gate.safetensors", "organs.safetensors"],
         CHECKPOINTS: ["*/config.json", "*/*.safetensors", "*/README.md"],
     },
 )

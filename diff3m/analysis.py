@@ -12,7 +12,8 @@ from torch import Tensor
 from .case import Case
 from .ehr import Record
 from .imaging.compose import compose_pseudo_healthy
-from .scoring.score import ANY_VIEW, Component, Scoring
+from .reconstruct import validate_seed
+from .scoring.score import ANY_VIEW, ESTIMATES, Component, Scoring
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,31 @@ class Settings:
     steps: int
     seed: int
     estimate: str
+
+    @classmethod
+    def of(
+        cls,
+        scoring: Scoring,
+        timesteps: int,
+        noise_level: int | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        estimate: str | None = None,
+    ) -> Settings:
+        """Fill in a score's own settings where the others are None.
+
+        timesteps: of the schedule, the highest noise level. Raises ValueError for values out of range.
+        """
+        level = scoring.noise_level if noise_level is None else noise_level
+        steps = scoring.steps if steps is None else steps
+        estimate = scoring.estimate if estimate is None else estimate
+        if estimate not in ESTIMATES:
+            raise ValueError(f"The estimate must be one of {', '.join(ESTIMATES)}, got {estimate!r}.")
+        if not 1 <= level <= timesteps:
+            raise ValueError(f"The noise level must lie between 1 and {timesteps}, got {level}.")
+        if not 1 <= steps <= scoring.noise_level:
+            raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
+        return cls(int(level), int(steps), validate_seed(seed), estimate)
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,12 @@ class Placement:
     compared_with: str
     normals: int
     z_scores: tuple[float | None, ...]
+
+
+def view_of(record: Record) -> str | None:
+    """Return a record's view, "PA" or "AP", or None where it is unknown."""
+    view = record.get("view")
+    return view if isinstance(view, str) else None
 
 
 def place_among_normals(values: Tensor, view: str | None, scoring: Scoring) -> Placement:

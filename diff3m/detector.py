@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,28 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .analysis import Analysis, Settings, place_among_normals
+from .analysis import Analysis, Settings, place_among_normals, view_of
 from .case import Case, FilmSource, open_film
 from .checkpoint.folder import Checkpoint, CheckpointConfig, load_checkpoint
 from .checkpoint.source import DEFAULT_CHECKPOINT, resolve_checkpoint
+from .device import autocast, select_device, select_precision, to_channels_last
 from .diffusion import Progress
 from .ehr import EHRSchema, Record
 from .estimates import Estimates
 from .imaging import prepare_film
 from .network import Condition
 from .notes import notes_on
-from .reconstruct import (
-    draw_noises,
-    needed_levels,
-    predictor,
-    reconstruct,
-    reconstruct_from_noise,
-    steps_to,
-    validate_seed,
-)
+from .reconstruct import draw_noises, needed_levels, predictor, reconstruct, reconstruct_from_noise, steps_to
 from .released.inference import reconstruct_as_released
 from .scoring.measure import contradiction, heat_map, measure_component
-from .scoring.score import ESTIMATES, Component, Scoring
+from .scoring.score import Component, Scoring
 
 
 class Detector:
@@ -49,14 +41,10 @@ class Detector:
     def __init__(
         self, checkpoint: Checkpoint, device: str | torch.device | None = None, precision: str = "auto"
     ) -> None:
-        if precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f'precision must be "auto", "float32" or "bfloat16", got {precision!r}')
         self.checkpoint, self.config = checkpoint, checkpoint.config
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("There is no CUDA device here, or this torch was built without CUDA. Use the device cpu.")
-        self.precision = ("bfloat16" if has_bfloat16(self.device) else "float32") if precision == "auto" else precision
-        self.network = checkpoint.network.to(self.device, memory_format=torch.channels_last).eval()
+        self.device = select_device(device)
+        self.precision = select_precision(precision, self.device)
+        self.network = to_channels_last(checkpoint.network, self.device).eval()
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = DEFAULT_CHECKPOINT, **options) -> Detector:
@@ -79,18 +67,8 @@ class Detector:
     def settings(
         self, noise_level: int | None = None, steps: int | None = None, seed: int = 0, estimate: str | None = None
     ) -> Settings:
-        """Fill in the checkpoint's own defaults. Raises ValueError for values out of range."""
-        scoring = self.scoring
-        level = scoring.noise_level if noise_level is None else noise_level
-        steps = scoring.steps if steps is None else steps
-        estimate = scoring.estimate if estimate is None else estimate
-        if estimate not in ESTIMATES:
-            raise ValueError(f"The estimate must be one of {', '.join(ESTIMATES)}, got {estimate!r}.")
-        if not 1 <= level <= self.config.schedule.timesteps:
-            raise ValueError(f"The noise level must lie between 1 and {self.config.schedule.timesteps}, got {level}.")
-        if not 1 <= steps <= scoring.noise_level:
-            raise ValueError(f"The number of steps must lie between 1 and {scoring.noise_level}, got {steps}.")
-        return Settings(int(level), int(steps), validate_seed(seed), estimate)
+        """Fill in the checkpoint's own defaults, see `Settings.of`. Raises ValueError for values out of range."""
+        return Settings.of(self.scoring, self.config.schedule.timesteps, noise_level, steps, seed, estimate)
 
     def case(self, film: FilmSource, record: Mapping[str, object] | None = None, *, accept: bool = False) -> Case:
         """Prepare one film and parse its record, once for the analysis and all explanations.
@@ -99,9 +77,9 @@ class Detector:
         the film's header facts are not used unless given here. accept: go on knowingly with a file that the gate stops;
         the result says so. Raises RadiographError or EHRError.
         """
-        parsed = self.schema.parse(record or {})
+        parsed_record = self.schema.parse(record or {})
         radiograph = open_film(film, accept)
-        return Case(radiograph, parsed, prepare_film(radiograph, self.config.preprocessing))
+        return Case(radiograph, parsed_record, prepare_film(radiograph, self.config.preprocessing))
 
     def inputs(self, cases: Sequence[Case]) -> Tensor:
         """Return the prepared films of cases as the network's input, (B, 1, S, S) on the device.
@@ -155,22 +133,23 @@ class Detector:
     def _analyze(
         self, cases: Sequence[Case], settings: Settings, callback: Callable[[Progress], None] | None = None
     ) -> list[Analysis]:
-        x0, records, seconds = self.inputs(cases), [case.record for case in cases], {}
-        with _timed(seconds, "condition"):
+        x0, records = self.inputs(cases), [case.record for case in cases]
+        seconds: dict[str, float] = {}
+        with _measure_time(seconds, "condition"):
             condition = self.condition(x0, records)
-        with _timed(seconds, "reconstruct"):
+        with _measure_time(seconds, "reconstruct"):
             estimates = self.estimates(x0, condition, self.scoring.keys, settings, callback)
-        with _timed(seconds, "score"):
+        with _measure_time(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
-            heat_maps = heat_map(x0, estimates.picture(self.shown_key(settings)), self.scoring.heat_sigma)
+            heat_maps = heat_map(x0, estimates.picture(self.main_key(settings)), self.scoring.heat_sigma)
         batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
         return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 
     def _analysis(self, case: Case, batch: _Batch, row: int) -> Analysis:
         """Return what a batch's row says of its case."""
         settings, estimates, values = batch.settings, batch.estimates, batch.values[row]
-        placement = place_among_normals(values, case.record.get("view"), self.scoring)
-        source, level = self.shown_key(settings)
+        placement = place_among_normals(values, view_of(case.record), self.scoring)
+        source, level = self.main_key(settings)
         pictures = estimates.noising if source == "noising" else estimates.inversion
         reconstructions = {level: _array(films[row]) for level, films in pictures.items()}
         reconstruction = reconstructions[level]
@@ -228,11 +207,11 @@ class Detector:
         x0: prepared films (B, 1, S, S), with the condition of their records. with_reconstruction: also the one from the
         settings' own noise level, which an analysis shows.
         """
-        wanted = [*keys, self.shown_key(settings)] if with_reconstruction else keys
+        all_keys = [*keys, self.main_key(settings)] if with_reconstruction else keys
         noising, one_step = {}, {}
         with self.autocast():
-            inversion = self._reconstruct(x0, condition, needed_levels(wanted, "inversion"), settings, callback)
-            for level in needed_levels(wanted, "noising"):
+            inversion = self._reconstruct(x0, condition, needed_levels(all_keys, "inversion"), settings, callback)
+            for level in needed_levels(all_keys, "noising"):
                 steps = steps_to(level, settings.steps, self.scoring.noise_level)
                 rounds = self.scoring.rounds
                 noising[level] = self._noise_and_denoise(x0, condition, level, steps, settings, callback, rounds)
@@ -284,10 +263,10 @@ class Detector:
         def expected(under: Sequence[Record]) -> Tensor:
             return twin.one_step_estimate(films, twin.condition(films, under, attention=False), level, settings)
 
-        computed = estimates.of(component) if twin is self else None
-        own = expected(known) if computed is None else computed[rows]
-        raised = expected([self.schema.raised(record, name) for record in known])
-        values[rows] = contradiction(films, own, raised, self.scoring.margin)
+        estimate = estimates.get(component.key) if twin is self else None
+        own = expected(known) if estimate is None else estimate[rows]
+        higher = expected([self.schema.with_higher(record, name) for record in known])
+        values[rows] = contradiction(films, own, higher, self.scoring.margin)
         return values
 
     @torch.no_grad()
@@ -309,9 +288,9 @@ class Detector:
         predict = predictor(self.network, condition, settings.estimate)
         return reconstruct_from_noise(x0, predict, level, steps, noises, self.config.schedule, callback, rounds)
 
-    def shown_key(self, settings: Settings) -> tuple[str, int]:
+    def main_key(self, settings: Settings) -> tuple[str, int]:
         """The source and noise level of the reconstruction that an analysis under these settings shows."""
-        return self.scoring.shown[0], settings.noise_level
+        return self.scoring.main_key[0], settings.noise_level
 
     def _noises(self, side: int, level: int, settings: Settings) -> Tensor:
         """Return the scoring's fixed noises of one level: (n, 1, S, S)."""
@@ -320,9 +299,7 @@ class Detector:
 
     def autocast(self) -> AbstractContextManager:
         """Return the context of network passes in the detector's precision; everything outside is float32."""
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return autocast(self.device, self.precision)
 
     @cached_property
     def in_float32(self) -> Detector:
@@ -351,7 +328,7 @@ class _Batch:
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def _measure_time(seconds: dict[str, float], stage: str) -> Iterator[None]:
     """Add the seconds that a block takes under the name of its stage."""
     start = time.perf_counter()
     yield
@@ -360,13 +337,3 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 def _array(image: Tensor) -> np.ndarray:
     return image[0].float().cpu().numpy()
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether bfloat16 convolutions are native, so that they are faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())

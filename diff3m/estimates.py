@@ -23,9 +23,9 @@ class Estimates:
     noising: Mapping[int, Tensor] = field(default_factory=dict)
     one_step: Mapping[int, Tensor] = field(default_factory=dict)
 
-    def of(self, component: Component) -> Tensor | None:
-        """Return what a component of the score measures, or None where it was not computed."""
-        return self.get(component.key)
+    def of(self, component: Component) -> Tensor:
+        """Return what a component of the score measures. Raises KeyError where it was not computed."""
+        return self.picture(component.key)
 
     def picture(self, key: tuple[str, int]) -> Tensor:
         """Return the pictures of a source and noise level. Raises KeyError where they were not computed."""

@@ -102,10 +102,10 @@ def largest_in_organs(heat: np.ndarray, reconstruction: np.ndarray, scoring: Sco
 def finding_regions(findings: Sequence[Finding], limit: int = 3) -> tuple[tuple[str, Box], ...]:
     """Return the first findings as (name, box) for `explain.Request.regions`: zones, numbered where one repeats."""
     regions: list[tuple[str, Box]] = []
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for finding in findings[:limit]:
-        seen[finding.zone] += 1
-        number = seen[finding.zone]
+        counts[finding.zone] += 1
+        number = counts[finding.zone]
         regions.append((finding.zone if number == 1 else f"{finding.zone} ({number})", finding.prepared_box))
     return tuple(regions)
 
@@ -174,9 +174,9 @@ def _mask_box(mask: np.ndarray) -> Box:
 def _outline(mask: np.ndarray, case: Case) -> tuple[tuple[float, float], ...]:
     """Return the outer contour of a connected mask (S, S) as points in shares of the native film's sides."""
     height, width = (OUTLINE_SCALE * side for side in mask.shape)
-    enlarged = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+    full_mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
     # a mask one point wide can lose its corners in the enlargement, and with them its connection
-    enlarged |= cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    contours, _ = cv2.findContours(enlarged.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    full_mask |= cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    contours, _ = cv2.findContours(full_mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     contour = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 1.0, closed=True)[:, 0]
     return tuple(_native_point((y + 0.5) / height, (x + 0.5) / width, case) for x, y in contour.tolist())

@@ -37,14 +37,14 @@ def notes_on(case: Case, placement: Placement, settings: Settings, config: Check
     else:
         if (settings.steps, settings.estimate) != (scoring.steps, scoring.estimate):
             notes.append(note("other_settings", steps=scoring.steps))
-        compared = {component.feature for component in scoring.components if component.feature}
-        if unknown := sorted(name for name in compared if record.get(name) is None):
+        features = {component.feature for component in scoring.components if component.feature}
+        if unknown := sorted(name for name in features if record.get(name) is None):
             notes.append(note("feature_unknown", features=", ".join(schema[name].label for name in unknown)))
     age = record.get("age")
     if (
         age is not None and not is_adult(float(age)) and "age" not in case.film.facts
     ):  # else the film's own note says it
         notes.append(note("minor", age=ADULT_AGE))
-    if ignored := [feature.label for feature in schema.ignored(record)]:
-        notes.append(note("features_ignored", features=", ".join(ignored)))
+    if labels := [feature.label for feature in schema.ignored_features(record)]:
+        notes.append(note("features_ignored", features=", ".join(labels)))
     return tuple(notes)

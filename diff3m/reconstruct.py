@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,10 +27,10 @@ def predictor(network: Diff3M, condition: Condition, estimate: str = "x_t") -> P
     """
 
     def predict(x: Tensor, t: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        repeated = condition.repeat(x.shape[0] // condition.embedding.shape[0])
+        batch_condition = condition.repeat(x.shape[0] // condition.embedding.shape[0])
         if estimate == "x_t":
-            return network.predict_noise(x, t, repeated).float()
-        prediction = network.predict(x, t, repeated)
+            return network.predict_noise(x, t, batch_condition).float()
+        prediction = network.predict(x, t, batch_condition)
         return prediction.noise.float(), prediction.masked_pixels.float()
 
     return predict
@@ -55,7 +56,8 @@ def reconstruct(
     """
     branches = _shared_paths({level: levels(level, steps) for level, steps in plan.items()})
     total = 2 * sum(len(branch.path) - 1 for branch in branches)
-    done, reconstructions = 0, {}
+    done = 0
+    reconstructions: dict[int, Tensor] = {}
     for branch in branches:
         callbacks = _Steps(callback, done, total, branch.levels, preview_level)
         reconstructions |= _walk_branch(x0, predict, branch, schedule, callbacks)
@@ -90,8 +92,9 @@ class _Steps:
         self.done += 1
         if self.callback is None:
             return
-        formed = progress.phase == "denoising" and self.preview_level in self.levels[:active]
-        preview = progress.preview.chunk(active)[self.levels.index(self.preview_level)] if formed else None
+        preview, level = None, self.preview_level
+        if progress.phase == "denoising" and level in self.levels[:active] and progress.preview is not None:
+            preview = progress.preview.chunk(active)[self.levels.index(level)]
         self.callback(replace(progress, done=self.done, total=self.total, preview=preview))
 
 
@@ -108,9 +111,7 @@ def _walk_branch(
     for active, level in enumerate(branch.ends, start=1):
         x = torch.cat([x, inverted.pop(level)])
         path = branch.path[stops[active] : stops[active - 1] + 1][::-1]
-        x = walk(
-            x, predict, path, schedule, clamp=CLAMP, callback=lambda progress, active=active: report(progress, active)
-        )
+        x = walk(x, predict, path, schedule, clamp=CLAMP, callback=partial(report, active=active))
     return dict(zip(branch.ends, x.clamp(*CLAMP).chunk(len(branch.ends)), strict=True))
 
 
@@ -157,7 +158,7 @@ def reconstruct_from_noise(
     def report(progress: Progress) -> None:
         nonlocal done
         done += 1
-        if callback:
+        if callback and progress.preview is not None:
             callback(replace(progress, done=done, total=total, preview=mean(progress.preview)))
 
     estimate = x0

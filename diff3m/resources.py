@@ -13,5 +13,5 @@ def resource(name: str) -> Path:
     name: relative to the checkout's root, e.g. "assets/film-gate.safetensors". A wheel carries the folders inside the
     package (see setup.py). Returns the path, whether or not it exists.
     """
-    packaged = PACKAGE / "shipped" / name
-    return packaged if packaged.exists() else PACKAGE.parent / name
+    path_in_wheel = PACKAGE / "shipped" / name
+    return path_in_wheel if path_in_wheel.exists() else PACKAGE.parent / name

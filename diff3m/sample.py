@@ -31,14 +31,14 @@ def draw_normals(
     films. steps: of DDIM. callback: receives the films as they form and may raise to cancel. Returns (N, S, S) float32
     in [0, 1]. Raises EHRError, or ValueError for a seed out of range.
     """
-    parsed = [detector.schema.parse(record) for record in records]
+    parsed_records = [detector.schema.parse(record) for record in records]
     size, schedule = detector.config.network.image_size, detector.config.schedule
     generator = torch.Generator().manual_seed(validate_seed(seed))
-    x = torch.randn(len(parsed), 1, size, size, generator=generator).to(detector.device)
+    x = torch.randn(len(parsed_records), 1, size, size, generator=generator).to(detector.device)
     estimate = torch.full_like(x, 0.5)
 
     def predict(x: Tensor, t: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        condition = detector.condition(estimate, parsed, attention=False)
+        condition = detector.condition(estimate, parsed_records, attention=False)
         with detector.autocast():
             return predictor(detector.network, condition)(x, t)
 

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ import pydicom
 import torch
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from diff3m.cli.main import main
 from diff3m.data.phantom import person
@@ -105,6 +106,68 @@ def dicom(pixels: np.ndarray, **tags) -> bytes:
 
 FILM = np.round(drawn_film(128) * 4000).astype(np.uint16)
 EXPECTED = (FILM.astype(np.float32) - FILM.min()) / float(np.ptp(FILM))
+
+
+FILM_ROWS, FILM_COLUMNS = np.mgrid[:128, :128]
+CORNERS = (np.hypot(FILM_ROWS - 64, FILM_COLUMNS - 64) > 75) | (FILM_ROWS + FILM_COLUMNS < 37)  # of FILM
+DEEP = np.round(drawn_film(96) * 4000).astype(np.uint16)  # 12 bits
+GREY = (DEEP >> 4).astype(np.uint8)
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    """Return values scaled to 0 for the smallest and 1 for the largest, float64."""
+    values = values.astype(np.float64)
+    return (values - values.min()) / np.ptp(values)
+
+
+def with_element(pixels: np.ndarray, *elements: tuple, implicit: bool = False, **tags) -> bytes:
+    """A film with elements (tag, VR, value) of any VR."""
+    dataset = pydicom.dcmread(io.BytesIO(dicom(pixels, **tags)))
+    for element in elements:
+        dataset.add_new(*element)
+    if implicit:
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, implicit_vr=implicit, little_endian=True)
+    return buffer.getvalue()
+
+
+def tiff(
+    *pages: np.ndarray,
+    order: str = "<",
+    white_is_zero: bool = False,
+    reduced: tuple[bool, ...] = (),
+    changes: dict[int, int] | None = None,
+) -> bytes:
+    """An uncompressed TIFF of one page an array, written from the specification."""
+    data = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    place, blocks = 8, b""
+    data += struct.pack(order + "I", place)
+    for number, array in enumerate(pages):
+        pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
+        kind = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
+        tags = {
+            254: int(bool(reduced) and reduced[number]),
+            256: array.shape[1],
+            257: array.shape[0],
+            258: array.itemsize * 8,
+            259: 1,
+            262: int(not white_is_zero),
+            273: 0,
+            277: 1,
+            278: array.shape[0],
+            279: len(pixels),
+            339: kind,
+        }
+        tags |= changes or {}
+        end = place + 2 + 12 * len(tags) + 4
+        tags[273] = end
+        last = number == len(pages) - 1
+        block = struct.pack(order + "H", len(tags))
+        block += b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags.items())
+        block += struct.pack(order + "I", 0 if last else end + len(pixels)) + pixels
+        blocks, place = blocks + block, place + len(block)
+    return data + blocks
 
 
 def compressed_dicom(frame: bytes, syntax: str, **tags) -> bytes:

@@ -31,7 +31,7 @@ def films(tmp_path_factory) -> dict[str, str]:
     chest = cv2.normalize(person(2_050_001).film(300), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     pictures = {
         "chest": chest,
-        "prior": (person(2_050_001, "opacity").diseased(200).film * 255).astype(np.uint8),
+        "prior": (person(2_050_001, "opacity").film_with_lesion(200).film * 255).astype(np.uint8),
         "turned": 255 - np.rot90(chest),
         "drawn": (drawn_film(300) * 255).astype(np.uint8),
     }

@@ -1,10 +1,13 @@
 """The rooms' imports: no circle, nothing that goes up, and diff3m knows nothing of the app."""
 
+import ast
 import importlib.util
 import sys
 
 import pytest
 from helpers import ROOT
+
+LINES_OF_A_FILE = 350
 
 spec = importlib.util.spec_from_file_location("draw_architecture", ROOT / "tools" / "draw_architecture.py")
 tool = importlib.util.module_from_spec(spec)
@@ -78,3 +81,20 @@ def test_circles_and_imports_up_are_found_where_they_are(tmp_path):
     assert tool.circles(tool.module_edges(found)) == [["diff3m.low.a", "diff3m.low.b", "diff3m.low.c"]]
     up = tool.imports_up(found, (("diff3m.low",), ("diff3m.high",), ("app.page",)))
     assert [str(one) for one in up] == ["diff3m/low/a.py:2: diff3m.low.a imports diff3m.high.top"]
+
+
+def test_no_file_of_the_library_is_too_long_for_one_sitting():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in tool.modules(packages=("diff3m",)).items()}
+    assert {name: length for name, length in lengths.items() if length > LINES_OF_A_FILE} == {}
+
+
+def test_no_test_module_imports_another():
+    """What tests share is in helpers.py, and fixtures are in conftest.py."""
+    tests = {path.stem: path for path in (ROOT / "tests").rglob("test_*.py")}
+    imports = []
+    for name, path in tests.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imports += [f"{name} imports {other}" for other in names if set(other.split(".")) & tests.keys()]
+    assert imports == []

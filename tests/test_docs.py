@@ -130,6 +130,15 @@ def test_the_walks_name_functions_that_exist():
     assert [name for name in names if not symbol_exists(name)] == []
 
 
+def test_the_newcomer_tasks_name_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Newcomer tasks")[2]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 5 and all(row[1].strip().isdigit() and row[2].strip().isdigit() for row in rows)
+    paths = [path for row in rows for path in re.findall(r"`([\w/]+/[\w/.]*)`", row[-1])]
+    assert len(paths) >= 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_comments_point_to_sections_of_the_method():
     sections = re.findall(r"^## (.+)$", (ROOT / "docs" / "method.md").read_text(), re.MULTILINE)
     code = [path for package in ("app", "diff3m") for path in (ROOT / package).rglob("*.py")]

@@ -25,7 +25,7 @@ from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import load_analysis, save_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
-from diff3m.imaging import Radiograph, corrected, inspect, with_quality
+from diff3m.imaging import Radiograph, edit_film, inspect, with_quality
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
 
 
 def test_a_film_is_taken_as_it_is_handled():
-    film = corrected(Radiograph(drawn_film(200)))
+    film = edit_film(Radiograph(drawn_film(200)))
     assert Handling().apply(film) is film
     turned = Handling().moved(turn=1).moved(turn=-2).moved(negative=True)
     assert turned == Handling(turn=3, negative=True)

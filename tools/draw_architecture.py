@@ -19,7 +19,7 @@ DOCUMENT = ROOT / "docs" / "architecture.md"
 PACKAGES = ("diff3m", "app")
 # from the lowest to the highest; rooms in one tuple must not import each other
 ROOMS = (
-    ("diff3m.ehr", "diff3m.diffusion", "diff3m.resources"),
+    ("diff3m.ehr", "diff3m.device", "diff3m.diffusion", "diff3m.resources"),
     ("diff3m.imaging", "diff3m.network"),
     ("diff3m.case", "diff3m.data", "diff3m.scoring", "diff3m.reconstruct"),
     ("diff3m.analysis", "diff3m.checkpoint", "diff3m.estimates"),

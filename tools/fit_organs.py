@@ -20,22 +20,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diff3m.data.phantom import person
-from diff3m.data.phantom.lesion import displaced
-from diff3m.data.phantom.render import heart_borders, layers
+from diff3m.data.phantom.lesion import displace
+from diff3m.data.phantom.organs import heart_borders
+from diff3m.data.phantom.render import layers
 from diff3m.imaging.organs import SIDE, OrganNetwork
 
 FIRST = 900_000  # of the simulated persons; a third of them has a lesion, so that lungs are outlined beneath it too
-RENDERED = 128  # pixels a side
+FILM_SIZE = 128  # pixels a side that a film is rendered with
+LEARNING_RATE = 2e-3  # at its peak
 
 
 def film_and_masks(number: int) -> tuple[np.ndarray, np.ndarray]:
     """One simulated film (64, 64), and left lung, right lung and heart (3, 64, 64), float32 in [0, 1]."""
     cv2.setNumThreads(1)
     subject = person(number, "any" if number % 3 == 0 else None)
-    film, anatomy = subject.film(RENDERED), subject.anatomy()
+    film, anatomy = subject.film(FILM_SIZE), subject.anatomy()
     if subject.lesion:
-        anatomy = displaced(anatomy, subject.lesion)
-    maps = layers(anatomy, RENDERED)
+        anatomy = displace(anatomy, subject.lesion)
+    maps = layers(anatomy, FILM_SIZE)
     left, right = heart_borders(anatomy, maps.grid.y)
     x = maps.grid.x - anatomy.mediastinal_shift
     heart = (np.nan_to_num(x + left, nan=-1) > 0) & (np.nan_to_num(right - x, nan=-1) > 0)
@@ -77,39 +79,57 @@ def overlap(logits: Tensor, masks: Tensor) -> Tensor:
     return (2 * both + 1) / (total + 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--films", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--batch-size", type=int, default=24)
-    options = parser.parse_args()
-    numbers = range(FIRST, FIRST + options.films)
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        pairs = list(pool.map(film_and_masks, numbers, chunksize=16))
-    films = torch.from_numpy(np.stack([film for film, _ in pairs]))[:, None]
-    masks = torch.from_numpy(np.stack([organs for _, organs in pairs]))
-    held_out = options.films // 15
+def simulate(count: int, processes: int) -> tuple[Tensor, Tensor]:
+    """Films (count, 1, 64, 64) and masks (count, 3, 64, 64) of simulated persons, rendered in several processes."""
+    numbers = range(FIRST, FIRST + count)
+    if processes == 1:
+        pairs = [film_and_masks(number) for number in numbers]
+    else:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            pairs = list(pool.map(film_and_masks, numbers, chunksize=16))
+    films, masks = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*pairs, strict=True))
+    return films[:, None], masks
+
+
+def fit(films: Tensor, masks: Tensor, steps: int, batch_size: int) -> OrganNetwork:
+    """Fit a network; a fifteenth of the films measures it and is not learned from."""
+    test_films = len(films) // 15
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     network = OrganNetwork()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    for step in range(options.steps):
-        rate = 2e-3 * min(1, (step + 1) / 50) * (1 - 0.95 * step / options.steps)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        rows = torch.randint(held_out, len(films), (options.batch_size,), generator=generator)
+            group["lr"] = LEARNING_RATE * min(1, (step + 1) / 50) * (1 - 0.95 * step / steps)
+        rows = torch.randint(test_films, len(films), (batch_size,), generator=generator)
         batch, target = augment(films[rows], masks[rows], generator)
         logits = network(batch)
         loss = F.binary_cross_entropy_with_logits(logits, target) + 1 - overlap(logits, target).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if (step + 1) % 100 == 0:
+        if (step + 1) % 100 == 0 or step + 1 == steps:
             with torch.no_grad():
-                dice = overlap(network(films[:held_out]), masks[:held_out]).tolist()
+                dice = overlap(network(films[:test_films]), masks[:test_films]).tolist()
             rounded = [round(value, 3) for value in dice]
-            print(f"step {step + 1}: loss {loss.item():.4f}, Dice of held-out films {rounded}", flush=True)
+            print(
+                f"step {step + 1}: loss {loss.item():.4f}, Dice of left lung, right lung, heart {rounded}", flush=True
+            )
+    return network
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--films", type=int, default=1500, help="at least 15")
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--batch-size", type=int, default=24)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that render the films")
+    options = parser.parse_args()
+    if options.films < 15:
+        parser.error("--films must be at least 15: a fifteenth of them measures the network")
+    films, masks = simulate(options.films, options.processes)
+    network = fit(films, masks, options.steps, options.batch_size)
     save_file({name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}, options.out)
 
 

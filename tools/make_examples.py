@@ -104,7 +104,7 @@ def rendered(detector: Detector) -> list[dict]:
         cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(who.film(SIDE, patient)))
         if lesion:
             entry["mask"] = f"{case['id']}.mask.png"
-            cv2.imwrite(str(FOLDER / entry["mask"]), who.diseased(SIDE, patient).mask.astype(np.uint8) * 255)
+            cv2.imwrite(str(FOLDER / entry["mask"]), who.film_with_lesion(SIDE, patient).mask.astype(np.uint8) * 255)
         analysis = detector.analyze(FOLDER / entry["file"], entry["record"])
         save_analysis(FOLDER / f"{case['id']}.npz", analysis, detector)
         print(f"{case['id']:<34} percentile {analysis.percentile:.0f}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from diff3m.imaging import Quality, Radiograph, corrected, inspect
+from diff3m.imaging import Quality, Radiograph, edit_film, inspect
 
 from ..render import panels
 
@@ -30,7 +30,7 @@ class Handling:
 
     def apply(self, film: Radiograph) -> Radiograph:
         """The corrected film. Raises RadiographError or ValueError."""
-        return film if self.untouched else corrected(film, self.turn, self.negative, self.cut)
+        return film if self.untouched else edit_film(film, self.turn, self.negative, self.cut)
 
     @property
     def untouched(self) -> bool:

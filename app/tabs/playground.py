@@ -139,7 +139,7 @@ def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
     normal = Radiograph(who.healthy.film(MODEL_SIDE, patient))
     film = normal
     if lesion is not None:
-        diseased = who.diseased(MODEL_SIDE, patient)
+        diseased = who.film_with_lesion(MODEL_SIDE, patient)
         film, mask = Radiograph(diseased.film), diseased.mask
     record = patient.record() if values[page.informed] else {}
     return Play(film, prepare(film, settings), prepare(normal, settings), mask, record)

@@ -53,7 +53,7 @@ def _phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFil
     film = Radiograph(who.film(MODEL_SIDE, patient))
     if lesion is None:
         return PhantomFilm(patient, who.film(SHOWN_SIDE, patient), film)
-    diseased = who.diseased(SHOWN_SIDE, patient)
+    diseased = who.film_with_lesion(SHOWN_SIDE, patient)
     return PhantomFilm(patient, diseased.film, film, diseased.mask)
 
 

@@ -72,8 +72,8 @@ class CheckpointConfig:
     def from_dict(cls, values: dict) -> CheckpointConfig:
         """Read what `to_dict` wrote. Raises CheckpointError."""
         if not isinstance(values, dict) or values.get("format") != FORMAT:
-            stated = str(values.get("format") if isinstance(values, dict) else "none")[:20]
-            raise CheckpointError(f"config.json has format {stated}; this version reads format {FORMAT}.")
+            format_name = str(values.get("format") if isinstance(values, dict) else "none")[:20]
+            raise CheckpointError(f"config.json has format {format_name}; this version reads format {FORMAT}.")
         try:
             config = cls(
                 name=values["name"],

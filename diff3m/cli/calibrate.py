@@ -41,9 +41,9 @@ def run(options) -> None:
         _calibrate_fit(detector, options.manifest, options.accept)
         return
     scoring = read_score(options.score, detector.scoring) if options.score else None
-    calibrated = calibrate_on_normals(detector, options.manifest, scoring, bar("calibrating"), options.accept)
-    save_scoring(detector.checkpoint.saved_folder, calibrated)
-    for view, entry in calibrated.calibration:
+    scoring = calibrate_on_normals(detector, options.manifest, scoring, bar("calibrating"), options.accept)
+    save_scoring(detector.checkpoint.saved_folder, scoring)
+    for view, entry in scoring.calibration:
         print(f"{view:>4}: {entry.count} normal films")
     print(f"wrote {detector.checkpoint.saved_folder / 'config.json'}")
 

@@ -69,7 +69,7 @@ def run(options) -> int:
         pictures=bool(options.out),
     )
     context = Context(detector, detector.case(film, record), request)
-    for explanation in context.requested():
+    for explanation in context.selection():
         failures = len(context.failures)
         result = context.attempt(explanation.name)
         for line in [] if result is None else explanation.describe(result):

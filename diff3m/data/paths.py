@@ -54,9 +54,9 @@ def clean_name(name: str) -> str:
 def is_junk(name: str) -> bool:
     """Whether a file is one that a system, a storage device or an office program leaves behind, and no film."""
     parts = [part.casefold() for part in PurePosixPath(name.replace("\\", "/")).parts]
-    hidden = any(part.startswith(".") and part.strip(".") for part in parts)
+    is_hidden = any(part.startswith(".") and part.strip(".") for part in parts)
     return bool(parts) and (
-        hidden
+        is_hidden
         or parts[-1] in JUNK_NAMES
         or parts[-1].startswith(JUNK_STARTS)
         or any(part in JUNK_FOLDERS for part in parts[:-1])
@@ -70,14 +70,14 @@ def is_foreign(name: str) -> bool:
 
 def spellings(name: str) -> Iterator[str]:
     """The ways to write a table's path, the likeliest first, each once."""
-    seen: set[str] = set()
+    unique: set[str] = set()
     plain = clean_name(name)
     for text in (name, plain, clean_name(unquote(plain))):
         for form in (None, "NFC", "NFD"):
-            spelled = unicodedata.normalize(form, text) if form else text
-            if spelled not in seen:
-                seen.add(spelled)
-                yield spelled
+            spelling = unicodedata.normalize(form, text) if form else text
+            if spelling not in unique:
+                unique.add(spelling)
+                yield spelling
 
 
 def locate(folder: Path, name: str) -> tuple[Path, str]:
@@ -86,13 +86,13 @@ def locate(folder: Path, name: str) -> tuple[Path, str]:
     As a last resort, case is ignored. Where there is no such file, the path as the table writes it, with a note if it
     is one of another machine.
     """
-    for spelled in spellings(name):
-        path = folder / spelled
+    for spelling in spellings(name):
+        path = folder / spelling
         if os.path.lexists(path):
             return path, ""
     plain = clean_name(name)
-    if found := _ignoring_case(folder, plain):
-        return found, OTHER_CASE.format(file=found.name[:MAX_QUOTED], name=PurePosixPath(plain).name[:MAX_QUOTED])
+    if match := _ignoring_case(folder, plain):
+        return match, OTHER_CASE.format(file=match.name[:MAX_QUOTED], name=PurePosixPath(plain).name[:MAX_QUOTED])
     foreign = (
         is_foreign(name) or is_foreign(plain) or (os.path.isabs(plain) and not os.path.isdir(os.path.dirname(plain)))
     )
@@ -151,16 +151,16 @@ class NameIndex:
 
         Names are compared first in the same case, then in any.
         """
-        for spelled in spellings(name):
-            if found := self._by_path.get(str(PurePosixPath(unicodedata.normalize("NFC", spelled)))):
-                return Match(found)
+        for spelling in spellings(name):
+            if match := self._by_path.get(str(PurePosixPath(unicodedata.normalize("NFC", spelling)))):
+                return Match(match)
         plain = unicodedata.normalize("NFC", clean_name(name))
-        wanted = PurePosixPath(plain).parts
-        if not wanted:
+        parts = PurePosixPath(plain).parts
+        if not parts:
             return None
-        candidates = self._by_file.get(_key(unquote(wanted[-1])), []) or self._by_file.get(_key(wanted[-1]), [])
-        same_case = [file for file in candidates if _parts(file)[-1] in (wanted[-1], unquote(wanted[-1]))]
-        best = _longest_tail(same_case or candidates, wanted)
+        candidates = self._by_file.get(_key(unquote(parts[-1])), []) or self._by_file.get(_key(parts[-1]), [])
+        same_case = [file for file in candidates if _parts(file)[-1] in (parts[-1], unquote(parts[-1]))]
+        best = _longest_tail(same_case or candidates, parts)
         if best is None:
             return None
         return Match(best, "" if same_case else OTHER_CASE.format(file=best[-MAX_QUOTED:], name=plain[-MAX_QUOTED:]))
@@ -170,12 +170,12 @@ def _parts(name: str) -> tuple[str, ...]:
     return PurePosixPath(unicodedata.normalize("NFC", clean_name(name))).parts
 
 
-def _longest_tail(names: list[str], wanted: tuple[str, ...]) -> str | None:
+def _longest_tail(names: list[str], parts: tuple[str, ...]) -> str | None:
     """The one name that shares the most parts with the end of a path; None where several share as many."""
 
     def shared(name: str) -> int:
         tail = 0
-        for own, other in zip(reversed(_parts(name)), reversed(wanted), strict=False):
+        for own, other in zip(reversed(_parts(name)), reversed(parts), strict=False):
             if own.casefold() != other.casefold():
                 break
             tail += 1

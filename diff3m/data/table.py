@@ -82,7 +82,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: ob
         with _open(path) as file:
             sample = file.read(SAMPLE_BYTES)
         if sample[:4] == PARQUET_MAGIC:
-            return _cleaned(_read_parquet(path, columns), semicolons=False)
+            return _clean_table(_read_parquet(path, columns), semicolons=False)
         table, form = _read_text(path, sample, columns, dtype)
     except ManifestError:
         raise
@@ -92,20 +92,20 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: ob
         raise ManifestError(
             f"The table {path.name} cannot be read ({str(error)[:200]}). Save it as CSV with a header line."
         ) from None
-    return _cleaned(table, form.separator == ";") if dtype is str else table
+    return _clean_table(table, form.separator == ";") if dtype is str else table
 
 
 @contextmanager
 def _open(path: Path):
     """The file's bytes, unpacked where it is gzipped."""
     with path.open("rb") as file:
-        zipped = file.read(2) == GZIP_MAGIC
+        is_gzip = file.read(2) == GZIP_MAGIC
         file.seek(0)
-        if not zipped:
+        if not is_gzip:
             yield file
             return
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            yield unpacked
+        with gzip.GzipFile(fileobj=file) as content:
+            yield content
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -185,9 +185,11 @@ def _read_csv(file, name: str, form: _Format, columns: Sequence[str] | None, dty
 def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> pd.DataFrame:
     """The rows' first `count` fields. Raises ManifestError naming the first row that has more that is not empty."""
     beyond = rows.iloc[:, count:]
-    filled = beyond.apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
-    if beyond.shape[1] and filled.any():
-        raise ManifestError(f"Row {int(filled.idxmax()) + 1} of {name} has more fields than the header. {_quote(form)}")
+    has_value = beyond.apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
+    if beyond.shape[1] and has_value.any():
+        raise ManifestError(
+            f"Row {int(has_value.idxmax()) + 1} of {name} has more fields than the header. {_quote(form)}"
+        )
     return rows.iloc[:, :count]
 
 
@@ -196,7 +198,7 @@ def _quote(form: _Format) -> str:
     return f"Put quotes around values that hold a {names.get(form.separator, form.separator)}."
 
 
-def _cleaned(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
+def _clean_table(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
     """A table's text, cleaned.
 
     No blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and columns without
@@ -204,10 +206,10 @@ def _cleaned(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
     """
     names = [_excel_text(pd.Series([str(name)], dtype="string"))[0].strip() for name in table.columns]
     cells = [_clean_column(table.iloc[:, place], semicolons) for place in range(table.shape[1])]
-    used = [place for place, column in enumerate(cells) if names[place] or not (column == "").all()]
-    cleaned = pd.concat([cells[p] for p in used], axis=1) if used else pd.DataFrame(index=table.index)
-    cleaned.columns = [names[p] for p in used]
-    return cleaned[(cleaned != "").any(axis=1)] if used else cleaned
+    places = [place for place, column in enumerate(cells) if names[place] or not (column == "").all()]
+    result = pd.concat([cells[p] for p in places], axis=1) if places else pd.DataFrame(index=table.index)
+    result.columns = [names[p] for p in places]
+    return result[(result != "").any(axis=1)] if places else result
 
 
 def _clean_column(cells: pd.Series, semicolons: bool) -> pd.Series:
@@ -277,8 +279,8 @@ def check_windows_text(data: bytes, name: str) -> None:
             well += inside
         elif sign not in "’®©°²³µ±×" or (before.isalpha() and after.isalpha() and sign != "’"):
             doubtful += inside
-    mixed = any(NORDIC & (letters := set(word[0])) and ROMANCE & letters for word in WORD.finditer(text))
-    if mixed or (doubtful and doubtful >= well):
+    is_mixed = any(NORDIC & (letters := set(word[0])) and ROMANCE & letters for word in WORD.finditer(text))
+    if is_mixed or (doubtful and doubtful >= well):
         raise refusal
 
 

@@ -25,8 +25,8 @@ def body_mass_index(height_cm: float, weight_kg: float) -> float:
 
 def bmi_rounding(height_cm: float, weight_kg: float) -> float:
     """How far a BMI may lie from height and weight when each was rounded: half an inch or 1 cm, 1 kg, and 0.5 BMI."""
-    implied = body_mass_index(height_cm, weight_kg)
-    return 0.5 + implied * (2 * (CM_PER_INCH / 2) / height_cm + 1 / weight_kg)
+    bmi_of_body = body_mass_index(height_cm, weight_kg)
+    return 0.5 + bmi_of_body * (2 * (CM_PER_INCH / 2) / height_cm + 1 / weight_kg)
 
 
 def with_bmi(record: Mapping[str, Value]) -> Record:
@@ -37,13 +37,13 @@ def with_bmi(record: Mapping[str, Value]) -> Record:
     height, weight, bmi = (record.get(name) for name in ("height_cm", "weight_kg", "bmi"))
     if height is None or weight is None or "bmi" not in record:
         return dict(record)
-    implied = body_mass_index(float(height), float(weight))
+    bmi_of_body = body_mass_index(float(height), float(weight))
     if bmi is None:
-        return {**record, "bmi": round(implied, 1)}
-    if abs(float(bmi) - implied) > bmi_rounding(float(height), float(weight)):
+        return {**record, "bmi": round(bmi_of_body, 1)}
+    if abs(float(bmi) - bmi_of_body) > bmi_rounding(float(height), float(weight)):
         raise EHRError(
             f"BMI: {float(bmi):g} contradicts height {float(height):g} cm and weight {float(weight):g} kg, which give "
-            f"{implied:.1f}. Correct one of the three, or leave one unknown."
+            f"{bmi_of_body:.1f}. Correct one of the three, or leave one unknown."
         )
     return dict(record)
 
@@ -86,16 +86,16 @@ def category_of(record: Mapping[str, Value], name: str) -> str | None:
 
 def with_value(record: Mapping[str, Value], name: str, value: float) -> Record:
     """The record with another number. Weight follows BMI and height, BMI follows weight."""
-    changed = {**record, name: value}
-    height, weight, bmi = number_of(changed, "height_cm"), number_of(record, "weight_kg"), number_of(record, "bmi")
-    new_bmi = number_of(changed, "bmi")
-    if name == "weight_kg" and "bmi" in changed:
+    values = {**record, name: value}
+    height, weight, bmi = number_of(values, "height_cm"), number_of(record, "weight_kg"), number_of(record, "bmi")
+    new_bmi = number_of(values, "bmi")
+    if name == "weight_kg" and "bmi" in values:
         if height is not None:
-            changed["bmi"] = body_mass_index(height, value)
+            values["bmi"] = body_mass_index(height, value)
         elif bmi is not None and weight is not None:
-            changed["bmi"] = bmi * value / weight
+            values["bmi"] = bmi * value / weight
     elif name in ("bmi", "height_cm") and weight is not None and height is not None and new_bmi is not None:
-        changed["weight_kg"] = new_bmi * (height / 100) ** 2
+        values["weight_kg"] = new_bmi * (height / 100) ** 2
     elif name == "bmi" and weight is not None and bmi is not None:
-        changed["weight_kg"] = weight * value / bmi
-    return changed
+        values["weight_kg"] = weight * value / bmi
+    return values

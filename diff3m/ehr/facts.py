@@ -151,10 +151,10 @@ def age_from_dates(birth_date: object, study_date: object) -> float | None:
     Placeholders are 19000101 and the like, the study's own date, a later date, and one that makes the patient older
     than 110.
     """
-    born, studied = read_date(birth_date), read_date(study_date)
-    if born is None or studied is None or born >= studied or born in BIRTH_DATE_PLACEHOLDERS:
+    birth, study = read_date(birth_date), read_date(study_date)
+    if birth is None or study is None or birth >= study or birth in BIRTH_DATE_PLACEHOLDERS:
         return None
-    years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
+    years = study.year - birth.year - ((study.month, study.day) < (birth.month, birth.day))
     return float(years) if years <= OLDEST_BY_BIRTH_DATE else None
 
 

@@ -62,7 +62,7 @@ class Feature:
         for field in ("categories", "labels"):
             values = getattr(self, field)
             if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
-                raise ValueError(f"{self.name}: {field} must be a list of texts, got {_listed(values)}. {QUOTES}")
+                raise ValueError(f"{self.name}: {field} must be a list of texts, got {_format(values)}. {QUOTES}")
         if not _is_number(self.mean) or not _is_number(self.std):
             raise ValueError(
                 f"{self.name}: mean and std must be numbers, got {self.mean!r} and {self.std!r}. Leave them out: "
@@ -78,7 +78,7 @@ class Feature:
         ):
             raise ValueError(
                 f"{self.name}: plausible must be the lowest and the highest number, such as [0, 120], got "
-                f"{_listed(ends)}."
+                f"{_format(ends)}."
             )
 
     @property
@@ -108,17 +108,17 @@ class Feature:
 
     def _parse_category(self, text: str) -> str | None:
         """A category by its name or label, else as the reader of that fact understands both the text and the label."""
-        named = list(zip(self.categories, self.labels or self.categories, strict=True))
-        for category, label in named:
+        pairs = list(zip(self.categories, self.labels or self.categories, strict=True))
+        for category, label in pairs:
             if text.casefold() in (category.casefold(), label.casefold()):
                 return category
         reader = CATEGORY_READERS.get(self.name)
-        fact = _read(reader, text) if reader else text
+        fact = _read_as(reader, text) if reader else text
         if fact is None:
             return None
         if reader:
-            for category, label in named:
-                if fact in (category, _read(reader, category), _read(reader, label)):
+            for category, label in pairs:
+                if fact in (category, _read_as(reader, category), _read_as(reader, label)):
                     return category
         if fact in OTHER_VIEWS:
             raise EHRError(
@@ -167,7 +167,7 @@ class Feature:
         return f"{float(value):.4g} {self.unit}".strip()
 
 
-def _read(reader: Callable[[str], str | None], text: str) -> str | None:
+def _read_as(reader: Callable[[str], str | None], text: str) -> str | None:
     """What a reader makes of a text; the text itself where it does not understand it."""
     try:
         return reader(text)
@@ -179,6 +179,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _listed(value: object) -> str:
+def _format(value: object) -> str:
     """A value as a schema file has it: lists in brackets."""
     return repr(list(value) if isinstance(value, tuple) else value)

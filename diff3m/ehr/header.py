@@ -93,9 +93,9 @@ def header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) ->
 def _views(position: object, codes: Iterable[tuple[str, str]]) -> tuple[list[str], bool]:
     """The views that a header names, and whether it says something of a view that names none, such as "frontal"."""
     views, problem = [], bool(read_text(position))
-    for read in (lambda: read_view(position), lambda: read_view_codes(codes)):
+    for reader in (lambda: read_view(position), lambda: read_view_codes(codes)):
         try:
-            view = read()
+            view = reader()
         except EHRError:
             problem = True
             continue
@@ -105,15 +105,15 @@ def _views(position: object, codes: Iterable[tuple[str, str]]) -> tuple[list[str
 
 def header_height(size: object) -> Fact:
     """PatientSize in cm. DICOM says meters; some devices write centimeters, and a few the unit."""
-    return _measured(size, "height_cm", "cm", 100.0)
+    return _quantity(size, "height_cm", "cm", 100.0)
 
 
 def header_weight(weight: object) -> Fact:
     """PatientWeight in kg."""
-    return _measured(weight, "weight_kg", "kg", 1.0)
+    return _quantity(weight, "weight_kg", "kg", 1.0)
 
 
-def _measured(value: object, name: str, unit: str, factor: float) -> Fact:
+def _quantity(value: object, name: str, unit: str, factor: float) -> Fact:
     text = read_text(value)
     if not text:
         return Fact(None)

@@ -25,14 +25,14 @@ class EHRSchema:
     features: tuple[Feature, ...]
 
     def __post_init__(self) -> None:
-        seen: dict[str, str] = {}
+        unique: dict[str, str] = {}
         for name in self.names:
-            if name.lower() in seen:
+            if name.lower() in unique:
                 raise ValueError(
-                    f"two features share a name: {seen[name.lower()]} and {name}. Rename one: a manifest's columns may "
-                    "be in any case."
+                    f"two features share a name: {unique[name.lower()]} and {name}. Rename one: a manifest's columns "
+                    "may be in any case."
                 )
-            seen[name.lower()] = name
+            unique[name.lower()] = name
 
     def __getitem__(self, name: str) -> Feature:
         for feature in self.features:
@@ -51,14 +51,14 @@ class EHRSchema:
     @property
     def groups(self) -> dict[str, tuple[Feature, ...]]:
         """Attention groups in order of first appearance."""
-        return self._grouped("group")
+        return self._group("group")
 
     @property
     def explanation_groups(self) -> dict[str, tuple[Feature, ...]]:
         """Groups of features that are explained together."""
-        return self._grouped("explanation_group")
+        return self._group("explanation_group")
 
-    def _grouped(self, attribute: str) -> dict[str, tuple[Feature, ...]]:
+    def _group(self, attribute: str) -> dict[str, tuple[Feature, ...]]:
         groups: dict[str, list[Feature]] = {}
         for feature in self.features:
             groups.setdefault(getattr(feature, attribute), []).append(feature)
@@ -85,7 +85,7 @@ class EHRSchema:
         """Lowest and highest value that one number may take beside the rest of the record; see `constraints`."""
         return allowed_range(record, name, self[name].plausible)
 
-    def raised(self, record: Record, name: str) -> Record:
+    def with_higher(self, record: Record, name: str) -> Record:
         """The record with one number a standard deviation higher; weight follows BMI.
 
         Unchanged where the number is unknown.
@@ -95,9 +95,9 @@ class EHRSchema:
         if name not in self or self[name].kind != "number":
             raise ValueError(f"{name!r} is no number of this checkpoint's record")
         value = number_of(record, name)
-        return record if value is None else self.changed(record, name, value + self[name].std)
+        return record if value is None else self.with_value(record, name, value + self[name].std)
 
-    def changed(self, record: Record, name: str, value: float) -> Record:
+    def with_value(self, record: Record, name: str, value: float) -> Record:
         """The record with another number, and BMI, height and weight consistent; see `constraints.with_value`."""
         return with_value(record, name, value)
 
@@ -128,11 +128,11 @@ class EHRSchema:
 
     def by_feature(self, group: str, weights: np.ndarray) -> dict[str, float]:
         """Per-slot weights of one group summed to its features, e.g. for attention."""
-        summed, start = {}, 0
+        totals, start = {}, 0
         for feature in self.groups[group]:
-            summed[feature.name] = float(np.sum(weights[start : start + feature.slots]))
+            totals[feature.name] = float(np.sum(weights[start : start + feature.slots]))
             start += feature.slots
-        return summed
+        return totals
 
     def feature_slots(self) -> dict[str, slice]:
         """Where each feature's slots lie in the encoded vector."""
@@ -143,13 +143,13 @@ class EHRSchema:
                 start += feature.slots
         return places
 
-    def ignored(self, record: Mapping[str, Value]) -> tuple[Feature, ...]:
+    def ignored_features(self, record: Mapping[str, Value]) -> tuple[Feature, ...]:
         """Features that the record gives but training never saw: they cannot change the result."""
         return tuple(
             feature for feature in self.features if not feature.trained and record.get(feature.name) is not None
         )
 
-    def fitted(self, records: list[Record]) -> EHRSchema:
+    def fit(self, records: list[Record]) -> EHRSchema:
         """The schema with mean, std and `trained` taken from parsed training records."""
         return EHRSchema(
             tuple(

@@ -124,7 +124,7 @@ def _render(who: Person, detector: Detector) -> _PhantomFilm:
     size = detector.config.network.image_size
     if who.lesion is None:
         return _PhantomFilm(_film(who, size))
-    diseased = who.diseased(size)
+    diseased = who.film_with_lesion(size)
     film = Radiograph(diseased.film)
     mask = prepare_mask(diseased.mask, film, detector.config.preprocessing)
     return _PhantomFilm(film, who.film(size), diseased.mask, mask)
@@ -171,7 +171,7 @@ def _measure(
             yield PhantomResult(score, None, None)
         else:
             twin = None
-            if entry.mask.any() and not entry.mask.all():
+            if entry.twin is not None and entry.mask.any() and not entry.mask.all():
                 twin = twin_distance(entry.film.pixels, analysis.pseudo_healthy, entry.twin, entry.mask)
             yield PhantomResult(score, np.abs(analysis.heat_map), entry.prepared_mask, twin)
         report(place + 1)

@@ -39,11 +39,12 @@ def summarize_twins(distances: Sequence[TwinDistance | None], labels: np.ndarray
     distances: of each phantom, None without a lesion. labels: (N,) kinds. Returns by kind the four means, and `healed`:
     the mean error in the lesion, after over before, with a 95 % bootstrap interval over phantoms.
     """
-    rows = [row for row, distance in enumerate(distances) if distance is not None]
-    groups = {"all": rows} | {
-        str(kind): [row for row in rows if labels[row] == kind] for kind in np.unique(labels[rows])
-    }
-    return {kind: _means([distances[row] for row in chosen]) for kind, chosen in groups.items() if chosen}
+    groups: dict[str, list[TwinDistance]] = {"all": []}
+    for distance, kind in zip(distances, labels, strict=True):
+        if distance is not None:
+            groups["all"].append(distance)
+            groups.setdefault(str(kind), []).append(distance)
+    return {kind: _means(members) for kind, members in groups.items() if members}
 
 
 def _means(distances: Sequence[TwinDistance]) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..case import Case
 from ..detector import Detector
 from .registry import Context, Explanation, register
-from .text import listed
+from .text import join_values
 
 
 def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
@@ -28,7 +28,7 @@ def _explain(context: Context) -> dict[str, float]:
 
 
 def _describe(weights: dict[str, float]) -> list[str]:
-    return [f"attention (where the model looked in the record, not what mattered): {listed(weights, '.2f')}"]
+    return [f"attention (where the model looked in the record, not what mattered): {join_values(weights, '.2f')}"]
 
 
 register(

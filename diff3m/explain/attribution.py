@@ -94,8 +94,8 @@ def attribute(
         raise ExplanationError(f"An attribution of the {before.target} measured other things than the {target} needs.")
     coalitions = coalitions_of(detector, case.record, single=parts)
     table, whole_fits = _measure(detector, case, target, fits, coalitions.records, before)
-    measured = np.stack([table[known_features(record)] for record in coalitions.records])
-    values = dict(zip(coalitions.members, _target_values(target, measured).tolist(), strict=True))
+    measurements = np.stack([table[known_features(record)] for record in coalitions.records])
+    values = dict(zip(coalitions.members, _target_values(target, measurements).tolist(), strict=True))
     zeros = dict.fromkeys(explainable_groups(detector), 0.0)
     groups = zeros | shapley_values(values, coalitions.groups)
     return Attribution(
@@ -127,13 +127,13 @@ def _measure(
         return table, whole_fits
     x0 = detector.inputs([case])
     if target == "score":
-        measured = scores_under(detector, x0, missing, category_of(case.record, "view"))[:, None]
+        measurements = scores_under(detector, x0, missing, category_of(case.record, "view"))[:, None]
     else:
         along, relative = deviations(detector, x0, missing, fits)
-        measured = z_scores(along, fits)
+        measurements = z_scores(along, fits)
         if target in BESIDE_THE_FILM and known_features(missing[-1]) == known_features(records[-1]):
             whole_fits = record_fits(detector, case.record, fits, along[-1], relative[-1])
-    return table | dict(zip(map(known_features, missing), measured, strict=True)), whole_fits
+    return table | dict(zip(map(known_features, missing), measurements, strict=True)), whole_fits
 
 
 def _unusual(
@@ -153,11 +153,11 @@ def check_target(target: str) -> None:
         raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
 
 
-def _target_values(target: str, measured: np.ndarray) -> np.ndarray:
+def _target_values(target: str, measurements: np.ndarray) -> np.ndarray:
     """Return the target from what was measured of every coalition (n, k), the whole record last: (n,)."""
     if target == "misfit":
-        return misfit(measured)
-    return measured[:, 0] if target == "score" else movement(measured, measured[-1])
+        return misfit(measurements)
+    return measurements[:, 0] if target == "score" else movement(measurements, measurements[-1])
 
 
 def known_features(record: Record) -> frozenset[str]:
@@ -237,7 +237,7 @@ def _register(target: str, title: str, progress: str, order: int, cost: Cost, ne
             to_dict=_to_dict,
             describe=partial(_describe, title=title),
             needs=(Need.UNKNOWN_TOKENS, need),
-            requested=lambda request: target in request.targets,
+            is_requested=lambda request: target in request.targets,
             validate=_validate,
         )
     )

@@ -77,8 +77,8 @@ def players_of(detector: Detector, record: Record, single: bool) -> list[tuple[s
 
 def coalition_record(record: Record, players: Sequence[Sequence[str]], coalition: Sequence[int]) -> Record:
     """Return the record with only the present players known."""
-    known = {name for player, present in zip(players, coalition, strict=True) if present for name in player}
-    return {name: value if name in known else None for name, value in record.items()}
+    subset = {name for player, present in zip(players, coalition, strict=True) if present for name in player}
+    return {name: value if name in subset else None for name, value in record.items()}
 
 
 def shapley_values(table: Mapping[Coalition, float], names: Sequence[str]) -> dict[str, float]:
@@ -91,8 +91,8 @@ def shapley_values(table: Mapping[Coalition, float], names: Sequence[str]) -> di
     for name in distinct:
         others = [other for other in distinct if other != name]
         for size in range(len(distinct)):
-            for known in itertools.combinations(others, size):
-                gain = _value(table, names, {*known, name}) - _value(table, names, known)
+            for subset in itertools.combinations(others, size):
+                gain = _value(table, names, {*subset, name}) - _value(table, names, subset)
                 values[name] += gain / (len(distinct) * comb(len(others), size))
     return values
 
@@ -103,6 +103,6 @@ def ablation_values(table: Mapping[Coalition, float], names: Sequence[str]) -> d
     return {name: _value(table, names, whole) - _value(table, names, whole - {name}) for name in dict.fromkeys(names)}
 
 
-def _value(table: Mapping[Coalition, float], names: Sequence[str], known: Iterable[str]) -> float:
-    known = set(known)
-    return table[tuple(int(name in known) for name in names)]
+def _value(table: Mapping[Coalition, float], names: Sequence[str], subset: Iterable[str]) -> float:
+    subset = set(subset)
+    return table[tuple(int(name in subset) for name in names)]

@@ -57,13 +57,13 @@ def counterfactual(
     timesteps = detector.config.schedule.timesteps
     if not 1 <= steps <= noise_level <= timesteps:
         raise ValueError(f"steps must lie between 1 and the noise level, and that below {timesteps + 1}.")
-    parsed = tuple(detector.schema.parse(other) for other in others)
+    parsed_records = tuple(detector.schema.parse(other) for other in others)
     x0 = detector.inputs([case])
-    films = counterfactual_films(detector, x0, [case.record], [parsed], noise_level, steps)[0, :, 0]
+    films = counterfactual_films(detector, x0, [case.record], [parsed_records], noise_level, steps)[0, :, 0]
     reconstruction, *reconstructions = films.float().cpu().numpy()
     side = x0.shape[-1]
     return Counterfactual(
-        case.x0, reconstruction, case.record, parsed, np.array(reconstructions).reshape(-1, side, side)
+        case.x0, reconstruction, case.record, parsed_records, np.array(reconstructions).reshape(-1, side, side)
     )
 
 
@@ -83,7 +83,7 @@ def counterfactual_films(
 ) -> Tensor:
     """Reconstruct prepared films (B, 1, S, S) under their own record and n others each: (B, 1 + n, 1, S, S)."""
     own = detector.condition(x0, records)
-    every = [record for record, changed in zip(records, others, strict=True) for record in (record, *changed)]
+    every = [record for record, changes in zip(records, others, strict=True) for record in (record, *changes)]
     count = len(every) // len(records)
     conditions = detector.condition(x0.repeat_interleave(count, dim=0), every)
     schedule = detector.config.schedule
@@ -96,17 +96,21 @@ def counterfactual_films(
 
 def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
     """Return the record with one other value, what depends on it following. Raises EHRError."""
-    parsed = schema[name].parse(value)
-    if parsed is None:
+    parsed_value = schema[name].parse(value)
+    if parsed_value is None:
         raise EHRError(
             f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}."
         )
-    if parsed == record.get(name):
+    if parsed_value == record.get(name):
         raise EHRError(
-            f"Another record: {schema[name].label} {schema[name].describe(parsed)} is what the record says already. "
-            "Give another value."
+            f"Another record: {schema[name].label} {schema[name].describe(parsed_value)} is what the record says "
+            "already. Give another value."
         )
-    return schema.parse({**record, name: parsed} if isinstance(parsed, str) else schema.changed(record, name, parsed))
+    return schema.parse(
+        {**record, name: parsed_value}
+        if isinstance(parsed_value, str)
+        else schema.with_value(record, name, parsed_value)
+    )
 
 
 def example_value(feature: Feature) -> str:
@@ -142,10 +146,10 @@ def _explain_unknown(context: Context) -> Counterfactual:
 
 def _explain_changes(context: Context) -> RecordChanges:
     whole = _whole(context)
-    changed = Counterfactual(
+    changes = Counterfactual(
         whole.film, whole.reconstruction, whole.record, whole.others[1:], whole.reconstructions[1:]
     )
-    return RecordChanges(context.request.changes, changed)
+    return RecordChanges(context.request.changes, changes)
 
 
 def _whole(context: Context) -> Counterfactual:
@@ -226,6 +230,6 @@ register(
         to_dict=_changes_to_dict,
         describe=_describe_changes,
         pictures=_changes_pictures,
-        requested=lambda request: bool(request.changes),
+        is_requested=lambda request: bool(request.changes),
     )
 )

@@ -20,7 +20,7 @@ from .attribution import Attribution, attribute
 from .needs import Need
 from .record_fit import NOISES, calibrated_fits, explainable_groups, one_step
 from .registry import Context, Explanation, register
-from .text import listed
+from .text import join_values
 
 PATH_STEPS = 8  # points of the Gauss-Legendre rule on the path
 SMALL = 1.0  # of the misfit: groups that change it by less are not ranked or given a sign
@@ -95,13 +95,13 @@ class Agreement:
     """Whether another method says what Shapley values say, of the groups to which either gives at least `SMALL`.
 
     signs: share of them with the same sign. order: whether their order from lowest to highest is the same. largest:
-    whether both name the same group as the largest by size. compared: how many groups that are; of none, all agree.
+    whether both name the same group as the largest by size. comparisons: how many groups that are; of none, all agree.
     """
 
     signs: float
     order: bool
     largest: bool
-    compared: int
+    comparisons: int
 
     @property
     def whole(self) -> bool:
@@ -111,14 +111,14 @@ class Agreement:
 
 def agreement(shapley: Mapping[str, float], other: Mapping[str, float]) -> Agreement:
     """Compare two attributions by group."""
-    counted = [group for group in shapley if max(abs(shapley[group]), abs(other[group])) >= SMALL]
-    if not counted:
+    relevant = [group for group in shapley if max(abs(shapley[group]), abs(other[group])) >= SMALL]
+    if not relevant:
         return Agreement(1.0, True, True, 0)
-    first, second = (np.array([values[group] for group in counted]) for values in (shapley, other))
+    first, second = (np.array([values[group] for group in relevant]) for values in (shapley, other))
     signs = float(np.mean(np.sign(first) == np.sign(second)))
     order = bool((np.argsort(first, kind="stable") == np.argsort(second, kind="stable")).all())
     largest = bool(np.abs(first).argmax() == np.abs(second).argmax())
-    return Agreement(signs, order, largest, len(counted))
+    return Agreement(signs, order, largest, len(relevant))
 
 
 def agreements(attribution: Attribution, gradients: Gradients | None = None) -> dict[str, Agreement]:
@@ -160,12 +160,12 @@ def _to_dict(opinion: SecondOpinion) -> dict:
 def _describe(opinion: SecondOpinion) -> list[str]:
     gradients = opinion.gradients
     lines = [
-        f"misfit by single values: {listed(opinion.attribution.parts, '+.2f') or 'none is known'}",
-        f"integrated gradients of the misfit: {listed(gradients.groups, '+.2f')} "
+        f"misfit by single values: {join_values(opinion.attribution.parts, '+.2f') or 'none is known'}",
+        f"integrated gradients of the misfit: {join_values(gradients.groups, '+.2f')} "
         f"(off the whole change by {gradients.gap:+.2f})",
     ]
     for name, one in opinion.agreements.items():
-        if not one.compared:
+        if not one.comparisons:
             lines.append(f"  {name}: nothing to compare, no part changes the misfit by 1")
         else:
             verdict = "agrees" if one.whole else "does not wholly agree"
@@ -184,6 +184,6 @@ register(
         to_dict=_to_dict,
         describe=_describe,
         needs=(Need.UNKNOWN_TOKENS, Need.FIT),
-        requested=lambda request: "misfit" in request.targets,
+        is_requested=lambda request: "misfit" in request.targets,
     )
 )

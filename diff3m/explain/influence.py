@@ -67,7 +67,7 @@ def influence(
     record, x0 = case.record, detector.inputs([case])
     own = number_of(record, feature)
     values = _range(entry, schema.room(record, feature), own, points)
-    records = [schema.changed(record, feature, float(value)) for value in values]
+    records = [schema.with_value(record, feature, float(value)) for value in values]
     z = z_scores(deviations(detector, x0, records, fits)[0], fits)
     residual = (x0 - one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]
     rows, columns, shares = region_of(residual[0], detector.scoring, box)
@@ -93,14 +93,14 @@ def curve_feature(schema: EHRSchema, name: str) -> Feature:
     """
     numbers = [entry.name for entry in schema.features if entry.kind == "number" and entry.trained]
     if name not in numbers:
-        listed = ", ".join(numbers) or "there is none"
-        raise ExplanationError(f"An influence curve needs a number that this checkpoint was trained with: {listed}.")
+        choices = ", ".join(numbers) or "there is none"
+        raise ExplanationError(f"An influence curve needs a number that this checkpoint was trained with: {choices}.")
     return schema[name]
 
 
 def influence_strip(detector: Detector, case: Case, curve: Influence) -> Influence:
     """Return the curve with its reconstructions, where it was computed without."""
-    records = [detector.schema.changed(case.record, curve.feature, float(value)) for value in curve.values]
+    records = [detector.schema.with_value(case.record, curve.feature, float(value)) for value in curve.values]
     reconstructions = _reconstructions(detector, detector.inputs([case]), case.record, records)
     return replace(curve, reconstructions=reconstructions)
 
@@ -205,7 +205,7 @@ register(
         to_dict=_to_dict,
         describe=_describe,
         needs=(Need.UNKNOWN_TOKENS, Need.FIT),
-        requested=lambda request: bool(request.numbers),
+        is_requested=lambda request: bool(request.numbers),
         validate=_validate,
     )
 )
@@ -221,6 +221,6 @@ register(
         describe=_describe_strip,
         needs=(Need.UNKNOWN_TOKENS, Need.FIT),
         pictures=_strip_pictures,
-        requested=lambda request: bool(request.numbers) and request.pictures,
+        is_requested=lambda request: bool(request.numbers) and request.pictures,
     )
 )

@@ -23,7 +23,7 @@ from .needs import Need, require
 from .record_fit import one_step
 from .region import REGION_LEVEL
 from .registry import Context, Explanation, Picture, register
-from .text import listed
+from .text import join_values
 
 LEVELS = (60, 120, 200, 300, 400, 500, 600, 700, 800, 900)
 NOISES = 2
@@ -59,11 +59,11 @@ def information(detector: Detector, case: Case) -> Information:
     coalitions = [[1] * len(players), [0] * len(players), *without_one]
     records = [coalition_record(case.record, players, coalition) for coalition in coalitions]
     bits = bits_spent(detector, x0.expand(len(records), -1, -1, -1), records, LEVELS).numpy()
-    saved = bits[1:] - bits[:1]
-    maps = dict(zip(members, saved[1:].astype(np.float32), strict=True))
-    groups = {name: float(part.sum()) for name, part in zip(members, saved[1:], strict=True)}
+    savings = bits[1:] - bits[:1]
+    maps = dict(zip(members, savings[1:].astype(np.float32), strict=True))
+    groups = {name: float(part.sum()) for name, part in zip(members, savings[1:], strict=True)}
     residual = (x0 - one_step(detector, x0, [case.record], REGION_LEVEL))[0, 0].cpu().numpy()
-    return Information(float(saved[0].sum()), saved[0].astype(np.float32), groups, maps, residual)
+    return Information(float(savings[0].sum()), savings[0].astype(np.float32), groups, maps, residual)
 
 
 @torch.no_grad()
@@ -95,8 +95,8 @@ def _to_dict(result: Information) -> dict:
 
 
 def _describe(result: Information) -> list[str]:
-    lost = listed(result.groups, ".1f") or "none is known"
-    return [f"information of the record about this film: {result.bits:.1f} bits; lost without one group: {lost}"]
+    losses = join_values(result.groups, ".1f") or "none is known"
+    return [f"information of the record about this film: {result.bits:.1f} bits; lost without one group: {losses}"]
 
 
 def _pictures(result: Information) -> dict[str, Picture]:

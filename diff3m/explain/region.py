@@ -16,7 +16,7 @@ from .coalitions import coalitions_of, shapley_values
 from .needs import ExplanationError, Need
 from .record_fit import explainable_groups, one_step
 from .registry import Box, Context, Explanation, register
-from .text import listed
+from .text import join_values
 
 REGION_LEVEL = 350  # noise level of a region's residual
 REGION_SIDE = 0.16  # side of the region around the largest residual, as a share of the film's
@@ -121,7 +121,7 @@ def _describe(regions: dict[str, RegionAttribution]) -> list[str]:
         lines += [
             f"{name or 'region'} from {top:.0%} to {bottom:.0%} of the height, {left:.0%} to {right:.0%} of the width:",
             f"  mean residual {region.known:+.1%} of the grey range, {region.unknown:+.1%} without the record; "
-            f"added by {listed(region.groups, '+.1%')}",
+            f"added by {join_values(region.groups, '+.1%')}",
         ]
     return lines
 

@@ -53,7 +53,7 @@ class Explanation:
     name: key in the registry and in JSON. title: what it is, in a line. progress: what the page says while it runs.
     order: place among the others, quick ones first. cost: see `Cost`. needs: of the checkpoint.
     explain: computes the result of a context. to_dict: the result as plain JSON values, without pictures.
-    describe: the result as lines of text. pictures: by file name. requested: whether a request asks for it.
+    describe: the result as lines of text. pictures: by file name. is_requested: whether a request asks for it.
     validate: raises ExplanationError or EHRError for a request that is wrong, before anything is computed.
     """
 
@@ -67,7 +67,7 @@ class Explanation:
     describe: Callable[[Any], list[str]]
     needs: tuple[Need, ...] = ()
     pictures: Callable[[Any], dict[str, Picture]] = lambda result: {}
-    requested: Callable[[Request], bool] = lambda request: True
+    is_requested: Callable[[Request], bool] = lambda request: True
     validate: Callable[[Context], None] = lambda context: None
 
 
@@ -92,13 +92,13 @@ class Context:
         self.detector, self.case, self.request = detector, case, request or Request()
         self.results: dict[str, Any] = {}
         self.failures: list[str] = []
-        self._shared: dict[str, Any] = {}
+        self._cache: dict[str, Any] = {}
         for explanation in EXPLANATIONS.values():
             explanation.validate(self)
 
-    def requested(self) -> list[Explanation]:
+    def selection(self) -> list[Explanation]:
         """Return the explanations that the request asks for, in order."""
-        return [explanation for explanation in EXPLANATIONS.values() if explanation.requested(self.request)]
+        return [explanation for explanation in EXPLANATIONS.values() if explanation.is_requested(self.request)]
 
     def result(self, name: str) -> Any:
         """Return an explanation's result, computed once. Raises ExplanationError where it cannot be given."""
@@ -119,10 +119,10 @@ class Context:
 
     def share(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return what several explanations need, computed by the first of them."""
-        if key not in self._shared:
-            self._shared[key] = compute()
-        return self._shared[key]
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
 
     def finished(self) -> dict[str, Any]:
         """Return the results of the explanations that were requested and could be given, by name."""
-        return {entry.name: self.results[entry.name] for entry in self.requested() if entry.name in self.results}
+        return {entry.name: self.results[entry.name] for entry in self.selection() if entry.name in self.results}

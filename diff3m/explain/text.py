@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def listed(values: Mapping[str, float], form: str) -> str:
+def join_values(values: Mapping[str, float], form: str) -> str:
     """Return "name value, name value" with each value in a format such as "+.2f"."""
     return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
 

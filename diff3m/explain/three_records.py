@@ -51,7 +51,7 @@ def mirrored_record(schema: EHRSchema, record: Record) -> Record:
             other[feature.name] = places[(places.index(value) + 1) % len(places)]
         else:
             mirrored = np.clip(2 * feature.mean - float(value), *schema.room(other, feature.name))
-            other = schema.changed(other, feature.name, float(mirrored))
+            other = schema.with_value(other, feature.name, float(mirrored))
     return other
 
 

@@ -49,7 +49,7 @@ def uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) 
 @torch.no_grad()
 def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
     """Return the standard deviation of the heat map over the reconstructions from LEVELS: (S, S)."""
-    source, _ = detector.scoring.shown
+    source, _ = detector.scoring.main_key
     x0, keys = detector.inputs([case]), [(source, level) for level in LEVELS]
     condition = detector.condition(x0, [case.record], attention=False)
     estimates = detector.estimates(x0, condition, keys, detector.settings())

@@ -50,7 +50,7 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
         return None
     settings = Settings(**values.pop("settings"))
     film, reconstruction = pictures["film"], pictures["reconstruction"]
-    measured = zip(detector.scoring.components, values.pop("components"), strict=True)
+    components = zip(detector.scoring.components, values.pop("components"), strict=True)
     return Analysis(
         film=film,
         reconstruction=reconstruction,
@@ -58,7 +58,7 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
         heat_map=pictures["heat_map"],
         settings=settings,
         reconstructions={settings.noise_level: reconstruction},
-        components=tuple((component, value, z) for component, (value, z) in measured),
+        components=tuple((component, value, z) for component, (value, z) in components),
         notes=tuple(values.pop("notes")),
         case=case,
         heat_sigma=detector.scoring.heat_sigma,

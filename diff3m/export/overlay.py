@@ -51,8 +51,8 @@ def enlarge(image: np.ndarray, height: int, aspect: float = 1.0) -> np.ndarray:
 
 def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The outline of a mask (any size, bool) in green over a color picture (H, W, 3) uint8."""
-    fitted = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    contours, _ = cv2.findContours(fitted, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    resized_mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    contours, _ = cv2.findContours(resized_mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(picture.copy(), contours, -1, OUTLINE, max(1, picture.shape[0] // 256), cv2.LINE_AA)
 
 

@@ -1,7 +1,7 @@
 """Radiographs: reading files, DICOM, preprocessing, the gate before analysis, and corrections by hand."""
 
-from .dicom import looks_like_dicom
-from .edit import corrected
+from .dicom_content import looks_like_dicom
+from .edit import edit_film
 from .gate import GateError, Quality, inspect, pass_gate, read_film, with_quality
 from .preprocess import (
     PreparedFilm,
@@ -25,8 +25,8 @@ __all__ = [
     "Window",
     "border_box",
     "check_film",
-    "corrected",
     "crop_to_film",
+    "edit_film",
     "inspect",
     "looks_like_dicom",
     "pass_gate",

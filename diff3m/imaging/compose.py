@@ -47,9 +47,9 @@ def compose_pseudo_healthy(
     if heat_normal > 0:
         difference *= opinion_weight(smooth_difference(prepared.square - reconstruction, heat_sigma), heat_normal)
     difference *= np.float32(prepared.high - prepared.low)
-    enlarged = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
+    full_difference = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     result = pixels.astype(np.float32, copy=True)
-    result[top:bottom, left:right] = np.clip(result[top:bottom, left:right] - enlarged, 0, 1)
+    result[top:bottom, left:right] = np.clip(result[top:bottom, left:right] - full_difference, 0, 1)
     return result
 
 

@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.pixels import apply_color_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-from pydicom.valuerep import VR
 
+from .dicom_content import has_dicom_prefix, without_blank_preamble
 from .dicom_grey import GreyScale, grey_scale, is_inverted
 from .dicom_header import Geometry, check_kind, geometry, header_facts
 from .dicom_pixels import StoredPixels, decode
@@ -34,42 +34,6 @@ settings.reading_validation_mode = IGNORE
 
 DAMAGED = "The DICOM file is damaged or incomplete. Export it again from the archive."
 NO_SIZE = "This DICOM file does not say how large its picture is (Rows, Columns). Export it again from the archive."
-VRS = frozenset(vr.value.encode() for vr in VR if len(vr.value) == 2)
-FIRST_GROUPS = range(0x0002, 0x0030)  # of the first element: nothing about the picture's size or kind comes later
-MAX_FIRST_LENGTH = 4096  # bytes of the first element's value in a data set that does not say its VR
-
-
-def has_dicom_prefix(data: bytes) -> bool:
-    """True for bytes with "DICM" behind a preamble of 128 bytes."""
-    return data[128:132] == b"DICM"
-
-
-def without_blank_preamble(data: bytes) -> bytes:
-    """Bytes without a preamble of 128 zeros that "DICM" does not follow."""
-    return data[128:] if data[:128] == bytes(128) and not has_dicom_prefix(data) else data
-
-
-def looks_like_dicom(data: bytes) -> bool:
-    """True for a DICOM file by content, whole or its first bytes.
-
-    That is "DICM" at byte 128, or, without preamble, a plausible first data element: a low group and either a known VR
-    or a short even length, in either byte order.
-    """
-    if has_dicom_prefix(data):
-        return True
-    data = without_blank_preamble(data)
-    if len(data) < 8:
-        return False
-    for order in ("little", "big"):
-        group, element = int.from_bytes(data[:2], order), int.from_bytes(data[2:4], order)
-        if group not in FIRST_GROUPS:
-            continue
-        if data[4:6] in VRS:
-            return True
-        length = int.from_bytes(data[4:8], order)
-        if order == "little" and group % 2 == 0 and element < 0x4000 and length % 2 == 0 and length <= MAX_FIRST_LENGTH:
-            return True
-    return False
 
 
 def read_dicom(data: bytes) -> Radiograph:
@@ -83,11 +47,11 @@ def read_dicom(data: bytes) -> Radiograph:
     _check_stored_size(dataset, place)
     facts, fact_notes = header_facts(dataset)
     grey = _grey(dataset, decode(dataset))
-    pixels = _placed(grey.values, place)
-    full_range = None if grey.full_range is None else _placed(grey.full_range, place)
+    pixels = _place(grey.values, place)
+    full_range = None if grey.full_range is None else _place(grey.full_range, place)
     spacing = place.spacing_mm
     if spacing is not None:
-        spacing = _placed_spacing(spacing, grey.values.shape, pixels.shape, place)
+        spacing = _upright_spacing(spacing, grey.values.shape, pixels.shape, place)
     return Radiograph(
         check_film(pixels),
         "DICOM",
@@ -170,16 +134,16 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
     return GreyScale(grey.values, grey.full_range, grey.windows, (*stored.notes, *notes, *grey.notes))
 
 
-def _placed(image: np.ndarray, place: Geometry) -> np.ndarray:
+def _place(image: np.ndarray, place: Geometry) -> np.ndarray:
     """A stored picture with square pixels and upright."""
     return np.ascontiguousarray(place.placement.apply(with_square_pixels(image, place.pixel_aspect)))
 
 
-def _placed_spacing(
-    spacing: tuple[float, float], stored: tuple[int, int], placed: tuple[int, int], place: Geometry
+def _upright_spacing(
+    spacing: tuple[float, float], stored: tuple[int, int], upright: tuple[int, int], place: Geometry
 ) -> tuple[float, float]:
     """The spacing of the picture as it is shown: its size in millimeters does not change."""
     height, width = spacing[0] * stored[0], spacing[1] * stored[1]
     if place.placement.transposed:
         height, width = width, height
-    return height / placed[0], width / placed[1]
+    return height / upright[0], width / upright[1]

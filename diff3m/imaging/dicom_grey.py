@@ -105,18 +105,18 @@ def grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, invert
     rescaled = _rescale(stored, dataset, notes)
     inside = rescaled[~padding] if padding.any() else rescaled.ravel()
     low, high = float(inside.min()), float(inside.max())
-    shown = _through_table(rescaled, inside, dataset, notes)
+    display = _through_table(rescaled, inside, dataset, notes)
     usable = [voi for voi in _windows(dataset, notes) if not _hides(voi, inside, notes)]
-    if shown is None and usable and usable[0].bends(low, high):
-        shown = usable[0].apply(rescaled)
-    windows = tuple(_offered(voi, low, high, inverted) for voi in usable)
+    if display is None and usable and usable[0].bends(low, high):
+        display = usable[0].apply(rescaled)
+    windows = tuple(_to_window(voi, low, high, inverted) for voi in usable)
     full = _finish(rescaled, padding, inverted)
-    if shown is None:
+    if display is None:
         return GreyScale(full, None, windows, tuple(notes))
-    return GreyScale(_finish(shown, padding, inverted), full, windows, tuple(notes))
+    return GreyScale(_finish(display, padding, inverted), full, windows, tuple(notes))
 
 
-def _offered(voi: _Voi, low: float, high: float, inverted: bool) -> Window:
+def _to_window(voi: _Voi, low: float, high: float, inverted: bool) -> Window:
     """A window in units of the film's range, which is low to high."""
     black, white = ((end - low) / (high - low) for end in voi.ends)
     return Window(1 - white, 1 - black, voi.explanation) if inverted else Window(black, white, voi.explanation)
@@ -225,8 +225,8 @@ def _through_table(values: np.ndarray, inside: np.ndarray, dataset: Dataset, not
         table = _table(item, float(inside.min()), float(inside.max()))
         if table is None:
             continue
-        used = table.apply(inside)
-        if used.max() > used.min() and not _saturates(inside, table.first, table.first + len(table.entries) - 1):
+        output = table.apply(inside)
+        if output.max() > output.min() and not _saturates(inside, table.first, table.first + len(table.entries) - 1):
             return table.apply(values)
     notes.append(IGNORED.format(name="VOI LUT"))
     return None
@@ -234,25 +234,25 @@ def _through_table(values: np.ndarray, inside: np.ndarray, dataset: Dataset, not
 
 def _windows(dataset: Dataset, notes: list[str]) -> list[_Voi]:
     """The header's windows that can be used."""
-    named = [name for name in ("WindowCenter", "WindowWidth") if has(dataset, name)]
-    if not named or not any(texts(dataset, name) for name in named):
+    names = [name for name in ("WindowCenter", "WindowWidth") if has(dataset, name)]
+    if not names or not any(texts(dataset, name) for name in names):
         return []
     shape = text(dataset, "VOILUTFunction").upper()
     if has(dataset, "VOILUTFunction") and shape not in FUNCTIONS:
         notes.append((IGNORED if shape else EMPTY).format(name="VOILUTFunction"))
     shape = shape if shape in FUNCTIONS else "LINEAR"
     centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
-    if any(has_decimal_comma(dataset, name) for name in named):
+    if any(has_decimal_comma(dataset, name) for name in names):
         notes.append(COMMA.format(name="window"))
     explanations = texts(dataset, "WindowCenterWidthExplanation")
-    found, least = [], 1.0 if shape == "LINEAR" else 0.0
+    windows, least = [], 1.0 if shape == "LINEAR" else 0.0
     for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
         if width >= least and width > 0:
             word = explanations[index].upper() if index < len(explanations) else ""
-            found.append(_Voi(center, width, shape, word if word in EXPLANATIONS else f"window {index + 1}"))
-    if not found or len(centers) != len(widths) or len(found) < len(widths):
-        notes.append(ONE_WINDOW if found else IGNORED.format(name="window"))
-    return found
+            windows.append(_Voi(center, width, shape, word if word in EXPLANATIONS else f"window {index + 1}"))
+    if not windows or len(centers) != len(widths) or len(windows) < len(widths):
+        notes.append(ONE_WINDOW if windows else IGNORED.format(name="window"))
+    return windows
 
 
 def _saturates(inside: np.ndarray, low: float, high: float) -> bool:

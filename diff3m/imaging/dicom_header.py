@@ -163,12 +163,12 @@ def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, .
 
 def _body_part_notes(dataset: Dataset) -> list[str]:
     """A note where BodyPartExamined names another part than the chest."""
-    written = {_plain(spelling) for spelling in spellings(dataset, "BodyPartExamined")} - {""}
-    if not written or any(_is_chest(word) for word in written):
+    parts = {_plain(spelling) for spelling in spellings(dataset, "BodyPartExamined")} - {""}
+    if not parts or any(_is_chest(word) for word in parts):
         return []
-    known = next((word for word in written if word in OTHER_BODY_PARTS), None)
-    named = f"the body part is {known}" if known else "this is another body part"
-    return [f"The header says {named}; the model knows chest films only."]
+    known = next((word for word in parts if word in OTHER_BODY_PARTS), None)
+    description = f"the body part is {known}" if known else "this is another body part"
+    return [f"The header says {description}; the model knows chest films only."]
 
 
 def _plain(word: str) -> str:
@@ -231,14 +231,14 @@ def _note_detector_flip(dataset: Dataset, notes: list[str]) -> None:
 
     They say what was done to the stored pixels already (PS3.3 C.8.11.4.1.1).
     """
-    done = []
+    changes = []
     rotation = whole(dataset, "FieldOfViewRotation")
     if rotation:
-        done.append("turned")
+        changes.append("turned")
     if text(dataset, "FieldOfViewHorizontalFlip").upper() in ("YES", "Y"):
-        done.append("mirrored")
-    if done:
-        notes.append(DETECTOR_FLIP.format(what=" and ".join(done)))
+        changes.append("mirrored")
+    if changes:
+        notes.append(DETECTOR_FLIP.format(what=" and ".join(changes)))
 
 
 def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | None, bool]:
@@ -247,9 +247,9 @@ def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | 
     PixelSpacing that differs from ImagerPixelSpacing is calibrated; the same value, or ImagerPixelSpacing alone, is
     that at the detector, which EstimatedRadiographicMagnificationFactor takes to the patient (PS3.3 10.7.1).
     """
-    calibrated, detector = (_two(dataset, name, notes) for name in ("PixelSpacing", "ImagerPixelSpacing"))
-    spacing = calibrated or detector or _two(dataset, "NominalScannedPixelSpacing", notes)
-    if spacing is None or detector is None or (calibrated is not None and calibrated != detector):
+    pixel_spacing, imager_spacing = (_two(dataset, name, notes) for name in ("PixelSpacing", "ImagerPixelSpacing"))
+    spacing = pixel_spacing or imager_spacing or _two(dataset, "NominalScannedPixelSpacing", notes)
+    if spacing is None or imager_spacing is None or (pixel_spacing is not None and pixel_spacing != imager_spacing):
         return spacing, False
     name = "EstimatedRadiographicMagnificationFactor"
     factor = number(dataset, name)

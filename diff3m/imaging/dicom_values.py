@@ -76,13 +76,13 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
         order = "<" if element.is_little_endian else ">"
         size = np.dtype(kind).itemsize
         data = element.value[: len(element.value) // size * size]
-        found = [float(value) for value in np.frombuffer(data, order + kind)]
+        values = [float(value) for value in np.frombuffer(data, order + kind)]
     else:
-        listed = texts(dataset, keyword)
-        if not all(NUMBER.fullmatch(item.replace(",", ".")) for item in listed):
+        entries = texts(dataset, keyword)
+        if not all(NUMBER.fullmatch(item.replace(",", ".")) for item in entries):
             return []
-        found = [float(item.replace(",", ".")) for item in listed]
-    return found if all(np.isfinite(found)) else []
+        values = [float(item.replace(",", ".")) for item in entries]
+    return values if all(np.isfinite(values)) else []
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
@@ -116,8 +116,8 @@ def words(dataset: Dataset, keyword: str) -> np.ndarray:
     if isinstance(value, bytes):
         little = getattr(element, "is_little_endian", True)
         return np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2").astype(np.uint16)
-    listed = value if isinstance(value, MultiValue | list | tuple) else [] if value is None else [value]
-    return np.array([int(item) & 0xFFFF for item in listed], np.uint16)
+    entries = value if isinstance(value, MultiValue | list | tuple) else [] if value is None else [value]
+    return np.array([int(item) & 0xFFFF for item in entries], np.uint16)
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

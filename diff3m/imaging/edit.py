@@ -11,7 +11,7 @@ from .radiograph import Radiograph, Window, check_film
 Shares = tuple[float, float, float, float]
 
 
-def corrected(
+def edit_film(
     film: Radiograph,
     turn: int = 0,
     negative: bool = False,
@@ -26,16 +26,16 @@ def corrected(
     """
     if not (all(0 <= share < 1 for share in cut) and cut[0] + cut[2] < 0.9 and cut[1] + cut[3] < 0.9):
         raise ValueError("What is cut away must leave at least a tenth of the film's height and width.")
-    pixels = check_film(_cut(turned(film.pixels, turn, negative), cut))
+    pixels = check_film(_cut(turn_pixels(film.pixels, turn, negative), cut))
     spacing = film.spacing_mm[::-1] if film.spacing_mm and turn % 2 else film.spacing_mm
-    unwindowed = _cut(turned(film.unwindowed, turn, negative), cut)
-    full_range = None if film.full_range is None else check_film(unwindowed)
-    low, high = float(unwindowed.min()), float(unwindowed.max())
+    grey = _cut(turn_pixels(film.unwindowed, turn, negative), cut)
+    full_range = None if film.full_range is None else check_film(grey)
+    low, high = float(grey.min()), float(grey.max())
     windows = tuple(_follow(window, negative, low, high) for window in film.windows)
     return replace(film, pixels=pixels, spacing_mm=spacing, windows=windows, full_range=full_range)
 
 
-def turned(pixels: np.ndarray, turn: int, negative: bool) -> np.ndarray:
+def turn_pixels(pixels: np.ndarray, turn: int, negative: bool) -> np.ndarray:
     """Pixels in [0, 1] turned by quarter turns to the left, and inverted if asked."""
     pixels = np.rot90(pixels, turn)
     return 1 - pixels if negative else pixels

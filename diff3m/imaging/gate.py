@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ..resources import resource
-from .edit import turned
+from .edit import turn_pixels
 from .preprocess import Preprocessing, prepare
 from .radiograph import Radiograph, RadiographError
 from .read import read_radiograph
@@ -89,7 +89,7 @@ class Gate:
 
         The limit is the largest distance of those others.
         """
-        rows = _standardized(films)
+        rows = _standardize(films)
         mean = rows.mean(0)
         _, singular, basis = np.linalg.svd(rows - mean, full_matrices=False)
         plain = cls(
@@ -101,10 +101,10 @@ class Gate:
             0.0,
         )
         outside, within = plain._measures(others)
-        scaled = replace(
+        result = replace(
             plain, outside=np.array([outside.mean(), outside.std()]), within=np.array([within.mean(), within.std()])
         )
-        return replace(scaled, limit=float(scaled.distance(others).max()))
+        return replace(result, limit=float(result.distance(others).max()))
 
     def distance(self, films: np.ndarray) -> np.ndarray:
         """Distance of thumbnails (N, 32, 32) in [0, 1] from normal films: (N,).
@@ -115,7 +115,7 @@ class Gate:
         return np.maximum((outside - self.outside[0]) / self.outside[1], (within - self.within[0]) / self.within[1])
 
     def _measures(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows = _standardized(films) - self.mean
+        rows = _standardize(films) - self.mean
         weights = rows @ self.components.T
         residual = rows - weights @ self.components
         return np.log(np.square(residual).mean(1) + 1e-9), np.log((np.square(weights) / self.variances).mean(1) + 1e-9)
@@ -176,7 +176,7 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
     gate = gate or shipped_gate()
     thumbnail = prepare(film, THUMBNAIL)
     positions = [(turn, negative) for negative in (False, True) for turn in range(4)]
-    distances = gate.distance(np.stack([turned(thumbnail, *position) for position in positions]))
+    distances = gate.distance(np.stack([turn_pixels(thumbnail, *position) for position in positions]))
     best, own = int(distances.argmin()), float(distances[0])
     turn, negative = positions[best]
     height, width = film.pixels.shape
@@ -190,7 +190,7 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
     return Quality(not stops, 0, False, own, gate.limit, stops, tuple(notes))
 
 
-def _standardized(films: np.ndarray) -> np.ndarray:
+def _standardize(films: np.ndarray) -> np.ndarray:
     rows = np.asarray(films, np.float64).reshape(len(films), -1)
     return (rows - rows.mean(1, keepdims=True)) / (rows.std(1, keepdims=True) + 1e-6)
 

@@ -39,12 +39,12 @@ class Placement:
     @property
     def note(self) -> str:
         """What is done, as a sentence; "" for a film that is upright."""
-        reflected = self.transposed ^ self.mirrored ^ self.upside_down
+        is_mirror_image = self.transposed ^ self.mirrored ^ self.upside_down
         upright, upside_down = (3, 1) if self.transposed else (0, 2)  # a transposed picture is turned and mirrored
         turn = upside_down if self.upside_down else upright
         if not turn:
-            return MIRRORED if reflected else ""
-        return (TURNED_AND_MIRRORED if reflected else TURNED).format(turn=TURNS[turn])
+            return MIRRORED if is_mirror_image else ""
+        return (TURNED_AND_MIRRORED if is_mirror_image else TURNED).format(turn=TURNS[turn])
 
 
 def pixels_are_square(aspect: float) -> bool:
@@ -78,7 +78,7 @@ def square_size(height: int, width: int, aspect: float) -> tuple[int, int]:
     """The size (height, width) that `with_square_pixels` gives a picture."""
     if pixels_are_square(aspect):
         return height, width
-    enlarged = (round(height * aspect), width) if aspect > 1 else (height, round(width / aspect))
-    if enlarged[0] * enlarged[1] <= MAX_PIXELS:
-        return enlarged
+    larger = (round(height * aspect), width) if aspect > 1 else (height, round(width / aspect))
+    if larger[0] * larger[1] <= MAX_PIXELS:
+        return larger
     return (height, round(width / aspect)) if aspect > 1 else (round(height * aspect), width)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,7 +17,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "organs.safetensors"
+from ..resources import resource
+
+WEIGHTS = resource("assets/organs.safetensors")
 SIDE = 64  # pixels of the network's input
 MIN_LUNG_AREA = 0.02  # share of the film; a smaller mask is not trusted
 BATCH = 64
@@ -61,7 +62,7 @@ def _block(channels_in: int, channels_out: int) -> nn.Sequential:
 
 @cache
 def load_organ_network() -> OrganNetwork:
-    """The network with its shipped weights, on the CPU, in evaluation mode."""
+    """Load the network with its shipped weights, on the CPU, in evaluation mode."""
     network = OrganNetwork()
     network.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
     return network.eval()
@@ -69,10 +70,10 @@ def load_organ_network() -> OrganNetwork:
 
 @torch.no_grad()
 def segment_organs(films: np.ndarray) -> np.ndarray:
-    """Soft masks of left lung, right lung and heart on prepared films.
+    """Outline left lung, right lung and heart on prepared films.
 
-    films: (N, S, S) in [0, 1], or uint8. Returns (N, 3, 64, 64) uint8, 255 = certain; of each organ the largest
-    connected part alone.
+    films: (N, S, S) in [0, 1], or uint8. Returns soft masks (N, 3, 64, 64) uint8, 255 = certain; of each organ the
+    largest connected part alone.
     """
     network = load_organ_network()
     masks = np.empty((len(films), 3, SIDE, SIDE), np.uint8)
@@ -159,7 +160,7 @@ class Organs:
         """The three masks in order."""
         return self.left_lung, self.right_lung, self.heart
 
-    def transformed(self, matrix: np.ndarray) -> Organs:
+    def transform(self, matrix: np.ndarray) -> Organs:
         """The masks after the affine map (2, 3) that a film went through."""
         size = self.heart.shape[::-1]
         return Organs(*(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR) for mask in self.masks))

@@ -1,4 +1,4 @@
-"""Run as a script by `dicom_pixels`: a DICOM data set on standard input, its stored pixels as .npy on standard output.
+"""Run as a script by `dicom_syntax`: a DICOM data set on standard input, its stored pixels as .npy on standard output.
 
 Its argument is how many seconds of processor time it may take. Stands alone (no import from the package), so that it
 starts in a fraction of a second.

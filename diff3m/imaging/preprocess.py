@@ -76,8 +76,8 @@ def prepare_film(radiograph: Radiograph, settings: Preprocessing) -> PreparedFil
     low, high = np.percentile(cv2.resize(pixels, side, interpolation=cv2.INTER_AREA), [settings.low, settings.high])
     if not high - low > LEAST_CONTRAST:
         raise RadiographError("The image holds almost no contrast. Export the film again with its full grey scale.")
-    stretched = np.clip((pixels - low) / (high - low), 0, 1).astype(np.float32)
-    square = cv2.resize(stretched, side, interpolation=cv2.INTER_AREA).clip(0, 1)
+    contrast = np.clip((pixels - low) / (high - low), 0, 1).astype(np.float32)
+    square = cv2.resize(contrast, side, interpolation=cv2.INTER_AREA).clip(0, 1)
     return PreparedFilm(square, box, float(low), float(high))
 
 
@@ -118,8 +118,8 @@ def prepare_mask(mask: np.ndarray, radiograph: Radiograph, settings: Preprocessi
     """
     height, width = radiograph.pixels.shape
     top, bottom, left, right = film_box(radiograph, settings)
-    fitted = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    inside = fitted[top:bottom, left:right]
+    full_mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    inside = full_mask[top:bottom, left:right]
     return cv2.resize(inside, (settings.size, settings.size), interpolation=cv2.INTER_AREA) > 0.5
 
 

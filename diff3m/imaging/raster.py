@@ -56,7 +56,7 @@ def read_raster(data: bytes) -> Radiograph:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception:  # decoders raise many kinds of error on damaged data
-        raise RadiographError(_unopened(data)) from None
+        raise RadiographError(_open_error(data)) from None
     name = "JPEG" if image.format == "MPO" else image.format or "image"
     notes: list[str] = []
     try:
@@ -67,8 +67,8 @@ def read_raster(data: bytes) -> Radiograph:
         check_size(width, height)
         if name == "JPEG" and count_scans(data) > MAX_SCANS:
             raise RadiographError("This JPEG file is built of too many scans. Save it again as a plain JPEG or PNG.")
-        pixels = _decoded(image, data, name)
-        pixels = _turned(with_square_pixels(pixels, aspect), image, notes)
+        pixels = _decode(image, data, name)
+        pixels = _turn_upright(with_square_pixels(pixels, aspect), image, notes)
     except RadiographError:
         raise
     except Exception:
@@ -76,7 +76,7 @@ def read_raster(data: bytes) -> Radiograph:
     return Radiograph(check_film(pixels), source=name, notes=tuple(notes))
 
 
-def _unopened(data: bytes) -> str:
+def _open_error(data: bytes) -> str:
     if data.startswith(MAGIC[2:6]):
         return KIND_OF_TIFF
     if data.startswith(MAGIC[:2]):
@@ -99,8 +99,8 @@ def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
     pictures, pages = [], 0
     while pages < MAX_PAGES and _can_seek(image, pages):
         tags = _tags(image)
-        reduced = bool(int(tags.get(NEW_SUBFILE_TYPE, 0)) & 0b101) or int(tags.get(SUBFILE_TYPE, 1)) == 2
-        pictures += [] if reduced else [pages]
+        is_reduced = bool(int(tags.get(NEW_SUBFILE_TYPE, 0)) & 0b101) or int(tags.get(SUBFILE_TYPE, 1)) == 2
+        pictures += [] if is_reduced else [pages]
         pages += 1
     if pages == MAX_PAGES or len(pictures) > 1:
         raise several
@@ -176,7 +176,7 @@ def _orientation(image: Image.Image) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _turned(pixels: np.ndarray, image: Image.Image, notes: list[str]) -> np.ndarray:
+def _turn_upright(pixels: np.ndarray, image: Image.Image, notes: list[str]) -> np.ndarray:
     """The picture as its EXIF orientation says."""
     orientation = _orientation(image)
     if orientation == 1:
@@ -187,7 +187,7 @@ def _turned(pixels: np.ndarray, image: Image.Image, notes: list[str]) -> np.ndar
     return np.asarray(ImageOps.exif_transpose(carrier))
 
 
-def _decoded(image: Image.Image, data: bytes, name: str) -> np.ndarray:
+def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     """The picture's pixels as float32 in their own units, bright = dense."""
     if name == "PNG" and data[24] == 16 and data[25] in PNG_DEEP_COLOR:
         return _deep(_plain_png(data))
@@ -225,16 +225,16 @@ def _plain_png(data: bytes) -> bytes:
 
     Raises ValueError for such a file.
     """
-    kept, place = [data[:8]], 8
+    chunks, place = [data[:8]], 8
     while place < len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
         kind = data[place + 4 : place + 8]
         if end > len(data):
             raise ValueError("a chunk runs beyond the end of the file")
         if kind in (b"IHDR", b"IDAT", b"IEND"):
-            kept.append(data[place:end])
+            chunks.append(data[place:end])
         if kind == b"IEND":
-            return b"".join(kept)
+            return b"".join(chunks)
         place = end
     raise ValueError("the file has no end")
 

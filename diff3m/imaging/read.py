@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import stat
 
-from .dicom import has_dicom_prefix, looks_like_dicom, read_dicom
+from .dicom_content import has_dicom_prefix, looks_like_dicom
 from .radiograph import MAX_BYTES, Radiograph, RadiographError
 from .raster import looks_like_raster, read_raster
 
 
 def read_radiograph(source: str | os.PathLike | bytes) -> Radiograph:
-    """Open a film from a path or from bytes. Raises RadiographError with a sentence that says what to do."""
+    """Open a film from a path or from bytes.
+
+    Raises RadiographError, whose message says what to do.
+    """
     data = _bytes(source)
     if len(data) > MAX_BYTES:
         raise RadiographError(f"The file is larger than {MAX_BYTES // 2**20} MB. Export a single film.")
     if not data:
         raise RadiographError("The file is empty. Export or download it again.")
-    if has_dicom_prefix(data):  # a DICOM file's preamble may be the beginning of a TIFF
+    # a DICOM file's preamble may be the beginning of a TIFF
+    if has_dicom_prefix(data) or (looks_like_dicom(data) and not looks_like_raster(data)):
+        from .dicom import read_dicom  # with pydicom, which other films do not need
+
         return read_dicom(data)
-    return read_dicom(data) if looks_like_dicom(data) and not looks_like_raster(data) else read_raster(data)
+    return read_raster(data)
 
 
 def _bytes(source: str | os.PathLike | bytes) -> bytes:

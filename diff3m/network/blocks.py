@@ -1,5 +1,7 @@
-"""The parts of the U-Net: time embedding, residual block, self-attention, encoder and decoder (docs/method.md,
-"Network", 1 and 3)."""
+"""The parts of the U-Net: time embedding, residual block, self-attention, encoder and decoder.
+
+See docs/method.md, "Network", 1 and 3.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,7 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize a map; the shape stays."""
         if not torch.is_grad_enabled() or x.device.type != "cpu" or x.dim() != 4:
             return super().forward(x)
         return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
@@ -55,6 +58,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
+        """Transform feature maps x (B, in, H, W) under an embedding e (B, d), or None for none."""
         h = self.conv1(F.silu(self.norm1(x)))
         if e is not None:
             h = h + self.embedding(F.silu(e))[:, :, None, None]
@@ -63,7 +67,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """GroupNorm, 1×1 to q, k, v per head, softmax(qᵀk/√channels) v, 1×1, + input. Shape kept."""
+    """GroupNorm, 1×1 to q, k, v per head, softmax(qᵀk/√channels) v, 1×1, + input. (B, C, H, W) → the same shape."""
 
     def __init__(self, channels: int, heads: int = 1) -> None:
         super().__init__()
@@ -73,6 +77,7 @@ class SelfAttention(nn.Module):
         self.proj = zero_init(nn.Conv1d(channels, channels, 1))
 
     def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        """Let the places of feature maps x (B, C, H, W) attend to each other. The embedding e is not used."""
         b, c, height, width = x.shape
         qkv = self.qkv(self.norm(x).flatten(2))
         # (B, heads, 3, channels a head, N): each head's q, k and v lie together, as in the released code
@@ -89,18 +94,30 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        """Return feature maps x (B, C, H, W) at half the resolution. The embedding e is not used."""
         return self.conv(x)
 
 
 class Upsample(nn.Module):
-    """Double the resolution: nearest neighbour, then a convolution."""
+    """Double the resolution: nearest neighbor, then a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        """Return feature maps x (B, C, H, W) at twice the resolution. The embedding e is not used."""
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Stage(nn.ModuleList):
+    """Layers of one resolution that are applied one after the other, each under the same embedding."""
+
+    def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
+        """Apply the layers to feature maps x (B, C, H, W) under an embedding e (B, d), or None for none."""
+        for layer in self:
+            x = layer(x, e)
+        return x
 
 
 def encoder_widths(config: NetworkConfig) -> list[int]:
@@ -124,31 +141,34 @@ class Encoder(nn.Module):
         self.stages = nn.ModuleList()
         for level, target in enumerate(config.widths):
             for _ in range(config.blocks_per_level):
-                stage = [ResidualBlock(width, target, config.embedding_width)]
+                stage: list[nn.Module] = [ResidualBlock(width, target, config.embedding_width)]
                 width = target
                 if size in config.attention_resolutions:
                     stage.append(SelfAttention(width, config.attention_heads))
-                self.stages.append(nn.ModuleList(stage))
+                self.stages.append(Stage(stage))
             if level < len(config.widths) - 1:
-                self.stages.append(nn.ModuleList([Downsample(width)]))
+                self.stages.append(Stage([Downsample(width)]))
                 size //= 2
 
     def forward(self, x: Tensor, e: Tensor | None) -> list[Tensor]:
+        """Encode images x (B, 1, S, S) under an embedding e (B, d), or None for none.
+
+        Returns the feature maps of the stem and of every stage, `encoder_widths` channels each.
+        """
         h = self.stem(self.fold(x))
         features = [h]
         for stage in self.stages:
-            for layer in stage:
-                h = layer(h, e)
+            h = stage(h, e)
             features.append(h)
         return features
 
 
 class Refinement(nn.Module):
-    """A correction of the decoder's output by convolutions at full resolution, so that blocks of a folding stem meet
-    without a seam.
+    """A correction of the decoder's output by convolutions at full resolution.
 
-    It reads the decoder's last feature map (B, width, S/f, S/f), unfolded by the stem's factor f, and the image (B,
-    1, S, S) that the encoder read. Returns (B, channels_out, S, S); zero before training.
+    With it, blocks of a folding stem meet without a seam. It reads the decoder's last feature map (B, width, S/f, S/f),
+    unfolded by the stem's factor f, and the image (B, 1, S, S) that the encoder read. Returns (B, channels_out, S, S);
+    zero before training.
     """
 
     def __init__(self, config: NetworkConfig, width: int, channels_out: int) -> None:
@@ -161,6 +181,7 @@ class Refinement(nn.Module):
         self.head = zero_init(nn.Conv2d(channels, channels_out, 3, padding=1))
 
     def forward(self, features: Tensor, image: Tensor) -> Tensor:
+        """Return the correction (B, channels_out, S, S) for the decoder's features and the encoder's image."""
         h = self.unfold(self.expand(features))
         h = self.conv1(torch.cat([F.silu(h), image.to(h.dtype)], dim=1))
         h = h + self.conv2(F.silu(h))
@@ -170,14 +191,14 @@ class Refinement(nn.Module):
 class Decoder(nn.Module):
     """Middle and expanding half. Encoder features and (B, d) → (B, channels_out, S, S).
 
-    refined: correct the output with `Refinement`, which then reads the encoder's image too.
+    has_refinement: correct the output with `Refinement`, which then reads the encoder's image too.
     """
 
-    def __init__(self, config: NetworkConfig, channels_out: int, refined: bool = False) -> None:
+    def __init__(self, config: NetworkConfig, channels_out: int, has_refinement: bool = False) -> None:
         super().__init__()
-        mirrored, d = encoder_widths(config), config.embedding_width
-        width, size = mirrored[-1], config.feature_size // 2 ** (len(config.widths) - 1)
-        self.middle = nn.ModuleList(
+        skip_widths, d = encoder_widths(config), config.embedding_width
+        width, size = skip_widths[-1], config.feature_size // 2 ** (len(config.widths) - 1)
+        self.middle = Stage(
             [
                 ResidualBlock(width, width, d),
                 SelfAttention(width, config.attention_heads),
@@ -187,34 +208,32 @@ class Decoder(nn.Module):
         self.stages = nn.ModuleList()
         for level, target in reversed(list(enumerate(config.widths))):
             for block in range(config.blocks_per_level + 1):
-                stage = [ResidualBlock(width + mirrored.pop(), target, d)]
+                stage: list[nn.Module] = [ResidualBlock(width + skip_widths.pop(), target, d)]
                 width = target
                 if size in config.attention_resolutions:
                     stage.append(SelfAttention(width, config.attention_heads))
                 if level and block == config.blocks_per_level:
                     stage.append(Upsample(width))
                     size *= 2
-                self.stages.append(nn.ModuleList(stage))
+                self.stages.append(Stage(stage))
         self.norm = GroupNorm(GROUPS, width)
         self.head = zero_init(nn.Conv2d(width, channels_out * config.space_to_depth**2, 3, padding=1))
         self.unfold = nn.PixelShuffle(config.space_to_depth)
-        self.refinement = Refinement(config, width, channels_out) if refined else None
+        self.refinement = Refinement(config, width, channels_out) if has_refinement else None
 
     def forward(self, features: list[Tensor], e: Tensor, image: Tensor | None = None) -> Tensor:
+        """Decode the encoder's feature maps under an embedding e (B, d).
+
+        image: (B, 1, S, S), what the encoder read; needed by a refined decoder alone. Returns (B, channels_out, S, S).
+        """
         last = F.silu(self.norm(self.maps(features, e)[-1]))
         output = self.unfold(self.head(last))
         return output if self.refinement is None else output + self.refinement(last, image)
 
     def maps(self, features: list[Tensor], e: Tensor) -> list[Tensor]:
-        """The middle's output and every stage's, the last of them what the head reads."""
+        """Return the feature maps of the middle and of every stage, the last of them what the head reads."""
         remaining = list(features)
-        h = remaining[-1]
-        for layer in self.middle:
-            h = layer(h, e)
-        found = [h]
+        outputs = [self.middle(remaining[-1], e)]
         for stage in self.stages:
-            h = torch.cat([h, remaining.pop()], dim=1)
-            for layer in stage:
-                h = layer(h, e)
-            found.append(h)
-        return found
+            outputs.append(stage(torch.cat([outputs[-1], remaining.pop()], dim=1), e))
+        return outputs

@@ -19,17 +19,20 @@ class NetworkConfig:
     noise_head_channels: output channels of the noise head; the first is the noise (the released head has 2).
     shared_masked_encoder: one encoder for both checkerboard-masked inputs instead of two.
     fusion: "paper" (one softmax over dot products; docs/method.md, "Network", 6) or "multihead" (key/value
-        projections). fusion_heads: heads of the multi-head fusion. query: the image's side of the cross attention:
-    "film" (paper: a fourth encoder over the clean film), or "features" (the noise branch's
-        own bottleneck at x_t, beside a learned query without image). A query from the clean film tells the decoder,
-        through its attention weights, what the noise has hidden, so the record has less to tell. condition_encoders:
-        feed the fused embedding to the encoders too (paper: time only). parameterization: what the noise head gives:
-        "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        projections).
+    fusion_heads: heads of the multi-head fusion.
+    query: the image's side of the cross attention: "film" (paper: a fourth encoder over the clean film), or "features"
+        (the noise branch's own bottleneck at x_t, beside a learned query without image). A query from the clean film
+        tells the decoder, through its attention weights, what the noise has hidden, so the record has less to tell.
+    condition_encoders: feed the fused embedding to the encoders too (paper: time only).
+    parameterization: what the noise head outputs: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
         (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
     refinement_channels: channels of the convolutions at full resolution that correct the noise head's output
         (0 = none, as in the paper); of use where space_to_depth is above 1.
     slots: token slots of each EHR group, in the schema's order, e.g. (("demographics", 5), ("ehr", 5)).
     unknown_tokens: learn one token per slot that stands for a missing value.
+
+    Raises ValueError for values out of range.
     """
 
     image_size: int = 256
@@ -72,10 +75,10 @@ class NetworkConfig:
             0 < multiplier <= 64 for multiplier in self.channel_multipliers
         ):
             raise ValueError("channel_multipliers must be one to ten positive numbers")
-        folded = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)
-        if self.image_size % folded:
+        divisor = self.space_to_depth * 2 ** (len(self.channel_multipliers) - 1)
+        if self.image_size % divisor:
             raise ValueError(
-                f"image_size {self.image_size} must be a multiple of {folded} (space_to_depth × the down-samplings)"
+                f"image_size {self.image_size} must be a multiple of {divisor} (space_to_depth × the down-samplings)"
             )
         if not isinstance(self.channels, int) or not 2 <= self.channels <= 1024 or self.channels % 2:
             raise ValueError(f"channels must be an even number up to 1024, got {self.channels}")
@@ -108,6 +111,7 @@ class NetworkConfig:
         return self.image_size // self.space_to_depth
 
     def to_dict(self) -> dict:
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
@@ -145,8 +149,8 @@ PRESETS = {
 
 
 def preset(name: str, **changes) -> NetworkConfig:
-    """A named preset with fields replaced. Raises ValueError for an unknown name or field."""
+    """Return a named preset with fields replaced. Raises ValueError for an unknown name or field."""
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
-    merged = {**PRESETS[name].to_dict(), **changes}
-    return NetworkConfig.from_dict(merged)
+    values = {**PRESETS[name].to_dict(), **changes}
+    return NetworkConfig.from_dict(values)

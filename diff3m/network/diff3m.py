@@ -29,18 +29,21 @@ class Condition:
     tokens: dict[str, Tensor] = field(default_factory=dict)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Condition:
-        """The condition with every tensor changed alike, e.g. rows chosen or repeated."""
+        """Return the condition with every tensor changed alike, e.g. rows selected or repeated."""
         maps = ({name: change(tensor) for name, tensor in part.items()} for part in (self.attention, self.tokens))
         return Condition(change(self.embedding), *maps)
 
     def repeat(self, count: int) -> Condition:
-        """For `count` images in turn of every film: rows 0 … B − 1, 0 … B − 1, …"""
+        """Return the condition of `count` images of every film, in the order 0 … B − 1, 0 … B − 1, and so on."""
         return self if count == 1 else self.map(lambda tensor: tensor.repeat(count, *[1] * (tensor.dim() - 1)))
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """noise: ε̂ (B, 1, S, S); masked_pixels: x̃_t (B, 1, S, S)."""
+    """What both branches of the network predict of noised images.
+
+    noise: ε̂ (B, 1, S, S). masked_pixels: x̃_t (B, 1, S, S).
+    """
 
     noise: Tensor
     masked_pixels: Tensor
@@ -50,8 +53,14 @@ class Diff3M(nn.Module):
     """Noise prediction and masked pixel generation, conditioned on EHR by IECA.
 
     Images are (B, 1, S, S) in [0, 1]; timesteps (B,) integers in 0..999; EHR values (B, slots) as
-    `EHRSchema.encode` makes them, NaN for unknown.
+    `EHRSchema.encode` returns them, NaN for unknown.
+
+    signal, sigma: √ᾱ and √(1 − ᾱ) by timestep. pattern: the checkerboard, (1, 1, S, S).
     """
+
+    signal: Tensor
+    sigma: Tensor
+    pattern: Tensor
 
     def __init__(self, config: NetworkConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
@@ -70,20 +79,19 @@ class Diff3M(nn.Module):
         self.query_head = nn.Sequential(nn.Linear(config.widths[-1], d), nn.LayerNorm(d))
         self.fusion = Fusion(config)
         self.embedding_norm = nn.LayerNorm(d)
-        self.noise_decoder = Decoder(config, config.noise_head_channels, refined=config.refinement_channels > 0)
+        self.noise_decoder = Decoder(config, config.noise_head_channels, has_refinement=config.refinement_channels > 0)
         self.masked_decoder = Decoder(config, 1)
         self.register_buffer("pattern", checkerboard(config.image_size), persistent=False)
 
     def condition(self, x0: Tensor, values: Tensor) -> Condition:
-        """What films x0 (B, 1, S, S) and encoded EHR values (B, slots) say that holds at every timestep."""
-        with torch.autocast(
-            x0.device.type, enabled=False
-        ):  # a few thousand sums; in bfloat16 attention would not sum to 1
+        """Encode films x0 (B, 1, S, S) and EHR values (B, slots) into a condition that holds at every timestep."""
+        # a few thousand sums; in bfloat16 attention would not sum to 1
+        with torch.autocast(x0.device.type, enabled=False):
             tokens = self.fusion.tokens(values.float())
         return self.condition_of(x0, tokens)
 
     def condition_of(self, x0: Tensor, tokens: dict[str, Tensor]) -> Condition:
-        """The same from the record's tokens, {group: (B, slots, d)}, differentiable in them."""
+        """Compute the condition from the record's tokens, {group: (B, slots, d)}, differentiable in them."""
         asks_film = self.config.query == "film"
         query = self._query(self.query_encoder(x0, None)) if asks_film else self.record_query.expand(len(x0), -1)
         with torch.autocast(x0.device.type, enabled=False):
@@ -91,8 +99,10 @@ class Diff3M(nn.Module):
         return Condition(embedding, attention) if asks_film else Condition(embedding, {}, tokens)
 
     def attention(self, x0: Tensor, condition: Condition) -> dict[str, Tensor]:
-        """IECA's weights for films x0 (B, 1, S, S), {group: (B, slots)}: those of every step, or of the film itself
-        at t = 0."""
+        """Return IECA's weights for films x0 (B, 1, S, S), {group: (B, slots)}.
+
+        They are those of every step, or, where the query changes at every step, of the film itself at t = 0.
+        """
         if condition.attention:
             return condition.attention
         t = torch.zeros(len(x0), dtype=torch.long, device=x0.device)
@@ -108,20 +118,20 @@ class Diff3M(nn.Module):
             return self.fusion(query.float(), condition.tokens)
 
     def embed_time(self, t: Tensor) -> Tensor:
-        """e of timesteps t (B,): (B, d)."""
+        """Return the embedding e (B, d) of timesteps t (B,)."""
         return self.time_embed(sinusoid(t, self.config.channels))
 
     def encoder_embedding(self, e: Tensor, condition: Condition) -> Tensor:
-        """What encoders see beside the image, (B, d): time, and the record where the configuration says so."""
+        """Return what encoders see beside the image, (B, d): time, and the record if the configuration says so."""
         return self.embedding_norm(e + condition.embedding) if self.config.condition_encoders else e
 
     def decoder_embedding(self, e: Tensor, condition: Condition, features: list[Tensor]) -> Tensor:
-        """LayerNorm(e + cond), cond asked with the image's own query."""
+        """Return LayerNorm(e + cond), with the condition that the image's own query attends to, (B, d)."""
         e = e + condition.embedding
         return self.embedding_norm(e + self._attend(features, condition)[0] if condition.tokens else e)
 
     def predict_noise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """ε̂(x_t, t), the noise branch alone. Returns (B, 1, S, S)."""
+        """Predict the noise ε̂(x_t, t) by the noise branch alone. Returns (B, 1, S, S)."""
         e = self.embed_time(t)
         features = self.noise_encoder(x_t, self.encoder_embedding(e, condition))
         head = self.noise_decoder(features, self.decoder_embedding(e, condition, features), x_t)[:, :1]
@@ -131,8 +141,11 @@ class Diff3M(nn.Module):
         return sigma * x_t + signal * head.float()
 
     def features(self, x: Tensor, t: Tensor, condition: Condition) -> list[Tensor]:
-        """Feature maps of the noise branch for images x (B, 1, S, S): the encoder's last of every level but the
-        deepest, the decoder's middle, and the decoder's last of every level, the deepest first."""
+        """Return feature maps of the noise branch for images x (B, 1, S, S).
+
+        They are the encoder's last of every level but the deepest, the decoder's middle, and the decoder's last of
+        every level, the deepest first.
+        """
         e, blocks = self.embed_time(t), self.config.blocks_per_level
         encoded = self.noise_encoder(x, self.encoder_embedding(e, condition))
         decoded = self.noise_decoder.maps(encoded, self.decoder_embedding(e, condition, encoded))
@@ -140,7 +153,7 @@ class Diff3M(nn.Module):
         return above + decoded[:: blocks + 1]
 
     def predict_masked_pixels(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """x̃_t = g1⊙m2 + g2⊙m1: every pixel from the branch in which it was masked. Returns (B, 1, S, S)."""
+        """Predict x̃_t = g1⊙m2 + g2⊙m1, every pixel by the branch in which it was masked. Returns (B, 1, S, S)."""
         time = self.embed_time(t)
         e = self.encoder_embedding(time, condition)
         m1, m2 = masks(t, self.pattern)
@@ -149,20 +162,23 @@ class Diff3M(nn.Module):
         else:
             pairs = zip(self.masked_encoders[0](x_t * m1, e), self.masked_encoders[1](x_t * m2, e), strict=True)
             features = [torch.cat(pair) for pair in pairs]
-        fused = self.decoder_embedding(time.repeat(2, 1), condition.repeat(2), features)
-        g1, g2 = self.masked_decoder(features, fused).chunk(2)
+        embedding = self.decoder_embedding(time.repeat(2, 1), condition.repeat(2), features)
+        g1, g2 = self.masked_decoder(features, embedding).chunk(2)
         return g1 * m2 + g2 * m1
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
-        """Both branches at once."""
+        """Predict noise and masked pixels of x_t (B, 1, S, S) at timesteps t (B,)."""
         return Prediction(self.predict_noise(x_t, t, condition), self.predict_masked_pixels(x_t, t, condition))
 
     def forward(self, x_t: Tensor, t: Tensor, x0: Tensor, values: Tensor) -> tuple[Prediction, dict[str, Tensor]]:
-        """One pass as published: (prediction, attention by group)."""
+        """Run one pass as published: predict x_t at t for films x0 and encoded records `values` (B, slots).
+
+        Returns the prediction and the attention by group, {group: (B, slots)}.
+        """
         condition = self.condition(x0, values)
         return self.predict(x_t, t, condition), self.attention(x0, condition)
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Number of parameters."""
+    """Return the number of a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

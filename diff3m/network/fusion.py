@@ -21,19 +21,24 @@ class Tokenizer(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, values: Tensor) -> Tensor:
+        """Return the tokens (B, n, d) of values (B, n).
+
+        Raises ValueError for a NaN where the network has no token for a missing value.
+        """
         missing = torch.isnan(values)
-        known = torch.nan_to_num(values)[..., None] * self.weight + self.bias
+        tokens = torch.nan_to_num(values)[..., None] * self.weight + self.bias
         if self.unknown is None:
             if bool(missing.any()):
                 raise ValueError("this checkpoint has no token for a missing value: give every EHR value")
-            return self.norm(known)
-        return self.norm(torch.where(missing[..., None], self.unknown.to(known.dtype), known))
+            return self.norm(tokens)
+        return self.norm(torch.where(missing[..., None], self.unknown.to(tokens.dtype), tokens))
 
 
 class PaperAttention(nn.Module):
     """IECA as published: a = softmax(tokens·q/√d), cond = Σ a_i token_i. No parameters."""
 
     def forward(self, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the condition (B, d) and the attention (B, n) of a query (B, d) over tokens (B, n, d)."""
         logits = (tokens @ query[..., None]).squeeze(-1) / math.sqrt(query.shape[-1])
         attention = logits.softmax(dim=-1)
         return (attention[..., None] * tokens).sum(dim=1), attention
@@ -50,6 +55,7 @@ class MultiHeadFusion(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the condition (B, d) and the attention (B, n) of a query (B, d) over tokens (B, n, d)."""
         condition, attention = self.attention(query[:, None], tokens, tokens, need_weights=True)
         return condition[:, 0], attention[:, 0]
 
@@ -75,7 +81,10 @@ class Fusion(nn.Module):
         )
 
     def tokens(self, values: Tensor) -> dict[str, Tensor]:
-        """Encoded values (B, sum of slots), NaN = unknown → {group: (B, slots, d)}."""
+        """Return the tokens {group: (B, slots, d)} of encoded values (B, sum of slots), NaN = unknown.
+
+        Raises ValueError for another number of slots.
+        """
         expected = sum(count for _, count in self.groups)
         if values.shape[-1] != expected:
             raise ValueError(f"expected {expected} encoded EHR slots, got {values.shape[-1]}")
@@ -83,8 +92,10 @@ class Fusion(nn.Module):
         return {name: self.tokenizers[name](part) for (name, _), part in zip(self.groups, parts, strict=True)}
 
     def forward(self, query: Tensor, tokens: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Image query (B, d) → the sum of the groups' conditions (B, d), and each group's attention {group: (B,
-        slots)}."""
+        """Return the sum of the groups' conditions (B, d), and each group's attention {group: (B, slots)}.
+
+        query: of the image, (B, d). tokens: of every group, {group: (B, slots, d)}.
+        """
         total, attention = torch.zeros_like(query), {}
         for name, _ in self.groups:
             condition, attention[name] = self.attend[name](query, tokens[name])

@@ -74,8 +74,8 @@ def reconstruct_as_released(
 
 def _every(path: Sequence[int], stride: int) -> list[int]:
     """Return every stride-th timestep of a path, and its last."""
-    strided = list(path[::stride])
-    return strided if strided[-1] == path[-1] else [*strided, path[-1]]
+    timesteps = list(path[::stride])
+    return timesteps if timesteps[-1] == path[-1] else [*timesteps, path[-1]]
 
 
 def released_scores(film: Tensor, reconstruction: Tensor) -> dict[str, np.ndarray]:

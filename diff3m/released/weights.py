@@ -97,14 +97,14 @@ def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoin
     return Checkpoint(checkpoint_config, network.eval())
 
 
-def our_name(released: str) -> str:
+def our_name(name: str) -> str:
     """Translate the name of a released parameter to ours. Raises ValueError for a name that is none."""
     for theirs, ours in _PREFIXES:
-        if released.startswith(theirs):
-            name = ours + released[len(theirs) :]
+        if name.startswith(theirs):
+            name = ours + name[len(theirs) :]
             break
     else:
-        raise ValueError(f"{released!r} is not a parameter of the released Diff3M network")
+        raise ValueError(f"{name!r} is not a parameter of the released Diff3M network")
     for theirs, ours in _PARTS:
         name = name.replace(theirs, ours)
     match = _STAGE.fullmatch(name)
@@ -116,13 +116,13 @@ def our_name(released: str) -> str:
 
 def rename(state: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
     """Rename a released state dict to our names; spare rows of the token tables are dropped."""
-    renamed = {our_name(key): value for key, value in state.items()}
+    weights = {our_name(key): value for key, value in state.items()}
     for group, slots in config.slots:
         for part in ("weight", "bias"):
             key = f"fusion.tokenizers.{group}.{part}"
-            if key in renamed:
-                renamed[key] = renamed[key][:slots]
-    return renamed
+            if key in weights:
+                weights[key] = weights[key][:slots]
+    return weights
 
 
 # the released code's own defaults where a configuration leaves the multipliers out

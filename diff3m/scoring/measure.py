@@ -41,15 +41,15 @@ def _mean_of_largest(values: Tensor, share: float) -> Tensor:
     return values.topk(max(1, round(share * values.shape[1])), dim=1).values.mean(1)
 
 
-def contradiction(film: Tensor, estimate: Tensor, raised: Tensor, border: Border) -> Tensor:
+def contradiction(film: Tensor, estimate: Tensor, higher: Tensor, border: Border) -> Tensor:
     """Measure how far films lie from the estimate under their record toward a higher value of one feature.
 
-    All (B, 1, S, S), estimates from the same noises; raised: the estimate under the record with that feature raised.
+    All (B, 1, S, S), estimates from the same noises; higher: the estimate under the record with that feature raised.
     ⟨x − x̂_0, d⟩/‖d‖ with d = x̂_0(raised) − x̂_0: the score test (Rao 1948) of "the record's value is right" against a
     higher one, as the gradient of the denoising likelihood gives it. Positive: the film looks like one of a higher
     value. Returns (B,).
     """
-    direction, residual = (inner(image, border).flatten(1) for image in (raised - estimate, film - estimate))
+    direction, residual = (inner(image, border).flatten(1) for image in (higher - estimate, film - estimate))
     return (residual * direction).sum(1) / direction.norm(dim=1).clamp_min(1e-6)
 
 

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,11 +90,13 @@ class ViewCalibration:
     offset: float = 0.0
 
     @classmethod
-    def from_dict(cls, values: Mapping) -> ViewCalibration:
-        """Read what `dataclasses.asdict` wrote. Raises TypeError."""
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        plain.pop("weights", None)  # of the components, which earlier versions had
-        return cls(**plain)
+    def from_dict(cls, values: Mapping[str, Any]) -> ViewCalibration:
+        """Read what `dataclasses.asdict` returned (lists from JSON become tuples). Raises TypeError."""
+        entries: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        entries.pop("weights", None)  # of the components, which earlier versions had
+        return cls(**entries)
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ class Scoring:
     one_step_noises: draws that "noising" and "one_step" average.
     heat_sigma: blur of the heat map, in pixels of a 128-pixel side.
     heat_normal: the |heat map| value under which 95 % of the pixels of normal films lie; where display starts.
-    place_normal: the |heat map| in lungs, heart and mediastinum that 95 % of normal films reach nowhere; from there on a
-        place stands out.
+    place_normal: the |heat map| that 95 % of normal films reach nowhere in lungs, heart and mediastinum; from there on
+        a place stands out.
     combine: "mean" of the z-scores, or their "max".
     window: shares of top, right, bottom and left that the components leave out, instead of the margin.
     mirrored_noises: take one-step noises with the other sign too, so that what is odd in a noise cancels.
@@ -165,7 +168,7 @@ class Scoring:
         return [component.key for component in self.components if not component.feature]
 
     @property
-    def shown(self) -> tuple[str, int]:
+    def main_key(self) -> tuple[str, int]:
         """The reconstruction that an analysis shows: (source, noise level)."""
         return ("noising" if self.reconstruction == "noising" else "inversion"), self.noise_level
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -74,18 +75,18 @@ def read_candidates(path: str | Path, base: Scoring) -> dict[str, Scoring]:
     candidates = values.pop("candidates", None)
     if not isinstance(candidates, Mapping) or not candidates:
         raise ScoreFileError(f"{name} needs `candidates`: a mapping of names to the score of each.")
-    shared = _scoring(values, base, name)
+    common = _scoring(values, base, name)
     scorings = {}
     for title, settings in candidates.items():
         if not isinstance(settings, Mapping):
             raise ScoreFileError(f"{name}: the candidate {title!r} must be a mapping, e.g. {{components: […]}}.")
-        scorings[str(title)] = _scoring(settings, shared, f"{name}, candidate {title!r}")
+        scorings[str(title)] = _scoring(settings, common, f"{name}, candidate {title!r}")
     return scorings
 
 
 def write_score(path: str | Path, scoring: Scoring) -> None:
     """Write the score file of a scoring, without its calibration."""
-    values = {"components": [_component_values(component) for component in scoring.components]}
+    values: dict[str, Any] = {"components": [_component_values(component) for component in scoring.components]}
     values |= {name: getattr(scoring, name) for name in SETTING_TYPES}
     values["window"] = None if scoring.window is None else list(scoring.window)
     Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
@@ -112,8 +113,8 @@ def _read_mapping(path: str | Path) -> dict:
 def _scoring(values: Mapping, base: Scoring, name: str) -> Scoring:
     """Return `base` with the values of a file, without calibration. name: of the file, for messages."""
     _check_keys(values, KEYS, name)
-    settings = {
-        key: _typed(values[key], kind, f"{name}: `{key}`") for key, kind in SETTING_TYPES.items() if key in values
+    settings: dict[str, Any] = {
+        key: _check_type(values[key], kind, f"{name}: `{key}`") for key, kind in SETTING_TYPES.items() if key in values
     }
     if "window" in values:
         settings["window"] = _window(values["window"], name)
@@ -131,7 +132,8 @@ def _window(value: object, name: str) -> tuple[float, float, float, float] | Non
         return None
     if not isinstance(value, list) or len(value) != 4:
         raise ScoreFileError(f"{name}: `window` must be four shares, of top, right, bottom and left, or null.")
-    return tuple(_typed(share, float, f"{name}: each share of `window`") for share in value)
+    top, right, bottom, left = (_check_type(share, float, f"{name}: each share of `window`") for share in value)
+    return top, right, bottom, left
 
 
 def _components(entries: object, noise_level: int, name: str) -> tuple[Component, ...]:
@@ -143,7 +145,7 @@ def _components(entries: object, noise_level: int, name: str) -> tuple[Component
         if not isinstance(entry, Mapping) or "kind" not in entry:
             raise ScoreFileError(f"{where}: it must be a mapping with a `kind`, e.g. {{kind: absolute, sigma: 2}}.")
         _check_keys(entry, COMPONENT_TYPES, where)
-        values = {key: _typed(value, COMPONENT_TYPES[key], f"{where}: `{key}`") for key, value in entry.items()}
+        values = {key: _check_type(value, COMPONENT_TYPES[key], f"{where}: `{key}`") for key, value in entry.items()}
         try:
             component = Component(**{"sigma": 0.0, "level": noise_level, **values})
         except ValueError as error:
@@ -160,7 +162,7 @@ def _check_keys(values: Mapping, known, where: str) -> None:
         raise ScoreFileError(f"{where}: there is no key {', '.join(unknown)}; it may hold {', '.join(known)}.")
 
 
-def _typed(value: object, kind: type, where: str):
+def _check_type(value: object, kind: type, where: str):
     """Return a value as the type that it must have. Raises ScoreFileError."""
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)

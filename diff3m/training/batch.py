@@ -83,10 +83,10 @@ def draw(
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     count, size = config.batch_size, films.images.shape[-1]
-    chosen = _epoch_indices(len(films), count, step, config.seed)
-    x0 = torch.from_numpy(films.images[chosen]).float()[:, None] / 255
+    indices = _epoch_indices(len(films), count, step, config.seed)
+    x0 = torch.from_numpy(films.images[indices]).float()[:, None] / 255
     x0 = augment(x0, config, generator)
-    values = drop_features(torch.from_numpy(films.values[chosen]), schema, config, generator)
+    values = drop_features(torch.from_numpy(films.values[indices]), schema, config, generator)
     low = torch.rand(count, generator=generator) < config.low_fraction
     top = torch.where(low, torch.tensor(config.low_level), torch.tensor(timesteps))
     t = (torch.rand(count, generator=generator) * top).long()
@@ -103,7 +103,7 @@ def draw(
     target, lesions = x0.clone(), torch.zeros_like(x0)
     for row in range(rank, count, world):
         if healing[row]:
-            example = _healing_example(films, chosen[row], config, step, row)
+            example = _healing_example(films, indices[row], config, step, row)
             parts = (example.painted, example.target, example.mask)
             x0[row, 0], target[row, 0], lesions[row, 0] = (torch.from_numpy(part) for part in parts)
     scales = [(world * rows[mine].sum() / rows.sum().clamp_min(1)).float() for rows in (~healing, masked, healing)]
@@ -112,6 +112,8 @@ def draw(
 
 
 def _healing_example(films: Films, index: int, config: TrainingConfig, step: int, row: int) -> PaintedFilm:
+    if films.organs is None:
+        raise ValueError("Healing needs films that were loaded with organ masks.")
     rng = np.random.default_rng([config.seed, step, row])
     size = films.images.shape[-1]
     other = films.images[int(rng.integers(len(films)))].astype(np.float32) / 255

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict, dataclass, field, fields
-from numbers import Integral, Real
 from pathlib import Path
 
 import yaml
@@ -58,24 +57,41 @@ class ConfigError(ValueError):
 class TrainingConfig:
     """Settings of one run.
 
-    name, manifest, validation: the checkpoint's name; normals to train on; normals for validation and calibration.
-    schema: YAML or JSON file with a list of features (the fields of `diff3m.ehr.Feature`); default, the paper's
-    eight. out: folder of the run. preset, network: preset name and fields to replace. init: a checkpoint (folder,
-    shipped name or Hub id) to start from: its weights are taken wherever name and shape agree. steps, batch_size
-    (over all processes), learning_rate, warmup_steps, final_learning_rate (as a fraction), weight_decay,
-    gradient_clip, ema: optimization. low_level, low_fraction: this share of timesteps is uniform under low_level, the
-    rest over all. noise: "gaussian", or "simplex" (the baseline AnoDDPM). weighting: of the noise error, "noise"
-    (paper) or "velocity" (see `diffusion_loss`). feature_dropout, record_dropout: chance that one feature, or all,
-    become unknown. coalition_dropout: chance that each explanation group becomes unknown by a coin of its own, so
-    that every coalition that attributions ask about was seen. masked_fraction: share of each batch on which masked
-    pixel generation is trained (its expected loss is unchanged). rotate_degrees, shift, zoom, gamma: augmentation
-    ranges (±; gamma and zoom as log factors). healing_weight: weight of the healing term in the loss (0 = none);
-    healing_fraction: share of each batch that it is trained on. Its timesteps are uniform under healing_level for a
-    share healing_low_fraction, the rest over all. painted_fraction, device_fraction: chance that a healing film gets
-    lesions on the input alone, and devices, writing and the like on input and target. held_out_kinds: kinds of
-    painted lesions (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure on them. precision:
-    "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no". save_minutes, log_every,
-    validate_every: bookkeeping.
+    name: of the checkpoint.
+    manifest: films and records to train on; only normals are used.
+    out: folder of the run.
+    validation: manifest whose normals validation uses; None for no validation.
+    schema: YAML or JSON file with a list of features (the fields of `diff3m.ehr.Feature`); default, the paper's eight.
+    preset, network: name of a `diff3m.network` preset, and fields of it to replace.
+    init: checkpoint (folder, shipped name or Hub id) to start from: its weights are copied wherever name and shape
+        agree.
+    steps, batch_size: optimization steps, and films in each over all processes.
+    learning_rate, warmup_steps, final_learning_rate: its peak, the steps of its linear rise, and its end as a fraction
+        of the peak.
+    weight_decay, gradient_clip, ema: of AdamW, the largest norm of the gradient, and the decay of averaged weights.
+    low_level, low_fraction: this fraction of timesteps is uniform under low_level, the rest over all.
+    noise: "gaussian", or "simplex" (the baseline AnoDDPM).
+    weighting: of the noise error, "noise" (paper) or "velocity" (see `diffusion_loss`).
+    feature_dropout, record_dropout: probability that one feature, or all, become unknown.
+    coalition_dropout: probability that each explanation group becomes unknown with probability ½ of its own, so that
+        training sees every coalition that attributions evaluate.
+    masked_fraction: share of each batch on which masked pixel generation is trained (its expected loss is unchanged).
+    rotate_degrees, shift, zoom, gamma: augmentation ranges (±; shift as a share of the side, gamma and zoom as log
+        factors).
+    healing_weight: weight of the healing term in the loss (0 = none).
+    healing_fraction: share of each batch that healing is trained on.
+    healing_level, healing_low_fraction: this fraction of healing's timesteps is uniform under healing_level, the rest
+        over all.
+    painted_fraction, device_fraction: probability that a healing film has lesions on the input alone, and devices,
+        writing and the like on input and target.
+    held_out_kinds: kinds of painted lesions (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure
+        on them.
+    precision: "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no".
+    seed: of weights, order, noise and augmentation.
+    save_minutes: time between saves, minutes.
+    log_every, validate_every: steps between log rows and between validations.
+
+    Raises ConfigError for values out of range.
     """
 
     name: str
@@ -150,6 +166,12 @@ class TrainingConfig:
     def _masked_count(self) -> int:
         return max(1, round(self.masked_fraction * self.batch_size))
 
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, from 0: a linear rise, then a linear fall to `final_learning_rate`."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        decay = 1 - (1 - self.final_learning_rate) * min(1.0, step / self.steps)
+        return self.learning_rate * warm * decay
+
     def network_config(self, slots: tuple[tuple[str, int], ...]) -> NetworkConfig:
         """The network of this run for a schema's slots. Raises ConfigError."""
         try:
@@ -196,6 +218,7 @@ class TrainingConfig:
         return cls(**values)
 
     def to_dict(self) -> dict:
+        """Return plain values for JSON."""
         return asdict(self)
 
     def fixed_settings(self) -> dict:
@@ -210,21 +233,23 @@ def _check_choice(name: str, value: object) -> None:
 
 
 def _check_kinds(name: str, value: object) -> None:
-    unknown = [str(kind) for kind in value if kind not in KINDS] if isinstance(value, list) else [str(value)]
+    values = value if isinstance(value, list) else [value]
+    unknown = [str(kind) for kind in values if kind not in KINDS]
     if unknown:
         raise ConfigError(f"{name} must be a list of {', '.join(KINDS)}; got {', '.join(unknown)}")
-    if len(set(value)) == len(KINDS):
+    if len(set(values)) == len(KINDS):
         raise ConfigError(f"{name} leaves no lesion to paint; take one out of the list.")
 
 
 def _check_number(name: str, kind: str, value: object) -> None:
     """Raise ConfigError for what is no number of its kind, is not finite or lies outside the setting's range."""
+    whole = kind == "int"
     if (
         isinstance(value, bool)
-        or not isinstance(value, Integral if kind == "int" else Real)
-        or (kind == "float" and not math.isfinite(value))
+        or not isinstance(value, int if whole else int | float)
+        or (not whole and not math.isfinite(value))
     ):
-        raise ConfigError(f"{name} must be {'a whole' if kind == 'int' else 'a finite'} number, got {value!r}")
+        raise ConfigError(f"{name} must be {'a whole' if whole else 'a finite'} number, got {value!r}")
     if name in POSITIVE:
         if not value > 0:
             raise ConfigError(f"{name} must be above 0, got {value}")

@@ -33,10 +33,10 @@ def all_or_none() -> Iterator[None]:
 
 
 def leave_group(accelerator: Accelerator) -> None:
-    """Destroy the group of processes and wait for its threads, one of which could abort the interpreter's end
-    (SIGABRT).
+    """Destroy the group of processes and wait for its threads.
 
-    The threads end with the group's last reference, so delete first what `Accelerator.prepare` returned.
+    One of them could abort the interpreter's end (SIGABRT). The threads end with the group's last reference, so delete
+    first what `Accelerator.prepare` returned.
     """
     accelerator.free_memory()
     if torch.distributed.is_initialized():

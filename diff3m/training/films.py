@@ -64,23 +64,25 @@ def load_films(
     return Films(images, values, segment_organs(images) if with_organs else None)
 
 
-def check_apart(train: str | Path, validation: str | Path, cases: Sequence[Case], held: Sequence[Case]) -> bool:
-    """Whether it could be checked that no patient is in both manifests, whose normals are `cases` and `held`; one
-    manifest given twice is meant so.
+def check_apart(
+    train: str | Path, validation: str | Path, cases: Sequence[Case], validation_cases: Sequence[Case]
+) -> bool:
+    """Check that no film and no patient is in both manifests; the same manifest twice passes.
 
-    Raises TrainingError where a film or a patient is in both.
+    train, validation: paths of the manifests. cases, validation_cases: their normals. Returns whether the manifests
+    name patients, so that this could be checked. Raises TrainingError where a film or a patient is in both.
     """
     if Path(train).resolve() == Path(validation).resolve():
         return True
-    both, checked = shared_patients(train, validation)
+    both, has_patients = shared_patients(train, validation)
     if both:
         raise TrainingError(
             f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. "
             "Split by patient: `diff3m prepare` does."
         )
-    if films := shared_films(cases, held):
+    if films := shared_films(cases, validation_cases):
         raise TrainingError(
             f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation "
             "would be no test. Take them out of one of the two."
         )
-    return checked
+    return has_patients

@@ -1,4 +1,4 @@
-"""The losses of a run as CSV and for TensorBoard."""
+"""The losses of a run: for its callback, as CSV and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,6 +17,23 @@ COLUMNS = ("step", "kind", "noise_mse", "masked_pixel_mse", "healing", "learning
 class Means:
     """Means over the last steps, or over the validation films; NaN where nothing was measured."""
 
+    noise: float = math.nan
+    masked_pixels: float = math.nan
+    healing: float = math.nan
+    films_per_second: float = math.nan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the `report` callback receives.
+
+    stage: "films" or "training". done, total: films or steps. noise, masked_pixels, healing: means of the last steps,
+    NaN before the first. films_per_second: since the start or the resume.
+    """
+
+    stage: str
+    done: int
+    total: int
     noise: float = math.nan
     masked_pixels: float = math.nan
     healing: float = math.nan

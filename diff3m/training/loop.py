@@ -8,13 +8,11 @@ fails, all end.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +22,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from safetensors import SafetensorError
 
-from ..checkpoint.folder import CONFIG_FILE, CheckpointConfig, save_checkpoint
+from ..checkpoint.folder import CheckpointConfig, save_checkpoint
 from ..data.manifest import normal_cases
-from ..detector import has_bfloat16
+from ..device import has_bfloat16, select_device, to_channels_last
 from ..diffusion import Schedule
 from ..ehr import EHRSchema
 from ..imaging import Preprocessing
@@ -36,31 +34,24 @@ from .batch import Batch, draw, gaussian, prefetch
 from .config import TrainingConfig
 from .distributed import TrainingError, all_or_none, common_step, leave_group
 from .films import check_apart, load_films
-from .log import LOG_FILE, Means, TrainingLog
-from .loss import DiffusionLoss, Losses, diffusion_loss
-from .preview import PREVIEW_FILMS, healing_ratios, one_step_estimates, write_grid
-from .resume import check_same_run, copy_weights, init_weights, read_state, rounded_features, truncate_log
+from .log import LOG_FILE, Means, Progress, TrainingLog
+from .loss import DiffusionLoss
+from .preview import PREVIEW_FILMS, write_grid
+from .resume import (
+    check_same_run,
+    checkpoint_step,
+    copy_weights,
+    init_weights,
+    read_state,
+    rounded_features,
+    truncate_log,
+)
 from .simplex import SimplexPool
+from .validation import Validation
 
 STATE_FILE, CHECKPOINT_DIR = "state.pt", "checkpoint"
 VALIDATION_FILMS = 64
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the `report` callback receives.
-
-    stage: "films" or "training". done, total: films or steps. noise, masked_pixels, healing: means of the last steps,
-    NaN before the first. films_per_second: since the start or the resume.
-    """
-
-    stage: str
-    done: int
-    total: int
-    noise: float = math.nan
-    masked_pixels: float = math.nan
-    healing: float = math.nan
-    films_per_second: float = math.nan
+PATH_SETTINGS = ("manifest", "validation", "out")  # of the machine that trains; a checkpoint does not hold them
 
 
 def train(
@@ -122,8 +113,8 @@ class _Run:
         cases = normal_cases(config.manifest, schema)
         validation_cases = normal_cases(config.validation, schema) if config.validation else []
         if config.validation:
-            self._check_patients(cases, validation_cases)
-        self.schema = schema.fitted([case.record for case in cases])
+            self._check_patients(config.validation, cases, validation_cases)
+        self.schema = schema.fit([case.record for case in cases])
         self.identity = check_same_run(
             self.out / STATE_FILE,
             {
@@ -136,7 +127,7 @@ class _Run:
         network_config = config.network_config(self.schema.slots)
         self.preprocessing = Preprocessing(size=network_config.image_size)
         torch.manual_seed(config.seed)
-        network = Diff3M(network_config, self.schedule).to(memory_format=torch.channels_last)
+        network = to_channels_last(Diff3M(network_config, self.schedule))
         if config.init and not (self.out / STATE_FILE).exists():  # a resumed run has its own weights
             copy_weights(config.init, network)  # before films are read, which takes long
         load = partial(load_films, schema=self.schema, settings=self.preprocessing, with_organs=config.heals)
@@ -146,12 +137,11 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         return network
 
-    def _check_patients(self, cases: list, validation_cases: list) -> None:
-        config = self.config
-        checked = check_apart(config.manifest, config.validation, cases, validation_cases)
-        if not checked and self.accelerator.is_main_process:
+    def _check_patients(self, validation: str, cases: list, validation_cases: list) -> None:
+        has_patients = check_apart(self.config.manifest, validation, cases, validation_cases)
+        if not has_patients and self.accelerator.is_main_process:
             warnings.warn(
-                f"Whether a patient is in both {config.manifest} and {config.validation} could not be checked: "
+                f"Whether a patient is in both {self.config.manifest} and {validation} could not be checked: "
                 "give both a column `patient`, or split by patient.",
                 stacklevel=3,
             )
@@ -171,7 +161,7 @@ class _Run:
             return
         state = read_state(path)
         try:
-            self._unwrapped().load_state_dict(state["network"])
+            self._unwrap().load_state_dict(state["network"])
         except RuntimeError as error:
             raise TrainingError(
                 f"{path} belongs to another network; choose another `out` or remove it. ({str(error)[:200]})"
@@ -185,19 +175,21 @@ class _Run:
     def train(self) -> None:
         """Take steps until the end; log, validate and save on the way."""
         config, last_save = self.config, time.monotonic()
-        if self.step >= config.steps and gather_object([self._checkpoint_step()])[0] == self.step:
+        if self.step >= config.steps and gather_object([checkpoint_step(self.out / CHECKPOINT_DIR)])[0] == self.step:
             return  # complete already; its calibration stays
         with all_or_none():  # the first report, so that the time left counts from the resume
             self.report(Progress("training", self.step, config.steps))
         recent: list[tuple[float, float, float]] = []
-        started, first = time.monotonic(), self.step
+        start, first = time.monotonic(), self.step
         for batch in prefetch(self._draw, first, config.steps, self._workers()):
-            *losses, save = self._train_step(batch, time.monotonic() - last_save > 60 * config.save_minutes)
-            recent.append(tuple(losses))
+            is_due = time.monotonic() - last_save > 60 * config.save_minutes
+            noise, masked_pixels, healing, save = self._train_step(batch, is_due)
+            recent.append((noise, masked_pixels, healing))
             self.step += 1
             if self.step % config.log_every == 0 or self.step == config.steps:
-                rate = (self.step - first) * config.batch_size / (time.monotonic() - started)
-                means = Means(*(float(value) for value in np.mean(recent, axis=0)), rate)
+                rate = (self.step - first) * config.batch_size / (time.monotonic() - start)
+                noise, masked_pixels, healing = np.mean(recent, axis=0).tolist()
+                means = Means(noise, masked_pixels, healing, rate)
                 recent = []
                 with all_or_none():
                     self._log("training", means)
@@ -216,27 +208,20 @@ class _Run:
         """Delete what refers to the group of processes; the run cannot be used afterwards."""
         del self.loss, self.optimizer
 
-    def _checkpoint_step(self) -> int | None:
-        """Return the step of the checkpoint folder, whose config.json is written last; None without a complete one."""
-        try:
-            return json.loads((self.out / CHECKPOINT_DIR / CONFIG_FILE).read_text())["training"]["steps_done"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
     def _draw(self, step: int) -> Batch:
-        place = self.accelerator.process_index, self.accelerator.num_processes
-        return draw(self.films, self.schema, self.config, step, self.schedule.timesteps, *place, self.sampler)
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        return draw(self.films, self.schema, self.config, step, self.schedule.timesteps, rank, world, self.sampler)
 
     def _workers(self) -> int:
         """Return how many threads draw batches ahead: one where training itself takes the processor."""
         return 1 if self.accelerator.device.type == "cpu" else min(8, os.cpu_count() or 1)
 
     def _train_step(self, batch: Batch, save: bool) -> tuple[float, float, float, bool]:
-        """Return noise, masked pixel and healing loss of the whole batch, and whether the main process wants a save."""
+        """Return noise, masked pixel and healing loss of the whole batch, and whether the main process asks to save."""
         config, accelerator = self.config, self.accelerator
         batch = batch.map(lambda tensor: tensor.to(accelerator.device))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+            group["lr"] = config.learning_rate_at(self.step)
         with accelerator.autocast():
             losses = self.loss(batch)
         total = accelerator.reduce(losses.total.detach(), "mean")  # of every process, so that none continues alone
@@ -251,12 +236,12 @@ class _Run:
         self._update_average()
         flag = losses.noise.new_tensor(float(save and accelerator.is_main_process))
         own = torch.stack([losses.noise.detach(), losses.masked_pixels.detach(), losses.healing.detach(), flag]).float()
-        noise, masked, healing, flag = accelerator.reduce(own, "mean").tolist()  # the same numbers in every process
-        return noise, masked, healing, flag > 0
+        noise, masked_pixels, healing, save_votes = accelerator.reduce(own, "mean").tolist()  # alike in every process
+        return noise, masked_pixels, healing, save_votes > 0
 
     def _not_finite(self, what: str) -> TrainingError:
         """Return the error of a run that diverged. The same settings would diverge again, so it proposes others."""
-        step, hint = self._checkpoint_step(), "Lower learning_rate."
+        step, hint = checkpoint_step(self.out / CHECKPOINT_DIR), "Lower learning_rate."
         if step is not None:
             hint = (
                 f"Step {step} is kept: start another `out` with `init: {self.out / CHECKPOINT_DIR}` and a lower "
@@ -264,64 +249,49 @@ class _Run:
             )
         return TrainingError(f"{what} is not finite at step {self.step}. {hint}")
 
-    def _unwrapped(self) -> Diff3M:
+    def _unwrap(self) -> Diff3M:
         return self.accelerator.unwrap_model(self.loss).network
 
     def _update_average(self) -> None:
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        live = self._unwrapped().state_dict()
+        live = self._unwrap().state_dict()
         torch._foreach_lerp_([self.ema[name] for name in live], [live[name] for name in live], 1 - decay)
 
     def _log(self, kind: str, means: Means) -> None:
         if self.accelerator.is_main_process:
-            self.log.write(self.step, kind, means, learning_rate(self.config, self.step))
+            self.log.write(self.step, kind, means, self.config.learning_rate_at(self.step))
 
     @torch.no_grad()
     def _validate(self) -> None:
-        """With the averaged weights: a picture of one-step estimates of validation films (without them, of the first
-        training films), the losses on validation films at fixed timesteps and noise, and how unseen lesions heal on
-        them."""
+        """Log the losses on validation films, and how unseen lesions heal on them, with the averaged weights.
+
+        Also writes a picture of one-step estimates; without validation films, of the first training films.
+        """
         if not self.accelerator.is_main_process:
             return
-        network, films = self.averaged(), self.validation or self.films.first(PREVIEW_FILMS)
-        generator = torch.Generator().manual_seed(1)
-        count, size = len(films), films.images.shape[-1]
-        x0 = torch.from_numpy(films.images).float()[:, None] / 255
-        t = torch.arange(count) * self.schedule.timesteps // count
-        noise = self.sampler(count, size, generator)
-        batch = Batch(x0, noise, t, torch.from_numpy(films.values), torch.ones(count, dtype=torch.bool))
-        with self.accelerator.autocast():
-            preview = [one_step_estimates(network, part, self.schedule) for part in self._parts(batch, PREVIEW_FILMS)]
-            if self.validation is not None:
-                losses = [
-                    (diffusion_loss(network, part, self.schedule), len(part.x0)) for part in self._parts(batch, count)
-                ]
-                mean = partial(_weighted_mean, losses)
-                self._log("validation", Means(mean("noise"), mean("masked_pixels")))
-                if self.config.heals:
-                    device = self.accelerator.device
-                    for kind, ratio in healing_ratios(network, films, self.schedule, device).items():
-                        self._log(f"healing of {kind}", Means(healing=ratio))
-        rows = [torch.cat(row) for row in zip(*preview, strict=True)]
-        write_grid(rows, self.out / "samples" / f"step_{self.step:06d}.png")
-
-    def _parts(self, batch: Batch, count: int) -> Iterator[Batch]:
-        """The first films of a batch, as many at a time as this process takes in a step, on its device."""
+        network, films = self.averaged_network(), self.validation or self.films.first(PREVIEW_FILMS)
         share = self.config.batch_size // self.accelerator.num_processes
-        for start in range(0, min(count, len(batch.x0)), share):
-            rows = slice(start, min(start + share, count))
-            part = Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows])
-            yield part.map(lambda tensor: tensor.to(self.accelerator.device))
+        validation = Validation(films, self.schedule, self.sampler, share, self.accelerator.device)
+        with self.accelerator.autocast():
+            preview = validation.preview(network)
+            if self.validation is not None:
+                self._log("validation", validation.losses(network))
+                if self.config.heals:
+                    for kind, ratio in validation.healing(network).items():
+                        self._log(f"healing of {kind}", Means(healing=ratio))
+        write_grid(preview, self.out / "samples" / f"step_{self.step:06d}.png")
 
-    def averaged(self) -> Diff3M:
-        """A copy of the network with the averaged weights, in evaluation mode."""
-        network = Diff3M(self._unwrapped().config, self.schedule).to(self.accelerator.device)
+    def averaged_network(self) -> Diff3M:
+        """Return a copy of the network with the averaged weights, in evaluation mode."""
+        network = Diff3M(self._unwrap().config, self.schedule).to(self.accelerator.device)
         network.load_state_dict(self.ema)
-        return network.eval().to(memory_format=torch.channels_last)
+        return to_channels_last(network.eval())
 
     def save(self) -> None:
-        """Replace the training state and the checkpoint folder. Raises TrainingError where they cannot be written;
-        the last save stays."""
+        """Replace the training state and the checkpoint folder.
+
+        Raises TrainingError where they cannot be written; the last save stays.
+        """
         with all_or_none():  # nobody reads the checkpoint before it is whole
             if self.accelerator.is_main_process:
                 self._replace()
@@ -339,7 +309,7 @@ class _Run:
 
     def _write(self) -> None:
         state = {
-            "network": self._unwrapped().state_dict(),
+            "network": self._unwrap().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema,
             "step": self.step,
@@ -350,42 +320,31 @@ class _Run:
         partial = self.out / f"{STATE_FILE}.partial"
         torch.save(state, partial)
         os.replace(partial, self.out / STATE_FILE)
-        averaged = self.averaged()
-        made = {
-            **self.config.to_dict(),
+        network = self.averaged_network()
+        training = {key: value for key, value in self.config.to_dict().items() if key not in PATH_SETTINGS}
+        training |= {
             "steps_done": self.step,
             "films": len(self.films),
             "seconds": round(self.seconds),
+            "parameters": count_parameters(network),
         }
-        made = {key: value for key, value in made.items() if key not in ("manifest", "validation", "out")}
-        made["parameters"] = count_parameters(averaged)
         config = CheckpointConfig(
             self.config.name,
-            averaged.config,
+            network.config,
             self.schema,
             self.schedule,
             self.preprocessing,
             HEALED if self.config.heals else Scoring(),
-            made,
+            training,
         )
-        save_checkpoint(self.out / CHECKPOINT_DIR, config, averaged)
+        save_checkpoint(self.out / CHECKPOINT_DIR, config, network)
 
 
-def _weighted_mean(losses: list[tuple[Losses, int]], name: str) -> float:
-    total = sum(count for _, count in losses)
-    return sum(getattr(part, name).item() * count for part, count in losses) / total
+def mixed_precision(precision: str) -> str:
+    """Return accelerate's name of a precision: "auto" is bf16 where it is native, else float32.
 
-
-def mixed_precision(asked: str) -> str:
-    """What accelerate is told: "auto" is bf16 where it is native, else float32, since emulated bf16 is many times
-    slower."""
-    if asked != "auto":
-        return asked
-    return "bf16" if has_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "no"
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then linear decay to `final_learning_rate` of the peak."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    decay = 1 - (1 - config.final_learning_rate) * min(1.0, step / config.steps)
-    return config.learning_rate * warm * decay
+    Emulated bf16 would be many times slower than float32.
+    """
+    if precision != "auto":
+        return precision
+    return "bf16" if has_bfloat16(select_device()) else "no"

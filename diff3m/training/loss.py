@@ -42,13 +42,14 @@ class DiffusionLoss(nn.Module):
         self.weighting, self.healing_weight = weighting, healing_weight
 
     def forward(self, batch: Batch) -> Losses:
+        """Compute the losses of a batch; see `diffusion_loss`."""
         return diffusion_loss(self.network, batch, self.schedule, self.weighting, self.healing_weight)
 
 
 def diffusion_loss(
     network: Diff3M, batch: Batch, schedule: Schedule, weighting: str = "noise", healing_weight: float = 0.0
 ) -> Losses:
-    """½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²) + healing_weight · healing.
+    """Compute ½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²) + healing_weight · healing.
 
     The first term is over the films that are not healed, the second over those that `batch.masked` marks, the third
     over those that `batch.healing` marks. One pass of the noise branch serves the first and the third.
@@ -60,22 +61,23 @@ def diffusion_loss(
     x_t = add_noise(batch.x0, batch.noise, batch.t, schedule)
     condition = network.condition(batch.x0, batch.values)
     predicted = network.predict_noise(x_t, batch.t, condition).float()
-    squared = (predicted - batch.noise).square().mean(dim=(1, 2, 3))
-    alpha_bar = schedule.alpha_bar(batch.t).to(squared)
-    weighted = squared if weighting == "noise" else squared / alpha_bar
+    squared_error = (predicted - batch.noise).square().mean(dim=(1, 2, 3))
+    alpha_bar = schedule.alpha_bar(batch.t).to(squared_error)
+    weighted = squared_error if weighting == "noise" else squared_error / alpha_bar
     zero = predicted.sum() * 0
-    if batch.healing is None:
-        noise, weighted, healing = squared.mean(), weighted.mean(), zero.detach()
+    if batch.healing is None or batch.target is None or batch.lesions is None:
+        noise, weighted, healing = squared_error.mean(), weighted.mean(), zero.detach()
     else:
-        plain, healed = ~batch.healing, batch.healing
+        plain, heals = ~batch.healing, batch.healing
         noise, weighted = (
-            batch.noise_scale * (part[plain].mean() if bool(plain.any()) else zero) for part in (squared, weighted)
+            batch.noise_scale * (part[plain].mean() if bool(plain.any()) else zero)
+            for part in (squared_error, weighted)
         )
         healing = zero
-        if bool(healed.any()):
-            signal, sigma = (level[healed].view(-1, 1, 1, 1) for level in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()))
-            estimate = (x_t[healed].float() - sigma * predicted[healed]) / signal
-            parts = (batch.target[healed], batch.lesions[healed], alpha_bar[healed])
+        if bool(heals.any()):
+            signal, sigma = (level[heals].view(-1, 1, 1, 1) for level in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()))
+            estimate = (x_t[heals].float() - sigma * predicted[heals]) / signal
+            parts = (batch.target[heals], batch.lesions[heals], alpha_bar[heals])
             healing = batch.healing_scale * healing_loss(estimate, *parts)
     masked = zero.detach()
     if bool(batch.masked.any()):
@@ -87,7 +89,7 @@ def diffusion_loss(
 
 
 def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor) -> Tensor:
-    """mean ᾱ_t · ((|e| + 2 |G e|) · (1 + 3·mask) + ½ |∇e|) of the error e = x̂_0 − x_0, a scalar.
+    """Compute the mean of ᾱ_t · ((|e| + 2 |G e|) · (1 + 3·mask) + ½ |∇e|) of the error e = x̂_0 − x_0, a scalar.
 
     estimate: x̂_0 (B, 1, S, S), the film without lesions as estimated from the noised painted film; target: x_0,
     alike; lesions: (B, 1, S, S) in [0, 1]; alpha_bar: (B,). G is a Gaussian of 2 pixels of 128: the fine grain of an

@@ -1,5 +1,4 @@
-"""What a run shows of itself on the way: pictures of one-step estimates, and how well lesions heal that it never
-painted."""
+"""Previews of a run: pictures of one-step estimates, and how well lesions heal that training never paints."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ STRENGTHS = (0.25, 0.7)
 
 
 def one_step_estimates(network: Diff3M, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
-    """Films, the same noised to `PREVIEW_TIMESTEP`, and their one-step estimates, each (B, 1, S, S)."""
+    """Return films, the same noised to `PREVIEW_TIMESTEP`, and their one-step estimates, each (B, 1, S, S)."""
     t = torch.full((len(batch.x0),), PREVIEW_TIMESTEP, device=batch.x0.device)
     x_t = add_noise(batch.x0, batch.noise, t, schedule)
     noise = network.predict_noise(x_t, t, network.condition(batch.x0, batch.values)).float()
@@ -34,18 +33,20 @@ def one_step_estimates(network: Diff3M, batch: Batch, schedule: Schedule) -> tup
 
 
 def write_grid(rows: list[Tensor], path: Path) -> None:
-    """One picture of rows of films, each (B, 1, S, S) in [0, 1]."""
+    """Write one picture of rows of films, each (B, 1, S, S) in [0, 1]."""
     path.parent.mkdir(exist_ok=True)
     picture = torch.cat([torch.cat(list(row[:, 0].float().cpu()), dim=1) for row in rows]).clamp(0, 1).numpy()
     cv2.imwrite(str(path), np.round(picture * 255).astype(np.uint8))
 
 
 def unseen_lesions(films: Films, count: int = HEALING_FILMS) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Lesions that training never paints (`data.painted.lesions`) on the first films that have organ masks.
+    """Paint lesions that training never paints (`data.painted.lesions`) on the first films that have organ masks.
 
     Returns by kind: films (N, S, S) float32, painted films alike, masks (N, S, S) bool. The same films give the same
     lesions.
     """
+    if films.organs is None:
+        raise ValueError("Unseen lesions need films that were loaded with organ masks.")
     count, size = min(count, len(films)), films.images.shape[-1]
     clean = films.images[:count].astype(np.float32) / 255
     lesions = {}
@@ -66,11 +67,11 @@ def unseen_lesions(films: Films, count: int = HEALING_FILMS) -> dict[str, tuple[
 
 @torch.no_grad()
 def healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: torch.device) -> dict[str, float]:
-    """Error inside lesions that training never paints, after healing in one step over before: 0 = healed, 1 =
-    untouched.
+    """Measure how well one step heals lesions that training never paints.
 
-    By kind, measured on the composed pseudo-healthy film. Also "unpainted": how much unpainted films change, as the
-    mean absolute difference in grey levels of the film's range.
+    By kind: the error inside the lesions after healing over that before, so 0 = healed and 1 = untouched, measured on
+    the composed pseudo-healthy film. Also "unpainted": how much unpainted films change, as the mean absolute difference
+    in grey levels of the film's range.
     """
     count, size = min(HEALING_FILMS, len(films)), films.images.shape[-1]
     values = torch.from_numpy(films.values[:count]).to(device)
@@ -89,7 +90,7 @@ def healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: to
 
     ratios = {}
     for kind, (clean, painted, masks) in unseen_lesions(films).items():
-        healed = heal(painted)
-        ratios[kind] = float(np.abs(healed - clean)[masks].sum() / np.abs(painted - clean)[masks].sum())
+        result = heal(painted)
+        ratios[kind] = float(np.abs(result - clean)[masks].sum() / np.abs(painted - clean)[masks].sum())
     clean = films.images[:count].astype(np.float32) / 255
     return {**ratios, "unpainted": float(np.abs(heal(clean) - clean).mean())}

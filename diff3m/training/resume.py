@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint.folder import WEIGHTS_FILE, CheckpointError, file_sha256, load_checkpoint
+from ..checkpoint.folder import CONFIG_FILE, WEIGHTS_FILE, CheckpointError, file_sha256, load_checkpoint
 from ..checkpoint.source import resolve_checkpoint
 from ..ehr import EHRSchema
 from ..network import Diff3M
@@ -31,6 +31,14 @@ def read_state(path: Path, mmap: bool = False) -> dict:
         ) from None
 
 
+def checkpoint_step(folder: Path) -> int | None:
+    """Return the step of a checkpoint folder, whose config.json is written last; None without a complete one."""
+    try:
+        return json.loads((folder / CONFIG_FILE).read_text())["training"]["steps_done"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def check_same_run(path: Path, identity: dict) -> dict:
     """Check that a save is of the run that would resume from it.
 
@@ -41,11 +49,11 @@ def check_same_run(path: Path, identity: dict) -> dict:
     if not path.exists():
         return identity
     state = read_state(path, mmap=True)
-    saved = json.loads(state.get("identity", state.get("lasting", "{}")))  # "lasting": saves before November 2026
+    previous = json.loads(state.get("identity", "{}"))
     current = json.loads(json.dumps(identity))
     differences = [
         name if isinstance(current[name], list | dict) else f"{name} ({value} there, {current[name]} here)"
-        for name, value in saved.items()
+        for name, value in previous.items()
         if name in current and current[name] != value
     ]
     if differences:
@@ -54,7 +62,7 @@ def check_same_run(path: Path, identity: dict) -> dict:
             "another `out`."
         )
     current.pop(INIT_SHA256, None)
-    return current | {name: value for name, value in saved.items() if name == INIT_SHA256}
+    return current | {name: value for name, value in previous.items() if name == INIT_SHA256}
 
 
 def init_weights(source: str | None, own: Path) -> dict[str, str]:

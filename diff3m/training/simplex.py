@@ -15,9 +15,10 @@ FIELDS = 256
 
 
 def simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
-    """Octaves of simplex noise, each field scaled to mean 0 and standard deviation 1: (count, size, size) float32.
+    """Compute fields of simplex noise of several octaves, each scaled to mean 0 and standard deviation 1.
 
-    Needs the package `opensimplex` with numba. Raises ValueError where it is absent.
+    count, size: number of fields, and their side in pixels. Returns (count, size, size) float32. Needs
+    the package `opensimplex` with numba. Raises ValueError where it is absent.
     """
     try:
         import opensimplex
@@ -38,22 +39,26 @@ def simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
 
 
 class SimplexPool:
-    """Fields drawn once and used many times, turned, turned over and negated, so that training and sampling are not
-    held up by them."""
+    """A pool of noise fields that are computed once and reused, rotated, mirrored and negated.
+
+    Training and sampling would otherwise wait for them. size: side of the fields, pixels. fields: how many.
+    """
 
     def __init__(self, size: int, fields: int = FIELDS, seed: int = 0) -> None:
         self.fields = torch.from_numpy(simplex_noises(fields, size, seed))
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> Tensor:
-        """(count, 1, size, size), a function of the generator's state. Raises ValueError for another size than the
-        pool's."""
+        """Return noise (count, 1, size, size), a function of the generator's state.
+
+        Raises ValueError for another size than the pool's.
+        """
         if size != self.fields.shape[-1]:
             raise ValueError(f"the pool holds fields of {self.fields.shape[-1]} pixels, {size} were asked for")
-        chosen = torch.randint(len(self.fields), (count,), generator=generator)
+        indices = torch.randint(len(self.fields), (count,), generator=generator)
         turns = torch.randint(8, (count,), generator=generator).tolist()
         signs = torch.randint(2, (count,), generator=generator) * 2 - 1
-        drawn = []
-        for field, turn in zip(self.fields[chosen], turns, strict=True):
+        noises = []
+        for field, turn in zip(self.fields[indices], turns, strict=True):
             field = field.rot90(turn % 4)
-            drawn.append(field.flip(0) if turn >= 4 else field)
-        return torch.stack(drawn)[:, None] * signs.view(-1, 1, 1, 1)
+            noises.append(field.flip(0) if turn >= 4 else field)
+        return torch.stack(noises)[:, None] * signs.view(-1, 1, 1, 1)

@@ -155,7 +155,7 @@ def test_analyze_imports_no_package_that_it_does_not_use(calibrated, film_folder
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     modules = set(result.stdout.split("IMPORTED ")[1].split())
-    assert not {"pandas", "captum", "matplotlib", "scipy", "sklearn", "accelerate", "gradio"} & modules
+    assert not {"pandas", "captum", "matplotlib", "scipy", "sklearn", "accelerate", "gradio", "pydicom"} & modules
 
 
 SCORE = """

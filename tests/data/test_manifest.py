@@ -82,7 +82,7 @@ def test_any_table_becomes_a_manifest(film_folder, tmp_path):
     out = tmp_path / "deep" / "m.csv"
     report = manifest_from_table(table, out, {"path": "file", "age": "years"}, {"set": {"a"}}, QUICK)
     cases = read_manifest(out, SCHEMA)
-    assert report.rows_written == len(cases) == 2
+    assert report.output_rows == len(cases) == 2
     assert cases[1].record["age"] == 70 and cases[1].path.resolve() == (film_folder / "film2.png").resolve()
     with pytest.raises(ManifestError, match="no column age_in_years"):
         manifest_from_table(table, out, {"path": "file", "age": "age_in_years"}, {}, QUICK)
@@ -94,7 +94,7 @@ def test_any_table_becomes_a_manifest(film_folder, tmp_path):
 def test_a_column_may_be_named_that_differs_in_case_alone(film_folder, tmp_path, columns):
     table = film_folder / "table.csv"
     table.write_text("Path,Age,label\nfilm0.png,50,normal\n")
-    assert manifest_from_table(table, tmp_path / "m.csv", columns, {}, QUICK).rows_written == 1
+    assert manifest_from_table(table, tmp_path / "m.csv", columns, {}, QUICK).output_rows == 1
     case = read_manifest(tmp_path / "m.csv", SCHEMA)[0]
     assert case.record["age"] == 50 and case.path.resolve() == (film_folder / "film0.png").resolve()
 

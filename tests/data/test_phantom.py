@@ -153,7 +153,7 @@ def test_the_mask_covers_the_change_that_a_lesion_made(kind):
     covered = []
     for number in range(6):
         who = person(SEEDS["dev"][0] + number, kind)
-        diseased = who.diseased(128)
+        diseased = who.film_with_lesion(128)
         change = (diseased.film - person(SEEDS["dev"][0] + number).film(128)) ** 2
         assert diseased.mask.any() and diseased.mask.mean() < 0.35
         grown = cv2.dilate(diseased.mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
@@ -164,7 +164,7 @@ def test_the_mask_covers_the_change_that_a_lesion_made(kind):
 def test_the_healthy_person_is_the_same_without_the_lesion():
     ill = person(7, "nodule")
     difference = np.abs(ill.film(128) - ill.healthy.film(128))
-    mask = ill.diseased(128).mask
+    mask = ill.film_with_lesion(128).mask
     assert ill.healthy == person(7) and difference[mask].mean() > 10 * difference[~mask].mean()
 
 

@@ -327,7 +327,7 @@ def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, c
     assert (
         main(command) == 0 and "label: normal 0, without one 2\nwarning: no film is labelled" in capsys.readouterr().out
     )
-    many = Report(rows_written=78, labels=Counter({f"finding {number}": number for number in range(1, 13)}))
+    many = Report(output_rows=78, labels=Counter({f"finding {number}": number for number in range(1, 13)}))
     assert many.lines()[-2].endswith("finding 4 4, finding 3 3, 2 others 3")
 
 

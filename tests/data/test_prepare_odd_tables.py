@@ -47,7 +47,7 @@ def test_commas_at_the_ends_of_the_rows_of_chexpert_shift_nothing(tmp_path):
             with_commas(head + f"{name.format(part, number)},Female,50,Frontal,AP,1.0,\n")
         )
         write_film(tmp_path / name.format(part, number).partition("/")[2])
-    assert prepare_chexpert(tmp_path, tmp_path / "m.csv").rows_written == 2
+    assert prepare_chexpert(tmp_path, tmp_path / "m.csv").output_rows == 2
     assert pd.read_csv(tmp_path / "m.csv")[["label", "age", "view"]].drop_duplicates().to_numpy().tolist() == [
         ["normal", 50, "AP"]
     ]
@@ -140,7 +140,7 @@ def test_rows_of_one_film_of_chexpert_that_contradict_each_other_are_dropped(tmp
     for name in (*names, *(name.replace("train/patient", "valid/patient1") for name in names)):
         write_film(tmp_path / name.partition("/")[2])
     report = prepare_chexpert(tmp_path, tmp_path / "m.csv")
-    assert report.rows_written == 2 and report.drops == {CONTRADICTORY: 4}
+    assert report.output_rows == 2 and report.drops == {CONTRADICTORY: 4}
 
 
 def folder_report(tmp_path: Path, text: str, where: dict[str, set[str]] | None = None) -> tuple[Report, list[str]]:
@@ -266,7 +266,7 @@ def test_odd_ages_views_and_paths_of_a_folder_are_read_or_counted(tmp_path):
         ("c.png", None, "M", "PA"),
         ("f.png", 17, "M", "PA"),
     ]
-    assert report.rows_read == 6 and report.drops == {
+    assert report.input_rows == 6 and report.drops == {
         "not a frontal film": 1,
         "path of another machine, write it relative to the table": 1,
     }

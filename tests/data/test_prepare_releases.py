@@ -298,5 +298,5 @@ def test_a_header_of_a_damaged_file_is_counted(tree, tmp_path):
     data = (tree / "A/1").read_bytes()
     (tree / "A/1").write_bytes(data[:140] + b"\xff" * 60)
     report = prepare_dicom(tree, tmp_path / "m.csv", SALT)
-    assert report.rows_written == 4 and any("header" in reason or "no film" in reason for reason in report.drops)
+    assert report.output_rows == 4 and any("header" in reason or "no film" in reason for reason in report.drops)
     assert pydicom.dcmread(tree / "B/3").PatientID == "MRN2", "the tree itself is not touched"

@@ -24,7 +24,7 @@ def test_paper_schema_has_the_eight_features_in_token_order():
 
 
 def test_encoding_is_z_scores_and_one_hot():
-    schema = SCHEMA.fitted([SCHEMA.parse({"age": a, "sex": "F", "view": "PA"}) for a in (40, 60)])
+    schema = SCHEMA.fit([SCHEMA.parse({"age": a, "sex": "F", "view": "PA"}) for a in (40, 60)])
     vector = schema.encode(schema.parse({"age": 60, "sex": "Male", "view": "ap"}))
     assert vector[:5].tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]  # age, F, M, PA, AP
     assert np.isnan(vector[5:]).all()
@@ -64,9 +64,9 @@ def test_bmi_follows_height_and_weight_and_tolerates_rounding():
 
 
 def test_a_feature_never_seen_in_training_is_always_unknown():
-    schema = SCHEMA.fitted([SCHEMA.parse({"age": 50, "sex": "F", "view": "PA"})])
+    schema = SCHEMA.fit([SCHEMA.parse({"age": 50, "sex": "F", "view": "PA"})])
     record = schema.parse({"bmi": 31, "age": 50})
-    assert [f.name for f in schema.ignored(record)] == ["bmi"]
+    assert [f.name for f in schema.ignored_features(record)] == ["bmi"]
     assert math.isnan(schema.encode(record)[5])
 
 
@@ -97,14 +97,14 @@ def test_schema_survives_json():
 def test_raising_a_number_keeps_the_body_consistent():
     schema = paper_schema()
     record = schema.parse({"height_cm": 170, "weight_kg": 70, "systolic_mmhg": 120})
-    higher = schema.raised(record, "bmi")
+    higher = schema.with_higher(record, "bmi")
     assert higher["bmi"] == pytest.approx(record["bmi"] + schema["bmi"].std)
     assert higher["weight_kg"] == pytest.approx(higher["bmi"] * 1.7**2, rel=0.01) and higher["height_cm"] == 170
-    assert schema.raised(record, "systolic_mmhg")["systolic_mmhg"] == 120 + schema["systolic_mmhg"].std
-    assert schema.raised(record, "age") == record  # unknown
+    assert schema.with_higher(record, "systolic_mmhg")["systolic_mmhg"] == 120 + schema["systolic_mmhg"].std
+    assert schema.with_higher(record, "age") == record  # unknown
     for name in ("sex", "mood"):
         with pytest.raises(ValueError, match="no number"):
-            schema.raised(record, name)
+            schema.with_higher(record, name)
 
 
 @pytest.mark.parametrize(

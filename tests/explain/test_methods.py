@@ -122,13 +122,13 @@ def test_habitus_stays_consistent_when_one_of_three_changes():
     schema = paper_schema()
     record = schema.parse({"height_cm": 170, "weight_kg": 80})
     for name, value in (("bmi", 40.0), ("height_cm", 190.0), ("weight_kg", 60.0)):
-        changed = schema.changed(record, name, value)
+        changed = schema.with_value(record, name, value)
         assert changed[name] == value
         assert changed["bmi"] == pytest.approx(changed["weight_kg"] / (changed["height_cm"] / 100) ** 2)
     without_height = schema.parse({"bmi": 30, "weight_kg": 90})
-    assert schema.changed(without_height, "weight_kg", 45.0)["bmi"] == pytest.approx(15)
-    assert schema.changed({"weight_kg": 90.0}, "weight_kg", 45.0)
-    alone = schema.changed(schema.parse({"bmi": 30}), "weight_kg", 45.0)
+    assert schema.with_value(without_height, "weight_kg", 45.0)["bmi"] == pytest.approx(15)
+    assert schema.with_value({"weight_kg": 90.0}, "weight_kg", 45.0)
+    alone = schema.with_value(schema.parse({"bmi": 30}), "weight_kg", 45.0)
     assert alone["bmi"] == 30, "nothing says what BMI would follow from"
     low, high = schema.ends("habitus")
     assert low["bmi"] < high["bmi"] and low["height_cm"] is None and low["age"] is None
@@ -164,7 +164,7 @@ def test_pressures_keep_their_order_along_a_curve(fitted):
 def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
     case, box = phantom_case(phantoms, 14, person(14).patient.record(), 128), (0.3, 0.3, 0.6, 0.6)
     curve = influence(phantoms, case, "bmi", points=3, strip=False, score=True, box=box)
-    changed = case.with_record(phantoms.schema.changed(case.record, "bmi", float(curve.values[1])))
+    changed = case.with_record(phantoms.schema.with_value(case.record, "bmi", float(curve.values[1])))
     own = attribute_region(phantoms, changed, box=box)
     assert curve.region[1] == pytest.approx(own.known, abs=1e-4) and curve.box == pytest.approx(box, abs=0.01)
     assert np.ptp(curve.region) > 0.001 and curve.score.shape == (3,) and np.isfinite(curve.score).all()

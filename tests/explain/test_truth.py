@@ -129,7 +129,7 @@ def test_a_feature_that_nothing_depends_on_is_measured(fitted, tmp_path, monkeyp
     monkeypatch.setattr(explanation_truth, "ignored_value", lambda number: 30.0 + number % 7)  # as an age
     result = explanation_truth.ignored_feature(fitted, "age", 3, "dev", lambda stage, done, total: None)
     assert result["people"] == 3 and result["size"] > 0 and set(result["size_of_others"]) == set(GROUPS) - {"age"}
-    table = write_cohort(tmp_path / "cohort", 3, 64, 5, ignored="lottery")
+    table = write_cohort(tmp_path / "cohort", 3, 64, 5, ignored_column="lottery")
     assert table["lottery"].tolist() == [ignored_value(number) for number in (5, 6, 7)]
     with pytest.raises(ManifestError, match="name of its own"):
-        write_cohort(tmp_path / "other", 3, 64, 5, ignored="bmi")
+        write_cohort(tmp_path / "other", 3, 64, 5, ignored_column="bmi")

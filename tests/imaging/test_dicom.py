@@ -18,8 +18,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from diff3m.imaging import RadiographError, dicom_pixels, read_radiograph
-from diff3m.imaging.dicom import header_facts, looks_like_dicom
+from diff3m.imaging import RadiographError, dicom_syntax, read_radiograph
+from diff3m.imaging.dicom import header_facts
+from diff3m.imaging.dicom_content import VRS, looks_like_dicom
 
 
 def test_plain_pixels_are_exact():
@@ -262,8 +263,8 @@ def test_a_decoder_that_dies_takes_nothing_with_it(monkeypatch, tmp_path):
     film = compressed_dicom(jpeg().replace(b"\xff\xc0", b"\xff\xc3"), "1.2.840.10008.1.2.4.70")
     for body in ("import os; os.abort()", "import time; time.sleep(60)", "print('no array')"):
         (tmp_path / "worker.py").write_text(body)
-        monkeypatch.setattr(dicom_pixels, "WORKER", tmp_path / "worker.py")
-        monkeypatch.setattr(dicom_pixels, "WORKER_SECONDS", 1)
+        monkeypatch.setattr(dicom_syntax, "WORKER", tmp_path / "worker.py")
+        monkeypatch.setattr(dicom_syntax, "WORKER_SECONDS", 1)
         with pytest.raises(RadiographError, match="decoded"):
             read_radiograph(film)
 
@@ -304,3 +305,7 @@ def test_a_real_dicom_film(real_uploads):
     film = read_radiograph(real_uploads / "rsna_chest_pa.dcm")
     assert film.pixels.shape == (1024, 1024)
     assert film.facts == {"age": 62.0, "sex": "M", "view": "PA"}
+
+
+def test_value_representations_are_those_of_pydicom():
+    assert {vr.decode() for vr in VRS} == {vr.value for vr in pydicom.valuerep.VR if len(vr.value) == 2}

@@ -5,13 +5,12 @@ import io
 import numpy as np
 import pydicom
 import pytest
-from helpers import EXPECTED, FILM, dicom
+from helpers import CORNERS, EXPECTED, FILM, dicom, with_element
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
-from test_dicom_grey import CORNERS, with_element
 
 from diff3m.imaging import RadiographError, read_radiograph
 

@@ -6,7 +6,7 @@ import gdcm
 import numpy as np
 import pydicom
 import pytest
-from helpers import EXPECTED, FILM, compressed_dicom, dicom
+from helpers import CORNERS, EXPECTED, FILM, compressed_dicom, dicom, scaled, with_element
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut
@@ -15,25 +15,7 @@ from pydicom.sequence import Sequence
 from diff3m.imaging import RadiographError, read_radiograph
 
 Y, X = np.mgrid[:128, :128]
-CORNERS = (np.hypot(Y - 64, X - 64) > 75) | (Y + X < 37)
 EXACT = dict(abs=2e-6)
-
-
-def scaled(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.float64)
-    return (values - values.min()) / np.ptp(values)
-
-
-def with_element(pixels: np.ndarray, *elements: tuple, implicit: bool = False, **tags) -> bytes:
-    """A film with elements (tag, VR, value) of any VR."""
-    dataset = pydicom.dcmread(io.BytesIO(dicom(pixels, **tags)))
-    for element in elements:
-        dataset.add_new(*element)
-    if implicit:
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, implicit_vr=implicit, little_endian=True)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("vr", ["US", "SS"])

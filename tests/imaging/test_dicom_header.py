@@ -7,7 +7,7 @@ from helpers import EXPECTED, FILM, dicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from diff3m.imaging import RadiographError, corrected, looks_like_dicom, read_radiograph
+from diff3m.imaging import RadiographError, edit_film, looks_like_dicom, read_radiograph
 
 # what a film whose rows and columns run so must go through to hang with the patient's left at the right, by numpy
 UPRIGHT = {
@@ -92,7 +92,7 @@ def test_millimeters(tags, spacing, at_detector):
 
 def test_spacing_and_windows_follow_a_film_that_is_corrected_by_hand():
     film = read_radiograph(dicom(FILM[:, :100], PixelSpacing=[0.2, 0.201], WindowCenter=2000, WindowWidth=1500))
-    turned = corrected(film, turn=1, negative=True, cut=(0.1, 0, 0, 0))
+    turned = edit_film(film, turn=1, negative=True, cut=(0.1, 0, 0, 0))
     assert turned.spacing_mm == pytest.approx(film.spacing_mm[::-1])
     window, full = turned.windows[0], turned.unwindowed
     shown = np.clip((full - window.low) / (window.high - window.low), 0, 1)

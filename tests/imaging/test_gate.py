@@ -7,7 +7,7 @@ import pytest
 from helpers import drawn_film
 
 from diff3m.data.phantom import person
-from diff3m.imaging import GateError, Radiograph, RadiographError, corrected, pass_gate, read_film, read_radiograph
+from diff3m.imaging import GateError, Radiograph, RadiographError, edit_film, pass_gate, read_film, read_radiograph
 from diff3m.imaging.gate import Gate, has_writing, inspect, shipped_gate
 
 
@@ -20,7 +20,7 @@ def dev(real_films) -> list[Radiograph]:
 def test_real_films_pass_and_are_set_right(dev):
     assert np.mean([inspect(film).passes for film in dev]) >= 0.95
     for turn, negative in ((1, False), (2, False), (3, False), (0, True), (1, True)):
-        seen = [inspect(corrected(film, turn, negative)) for film in dev[::3]]
+        seen = [inspect(edit_film(film, turn, negative)) for film in dev[::3]]
         assert np.mean([not found.passes for found in seen]) >= 0.95
         assert np.mean([(found.turn, found.negative) == ((-turn) % 4, negative) for found in seen]) >= 0.9
 
@@ -39,23 +39,23 @@ def test_other_pictures_are_stopped():
 
 
 def test_phantoms_pass_and_what_is_proposed_is_what_mends():
-    film = corrected(Radiograph(person(2_050_001).film(256)))
+    film = edit_film(Radiograph(person(2_050_001).film(256)))
     assert inspect(film).passes
-    spoiled = corrected(film, turn=1, negative=True)
+    spoiled = edit_film(film, turn=1, negative=True)
     found = inspect(spoiled)
     assert not found.passes and len(found.reasons) == 2 and "negative" in found.reasons[1]
-    mended = corrected(spoiled, found.turn, found.negative)
+    mended = edit_film(spoiled, found.turn, found.negative)
     assert np.allclose(mended.pixels, film.pixels, atol=1e-6) and inspect(mended).passes
 
 
 def test_every_door_judges_a_film_alike_and_says_what_was_accepted(tmp_path):
-    film = corrected(Radiograph(person(2_050_001).film(256)), turn=1)
+    film = edit_film(Radiograph(person(2_050_001).film(256)), turn=1)
     cv2.imwrite(str(tmp_path / "turned.png"), film.pixels * 255)
     with pytest.raises(GateError, match=r"turned.*--accept"):
         read_film(tmp_path / "turned.png")
     accepted = read_film(tmp_path / "turned.png", accept=True)
     assert accepted.accepted == inspect(film).reasons and "knowingly" in accepted.notes[0]
-    upright = pass_gate(corrected(film, turn=3))
+    upright = pass_gate(edit_film(film, turn=3))
     assert not upright.accepted and not any("knowingly" in note for note in upright.notes)
     with pytest.raises(RadiographError, match="no such file"):
         read_film(tmp_path / "absent.png", accept=True)
@@ -63,9 +63,9 @@ def test_every_door_judges_a_film_alike_and_says_what_was_accepted(tmp_path):
 
 def test_cutting_is_measured_on_the_turned_film():
     film = Radiograph(np.arange(200 * 160, dtype=np.float32).reshape(200, 160) / 32_000)
-    assert corrected(film, turn=1, cut=(0.25, 0, 0, 0)).pixels.shape == (120, 200)
+    assert edit_film(film, turn=1, cut=(0.25, 0, 0, 0)).pixels.shape == (120, 200)
     with pytest.raises(ValueError, match="at least a tenth"):
-        corrected(film, cut=(0.5, 0, 0.45, 0))
+        edit_film(film, cut=(0.5, 0, 0.45, 0))
 
 
 def test_writing_and_small_films_are_noted():

@@ -1,11 +1,23 @@
 """Outlines of lungs and heart."""
 
+import importlib.util
+import re
+import sys
+
 import numpy as np
 import pytest
+import torch
+from helpers import ROOT
+from safetensors.torch import load_file
 
 from diff3m.data.phantom import person
 from diff3m.data.phantom.render import layers
-from diff3m.imaging.organs import SIDE, Organs, largest_part, segment_organs
+from diff3m.imaging.organs import SIDE, WEIGHTS, OrganNetwork, Organs, largest_part, segment_organs
+from diff3m.resources import resource
+
+spec = importlib.util.spec_from_file_location("fit_organs", ROOT / "tools" / "fit_organs.py")
+fit_organs = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fit_organs)
 
 
 def test_lungs_of_unseen_simulated_films_are_outlined():
@@ -32,8 +44,8 @@ def test_bytes_and_floats_give_the_same_masks():
 def test_only_the_largest_part_of_an_organ_stays():
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[10:30, 10:30], mask[50:54, 50:54] = 255, 200
-    cleaned = largest_part(mask)
-    assert cleaned[20, 20] == 255 and not cleaned[48:56, 48:56].any()
+    result = largest_part(mask)
+    assert result[20, 20] == 255 and not result[48:56, 48:56].any()
 
 
 def test_a_film_without_lungs_still_has_a_place_for_them():
@@ -49,3 +61,23 @@ def test_boxes_are_shares_of_the_side():
     left[20:60, 10:40] = 1
     organs = Organs(left, np.zeros_like(left), np.zeros_like(left))
     assert organs.boxes[-1] == (0.1, 0.2, 0.4, 0.6)
+
+
+def test_the_fit_of_the_network_runs(tmp_path, monkeypatch, capsys):
+    """The tool in a small setting: it writes weights that the network takes, and they move from where they start."""
+    weights = []
+    for steps in (1, 4):
+        out = tmp_path / f"organs-{steps}.safetensors"
+        options = ["--films", "15", "--steps", str(steps), "--batch-size", "4", "--processes", "1"]
+        monkeypatch.setattr(sys, "argv", ["fit_organs.py", str(out), *options])
+        fit_organs.main()
+        assert re.search(rf"step {steps}: loss \d\.\d+, Dice .*\[0\.\d+, 0\.\d+, 0\.\d+\]", capsys.readouterr().out)
+        weights.append(load_file(out))
+        OrganNetwork().load_state_dict({name: tensor.float() for name, tensor in weights[-1].items()})
+    assert not torch.equal(weights[0]["head.weight"], weights[1]["head.weight"])
+
+
+def test_the_weights_are_in_the_wheel():
+    """A wheel carries assets by name; the network's file is where `resource` looks for it."""
+    assert WEIGHTS == resource(f"assets/{WEIGHTS.name}") and WEIGHTS.is_file()
+    assert f'"{WEIGHTS.name}"' in (ROOT / "setup.py").read_text()

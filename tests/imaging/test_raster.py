@@ -1,68 +1,21 @@
 """PNG, JPEG and TIFF films of many kinds: all bits kept, upright, in true proportions, or a sentence."""
 
 import io
-import struct
 
 import cv2
 import numpy as np
 import pytest
-from helpers import drawn_film
+from helpers import DEEP, GREY, scaled, tiff
 from PIL import Image
 
 from diff3m.imaging import RadiographError, read_radiograph
 from diff3m.imaging.raster import count_scans
-
-DEEP = np.round(drawn_film(96) * 4000).astype(np.uint16)  # 12 bits
-GREY = (DEEP >> 4).astype(np.uint8)
-
-
-def scaled(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.float64)
-    return (values - values.min()) / np.ptp(values)
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def tiff(
-    *pages: np.ndarray,
-    order: str = "<",
-    white_is_zero: bool = False,
-    reduced: tuple[bool, ...] = (),
-    changes: dict[int, int] | None = None,
-) -> bytes:
-    """An uncompressed TIFF of one page an array, written from the specification."""
-    data = {"<": b"II*\0", ">": b"MM\0*"}[order]
-    place, blocks = 8, b""
-    data += struct.pack(order + "I", place)
-    for number, array in enumerate(pages):
-        pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
-        kind = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
-        tags = {
-            254: int(bool(reduced) and reduced[number]),
-            256: array.shape[1],
-            257: array.shape[0],
-            258: array.itemsize * 8,
-            259: 1,
-            262: int(not white_is_zero),
-            273: 0,
-            277: 1,
-            278: array.shape[0],
-            279: len(pixels),
-            339: kind,
-        }
-        tags |= changes or {}
-        end = place + 2 + 12 * len(tags) + 4
-        tags[273] = end
-        last = number == len(pages) - 1
-        block = struct.pack(order + "H", len(tags))
-        block += b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags.items())
-        block += struct.pack(order + "I", 0 if last else end + len(pixels)) + pixels
-        blocks, place = blocks + block, place + len(block)
-    return data + blocks
 
 
 @pytest.mark.parametrize("channels", [3, 4])

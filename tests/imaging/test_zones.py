@@ -55,6 +55,6 @@ def test_lesions_of_simulated_films_are_named_by_their_side():
     healthy = np.stack([someone.healthy.film(128) for someone in people])
     sides = []
     for someone, masks in zip(people, segment_organs(healthy), strict=True):
-        name = name_zone(someone.diseased(128).mask, zone_map(Organs.from_masks(masks, 128)))
+        name = name_zone(someone.film_with_lesion(128).mask, zone_map(Organs.from_masks(masks, 128)))
         sides.append(name.startswith("right" if someone.lesion.side < 0 else "left"))
     assert np.mean(sides) >= 0.85

@@ -9,7 +9,7 @@ from diff3m.ehr import paper_schema
 from diff3m.imaging import Preprocessing
 from diff3m.training.batch import augment, draw, drop_features
 from diff3m.training.films import load_films
-from diff3m.training.loop import TrainingError, learning_rate, train
+from diff3m.training.loop import TrainingError, train
 
 SCHEMA = paper_schema()
 
@@ -62,7 +62,7 @@ def test_augmentation_keeps_shape_and_range_and_can_be_off(film_folder):
 
 def test_learning_rate_warms_up_and_decays(film_folder):
     settings = training_config(film_folder, steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.1)
-    rates = [learning_rate(settings, step) for step in range(101)]
+    rates = [settings.learning_rate_at(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] and rates[100] == pytest.approx(0.1)
 
 

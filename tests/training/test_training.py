@@ -18,7 +18,7 @@ from diff3m.diffusion import Schedule
 from diff3m.ehr import paper_schema
 from diff3m.imaging import Preprocessing
 from diff3m.network import Diff3M
-from diff3m.training import loop
+from diff3m.training import validation
 from diff3m.training.batch import Batch
 from diff3m.training.config import ConfigError
 from diff3m.training.films import load_films
@@ -68,11 +68,11 @@ def test_samples_are_of_the_training_films_without_validation(film_folder):
 def test_validation_takes_no_more_films_at_once_than_a_step(film_folder, monkeypatch):
     parts = []
 
-    def measured(network, batch, schedule, *more):
+    def recorded_loss(network, batch, schedule, *more):
         parts.append((batch, network))
         return diffusion_loss(network, batch, schedule, *more)
 
-    monkeypatch.setattr(loop, "diffusion_loss", measured)
+    monkeypatch.setattr(validation, "diffusion_loss", recorded_loss)
     train(training_config(film_folder, batch_size=3, steps=3))
     assert [len(batch.x0) for batch, _ in parts] == [3, 3, 2]
     whole = Batch(

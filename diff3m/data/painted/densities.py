@@ -24,7 +24,7 @@ from .shapes import (
     smooth_noise,
 )
 
-Painted = tuple[np.ndarray, np.ndarray]
+PaintedPair = tuple[np.ndarray, np.ndarray]
 
 
 def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> float:
@@ -32,7 +32,7 @@ def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> 
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint one to four patchy opacities in the lungs.
 
     Some have an air bronchogram, some reach the border of heart or diaphragm (silhouette sign).
@@ -64,7 +64,7 @@ def _bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
     return lines(side, paths, rng.uniform(0.006, 0.014), 0.5)
 
 
-def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """A faint, even haze over one or both lungs or a part of them; ribs and vessels stay visible."""
     side = film.shape[0]
     mask = _lung_region(organs, side, rng)
@@ -95,7 +95,7 @@ def _lung_region(organs: Organs, side: int, rng: np.random.Generator) -> np.ndar
     return mask
 
 
-def paint_white_lung(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_white_lung(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """One lung, or nearly all of it, without air: fluid or consolidation from apex to base."""
     side = film.shape[0]
     lung_side = int(rng.choice([-1, 1]))
@@ -118,7 +118,7 @@ def paint_white_lung(film: np.ndarray, organs: Organs, rng: np.random.Generator)
     ), mask
 
 
-def paint_nodules(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_nodules(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """One to six round densities of 5 mm to 5 cm in diameter (a film is about 40 cm wide)."""
     side = film.shape[0]
     mask = np.zeros_like(film)
@@ -137,7 +137,7 @@ def paint_nodules(film: np.ndarray, organs: Organs, rng: np.random.Generator) ->
     return add_density(film, strength(rng, 0.12, 0.9) * mask, rng.uniform(0.3, 1), rng.uniform(0.75, 1.0)), mask
 
 
-def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Interstitial disease: a net of fine lines, small dots, or coarse grain in the lungs or a part of them."""
     side = film.shape[0]
     region = _lung_region(organs, side, rng)
@@ -154,8 +154,8 @@ def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generato
     else:
         pattern = 0.5 + 0.5 * np.clip(smooth_noise(side, rng.uniform(0.8, 2.5), rng), -2, 2)
     size = strength(rng, 0.02, 0.2)
-    changed = film + size * region * np.clip(pattern, -1, 1.5) + region * rng.uniform(0, 0.5) * size
-    return changed, region
+    result = film + size * region * np.clip(pattern, -1, 1.5) + region * rng.uniform(0, 0.5) * size
+    return result, region
 
 
 def _network(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -168,7 +168,7 @@ def _network(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
     return lines(side, paths, rng.uniform(0.003, 0.008), 0.3)
 
 
-def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """One or both hila enlarged by lobulated densities, or the upper mediastinum widened."""
     side = film.shape[0]
     mask = np.zeros_like(film)
@@ -189,14 +189,14 @@ def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Pa
     return add_density(film, strength(rng, 0.1, 0.8) * mask, rng.uniform(0.2, 0.9), rng.uniform(0.75, 1.0)), mask
 
 
-def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint fluid on one or both sides.
 
     A meniscus that climbs toward the chest wall, a layer behind the lung of a lying patient, or a blunted angle.
     """
     both = rng.random() < 0.25
-    chosen = (-1, 1) if both else (int(rng.choice([-1, 1])),)
-    masks = [_fluid(film, organs, lung_side, rng) for lung_side in chosen]
+    sides = (-1, 1) if both else (int(rng.choice([-1, 1])),)
+    masks = [_fluid(film, organs, lung_side, rng) for lung_side in sides]
     mask = np.maximum.reduce(masks)
     return add_density(
         film, np.clip(strength(rng, 0.15, 1.0) * mask, 0, 1), rng.uniform(0, 0.6), rng.uniform(0.7, 1.0)
@@ -224,7 +224,7 @@ def _fluid(film: np.ndarray, organs: Organs, lung_side: int, rng: np.random.Gene
     return fluid * inside * floor
 
 
-def paint_pleura(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_pleura(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Thickened pleura along the chest wall or a loculated, lens-shaped collection at its border."""
     side = film.shape[0]
     lung_side = int(rng.choice([-1, 1]))

@@ -88,7 +88,7 @@ def _add_hollow_arrow(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = rng.uniform([0.06, 0.06], [0.94, 0.94]) + rng.uniform(0.015, 0.035) * outline @ turn.T
     inside = filled_polygon(side, corners, 0.2)
-    edge = lines(side, [corners], rng.uniform(0.004, 0.009), closed=True)
+    edge = lines(side, [corners], rng.uniform(0.004, 0.009), is_closed=True)
     bright, dark = rng.uniform(0.8, 1.0), rng.uniform(0, 0.3)
     if rng.random() < 0.3:
         bright, dark = dark, bright
@@ -172,7 +172,7 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     t = np.linspace(0, 2 * np.pi, 20)[:, None]
     center, axes = rng.uniform([0.4, 0.4], [0.65, 0.7]), rng.uniform(0.012, 0.04, 2)
     ring = center + np.hstack([axes[0] * np.cos(t), axes[1] * np.sin(t)])
-    return _brighten(film, lines(side, [ring], rng.uniform(0.005, 0.01), closed=True), rng, 0.3)
+    return _brighten(film, lines(side, [ring], rng.uniform(0.005, 0.01), is_closed=True), rng, 0.3)
 
 
 def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -182,7 +182,7 @@ def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     radius, corners = rng.uniform(0.015, 0.035), int(rng.integers(3, 12))
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False)[:, None] + rng.uniform(0, 2)
     ring = center + radius * np.hstack([np.cos(t), rng.uniform(0.6, 1) * np.sin(t)])
-    layer = lines(side, [ring], rng.uniform(0.006, 0.016), closed=True)
+    layer = lines(side, [ring], rng.uniform(0.006, 0.016), is_closed=True)
     layer = np.maximum(layer, filled_polygon(side, ring, 0.3) * rng.uniform(0, 0.8))
     film = _brighten(film, layer, rng, 0.5)
     end = np.array([rng.uniform(0.48, 0.6), rng.uniform(0.35, 0.5)])

@@ -1,4 +1,4 @@
-"""Painted changes of size, place and air: hearts, collapse, raised diaphragms, pneumothorax, emphysema.
+"""PaintedPair changes of size, place and air: hearts, collapse, raised diaphragms, pneumothorax, emphysema.
 
 Painters have the signature of `densities`: `paint(film, organs, rng) -> (painted film, mask)`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...imaging.organs import Organs
-from .densities import Painted, strength
+from .densities import PaintedPair, strength
 from .shapes import (
     add_density,
     below,
@@ -23,7 +23,7 @@ from .shapes import (
 )
 
 
-def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """The heart magnified by a warp, up to half as wide again; what lies beside it is pressed together."""
     side = film.shape[0]
     x, y = coordinates(side)
@@ -35,13 +35,13 @@ def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator
     fade = np.clip((reach - radius) / (reach - 0.6), 0, 1)
     shrink = 1 - gain / (1 + gain) * fade**2 * (3 - 2 * fade)
     vertical = rng.uniform(0.2, 0.7)
-    painted = warp(film, center_x + (x - center_x) * shrink, center_y + (y - center_y) * (1 - vertical * (1 - shrink)))
+    result = warp(film, center_x + (x - center_x) * shrink, center_y + (y - center_y) * (1 - vertical * (1 - shrink)))
     if rng.random() < 0.4:  # a larger heart is thicker along the beam as well
-        painted = add_density(painted, rng.uniform(0.02, 0.2) * logistic((1.05 + gain - radius) * 8), 0.8)
-    return painted, change_mask(film, painted)
+        result = add_density(result, rng.uniform(0.02, 0.2) * logistic((1.05 + gain - radius) * 8), 0.8)
+    return result, change_mask(film, result)
 
 
-def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Displace heart and mediastinum to one side.
 
     With collapse the diaphragm rises on that side and a zone of the lung is dense.
@@ -59,26 +59,26 @@ def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> P
     collapse = rng.random() < 0.6
     rise = rng.uniform(0.02, 0.1) if collapse else 0.0
     dome = np.exp(-(((x - lung_middle) / (1.1 * half)) ** 4)) * np.exp(-(((y - lung_bottom) / 0.16) ** 2))
-    painted = warp(film, x - displacement, y + rise * dome)
+    result = warp(film, x - displacement, y + rise * dome)
     if collapse:
         zone = blur(organs.lung(lung_side), 2)
         level = rng.uniform(top + 0.3 * (bottom - top), top + 0.7 * (bottom - top))
         zone = zone * (below(side, level, 20) if rng.random() < 0.6 else 1 - below(side, level, 20))
-        painted = add_density(painted, strength(rng, 0.1, 0.8) * zone, rng.uniform(0, 0.6), rng.uniform(0.7, 1.0))
-    return painted, change_mask(film, painted)
+        result = add_density(result, strength(rng, 0.1, 0.8) * zone, rng.uniform(0, 0.6), rng.uniform(0.7, 1.0))
+    return result, change_mask(film, result)
 
 
-def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """One half of the diaphragm higher than usual, without a dense lung."""
     x, y = coordinates(film.shape[0])
     left, _, right, bottom = organs.boxes[int(rng.choice([-1, 1]))]
     half = max((right - left) / 2, 0.08)
     dome = np.exp(-(((x - (left + right) / 2) / (1.1 * half)) ** 4)) * np.exp(-(((y - bottom) / 0.2) ** 2))
-    painted = warp(film, x, y + rng.uniform(0.03, 0.14) * dome)
-    return painted, change_mask(film, painted)
+    result = warp(film, x, y + rng.uniform(0.03, 0.14) * dome)
+    return result, change_mask(film, result)
 
 
-def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Air around a lung: darker and without vessels outside a thin pleural line, the lung inside slightly denser."""
     side = film.shape[0]
     _, y = coordinates(side)
@@ -91,16 +91,16 @@ def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generato
     outside = logistic((gap * apical - distance) * 300) * lung
     smooth = blur(film, rng.uniform(2, 4))
     darker = smooth - rng.uniform(0.02, 0.14)
-    painted = film * (1 - outside) + np.clip(0.85 * darker + 0.15 * film, 0, 1) * outside
+    result = film * (1 - outside) + np.clip(0.85 * darker + 0.15 * film, 0, 1) * outside
     pleura = np.exp(-0.5 * ((distance - gap * apical) / max(0.004, 0.5 / side)) ** 2) * lung
-    painted = painted + rng.uniform(0.03, 0.12) * pleura + rng.uniform(0, 0.06) * (lung - outside).clip(0)
-    return painted, np.maximum(outside, change_mask(film, painted))
+    result = result + rng.uniform(0.03, 0.12) * pleura + rng.uniform(0, 0.06) * (lung - outside).clip(0)
+    return result, np.maximum(outside, change_mask(film, result))
 
 
-def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Painted:
+def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """A zone with too much air: a bulla, or emphysema of a part of a lung."""
     mask = irregular_patch(film.shape[0], organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
     mask = mask * np.clip(blur(organs.lungs, 1.5) + 0.2, 0, 1)
     smooth = blur(film, rng.uniform(1.5, 4))
-    erased = film + rng.uniform(0.2, 0.9) * mask * (smooth - film)  # vessels vanish with the tissue
-    return erased * (1 - mask * strength(rng, 0.1, 0.6)), mask
+    result = film + rng.uniform(0.2, 0.9) * mask * (smooth - film)  # vessels vanish with the tissue
+    return result * (1 - mask * strength(rng, 0.1, 0.6)), mask

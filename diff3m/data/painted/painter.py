@@ -74,8 +74,8 @@ def paint_lesions(
     names: list[str] = []
     while len(names) < 3 and (not names or rng.random() < MORE_LESIONS):
         kind = str(rng.choice(kinds, p=shares / shares.sum()))
-        changed, region = KINDS[kind][0](painted, organs, other, rng)
-        painted = np.clip(changed, -0.1, 1.2).astype(np.float32)
+        result, region = KINDS[kind][0](painted, organs, other, rng)
+        painted = np.clip(result, -0.1, 1.2).astype(np.float32)
         mask = np.maximum(mask, region * change_mask(film, painted)) if kind != HIDDEN else np.maximum(mask, region)
         names.append(kind)
     return PaintedFilm(film, painted, np.clip(mask, 0, 1).astype(np.float32), tuple(names))

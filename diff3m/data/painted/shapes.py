@@ -61,13 +61,13 @@ def irregular_patch(side: int, center: tuple[float, float], extent: float, rng: 
 
 
 def lines(
-    side: int, paths: list[np.ndarray], width: float, sharpness: float = 0.35, closed: bool = False
+    side: int, paths: list[np.ndarray], width: float, sharpness: float = 0.35, is_closed: bool = False
 ) -> np.ndarray:
     """Anti-aliased polylines (N, 2) of a width, in [0, 1]; lines thinner than a pixel are drawn fainter."""
     layer = np.zeros((side, side), np.uint8)
     thickness = max(1, round(width * side))
     points = [np.round(path * side * 2**SUBPIXEL_BITS).astype(np.int32) for path in paths]
-    cv2.polylines(layer, points, closed, 255, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.polylines(layer, points, is_closed, 255, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     return blur(layer.astype(np.float32) * (min(1.0, width * side / thickness) / 255), sharpness)
 
 

@@ -1,4 +1,4 @@
-"""Painted changes that take pixels of another film, or hide a part of the film.
+"""PaintedPair changes that take pixels of another film, or hide a part of the film.
 
 Painters have the signature of `densities` with the other film besides: `paint(film, organs, other, rng) -> (painted
 film, mask)`.
@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from ...imaging.organs import Organs
-from .densities import Painted
+from .densities import PaintedPair
 from .shapes import blur, change_mask, coordinates, irregular_patch, logistic, smooth_noise
 
 
-def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
+def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> PaintedPair:
     """Paint a patch of another film, shifted and perhaps mirrored.
 
     It is blended softly or by Poisson cloning (Pérez et al., 2003).
@@ -27,11 +27,11 @@ def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng
     if rng.random() < 0.5:
         source = source[:, ::-1]
     if rng.random() < 0.4:
-        painted = _poisson(film, np.ascontiguousarray(source), center, extent, rng)
+        result = _poisson(film, np.ascontiguousarray(source), center, extent, rng)
     else:
         mask = irregular_patch(side, center, extent, rng) * rng.uniform(0.4, 1)
-        painted = film * (1 - mask) + source * mask
-    return painted, change_mask(film, painted)
+        result = film * (1 - mask) + source * mask
+    return result, change_mask(film, result)
 
 
 def _poisson(
@@ -54,12 +54,12 @@ def _poisson(
         for image in (source, film)
     ]
     mode = cv2.MIXED_CLONE if rng.random() < 0.4 else cv2.NORMAL_CLONE
-    cloned = cv2.seamlessClone(color[0], color[1], inside.astype(np.uint8) * 255, middle, mode)[..., 0]
-    change = cloned.astype(np.float32) - color[1][..., 0]  # keeps the film's own precision where nothing changed
+    blend = cv2.seamlessClone(color[0], color[1], inside.astype(np.uint8) * 255, middle, mode)[..., 0]
+    change = blend.astype(np.float32) - color[1][..., 0]  # keeps the film's own precision where nothing changed
     return film + change / scale
 
 
-def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> Painted:
+def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> PaintedPair:
     """Hide a large part of the film behind an even grey or a cloud.
 
     What is filled in then has to come from the rest of the film and from the record.
@@ -83,5 +83,5 @@ def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.ra
     fill = level + rng.uniform(0, 0.15) * smooth_noise(side, rng.uniform(2, 15), rng)
     if rng.random() < 0.3:
         fill = blur(other, rng.uniform(4, 12))
-    painted = film * (1 - mask) + np.clip(fill, 0, 1) * mask
-    return painted.astype(np.float32), mask
+    result = film * (1 - mask) + np.clip(fill, 0, 1) * mask
+    return result.astype(np.float32), mask

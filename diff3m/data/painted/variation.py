@@ -20,8 +20,8 @@ def vary_pose(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> tup
     matrix[0, 2] += side / 2 - matrix[0] @ np.array([side / 2, side / 2, 1])
     matrix[:, 2] += rng.uniform(-0.04, 0.04, 2) * side * gross
     border = cv2.BORDER_REPLICATE if rng.random() < 0.7 else cv2.BORDER_CONSTANT
-    moved = cv2.warpAffine(film, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
-    return moved, organs.transformed(matrix)
+    result = cv2.warpAffine(film, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
+    return result, organs.transform(matrix)
 
 
 def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:

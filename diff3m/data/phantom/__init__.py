@@ -6,7 +6,7 @@ another, `render_with` puts a lesion in with its exact mask, `write_cohort` make
 
 from .anatomy import Anatomy, anatomy, cardiothoracic_ratio
 from .cohort import write_cohort
-from .lesion import KINDS, Diseased, Lesion, draw_lesion, render_with
+from .lesion import KINDS, Lesion, LesionFilm, draw_lesion, render_with
 from .patient import Patient, draw_patient
 from .person import SEEDS, Person, person
 from .render import render
@@ -15,8 +15,8 @@ __all__ = [
     "KINDS",
     "SEEDS",
     "Anatomy",
-    "Diseased",
     "Lesion",
+    "LesionFilm",
     "Patient",
     "Person",
     "anatomy",

@@ -69,7 +69,7 @@ class Anatomy:
     marker: tuple[float, float, float] | None
     devices: tuple[str, ...]
     mediastinal_shift: float = 0.0
-    diaphragm_raised: tuple[float, float] = (0.0, 0.0)
+    diaphragm_elevation: tuple[float, float] = (0.0, 0.0)
 
 
 def cardiothoracic_ratio(patient: Patient) -> float:
@@ -154,9 +154,9 @@ def _collimation(u: np.ndarray, ap: bool) -> tuple[float, float, float, float]:
 
 def _devices(first: float, second: float, ap: bool) -> tuple[str, ...]:
     """Normal films carry wires and lines too, more often at the bedside. Shares assumed."""
-    found = []
+    devices = []
     if first < (0.45 if ap else 0.06):
-        found.append("leads")
+        devices.append("leads")
     if second < (0.15 if ap else 0.03):
-        found.append("line")
-    return tuple(found)
+        devices.append("line")
+    return tuple(devices)

@@ -28,15 +28,15 @@ def write_cohort(
     seed: int,
     lesions: float = 0.0,
     counterfactual: Mapping[str, object] | None = None,
-    ignored: str | None = None,
+    ignored_column: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Phantoms `seed` … `seed + count − 1` under `out`; returns the manifest, which is also written there.
 
     size: pixels a side, 64 to 1024. lesions: share of films with one. counterfactual: features and values; each
-    person's film under that record is written too and named in the column `counterfactual`. ignored: name of a further
-    column of standard normal numbers on which nothing in a film depends. Raises ManifestError or EHRError with a
-    sentence.
+    person's film under that record is written too and named in the column `counterfactual`. ignored_column: name of
+    a further column of standard normal numbers on which nothing in a film depends. Raises ManifestError or
+    EHRError.
     """
     if count < 1 or not 64 <= size <= 1024 or seed < 0 or not 0 <= lesions <= 1:
         raise ManifestError(
@@ -44,13 +44,17 @@ def write_cohort(
             "of 0 to 1."
         )
     changes = check_changes(counterfactual or {})
-    if ignored is not None and (ignored in paper_schema() or ignored in COLUMNS or not ignored.isidentifier()):
-        raise ManifestError(f"The ignored column needs a name of its own, of letters, digits and _, got {ignored!r}.")
+    if ignored_column is not None and (
+        ignored_column in paper_schema() or ignored_column in COLUMNS or not ignored_column.isidentifier()
+    ):
+        raise ManifestError(
+            f"The ignored column needs a name of its own, of letters, digits and _, got {ignored_column!r}."
+        )
     if (out / MANIFEST_FILE).exists():
         raise ManifestError(f"{out} already holds a cohort. Choose another folder, or remove it.")
     for folder in (FILMS, *([MASKS] if lesions else []), *([COUNTERFACTUALS] if changes else [])):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    work = partial(_write_one, out=out, size=size, lesions=lesions, changes=changes, ignored=ignored)
+    work = partial(_write_one, out=out, size=size, lesions=lesions, changes=changes, ignored_column=ignored_column)
     rows = []
     fresh = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
     with ProcessPoolExecutor(min(count, os.cpu_count() or 1), fresh) as pool:
@@ -67,17 +71,17 @@ def write_cohort(
 
 def check_changes(values: Mapping[str, object]) -> dict:
     """Parsed feature values of a counterfactual. Raises EHRError for an unknown feature or an implausible value."""
-    schema, parsed = paper_schema(), {}
+    schema, changes = paper_schema(), {}
     for name, value in values.items():
         if name not in schema:
             raise EHRError(f"There is no feature {name!r}. The features are: {', '.join(schema.names)}.")
-        parsed[name] = schema[name].parse(value)
-        if parsed[name] is None:
+        changes[name] = schema[name].parse(value)
+        if changes[name] is None:
             raise EHRError(f"{schema[name].label}: give the value of the other record, e.g. {name}=35.")
-    return parsed
+    return changes
 
 
-def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mapping, ignored: str | None) -> dict:
+def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mapping, ignored_column: str | None) -> dict:
     cv2.setNumThreads(1)
     who = person(number, "any" if is_diseased(number, lesions) else None)
     name = f"{number:07d}.png"
@@ -90,11 +94,11 @@ def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mappi
     }
     if who.lesion:
         row["mask"] = f"{MASKS}/{name}"
-        diseased = who.diseased(size)
-        _write(out / MASKS / name, diseased.mask.astype(np.float32))
-    _write(out / FILMS / name, diseased.film if who.lesion else who.film(size))
-    if ignored is not None:
-        row[ignored] = ignored_value(number)
+        rendering = who.film_with_lesion(size)
+        _write(out / MASKS / name, rendering.mask.astype(np.float32))
+    _write(out / FILMS / name, rendering.film if who.lesion else who.film(size))
+    if ignored_column is not None:
+        row[ignored_column] = ignored_value(number)
     if changes:
         row["counterfactual"] = f"{COUNTERFACTUALS}/{name}"
         _write(out / COUNTERFACTUALS / name, who.film(size, who.patient.under(**changes)))

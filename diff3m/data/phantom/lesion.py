@@ -72,7 +72,7 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
 
 
 @dataclass(frozen=True)
-class Diseased:
+class LesionFilm:
     """film (S, S) float32 in [0, 1]; mask (S, S) bool; anatomy: with the lesion's displacement."""
 
     film: np.ndarray
@@ -80,17 +80,17 @@ class Diseased:
     anatomy: Anatomy
 
 
-def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> Diseased:
+def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm:
     """The film of an anatomy with a lesion, under the same exposure and noise as without."""
     healthy = layers(anatomy, size).attenuation
-    moved = displaced(anatomy, lesion)
-    maps = layers(moved, size)
-    attenuation = np.maximum(maps.attenuation + _added(lesion, moved, maps), 0).astype(np.float32)
+    new_anatomy = displace(anatomy, lesion)
+    maps = layers(new_anatomy, size)
+    attenuation = np.maximum(maps.attenuation + _density_change(lesion, new_anatomy, maps), 0).astype(np.float32)
     change = np.abs(attenuation - healthy)
-    return Diseased(expose(attenuation, moved), change > MASK_FROM * change.max(), moved)
+    return LesionFilm(expose(attenuation, new_anatomy), change > MASK_FROM * change.max(), new_anatomy)
 
 
-def displaced(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
+def displace(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
     """The anatomy with what the lesion moves.
 
     A larger heart; with volume loss a raised diaphragm and the mediastinum drawn to that side.
@@ -98,12 +98,12 @@ def displaced(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
     if lesion.kind == "cardiomegaly":
         return replace(anatomy, ctr=min(anatomy.ctr + lesion.extent, 0.80))
     if lesion.kind == "atelectasis":
-        raised = (lesion.extent, 0.0) if lesion.side < 0 else (0.0, lesion.extent)
-        return replace(anatomy, diaphragm_raised=raised, mediastinal_shift=0.45 * lesion.extent * lesion.side)
+        elevation = (lesion.extent, 0.0) if lesion.side < 0 else (0.0, lesion.extent)
+        return replace(anatomy, diaphragm_elevation=elevation, mediastinal_shift=0.45 * lesion.extent * lesion.side)
     return anatomy
 
 
-def _added(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
+def _density_change(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
     """Change of the line integral on top of the displaced anatomy."""
     if lesion.kind == "cardiomegaly":
         return 0.0
@@ -130,7 +130,7 @@ def _added(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
         return lesion.strength * air * _fluid(lesion, a, g)
     if lesion.kind == "pneumothorax":
         return _pneumothorax(lesion, a, maps, lung)
-    return lesion.strength * air * _collapsed(lesion, a, g)
+    return lesion.strength * air * _wedge(lesion, a, g)
 
 
 def _fluid(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
@@ -154,7 +154,7 @@ def _pneumothorax(lesion: Lesion, a: Anatomy, maps: Layers, lung: np.ndarray) ->
     return pleura - outside * (0.9 * tissue + maps.vessels) + 0.10 * (lung - outside) * tissue
 
 
-def _collapsed(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
+def _wedge(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
     """An airless wedge from the hilum to the base, or to the apex."""
     half, length = a.thorax_width / 2, a.lung_length
     lower = lesion.y > 0.42

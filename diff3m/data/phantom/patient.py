@@ -44,10 +44,10 @@ class Patient:
 
         Weight follows BMI and height, unless weight itself is given: then BMI follows.
         """
-        changed = replace(self, **changes)
+        patient = replace(self, **changes)
         if "weight_kg" in changes and "bmi" not in changes:
-            return replace(changed, bmi=body_mass_index(changed.height_cm, changed.weight_kg))
-        return replace(changed, weight_kg=changed.bmi * (changed.height_cm / 100) ** 2)
+            return replace(patient, bmi=body_mass_index(patient.height_cm, patient.weight_kg))
+        return replace(patient, weight_kg=patient.bmi * (patient.height_cm / 100) ** 2)
 
     def record(self, decimals: int = 1) -> dict[str, float | str]:
         """Values by feature name, rounded as a record would hold them."""

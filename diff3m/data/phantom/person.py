@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .anatomy import Anatomy, anatomy
-from .lesion import KINDS, Diseased, Lesion, draw_lesion, render_with
+from .lesion import KINDS, Lesion, LesionFilm, draw_lesion, render_with
 from .patient import Patient, draw_patient
 from .render import render
 
@@ -39,9 +39,9 @@ class Person:
 
     def film(self, size: int = 256, patient: Patient | None = None) -> np.ndarray:
         """The film (size, size) float32 in [0, 1], with the lesion if there is one."""
-        return self.diseased(size, patient).film if self.lesion else render(self.anatomy(patient), size)
+        return self.film_with_lesion(size, patient).film if self.lesion else render(self.anatomy(patient), size)
 
-    def diseased(self, size: int = 256, patient: Patient | None = None) -> Diseased:
+    def film_with_lesion(self, size: int = 256, patient: Patient | None = None) -> LesionFilm:
         """Film, mask and moved anatomy. Raises ValueError for a normal."""
         if self.lesion is None:
             raise ValueError(f"phantom {self.number} has no lesion")
@@ -52,8 +52,8 @@ def person(number: int, lesion: str | None = None) -> Person:
     """The phantom of a number, normal or with a lesion of a kind ("any" draws the kind too)."""
     rng = np.random.default_rng([number, 2])
     kind = KINDS[int(rng.integers(len(KINDS)))]
-    drawn = None if lesion is None else draw_lesion(kind if lesion == "any" else lesion, rng)
-    return Person(number, draw_patient(np.random.default_rng([number, 0])), drawn)
+    instance = None if lesion is None else draw_lesion(kind if lesion == "any" else lesion, rng)
+    return Person(number, draw_patient(np.random.default_rng([number, 0])), instance)
 
 
 def is_diseased(number: int, share: float) -> bool:

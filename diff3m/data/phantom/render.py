@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .anatomy import Anatomy
+from .organs import dome, heart, lung_outline, lungs
 from .shapes import Grid, smooth_noise
 
 SOFT, BONE = 0.20, 0.34  # per cm
@@ -48,15 +49,18 @@ def layers(anatomy: Anatomy, size: int) -> Layers:
         raise ValueError(f"a phantom needs a side of at least 32 pixels, got {size}")
     a, rng = anatomy, np.random.default_rng(anatomy.texture_seed)
     grid = Grid.of(size, a.field_cm, a.center_x, a.apex_y, a.rotation)
-    left, right, heights = _lungs(a, grid)
-    lungs = left + right
-    lung_depth = np.maximum(lungs * heights - _heart(a, grid), 0.0)
+    left, right, depth = lungs(a, grid)
+    both_lungs = left + right
+    lung_depth = np.maximum(both_lungs * depth - heart(a, grid), 0.0)
     soft = _body(a, grid) + _breasts(a, grid)
     attenuation = SOFT * soft - SOFT * (1 - LUNG) * lung_depth * (1 + 0.06 * smooth_noise(rng, grid.x.shape, 9))
     bowel = (
-        np.clip(0.5 * (grid.y - a.lung_length), 0, 1) * (1 - lungs) * (soft > 3) * smooth_noise(rng, grid.x.shape, 7)
+        np.clip(0.5 * (grid.y - a.lung_length), 0, 1)
+        * (1 - both_lungs)
+        * (soft > 3)
+        * smooth_noise(rng, grid.x.shape, 7)
     )
-    vessels = lungs * _vessels(a, grid, rng)
+    vessels = both_lungs * _vessels(a, grid, rng)
     attenuation += SOFT * (0.8 * bowel + _mediastinum(a, grid) - _air(a, grid)) + vessels + BONE * _bones(a, grid)
     attenuation += _devices(a, grid, rng)
     return Layers(grid, left, right, lung_depth, vessels, np.maximum(attenuation, 0.0).astype(np.float32))
@@ -67,94 +71,25 @@ def expose(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
     a, size = anatomy, attenuation.shape[0]
     rng = np.random.default_rng([a.texture_seed, 1])
     primary = np.exp(-attenuation)
-    detected = primary + 0.35 * a.scatter * _blurred(primary, 3.5 / a.field_cm)
+    signal = primary + 0.35 * a.scatter * _blur(primary, 3.5 / a.field_cm)
     grain = rng.normal(size=(size, size)).astype(np.float32) * np.float32(
         a.noise * size / 128
     )  # the same after reduction to any size
-    detected = detected * (1 + grain * (0.12 / (detected + 0.03)) ** 0.5)
-    shown = (
-        -np.log(np.maximum(detected, 1e-4)) + a.exposure - 0.85 * SOFT * (a.depth_cm - 22)
+    signal = signal * (1 + grain * (0.12 / (signal + 0.03)) ** 0.5)
+    display = (
+        -np.log(np.maximum(signal, 1e-4)) + a.exposure - 0.85 * SOFT * (a.depth_cm - 22)
     )  # automatic exposure control
-    shown -= EQUALIZATION * (_blurred(shown, 5.0 / a.field_cm) - 2.6)
-    level = (shown - GREY_LOW) / (GREY_HIGH - GREY_LOW)
+    display -= EQUALIZATION * (_blur(display, 5.0 / a.field_cm) - 2.6)
+    level = (display - GREY_LOW) / (GREY_HIGH - GREY_LOW)
     grey = 1 / (1 + np.exp(-4.6 * a.contrast * (level - 0.52)))
     film = np.clip((grey - 0.06) / 0.86, 0, 1).astype(np.float32)
-    return _collimated(_marked(film, a), a)
+    return _collimate(_add_marker(film, a), a)
 
 
-def _blurred(image: np.ndarray, share: float) -> np.ndarray:
+def _blur(image: np.ndarray, share: float) -> np.ndarray:
     """A wide Gaussian, its standard deviation a share of the side, computed at 64 pixels."""
     small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), share * 64, borderType=cv2.BORDER_REPLICATE), image.shape[::-1])
-
-
-def lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
-    """Half of the inner width of the rib cage at heights y below the apices, cm.
-
-    Its widest is half of `thorax_width`.
-    """
-    u = np.clip(y / (0.78 * a.thorax_length), 0.0, 1.0)
-    return a.thorax_width / 2 * (0.30 + 0.70 * np.sqrt(1 - (1 - u) ** 2.4))
-
-
-def dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
-    """Height of the diaphragm, cm below the apices. side: −1 the image's left (the patient's right), 1 the other."""
-    half = a.thorax_width / 2
-    xi = (np.abs(x) - 0.46 * half) / (0.54 * half)
-    base = a.lung_length - a.diaphragm_raised[0 if side < 0 else 1] + (a.diaphragm_tilt if side > 0 else 0.0)
-    return base + a.diaphragm_dome * np.clip(xi, 0, 1.3) ** 2.2 + 1.2 * np.clip(-xi, 0, 1.3) ** 2
-
-
-def _lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    half = a.thorax_width / 2
-    outer = lung_outline(a, g.y)
-    apex_x, apex_half = 0.40 * half, 0.36 * half
-    top = 3.2 * ((np.abs(g.x) - apex_x) / apex_half) ** 2 * (np.abs(g.x) < half)
-    fields = []
-    for side in (-1, 1):
-        distance = np.minimum(outer - np.abs(g.x), np.minimum(dome(a, g.x, side) - g.y, g.y - np.minimum(top, 6.0)))
-        distance = np.minimum(distance, side * (g.x - side * 0.9 - a.mediastinal_shift))
-        fields.append(g.inside(distance, 0.25))
-    across = np.clip(1 - ((np.abs(g.x) - 0.42 * half) / (0.62 * half)) ** 2, 0.0, 1)
-    down = np.clip(0.62 + 0.45 * g.y / a.thorax_length, 0.5, 1.0)
-    return (
-        fields[0],
-        fields[1],
-        (0.62 * 21.5 * down * across**0.5).astype(np.float32),
-    )  # the lung's own depth does not grow with fat
-
-
-def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far the heart reaches to the image's left and right of the midline at heights y, cm; NaN above and below it.
-
-    The two maxima add up to `ctr` times `thorax_width`.
-    """
-    width = a.ctr * a.thorax_width
-    to_right, to_left = width * a.heart_left_share, width * (1 - a.heart_left_share)
-    top, bottom = 0.40 * a.thorax_length, a.lung_length + 2.2
-    v = (y - top) / (bottom - top)
-    rise = np.sin(np.pi / 2 * np.clip(v / 0.70, 0, 1))
-    fall = np.sqrt(np.clip(1 - (np.clip(v - 0.70, 0, None) / 0.42) ** 2, 0, 1))
-    left_rise = np.sin(np.pi / 2 * np.clip(v / 0.55, 0, 1))
-    left_fall = np.sqrt(np.clip(1 - (np.clip(v - 0.55, 0, None) / 0.60) ** 2, 0, 1))
-    there = (v >= 0) & (v <= 1.1)
-    right = to_right * (0.22 + 0.78 * rise**1.25) * fall
-    left = to_left * (0.50 + 0.50 * left_rise) * left_fall
-    return np.where(there, left, np.nan), np.where(there, right, np.nan)
-
-
-def _heart(a: Anatomy, g: Grid) -> np.ndarray:
-    """Thickness of the heart along the beam, cm."""
-    left, right = heart_borders(a, g.y)
-    left, right = np.nan_to_num(left, nan=-1.0), np.nan_to_num(right, nan=-1.0)
-    x = g.x - a.mediastinal_shift
-    mask = g.inside(np.minimum(right - x, x + left), 0.3)
-    middle, half = (right - left) / 2, np.maximum((right + left) / 2, 0.5)
-    profile = np.sqrt(np.clip(1 - 0.80 * ((x - middle) / half) ** 2, 0, 1))
-    rising = (
-        np.clip((g.y / a.thorax_length - 0.40) / 0.30, 0, 1) ** 0.7
-    )  # the great vessels' end is thinner than the ventricles
-    return mask * profile * rising * 9.0 * (0.7 + 0.3 * a.ctr / 0.45)
 
 
 def _body(a: Anatomy, g: Grid) -> np.ndarray:
@@ -219,12 +154,12 @@ def _vessels(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
         for angle in np.linspace(-1.35, 1.45, 13) + rng.normal(scale=0.08, size=13):
             _branch(hilum, angle, side, 0.30 + 0.10 * rng.random(), 0, rng, generations)
     to_cm, shift = np.array([half, length]), np.array([0.6 * a.mediastinal_shift, 0.0])
-    drawn = np.zeros_like(g.x)
+    vessels = np.zeros_like(g.x)
     for paths, width, weight in zip(generations, VESSEL_CM, VESSEL_WEIGHT, strict=True):
-        np.maximum(drawn, g.lines([path * to_cm + shift for path in paths], width, weight), out=drawn)
-    drawn = cv2.GaussianBlur(drawn, (0, 0), max(0.10 / g.pixel, 0.3))
+        np.maximum(vessels, g.lines([path * to_cm + shift for path in paths], width, weight), out=vessels)
+    vessels = cv2.GaussianBlur(vessels, (0, 0), max(0.10 / g.pixel, 0.3))
     hila = sum(g.cloud(side * 0.235 * half + shift[0], (0.44 + 0.015 * -side) * length, 0.9, 1.9) for side in (-1, 1))
-    return a.vessels * (drawn + 0.20 * hila)
+    return a.vessels * (vessels + 0.20 * hila)
 
 
 def _branch(
@@ -234,19 +169,19 @@ def _branch(
     reach: float,
     generation: int,
     rng: np.random.Generator,
-    found: list[list],
+    paths: list[list],
 ) -> None:
-    """One vessel and its daughters, added to `found` by generation. x in half thorax widths, y in thorax lengths."""
+    """One vessel and its daughters, added to `paths` by generation. x in half thorax widths, y in thorax lengths."""
     steps = np.linspace(0, 1, 5)[:, None]
     bend = rng.normal(scale=0.15)
     direction = np.array([side * np.cos(angle), np.sin(angle)])
     sideways = np.array([-direction[1], direction[0]])
     path = start + steps * direction * reach + steps**2 * sideways * bend * reach
-    found[generation].append(path)
-    if generation + 1 == len(found):
+    paths[generation].append(path)
+    if generation + 1 == len(paths):
         return
     for turn, at in ((-0.42, path[3]), (0.42, path[4])):
-        _branch(at, angle + turn + rng.normal(scale=0.18), side, reach * 0.68, generation + 1, rng, found)
+        _branch(at, angle + turn + rng.normal(scale=0.18), side, reach * 0.68, generation + 1, rng, paths)
 
 
 def _bones(a: Anatomy, g: Grid) -> np.ndarray:
@@ -326,7 +261,7 @@ def _devices(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
     return total
 
 
-def _marked(film: np.ndarray, a: Anatomy) -> np.ndarray:
+def _add_marker(film: np.ndarray, a: Anatomy) -> np.ndarray:
     if a.marker is None:
         return film
     size = film.shape[0]
@@ -345,7 +280,7 @@ def _marked(film: np.ndarray, a: Anatomy) -> np.ndarray:
     return np.maximum(film, layer.astype(np.float32) / 255 * np.float32(brightness))
 
 
-def _collimated(film: np.ndarray, a: Anatomy) -> np.ndarray:
+def _collimate(film: np.ndarray, a: Anatomy) -> np.ndarray:
     left, right, top, bottom = (round(share * film.shape[0]) for share in a.collimation)
     open_part = np.zeros_like(film)
     rows, columns = slice(top, film.shape[0] - bottom), slice(left, film.shape[1] - right)

@@ -30,15 +30,15 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
     refuse_overwriting(out, places(folder, *TABLES))
     parts = [open_table(folder, name, columns=SOURCE_COLUMNS).assign(split=split) for name, split in TABLES.items()]
     rows = pd.concat(parts, ignore_index=True)
-    report = Report(rows_read=len(rows))
+    report = Report(input_rows=len(rows))
     rows = without_duplicates(rows.rename(columns={"Path": "path"}), "path", report)
     rows = keep(rows, rows["Frontal/Lateral"].str.casefold() == "frontal", report, NOT_FRONTAL)
     rows = rows.assign(patient=rows["path"].str.extract(r"(patient\d+)")[0])
     rows = keep(rows, rows["patient"].notna(), report, NO_PATIENT)
-    finding, malformed = numbers(rows, "No Finding", report)
+    finding, is_malformed = numbers(rows, "No Finding", report)
     rows = rows.assign(
         path=without_release_folder(rows["path"]),
-        label=label_of(finding == 1, ~malformed),
+        label=label_of(finding == 1, ~is_malformed),
         age=rows["Age"],
         sex=rows["Sex"],
         view=rows["AP/PA"],

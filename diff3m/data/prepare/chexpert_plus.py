@@ -42,10 +42,10 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
     optional = {
         name: next((source for source in sources if source in columns), None) for name, sources in SUBGROUPS.items()
     }
-    used = [*SOURCE_COLUMNS, *(source for source in optional.values() if source)]
-    rows = open_table(folder, TABLE, columns=used)
-    report = Report(rows_read=len(rows))
-    rows = without_duplicates(rows, "path_to_image", report, used).rename(columns={"path_to_image": "path"})
+    columns = [*SOURCE_COLUMNS, *(source for source in optional.values() if source)]
+    rows = open_table(folder, TABLE, columns=columns)
+    report = Report(input_rows=len(rows))
+    rows = without_duplicates(rows, "path_to_image", report, columns).rename(columns={"path_to_image": "path"})
     rows = keep(rows, rows["frontal_lateral"].str.casefold() == "frontal", report, NOT_FRONTAL)
     rows = rows.assign(path=without_release_folder(rows["path"]))
     patient = rows["deid_patient_id"].map(patient_key)

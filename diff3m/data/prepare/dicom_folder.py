@@ -27,7 +27,7 @@ from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
 from ...ehr.header import view_of_header
 from ...imaging import RadiographError, read_radiograph
-from ...imaging.dicom import looks_like_dicom
+from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.dicom_header import RECORD_ATTRIBUTES, record_facts, view_attributes
 from ...imaging.dicom_values import text
 from ...imaging.gate import inspect
@@ -84,7 +84,7 @@ def prepare_dicom(
     table_labels = None if labels is None else _read_labels(labels, folder)
     entries = _read_all(folder, names, journal, salt_key, check, processes)
     rows = pd.DataFrame([entries[name] for name in names])
-    report = Report(rows_read=len(rows))
+    report = Report(input_rows=len(rows))
     rows = keep(rows, rows["problem"] != NO_DICOM, report, NO_DICOM)
     for problem in sorted(set(rows["problem"]) - {""}):
         rows = keep(rows, rows["problem"] != problem, report, problem)
@@ -93,9 +93,9 @@ def prepare_dicom(
     if not check.whole:
         report.note(NOT_JUDGED, rows["path"])
     known = rows[(rows["sex"] != "") & (rows["patient"] != "")]
-    mixed = rows["patient"].isin(known.loc[contradictory(known[["sex"]], known["patient"]), "patient"])
-    report.refuse(MIXED_RECORD, rows.loc[mixed, "path"])
-    rows = rows.assign(sex=rows["sex"].mask(mixed, ""))
+    is_mixed = rows["patient"].isin(known.loc[contradictory(known[["sex"]], known["patient"]), "patient"])
+    report.refuse(MIXED_RECORD, rows.loc[is_mixed, "path"])
+    rows = rows.assign(sex=rows["sex"].mask(is_mixed, ""))
     report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
     rows = _with_labels(rows, table_labels, salt_key, report)
     rows = assign_splits(rows, seed=seed)
@@ -104,7 +104,7 @@ def prepare_dicom(
     return report
 
 
-def hashed(text: str, salt: bytes) -> str:
+def hash_id(text: str, salt: bytes) -> str:
     """An id that says nothing without the salt: HMAC-SHA256, 16 digits; "" for an unknown one."""
     key = patient_key(text)
     return hmac.new(salt, key.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS] if key else ""
@@ -127,14 +127,14 @@ def _read_all(
     entries = _read_journal(journal, settings)
     remaining = [name for name in names if name not in entries]
     journal.parent.mkdir(parents=True, exist_ok=True)
-    read = partial(read_header, folder, salt=salt, whole=check.whole, accept=check.accept)
+    reader = partial(read_header, folder, salt=salt, whole=check.whole, accept=check.accept)
     stream = iter(remaining)
     with journal.open("a" if entries else "w", encoding="utf-8") as file:
         if not entries:
             file.write(json.dumps({"settings": settings}) + "\n")
         with _pool(processes or os.cpu_count() or 1, len(remaining)) as pool:
             while part := list(islice(stream, BATCH)):
-                for entry in pool.map(read, part, chunksize=8):
+                for entry in pool.map(reader, part, chunksize=8):
                     entries[entry["path"]] = entry
                     file.write(json.dumps(entry) + "\n")
                 file.flush()
@@ -185,7 +185,7 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
     except Exception:  # pydicom raises many kinds of error on damaged files
         return entry | {"problem": "header that cannot be read"}
     for name, tag in (("patient", "PatientID"), ("study", "StudyInstanceUID"), ("accession", "AccessionNumber")):
-        entry[name] = hashed(text(dataset, tag), salt)
+        entry[name] = hash_id(text(dataset, tag), salt)
     try:
         view = view_of_header(*view_attributes(dataset))
     except EHRError:
@@ -198,10 +198,10 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
     entry["view"] = view if view in FRONTAL_VIEWS else ""
     del facts["view"]
     notes += [fact.note.rstrip(".") for fact in facts.values() if fact.value is None and fact.note]
-    return _judged(entry, path, accept) if whole else entry
+    return _apply_gate(entry, path, accept) if whole else entry
 
 
-def _judged(entry: dict, path: Path, accept: bool) -> dict:
+def _apply_gate(entry: dict, path: Path, accept: bool) -> dict:
     try:
         quality = inspect(read_radiograph(path))
     except RadiographError as error:
@@ -237,12 +237,12 @@ def _with_labels(rows: pd.DataFrame, labels: pd.DataFrame | None, salt: bytes, r
     if labels is None:
         return rows.assign(label="")
     by = labels["by"].iloc[0] if len(labels) else "path"
-    keys = labels["key"].map(lambda key: hashed(key, salt)) if by == "accession" else labels["key"]
+    keys = labels["key"].map(lambda key: hash_id(key, salt)) if by == "accession" else labels["key"]
     several = keys.duplicated(keep=False)
     label_of_key = labels["label"][~several].set_axis(keys[~several])
     own = rows[by] if by == "accession" else rows["path"].map(os.path.normpath)
     rows = keep(rows, ~own.isin(set(keys[several]) - {""}), report, CONTRADICTORY)
     own = own[rows.index]
-    labelled = own.isin(label_of_key.index) & (own != "")
-    report.note("in no row of the table of labels, so without one", rows.loc[~labelled, "path"])
-    return rows.assign(label=own.map(label_of_key).where(labelled, ""))
+    has_label = own.isin(label_of_key.index) & (own != "")
+    report.note("in no row of the table of labels, so without one", rows.loc[~has_label, "path"])
+    return rows.assign(label=own.map(label_of_key).where(has_label, ""))

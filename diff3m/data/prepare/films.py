@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ...imaging import RadiographError, read_radiograph
-from ...imaging.dicom import looks_like_dicom
+from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.gate import inspect
 from ..paths import FOREIGN, OTHER_CASE, locate
 from .report import Report, keep
@@ -69,7 +69,7 @@ def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmChec
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(names), BATCH):
             part = names[start : start + BATCH]
-            states += pool.map(lambda name: _look_at(root, name, check), part)
+            states += pool.map(lambda name: _inspect_file(root, name, check), part)
             if check.progress:
                 check.progress(len(states), len(names))
     rows = rows.assign(path=[state.path for state in states])
@@ -85,10 +85,10 @@ def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmChec
     return rows
 
 
-def _look_at(root: Path, name: str, check: FilmCheck) -> _State:
+def _inspect_file(root: Path, name: str, check: FilmCheck) -> _State:
     path, note = locate(root, name)
-    found = os.path.relpath(path, root) if not os.path.isabs(name) else str(path)
-    state = _State(found, note=OTHER_NAME if note and note.startswith(OTHER_CASE.partition("{")[0]) else "")
+    path_in_root = os.path.relpath(path, root) if not os.path.isabs(name) else str(path)
+    state = _State(path_in_root, note=OTHER_NAME if note and note.startswith(OTHER_CASE.partition("{")[0]) else "")
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -101,10 +101,10 @@ def _look_at(root: Path, name: str, check: FilmCheck) -> _State:
     whole = all(mark in end for begin, mark in ENDS.items() if start.startswith(begin))
     if not (known and whole):
         return state._replace(problem=UNREADABLE)
-    return _judged(state, path, check) if check.whole else state
+    return _apply_gate(state, path, check) if check.whole else state
 
 
-def _judged(state: _State, path: Path, check: FilmCheck) -> _State:
+def _apply_gate(state: _State, path: Path, check: FilmCheck) -> _State:
     """The state after the film was read whole and seen by the gate."""
     try:
         quality = inspect(read_radiograph(path))

@@ -51,21 +51,21 @@ def manifest_from_table(
     missing = [name for name in (*columns.values(), *conditions) if name not in rows.columns]
     if missing:
         raise ManifestError(f"{table} has no column {', '.join(missing)}. Its columns are: {', '.join(rows.columns)}.")
-    selected = np.ones(len(rows), bool)
+    selection = np.ones(len(rows), bool)
     for name, values in conditions.items():
-        selected &= rows[name].isin(values).to_numpy(bool)
-    rows = _renamed(rows, columns, table)
+        selection &= rows[name].isin(values).to_numpy(bool)
+    rows = _rename(rows, columns, table)
     if "path" not in rows.columns:
         raise ManifestError(f"{table} has no column `path`. Say which column holds it, e.g. path=file.")
-    if not selected.any():
+    if not selection.any():
         raise ManifestError(f"No row of {table} meets the conditions.")
-    report = Report(rows_read=int(selected.sum()))
+    report = Report(input_rows=int(selection.sum()))
     patient = next((name for name in PATIENT_COLUMNS if name in rows.columns), None)
     if patient is not None:
         rows = rows.assign(**{patient: patient_keys(rows)})
     if set(DATES) <= set(rows.columns):
         rows = rows.assign(age=_ages(rows))
-    rows = _one_row_a_film(rows, selected, patient, table.parent, report)
+    rows = _one_row_a_film(rows, selection, patient, table.parent, report)
     if "view" in rows.columns:
         rows = keep(rows, ~rows["view"].map(_is_not_frontal).astype(bool), report, NOT_FRONTAL)
     rows = usable_films(rows, table.parent, report, check)
@@ -78,7 +78,7 @@ def manifest_from_table(
 
 
 def _one_row_a_film(
-    rows: pd.DataFrame, selected: np.ndarray, patient: str | None, folder: Path, report: Report
+    rows: pd.DataFrame, selection: np.ndarray, patient: str | None, folder: Path, report: Report
 ) -> pd.DataFrame:
     """The selected rows, one a film: a.png, ./a.png and its absolute path are one film.
 
@@ -91,7 +91,7 @@ def _one_row_a_film(
     one_split = pd.Series(True, rows.index)
     if patient is not None and {patient, "split"} <= set(rows.columns):
         one_split = in_one_split(rows, patient)
-    rows = keep(rows[selected], one_split[selected], report, TWO_SPLITS)
+    rows = keep(rows[selection], one_split[selection], report, TWO_SPLITS)
     rows = keep(rows, rows["path"] != "", report, "no path")
     rows = keep(rows, ~differ[rows.index], report, CONTRADICTORY)
     return keep(rows, ~films[rows.index].duplicated(), report, DUPLICATE)
@@ -120,7 +120,7 @@ def _is_not_frontal(view: str) -> bool:
         return False
 
 
-def _renamed(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.DataFrame:
+def _rename(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.DataFrame:
     """The table under the manifest's names, in lower case as the manifest's reader takes them.
 
     A column that `columns` names counts; one of the table's own that has the same name once case is ignored is left
@@ -128,12 +128,12 @@ def _renamed(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.
     """
     targets = [name.strip().lower() for name in columns]
     if len(set(targets)) < len(targets):
-        raise ManifestError(f"Two columns are named for {_repeated(targets)}. Name one.")
+        raise ManifestError(f"Two columns are named for {_first_repeat(targets)}. Name one.")
     own = [str(name).strip().lower() for name in rows.columns]
     others = rows.loc[:, [name not in targets for name in own]]
     others.columns = [name for name in own if name not in targets]
     if others.columns.duplicated().any():
-        name = _repeated(list(others.columns))
+        name = _first_repeat(list(others.columns))
         raise ManifestError(
             f"{table} has two columns of the same name once case is ignored: {name}. Rename one, or say which counts, "
             f"{name}=COLUMN."
@@ -141,5 +141,5 @@ def _renamed(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.
     return others.assign(**{name: rows[source] for name, source in zip(targets, columns.values(), strict=True)})
 
 
-def _repeated(names: list[str]) -> str:
+def _first_repeat(names: list[str]) -> str:
     return next(name for name in names if names.count(name) > 1)

@@ -33,11 +33,11 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
         .agg(["sum", "count"])
         .reset_index()
     )
-    wanted = films[["patient", "day"]].drop_duplicates().sort_values("day", kind="stable")
+    film_days = films[["patient", "day"]].drop_duplicates().sort_values("day", kind="stable")
     days = days.assign(at=days["day"])
-    before = pd.merge_asof(wanted, days, on="day", by="patient", direction="backward", tolerance=window)
+    before = pd.merge_asof(film_days, days, on="day", by="patient", direction="backward", tolerance=window)
     after = pd.merge_asof(
-        wanted, days, on="day", by="patient", direction="forward", tolerance=window, allow_exact_matches=False
+        film_days, days, on="day", by="patient", direction="forward", tolerance=window, allow_exact_matches=False
     )
     back, ahead = before["day"] - before["at"], after["at"] - after["day"]  # NaN where there is none
     use_before = back.notna() & ~(ahead < back)
@@ -45,8 +45,8 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
     total = before["sum"].where(use_before, 0.0) + after["sum"].where(use_after, 0.0)
     count = before["count"].where(use_before, 0.0) + after["count"].where(use_after, 0.0)
     off = back.where(use_before, ahead.where(use_after))
-    linked = wanted.assign(value=(total / count.where(count > 0, np.nan)).to_numpy(), days=off.to_numpy())
-    links = films[["patient", "day"]].merge(linked, on=["patient", "day"], how="left")[["value", "days"]]
+    values = film_days.assign(value=(total / count.where(count > 0, np.nan)).to_numpy(), days=off.to_numpy())
+    links = films[["patient", "day"]].merge(values, on=["patient", "day"], how="left")[["value", "days"]]
     return links.set_axis(films.index)
 
 

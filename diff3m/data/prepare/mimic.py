@@ -10,9 +10,9 @@ import yaml
 
 from ...ehr import FRONTAL_VIEWS, VITALS, EHRError, EHRSchema, paper_schema
 from ...ehr.facts import read_age, read_text
-from ...ehr.units import CM_PER_INCH, KG_PER_POUND
 from .films import FilmCheck, usable_films
 from .linkage import day_number, nearest, second_number
+from .mimic_omr import NAMES, OMR, read_omr
 from .plausibility import bmi_differs, numbers
 from .report import NOT_FRONTAL, Report, keep
 from .splits import disjoint
@@ -29,16 +29,7 @@ from .tables import (
 
 VERSIONS = ("2.1.0", "2.0.0")
 PARTS = ("metadata", "split", "chexpert")
-PATIENTS, OMR, STAYS, TRIAGES = "patients.csv", "omr.csv", "edstays.csv", "triage.csv"
-PRESSURE = "Blood Pressure"
-MEASUREMENTS = {
-    "BMI (kg/m2)": ("bmi", 1.0),
-    "BMI": ("bmi", 1.0),  # of which there is one unit only
-    "Height (Inches)": ("height_cm", CM_PER_INCH),
-    "Weight (Lbs)": ("weight_kg", KG_PER_POUND),
-}
-# result names of omr that begin like these and are not used: height and weight without a unit, pressures by posture
-RELATED_RESULTS = ("BMI", "Height", "Weight", "Blood Pressure")
+PATIENTS, STAYS, TRIAGES = "patients.csv", "edstays.csv", "triage.csv"
 STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
 # share by which BMI, height and weight of different days may differ: people change, units differ by more
 MAX_DIFFERENCE_OF_DAYS = 0.5
@@ -98,7 +89,7 @@ def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Se
     return rows.assign(**{name: ids[name].where(good, 0).astype("int64") for name in names}), good
 
 
-def _identified(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
+def _with_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
     """The rows of a table of the source that have whole numbers as ids; the others are counted."""
     rows, good = _with_ids(rows, names)
     report.omit(
@@ -112,7 +103,7 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
     """Frontal films with path, split, label, study day and second."""
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
     films = _table(cxr, "metadata", columns=columns)
-    report.rows_read = len(films)
+    report.input_rows = len(films)
     films, good = _with_ids(films, ["subject_id", "study_id"])
     films = keep(films, good, report, "no patient or study number", "dicom_id")
     films = without_duplicates(films, "dicom_id", report)
@@ -146,12 +137,12 @@ def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
 
 def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     """The films' studies that are in the table of findings: "No Finding" as a number, and whether it is known."""
-    findings = _identified(
+    findings = _with_whole_ids(
         _table(cxr, "chexpert", columns=["study_id", "No Finding"]), ["study_id"], "chexpert", report
     )
     findings = findings[findings["study_id"].isin(films["study_id"])]
-    values, malformed = numbers(findings, "No Finding", report, "study_id")
-    findings = findings.assign(**{"No Finding": values}, known=~malformed)
+    values, is_malformed = numbers(findings, "No Finding", report, "study_id")
+    findings = findings.assign(**{"No Finding": values}, known=~is_malformed)
     return one_row_each(findings, "study_id", report, "study with two labels in the chexpert table")
 
 
@@ -164,7 +155,7 @@ def _second_of_day(times: pd.Series) -> pd.Series:
 def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
     people = open_table(iv / "hosp", PATIENTS, columns=["subject_id", "gender", "anchor_age", "anchor_year"])
-    people = _identified(people, ["subject_id"], "patients", report)
+    people = _with_whole_ids(people, ["subject_id"], "patients", report)
     people = people[people["subject_id"].isin(films["subject_id"])]
     report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
     people = one_row_each(people, "subject_id", report, "patient with two rows in the patients table that differ")
@@ -178,121 +169,22 @@ def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
 
 def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
     """Ages in years, read as everywhere; what is no age, or stands for an unknown one, is counted."""
-    ages, malformed = [], []
+    ages, is_malformed = [], []
     for cell in people["anchor_age"]:
         try:
             ages.append(read_age(cell))
         except EHRError:
             ages.append(None)
-        malformed.append(ages[-1] is None and bool(read_text(cell)))
-    report.refuse("anchor_age is no number", people.loc[malformed, "subject_id"])
+        is_malformed.append(ages[-1] is None and bool(read_text(cell)))
+    report.refuse("anchor_age is no number", people.loc[is_malformed, "subject_id"])
     return pd.Series(ages, index=people.index, dtype="float64")
-
-
-def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
-    """The four result names of hosp/omr.csv for some patients.
-
-    Columns patient, day, name (a feature's) and value, in the schema's units.
-    """
-    columns = {
-        "subject_id": "int64",
-        "chartdate": "string[pyarrow]",
-        "seq_num": "float64",
-        "result_name": "category",
-        "result_value": "string[pyarrow]",
-    }
-    records = open_table(iv / "hosp", OMR, columns=list(columns), dtype=columns)
-    records = records[records["subject_id"].isin(patients)].rename(columns={"subject_id": "patient"})
-    usable = records["result_name"].isin((*MEASUREMENTS, PRESSURE))
-    _omit_related(records[~usable], report)
-    records = _once(records[usable], report)
-    parts = []
-    for source, (name, factor) in MEASUREMENTS.items():
-        rows = records[records["result_name"] == source]
-        values = pd.to_numeric(rows["result_value"], errors="coerce").astype("float64") * factor
-        parts.append(rows[["patient", "day"]].assign(name=name, value=values))
-    rows = records[records["result_name"] == PRESSURE]
-    both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
-    crossed = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
-    report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[crossed], "blood pressure"))
-    schema, pressures = paper_schema(), ("systolic_mmhg", "diastolic_mmhg")
-    off = (
-        ~crossed
-        & both.notna().all(axis=1)
-        & ~np.logical_and.reduce([both[place].between(*schema[name].bounds) for place, name in enumerate(pressures)])
-    )
-    report.omit("pressure outside the plausible range", _names_of(rows[off], "blood pressure"))
-    report.omit("pressure that is not like 120/80", _names_of(rows[both.isna().any(axis=1)], "blood pressure"))
-    good = ~crossed & ~off & both.notna().all(axis=1)
-    parts += [
-        rows.loc[good, ["patient", "day"]].assign(name=name, value=both.loc[good, place])
-        for place, name in enumerate(pressures)
-    ]
-    measurements = pd.concat(parts, ignore_index=True)
-    malformed = measurements["value"].isna()
-    report.omit("measurement is no number", _names_of(measurements[malformed]))
-    return measurements[~malformed]
-
-
-def _omit_related(records: pd.DataFrame, report: Report) -> None:
-    """Count the measurements that lack a unit or the usual posture, and so are of no use.
-
-    They are counted under the name that omr gives them.
-    """
-    records = records[records["result_name"].astype("string").str.startswith(RELATED_RESULTS).fillna(False)]
-    for name in sorted(records["result_name"].unique()):
-        rows = records[records["result_name"] == name]
-        why = "another posture than the usual" if name.startswith(PRESSURE) else "a name without a known unit"
-        report.omit(
-            f"{name} of omr, {why}",
-            [f"patient {who}, {when}" for who, when in zip(rows["patient"], rows["chartdate"], strict=True)],
-        )
-
-
-def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Records of omr with a day, each once.
-
-    A row that is the same in every column, its number of the day included, is no second measurement.
-    """
-
-    def names(rows: pd.DataFrame) -> list[str]:
-        return [
-            f"patient {who}, {when}, {what}"
-            for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
-        ]
-
-    repeated = records.duplicated()
-    report.omit("row of omr that is there twice", names(records[repeated]))
-    records = records[~repeated]
-    records = records.assign(day=_days_of(records["chartdate"]))
-    report.omit("record whose date is not like 2180-12-31", names(records[records["day"].isna()]))
-    return records.dropna(subset=["day"]).astype({"day": "int64"})
-
-
-def _names_of(records: pd.DataFrame, name: str | None = None) -> list[str]:
-    """Name each record for the report: "patient …, day …, measurement"."""
-    names = records["name"] if name is None else [name] * len(records)
-    dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
-    return [
-        f"patient {who}, {when}, {what}"
-        for who, when, what in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)
-    ]
-
-
-def _days_of(dates: pd.Series) -> pd.Series:
-    """Dates as days; each distinct text is parsed once."""
-    codes, distinct = pd.factorize(dates)
-    days = day_number(pd.Series(distinct, dtype="string")).astype("float64").to_numpy()
-    return pd.Series(np.where(codes >= 0, days[codes], np.nan), index=dates.index)
 
 
 def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     records = read_omr(iv, films["patient"].unique(), report)
-    records = _plausible_records(records, report)
-    names = [*dict.fromkeys(name for name, _ in MEASUREMENTS.values()), "systolic_mmhg", "diastolic_mmhg"]
-    linked = {name: nearest(films, records[records["name"] == name]) for name in names}
-    films = films.assign(**{name: link["value"].round(1) for name, link in linked.items()})
-    return _nearer_body(films, {name: link["days"] for name, link in linked.items()}, report)
+    links = {name: nearest(films, records[records["name"] == name]) for name in NAMES}
+    films = films.assign(**{name: link["value"].round(1) for name, link in links.items()})
+    return _nearer_body(films, {name: link["days"] for name, link in links.items()}, report)
 
 
 def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
@@ -314,33 +206,21 @@ def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report
     return films.assign(bmi=films["bmi"].mask(differ & ~nearer), **both)
 
 
-def _plausible_records(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Measurements within the schema's range: a height in m would spoil the mean with a good one of the same day."""
-    schema = paper_schema()
-    low, high = (
-        records["name"].map({name: schema[name].bounds[end] for name in records["name"].unique()}).astype(float)
-        for end in (0, 1)
-    )
-    good = records["value"].between(low, high)
-    report.omit("measurement outside the plausible range (wrong unit?)", _names_of(records[~good]))
-    return records[good]
-
-
 def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
     """Vitals of the emergency stay around the film, the nearest arrival first.
 
     A film belongs to a stay from STAY_HOURS before arrival until STAY_HOURS after leaving.
     """
     stays = open_table(ed / "ed", STAYS, columns=["subject_id", "stay_id", "intime", "outtime"])
-    stays = _identified(stays, ["subject_id", "stay_id"], "edstays", report)
+    stays = _with_whole_ids(stays, ["subject_id", "stay_id"], "edstays", report)
     stays = stays[stays["subject_id"].isin(films["subject_id"])]
     stays = stays.assign(**{name: second_number(stays[name]).astype("float64") for name in ("intime", "outtime")})
-    timed = stays[["intime", "outtime"]].notna().all(axis=1)
+    has_times = stays[["intime", "outtime"]].notna().all(axis=1)
     report.omit(
         "emergency stay whose times are not like 2180-12-31 14:30:00",
-        [f"stay_id {stay}" for stay in stays.loc[~timed, "stay_id"]],
+        [f"stay_id {stay}" for stay in stays.loc[~has_times, "stay_id"]],
     )
-    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays[timed], on="subject_id")
+    pairs = films[["dicom_id", "subject_id", "second"]].merge(stays[has_times], on="subject_id")
     margin = STAY_HOURS * 3600
     pairs = pairs[(pairs["second"] >= pairs["intime"] - margin) & (pairs["second"] <= pairs["outtime"] + margin)]
     pairs = (
@@ -348,7 +228,9 @@ def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
         .sort_values(["distance", "stay_id"])
         .drop_duplicates("dicom_id")
     )
-    triage = _identified(open_table(ed / "ed", TRIAGES, columns=["stay_id", *TRIAGE]), ["stay_id"], "triage", report)
+    triage = _with_whole_ids(
+        open_table(ed / "ed", TRIAGES, columns=["stay_id", *TRIAGE]), ["stay_id"], "triage", report
+    )
     triage = triage[triage["stay_id"].isin(pairs["stay_id"])]
     triage = one_row_each(triage, "stay_id", report, "emergency stay with two rows in the triage table that differ")
     triage = triage.assign(

@@ -30,7 +30,7 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
     """
     refuse_overwriting(out, [*places(folder, *TABLES, BOXES), *_list_files(folder).values()])
     rows = open_table(folder, *TABLES)
-    report = Report(rows_read=len(rows))
+    report = Report(input_rows=len(rows))
     sex = "Patient Sex" if "Patient Sex" in rows.columns else "Patient Gender"
     columns = ["Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position", sex]
     if missing := sorted(set(columns) - set(rows.columns)):

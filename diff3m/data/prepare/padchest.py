@@ -44,7 +44,7 @@ def prepare_padchest(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
     """
     refuse_overwriting(out, places(folder, *TABLES))
     rows = open_table(folder, *TABLES, columns=SOURCE_COLUMNS)
-    report = Report(rows_read=len(rows))
+    report = Report(input_rows=len(rows))
     rows = without_duplicates(rows, "ImageID", report)
     rows = keep(rows, rows["ImageID"] != "", report, "no path", "StudyID")
     views = [_view(*cells) for cells in zip(rows["Projection"], rows["ViewPosition_DICOM"], strict=True)]

@@ -29,9 +29,9 @@ def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path")
     Also, by row, whether a cell says something that is no number; such cells are counted.
     """
     values = pd.to_numeric(rows[column], errors="coerce").astype("float64")
-    malformed = values.isna() & rows[column].map(read_text).astype(bool)
-    report.refuse(f"{column} is no number", rows.loc[malformed, name])
-    return values, malformed
+    is_malformed = values.isna() & rows[column].map(read_text).astype(bool)
+    report.refuse(f"{column} is no number", rows.loc[is_malformed, name])
+    return values, is_malformed
 
 
 def plausible(
@@ -53,16 +53,16 @@ def plausible(
     rows = rows.copy()
     for feature in schema.features:
         if feature.name in rows.columns:
-            rows[feature.name] = _parsed(rows, feature, report)
+            rows[feature.name] = _parse_column(rows, feature, report)
     if "weight_kg" in rows.columns:
         rows = _without_pounds(rows, report, doubt_units)
     if {"height_cm", "weight_kg"} <= set(rows.columns):
         rows = _without_single_pounds(rows, report, max_difference) if doubt_units else rows
         rows = _consistent_body(rows, schema, report, max_difference)
     if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
-        crossed = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
-        report.refuse("diastolic not below systolic", rows.loc[crossed, "path"])
-        rows.loc[crossed, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan
+        is_swapped = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
+        report.refuse("diastolic not below systolic", rows.loc[is_swapped, "path"])
+        rows.loc[is_swapped, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan
     if "age" in rows.columns and "age" in schema:
         report.note(
             f"under {ADULT_AGE}, and the shipped models know adults only", rows.loc[rows["age"] < ADULT_AGE, "path"]
@@ -70,13 +70,13 @@ def plausible(
     return rows
 
 
-def _parsed(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
+def _parse_column(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
     """One column read by the feature itself, each distinct value once."""
     codes, distinct = pd.factorize(rows[feature.name])
     values, reasons = [], []
     for value in distinct:
-        parsed, reason = _parse(feature, value)
-        values.append(parsed)
+        result, reason = _parse(feature, value)
+        values.append(result)
         reasons.append(reason)
     reasons = np.array([*reasons, ""], dtype=object)[codes]  # code −1: missing
     for reason in sorted(set(reasons) - {""}):
@@ -88,12 +88,12 @@ def _parsed(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
 def _parse(feature: Feature, value: object) -> tuple[Value, str]:
     """A cell's value, and why it is unknown though the cell says something; "" otherwise."""
     try:
-        parsed = feature.parse(value)
+        result = feature.parse(value)
     except EHRError as error:
         if feature.kind == "category":
             return None, "not listed"
         return None, "no number" if "not a number" in str(error) else "outside the plausible range (wrong unit?)"
-    return parsed, "that stands for unknown" if parsed is None and read_text(value) else ""
+    return result, "that stands for unknown" if result is None and read_text(value) else ""
 
 
 def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
@@ -103,17 +103,17 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
     different days) is left out, and follows from height and weight wherever the manifest is read.
     """
     height, weight = rows["height_cm"], rows["weight_kg"]
-    implied: pd.Series = body_mass_index(height, weight)
+    bmi_of_body: pd.Series = body_mass_index(height, weight)
     names = ["height_cm", "weight_kg"]
     if "bmi" in schema:
-        wrong = implied.notna() & ~implied.between(*schema["bmi"].bounds)
+        wrong = bmi_of_body.notna() & ~bmi_of_body.between(*schema["bmi"].bounds)
         report.refuse("height and weight imply an impossible BMI (wrong unit?)", rows.loc[wrong, "path"])
         rows.loc[wrong, names] = np.nan
     if "bmi" not in rows.columns:
         return rows
-    apart, contradicted = bmi_differs(rows["bmi"], height, weight, share)
-    report.refuse("bmi, height and weight contradict each other (wrong unit?)", rows.loc[contradicted, "path"])
-    rows.loc[contradicted, ["bmi", *names]] = np.nan
+    apart, contradicts = bmi_differs(rows["bmi"], height, weight, share)
+    report.refuse("bmi, height and weight contradict each other (wrong unit?)", rows.loc[contradicts, "path"])
+    rows.loc[contradicts, ["bmi", *names]] = np.nan
     report.refuse("bmi replaced by that of height and weight", rows.loc[apart, "path"])
     rows.loc[apart, "bmi"] = np.nan
     return rows
@@ -124,10 +124,10 @@ def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: flo
 
     First: by more than rounding explains, but no more than a share. Second: by more than that share.
     """
-    implied = body_mass_index(height, weight)
-    difference = (bmi - implied).abs()
-    contradicted = difference > share * implied
-    return (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicted, contradicted
+    bmi_of_body = body_mass_index(height, weight)
+    difference = (bmi - bmi_of_body).abs()
+    contradicts = difference > share * bmi_of_body
+    return (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicts, contradicts
 
 
 def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd.DataFrame:
@@ -154,14 +154,18 @@ def _too_stout(rows: pd.DataFrame) -> bool:
     """
     if "height_cm" not in rows.columns:
         return False
-    implied: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
-    implied = implied.dropna()
-    middle = float(implied.median())
-    if len(implied) < MIN_WEIGHTS or middle <= STOUT_BMI or not USUAL_BMI[0] <= middle * KG_PER_POUND <= USUAL_BMI[1]:
+    bmi_of_body: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
+    bmi_of_body = bmi_of_body.dropna()
+    middle = float(bmi_of_body.median())
+    if (
+        len(bmi_of_body) < MIN_WEIGHTS
+        or middle <= STOUT_BMI
+        or not USUAL_BMI[0] <= middle * KG_PER_POUND <= USUAL_BMI[1]
+    ):
         return False
-    own = rows["bmi"].reindex(implied.index).dropna() if "bmi" in rows.columns else implied[:0]
-    confirmed = (own - implied[own.index]).abs() <= CONFIRMATION * implied[own.index]
-    return not 2 * confirmed.sum() > len(own)
+    own = rows["bmi"].reindex(bmi_of_body.index).dropna() if "bmi" in rows.columns else bmi_of_body[:0]
+    confirms = (own - bmi_of_body[own.index]).abs() <= CONFIRMATION * bmi_of_body[own.index]
+    return not 2 * confirms.sum() > len(own)
 
 
 def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
@@ -172,12 +176,14 @@ def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> 
     left to `_consistent_body`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a stout one's in
     kg look alike, it stays and is counted.
     """
-    implied: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
-    doubtful = (implied > STOUT_BMI) & (implied * KG_PER_POUND).between(*USUAL_BMI)
+    bmi_of_body: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
+    doubtful = (bmi_of_body > STOUT_BMI) & (bmi_of_body * KG_PER_POUND).between(*USUAL_BMI)
     if "bmi" in rows.columns:
-        difference = (rows["bmi"] - implied).abs()
-        doubtful &= rows["bmi"].isna() | ((difference > CONFIRMATION * implied) & (difference <= share * implied))
-    pounds = doubtful & (implied > RARE_BMI)
+        difference = (rows["bmi"] - bmi_of_body).abs()
+        doubtful &= rows["bmi"].isna() | (
+            (difference > CONFIRMATION * bmi_of_body) & (difference <= share * bmi_of_body)
+        )
+    pounds = doubtful & (bmi_of_body > RARE_BMI)
     report.note(
         f"weight_kg that may be in lb: it makes a BMI above {STOUT_BMI:g} as kg, a usual one as lb",
         rows.loc[doubtful & ~pounds, "path"],

@@ -22,14 +22,14 @@ MAX_LABELS = 10  # the most frequent, as lines
 class Report:
     """What became of a table's rows.
 
-    rows_read, rows_written: of the table, and in the manifest. drops: rows left out, by reason. refusals: values set to
+    input_rows, output_rows: of the table, and in the manifest. drops: rows left out, by reason. refusals: values set to
     unknown.
     omissions: records of the source that entered no value. notes: rows that stay, of which something is to be known.
     missing: rows without a value, by feature. labels: rows by label, "" for none. names: which rows, by reason.
     """
 
-    rows_read: int = 0
-    rows_written: int = 0
+    input_rows: int = 0
+    output_rows: int = 0
     drops: Counter = field(default_factory=Counter)
     refusals: Counter = field(default_factory=Counter)
     omissions: Counter = field(default_factory=Counter)
@@ -58,18 +58,18 @@ class Report:
         texts = [str(name) for name in names]
         if texts:
             counter[reason] += len(texts)
-            listed = self.names.setdefault(reason, [])
-            listed.extend(texts[: MAX_NAMES - len(listed)] if reason == NOT_FRONTAL else texts)
+            examples = self.names.setdefault(reason, [])
+            examples.extend(texts[: MAX_NAMES - len(examples)] if reason == NOT_FRONTAL else texts)
 
     def lines(self) -> list[str]:
         """The report as sentences."""
-        lines = [f"{self.rows_read} rows read, {self.rows_written} kept"]
+        lines = [f"{self.input_rows} rows read, {self.output_rows} kept"]
         lines += [f"dropped, {reason}: {count}" for reason, count in self.drops.most_common()]
         lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refusals.most_common()]
         lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.omissions.most_common()]
         lines += [f"kept, {reason}: {count}" for reason, count in self.notes.most_common()]
-        lines += [f"missing {name}: {count} of {self.rows_written}" for name, count in self.missing.items()]
-        return lines + self._label_lines() if self.rows_written else lines
+        lines += [f"missing {name}: {count} of {self.output_rows}" for name, count in self.missing.items()]
+        return lines + self._label_lines() if self.output_rows else lines
 
     def _label_lines(self) -> list[str]:
         """How many films have which label, `normal` first; and a warning where no film can be learned from."""

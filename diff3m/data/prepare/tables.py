@@ -67,14 +67,14 @@ def contradictory(values: pd.DataFrame, keys: pd.Series) -> pd.Series:
 
 
 def without_duplicates(
-    rows: pd.DataFrame, column: str, report: Report, compared: list[str] | None = None
+    rows: pd.DataFrame, column: str, report: Report, columns: list[str] | None = None
 ) -> pd.DataFrame:
     """One row for each film that a column names.
 
-    The same row twice counts once; of rows that differ in the `compared` columns (all by default) none is kept, since
+    The same row twice counts once; of rows that differ in the `columns` columns (all by default) none is kept, since
     nobody can say which is right.
     """
-    rows = keep(rows, ~contradictory(rows[compared or list(rows.columns)], rows[column]), report, CONTRADICTORY, column)
+    rows = keep(rows, ~contradictory(rows[columns or list(rows.columns)], rows[column]), report, CONTRADICTORY, column)
     return keep(rows, ~rows[column].duplicated(), report, DUPLICATE, column)
 
 
@@ -108,8 +108,8 @@ def write_manifests(
     """
     rows = plausible(rows, schema, report, max_difference, doubt_units).reset_index(drop=True)
     if rows.empty:
-        raise ManifestError(f"No film is left of {report.rows_read} rows. " + "; ".join(report.lines()[1:]))
-    report.rows_written = len(rows)
+        raise ManifestError(f"No film is left of {report.input_rows} rows. " + "; ".join(report.lines()[1:]))
+    report.output_rows = len(rows)
     report.labels = Counter(rows["label"].map(label_key) if "label" in rows.columns else [""] * len(rows))
     report.missing = {
         name: int((rows[name].isna() | (rows[name].astype(str) == "")).sum())

@@ -1,0 +1,67 @@
+"""What a run measures on validation films: losses at fixed timesteps and noise, previews, and healing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..diffusion import Schedule
+from ..network import Diff3M
+from .batch import Batch, NoiseSampler
+from .films import Films
+from .log import Means
+from .loss import diffusion_loss
+from .preview import PREVIEW_FILMS, healing_ratios, one_step_estimates
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Films to validate on, with timesteps and noise that are the same at every step of a run.
+
+    sampler: draws the noise. share: how many films one pass of the network takes. device: of the network.
+    """
+
+    films: Films
+    schedule: Schedule
+    sampler: NoiseSampler
+    share: int
+    device: torch.device
+
+    @cached_property
+    def batch(self) -> Batch:
+        """All films, with timesteps from the first to the last, on the CPU."""
+        count, size = len(self.films), self.films.images.shape[-1]
+        x0 = torch.from_numpy(self.films.images).float()[:, None] / 255
+        noise = self.sampler(count, size, torch.Generator().manual_seed(1))
+        t = torch.arange(count) * self.schedule.timesteps // count
+        return Batch(x0, noise, t, torch.from_numpy(self.films.values), torch.ones(count, dtype=torch.bool))
+
+    def preview(self, network: Diff3M) -> list[Tensor]:
+        """Return the first films, the same noised, and their one-step estimates, each (B, 1, S, S)."""
+        parts = [one_step_estimates(network, part, self.schedule) for part in self._parts(PREVIEW_FILMS)]
+        return [torch.cat(row) for row in zip(*parts, strict=True)]
+
+    def losses(self, network: Diff3M) -> Means:
+        """Return the mean losses of noise and masked pixels over all films."""
+        noise = masked_pixels = 0.0
+        for part in self._parts(len(self.films)):
+            losses = diffusion_loss(network, part, self.schedule)
+            noise += losses.noise.item() * len(part.x0)
+            masked_pixels += losses.masked_pixels.item() * len(part.x0)
+        return Means(noise / len(self.films), masked_pixels / len(self.films))
+
+    def healing(self, network: Diff3M) -> dict[str, float]:
+        """Return how well lesions heal that training never paints, by kind; see `healing_ratios`."""
+        return healing_ratios(network, self.films, self.schedule, self.device)
+
+    def _parts(self, count: int) -> Iterator[Batch]:
+        """Yield the first films of the batch, `share` at a time, on the device."""
+        batch = self.batch
+        for start in range(0, min(count, len(batch.x0)), self.share):
+            rows = slice(start, min(start + self.share, count))
+            part = Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows])
+            yield part.map(lambda tensor: tensor.to(self.device))
