@@ -1,6 +1,5 @@
 import csv
 import json
-import weakref
 from dataclasses import replace
 
 import cv2
@@ -12,7 +11,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from diff3m.checkpoint.folder import read_config
 from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.detector import Detector
-from diff3m.ehr import paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.format import interval
 from diff3m.evaluation.labelled_films import half
@@ -117,7 +115,7 @@ def test_evaluation_writes_scores_and_metrics(calibrated, film_folder, tmp_path)
     metrics = evaluate(detector, manifest, tmp_path / "out", batch_size=4, report=lambda *p: seen.append(p))
     rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").open()))
     assert len(rows) == metrics["rows"] == 14 and seen[-1] == (14, 14)
-    assert [r["row"] for r in rows if r["error"]] == ["6", "13"] and len(metrics["unreadable"]) == 2
+    assert [r["row"] for r in rows if r["error"]] == ["6", "13"] and metrics["unreadable"] == 2
     assert metrics["films"] == 11 and metrics["unlabelled"] == 1
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     for part in (written, written["mse"], written["labels"]["opacity"]):
@@ -141,7 +139,8 @@ def test_one_film_without_contrast_loses_only_itself(calibrated, film_folder, tm
         limit=5,
         batch_size=batch_size,
     )
-    assert [row["row"] for row in metrics["unreadable"]] == [5] and metrics["films"] == 4
+    rows = list(csv.DictReader((tmp_path / "o" / "scores.csv").open()))
+    assert [row["row"] for row in rows if row["error"]] == ["5"] and metrics["films"] == 4
 
 
 def test_films_that_the_gate_stops_enter_no_metric_unless_accepted(calibrated, film_folder, tmp_path):
@@ -149,7 +148,7 @@ def test_films_that_the_gate_stops_enter_no_metric_unless_accepted(calibrated, f
     cv2.imwrite(str(film_folder / "film2.png"), turned)
     detector = Detector.from_pretrained(calibrated, device="cpu")
     metrics = evaluate(detector, film_folder / "manifest.csv", tmp_path / "o")
-    assert [row["row"] for row in metrics["stopped"]] == [3] and not metrics["unreadable"] and metrics["films"] == 11
+    assert metrics["stopped"] == 1 and not metrics["unreadable"] and metrics["films"] == 11
     row = list(csv.DictReader((tmp_path / "o" / "scores.csv").open()))[2]
     assert row["stopped"] == "yes" and "turned" in row["error"] and not row["score"]
     metrics = evaluate(detector, film_folder / "manifest.csv", tmp_path / "o", accept=True)
@@ -174,35 +173,6 @@ def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, f
         )
     with pytest.raises(ManifestError, match="fewer than two"):
         calibrate_on_normals(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
-
-
-def test_ten_thousand_rows_stream(tmp_path, monkeypatch):
-    """No more than a batch of analyses is alive at any time, however long the manifest."""
-    cv2.imwrite(str(tmp_path / "film.png"), np.full((64, 64), 90, np.uint8) + np.arange(64, dtype=np.uint8))
-    (tmp_path / "manifest.csv").write_text("path,label\n" + "film.png,normal\n" * 10_000)
-    alive, most = weakref.WeakSet(), 0
-
-    class Result:
-        pass
-
-    class Stub:
-        schema = paper_schema()
-
-        def case(self, film, record):
-            return film
-
-        def analyze_many(self, films, **_options):
-            nonlocal most
-            made = [Result() for _ in films]
-            alive.update(made)
-            most = max(most, len(alive))
-            return made
-
-    scored = sum(
-        entry.analysis is not None
-        for entry in analyze_cases(Stub(), read_manifest(tmp_path / "manifest.csv", Stub.schema), 16, accept=True)
-    )
-    assert scored == 10_000 and most <= 33
 
 
 def candidate(name: str, components: int, **auroc: float) -> CandidateResult:
