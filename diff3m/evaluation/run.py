@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -20,10 +20,9 @@ from ..data.manifest import NORMAL, REPORT_COLUMNS, Case, Manifest, ManifestErro
 from ..detector import Detector
 from ..imaging import GateError, RadiographError, read_film
 from .metrics import detection_metrics, repeats_for
-from .shards import ALONE, Parts, Processes
+from .shards import ALONE, Parts, Processes, Report
 from .subgroups import groups_of, subgroup_metrics, write_subgroups
 
-Report = Callable[[int, int], None]
 GROUPS = ("sex", "age", "view", "bmi", *REPORT_COLUMNS)
 SCORES = pa.schema(
     [

@@ -5,12 +5,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from helpers import drawn_film
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diff3m.checkpoint.folder import read_config
-from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.detector import Detector
+from diff3m.evaluation import calibration
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.format import interval
 from diff3m.evaluation.labelled_films import half
@@ -24,6 +26,7 @@ from diff3m.evaluation.metrics import (
 )
 from diff3m.evaluation.run import analyze_cases, evaluate
 from diff3m.evaluation.score_search import CandidateResult, choose, search_score
+from diff3m.scoring.filters import inner
 from diff3m.scoring.score import Component, Scoring
 
 
@@ -250,3 +253,16 @@ def test_what_cannot_be_searched_gets_a_sentence(tiny_detector, film_folder, lab
     labelled.write_text(table + "film0.png,PA,opacity,99\n")
     with pytest.raises(ManifestError, match="Films in both"):
         search()
+
+
+def test_maps_of_some_films_are_enough_for_a_calibration(tiny_detector, film_folder, monkeypatch):
+    """Component values are of all films, wherever the maps are of few."""
+    manifest = film_folder / "manifest.csv"
+    whole = calibrate_on_normals(tiny_detector, manifest)
+    monkeypatch.setattr(calibration, "MAX_MAPS", 4)
+    part = calibrate_on_normals(tiny_detector, manifest)
+    assert part.calibration == whole.calibration and part.heat_normal != whole.heat_normal
+    cases = normal_cases(manifest, tiny_detector.schema)[::2]
+    maps = torch.from_numpy(np.stack([result.analysis.heat_map for result in analyze_cases(tiny_detector, cases)]))
+    expected = np.percentile(inner(maps, tiny_detector.scoring.margin).abs().numpy(), 95)
+    assert part.heat_normal == pytest.approx(expected, abs=2e-5)

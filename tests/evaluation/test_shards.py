@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -91,6 +92,21 @@ def test_two_processes_one_killed_and_started_again_give_the_numbers_of_one(
     for name, written in stored.items():
         assert kept.with_name(f"kept-{name}").stat().st_mtime_ns == written, "a part that was there was computed anew"
     assert not parts.exists()
+
+
+@pytest.mark.slow
+def test_two_processes_calibrate_as_one_after_a_kill(calibrated, film_folder, tmp_path, small_parts, capsys):
+    both = Path(shutil.copytree(calibrated, tmp_path / "both"))
+    manifest = film_folder / "manifest.csv"
+    manifest.write_text(manifest.read_text() + "".join(f"film{film}.png,40,F,PA,,normal\n" for film in (0, 1) * 20))
+    assert run_command(capsys, "calibrate", calibrated, "--manifest", manifest)[0] == 0
+    (survivor, _, said), (killed, _, _) = two_processes(["calibrate", both, "--manifest", manifest], killed=1)
+    assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said
+    assert len(list((both / "calibration-parts").glob("*.parquet"))) == 3, "of four parts of 16 films"
+    ((status, out, said), _) = two_processes(["calibrate", both, "--manifest", manifest])
+    assert status == 0 and "48 normal films" in out, said
+    assert (both / "config.json").read_text() == (calibrated / "config.json").read_text()
+    assert not (both / "calibration-parts").exists()
 
 
 def compute(parts: Parts, processes: Processes = shards.ALONE) -> list[int]:
