@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from ..detector import Detector
 from ..scoring.calibrate import calibrate_scoring
 from ..scoring.score import Scoring
 from .run import CaseResult, analyze_cases, identity_of, view_of
-from .shards import ALONE, Parts, Processes, Report
+from .shards import ALONE, Parts, Processes, Report, image_bytes, square_image
 
 BATCH = 16
 MAX_MAPS = 2000  # films, evenly spaced, whose maps say where their display starts: more would not fit into memory
@@ -86,9 +85,9 @@ def calibrate_on_normals(
             values.append(row["values"])
             views.append(row["view"] or None)
         if row["heat"] is not None:
-            maps.append(_square(row["heat"]))
+            maps.append(square_image(row["heat"]))
         if row["anomalies"] is not None:
-            anomalies.append(_square(row["anomalies"]))
+            anomalies.append(square_image(row["anomalies"]))
     processes.wait()
     if processes.first:
         parts.remove()
@@ -108,15 +107,9 @@ def _measured_row(result: CaseResult, with_maps: bool) -> dict:
     if analysis is None:
         return {"view": view_of(result.case)}
     maps = (analysis.heat_map, analysis.anomaly_map) if with_maps else (None, None)
-    heat, anomalies = (None if one is None else one.astype(np.float32).tobytes() for one in maps)
+    heat, anomalies = (None if one is None else image_bytes(one) for one in maps)
     values = [value for _, value, _ in analysis.components]
     return {"view": view_of(result.case), "values": values, "heat": heat, "anomalies": anomalies}
-
-
-def _square(data: bytes) -> np.ndarray:
-    values = np.frombuffer(data, np.float32)
-    side = math.isqrt(len(values))
-    return values.reshape(side, side)
 
 
 def measure_cases(

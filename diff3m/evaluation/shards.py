@@ -7,6 +7,7 @@ cut into parts and batches does not depend on the number of processes, so neithe
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch.distributed
@@ -208,3 +210,25 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     write(partial)
     os.replace(partial, path)
+
+
+def image_bytes(image: np.ndarray) -> bytes:
+    """Return a square image as float32, for a binary column."""
+    return image.astype(np.float32).tobytes()
+
+
+@overload
+def square_image(data: bytes) -> np.ndarray: ...
+
+
+@overload
+def square_image(data: None) -> None: ...
+
+
+def square_image(data: bytes | None) -> np.ndarray | None:
+    """Return the (S, S) float32 image that `image_bytes` wrote; None for none."""
+    if data is None:
+        return None
+    values = np.frombuffer(data, np.float32)
+    side = math.isqrt(len(values))
+    return values.reshape(side, side)

@@ -4,61 +4,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from helpers import ROOT, run_command
+from helpers import ROOT, run_command, two_processes
 
 from diff3m.data.manifest import ManifestError
 from diff3m.evaluation import shards
 from diff3m.evaluation.shards import Parts, Processes, ShardError, part_size
 
 SCHEMA = pa.schema([("value", pa.int64())])
-SMALL_PARTS = "from diff3m.evaluation import shards\nshards.MAX_PARTS = 6\n"  # of 12 films: 2 in each
-KILLED = """
-import os, signal
-write = shards.Parts._write
-def once(parts, number, rows):
-    write(parts, number, rows)
-    os.kill(os.getpid(), signal.SIGKILL)
-shards.Parts._write = once
-"""
-
-
-def start(arguments: list, rank: int, port: int, before: str = "", count: int = 2) -> subprocess.Popen:
-    """Start `diff3m` as one of several processes, as a launcher does."""
-    code = f"{SMALL_PARTS}{before}\nimport sys\nfrom diff3m.cli.main import main\nsys.exit(main(sys.argv[1:]))"
-    environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1"}
-    environment |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def two_processes(arguments: list, killed: int | None = None) -> list[tuple[int, str, str]]:
-    """Run `diff3m` in two gloo processes: the status and output of each.
-
-    killed: the one that is killed after its first part.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    processes = [start(arguments, rank, port, KILLED if rank == killed else "") for rank in (0, 1)]
-    try:
-        outputs = [process.communicate(timeout=200) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
 @pytest.fixture
