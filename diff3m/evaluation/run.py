@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -228,7 +228,7 @@ def summarize(rows: pd.DataFrame) -> dict:
 
 def measure_subgroups(rows: pd.DataFrame) -> dict:
     """Measure groups of patients on labelled rows; see `subgroups.subgroup_metrics`."""
-    groups: Mapping[str, np.ndarray] = {name: np.asarray(rows[name], dtype="U") for name in GROUPS}
-    abnormal = np.asarray(rows["label"], dtype="U") != NORMAL
+    abnormal, view = np.asarray(rows["label"] != NORMAL), np.asarray(rows["view"], dtype="U")
     scores, percentiles = rows["score"].to_numpy(), rows["percentile"].to_numpy()
-    return subgroup_metrics(scores, percentiles, abnormal, groups["view"], groups, repeats_for(len(rows)))
+    groups = {name: rows[name] for name in GROUPS}
+    return subgroup_metrics(scores, percentiles, abnormal, view, groups, repeats_for(len(rows)))

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest
 
 from ..checkpoint.folder import CARD_FILE
@@ -70,7 +71,7 @@ def subgroup_metrics(
     percentiles: np.ndarray,
     abnormal: np.ndarray,
     views: np.ndarray,
-    groups: Mapping[str, np.ndarray],
+    groups: Mapping[str, np.ndarray | pd.Series],
     repeats: int = REPEATS,
 ) -> dict[str, dict[str, dict]]:
     """Measure every group of every kind on labelled films.
@@ -83,14 +84,14 @@ def subgroup_metrics(
     """
     result: dict[str, dict[str, dict]] = {}
     for kind, members in groups.items():
-        names = {str(name) for name in np.unique(members)}
+        names = {str(name) for name in pd.unique(pd.Series(members))}
         if names <= {""} and kind not in TITLES:
             continue
         ordered = sorted((name or UNKNOWN for name in names), key=partial(_order, kind))
         result[kind] = {
             name: _measure(rows, scores, percentiles, abnormal, views, repeats)
             for name in ordered
-            for rows in [np.flatnonzero(members == ("" if name == UNKNOWN else name))]
+            for rows in [np.flatnonzero(np.asarray(members == ("" if name == UNKNOWN else name)))]
         }
     return result
 
