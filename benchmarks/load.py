@@ -43,7 +43,7 @@ FULL = re.compile(r"queue.{0,20}full|too many requests", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Answer:
-    """What one user got: seconds from the common start, refusals by the full queue, and whether it is the own answer."""
+    """What one user got: seconds from the common start, refusals by the full queue, whether the answer is the own."""
 
     seconds: float
     refusals: int
@@ -135,7 +135,7 @@ def served(url: str | None) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def main() -> None:
