@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo install test test-slow lint format bench space clean
+.PHONY: demo install test test-slow lint format bench bench-gpu load space clean
 
 demo: $(VENV)/.installed
 	PORT=$(PORT) $(BIN)/python app.py
@@ -37,6 +37,13 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/app_cost.py assets/examples/normal-pa-woman.png
 	$(BIN)/python benchmarks/phantom_rate.py
 	$(BIN)/python benchmarks/link_mimic.py
+
+# Needs a GPU; writes runs/bench-gpu/gpu.json and gpu.md.
+bench-gpu: $(VENV)/.installed
+	$(BIN)/python benchmarks/gpu.py --out runs/bench-gpu
+
+load: $(VENV)/.installed
+	$(BIN)/python benchmarks/load.py --users 100
 
 space: $(VENV)/.installed
 	$(BIN)/python tools/make_space.py

@@ -288,3 +288,46 @@ def with_commas(text: str) -> str:
     """A table whose rows, but not its header, end in a comma."""
     head, *rows = text.splitlines()
     return "\n".join([head, *(f"{row}," for row in rows)]) + "\n"
+
+
+SMALL_PARTS = "from diff3m.evaluation import shards\nshards.MAX_PARTS = 6\n"  # of 12 films: 2 in each
+KILLED = """
+import os, signal
+write = shards.Parts._write
+def once(parts, number, rows):
+    write(parts, number, rows)
+    os.kill(os.getpid(), signal.SIGKILL)
+shards.Parts._write = once
+"""
+
+
+def _one_of_two(arguments: list, rank: int, port: int, before: str) -> subprocess.Popen:
+    """Start `diff3m` as one of two processes, as a launcher does. before: code that runs first."""
+    code = f"{SMALL_PARTS}{before}\nimport sys\nfrom diff3m.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1"}
+    environment |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def two_processes(arguments: list, killed: int | None = None, before: str = "") -> list[tuple[int, str, str]]:
+    """Run `diff3m` in two gloo processes, whose parts are small: status, output and errors of each.
+
+    killed: the one that is killed after its first part. before: code that runs first.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = [_one_of_two(arguments, rank, port, before + (KILLED if rank == killed else "")) for rank in (0, 1)]
+    try:
+        outputs = [process.communicate(timeout=200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]

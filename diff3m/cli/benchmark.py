@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..evaluation import BASELINES, RELEASED_STRIDE
 from ..evaluation.format import interval, known
-from .options import add_command, add_model_options, positive
+from .options import add_accept_option, add_command, add_model_options, positive
 from .terminal import detector_for, stage_bars
 
 
@@ -31,7 +31,9 @@ def add_parser(commands) -> None:
     )
     add_model_options(phantoms, default="phantoms")
     films = kinds.add_parser(
-        "films", help="detection on real films beside PCA, autoencoder, AnoDDPM and the released inference"
+        "films",
+        help="detection on real films beside PCA, autoencoder, AnoDDPM and the released inference; runs in many "
+        "processes under `accelerate launch`",
     )
     films.set_defaults(run=_films)
     films.add_argument("--manifest", required=True, metavar="CSV", help="labelled films that nothing was trained on")
@@ -71,6 +73,7 @@ def add_parser(commands) -> None:
     films.add_argument(
         "--out", required=True, metavar="DIR", help="films.json, films.md, scores.csv and films.svg are written here"
     )
+    add_accept_option(films)
     add_model_options(films)
     explanations = kinds.add_parser(
         "explanations", help="attributions and attention against known causes, on simulated patients"
@@ -130,20 +133,31 @@ def _phantoms(options) -> None:
 
 def _films(options) -> None:
     from ..evaluation.film_comparison import benchmark_films
+    from ..evaluation.shards import joined_processes
 
-    simplex = detector_for(options, options.simplex) if options.simplex else None
-    result = benchmark_films(
-        detector_for(options),
-        options.manifest,
-        options.train,
-        options.out,
-        options.boxes,
-        options.halves,
-        simplex,
-        stage_bars(),
-        options.baselines,
-        options.released_stride,
-    )
+    with joined_processes() as processes:
+        result = benchmark_films(
+            detector_for(options),
+            options.manifest,
+            options.train,
+            options.out,
+            options.boxes,
+            options.halves,
+            detector_for(options, options.simplex) if options.simplex else None,
+            stage_bars() if processes.first else lambda stage, done, total: None,
+            options.baselines,
+            options.released_stride,
+            options.accept,
+            processes,
+        )
+    if result is None:
+        return
+    if result["stopped"]:
+        print(f"{result['stopped']} films were stopped by the gate; --accept judges them too, scores.csv says why")
+    if result["accepted"]:
+        print(f"{result['accepted']} films that the gate stops were judged knowingly (--accept)")
+    if result["unreadable"]:
+        print(f"{result['unreadable']} films could not be read; scores.csv says why")
     for part, labels in result["parts"].items():
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")

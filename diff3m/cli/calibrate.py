@@ -6,13 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from .options import add_accept_option, add_command
-from .terminal import bar
+from .terminal import bar, own_gpu
 
 
 def add_parser(commands) -> None:
     """Add the command and its options."""
     command = add_command(
-        commands, "calibrate", run, "Measure normal films, so that scores and percentiles have a scale."
+        commands,
+        "calibrate",
+        run,
+        "Measure normal films, so that scores and percentiles have a scale. Runs in many processes under `accelerate "
+        "launch`; --fit in the first alone.",
     )
     command.add_argument("checkpoint", help="checkpoint folder; its config.json is rewritten")
     command.add_argument("--manifest", required=True, metavar="CSV", help="normal films that training never saw")
@@ -31,21 +35,35 @@ def add_parser(commands) -> None:
 
 def run(options) -> None:
     """Calibrate a checkpoint's score, or the fit of its records."""
-    from ..checkpoint.folder import save_scoring
     from ..detector import Detector
+    from ..evaluation.shards import joined_processes
+
+    with joined_processes() as processes:
+        detector = Detector.from_pretrained(options.checkpoint, device=own_gpu())
+        if options.fit:
+            if processes.first:
+                _calibrate_fit(detector, options.manifest, options.accept)
+        else:
+            _calibrate_score(detector, options, processes)
+
+
+def _calibrate_score(detector, options, processes) -> None:
+    from ..checkpoint.folder import save_scoring
     from ..evaluation.calibration import calibrate_on_normals
     from ..scoring.score_file import read_score
 
-    detector = Detector.from_pretrained(options.checkpoint)
-    if options.fit:
-        _calibrate_fit(detector, options.manifest, options.accept)
-        return
     scoring = read_score(options.score, detector.scoring) if options.score else None
-    scoring = calibrate_on_normals(detector, options.manifest, scoring, bar("calibrating"), options.accept)
-    save_scoring(detector.checkpoint.saved_folder, scoring)
-    for view, entry in scoring.calibration:
+    folder = detector.checkpoint.saved_folder
+    report = bar("calibrating") if processes.first else None
+    calibrated = calibrate_on_normals(
+        detector, options.manifest, scoring, report, options.accept, folder / "calibration-parts", processes
+    )
+    if not processes.first:
+        return
+    save_scoring(folder, calibrated)
+    for view, entry in calibrated.calibration:
         print(f"{view:>4}: {entry.count} normal films")
-    print(f"wrote {detector.checkpoint.saved_folder / 'config.json'}")
+    print(f"wrote {folder / 'config.json'}")
 
 
 def _calibrate_fit(detector, manifest: str, accept: bool) -> None:

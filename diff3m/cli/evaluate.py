@@ -10,11 +10,22 @@ from .terminal import bar, detector_for
 
 def add_parser(commands) -> None:
     """Add the command and its options."""
-    command = add_command(commands, "evaluate", run, "Score a manifest; write metrics.json and scores.csv.")
+    command = add_command(
+        commands,
+        "evaluate",
+        run,
+        "Score a manifest; write metrics.json, scores.csv and the table of subgroups. Runs in many processes under "
+        "`accelerate launch`.",
+    )
     command.add_argument("--manifest", required=True, metavar="CSV")
-    command.add_argument("--out", required=True, metavar="DIR")
+    command.add_argument("--out", required=True, metavar="DIR", help="a run that was ended goes on from what is there")
     command.add_argument("--limit", type=positive, default=None, metavar="N", help="only the first N rows")
     command.add_argument("--batch-size", type=positive, default=16)
+    command.add_argument(
+        "--card",
+        action="store_true",
+        help="also write the table of subgroups into the checkpoint's model card, which the page shows under About",
+    )
     add_accept_option(command)
     add_model_options(command)
     add_walk_options(command)
@@ -23,30 +34,45 @@ def add_parser(commands) -> None:
 def run(options) -> None:
     """Score a manifest and print its metrics."""
     from ..evaluation.run import evaluate
+    from ..evaluation.shards import joined_processes
 
-    metrics = evaluate(
-        detector_for(options),
-        options.manifest,
-        options.out,
-        options.limit,
-        options.batch_size,
-        bar("evaluating"),
-        options.accept,
-        noise_level=options.noise_level,
-        steps=options.steps,
-        seed=options.seed,
-    )
+    with joined_processes() as processes:
+        detector = detector_for(options)
+        metrics = evaluate(
+            detector,
+            options.manifest,
+            options.out,
+            options.limit,
+            options.batch_size,
+            bar("evaluating") if processes.first else None,
+            options.accept,
+            processes,
+            noise_level=options.noise_level,
+            steps=options.steps,
+            seed=options.seed,
+        )
+    if metrics is None:
+        return
     print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
     if metrics["stopped"]:
-        print(f"{len(metrics['stopped'])} of {metrics['rows']} rows were stopped by the gate; --accept scores them too")
+        print(f"{metrics['stopped']} of {metrics['rows']} rows were stopped by the gate; --accept scores them too")
     if metrics["accepted"]:
         print(f"{metrics['accepted']} films that the gate stops were scored knowingly (--accept)")
     if metrics["unreadable"]:
-        print(f"{len(metrics['unreadable'])} of {metrics['rows']} rows could not be scored; scores.csv says why")
+        print(f"{metrics['unreadable']} of {metrics['rows']} rows could not be scored; scores.csv says why")
     _print_metrics("all", metrics)
     for label, part in metrics["labels"].items():
         _print_metrics(label, part)
-    print(f"wrote {Path(options.out) / 'metrics.json'} and scores.csv")
+    table = (Path(options.out) / "subgroups.md").read_text(encoding="utf-8")
+    print(table)
+    print(f"wrote {Path(options.out) / 'metrics.json'}, scores.csv, subgroups.json and subgroups.md")
+    if options.card:
+        from ..evaluation.subgroups import write_card_section
+
+        films = (
+            f"{metrics['films']} labelled films of `{Path(options.manifest).name}`, {metrics['normal']} of them normal."
+        )
+        print(f"wrote {write_card_section(detector.checkpoint.saved_folder, table, films)}")
 
 
 def _print_metrics(name: str, metrics: dict) -> None:

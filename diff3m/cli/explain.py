@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .explain_manifest import explain_manifest
 from .options import add_case_options, add_command, add_model_options
 from .terminal import detector_for, pairs, record_for
 
@@ -16,7 +17,13 @@ def add_parser(commands) -> None:
         run,
         "What the record does to the opinion on one radiograph: attributions, fit, information, influence curves.",
     )
-    add_case_options(command)
+    add_case_options(command, optional=True)
+    command.add_argument(
+        "--manifest",
+        default=None,
+        metavar="CSV",
+        help="explain all films of a manifest instead; runs in many processes under `accelerate launch`",
+    )
     command.add_argument(
         "--target",
         default="misfit,expectation,prior",
@@ -38,7 +45,10 @@ def add_parser(commands) -> None:
     )  # fmt: skip
     command.add_argument("--json", default=None, metavar="FILE", help="write everything but the pictures")
     command.add_argument(
-        "--out", default=None, metavar="DIR", help="write maps, normals under other records and strips of curves as PNG"
+        "--out",
+        default=None,
+        metavar="DIR",
+        help="write maps, normals under other records and strips of curves as PNG; with --manifest, explanations.jsonl",
     )
     add_model_options(command)
 
@@ -54,11 +64,6 @@ def run(options) -> int:
     from ..export.files import NOTICE, write_json
     from ..imaging import read_film
 
-    film = read_film(options.image, options.accept)
-    for note in film.notes:
-        print(f"note: {note}")
-    detector = detector_for(options)
-    record, _ = record_for(film, detector, options)
     # one by one, because a feature may be changed twice
     changes = [change for item in options.change for change in pairs([item], "--change").items()]
     request = Request(
@@ -66,8 +71,17 @@ def run(options) -> int:
         numbers=tuple(options.curve),
         changes=tuple(changes),
         box=None if options.box is None else tuple(options.box),
-        pictures=bool(options.out),
+        pictures=bool(options.out) and not options.manifest,
     )
+    if options.manifest:
+        return explain_manifest(options, request)
+    if not options.image:
+        raise ValueError("There is no film: name one, or a --manifest.")
+    film = read_film(options.image, options.accept)
+    for note in film.notes:
+        print(f"note: {note}")
+    detector = detector_for(options)
+    record, _ = record_for(film, detector, options)
     context = Context(detector, detector.case(film, record), request)
     for explanation in context.selection():
         failures = len(context.failures)

@@ -61,9 +61,9 @@ def add_accept_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_case_options(command: argparse.ArgumentParser) -> None:
-    """Add the image, and the patient's record."""
-    command.add_argument("image")
+def add_case_options(command: argparse.ArgumentParser, optional: bool = False) -> None:
+    """Add the image, which may be optional, and the patient's record."""
+    command.add_argument("image", nargs="?" if optional else None)
     add_accept_option(command)
     for flag, (feature, text) in EHR_FLAGS.items():
         metavar = flag.split("-")[0].upper()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,10 +12,24 @@ LOG_SECONDS = 60.0  # between the lines of a bar that is written to a file
 
 
 def detector_for(options, source: str | None = None):
-    """Load the detector that --checkpoint (or `source` instead), --device and --precision name."""
+    """Load the detector that --checkpoint (or `source` instead), --device and --precision name.
+
+    Of several processes that a launcher starts on a machine, each takes a GPU of its own.
+    """
     from ..detector import Detector
 
-    return Detector.from_pretrained(source or options.checkpoint, device=options.device, precision=options.precision)
+    device = options.device or own_gpu()
+    return Detector.from_pretrained(source or options.checkpoint, device=device, precision=options.precision)
+
+
+def own_gpu() -> str | None:
+    """Return the GPU of this process where a launcher started several on a machine; None leaves it to the detector."""
+    import torch
+
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is None or not torch.cuda.is_available():
+        return None
+    return f"cuda:{int(rank) % torch.cuda.device_count()}"
 
 
 def bar_intervals() -> dict[str, float]:

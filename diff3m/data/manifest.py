@@ -9,8 +9,8 @@ prepare` writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 
@@ -18,13 +18,15 @@ import pandas as pd
 
 from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
 from .paths import locate
-from .table import PARQUET, ManifestError, read_table
+from .table import PARQUET, ManifestError, read_table, stream_table
 
 __all__ = [
     "NORMAL",
     "PARQUET",
     "PATIENT_COLUMNS",
+    "REPORT_COLUMNS",
     "Case",
+    "Manifest",
     "ManifestError",
     "label_key",
     "normal_cases",
@@ -39,6 +41,7 @@ __all__ = [
 
 NORMAL = "normal"
 PATIENT_COLUMNS = ("patient", "subject_id")  # in any case; the first that says something names a row's patient
+REPORT_COLUMNS = ("race", "ethnicity", "insurance")  # for reports on subgroups alone; no model sees them
 FLOAT_ID = re.compile(r"(\d+)\.0*")  # a number that went through a column of floats
 
 
@@ -48,7 +51,7 @@ class Case:
 
     row: its number in the file; the first row of data is 1. path: of the film. record: as the schema parses it. label:
     None where not known. note: a sentence where the film was found under another name than the manifest's, or cannot be
-    on this machine.
+    on this machine. report_columns: what the manifest says in `REPORT_COLUMNS`, where it has them.
     """
 
     row: int
@@ -56,6 +59,7 @@ class Case:
     record: Record
     label: str | None
     note: str = ""
+    report_columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def abnormal(self) -> bool | None:
@@ -63,24 +67,46 @@ class Case:
         return None if self.label is None else self.label != NORMAL
 
 
+class Manifest:
+    """A manifest's rows, read some at a time, so that a table of any length fits into memory.
+
+    path: of the table. schema: of the records. limit: only the first rows. label: only rows with this label.
+    All rows are checked when it is made; `len` is how many there are, and iteration yields a `Case` for each. Raises
+    ManifestError naming the first row that is wrong.
+    """
+
+    def __init__(self, path: str | Path, schema: EHRSchema, limit: int | None = None, label: str | None = None) -> None:
+        self.path, self.schema, self.limit, self.label = Path(path), schema, limit, label
+        self._rows = sum(1 for number, values in self._values() if _parse_row(number, values, schema))
+        if not self._rows:
+            raise ManifestError(
+                f"The manifest {self.path.name} holds no {label} film: its column `label` must say `{label}` for the "
+                "films to learn from."
+                if label
+                else f"The manifest {self.path.name} has no rows."
+            )
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[Case]:
+        return self.cases()
+
+    def cases(self, wanted: Callable[[int], bool] = lambda position: True) -> Iterator[Case]:
+        """Yield the rows at those positions (0, 1, … of `len`) that are wanted; the others are not parsed."""
+        for position, (number, values) in enumerate(self._values()):
+            if wanted(position):
+                yield _case(number, values, self.path.parent, self.schema)
+
+    def _values(self) -> Iterator[tuple[int, dict]]:
+        rows = _rows(self.path, self.schema, self.limit)
+        return rows if self.label is None else (row for row in rows if label_key(row[1].get("label", "")) == self.label)
+
+
 def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:
     """All rows, checked, or the first `limit`. Raises ManifestError naming the first row that is wrong."""
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"There is no manifest file {path}. Check the path.")
-    table = read_table(path)
-    feature_names = {name.lower(): name for name in schema.names}
-    columns = [str(column).strip().lower() for column in table.columns]
-    table.columns = [feature_names.get(column, column) for column in columns]
-    if "path" not in table.columns:
-        raise ManifestError(
-            f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}."
-        )
-    if len(set(table.columns)) < len(table.columns):
-        raise ManifestError(f"The manifest {path.name} has two columns of the same name. Rename or remove one.")
-    if limit is not None and limit < 1:
-        raise ManifestError(f"The limit must be at least 1, got {limit}.")
-    cases = list(_cases(table if limit is None else table.head(limit), path.parent, schema))
+    cases = [_case(number, values, path.parent, schema) for number, values in _rows(path, schema, limit)]
     if not cases:
         raise ManifestError(f"The manifest {path.name} has no rows.")
     return cases
@@ -149,14 +175,49 @@ def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
     return cases
 
 
-def _cases(table: pd.DataFrame, folder: Path, schema: EHRSchema) -> Iterator[Case]:
-    for row, values in zip(table.index + 1, table.to_dict("records"), strict=True):
-        name = str(values["path"]).strip()
-        if not name:
-            raise ManifestError(f"Row {row}: the path is empty.")
-        try:
-            record = schema.parse(values)
-        except EHRError as error:
-            raise ManifestError(f"Row {row}: {error}") from None
-        path, note = locate(folder, name)
-        yield Case(int(row), path, record, label_key(values.get("label", "")) or None, note)
+def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[int, dict]]:
+    """Yield the number and the values of each row of a manifest. Raises ManifestError for wrong columns."""
+    if not path.is_file():
+        raise ManifestError(f"There is no manifest file {path}. Check the path.")
+    if limit is not None and limit < 1:
+        raise ManifestError(f"The limit must be at least 1, got {limit}.")
+    remaining = limit
+    for chunk in stream_table(path):
+        _name_columns(chunk, path, schema)
+        part = chunk if remaining is None else chunk.head(remaining)
+        yield from zip((part.index + 1).tolist(), part.to_dict("records"), strict=True)
+        if remaining is not None:
+            remaining -= len(part)
+            if not remaining:
+                return
+
+
+def _name_columns(table: pd.DataFrame, path: Path, schema: EHRSchema) -> None:
+    """Name a table's columns as the schema writes them. Raises ManifestError where that cannot be done."""
+    feature_names = {name.lower(): name for name in schema.names}
+    columns = [str(column).strip().lower() for column in table.columns]
+    table.columns = [feature_names.get(column, column) for column in columns]
+    if "path" not in table.columns:
+        raise ManifestError(
+            f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}."
+        )
+    if len(set(table.columns)) < len(table.columns):
+        raise ManifestError(f"The manifest {path.name} has two columns of the same name. Rename or remove one.")
+
+
+def _parse_row(number: int, values: dict, schema: EHRSchema) -> tuple[str, Record]:
+    """Return the path and the record of a row. Raises ManifestError naming the row."""
+    name = str(values["path"]).strip()
+    if not name:
+        raise ManifestError(f"Row {number}: the path is empty.")
+    try:
+        return name, schema.parse(values)
+    except EHRError as error:
+        raise ManifestError(f"Row {number}: {error}") from None
+
+
+def _case(number: int, values: dict, folder: Path, schema: EHRSchema) -> Case:
+    name, record = _parse_row(number, values, schema)
+    path, note = locate(folder, name)
+    columns = {column: values[column] for column in REPORT_COLUMNS if values.get(column)}
+    return Case(number, path, record, label_key(values.get("label", "")) or None, note, columns)

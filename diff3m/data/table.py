@@ -13,17 +13,24 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import IO, TypeVar
 
 import pandas as pd
+from pyarrow import parquet
 
+from .cells import Column, clean_chunk, clean_table, columns_of
+
+Result = TypeVar("Result")
 PARQUET = (".parquet", ".pq")  # ends of the names of tables that are written as Parquet
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 50
 CHUNK_ROWS = 500_000
+STREAM_ROWS = 20_000  # of a table that is read a part at a time
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 MARKS = (
@@ -31,15 +38,10 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
 ZIP_MAGIC, OLD_EXCEL_MAGIC, PARQUET_MAGIC, GZIP_MAGIC = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b"
-DECIMAL_COMMA = r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
-INTEGER = r"[-+]?\d+"
-THOUSANDS = r"[-+]?\d{1,3},\d{3}"
-EXCEL_TEXT = r'^="(.*)"$'
 TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
 MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those of the header
 SAVE_AGAIN = "Save it as “CSV UTF-8”."
 NOTHING = ' \t\r,;|"\ufeff'  # all that a line without a value holds
-INVISIBLE = "[\u200b\u200c\u200d\u2060\ufeff]"
 # letters that Windows-1252 has beside its main block of them, and other systems have elsewhere
 RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆÐðÞþÝý")
 # letters that stand in one word in no Western language, but are read so from Central European and Baltic text
@@ -78,12 +80,40 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: ob
     path = Path(path)
     if not path.is_file():
         raise ManifestError(f"There is no table {path}. Check the path.")
-    try:
-        with _open(path) as file:
-            sample = file.read(SAMPLE_BYTES)
+    with _sentences(path):
+        sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
-            return _clean_table(_read_parquet(path, columns), semicolons=False)
-        table, form = _read_text(path, sample, columns, dtype)
+            return clean_table(_read_parquet(path, columns), semicolons=False)
+        table, form = _any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
+        return clean_table(table, form.separator == ";") if dtype is str else table
+
+
+def stream_table(path: str | Path, rows: int = STREAM_ROWS) -> Iterator[pd.DataFrame]:
+    """Yield what `read_table` returns, at most `rows` rows at a time, so that a table of any length fits into memory.
+
+    The file is read twice, because what a comma means is decided by whole columns. The first part may be empty: it has
+    the columns of a table without rows. Raises ManifestError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(f"There is no table {path}. Check the path.")
+    with _sentences(path):
+        sample = _sample(path)
+        if sample[:4] == PARQUET_MAGIC:
+            chunks, semicolons = partial(_parquet_chunks, path, rows), False
+            columns = columns_of(chunks())
+        else:
+            columns, form = _any_encoding(path, sample, partial(_scan, path, sample, rows))
+            chunks, semicolons = partial(_chunks, path, form, rows=rows), form.separator == ";"
+        for chunk in chunks():
+            yield clean_chunk(chunk, columns, semicolons)
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Turn what a reader raises into a ManifestError that says what to do."""
+    try:
+        yield
     except ManifestError:
         raise
     except (OSError, EOFError, zlib.error) as error:
@@ -92,7 +122,11 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: ob
         raise ManifestError(
             f"The table {path.name} cannot be read ({str(error)[:200]}). Save it as CSV with a header line."
         ) from None
-    return _clean_table(table, form.separator == ";") if dtype is str else table
+
+
+def _sample(path: Path) -> bytes:
+    with _open(path) as file:
+        return file.read(SAMPLE_BYTES)
 
 
 @contextmanager
@@ -112,7 +146,19 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     return pd.read_parquet(path, columns=None if columns is None else list(columns)).astype("string").fillna("")
 
 
-def _read_text(path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object) -> tuple[pd.DataFrame, _Format]:
+def _parquet_chunks(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    start = 0
+    with parquet.ParquetFile(path) as file:
+        yield file.schema_arrow.empty_table().to_pandas().astype("string")
+        for batch in file.iter_batches(rows):
+            chunk = batch.to_pandas().astype("string").fillna("")
+            chunk.index = pd.RangeIndex(start, start + len(chunk))
+            start += len(chunk)
+            yield chunk
+
+
+def _any_encoding(path: Path, sample: bytes, read: Callable[[str], Result]) -> Result:
+    """Return read(encoding), by UTF-8 or what the sample shows, else by Windows-1252 where that reads well."""
     if sample.startswith((ZIP_MAGIC, OLD_EXCEL_MAGIC)):
         raise ManifestError(
             f"The table {path.name} is a workbook or archive, no CSV. Open it in a spreadsheet. {SAVE_AGAIN}"
@@ -121,30 +167,46 @@ def _read_text(path: Path, sample: bytes, columns: Sequence[str] | None, dtype: 
         raise ManifestError(f"The table {path.name} is empty. It needs a header line and one row a film.")
     encoding = _encoding(sample, path.name)
     try:
-        return _parse(path, sample, encoding, columns, dtype)
+        return read(encoding)
     except UnicodeDecodeError:
         if encoding != "utf-8":
             raise ManifestError(f"The text of the table {path.name} is damaged. {SAVE_AGAIN}") from None
     with _open(path) as file:
         check_windows_text(file.read(), path.name)
-    return _parse(path, sample, "cp1252", columns, dtype)
+    return read("cp1252")
 
 
 def _parse(
-    path: Path, sample: bytes, encoding: str, columns: Sequence[str] | None, dtype: object
+    path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object, encoding: str
 ) -> tuple[pd.DataFrame, _Format]:
     form = _format(sample.decode(encoding, "ignore"), encoding)
+    chunks = list(_chunks(path, form, columns, dtype))
+    return chunks[0] if len(chunks) == 1 else pd.concat(chunks), form
+
+
+def _scan(path: Path, sample: bytes, rows: int, encoding: str) -> tuple[list[Column], _Format]:
+    form = _format(sample.decode(encoding, "ignore"), encoding)
+    return columns_of(_chunks(path, form, rows=rows)), form
+
+
+def _chunks(
+    path: Path, form: _Format, columns: Sequence[str] | None = None, dtype: object = str, rows: int = CHUNK_ROWS
+) -> Iterator[pd.DataFrame]:
+    """Yield a file's rows, at most `rows` at a time."""
     with _open(path) as file:
-        if form.quoted_lines:
-            rows = csv.reader(io.TextIOWrapper(file, encoding, newline=""))
-            text = "\n".join(row[0] if row else "" for row in rows)
-            plain = replace(form, encoding="utf-8")
-            return _read_csv(io.BytesIO(text.encode()), path.name, plain, columns, dtype), form
-        return _read_csv(file, path.name, form, columns, dtype), form
+        if not form.quoted_lines:
+            yield from _read_csv(file, path.name, form, columns, dtype, rows)
+            return
+        lines = csv.reader(io.TextIOWrapper(file, form.encoding, newline=""))
+        text = "\n".join(row[0] if row else "" for row in lines)
+        plain = replace(form, encoding="utf-8")
+        yield from _read_csv(io.BytesIO(text.encode()), path.name, plain, columns, dtype, rows)
 
 
-def _read_csv(file, name: str, form: _Format, columns: Sequence[str] | None, dtype: object) -> pd.DataFrame:
-    """Columns by position, so that names may repeat.
+def _read_csv(
+    file: IO[bytes], name: str, form: _Format, columns: Sequence[str] | None, dtype: object, rows: int
+) -> Iterator[pd.DataFrame]:
+    """Read columns by position, so that names may repeat.
 
     Fields beyond the header may only be empty: pandas alone would shift such rows.
     """
@@ -164,11 +226,14 @@ def _read_csv(file, name: str, form: _Format, columns: Sequence[str] | None, dty
         # all columns are read, and then chosen from: pandas lets too long rows pass where it is given `usecols`
         options["skiprows"] = form.skip + 1  # pandas counts a header that holds line breaks once
         reader = pd.read_csv(file, header=None, names=[*range(len(names) + form.beyond)], dtype=types,
-                             keep_default_na=dtype is not str, chunksize=CHUNK_ROWS, **options)  # fmt: skip
+                             keep_default_na=dtype is not str, chunksize=rows, **options)  # fmt: skip
         with reader:
-            chunks = [_within_header(chunk, len(names), name, form)[places] for chunk in reader]
-        if not all(isinstance(chunk.index, pd.RangeIndex) for chunk in chunks):  # pandas' way with longer rows still
-            raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(form)}")
+            for chunk in reader:
+                part = _within_header(chunk, len(names), name, form)[places]
+                if not isinstance(part.index, pd.RangeIndex):  # pandas' way with longer rows still
+                    raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(form)}")
+                part.columns = [names[place] for place in places]
+                yield part
     except pd.errors.EmptyDataError:
         raise ManifestError(f"The table {name} is empty. It needs a header line and one row a film.") from None
     except pd.errors.ParserError as error:
@@ -177,9 +242,6 @@ def _read_csv(file, name: str, form: _Format, columns: Sequence[str] | None, dty
                 f"Line {int(match[1]) + form.skip} of the table {name} has more fields than the header. {_quote(form)}"
             ) from None
         raise
-    table = chunks[0] if len(chunks) == 1 else pd.concat(chunks)
-    table.columns = [names[place] for place in places]
-    return table
 
 
 def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> pd.DataFrame:
@@ -196,46 +258,6 @@ def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> 
 def _quote(form: _Format) -> str:
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
     return f"Put quotes around values that hold a {names.get(form.separator, form.separator)}."
-
-
-def _clean_table(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
-    """A table's text, cleaned.
-
-    No blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and columns without
-    name and value are left out.
-    """
-    names = [_excel_text(pd.Series([str(name)], dtype="string"))[0].strip() for name in table.columns]
-    cells = [_clean_column(table.iloc[:, place], semicolons) for place in range(table.shape[1])]
-    places = [place for place, column in enumerate(cells) if names[place] or not (column == "").all()]
-    result = pd.concat([cells[p] for p in places], axis=1) if places else pd.DataFrame(index=table.index)
-    result.columns = [names[p] for p in places]
-    return result[(result != "").any(axis=1)] if places else result
-
-
-def _clean_column(cells: pd.Series, semicolons: bool) -> pd.Series:
-    """One column.
-
-    A comma is decimal where the whole column is of numbers; "1,000" is left alone where commas part the fields.
-    """
-    text = _excel_text(
-        cells.astype("string")
-        .fillna("")
-        .str.replace("\u00a0", " ", regex=False)
-        .str.replace(INVISIBLE, "", regex=True)
-        .str.strip()
-    )
-    with_comma = text.str.fullmatch(DECIMAL_COMMA)
-    if not with_comma.any() or not (with_comma | text.str.fullmatch(INTEGER) | (text == "")).all():
-        return text
-    if not semicolons and text[with_comma].str.fullmatch(THOUSANDS).all():
-        return text
-    plain = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-    return text.where(~with_comma, plain)
-
-
-def _excel_text(text: pd.Series) -> pd.Series:
-    """="063", as spreadsheets write a number that is to stay text, as 063."""
-    return text.str.replace(EXCEL_TEXT, r"\1", regex=True) if text.str.startswith('="').any() else text
 
 
 def _encoding(sample: bytes, name: str) -> str:

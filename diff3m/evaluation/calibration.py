@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ..analysis import Analysis
-from ..data.manifest import Case, ManifestError, normal_cases
+from ..data.manifest import NORMAL, Case, Manifest, ManifestError
 from ..detector import Detector
 from ..findings import largest_in_organs
 from ..scoring.calibrate import calibrate_scoring
 from ..scoring.score import Scoring
-from .run import Report, analyze_cases, view_of
+from .run import CaseResult, analyze_cases, identity_of, view_of
+from .shards import ALONE, Parts, Processes, Report, image_bytes, square_image
+
+BATCH = 16
+MAX_MAPS = 2000  # films, evenly spaced, whose maps say where their display starts: more would not fit into memory
+MEASURED = pa.schema(
+    [("view", pa.string()), ("values", pa.list_(pa.float64())), ("heat", pa.binary()), ("reconstruction", pa.binary())]
+)
 
 PLACE_SHARE = 95  # percentile of normal films at whose largest difference a place stands out
 
@@ -43,40 +52,68 @@ def calibrate_on_normals(
     scoring: Scoring | None = None,
     report: Report | None = None,
     accept: bool = False,
+    folder: str | Path | None = None,
+    processes: Processes = ALONE,
 ) -> Scoring:
-    """Measure the normal films of a manifest and return the scoring with its calibration. Nothing is written.
+    """Measure the normal films of a manifest and return the scoring with its calibration.
 
     scoring: components and settings in place of the checkpoint's own. report, accept: as in `analyze_cases`; films that
-    the gate stops are left out unless they are accepted. Raises ManifestError for fewer than two readable normals.
+    the gate stops are left out unless they are accepted. folder: where measurements are stored until all are done, so
+    that a run that was ended goes on; default, a temporary one. processes: that share the films and see the folder.
+    Nothing else is written. Raises ManifestError for fewer than two readable normals, ShardError where another process
+    has ended.
     """
+    if folder is None:
+        with TemporaryDirectory() as temporary:
+            return calibrate_on_normals(detector, manifest, scoring, report, accept, Path(temporary) / "parts")
     check_scoring(detector, scoring or detector.scoring)
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
-    heat_maps, reconstructions = [], []
+    rows = Manifest(manifest, detector.schema, label=NORMAL)
+    stride = -(-len(rows) // MAX_MAPS)
+    parts = Parts(Path(folder), len(rows), BATCH, MEASURED, identity_of(plain, manifest, accept=accept))
 
-    def collect(analysis: Analysis) -> None:
-        heat_maps.append(analysis.heat_map)
-        reconstructions.append(analysis.reconstruction)
+    def items(wanted: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
+        return zip(filter(wanted, range(len(rows))), rows.cases(wanted), strict=True)
 
-    normals = measure_cases(
-        plain,
-        normal_cases(manifest, detector.schema),
-        report,
-        collect,
-        accept,
-    )
-    check_normals(normals, manifest)
-    calibrated = calibrate_scoring(plain.scoring, normals.values, normals.views, torch.from_numpy(np.stack(heat_maps)))
-    places = [largest_in_organs(*maps, calibrated) for maps in zip(heat_maps, reconstructions, strict=True)]
+    def measure(part: list[tuple[int, Case]]) -> Iterator[dict]:
+        positions = (position for position, _ in part)
+        results = analyze_cases(plain, [case for _, case in part], BATCH, accept=accept)
+        for position, result in zip(positions, results, strict=True):
+            yield _measured_row(result, with_maps=position % stride == 0)
+
+    parts.compute(items, measure, processes, report)
+    values, views, maps, reconstructions = [], [], [], []
+    for row in parts.read_rows():
+        if row["values"] is not None:
+            values.append(row["values"])
+            views.append(row["view"] or None)
+        if row["heat"] is not None:
+            maps.append(square_image(row["heat"]))
+            reconstructions.append(square_image(row["reconstruction"]))
+    processes.wait()
+    if processes.first:
+        parts.remove()
+    check_count(len(values), manifest)
+    calibrated = calibrate_scoring(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(maps)))
+    places = [largest_in_organs(*pair, calibrated) for pair in zip(maps, reconstructions, strict=True)]
     return replace(calibrated, place_normal=round(float(np.percentile(places, PLACE_SHARE)), 5))
 
 
-def measure_cases(
-    detector: Detector, cases: list[Case], report: Report | None = None, each=None, accept: bool = False
-) -> Measurements:
-    """Measure the components of the detector's score on films of a manifest.
+def _measured_row(result: CaseResult, with_maps: bool) -> dict:
+    """Return what a calibration needs of a film: component values, view and, of some films, the maps as float32."""
+    analysis = result.analysis
+    if analysis is None:
+        return {"view": view_of(result.case)}
+    row = {"view": view_of(result.case), "values": [value for _, value, _ in analysis.components]}
+    if with_maps:
+        row |= {"heat": image_bytes(analysis.heat_map), "reconstruction": image_bytes(analysis.reconstruction)}
+    return row
 
-    each: called with the Analysis of every readable film, in order.
-    """
+
+def measure_cases(
+    detector: Detector, cases: list[Case], report: Report | None = None, accept: bool = False
+) -> Measurements:
+    """Measure the components of the detector's score on films of a manifest."""
     readable, values, unreadable = [], [], []
     for result in analyze_cases(detector, cases, report=report, accept=accept):
         if result.analysis is None:
@@ -84,8 +121,6 @@ def measure_cases(
             continue
         readable.append(result.case)
         values.append([value for _, value, _ in result.analysis.components])
-        if each:
-            each(result.analysis)
     return Measurements(readable, torch.tensor(values), unreadable)
 
 
@@ -100,9 +135,9 @@ def check_scoring(detector: Detector, scoring: Scoring) -> None:
             raise ValueError(f"This checkpoint has no feature {component.feature}; it knows {', '.join(schema.names)}.")
 
 
-def check_normals(normals: Measurements, manifest: str | Path) -> None:
+def check_count(normals: int, manifest: str | Path) -> None:
     """Raise ManifestError where there are too few normal films for a calibration."""
-    if len(normals.cases) < 2:
+    if normals < 2:
         raise ManifestError(
             f"The manifest {manifest} holds fewer than two readable normal films that pass the gate; a calibration "
             "needs more."

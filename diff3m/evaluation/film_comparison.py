@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from ..data.manifest import NORMAL
@@ -19,13 +19,19 @@ from ..scoring.filters import Border, inner
 from . import BASELINES, RELEASED_STRIDE
 from .charts import comparison
 from .films_table import tables
-from .labelled_films import Cohort, check_apart, load_cohort
-from .methods import Judgment, Method, Report, all_methods
+from .labelled_films import BATCH, Cohort, check_apart, load_cohort
+from .methods import Judge, Judgment, Maps, Method, Report, all_methods
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS
+from .run import view_of
+from .shards import ALONE, Parts, Processes, image_bytes, square_image
 
-BATCH = 16
 REPEATS = 1000  # of each bootstrap
+JUDGED = pa.schema(
+    [
+        ("scores", pa.map_(pa.string(), pa.float64())), ("seconds", pa.float64()), ("heat", pa.binary()),
+    ]
+)  # fmt: skip
 
 
 def benchmark_films(
@@ -39,30 +45,36 @@ def benchmark_films(
     report: Report = lambda stage, done, total: None,
     baselines: Collection[str] = BASELINES,
     released_stride: int = RELEASED_STRIDE,
-) -> dict:
+    accept: bool = False,
+    processes: Processes = ALONE,
+) -> dict | None:
     """Train or load every method, judge the labelled films with each, and compare.
 
-    Writes films.json, films.md, scores.csv and films.svg. Judgments are stored in `out` and not repeated with the same
-    weights and films in the same precision.
+    Writes films.json, films.md, scores.csv and films.svg. Prepared films and judgments are stored in `out` (see
+    `shards`) and not repeated with the same weights and films in the same precision.
 
     manifest: labelled films that nothing was trained on. train: manifest of normals that PCA and autoencoder learn
     from. out: folder. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the manifest's column `image`.
     halves: column whose hash cuts the films in two parts that are also reported alone. simplex: a checkpoint trained
     with `noise: simplex`; without it AnoDDPM is measured with Gaussian noise only. report: called with (stage, done,
     total). baselines: which of them to measure. released_stride: timesteps from one step of the released loop to the
-    next; 1 walks all of them. Returns what films.json holds; "patients_checked" says whether both manifests name their
-    patients. Raises ManifestError, also where a patient or a film is in both manifests.
+    next; 1 walks all of them. accept: judge what the gate stops, too; without it such films, like those that cannot be
+    read, enter no metric, and scores.csv gives their reason. processes: that share the films. Returns what films.json
+    holds, None in all processes but the first; "patients_checked" says whether both manifests name their patients.
+    Raises ManifestError, also where a patient or a film is in both manifests.
     """
     patients_checked, out = check_apart(train, manifest, detector.schema), Path(out)
     stored = out / "kept"
     stored.mkdir(parents=True, exist_ok=True)
-    cohort = load_cohort(detector, Path(manifest), boxes, halves)
+    cohort = load_cohort(detector, Path(manifest), boxes, halves, stored, accept, processes)
     films_key, measured_as, judgments, seconds = _fingerprint(cohort), _measured_as(detector), {}, {}
     for method in all_methods(detector, cohort, train, out, simplex, released_stride, report):
         if method.name in BASELINES and method.name not in baselines:
             continue
-        path = stored / f"{method.name} {method.key} {measured_as} {films_key}.npz"
-        judgments[method.name], seconds[method.name] = _judge(method, cohort, path, report)
+        folder = stored / f"{method.name} {method.key} {measured_as} {films_key}"
+        judgments[method.name], seconds[method.name] = _judge(method, cohort, folder, report, processes)
+    if not processes.first:
+        return None
     border = detector.scoring.border
     result: dict = {
         "checkpoint": detector.config.name,
@@ -71,6 +83,10 @@ def benchmark_films(
         "precision": detector.precision,
         "released_stride": released_stride,
         "patients_checked": patients_checked,
+        "films": len(cohort.cases),
+        "accepted": cohort.accepted,
+        "stopped": sum(film.stopped for film in cohort.refused),
+        "unreadable": sum(not film.stopped for film in cohort.refused),
         "seconds_a_film": seconds,
         "parts": {part: compare(judgments, cohort, rows) for part, rows in _parts(cohort).items()},
         "localization": {name: localization(judgment.heat, cohort, border) for name, judgment in judgments.items()},
@@ -92,34 +108,50 @@ def _measured_as(detector: Detector) -> str:
 
 def _fingerprint(cohort: Cohort) -> str:
     """Hash the prepared films and their records."""
-    records = json.dumps([case.record for case in cohort.cases], sort_keys=True).encode()
-    return hashlib.sha256(cohort.x0.cpu().numpy().tobytes() + records).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([case.record for case in cohort.cases], sort_keys=True).encode())
+    for start in range(0, len(cohort.cases), BATCH):
+        digest.update(cohort.films[start : start + BATCH].cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
-def _judge(method: Method, cohort: Cohort, path: Path, report: Report) -> tuple[Judgment, float]:
-    """Judge all films, or read the judgment from `path` if it is there. Returns it and the seconds a film."""
-    if path.is_file():
-        with np.load(path) as arrays:
-            scores = {key.removeprefix("score "): arrays[key] for key in arrays.files if key.startswith("score ")}
-            return Judgment(scores, arrays["heat"]), float(arrays["seconds"])
-    judge, parts, seconds, count = method.build(), [], 0.0, len(cohort.cases)
-    for start in range(0, count, BATCH):
-        rows = slice(start, min(start + BATCH, count))
+def _judge(
+    method: Method, cohort: Cohort, folder: Path, report: Report, processes: Processes
+) -> tuple[Judgment, float]:
+    """Judge the films whose judgments are not in `folder`; return those of all, and the seconds a film."""
+    parts = Parts(folder, len(cohort.cases), BATCH, JUDGED, {"method": folder.name})
+    if parts.pending():
+        with processes.first_goes_first():  # it trains what the others then load
+            judge = method.build()
+        parts.compute(
+            lambda wanted: filter(wanted, range(len(cohort.cases))),
+            lambda part: _judged_rows(judge, cohort, part),
+            processes,
+            lambda done, total: report(method.name, done, total),
+        )
+    rows = list(parts.read_rows())
+    scores: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row["scores"]:
+            scores.setdefault(name, []).append(value)
+    heat = [square_image(row["heat"]) for row in rows]
+    judgment = Judgment({name: np.array(values) for name, values in scores.items()}, heat)
+    return judgment, sum(row["seconds"] for row in rows) / len(rows)
+
+
+def _judged_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[dict]:
+    """Yield what a method says of each film; maps of those with boxes alone, as float32."""
+    for start in range(indices[0], indices[-1] + 1, BATCH):
+        rows = slice(start, min(start + BATCH, indices[-1] + 1))
+        x0 = cohort.films[rows]
         started = time.perf_counter()
-        parts.append(judge(cohort.x0[rows], rows))
-        seconds += time.perf_counter() - started
-        report(method.name, rows.stop, count)
-    judgment, seconds = _joined(parts), seconds / count
-    arrays = {"heat": judgment.heat, "seconds": seconds} | {f"score {key}": s for key, s in judgment.scores.items()}
-    partial = path.with_name(f"{path.stem}.partial.npz")
-    np.savez(partial, **arrays)
-    os.replace(partial, path)
-    return judgment, seconds
-
-
-def _joined(parts: list[Judgment]) -> Judgment:
-    scores = {key: np.concatenate([part.scores[key] for part in parts]) for key in parts[0].scores}
-    return Judgment(scores, np.concatenate([part.heat for part in parts]))
+        judgment = judge(x0, rows)
+        seconds = (time.perf_counter() - started) / len(x0)
+        for place, mask in enumerate(cohort.boxes[rows]):
+            yield {
+                "scores": [(name, float(values[place])) for name, values in judgment.scores.items()],
+                "seconds": seconds,
+                "heat": None if mask is None else image_bytes(np.asarray(judgment.heat[place])),
+            }
 
 
 def _parts(cohort: Cohort) -> dict[str, np.ndarray]:
@@ -167,21 +199,21 @@ def _metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dic
     return {**metrics, "views": {view: {key: entry[key] for key in keys} for view, entry in metrics["views"].items()}}
 
 
-def localization(heat: np.ndarray, cohort: Cohort, border: Border) -> dict | None:
+def localization(heat: Maps, cohort: Cohort, border: Border) -> dict | None:
     """Measure where maps point, over films with boxes, by label.
 
     Pointing game (the hottest pixel inside the window lies in a box) and pixel average precision, both for the size of
     the heat and for its brighter side alone, where an opacity is.
 
-    heat: (N, S, S), signed. border: what the window leaves out. Returns also "chance", the boxes' share of the window;
-    None without boxes.
+    heat: a map (S, S), signed, of each film with boxes. border: what the window leaves out. Returns also
+    "chance", the boxes' share of the window; None without boxes.
     """
     by_label: dict[str, dict] = {}
     for label in np.unique(cohort.labels):
         inside = [
-            (_inner(heat[index], border), _inner(mask, border))
-            for index, mask in enumerate(cohort.boxes)
-            if mask is not None and mask.any() and cohort.labels[index] == label
+            (_inner(image, border), _inner(mask, border))
+            for image, mask, own in zip(heat, cohort.boxes, cohort.labels, strict=True)
+            if image is not None and mask is not None and mask.any() and own == label
         ]
         inside = [(values, mask) for values, mask in inside if mask.any()]
         if not inside:
@@ -202,13 +234,17 @@ def _inner(image: np.ndarray, border: Border) -> np.ndarray:
 
 
 def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort) -> None:
-    """Write one row a film, one column a score."""
+    """Write one row a film, one column a score; last the films that were refused, with the reason."""
     columns = {
         f"{name}: {score}": values for name, judgment in judgments.items() for score, values in judgment.scores.items()
     }
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "path", "label", "view", "part", *columns])
+        writer.writerow(["row", "path", "label", "view", "part", *columns, "stopped", "error"])
         for index, case in enumerate(cohort.cases):
             values = [f"{values[index]:.6g}" for values in columns.values()]
-            writer.writerow([case.row, case.path, case.label, cohort.views[index], cohort.parts[index], *values])
+            row = [case.row, case.path, case.label, cohort.views[index], cohort.parts[index], *values, "", ""]
+            writer.writerow(row)
+        for film in cohort.refused:
+            facts = [film.case.row, film.case.path, film.case.label, view_of(film.case), ""]
+            writer.writerow([*facts, *[""] * len(columns), "yes" if film.stopped else "", film.reason])

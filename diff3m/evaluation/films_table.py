@@ -16,7 +16,7 @@ def tables(result: Mapping) -> str:
 
     No AUROC stands without the one within view beside it.
     """
-    pieces = []
+    pieces = [_count(result)]
     for part, labels in result["parts"].items():
         if labels:
             pieces += [f"{PARTS.get(part, f'Part {part}')}:", _detection(labels)]
@@ -30,6 +30,15 @@ def tables(result: Mapping) -> str:
     ]
     pieces += ["Cost:", markdown(["method", "seconds a film"], cost)]
     return "\n\n".join(pieces) + "\n"
+
+
+def _count(result: Mapping) -> str:
+    """Say how many films there are, and how many were left out."""
+    text = f"{result['films']} films"
+    if result["accepted"]:
+        text += f", {result['accepted']} of which the gate stops and that were judged knowingly"
+    text += f". {result['stopped']} more were stopped by the gate, {result['unreadable']} could not be read"
+    return f"{text}; scores.csv says why." if result["stopped"] or result["unreadable"] else f"{text}."
 
 
 def _detection(labels: Mapping[str, dict]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -23,21 +25,44 @@ from ..data.manifest import (
 )
 from ..detector import Detector
 from ..ehr import EHRSchema
-from ..imaging import Preprocessing, Radiograph, prepare_mask, read_radiograph
+from ..imaging import GateError, Preprocessing, Radiograph, RadiographError, prepare_mask
+from .run import prepare_case, reason
+from .shards import ALONE, Parts, Processes, image_bytes, square_image
+
+BATCH = 16
+Box = tuple[float, float, float, float]  # x, y, w, h in pixels
+FILMS = pa.schema(
+    [
+        ("film", pa.binary()), ("box", pa.binary()), ("accepted", pa.bool_()), ("stopped", pa.bool_()),
+        ("error", pa.string()),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RefusedFilm:
+    """A labelled row that no method judges. reason: a sentence. stopped: whether the gate stopped it."""
+
+    case: Case
+    reason: str
+    stopped: bool
 
 
 @dataclass(frozen=True)
 class Cohort:
     """Labelled films.
 
-    x0: prepared films (N, 1, S, S). cases: their rows. parts: the half of each, "" for none. boxes: (S, S) bool for
-    each, None without any.
+    films: the prepared films, x0 = films[rows] of shape (B, 1, S, S). cases: their rows. parts: the half of each, ""
+    for none. boxes: (S, S) bool for each, None without any. refused: rows that could not be read, or that the gate
+    stopped. accepted: films that the gate stops and that were taken knowingly.
     """
 
-    x0: Tensor
+    films: StoredFilms
     cases: list[Case]
     parts: np.ndarray
     boxes: list[np.ndarray | None]
+    refused: tuple[RefusedFilm, ...] = ()
+    accepted: int = 0
 
     @property
     def labels(self) -> np.ndarray:
@@ -78,36 +103,127 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
     return checked
 
 
-def load_cohort(detector: Detector, manifest: Path, boxes: str | Path | None, halves: str | None) -> Cohort:
-    """Read and prepare the labelled films of a manifest, with their boxes.
+class StoredFilms:
+    """Prepared films in the parts of a computation, of which one part is in memory at a time.
 
-    boxes, halves: see `film_comparison.benchmark_films`. Raises ManifestError or RadiographError.
+    sizes: films of each part, those that were refused left out. device: of the tensors.
+    """
+
+    def __init__(self, parts: Parts, sizes: Sequence[int], side: int, device: torch.device) -> None:
+        self.parts, self.side, self.device = parts, side, device
+        self.ends = np.cumsum(sizes)
+        self._number, self._images = -1, np.zeros((0, side, side), np.float32)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        start, stop, _ = rows.indices(len(self))
+        images = [self._image(index) for index in range(start, stop)]
+        return torch.from_numpy(np.stack(images))[:, None].to(self.device)
+
+    def _image(self, index: int) -> np.ndarray:
+        number = int(np.searchsorted(self.ends, index, side="right"))
+        if number != self._number:
+            films = [data for data in self.parts.read(number, ["film"])["film"].to_pylist() if data is not None]
+            self._images = np.stack([square_image(data) for data in films])
+            self._number = number
+        return self._images[index - (int(self.ends[number - 1]) if number else 0)]
+
+
+def load_cohort(
+    detector: Detector,
+    manifest: Path,
+    boxes: str | Path | None,
+    halves: str | None,
+    folder: Path,
+    accept: bool = False,
+    processes: Processes = ALONE,
+) -> Cohort:
+    """Read, judge by the gate and prepare the labelled films of a manifest, with their boxes.
+
+    boxes, halves, accept: see `film_comparison.benchmark_films`. folder: where prepared films are stored. processes:
+    that share the films. Raises ManifestError, also where no film of a class is left.
     """
     table = read_table(manifest)
     cases = [case for case in read_manifest(manifest, detector.schema) if case.label is not None]
-    if {case.abnormal for case in cases} != {True, False}:
-        raise ManifestError(
-            f"The manifest {manifest} needs labelled normal films and labelled abnormal ones to compare methods on."
-        )
+    _check_classes(cases, manifest, "needs labelled normal films and labelled abnormal ones to compare methods on.")
     for column in [halves] * bool(halves) + ["image"] * bool(boxes):
         if column not in table.columns:
             raise ManifestError(f"The manifest {manifest} has no column `{column}`.")
-    films = [read_radiograph(case.path) for case in cases]
-    x0 = torch.cat([detector.inputs([detector.case(film)]) for film in films])
-    parts = np.array([half(table[halves].iloc[case.row - 1]) if halves else "" for case in cases])
     boxes_by_image = read_boxes(Path(boxes)) if boxes else {}
     images = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
-    masks = [
-        box_mask(boxes_by_image.get(name, []), film, detector.config.preprocessing)
-        for name, film in zip(images, films, strict=True)
-    ]
-    return Cohort(x0, cases, parts, masks)
+    rows = list(zip(cases, (boxes_by_image.get(image, []) for image in images), strict=True))
+    key = _films_key(detector, rows, accept)
+    parts = Parts(folder / f"films {key}", len(rows), BATCH, FILMS, {"films": key})
+
+    def prepare(part: list[tuple[Case, list[Box]]]) -> Iterator[dict]:
+        with ThreadPoolExecutor() as pool:
+            return iter(list(pool.map(lambda row: _prepared_row(detector, row[0], row[1], accept), part)))
+
+    parts.compute(lambda wanted: (row for index, row in enumerate(rows) if wanted(index)), prepare, processes)
+    cohort = _read_back(detector, parts, cases)
+    reasons = " ".join(sorted({film.reason for film in cohort.refused})[:3])
+    _check_classes(cohort.cases, manifest, f"has no film of one class left: {reasons}")
+    if not halves:
+        return cohort
+    return replace(cohort, parts=np.array([half(table[halves].iloc[case.row - 1]) for case in cohort.cases]))
 
 
-def read_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
+def _read_back(detector: Detector, parts: Parts, cases: Sequence[Case]) -> Cohort:
+    """Return the cohort of films that are stored in parts, in no halves."""
+    good, masks, refused, accepted, sizes = [], [], [], 0, []
+    side = detector.config.preprocessing.size
+    for number in range(parts.count):
+        results = parts.read(number, ["box", "accepted", "stopped", "error"]).to_pylist()
+        sizes.append(sum(not row["error"] for row in results))
+        for row, case in zip(results, cases[number * parts.part_rows :], strict=False):
+            if row["error"]:
+                refused.append(RefusedFilm(case, row["error"], row["stopped"]))
+                continue
+            mask = row["box"]
+            masks.append(None if mask is None else np.frombuffer(mask, bool).reshape(side, side))
+            good.append(case)
+            accepted += row["accepted"]
+    films = StoredFilms(parts, sizes, side, detector.device)
+    return Cohort(films, good, np.array([""] * len(good)), masks, tuple(refused), accepted)
+
+
+def _check_classes(cases: Sequence[Case], manifest: Path, hint: str) -> None:
+    if {case.abnormal for case in cases} != {True, False}:
+        raise ManifestError(f"The manifest {manifest} {hint}")
+
+
+def _films_key(detector: Detector, rows: Sequence[tuple[Case, list[Box]]], accept: bool) -> str:
+    """Hash what prepared films depend on: paths, sizes and times of the files, their boxes, and the preparation."""
+    digest = hashlib.sha256(repr((detector.config.preprocessing, accept)).encode())
+    for case, boxes in rows:
+        state = case.path.stat() if case.path.is_file() else None
+        times = (state.st_size, state.st_mtime_ns) if state else None
+        digest.update(repr((str(case.path.resolve()), times, boxes)).encode())
+    return digest.hexdigest()[:12]
+
+
+def _prepared_row(detector: Detector, case: Case, boxes: Sequence[Box], accept: bool) -> dict:
+    """Return the prepared film of a row, with its mask of boxes; or why there is none."""
+    prepared = prepare_case(detector, case, accept)
+    if isinstance(prepared, RadiographError):
+        stopped = isinstance(prepared, GateError)
+        return {"error": reason(case, prepared), "stopped": stopped, "accepted": False}
+    mask = box_mask(boxes, prepared.film, detector.config.preprocessing)
+    return {
+        "film": image_bytes(prepared.x0),
+        "box": None if mask is None else mask.astype(bool).tobytes(),
+        "accepted": bool(prepared.film.accepted),
+        "stopped": False,
+        "error": "",
+    }
+
+
+def read_boxes(path: Path) -> dict[str, list[Box]]:
     """Read boxes (x, y, w, h) in pixels by image name. Raises ManifestError."""
     table = read_table(path)
-    boxes: dict[str, list[tuple[float, float, float, float]]] = {}
+    boxes: dict[str, list[Box]] = {}
     for row in table.to_dict("records"):
         try:
             boxes.setdefault(row["image"], []).append(
@@ -118,9 +234,7 @@ def read_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]
     return boxes
 
 
-def box_mask(
-    boxes: Sequence[tuple[float, float, float, float]], film: Radiograph, settings: Preprocessing
-) -> np.ndarray | None:
+def box_mask(boxes: Sequence[Box], film: Radiograph, settings: Preprocessing) -> np.ndarray | None:
     """Draw boxes (x, y, w, h) in pixels of a film as a mask of the prepared film, (S, S) bool; None without boxes."""
     if not boxes:
         return None

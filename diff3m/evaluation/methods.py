@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,17 +34,19 @@ SCORES = {
     "max": Component("max", 0, 1),
 }
 Report = Callable[[str, int, int], None]  # stage, done, total
+Maps = np.ndarray | Sequence[np.ndarray | None]
 
 
 @dataclass(frozen=True)
 class Judgment:
     """What a method says of B films.
 
-    scores: by name, each (B,), larger = more abnormal. heat: (B, S, S), signed: positive where brighter than expected.
+    scores: by name, each (B,), larger = more abnormal. heat: B maps (S, S), signed: positive where brighter than
+    expected; None for a film whose map is not needed.
     """
 
     scores: dict[str, np.ndarray]
-    heat: np.ndarray
+    heat: Maps
 
 
 Judge = Callable[[Tensor, slice], Judgment]  # films (B, 1, S, S) and their rows in the cohort
@@ -73,7 +75,7 @@ def all_methods(
 ) -> Iterator[Method]:
     """Yield every method. Parameters as in `film_comparison.benchmark_films`."""
     preprocessing = repr(detector.config.preprocessing).encode()
-    weights = detector.checkpoint.sha256[:12]
+    weights, side = detector.checkpoint.sha256[:12], detector.config.network.image_size
     normals = hashlib.sha256(Path(train).read_bytes() + preprocessing).hexdigest()[:12]
     cache: list[np.ndarray] = []
 
@@ -95,7 +97,7 @@ def all_methods(
 
     yield Method("PCA", normals, lambda: judge_by_residual(pca(training_films()), detector))
     yield Method("autoencoder", normals, lambda: judge_by_residual(trained_autoencoder(), detector))
-    yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _gaussian(), detector))
+    yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _gaussian(side), detector))
     if simplex is not None:
         key = f"{simplex.checkpoint.sha256[:12]} {simplex.precision} {simplex.device.type}"
         size = simplex.config.network.image_size
@@ -125,30 +127,47 @@ def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detecto
     return judge
 
 
-def _gaussian() -> Callable[[int, int], Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return lambda count, size: torch.randn(count, 1, size, size, generator=generator)
+Draw = Callable[[int], Tensor]  # number of films → noises (B, 1, S, S)
 
 
-def _simplex(size: int) -> Callable[[int, int], Tensor]:
-    pool, generator = SimplexPool(size), torch.Generator().manual_seed(0)
-    return lambda count, size: pool.draw(count, size, generator)
+def _gaussian(size: int) -> Callable[[int], Draw]:
+    """Return a function of a seed, which gives Gaussian noises of that seed."""
+
+    def seeded(seed: int) -> Draw:
+        generator = torch.Generator().manual_seed(seed)
+        return lambda count: torch.randn(count, 1, size, size, generator=generator)
+
+    return seeded
 
 
-def _judge_by_anoddpm(network: Detector, draw: Callable[[int, int], Tensor], detector: Detector) -> Judge:
-    """AnoDDPM knows no record: the network runs with everything unknown."""
+def _simplex(size: int) -> Callable[[int], Draw]:
+    """Return a function of a seed, which gives simplex noises of that seed."""
+    pool = SimplexPool(size)
 
-    def reconstruct(x0: Tensor) -> Tensor:
+    def seeded(seed: int) -> Draw:
+        generator = torch.Generator().manual_seed(seed)
+        return lambda count: pool.draw(count, size, generator)
+
+    return seeded
+
+
+def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector: Detector) -> Judge:
+    """AnoDDPM knows no record: the network runs with everything unknown.
+
+    noises: of a seed. That is the number of a batch's first film, so that nothing depends on what was judged before.
+    """
+
+    def reconstruct(x0: Tensor, draw: Draw) -> Tensor:
         condition = network.condition(x0, [network.schema.parse({})] * len(x0), attention=False)
+        predict = predictor(network.network, condition)
         with torch.no_grad(), network.autocast():
-            return anoddpm(
-                x0,
-                predictor(network.network, condition),
-                network.config.schedule,
-                lambda count: draw(count, x0.shape[-1]).to(x0),
-            )
+            return anoddpm(x0, predict, network.config.schedule, lambda count: draw(count).to(x0))
 
-    return judge_by_residual(reconstruct, detector)
+    def judge(x0: Tensor, rows: slice) -> Judgment:
+        draw = noises(rows.start)
+        return judge_by_residual(lambda films: reconstruct(films, draw), detector)(x0, rows)
+
+    return judge
 
 
 def _judge_as_released(detector: Detector, cohort: Cohort, stride: int) -> Judge:

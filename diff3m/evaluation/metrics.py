@@ -14,6 +14,13 @@ from scipy.stats import rankdata
 REPEATS = 1000
 MIN_CLASS = 10  # films of a class under which an interval would claim a certainty that resampling cannot know
 
+MANY_FILMS, FEW_REPEATS = 20_000, 200  # of more films than that, intervals are narrow, and each repeat takes long
+
+
+def repeats_for(films: int) -> int:
+    """Return how often films are resampled: `REPEATS` times, and in proportion less often for more than 20,000."""
+    return max(FEW_REPEATS, min(REPEATS, REPEATS * MANY_FILMS // max(films, 1)))
+
 
 def auroc(scores: np.ndarray, abnormal: np.ndarray) -> float:
     """Area under the ROC curve (the Mann-Whitney statistic, ties count half); NaN without both classes."""
@@ -75,7 +82,7 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     had (one class only) are None, and so is every interval where a class has fewer than `MIN_CLASS` films; within
     views, where that is so in one of the views that count.
     """
-    strata = np.array([f"{view}|{flag}" for view, flag in zip(views, abnormal, strict=True)])
+    strata = np.unique(views, return_inverse=True)[1] * 2 + abnormal
     result: dict = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     enough = has_enough(abnormal)
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
@@ -142,6 +149,22 @@ def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
         "mean": float(values.mean()),
         "interval": bootstrap_interval(mean_of(values), np.zeros(len(values)), repeats),
     }
+
+
+def statistic_entry(
+    name: str,
+    function: Callable[..., float],
+    columns: tuple[np.ndarray, ...],
+    strata: np.ndarray,
+    repeats: int,
+    enough: bool,
+) -> dict:
+    """Return {name: function(*columns), name_interval: its 95 % interval over films}.
+
+    columns: (N,) each. strata: (N,), inside which films are resampled. enough: whether there are enough films for an
+    interval, which is None otherwise; both are None where the function is not finite.
+    """
+    return _with_interval(name, _statistic(function, *columns), strata, repeats, enough)
 
 
 def _with_interval(

@@ -1,24 +1,39 @@
-"""Evaluate a checkpoint on a manifest, in batches, with unreadable films counted and named."""
+"""Evaluate a checkpoint on a manifest, in parts and batches, with unreadable films counted and named."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from ..analysis import Analysis
 from ..case import Case as PreparedCase
-from ..data.manifest import NORMAL, Case, ManifestError, read_manifest
+from ..checkpoint.folder import file_sha256
+from ..data.manifest import NORMAL, REPORT_COLUMNS, Case, Manifest, ManifestError
 from ..detector import Detector
 from ..imaging import GateError, RadiographError, read_film
-from .metrics import detection_metrics
+from .metrics import detection_metrics, repeats_for
+from .shards import ALONE, Parts, Processes, Report
+from .subgroups import groups_of, subgroup_metrics, write_subgroups
 
-Report = Callable[[int, int], None]
+GROUPS = ("sex", "age", "view", "bmi", *REPORT_COLUMNS)
+SCORES = pa.schema(
+    [
+        ("row", pa.int64()), ("path", pa.string()), ("label", pa.string()), ("view", pa.string()),
+        ("sex", pa.string()), ("age", pa.string()), ("bmi", pa.string()),
+        *((name, pa.string()) for name in REPORT_COLUMNS),
+        ("score", pa.float64()), ("percentile", pa.float64()), ("compared_with", pa.string()), ("mse", pa.float64()),
+        ("accepted", pa.string()), ("notes", pa.string()), ("stopped", pa.string()), ("error", pa.string()),
+    ]
+)  # fmt: skip
+NOT_CALIBRATED = "This checkpoint has not been calibrated, so it gives no score: run `diff3m calibrate` first."
 
 
 @dataclass(frozen=True)
@@ -42,36 +57,67 @@ def analyze_cases(
     accept: bool = False,
     **settings,
 ) -> Iterator[CaseResult]:
-    """Analyze a manifest's films batch by batch, in order.
+    """Analyze a manifest's films batch by batch, in order; the next batch is read meanwhile.
 
     Films that cannot be read, and those that the gate stops, come back with their error. report: called with (films so
     far, all films) after each batch. accept: analyze what the gate stops, too. settings: of `Detector.analyze`.
     """
+    remaining, done = iter(cases), 0
 
     def prepare(row: Case) -> PreparedCase | RadiographError:
-        try:
-            return detector.case(read_film(row.path, accept), row.record)
-        except RadiographError as error:
-            return error
+        return prepare_case(detector, row, accept)
 
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(cases), batch_size):
-            rows = cases[start : start + batch_size]
-            prepared = list(pool.map(prepare, rows))
+        rows = list(islice(remaining, batch_size))
+        waiting = [pool.submit(prepare, row) for row in rows]
+        while rows:
+            batch, prepared = rows, [future.result() for future in waiting]
+            rows = list(islice(remaining, batch_size))
+            waiting = [pool.submit(prepare, row) for row in rows]
             good = [case for case in prepared if not isinstance(case, RadiographError)]
             analyses = iter(detector.analyze_many(good, batch_size=batch_size, **settings))
-            for row, case in zip(rows, prepared, strict=True):
+            for row, case in zip(batch, prepared, strict=True):
                 if isinstance(case, RadiographError):
-                    yield CaseResult(row, None, f"{case} {row.note}".strip(), isinstance(case, GateError))
+                    yield CaseResult(row, None, reason(row, case), isinstance(case, GateError))
                 else:
                     yield CaseResult(row, next(analyses))
+            done += len(batch)
             if report:
-                report(min(start + batch_size, len(cases)), len(cases))
+                report(done, len(cases))
+
+
+def prepare_case(detector: Detector, row: Case, accept: bool) -> PreparedCase | RadiographError:
+    """Read, judge and prepare the film of a manifest's row; or the error that says why that cannot be.
+
+    accept: take what the gate stops, too.
+    """
+    try:
+        return detector.case(read_film(row.path, accept), row.record)
+    except RadiographError as error:
+        return error
+
+
+def reason(row: Case, error: RadiographError) -> str:
+    """Say why a row's film was left out."""
+    return f"{error} {row.note}".strip()
 
 
 def view_of(case: Case) -> str:
     """Return the view that a case's record states; "" where it is unknown."""
     return str(case.record.get("view") or "")
+
+
+def identity_of(detector: Detector, manifest: str | Path, **more: object) -> dict:
+    """Return what numbers that a detector computes from a manifest depend on; see `shards.Parts`."""
+    checkpoint = detector.checkpoint
+    return {
+        "manifest": file_sha256(Path(manifest)),
+        "checkpoint": checkpoint.sha256,
+        "score": detector.scoring.to_dict(),
+        "precision": detector.precision,
+        "device": detector.device.type,
+        **more,
+    }
 
 
 def evaluate(
@@ -82,94 +128,106 @@ def evaluate(
     batch_size: int = 16,
     report: Report | None = None,
     accept: bool = False,
+    processes: Processes = ALONE,
     **settings,
-) -> dict:
-    """Score a manifest, write scores.csv and metrics.json, and return the metrics.
+) -> dict | None:
+    """Score a manifest; write scores.csv, metrics.json, subgroups.json and subgroups.md; return the metrics.
 
-    A label other than `normal` counts as abnormal. limit: only the first rows. settings: of `Detector.analyze`. Metrics
-    are given for the score, and for the plain mean squared error under "mse"; under "labels" for each abnormal label
-    against the normals. Films that the gate stops are listed under "stopped" and enter no metric, unless accept is
-    True: then they are scored, and counted under "accepted". Raises ManifestError.
+    A label other than `normal` counts as abnormal. limit: only the first rows. processes: that share the rows (see
+    `shards`); all but the first return None. settings: of `Detector.analyze`. Metrics are given for the score, and for
+    the plain mean squared error under "mse"; under "labels" for each abnormal label against the normals; under
+    "subgroups" by groups of patients. Films that cannot be read, and those that the gate stops, enter no metric:
+    scores.csv says why for each, "unreadable" and "stopped" count them. With accept, films that the gate stops are
+    scored, and counted under "accepted". What is done of a run that was ended is not done again. Raises ManifestError,
+    or ShardError where another process has ended.
     """
-    cases = read_manifest(manifest, detector.schema, limit)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    results = analyze_cases(detector, cases, batch_size, report, accept, **settings)
-    rows = list(_write_scores(out / "scores.csv", results))
-    scored = [row for row in rows if not row["error"]]
-    if not scored:
+    if not detector.scoring.calibration:
+        raise ManifestError(NOT_CALIBRATED)
+    chosen = asdict(detector.settings(**settings))
+    rows, out = Manifest(manifest, detector.schema, limit), Path(out)
+    identity = identity_of(detector, manifest, settings=chosen, accept=accept, limit=limit)
+    parts = Parts(out / "parts", len(rows), batch_size, SCORES, identity)
+
+    def score(part: list[Case]) -> Iterator[dict]:
+        return map(score_row, analyze_cases(detector, part, batch_size, accept=accept, **settings))
+
+    parts.compute(rows.cases, score, processes, report)
+    if not processes.first:
+        return None
+    parts.write_csv(out / "scores.csv")
+    table = parts.read_frame(["label", *GROUPS, "score", "percentile", "mse", "accepted", "stopped", "error"])
+    failed, stopped = table["error"] != "", table["stopped"] != ""
+    if failed.all():
         raise ManifestError(
-            f"None of the {len(rows)} films of {manifest} could be scored; scores.csv says why for each."
+            f"None of the {len(table)} films of {manifest} could be scored; scores.csv says why for each."
         )
+    scored = table[~failed]
+    labelled = scored[scored["label"] != ""]
     metrics = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
-        "settings": asdict(detector.settings(**settings)),
-        "rows": len(rows),
-        "unreadable": _errors(row for row in rows if row["error"] and not row["stopped"]),
-        "stopped": _errors(row for row in rows if row["stopped"]),
-        "accepted": sum(1 for row in scored if row["accepted"]),
-        "unlabelled": sum(1 for row in scored if not row["label"]),
-        **summarize([row for row in scored if row["label"]]),
+        "settings": chosen,
+        "rows": len(table),
+        "unreadable": int((failed & ~stopped).sum()),
+        "stopped": int(stopped.sum()),
+        "accepted": int((scored["accepted"] != "").sum()),
+        "unlabelled": len(scored) - len(labelled),
+        **summarize(labelled),
+        "subgroups": measure_subgroups(labelled),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    write_subgroups(out, metrics["subgroups"])
+    parts.remove()
     return metrics
 
 
-def _errors(rows: Iterable[dict]) -> list[dict]:
-    return [{name: row[name] for name in ("row", "path", "error")} for row in rows]
+def score_row(result: CaseResult) -> dict:
+    """Return one row of scores.csv."""
+    case, analysis = result.case, result.analysis
+    row = {
+        "row": case.row,
+        "path": str(case.path),
+        "label": case.label or "",
+        "view": view_of(case),
+        **groups_of(case.record, case.report_columns),
+        "compared_with": "",
+        "accepted": "",
+        "notes": "",
+        "stopped": "yes" if result.stopped else "",
+        "error": result.error,
+    }
+    if analysis is None:
+        return row
+    return row | {
+        "score": analysis.score,
+        "percentile": analysis.percentile,
+        "compared_with": analysis.compared_with,
+        "mse": float(np.square(analysis.residual).mean()),
+        "accepted": " ".join(analysis.accepted),
+        "notes": " ".join([*analysis.notes, case.note]).strip(),
+    }
 
 
-def summarize(rows: list[dict]) -> dict:
-    """Compute metrics of labelled rows (keys score, mse, label, view), of the score, of "mse" and by label."""
-    if not rows:
-        empty = detection_metrics(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype="U2"))
-        return {**empty, "mse": empty, "labels": {}}
-    score, mse = (np.array([row[name] for row in rows], dtype=np.float64) for name in ("score", "mse"))
-    label, view = (np.array([row[name] for row in rows], dtype=object).astype(str) for name in ("label", "view"))
+def summarize(rows: pd.DataFrame) -> dict:
+    """Compute metrics of labelled rows (columns score, mse, label, view), of the score, of "mse" and by label."""
+    label, view = (np.asarray(rows[name], dtype="U") for name in ("label", "view"))
     abnormal = label != NORMAL
-    result = detection_metrics(score, abnormal, view)
-    result["mse"] = detection_metrics(mse, abnormal, view)
-    result["labels"] = {}
+    repeats = repeats_for(len(rows))
+
+    def metrics(name: str, part: np.ndarray) -> dict:
+        return detection_metrics(rows[name].to_numpy()[part], abnormal[part], view[part], repeats)
+
+    everything = np.ones(len(rows), bool)
+    result: dict = {**metrics("score", everything), "mse": metrics("mse", everything), "labels": {}}
     for name in np.unique(label[abnormal]):
         part = (label == name) | ~abnormal
-        result["labels"][str(name)] = {
-            **detection_metrics(score[part], abnormal[part], view[part]),
-            "mse": detection_metrics(mse[part], abnormal[part], view[part]),
-        }
+        result["labels"][str(name)] = {**metrics("score", part), "mse": metrics("mse", part)}
     return result
 
 
-def _write_scores(path: Path, results: Iterable[CaseResult]) -> Iterator[dict]:
-    """Write each row as it is scored, and yield it."""
-    fields = ["row", "path", "label", "view", "score", "percentile", "compared_with", "mse", "accepted", "notes"]
-    fields += ["stopped", "error"]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        for result in results:
-            row: dict = dict.fromkeys(fields, "")
-            row.update(
-                row=result.case.row,
-                path=str(result.case.path),
-                label=result.case.label or "",
-                view=view_of(result.case),
-                stopped="yes" if result.stopped else "",
-                error=result.error,
-            )
-            if result.analysis is not None:
-                analysis = result.analysis
-                row.update(
-                    score=analysis.score,
-                    percentile=analysis.percentile,
-                    compared_with=analysis.compared_with,
-                    mse=float(np.square(analysis.residual).mean()),
-                    accepted=" ".join(analysis.accepted),
-                    notes=" ".join([*analysis.notes, result.case.note]).strip(),
-                )
-                if analysis.score is None:
-                    raise ManifestError(
-                        "This checkpoint has not been calibrated, so it gives no score: run `diff3m calibrate` first."
-                    )
-            writer.writerow(row)
-            yield row
+def measure_subgroups(rows: pd.DataFrame) -> dict:
+    """Measure groups of patients on labelled rows; see `subgroups.subgroup_metrics`."""
+    abnormal, view = np.asarray(rows["label"] != NORMAL), np.asarray(rows["view"], dtype="U")
+    scores, percentiles = rows["score"].to_numpy(), rows["percentile"].to_numpy()
+    groups = {name: rows[name] for name in GROUPS}
+    return subgroup_metrics(scores, percentiles, abnormal, view, groups, repeats_for(len(rows)))

@@ -20,7 +20,7 @@ from ..detector import Detector
 from ..scoring.calibrate import calibrate_views
 from ..scoring.score import Scoring
 from ..scoring.score_file import write_score
-from .calibration import Measurements, check_normals, check_scoring, measure_cases
+from .calibration import Measurements, check_count, check_scoring, measure_cases
 from .format import interval, known, markdown
 from .labelled_films import check_apart, half
 from .metrics import auroc_within_view, detection_metrics
@@ -87,7 +87,7 @@ def search_score(
             lambda done, total: report("normal films", done, total),
             accept=accept,
         )
-        check_normals(normal_films, normals)
+        check_count(len(normal_films.cases), normals)
         films = measure_cases(plain, cases, lambda done, total: report("labelled films", done, total), accept=accept)
         for name in names:
             scores[name] = _scores(candidates[name], merged, normal_films, films)

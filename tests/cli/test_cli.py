@@ -214,3 +214,37 @@ def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, ca
         next(r["candidate"] for r in rows if r["chosen"] == "True")
     ]
     assert tuple(component.kind for component in read_config(calibrated).scoring.components) == expected
+
+
+@pytest.mark.slow
+def test_a_manifest_is_explained_line_by_line(fitted, film_folder, tmp_path, capsys):
+    (film_folder / "bad.png").write_text("no picture")
+    (film_folder / "m.csv").write_text("path,age,sex,view,bmi,label\nfilm0.png,50,F,PA,31,normal\nbad.png,60,M,AP,,\n")
+    checkpoint = fitted.checkpoint.folder
+    command = ["explain", "--manifest", film_folder / "m.csv", "--checkpoint", checkpoint, "--device", "cpu"]
+    status, out, error = run_command(capsys, *command, "--target", "misfit", "--out", tmp_path / "e")
+    assert status == 0, error
+    first, second = map(json.loads, (tmp_path / "e" / "explanations.jsonl").read_text().splitlines())
+    assert first["row"] == 1 and first["record"]["bmi"] == 31 and "date" not in first
+    assert "no PNG" in second["error"] and second["stopped"] is False and "1 of 2 films were explained" in out
+    assert len(json.loads((tmp_path / "e" / "run.json").read_text())["checkpoint"]["weights_sha256"]) == 64
+    film = ["explain", film_folder / "film0.png", "--age", 50, "--sex", "F", "--view", "PA", "--bmi", 31]
+    film += ["--checkpoint", checkpoint, "--device", "cpu", "--target", "misfit", "--json", tmp_path / "one.json"]
+    assert run_command(capsys, *film)[0] in (0, 1)
+    one = json.loads((tmp_path / "one.json").read_text())
+    assert one["explanations"]["misfit"] == first["explanations"]["misfit"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ((), "There is no film"),
+        (("film.png", "--manifest", "m.csv"), "not both"),
+        (("--manifest", "m.csv"), "--out names the folder"),
+        (("--manifest", "m.csv", "--out", "o", "--age", "50"), "the records come from its columns"),
+        (("--manifest", "m.csv", "--out", "o", "--json", "x"), "--json is of one film"),
+    ],
+)
+def test_what_one_film_and_a_manifest_do_not_share_is_named(capsys, arguments, word):
+    status, _, error = run_command(capsys, "explain", *arguments)
+    assert status == 1 and word in error

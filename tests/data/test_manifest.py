@@ -2,7 +2,15 @@ import pandas as pd
 import pytest
 
 from diff3m.data import paths
-from diff3m.data.manifest import ManifestError, normal_cases, patient_key, patients_of, read_manifest, shared_patients
+from diff3m.data.manifest import (
+    Manifest,
+    ManifestError,
+    normal_cases,
+    patient_key,
+    patients_of,
+    read_manifest,
+    shared_patients,
+)
 from diff3m.data.prepare import FilmCheck, manifest_from_table
 from diff3m.ehr import EHRSchema, Feature, paper_schema
 
@@ -186,3 +194,19 @@ def test_a_path_of_another_machine_is_named(tmp_path, written):
     (tmp_path / "m.csv").write_text(f"path\n{written}\n")
     (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
     assert case.note.startswith("The path ") and "another machine. Write it relative to the folder" in case.note
+
+
+def test_a_manifest_in_parts_has_the_rows_of_the_whole(film_folder):
+    path = film_folder / "manifest.csv"
+    path.write_text(path.read_text().replace("label", "label,Race", 1).replace(",normal", ",normal,Asian", 1))
+    whole, streamed = read_manifest(path, SCHEMA), Manifest(path, SCHEMA)
+    assert list(streamed) == whole and len(streamed) == 12
+    assert list(streamed.cases(lambda position: position in (3, 7))) == [whole[3], whole[7]]
+    assert list(Manifest(path, SCHEMA, limit=5)) == whole[:5]
+    assert list(Manifest(path, SCHEMA, label="normal")) == normal_cases(path, SCHEMA)
+    assert [case.report_columns for case in whole[:2]] == [{"race": "Asian"}, {}]
+    with pytest.raises(ManifestError, match="holds no odd film"):
+        Manifest(path, SCHEMA, label="odd")
+    path.write_text(path.read_text() + "film0.png,old,F,PA,,normal,\n")
+    with pytest.raises(ManifestError, match="Row 13: Age"):
+        Manifest(path, SCHEMA)

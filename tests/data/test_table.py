@@ -2,10 +2,11 @@
 
 import gzip
 
+import pandas as pd
 import pytest
 
 from diff3m.data.manifest import ManifestError, read_manifest
-from diff3m.data.table import read_table
+from diff3m.data.table import read_table, stream_table
 from diff3m.ehr import paper_schema
 
 SCHEMA = paper_schema()
@@ -120,3 +121,26 @@ def test_header_names_may_hold_line_breaks_and_may_not_repeat(tmp_path):
     (tmp_path / "t.csv").write_text("path,age,age\na.png,63,64\n")
     with pytest.raises(ManifestError, match="two columns of the same name"):
         read_manifest(tmp_path / "t.csv", SCHEMA)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;bmi;age;w\na.png;27,5;063;1.234,5\n\nb.png;31;;7\nc.png;1,0;4;x\n",
+        'path,age\n"a,b.png",="063"\n,\nc.png,4\n',
+        'path,n\na,"1,000"\nb,"2,5"\n',
+        'path,n\na,"1,000"\nb,"2,500"\n',
+        "path,age\n",
+    ],
+)
+def test_a_table_that_is_read_in_parts_is_the_same_as_a_whole(tmp_path, text, rows):
+    for encoding in ("utf-8", "utf-16"):
+        (tmp_path / "t.csv").write_text(text, encoding=encoding)
+        chunks = list(stream_table(tmp_path / "t.csv", rows))
+        assert all(len(chunk) <= rows for chunk in chunks)
+        pd.testing.assert_frame_equal(pd.concat(chunks), read_table(tmp_path / "t.csv"), check_index_type=False)
+    whole = read_table(tmp_path / "t.csv")
+    whole.to_parquet(tmp_path / "t.parquet")
+    chunks = pd.concat(list(stream_table(tmp_path / "t.parquet", rows)))
+    pd.testing.assert_frame_equal(chunks.reset_index(drop=True), whole.reset_index(drop=True))

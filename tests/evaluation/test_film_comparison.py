@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import drawn_film, run_command
+from helpers import drawn_film, run_command, two_processes
 
 from diff3m.checkpoint.folder import load_checkpoint
+from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation import film_comparison as benchmark
-from diff3m.evaluation import methods
+from diff3m.evaluation import labelled_films, methods, shards
 from diff3m.evaluation.film_comparison import benchmark_films, compare, localization
 from diff3m.evaluation.labelled_films import Cohort, check_apart, half, load_cohort
 from diff3m.evaluation.methods import Judgment
@@ -55,7 +56,68 @@ def quick(monkeypatch):
 def films_command(checkpoint: Path, tables: Path) -> list:
     """The command that compares methods on the films of `tables`."""
     manifests = ["--manifest", tables / "dev.csv", "--train", tables / "train.csv"]
-    return ["benchmark", "films", "--checkpoint", checkpoint, *manifests]
+    return [
+        "benchmark",
+        "films",
+        "--checkpoint",
+        checkpoint,
+        *manifests,
+        "--accept",
+    ]  # drawn films are none to the gate
+
+
+def stored(tables: Path) -> dict[Path, int]:
+    """The parts that are stored of a comparison, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in (tables / "out" / "kept").rglob("*.parquet")}
+
+
+def test_films_that_the_gate_stops_are_counted_and_enter_no_metric(calibrated, tables, capsys, quick):
+    """A phantom film passes, a drawn one and a text are refused with their reason."""
+    rows = pd.read_csv(tables / "dev.csv")
+    for index, row in rows.iterrows():
+        if index >= 4:
+            cv2.imwrite(str(tables / row["path"]), (person(2_050_001 + index).film(96) * 255).astype(np.uint8))
+    (tables / rows["path"][0]).write_text("no picture")
+    arguments = [entry for entry in films_command(calibrated, tables) if entry != "--accept"]
+    status, out, error = run_command(capsys, *arguments, "--baselines", "PCA", "--out", tables / "out")
+    assert status == 0, error
+    found = json.loads((tables / "out" / "films.json").read_text())
+    assert (found["films"], found["stopped"], found["unreadable"], found["accepted"]) == (8, 3, 1, 0)
+    entries = found["parts"]["all"]["opacity"]["methods"]
+    assert all(entry["films"] == 8 for scores in entries.values() for entry in scores.values())
+    table = pd.read_csv(tables / "out" / "scores.csv")
+    refused = table[table["error"].notna()]
+    assert list(refused["row"]) == [1, 2, 3, 4] and refused["PCA: mse"].isna().all()
+    assert list(refused["stopped"].fillna("")) == ["", "yes", "yes", "yes"]
+    assert "--accept" in refused["error"].iloc[1] and "no PNG" in refused["error"].iloc[0]
+    assert "3 films were stopped by the gate" in out and "1 films could not be read" in out
+    assert "3 more were stopped by the gate" in (tables / "out" / "films.md").read_text()
+    for row in rows["path"][4:]:
+        (tables / row).write_text("no picture")
+    status, _, error = run_command(capsys, *arguments, "--baselines", "PCA", "--out", tables / "out")
+    assert status == 1 and "has no film of one class left" in error and "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_two_processes_compare_as_one_after_a_kill(calibrated, tables, capsys, monkeypatch):
+    """Of each method every process judges a part; the numbers are those of one process."""
+    monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
+    monkeypatch.setattr(shards, "MAX_PARTS", 6)
+    monkeypatch.setattr(benchmark, "BATCH", 2)
+    monkeypatch.setattr(labelled_films, "BATCH", 2)
+    small = "\nfrom diff3m.evaluation import methods, film_comparison, labelled_films\n"
+    small += "methods.RELEASED_LEVEL = 40\nfilm_comparison.BATCH = labelled_films.BATCH = 2\n"
+    arguments = [*films_command(calibrated, tables), "--boxes", tables / "boxes.csv", "--device", "cpu"]
+    assert run_command(capsys, *arguments, "--out", tables / "alone")[0] == 0
+    (survivor, _, said), (killed, _, _) = two_processes([*arguments, "--out", tables / "out"], 1, small)
+    assert killed < 0 and survivor == 1 and "Run the same command again" in said, said
+    (first, _, said), (second, silent, _) = two_processes([*arguments, "--out", tables / "out"], None, small)
+    assert first == second == 0 and not silent, said
+    assert (tables / "out" / "scores.csv").read_text() == (tables / "alone" / "scores.csv").read_text()
+    results = [json.loads((tables / name / "films.json").read_text()) for name in ("out", "alone")]
+    for result in results:
+        del result["seconds_a_film"]
+    assert results[0] == results[1]
 
 
 def test_every_method_judges_the_same_films(calibrated, tables, capsys, quick):
@@ -83,13 +145,12 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, quick):
     assert "pointing game" in out and (tables / "out" / "films.svg").read_text().count("PCA")
     lines = (tables / "out" / "scores.csv").read_text().splitlines()
     assert len(lines) == 13 and lines[0].startswith("row,path,label,view,part,PCA: mse")
+    assert found["films"] == found["accepted"] == 12 and "12 films that the gate stops were judged knowingly" in out
 
-    kept = {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}
-    assert len(kept) == 8
+    kept = stored(tables)
+    assert len(kept) == 9, "eight methods and the prepared films"
     assert run_command(capsys, *arguments)[0] == 0
-    assert kept == {path.name: path.stat().st_mtime_ns for path in (tables / "out" / "kept").iterdir()}, (
-        "answers that are kept are not made again"
-    )
+    assert kept == stored(tables), "answers that are kept are not made again"
 
 
 def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, quick):
@@ -100,7 +161,8 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
         capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out"
     )
     assert status == 0, error
-    assert {path.name.partition(" ")[0] for path in (tables / "out" / "kept").iterdir()} == {"PCA", "Diff3M", "ours,"}
+    names = {path.name.partition(" ")[0] for path in (tables / "out" / "kept").iterdir()}
+    assert names == {"films", "PCA", "Diff3M", "ours,"}
     text = (tables / "out" / "films.json").read_text()
     assert (
         "NaN" not in text
@@ -150,11 +212,11 @@ def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):
 def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
-    first = benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out")
+    first = benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out", accept=True)
     assert first["localization"]["PCA"] is None, "no boxes were given"
     scoring = detector.scoring
     other = detector.with_scoring(replace(scoring, one_step_noises=scoring.one_step_noises + 1))
-    benchmark_films(other, tables / "dev.csv", tables / "train.csv", tables / "out")
+    benchmark_films(other, tables / "dev.csv", tables / "train.csv", tables / "out", accept=True)
     assert len(list((tables / "out" / "kept").glob("ours, true record *"))) == 2
     assert len(list((tables / "out" / "kept").glob("PCA *"))) == 1
 
@@ -163,15 +225,15 @@ def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated,
     class Asked(Exception):
         pass
 
-    def asked(method, cohort, path, report):
-        raise Asked(path.name)
+    def asked(method, cohort, folder, *_):
+        raise Asked(folder.name)
 
     monkeypatch.setattr(benchmark, "_judge", asked)
     names = []
     for precision in ("float32", "bfloat16", "float32"):
         with pytest.raises(Asked) as found:
             detector = Detector(load_checkpoint(calibrated), device="cpu", precision=precision)
-            benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out")
+            benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out", accept=True)
         names.append(str(found.value))
     assert names[0] == names[2] != names[1]
 
@@ -213,12 +275,12 @@ def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):
     )
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     with pytest.raises(ValueError, match="no column `person`"):
-        load_cohort(detector, tables / "dev.csv", None, "person")
+        load_cohort(detector, tables / "dev.csv", None, "person", tables)
     with pytest.raises(ValueError, match="labelled normal films and labelled abnormal"):
-        load_cohort(detector, tables / "train.csv", None, None)
+        load_cohort(detector, tables / "train.csv", None, None, tables)
     (tables / "boxes.csv").write_text("image,x\n1.png,3\n")
     with pytest.raises(ValueError, match="columns image, x, y, w, h"):
-        load_cohort(detector, tables / "dev.csv", tables / "boxes.csv", None)
+        load_cohort(detector, tables / "dev.csv", tables / "boxes.csv", None, tables)
 
 
 def test_released_scores_by_hand():
@@ -237,12 +299,14 @@ def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, ta
     monkeypatch.setattr(
         benchmark,
         "_judge",
-        lambda method, cohort, path, report: asked.append(path.name) or (SimpleNamespace(heat=None), 0.0),
+        lambda method, cohort, folder, *_: asked.append(folder.name) or (SimpleNamespace(heat=None), 0.0),
     )
     monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
     monkeypatch.setattr(benchmark, "localization", lambda heat, cohort, border: {})
     monkeypatch.setattr(benchmark, "_write_scores", lambda path, made, cohort: None)
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     for simplex in (None, Detector(load_checkpoint(calibrated), device="cpu", precision="bfloat16")):
-        benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out", simplex=simplex)
+        benchmark_films(
+            detector, tables / "dev.csv", tables / "train.csv", tables / "out", simplex=simplex, accept=True
+        )
     assert len(asked) == 15 and len(set(asked)) == 8

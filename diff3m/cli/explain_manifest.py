@@ -1,0 +1,85 @@
+"""`diff3m explain --manifest`: every explanation of every film of a manifest, in parts over many processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from .options import EHR_FLAGS
+from .terminal import bar, detector_for
+
+RUN_KEYS = ("notice", "checkpoint", "precision", "versions", "date")  # the same for all rows
+
+
+def explain_manifest(options, request) -> int:
+    """Write explanations.jsonl, a line a film in order, and run.json, what all were computed with.
+
+    request: what is asked of every film (`explain.Request`). Films that cannot be read, and those that the gate stops,
+    have "error" instead. Returns the exit status, 1 where no film could be explained.
+    """
+    import pyarrow as pa
+
+    from ..data.manifest import Manifest
+    from ..evaluation.run import identity_of
+    from ..evaluation.shards import Parts, joined_processes
+    from ..export.files import NOTICE, provenance, write_json
+
+    _check_options(options)
+    out = Path(options.out)
+    with joined_processes() as processes:
+        detector = detector_for(options)
+        rows = Manifest(options.manifest, detector.schema)
+        identity = identity_of(detector, options.manifest, request=repr(request), accept=options.accept)
+        schema = pa.schema([("line", pa.string()), ("error", pa.string())])
+        parts = Parts(out / "parts", len(rows), 1, schema, identity)
+
+        def explain(part) -> Iterator[dict]:
+            return (_explained_row(detector, case, request, options.accept) for case in part)
+
+        parts.compute(rows.cases, explain, processes, bar("explaining") if processes.first else None)
+        if not processes.first:
+            return 0
+    failed = 0
+    with (out / "explanations.jsonl").open("w", encoding="utf-8") as file:
+        for row in parts.read_rows():
+            file.write(row["line"] + "\n")
+            failed += bool(row["error"])
+    write_json(out / "run.json", {"notice": NOTICE, **provenance(detector)})
+    parts.remove()
+    print(f'{len(rows) - failed} of {len(rows)} films were explained; the others say why under "error"')
+    print(f"wrote {out / 'explanations.jsonl'} and run.json")
+    print(NOTICE)
+    return 1 if failed == len(rows) else 0
+
+
+def _check_options(options) -> None:
+    """Raise ValueError for options that only one film has."""
+    if options.image:
+        raise ValueError("Give one film or a --manifest, not both.")
+    if not options.out:
+        raise ValueError("With --manifest, --out names the folder for explanations.jsonl.")
+    if options.json:
+        raise ValueError("--json is of one film; with --manifest, explanations.jsonl is written into --out.")
+    if options.ehr or any(getattr(options, f"ehr_{feature}") is not None for feature, _ in EHR_FLAGS.values()):
+        raise ValueError("With --manifest, the records come from its columns: leave --age, --ehr and the like out.")
+
+
+def _explained_row(detector, case, request, accept: bool) -> dict:
+    """Explain one film of a manifest: its line of JSON, and why there is no explanation."""
+    from ..evaluation.run import prepare_case, reason
+    from ..explain import Context
+    from ..export.explanations import explanations_to_dict
+    from ..imaging import GateError, RadiographError
+
+    line: dict = {"row": case.row, "path": str(case.path), "label": case.label}
+    prepared, error = prepare_case(detector, case, accept), ""
+    if isinstance(prepared, RadiographError):
+        error = reason(case, prepared)
+        line |= {"error": error, "stopped": isinstance(prepared, GateError)}
+    else:
+        context = Context(detector, prepared, request)
+        for explanation in context.selection():
+            context.attempt(explanation.name)
+        line |= {name: value for name, value in explanations_to_dict(context).items() if name not in RUN_KEYS}
+    return {"line": json.dumps(line, ensure_ascii=False), "error": error}
