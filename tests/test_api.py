@@ -19,6 +19,7 @@ from gradio_client import Client, handle_file
 from helpers import ROOT, dicom_film, drawn_film, serving
 
 from diff3m.imaging import Preprocessing, prepare, read_radiograph
+from diff3m.imaging.zones import ZONES
 
 
 @pytest.fixture
@@ -55,6 +56,12 @@ def test_an_analysis_through_the_api(url, film):
     shown = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
     assert set(shown) == {"film.png", "reconstruction.png", "residual.png", "heat_map.png", "anomaly_map.png"}
     assert 0 < np.abs(shown["film.png"].astype(int) - shown["reconstruction.png"]).mean() < 60
+    assert numbers["findings"], "a drawn film differs somewhere"
+    for finding in numbers["findings"]:
+        top, left, bottom, right = finding["box"]
+        assert 0 <= top < bottom <= 1 and 0 <= left < right <= 1 and 0 < finding["share"] < 1
+        assert abs(finding["mean"]) <= abs(finding["largest"]) and finding["zone"] in ZONES
+        assert finding["side"] == (finding["zone"].split()[0] if "zone" in finding["zone"] else None)
     again = analyze(client, film, record)[0]
     assert again["score"] == numbers["score"] and again["components"] == numbers["components"], (
         "the same film and record give the same numbers"

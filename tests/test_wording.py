@@ -162,21 +162,6 @@ def test_the_score_by_its_parts_without_a_judgement():
     assert wording.score_meaning(scoring).startswith("Half of the score says how far the film lies from its normal")
 
 
-def metrics(normal: int, abnormal: int, **more) -> dict:
-    return {"normal": normal, "abnormal": abnormal, "auroc": 0.834, "auroc_interval": (0.75, 0.91), **more}
-
-
-def test_few_films_of_a_class_have_no_interval():
-    assert wording.metric_text(metrics(10, 12), "auroc") == "0.83 [0.75, 0.91]"
-    assert wording.metric_text(metrics(1, 12), "auroc") == "0.83 (no interval: 1 normal and 12 abnormal are too few)"
-    assert "not available" in wording.metric_text(metrics(0, 12) | {"auroc": None}, "auroc")
-    views = {"PA": metrics(20, 20), "AP": metrics(9, 30), "": metrics(0, 50)}
-    whole = metrics(29, 100, auroc_within_view=0.8, auroc_within_view_interval=(0.7, 0.9), views=views)
-    assert "9 normal and 30 abnormal" in wording.metric_text(whole, "auroc_within_view")
-    views["AP"] = metrics(10, 30)
-    assert wording.metric_text(whole, "auroc_within_view") == "0.80 [0.70, 0.90]"
-
-
 def test_singular_and_plural():
     assert wording.cohort_sentence(1, 1, 1) == "1 of 1 film was scored; 1 lies above percentile 95 of normal films."
     assert wording.cohort_sentence(4, 5, 2) == "4 of 5 films were scored; 2 lie above percentile 95 of normal films."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,19 +12,18 @@ import numpy as np
 from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.export.files import FULL_COLOR
+from diff3m.findings import Finding as PlaceFinding
+from diff3m.findings import mask_box, native_box, outline_mask
 from diff3m.imaging import PreparedFilm, Radiograph
 from diff3m.imaging.compose import compose_pseudo_healthy
-from diff3m.imaging.organs import Organs, segment_organs
-from diff3m.imaging.zones import name_zone, zone_map
-from diff3m.scoring import Scoring, find_regions
+from diff3m.scoring import Scoring
 
+from ..render import wording
 from ..runtime.storage import keep_picture
 from .viewer import Finding, ViewerFilm, ViewerMap, Window, build_film, encode_film, encode_map, window_presets
 
 ANOMALY, DIFFERENCE = "Anomaly", "Difference"
 TRUTH = "changed here (the truth)"
-OUTLINE_SCALE = 4  # outlines are drawn on so much finer a grid than the map's
-STANDS_OUT = 3.0  # thresholds: normal examples stay under 2, painted lesions reach 3 to 13
 FORMING_SIDE = 768  # pixels of a normal film that is still forming
 
 
@@ -91,28 +90,32 @@ def analyzed_picture(
     analysis: Analysis,
     case: Case,
     scoring: Scoring,
-    places: Sequence[Place],
+    findings: Sequence[PlaceFinding],
     truth: np.ndarray | None = None,
 ) -> ViewerFilm:
-    """The viewer's film with all that an analysis adds to it.
+    """Add everything that an analysis says to the viewer's film.
 
-    places: as `find_places` gives them. truth: (S, S) bool, where a film that was made for teaching was changed.
+    Parameters:
+        findings: of `diff3m.findings.find_findings`, in their order. Each shows its largest difference.
+        truth: (S, S) bool, where a film that was made for teaching was changed.
     """
-    shape = case.film.pixels.shape
-    box = _box_shares(case.prepared, shape)
-    findings = tuple(_finding(place.mask, place.label, place.value, case.prepared, shape) for place in places)
+    places = tuple(
+        Finding(finding.zone, wording.signed_percent(finding.largest), finding.box, finding.outline)
+        for finding in findings
+    )
     if truth is not None and truth.any():
-        findings = (*findings, _finding(truth, TRUTH, "", case.prepared, shape))
+        box = native_box(mask_box(truth), case)
+        places = (*places, Finding(TRUTH, "", box, outline_mask(truth, case)))
     return replace(
         picture,
         normal=_store_normal(_in_shown_greys(analysis.pseudo_healthy, case.film)),
-        maps=_maps(analysis, scoring, box),
-        findings=findings,
+        maps=_maps(analysis, scoring, _box_shares(case.prepared, case.film.pixels.shape)),
+        findings=places,
     )
 
 
 def _maps(analysis: Analysis, scoring: Scoring, box: tuple[float, float, float, float]) -> tuple[ViewerMap, ...]:
-    """The anomaly map, where the model has one, before the signed difference."""
+    """Return the signed difference, whose numbers the findings show, then the anomaly map where the model has one."""
     data, scale = encode_map(analysis.heat_map)
     full = FULL_COLOR * scoring.heat_normal
     difference = ViewerMap(DIFFERENCE, keep_picture(data), scale, full, scoring.heat_normal, box=box)
@@ -120,75 +123,10 @@ def _maps(analysis: Analysis, scoring: Scoring, box: tuple[float, float, float, 
         return (difference,)
     data, scale = encode_map(analysis.anomaly_map)
     anomaly = ViewerMap(ANOMALY, keep_picture(data), scale, 1.0, scoring.map_normal, signed=False, box=box)
-    return (anomaly, difference)
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """A place beyond what 95 % of the places of normal films stay under.
-
-    label: its zone. value: the map's peak inside, as text. stands_out: whether that is beyond `STANDS_OUT` thresholds.
-    mask: (S, S) bool, of the prepared film.
-    """
-
-    label: str
-    value: str
-    stands_out: bool
-    mask: np.ndarray
-
-
-def find_places(analysis: Analysis, scoring: Scoring) -> tuple[Place, ...]:
-    """Find the places of the map that is shown first, the one with the largest value first."""
-    learned = analysis.anomaly_map is not None
-    values = analysis.anomaly_map if learned else analysis.heat_map
-    threshold = scoring.map_normal if learned else scoring.heat_normal
-    regions = find_regions(values, threshold, scoring.margin)
-    if not regions:
-        return ()
-    # a white lung is seen on the normal film alone
-    organs = Organs.from_masks(segment_organs(analysis.reconstruction[None])[0], analysis.film.shape[0])
-    zones = zone_map(organs)
-    peaks = [float(values[region.mask][np.abs(values[region.mask]).argmax()]) for region in regions]
-    order = sorted(range(len(regions)), key=lambda index: -abs(peaks[index]))
-    return tuple(
-        Place(
-            name_zone(regions[index].mask, zones),
-            f"{peaks[index]:.0%}" if learned else f"{peaks[index]:+.1%}".replace("-", "−"),
-            abs(peaks[index]) >= STANDS_OUT * threshold,
-            regions[index].mask,
-        )
-        for index in order
-    )
-
-
-def _finding(mask: np.ndarray, label: str, value: str, prepared: PreparedFilm, shape: tuple[int, int]) -> Finding:
-    """A mask (S, S) of the prepared film as a place of the film as read."""
-    side = mask.shape[0] * OUTLINE_SCALE
-    fine = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC) > 0.5
-    contours, _ = cv2.findContours(fine.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    contour = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 0.7, True)[:, 0]
-    top, left, bottom, right = _box_shares(prepared, shape)
-    rows = top + (contour[:, 1] + 0.5) / side * (bottom - top)
-    columns = left + (contour[:, 0] + 0.5) / side * (right - left)
-    box = tuple(float(edge) for edge in (rows.min(), columns.min(), rows.max(), columns.max()))
-    outline = tuple((round(float(row), 4), round(float(column), 4)) for row, column in zip(rows, columns, strict=True))
-    return Finding(label, value, box, outline if len(outline) > 2 else None)
+    return (difference, anomaly)
 
 
 def _box_shares(prepared: PreparedFilm, shape: tuple[int, int]) -> tuple[float, float, float, float]:
     """The prepared film's box as (top, left, bottom, right), shares of the film's sides."""
     (top, bottom, left, right), (height, width) = prepared.box, shape
     return top / height, left / width, bottom / height, right / width
-
-
-def box_in_prepared(
-    box: tuple[float, float, float, float], prepared: PreparedFilm, shape: tuple[int, int]
-) -> tuple[float, float, float, float]:
-    """A rectangle of the film as read, (top, left, bottom, right) in shares, as one of the prepared film.
-
-    It is empty (bottom ≤ top or right ≤ left) where it lies beside what the model sees.
-    """
-    top, left, bottom, right = _box_shares(prepared, shape)
-    rows = [min(max((edge - top) / (bottom - top), 0.0), 1.0) for edge in (box[0], box[2])]
-    columns = [min(max((edge - left) / (right - left), 0.0), 1.0) for edge in (box[1], box[3])]
-    return rows[0], columns[0], rows[1], columns[1]

@@ -76,10 +76,14 @@ class Report:
     def to_dict(self) -> dict:
         """Return the numbers as plain JSON values."""
         return {
-            **analysis_to_dict(self.analysis, self.detector),
-            "findings": [finding.to_dict() for finding in self.findings],
+            **result_to_dict(self.analysis, self.findings, self.detector),
             "measurements": list(self.measurements),
         }
+
+
+def result_to_dict(analysis: Analysis, findings: Sequence[Finding], detector: Detector) -> dict:
+    """Return an analysis and its findings as plain JSON values, the same for page, files and API."""
+    return {**analysis_to_dict(analysis, detector), "findings": [finding.to_dict() for finding in findings]}
 
 
 def pdf_report(report: Report) -> bytes:

@@ -17,6 +17,7 @@ from diff3m.ehr import EHRError
 from ..components.widgets import SILENT
 from ..render import panels, wording
 from ..runtime.gpu import on_gpu
+from ..runtime.runs import Runs
 from ..runtime.storage import keep_file
 from .cohort_run import PART, Row, list_films, list_folder_films, read_again, score_films, summary, table_csv
 from .explore import Explore
@@ -206,7 +207,7 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
 def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
     """A click on a row opens its film in Explore under the record that it was scored under; what runs there stops."""
 
-    def open_row(result: CohortResult | None, event: gr.SelectData) -> Updates:
+    def open_row(result: CohortResult | None, runs: Runs, event: gr.SelectData) -> Updates:
         number = int(event.row_value[0])
         row = next((row for row in result.rows if row.film.number == number), None) if result else None
         try:
@@ -216,10 +217,11 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
         except (ArchiveError, OSError):
             gr.Warning(GONE)
             return {tabs: gr.skip()}
+        runs.end()
         changes = explore.open_case(result.model, str(keep_file("film", data)), row.film.record)
         return {tabs: gr.Tabs(selected="explore"), **changes}
 
-    tab.table.select(open_row, tab.result, [tabs, *explore.outputs], cancels=explore.running, **SILENT)
+    tab.table.select(open_row, [tab.result, explore.runs], [tabs, *explore.outputs], **SILENT)
 
 
 def _sends_table(done: int, total: int) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import html
 import io
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from diff3m.analysis import Analysis
+from diff3m.analysis import Analysis, in_tenths
 from diff3m.case import Case
 from diff3m.data.archive import Archive, ArchiveError
 from diff3m.data.manifest import NORMAL, ManifestError, read_manifest
@@ -22,7 +21,7 @@ from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import MIN_CLASS, detection_metrics
 from diff3m.imaging import GateError, RadiographError, pass_gate, read_radiograph
 
-from ..render import figures, panels
+from ..render import figures, panels, wording
 from ..render.images import Frame, inline
 from ..runtime.model_lock import MODEL
 
@@ -70,12 +69,11 @@ class Row:
         return " ".join(text for text in (self.reason, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:
-        """One value for each of `COLUMNS`. The percentile is rounded down, so that a limit it shows is one it
-        reached."""
+        """Return one value for each of `COLUMNS`."""
         score = None if self.score is None else round(self.score, 2)
-        percentile = None if self.percentile is None else math.floor(10 * self.percentile) / 10
-        film = self.film
-        return film.number, film.name, self.view, film.label or "", score, percentile, self.compared_with, self.note
+        film, view = self.film, self.view
+        percentile = None if self.percentile is None else in_tenths(self.percentile)
+        return film.number, film.name, view, film.label or "", score, percentile, self.compared_with, self.note
 
 
 def list_films(detector: Detector, manifest: str | None, archive: str | None) -> tuple[list[Film], Archive]:
@@ -190,7 +188,8 @@ def table_csv(rows: Sequence[Row], detector: Detector) -> bytes:
 def summary(rows: Sequence[Row]) -> str:
     """Sum the rows up as HTML: counts, what was left out and why and, where labels exist, AUROC within and by view."""
     scored = [row for row in rows if row.score is not None]
-    text = f"{len(scored)} of {len(rows)} films were scored; {_above_sentence(scored)}"
+    unusual = sum(row.percentile >= LIMIT for row in scored if row.percentile is not None)
+    text = wording.cohort_sentence(len(scored), len(rows), unusual)
     missing = _reasons(rows)
     labelled = [row for row in scored if row.film.label]
     abnormal = np.array([row.film.label != NORMAL for row in labelled], bool)
@@ -209,11 +208,6 @@ def summary(rows: Sequence[Row]) -> str:
         f'<div class="card columns"><div><h3>Result</h3><p>{text}</p><ul>{items}</ul>{note}{missing}</div>'
         f"<div>{chart}</div></div>"
     )
-
-
-def _above_sentence(scored: Sequence[Row]) -> str:
-    above = sum(row.percentile >= LIMIT for row in scored if row.percentile is not None)
-    return f"{above} {'lies' if above == 1 else 'lie'} above percentile {LIMIT} of normal films."
 
 
 def _reasons(rows: Sequence[Row]) -> str:

@@ -20,14 +20,18 @@ from ..components.viewer import film_viewer
 from ..components.widgets import SILENT, slider
 from ..examples import Example
 from ..render import panels, verdict, wording
+from ..runtime.runs import Runs
 from .session import Session
 
 START = "Drop a film, or choose an example."
 CENTER_ON_CLICK = """
 element.addEventListener("click", (event) => {
-  const chip = event.target.closest("[data-finding]");
+  const button = event.target.closest("[data-finding]");
   const viewer = document.querySelector("#viewer .film-viewer")?.viewer;
-  if (chip) viewer?.centerOn(Number(chip.dataset.finding), Number(chip.dataset.film));
+  if (!button || !viewer) return;
+  const place = [Number(button.dataset.finding), Number(button.dataset.film)];
+  viewer.centerOn(...place);
+  if (button.matches(".chip-explain")) viewer.explainFinding(...place);
 });
 """
 
@@ -57,6 +61,7 @@ class Screen:
 
     model: gr.Dropdown
     session: gr.State
+    runs: gr.State
     film_file: gr.File
     prior_file: gr.File
     film_card: gr.HTML
@@ -86,7 +91,8 @@ class Screen:
     @property
     def outputs(self) -> list[Component]:
         """Everything that an event may change."""
-        own = [getattr(self, field.name) for field in fields(self) if field.name not in ("tools", "parts", "measured")]
+        others = ("runs", "tools", "parts", "measured")
+        own = [getattr(self, field.name) for field in fields(self) if field.name not in others]
         of_models = [
             component
             for part in self.parts.values()
@@ -96,9 +102,9 @@ class Screen:
 
     @property
     def inputs(self) -> set[Component]:
-        """What most events read: the session, the model, the settings and every form."""
+        """What most events read: the session, its runs, the model, the settings and every form."""
         forms = {component for part in self.parts.values() for component in part.form.components}
-        return {self.session, self.model, self.level, self.steps, self.seed, *forms}
+        return {self.session, self.runs, self.model, self.level, self.steps, self.seed, *forms}
 
     @property
     def questions(self) -> set[Component]:
@@ -129,6 +135,7 @@ def build_screen(
     """Lay the tab out; called inside a Blocks. examples: of each checkpoint by name."""
     names = [detector.config.name for detector in detectors]
     session = gr.State(Session(names[0]), time_to_live=3600)
+    runs = gr.State(Runs())  # never an output: handlers that run at the same time share it
     suffixes = {name: f"_{name}" if index else "" for index, name in enumerate(names)}
     with gr.Row(elem_id="reading"):
         with gr.Column(elem_id="left-rail", min_width=0):
@@ -164,6 +171,7 @@ def build_screen(
     return Screen(
         model=model,
         session=session,
+        runs=runs,
         viewer=viewer,
         explanation=explanation,
         measured=measured,

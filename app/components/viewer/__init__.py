@@ -14,12 +14,13 @@ Use in a page
 A later value with the same film keeps zoom, window and measurements: send the film at once, and the same film with its
 normal film and maps when the analysis is done. Values are small; pictures travel as files, each once. No event below
 is sent unless something listens to it.
-    viewer.explain(f)    "Explain this region": f(event: gr.EventData) with event.film (0 or 1) and event.box
+    viewer.explain(f)    "Explain this region": f(event: gr.EventData) with event.film (0 or 1), event.box and, for a
+                         finding, event.finding, its index
     viewer.finding(f)    the viewer moved to a finding: event.film, event.index
     viewer.action(f)     a button of the notice: event.id
     viewer.measure(f)    measurements changed: event.version and event.measurements, see `read_measurements`
 JavaScript reaches the same through `document.querySelector("#viewer .film-viewer").viewer`: centerOn(index, film = 0),
-measurements(), setMode("film" | "normal" | "both" | "swipe"), setMap(…), setPreset(name), reset(); and through the DOM
+explainFinding(index, film = 0), measurements(), setMode("film" | "normal" | "both" | "swipe"), setMap(…), setPreset(name), reset(); and through the DOM
 events viewer-explain, viewer-finding, viewer-action and viewer-measure, which bubble. Two expressions for `js=` spare a
 page from writing any; the second replaces the event's last input by the measurements, as JSON:
     chip.click(None, js=center_on("viewer", 2))
