@@ -78,8 +78,8 @@ class Api:
     ) -> tuple[dict, list[str]]:
         """What would a normal chest film of this patient look like, and where and how much does the real one differ?
 
-        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction, residual,
-        heat map and, of a model with an anomaly head, anomaly map.
+        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction,
+        residual, heat map and, of a model with an anomaly head, anomaly map.
 
         The numbers say under "percentile" how many of a hundred normal films have a lower score, and list under
         "findings" the places that differ, the main one first: "zone" and "side" of the patient, "box" (top, left,

@@ -29,9 +29,9 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
         if result is None:
             page += panels.notes(context.failures[failures:])
             continue
-        opened = "" if "<details" in page else " open"
+        state = "" if "<details" in page else " open"
         card = cards.render(explanation.name, result, context)
-        page += f"<details{opened}><summary>{html.escape(explanation.title)}</summary>{card}</details>"
+        page += f"<details{state}><summary>{html.escape(explanation.title)}</summary>{card}</details>"
     yield "", _with_summary(context, page)
 
 

@@ -30,7 +30,7 @@ def film(tmp_path):
 
 
 def analyze(client: Client, film, record: dict | None = None, **options) -> tuple[dict, list[str]]:
-    """(numbers, pictures) of a film through the API. The drawn films are no chest films to the gate: it is told to go on."""
+    """Return (numbers, pictures) of a film through the API, whatever the gate says: drawn films are no chest films."""
     return client.predict(
         handle_file(str(film)) if film else None, record, api_name="/analyze_film", **{"anyway": True, **options}
     )
@@ -197,7 +197,9 @@ def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
 def _upload(data: bytes) -> tuple[bytes, dict[str, str]]:
     """Body and headers of an upload of one file."""
     edge = "edge-of-the-parts"
-    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="film"\r\nContent-Type: application/octet-stream\r\n\r\n'
-    return head.encode() + data + f"\r\n--{edge}--\r\n".encode(), {
-        "Content-Type": f"multipart/form-data; boundary={edge}"
-    }
+    head = (
+        f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="film"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={edge}"}

@@ -26,7 +26,10 @@ new PerformanceObserver((list) => {
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory) -> dict[str, str]:
-    """Paths: "chest" of all 256 greys, "prior" with an opacity, "turned" by a quarter and inverted, "drawn", which is none."""
+    """Return paths: "chest" of all 256 greys, "prior" with an opacity, "turned" by a quarter and inverted, "drawn".
+
+    The last is no chest film to the gate.
+    """
     folder = tmp_path_factory.mktemp("films")
     chest = cv2.normalize(person(2_050_001).film(300), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     pictures = {
@@ -93,7 +96,7 @@ def box_of(page, selector: str) -> dict:
 
 
 def assert_one_screen(page, analyze: str = "#analyze") -> None:
-    """The viewer is at least 700 pixels high, and it and the button lie wholly inside the window, which has not scrolled."""
+    """Assert that the viewer is 700 pixels high, and lies with the button inside a window that has not scrolled."""
     size = page.viewport_size
     viewer, button = box_of(page, "#viewer"), box_of(page, analyze)
     assert viewer["height"] >= 700 and viewer["y"] >= 0, viewer

@@ -1,4 +1,4 @@
-"""Parts of the page without a server: pictures for the viewer, the form, film tools, files, stored results, many cases."""
+"""Parts of the page without a server: pictures for the viewer, the form, film tools, files, stored results."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class EHRForm:
         return record
 
     def complete(self, values: Mapping[Component, Any], record: Facts) -> Updates:
-        """Show the BMI that follows from height and weight as a parsed record has it, wherever the field lags behind."""
+        """Show the BMI that follows from height and weight in a parsed record, wherever the field lags behind."""
         if record.get("bmi") is None or values[self.field("bmi")] not in ("", values[self.computed_bmi]):
             return {}
         text = _text(self.schema["bmi"], record["bmi"])
@@ -101,8 +101,8 @@ class EHRForm:
 def features_at_fault(error: EHRError, schema: EHRSchema) -> set[str]:
     """The features that the sentence of an error begins with; of two pressures that contradict each other, both."""
     label = str(error).split(":")[0]
-    named = {feature.name for feature in schema.features if feature.label == label}
-    return named or ({*PRESSURES} & {*schema.names} if label == "Blood pressure" else set())
+    names = {feature.name for feature in schema.features if feature.label == label}
+    return names or ({*PRESSURES} & {*schema.names} if label == "Blood pressure" else set())
 
 
 def build_form(schema: EHRSchema, suffix: str = "") -> EHRForm:

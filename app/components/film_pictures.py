@@ -35,7 +35,7 @@ def film_picture(film: Radiograph, name: str, size: int) -> ViewerFilm:
     tags = (f"{film.pixels.shape[1]}×{film.pixels.shape[0]}", f"the model sees {size}×{size}")
     if film.at_detector:
         tags = (*tags, "lengths are those on the detector")
-    return build_film(_shown_pixels(film), store=keep_picture, name=name, spacing_mm=film.spacing_mm, tags=tags)
+    return build_film(_display_pixels(film), store=keep_picture, name=name, spacing_mm=film.spacing_mm, tags=tags)
 
 
 def presets(film: Radiograph) -> tuple[Window, ...]:
@@ -57,8 +57,11 @@ def _has_header_window(film: Radiograph) -> bool:
     return film.full_range is not None and bool(film.windows)
 
 
-def _shown_pixels(film: Radiograph) -> np.ndarray:
-    """The film's full range where a linear window of the header hides some of it; in 8 bits where that loses nothing."""
+def _display_pixels(film: Radiograph) -> np.ndarray:
+    """Return the film's full range where a linear window of the header hides some of it.
+
+    The pixels have 8 bits where that loses nothing.
+    """
     pixels = film.full_range if _has_header_window(film) else film.pixels
     levels = pixels * np.float32(255)
     rounded = np.round(levels)
@@ -67,13 +70,13 @@ def _shown_pixels(film: Radiograph) -> np.ndarray:
 
 def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm) -> ViewerFilm:
     """The viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
-    normal = _in_shown_greys(compose_pseudo_healthy(case.film.pixels, case.prepared, estimate), case.film)
+    normal = _in_display_greys(compose_pseudo_healthy(case.film.pixels, case.prepared, estimate), case.film)
     factor = min(1.0, FORMING_SIDE / max(normal.shape))
     small = cv2.resize(normal, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else normal
     return replace(picture, normal=_store_normal(np.round(small * 255).astype(np.uint8)))
 
 
-def _in_shown_greys(normal: np.ndarray, film: Radiograph) -> np.ndarray:
+def _in_display_greys(normal: np.ndarray, film: Radiograph) -> np.ndarray:
     """A normal film in the greys in which its film is shown."""
     if not _has_header_window(film):
         return normal
@@ -108,7 +111,7 @@ def analyzed_picture(
         places = (*places, Finding(TRUTH, "", box, outline_mask(truth, case)))
     return replace(
         picture,
-        normal=_store_normal(_in_shown_greys(analysis.pseudo_healthy, case.film)),
+        normal=_store_normal(_in_display_greys(analysis.pseudo_healthy, case.film)),
         maps=_maps(analysis, scoring, _box_shares(case.prepared, case.film.pixels.shape)),
         findings=places,
     )

@@ -176,8 +176,8 @@ def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: floa
     """Draw a picture `PICTURE` high with its title, or as wide as half of the page where it is wider than that."""
     Column(page, left, WIDTH / 2 - 2, top, top + 5).write(title, TEXT, "bold")
     height, width = image.shape[:2]
-    shown = min(PICTURE, (WIDTH / 2 - 2) * height / width)
-    axes = page.add_axes(area(left, top + 5, shown * width / height, shown))
+    side = min(PICTURE, (WIDTH / 2 - 2) * height / width)
+    axes = page.add_axes(area(left, top + 5, side * width / height, side))
     axes.imshow(_printed(image), cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, aspect="auto")
     axes.set_axis_off()
     return axes

@@ -85,8 +85,8 @@ def comparison(first: Analysis, second: Analysis) -> str:
         return ""
     change = second.score - first.score
     return (
-        f"The second film: percentile {wording.percentile_text(second.percentile)}, score {second.score:+.2f}, which is "
-        f"{abs(change):.2f} {'higher' if change >= 0 else 'lower'} than the first one's. The films are not aligned: "
+        f"The second film: percentile {wording.percentile_text(second.percentile)}, score {second.score:+.2f}, which "
+        f"is {abs(change):.2f} {'higher' if change >= 0 else 'lower'} than the first one's. The films are not aligned: "
         "position and breath differ too."
     )
 
@@ -116,8 +116,8 @@ def numbers_table(analysis: Analysis, findings: Sequence[Finding], detector: Det
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(first)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>'
-        for first, *cells in rows
-    )
+    body = ""
+    for first, *cells in rows:
+        values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        body += f'<tr><th scope="row">{html.escape(first)}</th>{values}</tr>'
     return f'<table class="numbers"><tr>{head}</tr>{body}</table>'

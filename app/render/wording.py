@@ -61,8 +61,8 @@ def model_sentence(name: str, schema: EHRSchema) -> str:
     ]
     warning = " It is for teaching: to it every real film is unusual." if name in SIMULATED else ""
     return (
-        f"This model learned what is normal from {model_title(name).lower()}, and knows {join(known) or 'nothing'} of a "
-        f"patient.{warning}"
+        f"This model learned what is normal from {model_title(name).lower()}, and knows {join(known) or 'nothing'} of "
+        f"a patient.{warning}"
     )
 
 
@@ -110,8 +110,8 @@ def _places_that_stand_out(findings: Sequence[Finding]) -> str:
 def finding_sentence(finding: Finding) -> str:
     """Say where a finding lies and how far it differs, in one line."""
     return (
-        f"{finding.zone[0].upper()}{finding.zone[1:]}: {percent(abs(finding.largest))} {_direction(finding)} than normal "
-        f"at most, {percent(abs(finding.mean))} on average"
+        f"{finding.zone[0].upper()}{finding.zone[1:]}: {percent(abs(finding.largest))} {_direction(finding)} than "
+        f"normal at most, {percent(abs(finding.mean))} on average"
     )
 
 
@@ -161,8 +161,8 @@ def score_sentence(analysis: Analysis) -> str:
     if analysis.score is None or analysis.percentile is None:
         return NO_SCORE
     return (
-        f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} (score {analysis.score:+.2f}; "
-        "0 is an average normal film)."
+        f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} "
+        f"(score {analysis.score:+.2f}; 0 is an average normal film)."
     )
 
 
@@ -170,8 +170,8 @@ def limits(analysis: Analysis) -> list[str]:
     """Return what a reader must know before believing the result, in two lines or three."""
     lines = [
         "One normal film in twenty lies above percentile 95, and small or subtle findings can lie below it.",
-        "A finding is a difference from the normal film, and about one normal film in twenty has one that stands out. It "
-        "does not say what it is, nor that there is disease.",
+        "A finding is a difference from the normal film, and about one normal film in twenty has one that stands out. "
+        "It does not say what it is, nor that there is disease.",
     ]
     if analysis.score is not None and analysis.compared_with not in VIEW_LABELS:
         unknown = analysis.record.get("view") is None

@@ -66,18 +66,20 @@ class CohortTab:
 
     @property
     def inputs(self) -> set:
+        """What is read when films are scored."""
         return {self.manifest, self.archive, self.served, self.model, self.strict}
 
     @property
     def outputs(self) -> list:
+        """What a run changes."""
         return [self.status, self.summary, self.download, self.table, self.cancel, self.result]
 
     def message(self, text: str, alert: bool = False) -> Updates:
-        """A sentence in the status line; Cancel goes."""
+        """Return a sentence for the status line; Cancel goes."""
         return {self.status: panels.status(text, alert), self.cancel: gr.update(visible=False)}
 
     def empty(self) -> Updates:
-        """No result."""
+        """Return the tab without a result."""
         return {
             self.summary: "",
             self.download: gr.update(value=None, visible=False),
@@ -86,11 +88,12 @@ class CohortTab:
         }
 
     def rows(self, rows: Sequence[Row]) -> Updates:
+        """Return the table with rows."""
         values = [[*row.values(), row.picture] for row in rows]
         return {self.table: gr.update(value=values, visible=True)}
 
     def finished(self, rows: Sequence[Row], detector: Detector) -> Updates:
-        """Summary and CSV."""
+        """Return summary and CSV."""
         path = keep_file("diff3m-scores.csv", table_csv(rows, detector))
         return {self.summary: summary(rows), self.download: gr.update(value=str(path), visible=True)}
 
@@ -173,12 +176,12 @@ def _build(names: list[str], folder: Path | None) -> CohortTab:
 
 def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | None) -> Iterator[Updates]:
     """Score what the tab's inputs name, with progress; then summary, CSV and the whole table."""
-    opened, rows, path = None, [], values[tab.archive]
+    source, rows, path = None, [], values[tab.archive]
     try:
         if values[tab.served] and folder:
             films, path = list_folder_films(detector, folder, values[tab.served]), None
         else:
-            films, opened = list_films(detector, values[tab.manifest], path)
+            films, source = list_films(detector, values[tab.manifest], path)
         if len(films) > MAX_FILMS:
             raise ManifestError(
                 f"{len(films):,} films are too many for one run; at most {MAX_FILMS:,}. Use `diff3m evaluate`."
@@ -200,8 +203,8 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
     except (ManifestError, ArchiveError, EHRError) as error:
         yield tab.message(str(error), alert=True) | tab.empty()
     finally:
-        if opened is not None:
-            opened.close()
+        if source is not None:
+            source.close()
 
 
 def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
@@ -230,4 +233,4 @@ def _sends_table(done: int, total: int) -> bool:
 
 def _progress(done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
-    return panels.progress_bar(f"{done} of {total} films, about {left:.0f} s left", done, total)
+    return panels.progress_line(f"{done} of {total} films, about {left:.0f} s left", done / total)

@@ -79,18 +79,19 @@ class Row:
 def list_films(detector: Detector, manifest: str | None, archive: str | None) -> tuple[list[Film], Archive]:
     """List a manifest's rows with films out of a ZIP or, without a manifest, all films of the ZIP with unknown records.
 
-    Returns the films and the open ZIP. Raises ManifestError or ArchiveError.
+    Returns the films and the ZIP, open. Raises ManifestError or ArchiveError.
     """
     if not archive:
         raise ManifestError("There are no films yet: drop a ZIP of them.")
-    opened = Archive(archive)
+    source = Archive(archive)
     if not manifest:
         films = [
-            Film(i, name, None, {}, lambda name=name: opened.read(name)) for i, name in enumerate(opened.names, start=1)
+            Film(i, name, None, {}, lambda name=name: source.read(name)) for i, name in enumerate(source.names, start=1)
         ]
-        return films, opened
+        return films, source
     folder = Path(manifest).parent
-    return [_archive_film(row, folder, opened) for row in read_manifest(manifest, detector.schema)], opened
+    rows = read_manifest(manifest, detector.schema)
+    return [_archive_film(row, folder, source) for row in rows], source
 
 
 def _archive_film(row: ManifestRow, folder: Path, archive: Archive) -> Film:
@@ -145,13 +146,15 @@ class PreparedRow:
 
 
 def _prepare(detector: Detector, film: Film, strict: bool) -> PreparedRow | Row:
-    """Prepare a film under its record, with header facts where the manifest says nothing; or the row that says why
-    not."""
+    """Prepare a film under its record, with header facts where the manifest says nothing.
+
+    Returns the row that says why not, where it cannot be prepared.
+    """
     try:
         radiograph = read_radiograph(film.read())
-        given = {name: value for name, value in film.record.items() if value is not None}
+        known = {name: value for name, value in film.record.items() if value is not None}
         facts = {name: value for name, value in radiograph.facts.items() if name in detector.schema}
-        film = replace(film, record={**facts, **given})
+        film = replace(film, record={**facts, **known})
         return PreparedRow(film, detector.case(pass_gate(radiograph, accept=not strict), film.record))
     except GateError as error:
         return Row(film, _view(film), reason=" ".join(error.quality.reasons))
@@ -253,12 +256,12 @@ def read_again(film: Film, archive: str | None) -> bytes:
     except (ValueError, OSError):
         if not archive:
             raise ArchiveError("The film is no longer there.") from None
-        opened = Archive(archive)
+        source = Archive(archive)
         try:
-            name = opened.find(film.name)
+            name = source.find(film.name)
             if name is None:
                 raise ArchiveError("The film is no longer in the ZIP.") from None
-            data = opened.read(name)
+            data = source.read(name)
         finally:
-            opened.close()
+            source.close()
     return data.read_bytes() if isinstance(data, Path) else data

@@ -47,15 +47,14 @@ class Opening:
 
     def show(self, session: Session, status: str = "") -> Updates:
         """Return everything that follows from the session: films, viewer, result. status: the line over Analyze."""
-        screen, film = self.screen, session.film
-        opened = film is not None
+        screen, is_open = self.screen, session.film is not None
         return {
             screen.session: session,
-            screen.film_file: gr.update(value=None, height=44 if opened else 88),
-            screen.prior_file: gr.update(value=None, visible=True if opened else "hidden"),
-            screen.close: gr.update(visible=True if opened else "hidden"),
+            screen.film_file: gr.update(value=None, height=44 if is_open else 88),
+            screen.prior_file: gr.update(value=None, visible=True if is_open else "hidden"),
+            screen.close: gr.update(visible=True if is_open else "hidden"),
             screen.film_card: panels.film_cards(session.films),
-            screen.tools.fold: gr.update(visible=opened),
+            screen.tools.fold: gr.update(visible=is_open),
             **screen.tools.show(*self._gate_view(session)),
             **{part.strip: self._strip(name, session) for name, part in screen.parts.items()},
             screen.viewer: session.viewer_value(),

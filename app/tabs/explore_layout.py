@@ -40,8 +40,8 @@ element.addEventListener("click", (event) => {
 class ModelPart:
     """What a checkpoint has of its own: the strip of examples, the record's form, and what an explanation may be asked.
 
-    record: the column with the form. questions: the row with number (whose influence is followed), feature and value (of
-    another record).
+    record: the column with the form. questions: the column with number (whose influence is followed), feature and value
+    (of another record).
     """
 
     detector: Detector

@@ -20,9 +20,10 @@ is sent unless something listens to it.
     viewer.action(f)     a button of the notice: event.id
     viewer.measure(f)    measurements changed: event.version and event.measurements, see `read_measurements`
 JavaScript reaches the same through `document.querySelector("#viewer .film-viewer").viewer`: centerOn(index, film = 0),
-explainFinding(index, film = 0), measurements(), setMode("film" | "normal" | "both" | "swipe"), setMap(…), setPreset(name), reset(); and through the DOM
-events viewer-explain, viewer-finding, viewer-action and viewer-measure, which bubble. Two expressions for `js=` spare a
-page from writing any; the second replaces the event's last input by the measurements, as JSON:
+explainFinding(index, film = 0), measurements(), setMode("film" | "normal" | "both" | "swipe"), setMap(…),
+setPreset(name), reset(); and through the DOM events viewer-explain, viewer-finding, viewer-action and viewer-measure,
+which bubble. Two expressions for `js=` spare a page from writing any; the second replaces the event's last input by the
+measurements, as JSON:
     chip.click(None, js=center_on("viewer", 2))
     save.click(save_report, [case, measured], …, js=with_measurements("viewer"))
 

@@ -37,8 +37,8 @@ def region_sentence(region: RegionAttribution, name: str = "") -> str:
     """Say what the record explains of a region. name: its zone; "" for the place of the largest difference."""
     sign = "brighter" if region.known > 0 else "darker"
     start = (
-        f"With the record, {_place(name)} is {wording.percent(abs(region.known))} of the grey range {sign} than normal; "
-        f"without it the difference would be {wording.signed_percent(region.unknown)}. "
+        f"With the record, {_place(name)} is {wording.percent(abs(region.known))} of the grey range {sign} than "
+        f"normal; without it the difference would be {wording.signed_percent(region.unknown)}. "
     )
     change = abs(region.known) - abs(region.unknown)
     group = max(region.groups, key=lambda name: abs(region.groups[name]), default="")
