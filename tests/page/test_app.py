@@ -4,106 +4,23 @@ from __future__ import annotations
 
 import json
 import zipfile
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
-import pytest
-from helpers import drawn_film
+from page_steps import (
+    ANALYZED,
+    VALUE_OF,
+    VIEWER,
+    assert_one_screen,
+    box_of,
+    choose_example,
+    drop,
+    field,
+    set_steps,
+    wait_for_result,
+)
 
 from diff3m.data.phantom import person
-
-VIEWER = "document.querySelector('#viewer .film-viewer')?.viewer"
-VALUE_OF = "(name => document.querySelector(`#ehr-${name}_phantoms :is(textarea, input)`)?.value)"
-ANALYZED = 180_000  # milliseconds that an analysis may take on a busy machine
-WATCH_SHIFTS = """
-window.shifted = 0;
-new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
-}).observe({ type: "layout-shift", buffered: true });
-"""
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory) -> dict[str, str]:
-    """Return paths: "chest" of all 256 greys, "prior" with an opacity, "turned" by a quarter and inverted, "drawn".
-
-    The last is no chest film to the gate.
-    """
-    folder = tmp_path_factory.mktemp("films")
-    chest = cv2.normalize(person(2_050_001).film(300), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    pictures = {
-        "chest": chest,
-        "prior": (person(2_050_001, "opacity").diseased(200).film * 255).astype(np.uint8),
-        "turned": 255 - np.rot90(chest),
-        "drawn": (drawn_film(300) * 255).astype(np.uint8),
-    }
-    for name, picture in pictures.items():
-        cv2.imwrite(str(folder / f"{name}.png"), picture)
-    return {name: str(folder / f"{name}.png") for name in pictures}
-
-
-@pytest.fixture
-def open_page(url, browser):
-    """Open the page; at the test's end nothing may have been logged as an error, and nothing asked of other servers."""
-
-    @contextmanager
-    def opened(query: str = "", width: int = 1440, height: int = 900, **options):
-        page = browser.new_page(viewport={"width": width, "height": height}, **options)
-        errors, outside = [], []
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda sent: sent.url.startswith((url, "data:", "blob:")) or outside.append(sent.url))
-        page.add_init_script(WATCH_SHIFTS)
-        page.goto(f"{url}{query}")
-        page.wait_for_selector("#viewer .fv-stage", timeout=60_000)
-        yield page
-        assert not errors and not outside, (errors, outside)
-        page.close()
-
-    return opened
-
-
-def field(page, name: str, suffix: str = ""):
-    return page.locator(f"#ehr-{name}{suffix} textarea, #ehr-{name}{suffix} input").first
-
-
-def drop(page, path: str, target: str = "film-file", count: int = 1) -> None:
-    page.set_input_files(f"#{target} input[type=file]", path)
-    page.wait_for_function(f"{VIEWER}.films.length === {count}", timeout=60_000)
-
-
-def choose_example(page, number: int, suffix: str = "") -> None:
-    page.locator(f"#examples{suffix} button:has(img)").nth(number).click()
-    page.wait_for_function(f"{VIEWER}.films[0]?.hasNormal", timeout=60_000)
-
-
-def wait_for_result(page) -> None:
-    page.wait_for_selector("#status :text('Done in')", timeout=ANALYZED)
-
-
-def set_steps(page, steps: int) -> None:
-    """Set the number of steps: many, so that an analysis cannot end before the test has done what it must see."""
-    if not page.locator("#settings input[type=number]").nth(1).is_visible():
-        page.locator("#settings .label-wrap").click()
-    number = page.locator("#settings input[type=number]").nth(1)
-    number.fill(str(steps))
-    number.press("Tab")
-
-
-def box_of(page, selector: str) -> dict:
-    return page.locator(selector).bounding_box()
-
-
-def assert_one_screen(page, analyze: str = "#analyze") -> None:
-    """Assert that the viewer is 700 pixels high, and lies with the button inside a window that has not scrolled."""
-    size = page.viewport_size
-    viewer, button = box_of(page, "#viewer"), box_of(page, analyze)
-    assert viewer["height"] >= 700 and viewer["y"] >= 0, viewer
-    for box in (viewer, button):
-        assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"], box
-        assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"], box
-    assert page.evaluate("window.scrollY") == 0
 
 
 def test_an_example_fills_one_screen(open_page):
@@ -311,77 +228,6 @@ def test_a_row_of_many_cases_opens_with_its_record(open_page, tmp_path):
         page.wait_for_selector("#film-card :text('200×200')", timeout=60_000)
         assert field(page, "age").input_value() == "52" and "from the table" in page.inner_text("#ehr-age")
         assert "The record is that of the table's row" in page.inner_text("#status"), "nothing was emptied"
-
-
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (720, 900), (1920, 1080)])
-def test_every_width_has_its_layout(open_page, width, height):
-    with open_page("?example=nodule-pa-woman", width, height) as page:
-        page.wait_for_function(f"{VIEWER}.films[0]?.hasNormal", timeout=60_000)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        analyze = box_of(page, "#analyze")
-        assert 0 <= analyze["y"] and analyze["y"] + analyze["height"] <= height
-        places = [box_of(page, f"#{name}")["y"] for name in ("viewer", "verdict", "film-part", "record-part")]
-        if width < 900:
-            assert places == sorted(places), "viewer, then verdict, then film and record"
-            assert places[0] < 0.3 * height
-        else:
-            assert_one_screen(page)
-        tabs = page.locator("#rooms > .tab-wrapper button[role=tab]:visible").all_inner_texts()
-        assert {"Explore", "Teach", "Many cases", "About"} <= set(tabs)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_page, scheme):
-    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
-    with open_page(f"?__theme={scheme}&example=opacity-pa-man", color_scheme=scheme) as page:
-        page.wait_for_function(f"{VIEWER}.films[0]?.hasNormal", timeout=60_000)
-        found = {}
-        for tab in ("Explore", "Teach", "Many cases", "About"):
-            page.get_by_role("tab", name=tab, exact=True).click()
-            page.wait_for_timeout(800)
-            for violation in axe.run(page)["violations"]:
-                if violation["impact"] in ("serious", "critical"):
-                    found[f"{tab}: {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
-        assert not found, found
-
-
-def test_the_page_is_used_by_keyboard_alone(open_page):
-    with open_page() as page:
-        page.wait_for_selector("#examples button img")
-        page.locator("#examples button:has(img)").nth(4).focus()
-        page.keyboard.press("Enter")
-        page.wait_for_function(f"{VIEWER}.films[0]?.hasNormal", timeout=60_000)
-        page.locator("#film-file button").first.focus()
-        reached = []
-        for _ in range(70):
-            page.keyboard.press("Tab")
-            reached.append(page.evaluate("document.activeElement.closest('[id]')?.id ?? ''"))
-        assert {"analyze", "save"} <= set(reached), reached
-        page.locator(".fv-stage").focus()
-        page.keyboard.press("4")
-        assert page.evaluate(f"{VIEWER}.view.mode") == "swipe"
-        page.locator("#findings .chip").first.focus()
-        page.keyboard.press("Enter")
-        page.wait_for_function(f"{VIEWER}.finding.index === 0")
-
-
-def test_a_picture_may_be_pasted_or_dropped_on_the_viewer(open_page, films):
-    with open_page() as page:
-        page.wait_for_selector("#film-file input[type=file]", state="attached")
-        for kind, target in (("paste", "document"), ("drop", "document.querySelector('#viewer .fv-stage')")):
-            data = cv2.imread(films["chest" if kind == "paste" else "prior"], cv2.IMREAD_UNCHANGED)
-            page.evaluate(
-                f"""([bytes, kind]) => {{
-                    const carried = new DataTransfer();
-                    carried.items.add(new File([new Uint8Array(bytes)], kind + ".png", {{type: "image/png"}}));
-                    const event = kind === "paste"
-                        ? new ClipboardEvent("paste", {{clipboardData: carried, bubbles: true}})
-                        : new DragEvent("drop", {{dataTransfer: carried, bubbles: true, cancelable: true}});
-                    {target}.dispatchEvent(event);
-                }}""",
-                [list(cv2.imencode(".png", data)[1].tobytes()), kind],
-            )
-            page.wait_for_selector(f"#film-card :text('{kind}.png')", timeout=30_000)
 
 
 def test_a_stopped_explanation_leaves_the_result(open_page):
