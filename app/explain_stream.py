@@ -31,7 +31,7 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
             continue
         state = "" if "<details" in page else " open"
         card = cards.render(explanation.name, result, context)
-        page += f"<details{state}><summary>{html.escape(explanation.title)}</summary>{card}</details>"
+        page += f"<details{state}><summary>{html.escape(cards.card_title(explanation.name))}</summary>{card}</details>"
     yield "", _with_summary(context, page)
 
 

@@ -106,9 +106,13 @@ def test_page_numbers_report_and_api_say_the_same_percentile(analysis, detector)
 
 def test_every_finding_has_a_button_that_explains_it_and_the_truth_has_none():
     places = [Finding("heart", "+7.4 %", (0, 0, 1, 1)), Finding("changed here (the truth)", "", (0, 0, 1, 1))]
-    page = verdict.chips([("film", places, 1)], True)
+    page = verdict.chips([("film", places, 1)])
     assert page.count('class="chip"') == 2 and page.count('class="chip-explain"') == 1
     assert 'data-finding="0"' in page.split("chip-explain")[1] and "+7.4 %" in page
+    assert "not analyzed yet" in verdict.chips([("film", places, 1), ("prior", None, 0)])
+    outside = replace(places[0], label="outside the lungs")
+    folded = verdict.chips([("film", [places[0], outside], 2)])
+    assert folded.index("heart") < folded.index("<details>") < folded.index("2 outside the lungs")
 
 
 def test_the_form_fills_marks_and_leaves_out_what_the_model_ignores():

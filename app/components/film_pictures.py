@@ -103,7 +103,13 @@ def analyzed_picture(
         truth: (S, S) bool, where a film that was made for teaching was changed.
     """
     places = tuple(
-        Finding(finding.zone, wording.signed_percent(finding.largest), finding.box, finding.outline)
+        Finding(
+            finding.zone,
+            wording.signed_percent(finding.largest),
+            finding.box,
+            finding.outline,
+            finding.stands_out,
+        )
         for finding in findings
     )
     if truth is not None and truth.any():

@@ -9,6 +9,7 @@ from typing import Protocol
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.findings import Finding
+from diff3m.imaging.zones import OUTSIDE
 
 from . import figures, panels, wording
 
@@ -23,6 +24,10 @@ class Place(Protocol):
     @property
     def value(self) -> str:
         """Its number with its unit."""
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether it is larger than nearly all places of normal films."""
 
 
 def verdict_card(analysis: Analysis, sentence: str, detector: Detector) -> str:
@@ -43,20 +48,36 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector) -> str:
     )
 
 
-def chips(films: Sequence[tuple[str, Sequence[Place], int]], analyzed: bool) -> str:
+def chips(films: Sequence[tuple[str, Sequence[Place] | None, int]]) -> str:
     """Return places as buttons that center the viewer, and, beside each finding, one that explains it.
 
-    films: (name, places, number of them that are findings) of the first and of the second film. Places after the
-    findings, such as the truth of an example, cannot be explained.
+    films: (name, places, number of them that are findings) of the first and of the second film; places are None for a
+    film that is not analyzed. Places after the findings, such as the truth of an example, cannot be explained. Those
+    outside the lungs are folded.
     """
-    if not analyzed:
+    if not films:
         return panels.quiet("After the analysis, places that differ are listed here.")
-    lists = []
-    for film, (name, places, findings) in enumerate(films):
-        title = f"<h4>{html.escape(name)}</h4>" if len(films) > 1 else ""
-        rows = "".join(_chip(film, index, place, index < findings) for index, place in enumerate(places))
-        lists.append(title + (rows or panels.quiet("No place differs more than places of normal films do.")))
+    lists = [
+        (f"<h4>{html.escape(name)}</h4>" if len(films) > 1 else "") + _chip_list(film, places, findings)
+        for film, (name, places, findings) in enumerate(films)
+    ]
     return f'<div class="chips">{"".join(lists)}</div>'
+
+
+def _chip_list(film: int, places: Sequence[Place] | None, findings: int) -> str:
+    if places is None:
+        return panels.quiet("This film is not analyzed yet.")
+    if not places:
+        return panels.quiet("No place differs more than places of normal films do.")
+    rows, outside = "", ""
+    for index, place in enumerate(places):
+        row = _chip(film, index, place, index < findings)
+        if place.label == OUTSIDE:
+            outside += row
+        else:
+            rows += row
+    fold = f"<details><summary>{OUTSIDE.capitalize()}</summary>{outside}</details>" if outside else ""
+    return rows + fold
 
 
 def _chip(film: int, index: int, place: Place, can_explain: bool) -> str:
@@ -65,8 +86,9 @@ def _chip(film: int, index: int, place: Place, can_explain: bool) -> str:
         f'<button type="button" class="chip-explain" {where} title="What did the record change here?" '
         f'aria-label="Explain finding {index + 1}, {label}">Explain</button>'
     )
+    kind = "chip stands-out" if place.stands_out else "chip"
     return (
-        f'<div class="chip-row"><button type="button" class="chip" {where}><span>{index + 1} {label}</span>'
+        f'<div class="chip-row"><button type="button" class="{kind}" {where}><span>{index + 1} {label}</span>'
         f"<b>{html.escape(place.value)}</b></button>{explain if can_explain else ''}</div>"
     )
 
@@ -74,8 +96,9 @@ def _chip(film: int, index: int, place: Place, can_explain: bool) -> str:
 def findings_meaning() -> str:
     """Say what the number beside a finding is, and what it is not."""
     return (
-        "The number is the largest difference there, in percent of the grey range; + is brighter than normal. It shows "
-        "where to look, not what is there. Sides are the patient's, if the film is not mirrored."
+        "Bold: stands out among the places of normal films. The number is the largest difference there, in percent of "
+        "the grey range; + is brighter than normal. It shows where to look, not what is there. Sides are the "
+        "patient's, if the film is not mirrored."
     )
 
 

@@ -88,7 +88,8 @@ class Explaining(Analyzing):
     ) -> Generator[Updates, None, None]:
         """Stream the explanations of a context. start: what stands over them."""
         screen, began = self.screen, time.perf_counter()
-        yield {screen.explanation: "", **self.working(session, Status(WAITING))}
+        form = screen.parts[session.model].form
+        yield {**form.mark(), screen.explanation: "", **self.working(session, Status(WAITING))}
 
         def work(callback: Callable) -> str:
             page = ""

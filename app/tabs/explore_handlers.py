@@ -77,19 +77,29 @@ class Opening:
     def _result(self, session: Session) -> Updates:
         """Return the right rail and what lies below the fold."""
         screen, film = self.screen, session.film
-        empty = {screen.explanation: "", screen.record_summary: "", screen.saved: gr.update(value=None, visible=False)}
-        if film is None or film.analysis is None:
+        has_result = film is not None and film.analysis is not None
+        empty = {
+            screen.explanation: "",
+            screen.record_summary: "",
+            screen.saved: gr.update(value=None, visible=False),
+            screen.save: gr.update(interactive=has_result),
+            screen.explain: gr.update(interactive=has_result),
+        }
+        if not has_result:
             text = "No film is analyzed yet." if film is None else "This film is not analyzed yet."
-            blank = {screen.verdict: panels.quiet(text), screen.chips: verdict.chips((), False), screen.json: None}
+            blank = {screen.verdict: panels.quiet(text), screen.chips: verdict.chips(()), screen.json: None}
             return empty | blank | {screen.notes: "", screen.numbers: "", screen.link: ""}
         detector, analysis = screen.parts[session.model].detector, film.analysis
         second = session.prior and session.prior.analysis
         beside = [verdict.comparison(analysis, second)] if second else []
         notes = [note for note in analysis.notes if note not in film.notes]
-        places = [(entry.name, entry.viewer_film.findings, len(entry.findings)) for entry in session.films]
+        places = [
+            (entry.name, entry.viewer_film.findings if entry.analysis else None, len(entry.findings))
+            for entry in session.films
+        ]
         return empty | {
             screen.verdict: verdict.verdict_card(analysis, film.verdict, detector) + panels.notes(beside),
-            screen.chips: verdict.chips(places, True),
+            screen.chips: verdict.chips(places),
             screen.notes: panels.quiet(verdict.findings_meaning()) + panels.notes(notes),
             screen.record_summary: panels.record_summary(analysis, detector),
             screen.numbers: verdict.numbers_table(analysis, film.findings, detector),

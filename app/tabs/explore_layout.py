@@ -16,14 +16,20 @@ from diff3m.reconstruct import MAX_SEED
 from .. import explain_stream
 from ..components.ehr_form import EHRForm, build_form
 from ..components.film_edit import FilmTools, build_film_tools
-from ..components.viewer import film_viewer
+from ..components.viewer import ViewerState, film_viewer
 from ..components.widgets import SILENT, slider
 from ..examples import Example
 from ..render import panels, verdict, wording
 from ..runtime.runs import Runs
-from .session import Session
+from .session import EMPTY, Session
 
 START = "Drop a film, or choose an example."
+TOGGLE_RECORD = """() => {
+  const room = document.querySelector("#reading");
+  const open = document.querySelector("#record-part").checkVisibility();
+  room.classList.toggle("record-open", !open);
+  room.classList.toggle("record-closed", open);
+}"""
 CENTER_ON_CLICK = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-finding]");
@@ -150,7 +156,7 @@ def build_screen(
             with gr.Column(elem_id="foot", min_width=0):
                 foot = _foot()
         with gr.Column(elem_id="center", min_width=0):
-            viewer = film_viewer(elem_id="viewer")
+            viewer = film_viewer(ViewerState(description=EMPTY), elem_id="viewer")
         with gr.Column(elem_id="right-rail", min_width=0):
             right, questions = _right_rail(detectors, suffixes)
     explanation = gr.HTML(elem_id="explanation")
@@ -244,6 +250,8 @@ def _foot() -> dict:
     with gr.Row(elem_id="actions"):
         analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", min_width=0)
         cancel = gr.Button("Cancel", elem_id="cancel", min_width=0, visible=False)
+        sheet = gr.Button("Record", elem_id="open-record", min_width=0)  # seen on narrow windows alone
+    sheet.click(None, None, None, js=TOGGLE_RECORD, api_visibility="private")
     return {"status": status, "analyze": analyze, "cancel": cancel}
 
 
@@ -251,11 +259,13 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
     result = gr.HTML(panels.quiet("No film is analyzed yet."), elem_id="verdict")
     with gr.Tabs(elem_id="result-tabs"):
         with gr.Tab("Findings", id="findings"):
-            chips = gr.HTML(verdict.chips((), False), elem_id="findings", js_on_load=CENTER_ON_CLICK)
+            chips = gr.HTML(verdict.chips(()), elem_id="findings", js_on_load=CENTER_ON_CLICK)
             notes = gr.HTML(elem_id="notes")
         with gr.Tab("Record", id="record"):
             summary = gr.HTML(elem_id="record-summary")
-            explain = gr.Button("What did the record change?", elem_id="explain", size="sm", min_width=0)
+            explain = gr.Button(
+                "What did the record change?", elem_id="explain", size="sm", min_width=0, interactive=False
+            )
             with gr.Accordion("Ask more", open=False, elem_id="questions"):
                 questions = {
                     detector.config.name: _questions(detector, suffixes[detector.config.name], index == 0)
@@ -266,7 +276,9 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
             with gr.Accordion("Everything (JSON)", open=False):
                 values = gr.JSON(show_label=False, elem_id="json")
     with gr.Column(elem_id="keep", min_width=0):
-        save = gr.Button("Save report, pictures, numbers, DICOM", size="sm", elem_id="save", min_width=0)
+        save = gr.Button(
+            "Save report, pictures, numbers, DICOM", size="sm", elem_id="save", min_width=0, interactive=False
+        )
         saved = gr.File(
             label="Files of this result", visible=False, interactive=False, file_count="multiple", elem_id="saved"
         )

@@ -11,6 +11,7 @@ from diff3m.imaging import Quality
 from ..components.film_edit import Handling
 from ..components.viewer import Notice, Status, ViewerFilm, ViewerState, Window
 
+EMPTY = "Drop a film here, or choose an example."
 GATE_ACTIONS = {"correct": "Correct it", "accept": "Analyze as it is"}
 
 
@@ -91,7 +92,7 @@ class Session:
         status: a line in its corner. pictures: instead of the films' own, where not None, such as a forming normal.
         """
         if self.film is None:
-            return ViewerState(status=status).to_value()
+            return ViewerState(description=EMPTY, status=status).to_value()
         instead = [*pictures, None, None]
         films = [other or film.viewer_film for film, other in zip(self.films, instead, strict=False)]
         state = ViewerState(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import pytest
-from page_steps import VIEWER, assert_one_screen, box_of
+from page_steps import VIEWER, assert_one_screen, box_of, field
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (720, 900), (1920, 1080)])
@@ -14,10 +14,19 @@ def test_every_width_has_its_layout(open_page, width, height):
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         analyze = box_of(page, "#analyze")
         assert 0 <= analyze["y"] and analyze["y"] + analyze["height"] <= height
-        places = [box_of(page, f"#{name}")["y"] for name in ("viewer", "verdict", "film-part", "record-part")]
         if width < 900:
-            assert places == sorted(places), "viewer, then verdict, then film and record"
-            assert places[0] < 0.3 * height
+            places = [box_of(page, f"#{name}")["y"] for name in ("viewer", "verdict", "film-part")]
+            assert places == sorted(places), "viewer, then verdict, then film"
+            assert places[0] < 0.3 * height and page.locator("#record-part").is_hidden()
+            page.click("#open-record")
+            sheet = box_of(page, "#record-part")
+            assert sheet["y"] >= 0.3 * height and field(page, "age").is_visible()
+            assert sheet["y"] + sheet["height"] <= box_of(page, "#foot")["y"] + 1
+            page.click("#open-record")
+            assert page.locator("#record-part").is_hidden()
+            assert "not for diagnosis" in page.inner_text("#notice")
+            notice = page.locator("#notice p")
+            assert notice.evaluate("node => node.scrollWidth <= node.clientWidth"), "the notice is not cut"
         else:
             assert_one_screen(page)
         tabs = page.locator("#rooms > .tab-wrapper button[role=tab]:visible").all_inner_texts()

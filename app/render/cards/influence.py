@@ -19,7 +19,7 @@ from .registry import card
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 
 
-@card("influence")
+@card("influence", "Influence of one number")
 def influence_card(curves: Sequence[Influence], context: Context) -> str:
     """Return a card of curves for each number."""
     return "".join(_curve_card(curve, context) for curve in curves)

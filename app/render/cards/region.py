@@ -14,7 +14,7 @@ from .registry import card
 MIN_CHANGE = 0.01  # of the grey range: a smaller change of a region is not worth a word
 
 
-@card("region")
+@card("region", "What the record explains of places")
 def region_card(regions: Mapping[str, RegionAttribution], context: Context) -> str:
     """Return the card of regions by name; "" is the largest difference, where no place was named."""
     sentences = "".join(
