@@ -150,7 +150,7 @@ def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
 def test_a_film_is_taken_as_it_is_handled():
     film = corrected(Radiograph(drawn_film(200)))
     assert Handling().apply(film) is film
-    turned = Handling().moved(turn=1).moved(turn=-2).moved(negative=True)
+    turned = Handling().with_change(turn=1).with_change(turn=-2).with_change(negative=True)
     assert turned == Handling(turn=3, negative=True)
     taken, quality = correct_and_inspect(film, turned)
     assert np.allclose(taken.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0

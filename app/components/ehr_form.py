@@ -69,7 +69,7 @@ class EHRForm:
         text = _text(self.schema["bmi"], record["bmi"])
         return {self.field("bmi"): gr.update(value=text, info=COMPUTED, elem_classes=[]), self.computed_bmi: text}
 
-    def typed(self, values: Mapping[Component, Any]) -> dict[str, object]:
+    def entries(self, values: Mapping[Component, Any]) -> dict[str, object]:
         """What the fields hold, without the unknown, by feature name."""
         record = self.record(tuple(values[field] for field in self.fields))
         return {name: value for name, value in record.items() if value not in ("", None, UNKNOWN)}
@@ -93,9 +93,9 @@ class EHRForm:
 
     def mark(self, error: EHRError | None = None) -> Updates:
         """Mark the fields that an error names, and no other."""
-        faulty = set() if error is None else features_at_fault(error, self.schema)
+        at_fault = set() if error is None else features_at_fault(error, self.schema)
         names = zip(self.schema.names, self.fields, strict=True)
-        return {field: gr.update(elem_classes=["invalid"] if name in faulty else []) for name, field in names}
+        return {field: gr.update(elem_classes=["invalid"] if name in at_fault else []) for name, field in names}
 
 
 def features_at_fault(error: EHRError, schema: EHRSchema) -> set[str]:

@@ -124,9 +124,9 @@ def _first_page(report: Report, date: str) -> Figure:
     beside.write("Findings", HEADING, "bold")
     _findings(beside, report.findings, report.detector.scoring.heat_normal)
     _section(page, "Record", MARGIN, 223, 262, wording.record_rows(analysis.record, schema))
-    measured = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
+    measurements = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
     right = MARGIN + WIDTH / 2 + 2
-    _section(page, "Measurements", right, 223, 262, measured or [("", "none")], share=0.08)
+    _section(page, "Measurements", right, 223, 262, measurements or [("", "none")], share=0.08)
     foot = Column(page, MARGIN, WIDTH, 264, 290)
     foot.write("Limits", HEADING, "bold")
     foot.write(" ".join([*wording.limits(analysis), wording.PSEUDO_HEALTHY, *analysis.notes]), SMALL)
@@ -162,8 +162,8 @@ def _second_page(report: Report, values: Mapping) -> Figure:
         if feature.trained
     ]
     _section(page, "Record, and attention on it", MARGIN, 135, 195, record)
-    measured = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
-    _section(page, "Measurements", right, 135, 195, measured or [("", "none")], share=0.08)
+    measurements = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
+    _section(page, "Measurements", right, 135, 195, measurements or [("", "none")], share=0.08)
     foot = Column(page, MARGIN, WIDTH, 198, 288)
     foot.write("How it was computed", HEADING, "bold")
     for line in (wording.score_meaning(report.detector.scoring), *_provenance_lines(values), *analysis.notes):

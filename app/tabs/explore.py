@@ -42,8 +42,8 @@ def build_explore(detectors: Sequence[Detector], model: gr.Dropdown, page: gr.Bl
     _wire_films(screen, handlers, page)
     screen.save.click(
         handlers.save,
-        {screen.session, screen.measured},
-        [screen.saved, screen.status],
+        {screen.session, screen.measurements},
+        [screen.files, screen.status],
         js=with_measurements("viewer"),
         **SILENT,
     )

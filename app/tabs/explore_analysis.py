@@ -126,7 +126,7 @@ class Analyzing(Opening):
     def finish(self, session: Session, status: str) -> Updates:
         """Return the page after a run; films, record, result and explanations stay."""
         screen, updates = self.screen, self.show(session, status)
-        for component in (screen.explanation, screen.record_summary, screen.saved):
+        for component in (screen.explanation, screen.record_summary, screen.files):
             updates.pop(component)
         return updates
 
@@ -180,7 +180,7 @@ class Analyzing(Opening):
         if film is None or film.analysis is None:
             return {screen.status: panels.status(NO_RESULT, alert=True)}
         try:
-            measurements = [entry for entry in read_measurements(values[screen.measured]) if entry.film == 0]
+            measurements = [entry for entry in read_measurements(values[screen.measurements]) if entry.film == 0]
         except ValueError as error:
             return {screen.status: panels.status(str(error), alert=True)}
         detector = screen.parts[session.model].detector
@@ -192,7 +192,7 @@ class Analyzing(Opening):
             str(keep_file(name, data)) for name, data in {"diff3m-result.zip": report.zip_files(files), **alone}.items()
         ]
         return {
-            screen.saved: gr.update(value=paths, visible=True),
+            screen.files: gr.update(value=paths, visible=True),
             screen.status: panels.status("The files are ready beside the film."),
         }
 

@@ -121,6 +121,6 @@ def explanation_start(film: OpenFilm, context: Context) -> str:
     """Return what stands over the explanations: of which record they are."""
     case, schema = context.case, context.detector.schema
     known = {name: value for name, value in case.record.items() if schema[name].trained}
-    changed = film.analysis is not None and film.analysis.record != case.record
+    is_other_record = film.analysis is not None and film.analysis.record != case.record
     sentence = wording.explained_record(known, schema)
-    return (panels.notes([OTHER_RECORD]) if changed else "") + panels.quiet(sentence)
+    return (panels.notes([OTHER_RECORD]) if is_other_record else "") + panels.quiet(sentence)

@@ -81,7 +81,7 @@ class Opening:
         empty = {
             screen.explanation: "",
             screen.record_summary: "",
-            screen.saved: gr.update(value=None, visible=False),
+            screen.files: gr.update(value=None, visible=False),
             screen.save: gr.update(interactive=has_result),
             screen.explain: gr.update(interactive=has_result),
         }
@@ -181,7 +181,7 @@ class Opening:
         return (
             self.no_change
             if film is None
-            else self._handle(values, film.handling.moved(film.quality.turn, film.quality.negative))
+            else self._handle(values, film.handling.with_change(film.quality.turn, film.quality.negative))
         )
 
     def accept(self, values: Values) -> Updates:
@@ -192,7 +192,7 @@ class Opening:
     def move(self, values: Values, turn: int = 0, negative: bool = False) -> Updates:
         """Turn or invert the first film."""
         film = values[self.screen.session].film
-        return self.no_change if film is None else self._handle(values, film.handling.moved(turn, negative), film)
+        return self.no_change if film is None else self._handle(values, film.handling.with_change(turn, negative), film)
 
     def cut(self, values: Values) -> Updates:
         """Crop the first film by the sliders' shares."""
@@ -223,11 +223,11 @@ class Opening:
         part = self.screen.part(values)
         return self.show_example(part, part.examples[event.index])
 
-    def show_example(self, part: ModelPart, example: Example, stored: bool = True) -> Updates:
-        """Return film, record and, where there is one and `stored` is true, the stored result of an example."""
+    def show_example(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
+        """Return film, record and, where there is one and `use_stored` is true, the stored result of an example."""
         detector = part.detector
         film, case = open_film(str(example.path), Handling(accepted=True), example.title, detector, example.id)
-        analysis = example.result(detector) if stored else None
+        analysis = example.result(detector) if use_stored else None
         if analysis is not None:
             film = with_result(film, analysis, replace(case, record=analysis.record), detector, part.examples)
         session = Session(detector.config.name, film)
@@ -249,7 +249,7 @@ class Opening:
             settings = self._settings_of(part.detector, query)
             own = self._settings_of(part.detector, {})
             choice = {self.screen.model: model, **self.show_model(model), **settings}
-            return {**self.show_example(part, example, stored=settings == own), **choice}
+            return {**self.show_example(part, example, use_stored=settings == own), **choice}
         return self.no_change
 
     def _settings_of(self, detector: Detector, query: Mapping[str, str]) -> Updates:
@@ -279,12 +279,12 @@ class Opening:
         if model == session.model:
             return self.no_change
         self.end_runs(values)
-        typed = self.screen.parts[session.model].form.typed(values)
+        entries = self.screen.parts[session.model].form.entries(values)
         part = self.screen.parts[model]
-        changed = replace(session.without_results(), model=model)
+        session_of_model = replace(session.without_results(), model=model)
         return {
-            **self.show(changed, START if session.film is None else READ),
+            **self.show(session_of_model, START if session.film is None else READ),
             **self.show_model(model),
             **self._settings_of(part.detector, {}),
-            **part.form.fill({name: value for name, value in typed.items() if name in part.detector.schema}, ""),
+            **part.form.fill({name: value for name, value in entries.items() if name in part.detector.schema}, ""),
         }

@@ -88,16 +88,16 @@ class Screen:
     numbers: gr.HTML
     json: gr.JSON
     save: gr.Button
-    saved: gr.File
+    files: gr.File
     link: gr.HTML
     explanation: gr.HTML
-    measured: gr.Textbox
+    measurements: gr.Textbox
     parts: Mapping[str, ModelPart]
 
     @property
     def outputs(self) -> list[Component]:
         """Everything that an event may change."""
-        others = ("runs", "tools", "parts", "measured")
+        others = ("runs", "tools", "parts", "measurements")
         own = [getattr(self, field.name) for field in fields(self) if field.name not in others]
         of_models = [
             component
@@ -160,9 +160,9 @@ def build_screen(
         with gr.Column(elem_id="right-rail", min_width=0):
             right, questions = _right_rail(detectors, suffixes)
     explanation = gr.HTML(elem_id="explanation")
-    measured = gr.Textbox(
+    measurements = gr.Textbox(
         "", visible="hidden", elem_id="measured", label="Measurements"
-    )  # made last: see `with_measurements`
+    )  # created last: see `with_measurements`
     parts = {
         detector.config.name: ModelPart(
             detector,
@@ -180,7 +180,7 @@ def build_screen(
         runs=runs,
         viewer=viewer,
         explanation=explanation,
-        measured=measured,
+        measurements=measurements,
         parts=parts,
         **film,
         **settings,
@@ -279,7 +279,7 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
         save = gr.Button(
             "Save report, pictures, numbers, DICOM", size="sm", elem_id="save", min_width=0, interactive=False
         )
-        saved = gr.File(
+        files = gr.File(
             label="Files of this result", visible=False, interactive=False, file_count="multiple", elem_id="saved"
         )
         link = gr.HTML(elem_id="link")
@@ -292,7 +292,7 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
         "numbers": numbers,
         "json": values,
         "save": save,
-        "saved": saved,
+        "files": files,
         "link": link,
     }
     return components, questions

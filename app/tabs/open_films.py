@@ -70,7 +70,7 @@ def open_film(path: str, handling: Handling, name: str, detector: Detector, exam
 def true_mask(film: OpenFilm, case: Case, detector: Detector, examples: Sequence[Example]) -> np.ndarray | None:
     """Return where an example was changed, (S, S) bool; None where that is unknown or the film was corrected."""
     example = next((entry for entry in examples if entry.id == film.example), None)
-    mask = read_mask(example.mask) if example and film.handling.untouched else None
+    mask = read_mask(example.mask) if example and film.handling.is_identity else None
     return None if mask is None else prepare_mask(mask, case.film, detector.config.preprocessing)
 
 
