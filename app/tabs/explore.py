@@ -63,6 +63,7 @@ def _wire_model(screen: Screen, handlers: Explaining) -> None:
         on_gpu(handlers.analyze),
         inputs,
         outputs,
+        trigger_mode="multiple",  # a second one replaces the first
         **ON_MODEL,
     )
     screen.cancel.click(handlers.cancel, {screen.runs}, None, queue=False, **SILENT)

@@ -177,6 +177,11 @@ def test_measurements_are_saved_and_a_rectangle_is_explained(open_page, tmp_path
         page.mouse.down()
         page.mouse.move(middle[0] + 60, middle[1] + 60)
         page.mouse.up()
+        draw = "(t, from, to) => { t.begin(0, from); t.drag(to); t.finish(); }"
+        lines = [("ruler", 0.3, 0.2, 0.6), ("ratio", 0.6, 0.4, 0.7), ("ratio", 0.7, 0.2, 0.8)]
+        for tool, row, left, right in lines:
+            start, end = f"{{x: {left}, y: {row}}}", f"{{x: {right}, y: {row}}}"
+            page.evaluate(f"() => {{ {VIEWER}.setTool('{tool}'); ({draw})({VIEWER}.tools, {start}, {end}); }}")
         page.click("#save")
         page.wait_for_selector("#saved :text('.zip')", timeout=90_000)
         with page.expect_download() as download:
@@ -184,8 +189,10 @@ def test_measurements_are_saved_and_a_rectangle_is_explained(open_page, tmp_path
         download.value.save_as(tmp_path / "result.zip")
         with zipfile.ZipFile(tmp_path / "result.zip") as archive:
             assert {"report.pdf", "result.json"} <= set(archive.namelist())
-            assert "mean difference" in archive.read("result.json").decode()
-            assert "film" not in json.loads(archive.read("result.json"))
+            result = json.loads(archive.read("result.json"))
+            area, length, ratio = result["measurements"]
+            assert "mean difference" in area and length == "Length 205 px" and ratio == "Cardiothoracic ratio 0.50"
+            assert "film" not in result and result["findings"]
         page.get_by_role("button", name="Explain this region").click()
         page.wait_for_selector("#status :text('Explained in')", timeout=ANALYZED)
         assert page.locator("#explanation .card p").count() == 2, "one region alone, and how it was measured"
@@ -206,6 +213,7 @@ def test_a_second_film_is_analyzed_beside_the_first(open_page, films):
         assert "The second film: percentile" in page.inner_text("#verdict")
         assert page.locator("#findings h4").all_inner_texts() == ["chest.png", "prior.png"]
         assert_one_screen(page)
+        assert page.evaluate("window.shifted") < 0.1
         page.click("#close-film")
         page.wait_for_selector("#examples", state="visible")
         assert page.evaluate(f"{VIEWER}.films.length") == 0
