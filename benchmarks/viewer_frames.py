@@ -1,6 +1,6 @@
 """Frame time of the film viewer on a film of 2,048 × 2,048 pixels of 16 bits with its normal film and its map.
 
-    PYTHONPATH=. python benchmarks/viewer_frames.py [--side 2048] [--frames 120] [--repeats 5]
+    PYTHONPATH=. python benchmarks/viewer_frames.py [--side 2048] [--frames 120] [--repeats 5] [--renderers NAME …]
 
 For each way of drawing (WebGL2, canvas) and each movement: the milliseconds that the viewer takes for one frame, as
 [lower quartile, median] over the frames of the fastest of several runs. On a machine that works on other things too,
@@ -26,6 +26,7 @@ from diff3m.data.phantom import person
 ORIGIN = "http://localhost/"  # answered by this script: nothing listens there
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--no-first-run", "--disable-background-networking"]
+RENDERERS = ("webgl2", "canvas")
 PHANTOM = 2_070_000
 # what changes from one frame to the next; t runs from 0 to 1
 MOVEMENTS = {
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--renderers", nargs="+", choices=RENDERERS, default=RENDERERS)
     options = parser.parse_args()
     if CHROMIUM is None:
         raise SystemExit("There is no Chromium: install it to measure the viewer.")
@@ -105,7 +107,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for _ in range(options.repeats):
-            for renderer in ("webgl2", "canvas"):
+            for renderer in options.renderers:
                 times = frame_times(browser, files, renderer, options.frames)
                 best = fastest.setdefault(renderer, times)
                 fastest[renderer] = {name: min(best[name], time) for name, time in times.items()}
