@@ -35,6 +35,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/explain_cost.py
 	$(BIN)/python benchmarks/app_cost.py assets/examples/normal-pa-woman.png
+	PYTHONPATH=. $(BIN)/python benchmarks/viewer_frames.py
 	$(BIN)/python benchmarks/phantom_rate.py
 	$(BIN)/python benchmarks/link_mimic.py
 

@@ -1,5 +1,6 @@
-"""The same functions for programs: named endpoints of the page (gradio_client, OpenAPI), and MCP tools where the
-server was started with --mcp.
+"""The same functions for programs: named endpoints of the page (gradio_client, OpenAPI) and tools for MCP.
+
+The tools are there where the server was started with --mcp.
 
 Endpoints go through ordinary hidden components, whose checks keep a caller from naming a file of the server as its
 film.
@@ -18,21 +19,25 @@ from diff3m.detector import Detector
 from diff3m.ehr import Record
 from diff3m.explain import Context, Request
 from diff3m.export.explanations import explanations_to_dict
-from diff3m.export.files import analysis_to_dict, pictures
+from diff3m.export.files import pictures
 from diff3m.export.overlay import to_png, to_uint8
+from diff3m.findings import find_findings
 from diff3m.imaging import GateError, Radiograph, inspect, pass_gate, read_radiograph
 from diff3m.sample import draw_normals
 
+from .components.widgets import ON_MODEL
+from .render.report import result_to_dict
 from .runtime.gpu import on_gpu
 from .runtime.model_lock import MODEL
 from .runtime.storage import keep_file
-from .tabs.explore import ON_MODEL
-from .tabs.explore_handlers import analyzed
+from .tabs.open_films import analyze_in_turn
 
 
 class Api:
-    """The functions behind the endpoints, for the checkpoints of the page by name. Their docstrings are what callers
-    read."""
+    """The functions behind the endpoints, for the checkpoints of the page by name.
+
+    Their docstrings are what callers read.
+    """
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self.detectors = {detector.config.name: detector for detector in detectors}
@@ -45,48 +50,58 @@ class Api:
 
     @staticmethod
     def _film(path: str | None, anyway: bool) -> Radiograph:
-        """The film with what the gate saw among its notes. Raises ValueError."""
+        """Read a film, with what the gate says among its notes. Raises ValueError."""
         try:
-            return pass_gate(_opened(path), anyway)
+            return pass_gate(_read(path), anyway)
         except GateError as error:
             raise ValueError(f"{' '.join(error.quality.reasons)} Send anyway=true to go on knowingly.") from None
 
     def inspect_film(self, film: str) -> dict:
-        """Look at a film before analysis: is it a whole, upright, positive frontal chest film? And what does its
-        header say of the patient?
+        """Look at a film before analysis: is it a whole, upright, positive frontal chest film?
+
+        And what does its header say of the patient?
 
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
         """
         with _sentences():
-            opened = _opened(film)
+            radiograph = _read(film)
             return {
-                **asdict(inspect(opened)),
-                "facts": opened.facts,
-                "source": opened.source,
-                "height_width": list(opened.pixels.shape),
+                **asdict(inspect(radiograph)),
+                "facts": radiograph.facts,
+                "source": radiograph.source,
+                "height_width": list(radiograph.pixels.shape),
             }
 
     def analyze_film(
         self, film: str, record: dict | None = None, model: str | None = None, anyway: bool = False
     ) -> tuple[dict, list[str]]:
-        """What would a normal chest film of this patient look like, where does the real one differ, and how unusual
-        is that among normal films? For research and teaching; not for diagnosis. Returns the numbers, and PNG files:
-        film, reconstruction, residual, heat map.
+        """What would a normal chest film of this patient look like, and where and how much does the real one differ?
+
+        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction,
+        residual and heat map.
+
+        The numbers say under "percentile" how many of a hundred normal films have a lower score, and list under
+        "findings" the places that differ, the main one first: "zone" and "side" of the patient, "box" (top, left,
+        bottom and right as shares of the film's sides), "share" of the film that it covers, 0 to 1, "mean" and
+        "largest" difference inside (film minus normal, in shares of the grey range: positive is brighter than normal),
+        and "stands_out": whether it is larger than nearly all places of normal films.
 
         Args:
-            film: the film as DICOM, PNG, JPEG, WebP or TIFF. record: what is known of the patient, by feature name:
-            age (years), sex (F or M), view (PA or AP), bmi, systolic_mmhg, diastolic_mmhg, height_cm, weight_kg. What
-            is missing counts as unknown; header facts are not used unless they are given here. model: name of the
-            checkpoint; the first one if empty. anyway: analyze the picture even if it does not look like a frontal
-            chest film.
+            film: the film as DICOM, PNG, JPEG, WebP or TIFF.
+            record: what is known of the patient, by feature name: age (years), sex (F or M), view (PA or AP), bmi,
+                systolic_mmhg, diastolic_mmhg, height_cm, weight_kg. What is missing counts as unknown; header facts are
+                not used unless they are given here.
+            model: name of the checkpoint; the first one if empty.
+            anyway: analyze the picture even if it does not look like a frontal chest film.
         """
         with _sentences():
             detector = self._detector(model)
-            found = analyzed(detector, self._film(film, anyway), _parsed(detector, record))
-            drawn = pictures(found, detector.scoring)
-            return analysis_to_dict(found, detector), [
-                str(keep_file(f"{name}.png", to_png(picture))) for name, picture in drawn.items()
+            analysis = analyze_in_turn(detector, self._film(film, anyway), _parse_record(detector, record))
+            findings = find_findings(analysis, analysis.case, detector.scoring)
+            images = pictures(analysis, detector.scoring)
+            return result_to_dict(analysis, findings, detector), [
+                str(keep_file(f"{name}.png", to_png(picture))) for name, picture in images.items()
             ]
 
     def explain_film(
@@ -97,9 +112,11 @@ class Api:
         model: str | None = None,
         anyway: bool = False,
     ) -> dict:
-        """What did the patient's record change? Every explanation by name under "explanations": fit of film and record,
-        Shapley values by group of the record, information in bits, the region that differs most, and others.
-        not_explained: why the checkpoint cannot give some of it.
+        """What did the patient's record change?
+
+        Returns every explanation by name under "explanations": fit of film and record, Shapley values by group of the
+        record, information in bits, the region that differs most, and others. not_explained: why the checkpoint cannot
+        give some of it.
 
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
@@ -110,7 +127,7 @@ class Api:
         """
         with _sentences():
             detector = self._detector(model)
-            case = detector.case(self._film(film, anyway), _parsed(detector, record))
+            case = detector.case(self._film(film, anyway), _parse_record(detector, record))
             context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
             for explanation in context.selection():
                 with MODEL.turn():  # one turn each, so that others may go between
@@ -118,8 +135,9 @@ class Api:
             return explanations_to_dict(context)
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
-        """Draw a synthetic normal chest film for a record, from pure noise. It is no patient's film. Returns a PNG
-        file.
+        """Draw a synthetic normal chest film for a record, from pure noise.
+
+        It is no patient's film. Returns a PNG file.
 
         Args:
             record: of the patient who does not exist, by feature name, as for analyze_film.
@@ -128,14 +146,16 @@ class Api:
         """
         with _sentences():
             detector = self._detector(model)
-            parsed = _parsed(detector, record)
+            values = _parse_record(detector, record)
             with MODEL.turn():
-                film = draw_normals(detector, [parsed], seed=int(seed or 0))[0]
+                film = draw_normals(detector, [values], seed=int(seed or 0))[0]
             return str(keep_file("synthetic.png", to_png(to_uint8(film))))
 
     def describe_models(self) -> dict:
-        """The checkpoints of this page: their names, weights, and the features of a record with unit, plausible range
-        and categories."""
+        """List the checkpoints of this page.
+
+        Returns their weights and the features of a record with unit, plausible range and categories, by name.
+        """
         return {
             name: {"weights_sha256": detector.checkpoint.sha256, "features": detector.schema.to_list()}
             for name, detector in self.detectors.items()
@@ -144,27 +164,29 @@ class Api:
 
 @contextmanager
 def _sentences():
-    """Errors that a caller can mend as the sentence alone."""
+    """Pass errors that a caller can correct on as the sentence alone."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def _opened(path: str | None) -> Radiograph:
+def _read(path: str | None) -> Radiograph:
     if not path:
         raise ValueError("There is no film: send one as DICOM, PNG, JPEG, WebP or TIFF.")
     return read_radiograph(path)
 
 
-def _parsed(detector: Detector, record: Any) -> Record:
-    """A caller's record, checked. Raises ValueError, also for a name that the model does not know: a misspelt value
-    must not count as unknown."""
-    given = _record(record)
-    unknown = [str(name) for name in given if name not in detector.schema]
+def _parse_record(detector: Detector, record: Any) -> Record:
+    """Validate a caller's record.
+
+    Raises ValueError, also for a name that the model does not know: a misspelt value must not count as unknown.
+    """
+    values = _record(record)
+    unknown = [str(name) for name in values if name not in detector.schema]
     if unknown:
         raise ValueError(f"The record has no {', '.join(unknown)}; its names are {', '.join(detector.schema.names)}.")
-    return detector.schema.parse(given)
+    return detector.schema.parse(values)
 
 
 def _record(record: Any) -> dict:

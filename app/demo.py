@@ -37,8 +37,8 @@ def build_demo(detector: Detector | None = None, data: Path | None = None, cases
     read. Raises ManifestError for a folder of cases that cannot be read.
     """
     storage = Storage()
-    named = os.environ.get("DIFF3M_CHECKPOINT")
-    names = [named] if named else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
+    choice = os.environ.get("DIFF3M_CHECKPOINT")
+    names = [choice] if choice else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
     detectors = [detector] if detector else [Detector.from_pretrained(name) for name in names]
     gr.set_static_paths([STATIC_FOLDER])
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
@@ -70,8 +70,7 @@ def _top_bar(detectors: Sequence[Detector]) -> gr.Dropdown:
 
 
 def _theme() -> gr.themes.Base:
-    """Teal on slate, its buttons, tabs and links dark or light enough to be read in both schemes (a contrast of
-    4.5)."""
+    """Return the theme: teal on slate, with buttons, tabs and links of a contrast of 4.5 in both schemes."""
     theme = gr.themes.Default(
         primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
     )

@@ -18,8 +18,11 @@ FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 @dataclass(frozen=True)
 class Example:
-    """One case: its id, the film's path, a caption, the record by feature name, what is to be seen, where the film
-    comes from, and its true mask's path."""
+    """One case.
+
+    id: its name in links. path: of the film. title: a caption. record: by feature name. teaches: what is to be seen.
+    origin: where the film comes from. mask: path of the true mask, or None.
+    """
 
     id: str
     path: Path
@@ -30,8 +33,7 @@ class Example:
     mask: Path | None
 
     def result(self, detector: Detector) -> Analysis | None:
-        """The result that was computed beforehand (tools/make_examples.py), if it is still what the checkpoint
-        gives."""
+        """Return the result that tools/make_examples.py computed, if it is still what the checkpoint gives."""
         return load_analysis(FOLDER / f"{self.id}.npz", detector)
 
 

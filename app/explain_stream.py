@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from diff3m.ehr import EHRSchema
 from diff3m.explain import EXPLANATIONS, Context
 
-from .render import cards, panels
+from .render import cards, figures, panels
+from .render.explanation_summary import explanation_summary
 from .runtime.model_lock import MODEL
-
-MIN_EFFECT = 1.0  # of the misfit, in which a normal film has about 1 for each part of the record
 
 
 def explanation_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
@@ -20,9 +19,9 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
     names: of the explanations; default, those that are requested. The first is open, the others are folded. What this
     checkpoint cannot explain is said once, in its place, and costs no other explanation.
     """
-    wanted = context.selection() if names is None else [EXPLANATIONS[name] for name in names]
+    explanations = context.selection() if names is None else [EXPLANATIONS[name] for name in names]
     page = ""
-    for explanation in wanted:
+    for explanation in explanations:
         yield explanation.progress, _with_summary(context, page)
         failures = len(context.failures)
         with MODEL.turn():  # one turn each, so that others may go between
@@ -30,33 +29,26 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
         if result is None:
             page += panels.notes(context.failures[failures:])
             continue
-        opened = "" if "<details" in page else " open"
+        state = "" if "<details" in page else " open"
         card = cards.render(explanation.name, result, context)
-        page += f"<details{opened}><summary>{html.escape(explanation.title)}</summary>{card}</details>"
+        page += f"<details{state}><summary>{html.escape(cards.card_title(explanation.name))}</summary>{card}</details>"
     yield "", _with_summary(context, page)
 
 
 def _with_summary(context: Context, page: str) -> str:
-    sentence = summary(context)
-    return f'<p class="verdict">{html.escape(sentence)}</p>{page}' if sentence else page
+    """Return the cards with one sentence and one chart before them."""
+    summary = explanation_summary(context.results, context.case.record, context.detector.schema)
+    if not summary.is_measured:
+        return page
+    chart = summary.figure
+    picture = "" if chart is None else figures.inline_svg(chart, summary.sentence)
+    return f'<div id="explanation-summary"><p class="verdict">{html.escape(summary.sentence)}</p>{picture}</div>{page}'
 
 
-def summary(context: Context) -> str:
-    """What the record changed, in one sentence; "" while nothing is known of it."""
-    attribution = context.results.get("misfit")
-    if attribution is None or not attribution.groups:
-        return ""
-    group = max(attribution.groups, key=lambda name: abs(attribution.groups[name]))
-    value, change = attribution.groups[group], attribution.unknown - attribution.known
-    name = group if group.isupper() else group.capitalize()
-    if abs(value) < MIN_EFFECT:
-        return "The record changed little: no part of it explains what differs."
-    if value > 0:
-        return f"{name} makes the film more unusual, not less: the picture does not show what the record says."
-    if change <= 0:
-        return f"The record as a whole explains nothing; {group} alone explains some."
-    share = min(change / attribution.unknown, 1.0)
-    return f"The record explains {share:.0%} of how unusual the film is without it, most of that by {group}."
+def summary_sentence(context: Context) -> str:
+    """Return what the record changed in one sentence; "" while nothing is known of it."""
+    summary = explanation_summary(context.results, context.case.record, context.detector.schema)
+    return summary.sentence if summary.is_measured else ""
 
 
 def change_choices(schema: EHRSchema) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ import numpy as np
 from .analysis import Analysis
 from .case import Case
 from .imaging.organs import Organs, segment_organs
-from .imaging.zones import OUTSIDE, name_zone, zone_map
+from .imaging.zones import OUTSIDE, SIDES, name_zone, zone_map
 from .scoring.regions import find_regions
 from .scoring.score import Scoring
 
@@ -49,9 +49,15 @@ class Finding:
     weight: float
     stands_out: bool
 
+    @property
+    def side(self) -> str | None:
+        """The side of the patient, "right" or "left"; None for the heart, the mediastinum and what lies outside."""
+        first = self.zone.split()[0]
+        return first if first in SIDES.values() else None
+
     def to_dict(self) -> dict:
-        """Return the finding as plain JSON values."""
-        return {**asdict(self), "outline": [list(point) for point in self.outline]}
+        """Return the finding as plain JSON values, with its side."""
+        return {**asdict(self), "side": self.side, "outline": [list(point) for point in self.outline]}
 
 
 def find_findings(
@@ -72,12 +78,12 @@ def find_findings(
     findings = []
     for region in find_regions(analysis.heat_map, threshold, scoring.margin):
         zone = name_zone(region.mask, zones)
-        box = _mask_box(region.mask)
+        box = mask_box(region.mask)
         findings.append(
             Finding(
                 zone=zone,
                 box=native_box(box, case),
-                outline=_outline(region.mask, case),
+                outline=outline_mask(region.mask, case),
                 prepared_box=box,
                 mean=region.mean,
                 largest=region.largest,
@@ -159,7 +165,7 @@ def _native_point(row: float, column: float, case: Case) -> tuple[float, float]:
     return (top + row * (bottom - top)) / height, (left + column * (right - left)) / width
 
 
-def _mask_box(mask: np.ndarray) -> Box:
+def mask_box(mask: np.ndarray) -> Box:
     """Return the box around a mask (S, S) that is not empty, as shares of its sides."""
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -171,7 +177,7 @@ def _mask_box(mask: np.ndarray) -> Box:
     )
 
 
-def _outline(mask: np.ndarray, case: Case) -> tuple[tuple[float, float], ...]:
+def outline_mask(mask: np.ndarray, case: Case) -> tuple[tuple[float, float], ...]:
     """Return the outer contour of a connected mask (S, S) as points in shares of the native film's sides."""
     height, width = (OUTLINE_SCALE * side for side in mask.shape)
     full_mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5

@@ -19,6 +19,7 @@ from gradio_client import Client, handle_file
 from helpers import ROOT, dicom_film, drawn_film, serving
 
 from diff3m.imaging import Preprocessing, prepare, read_radiograph
+from diff3m.imaging.zones import ZONES
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def film(tmp_path):
 
 
 def analyze(client: Client, film, record: dict | None = None, **options) -> tuple[dict, list[str]]:
-    """(numbers, pictures) of a film through the API. The drawn films are no chest films to the gate: it is told to go on."""
+    """Return (numbers, pictures) of a film through the API, whatever the gate says: drawn films are no chest films."""
     return client.predict(
         handle_file(str(film)) if film else None, record, api_name="/analyze_film", **{"anyway": True, **options}
     )
@@ -55,6 +56,12 @@ def test_an_analysis_through_the_api(url, film):
     shown = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
     assert set(shown) == {"film.png", "reconstruction.png", "residual.png", "heat_map.png"}
     assert 0 < np.abs(shown["film.png"].astype(int) - shown["reconstruction.png"]).mean() < 60
+    assert numbers["findings"], "a drawn film differs somewhere"
+    for finding in numbers["findings"]:
+        top, left, bottom, right = finding["box"]
+        assert 0 <= top < bottom <= 1 and 0 <= left < right <= 1 and 0 < finding["share"] < 1
+        assert abs(finding["mean"]) <= abs(finding["largest"]) and finding["zone"] in ZONES
+        assert finding["side"] == (finding["zone"].split()[0] if "zone" in finding["zone"] else None)
     again = analyze(client, film, record)[0]
     assert again["score"] == numbers["score"] and again["components"] == numbers["components"], (
         "the same film and record give the same numbers"
@@ -190,7 +197,9 @@ def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
 def _upload(data: bytes) -> tuple[bytes, dict[str, str]]:
     """Body and headers of an upload of one file."""
     edge = "edge-of-the-parts"
-    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="film"\r\nContent-Type: application/octet-stream\r\n\r\n'
-    return head.encode() + data + f"\r\n--{edge}--\r\n".encode(), {
-        "Content-Type": f"multipart/form-data; boundary={edge}"
-    }
+    head = (
+        f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="film"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={edge}"}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from helpers import dicom_film, drawn_film
 
+from app.runtime.runs import Runs
 from app.tabs.cohort import CohortResult, build_cohort
 from app.tabs.cohort_run import Film, Row, list_films, list_folder_films, read_again, score_films, summary, table_csv
 from app.tabs.explore import build_explore
@@ -139,11 +140,14 @@ def test_a_click_on_a_row_opens_its_film_under_its_record(detector, cohort):
             build_cohort([detector], explore, tabs, None)
     open_row = next(event.fn for event in page.fns.values() if getattr(event.fn, "__name__", "") == "open_row")
     click = SimpleNamespace(row_value=["1", "0.png"])
-    update = open_row(CohortResult("tiny", str(cohort / "films.zip"), rows), click)
+    runs = Runs()
+    run = runs.start()
+    update = open_row(CohortResult("tiny", str(cohort / "films.zip"), rows), runs, click)
+    assert not run.is_current, "what runs on Explore ends"
     values = [value.get("value") for value in update.values() if isinstance(value, dict)]
     assert "50" in values and update[tabs].selected == "explore"
     assert not any("emptied" in value for value in update.values() if isinstance(value, str))
-    assert open_row(None, click) == {tabs: gr.skip()}
+    assert open_row(None, Runs(), click) == {tabs: gr.skip()}
 
 
 def test_without_a_table_all_films_of_the_zip_are_scored_and_the_gate_holds(cohort, detector):

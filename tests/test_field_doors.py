@@ -1,4 +1,4 @@
-"""The same gate and the same facts at doors that other tests do not open: Python, the manifest's notes, `prepare dicom`."""
+"""The same gate and the same facts where other tests do not look: Python, the manifest's notes, `prepare dicom`."""
 
 import csv
 

@@ -69,6 +69,8 @@ def test_findings_are_named_by_the_side_of_the_patient_and_come_by_weight():
     found = find_findings(result({"right upper zone": 0.05, "left lower zone": -0.06, HEART: 0.06}), case_of(), SCORING)
     assert [finding.zone for finding in found] == ["left lower zone", "right upper zone", HEART]
     assert [np.sign(finding.mean) for finding in found] == [-1, 1, 1]
+    assert [finding.side for finding in found] == ["left", "right", None]
+    assert found[0].to_dict()["side"] == "left" and found[0].to_dict()["zone"] == "left lower zone"
     assert found[0].share == pytest.approx(0.01) and found[0].weight == pytest.approx(0.01 * 0.06)
 
 

@@ -13,9 +13,9 @@ import pytest
 from helpers import drawn_film
 from PIL import Image
 
-from app.components import film_pictures
 from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.detector import Detector
+from diff3m.findings import find_findings
 from diff3m.imaging import RadiographError, read_radiograph
 
 
@@ -35,7 +35,7 @@ def test_memory_stays_flat_over_200_analyses(calibrated):
             case = detector.case(films[index % 10], {"age": 20 + index % 60, "view": ("PA", "AP")[index % 2]})
             analysis = detector.analyze(case, seed=index)
             assert analysis.pseudo_healthy.shape == (200, 200)
-            film_pictures.find_places(analysis, detector.scoring)
+            find_findings(analysis, case, detector.scoring)
 
     analyze(60)  # allocators and caches reach their size
     before = megabytes()

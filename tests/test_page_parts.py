@@ -1,11 +1,10 @@
-"""Parts of the page without a server: pictures for the viewer, the form, film tools, files, stored results, many cases."""
+"""Parts of the page without a server: pictures for the viewer, the form, film tools, files, stored results."""
 
 from __future__ import annotations
 
 import io
 import zipfile
 from dataclasses import replace
-from types import SimpleNamespace
 
 import cv2
 import gradio as gr
@@ -17,14 +16,17 @@ from helpers import drawn_film
 from app.components import film_pictures
 from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
 from app.components.film_edit import Handling, correct_and_inspect
-from app.render import verdict
-from app.tabs.explore_handlers import sentence
+from app.components.viewer import Finding
+from app.render import verdict, wording
+from app.render.report import result_to_dict
+from app.tabs.open_films import error_sentence
 from diff3m.checkpoint.folder import load_checkpoint, save_scoring
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.export.cache import load_analysis, save_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
+from diff3m.findings import find_findings, prepared_box
 from diff3m.imaging import Radiograph, edit_film, inspect, with_quality
 
 
@@ -41,20 +43,6 @@ def analysis(detector):
     return detector.analyze(drawn_film(96, 3, bright=0.5), {"age": 60, "sex": "F", "view": "PA"})
 
 
-def test_places_are_listed_by_their_peak_which_no_average_exceeds(analysis, detector):
-    side = analysis.film.shape[0]
-    scoring = replace(detector.scoring, place_normal=3 * detector.scoring.heat_normal)
-    heat = np.full((side, side), 0.4 * scoring.heat_normal, np.float32)
-    heat[side // 2 : side // 2 + 8, 4:12] = 2 * scoring.heat_normal
-    heat[side // 4 : side // 4 + 6, side // 2 : side // 2 + 6] = -4 * scoring.heat_normal
-    places = film_pictures.find_places(replace(analysis, heat_map=heat), scoring)
-    assert [place.value for place in places] == [
-        f"−{4 * scoring.heat_normal:.1%}",
-        f"+{2 * scoring.heat_normal:.1%}",
-    ], "the peak of the map that is shown, with its sign"
-    assert [place.stands_out for place in places] == [True, False]
-
-
 def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, detector, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     film = np.zeros((300, 200), np.float32)  # the model sees what lies inside the black border
@@ -64,11 +52,16 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     picture = film_pictures.film_picture(case.film, "film", 32)
     truth = np.zeros((32, 32), bool)
     truth[8:16, 8:16] = True
-    shown = film_pictures.analyzed_picture(picture, result, case, detector.scoring, (), truth)
+    findings = find_findings(result, case, detector.scoring, threshold=0.001)
+    shown = film_pictures.analyzed_picture(picture, result, case, detector.scoring, findings, truth)
     top, bottom, left, right = case.prepared.box
-    assert [(shown.name, shown.signed) for shown in shown.maps] == [("Difference", True)]
+    assert [(entry.name, entry.signed) for entry in shown.maps] == [("Difference", True)]
     assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
-    (place,) = shown.findings
+    *places, place = shown.findings
+    assert [(one.label, one.box) for one in places] == [(one.zone, one.box) for one in findings]
+    values = [float(one.value.removesuffix(" %").replace("−", "-")) for one in places]
+    assert values == [round(100 * one.largest, 1) for one in findings], "chips say the largest of the map that is shown"
+    assert max(map(abs, values)) <= 100 * np.abs(result.heat_map).max() + 0.05
     expected = [
         top + (bottom - top) / 4,
         left + (right - left) / 4,
@@ -82,7 +75,7 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     assert normal.shape == (300, 200) and np.allclose(normal, result.pseudo_healthy, atol=1e-4)
     forming = film_pictures.forming_normal(result.reconstruction, case, picture, detector.scoring)
     assert cv2.imread(str(forming.normal), cv2.IMREAD_UNCHANGED).dtype == np.uint8
-    box = film_pictures.box_in_prepared(place.box, case.prepared, case.film.pixels.shape)
+    box = prepared_box(place.box, case)
     assert box == pytest.approx((0.25, 0.25, 0.5, 0.5), abs=0.02)
 
 
@@ -95,37 +88,23 @@ def test_a_film_of_8_bits_stays_one_of_8_bits(tmp_path, monkeypatch):
     assert cv2.imread(str(sixteen.film), cv2.IMREAD_UNCHANGED).dtype == np.uint16
 
 
-@pytest.mark.parametrize(
-    ("percentile", "places", "words"),
-    [
-        (57.94, ["right lower zone 53%"], "Ordinary as a whole, but one place stands out: right lower zone, 53%."),
-        (57.94, [], "Ordinary as a whole, and no place stands out."),
-        (
-            85.0,
-            ["heart 9%", "left mid zone 8%"],
-            "In the upper range of normal films, but 2 places stand out. The strongest",
-        ),
-        (97.8, ["heart 9%"], "Unusual as a whole. The strongest place: heart, 9%."),
-        (99.5, [], "Very unusual as a whole, but no single place stands out."),
-        (None, [], "There is no score"),
-    ],
-)
-def test_score_and_map_are_one_sentence(percentile, places, words):
-    named = [verdict_place(text) for text in places]
-    assert words in verdict.verdict_sentence(SimpleNamespace(percentile=percentile), named)
-
-
-def verdict_place(text: str) -> film_pictures.Place:
-    label, value = text.rsplit(" ", 1)
-    return film_pictures.Place(label, value, True, np.ones((4, 4), bool))
-
-
-def test_a_percentile_has_one_decimal_and_reaches_what_it_names(analysis, detector):
-    texts = {94.96: "94.9", 95.0: "95.0", 78.947: "78.9", 100.0: "100.0"}
-    assert {value: verdict.percentile_text(value) for value in texts} == texts
-    placed = replace(analysis, percentile=78.947, score=1.0)
+def test_page_numbers_report_and_api_say_the_same_percentile(analysis, detector):
+    placed = replace(analysis, percentile=78.987, score=1.0)
     assert "percentile 78.9</b>" in verdict.verdict_card(placed, "words", detector)
-    assert "<td>78.9</td>" in verdict.numbers_table(placed, detector)
+    assert "<td>78.9</td>" in verdict.numbers_table(placed, (), detector)
+    assert "Percentile 78.9 " in wording.score_sentence(placed)
+    assert result_to_dict(placed, (), detector)["percentile"] == 78.9
+
+
+def test_every_finding_has_a_button_that_explains_it_and_the_truth_has_none():
+    places = [Finding("heart", "+7.4 %", (0, 0, 1, 1)), Finding("changed here (the truth)", "", (0, 0, 1, 1))]
+    page = verdict.chips([("film", places, 1)])
+    assert page.count('class="chip"') == 2 and page.count('class="chip-explain"') == 1
+    assert 'data-finding="0"' in page.split("chip-explain")[1] and "+7.4 %" in page
+    assert "not analyzed yet" in verdict.chips([("film", places, 1), ("prior", None, 0)])
+    outside = replace(places[0], label="outside the lungs")
+    folded = verdict.chips([("film", [places[0], outside], 2)])
+    assert folded.index("heart") < folded.index("<details>") < folded.index("2 outside the lungs")
 
 
 def test_the_form_fills_marks_and_leaves_out_what_the_model_ignores():
@@ -163,7 +142,7 @@ def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
 def test_a_film_is_taken_as_it_is_handled():
     film = edit_film(Radiograph(drawn_film(200)))
     assert Handling().apply(film) is film
-    turned = Handling().moved(turn=1).moved(turn=-2).moved(negative=True)
+    turned = Handling().with_change(turn=1).with_change(turn=-2).with_change(negative=True)
     assert turned == Handling(turn=3, negative=True)
     taken, quality = correct_and_inspect(film, turned)
     assert np.allclose(taken.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0
@@ -223,5 +202,5 @@ def test_what_the_gate_saw_stays_with_the_result(detector):
 
 
 def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
-    assert sentence(ValueError("Mend it.")) == "Mend it."
-    assert "secret" not in sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
+    assert error_sentence(ValueError("Mend it.")) == "Mend it."
+    assert "secret" not in error_sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.render import figures, wording
+from app.render.cards.region import named_regions, region_sentence
 from app.render.explanation_summary import explanation_summary
 from diff3m.analysis import Analysis, Settings
 from diff3m.ehr import EHRSchema, paper_schema
@@ -84,16 +85,24 @@ def test_the_verdict_does_not_forget_the_part_of_the_record():
     analysis = analysis_of(97.0, ((difference, 0.0, 0.1), (pressure, 0.0, 3.4)), systolic_mmhg=120.0)
     sentence = wording.verdict_sentence(analysis, [], paper_schema())
     assert sentence == (
-        "Unusual as a whole; the film looks like one of a higher systolic pressure than 120 mmHg, and no place stands out."
+        "Unusual as a whole; the film looks like one of a higher systolic pressure than 120 mmHg, and no place "
+        "stands out."
     )
     assert wording.contradiction_sentences(analysis, paper_schema()) == [
-        "The film looks like one of a higher systolic pressure than 120 mmHg (+3.4 standard deviations of normal films)."
+        "The film looks like one of a higher systolic pressure than 120 mmHg "
+        "(+3.4 standard deviations of normal films)."
     ]
 
 
-@pytest.mark.parametrize(("percentile", "shown", "says"), [
-    (94.97, "94.9", "upper range"), (95.2, "95.2", "Unusual"), (99.96, "99.9", "Very unusual"), (78.947, "78.9", "Ordinary"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("percentile", "shown", "says"),
+    [
+        (94.97, "94.9", "upper range"),
+        (95.2, "95.2", "Unusual"),
+        (99.96, "99.9", "Very unusual"),
+        (78.947, "78.9", "Ordinary"),
+    ],
+)
 def test_one_percentile_with_one_decimal_names_no_limit_that_it_did_not_reach(percentile, shown, says):
     analysis = analysis_of(percentile)
     assert analysis.percentile == float(shown) and replace(analysis).percentile == float(shown)
@@ -158,21 +167,6 @@ def test_the_score_by_its_parts_without_a_judgement():
     assert wording.score_meaning(scoring).startswith("The score says which is most unusual")
 
 
-def metrics(normal: int, abnormal: int, **more) -> dict:
-    return {"normal": normal, "abnormal": abnormal, "auroc": 0.834, "auroc_interval": (0.75, 0.91), **more}
-
-
-def test_few_films_of_a_class_have_no_interval():
-    assert wording.metric_text(metrics(10, 12), "auroc") == "0.83 [0.75, 0.91]"
-    assert wording.metric_text(metrics(1, 12), "auroc") == "0.83 (no interval: 1 normal and 12 abnormal are too few)"
-    assert "not available" in wording.metric_text(metrics(0, 12) | {"auroc": None}, "auroc")
-    views = {"PA": metrics(20, 20), "AP": metrics(9, 30), "": metrics(0, 50)}
-    whole = metrics(29, 100, auroc_within_view=0.8, auroc_within_view_interval=(0.7, 0.9), views=views)
-    assert "9 normal and 30 abnormal" in wording.metric_text(whole, "auroc_within_view")
-    views["AP"] = metrics(10, 30)
-    assert wording.metric_text(whole, "auroc_within_view") == "0.80 [0.70, 0.90]"
-
-
 def test_singular_and_plural():
     assert wording.cohort_sentence(1, 1, 1) == "1 of 1 film was scored; 1 lies above percentile 95 of normal films."
     assert wording.cohort_sentence(4, 5, 2) == "4 of 5 films were scored; 2 lie above percentile 95 of normal films."
@@ -195,8 +189,8 @@ def test_the_summary_of_the_explanations(schema):
     }
     summary = explanation_summary(results, analysis_of(age=63.0, view="AP").record, schema)
     assert summary.sentence == (
-        "The record changed little (0.4 % of the grey range on average): knowing that this is an AP film explains a third "
-        "of the heart's difference."
+        "The record changed little (0.4 % of the grey range on average): knowing that this is an AP film explains a "
+        "third of the heart's difference."
     )
     assert summary.effects == {"view": pytest.approx(-2.0), "age": pytest.approx(0.4)}
     (axes,) = summary.figure.axes
@@ -206,18 +200,46 @@ def test_the_summary_of_the_explanations(schema):
 @pytest.mark.parametrize(
     ("results", "says"),
     [
-        ({"three_records": three_records(0.0)}, "The record changed next to nothing (0.0 % of the grey range on average)."),
-        ({"region": {"heart": region(0.05, view=0.02)}}, "Knowing that this is an AP film makes the heart's difference larger."),
-        ({"region": {"": region(-0.04, age=0.03)}}, "Knowing the age of 63 years explains three quarters of the largest difference."),
-        ({"region": {"heart (2)": region(0.05, view=-0.004)}}, "No part of the record changes the heart's difference by as much as 1 % of the grey range."),
-        ({"region": {"heart": region(0.002, view=-0.02)}}, "Knowing that this is an AP film changes the heart's difference by 2.0 % of the grey range."),
-        ({"region": {OUTSIDE: region(0.05, sex=-0.05)}}, "Knowing that the patient is female explains all of the difference outside the lungs."),
+        (
+            {"three_records": three_records(0.0)},
+            "The record changed next to nothing (0.0 % of the grey range on average).",
+        ),
+        (
+            {"region": {"heart": region(0.05, view=0.02)}},
+            "Knowing that this is an AP film makes the heart's difference larger.",
+        ),
+        (
+            {"region": {"": region(-0.04, age=0.03)}},
+            "Knowing the age of 63 years explains three quarters of the largest difference.",
+        ),
+        (
+            {"region": {"heart (2)": region(0.05, view=-0.004)}},
+            "No part of the record changes the heart's difference by as much as 1 % of the grey range.",
+        ),
+        (
+            {"region": {"heart": region(0.002, view=-0.02)}},
+            "Knowing that this is an AP film changes the heart's difference by 2.0 % of the grey range.",
+        ),
+        (
+            {"region": {OUTSIDE: region(0.05, sex=-0.05)}},
+            "Knowing that the patient is female explains all of the difference outside the lungs.",
+        ),
         ({}, "Nothing was measured of what the record changed."),
     ],
-)  # fmt: skip
+)
 def test_the_summary_says_what_the_numbers_support(schema, results, says):
     record = analysis_of(age=63.0, sex="F", view="AP").record
     assert explanation_summary(results, record, schema).sentence == says
+
+
+def test_the_main_finding_has_one_name_in_the_summary():
+    """The box that is explained is one of the findings: it is not told again as "the largest difference"."""
+    heart = region(0.05, view=-0.02)
+    regions = {"": heart, "heart": heart, "left lower zone": replace(region(0.03), box=(0.5, 0.5, 0.6, 0.6))}
+    assert list(named_regions(regions)) == ["heart", "left lower zone"]
+    assert list(named_regions({"": heart})) == [""]
+    assert region_sentence(heart, "heart").startswith("With the record, the heart is 3.0 % of the grey range brighter")
+    assert "the place outside the lungs is" in region_sentence(heart, OUTSIDE)
 
 
 def test_the_summary_leaves_out_what_is_unknown_or_ignored(schema):

@@ -63,13 +63,13 @@ class EHRForm:
         return record
 
     def complete(self, values: Mapping[Component, Any], record: Facts) -> Updates:
-        """Show the BMI that follows from height and weight as a parsed record has it, wherever the field lags behind."""
+        """Show the BMI that follows from height and weight in a parsed record, wherever the field lags behind."""
         if record.get("bmi") is None or values[self.field("bmi")] not in ("", values[self.computed_bmi]):
             return {}
         text = _text(self.schema["bmi"], record["bmi"])
         return {self.field("bmi"): gr.update(value=text, info=COMPUTED, elem_classes=[]), self.computed_bmi: text}
 
-    def typed(self, values: Mapping[Component, Any]) -> dict[str, object]:
+    def entries(self, values: Mapping[Component, Any]) -> dict[str, object]:
         """What the fields hold, without the unknown, by feature name."""
         record = self.record(tuple(values[field] for field in self.fields))
         return {name: value for name, value in record.items() if value not in ("", None, UNKNOWN)}
@@ -93,16 +93,16 @@ class EHRForm:
 
     def mark(self, error: EHRError | None = None) -> Updates:
         """Mark the fields that an error names, and no other."""
-        faulty = set() if error is None else features_at_fault(error, self.schema)
+        at_fault = set() if error is None else features_at_fault(error, self.schema)
         names = zip(self.schema.names, self.fields, strict=True)
-        return {field: gr.update(elem_classes=["invalid"] if name in faulty else []) for name, field in names}
+        return {field: gr.update(elem_classes=["invalid"] if name in at_fault else []) for name, field in names}
 
 
 def features_at_fault(error: EHRError, schema: EHRSchema) -> set[str]:
     """The features that the sentence of an error begins with; of two pressures that contradict each other, both."""
     label = str(error).split(":")[0]
-    named = {feature.name for feature in schema.features if feature.label == label}
-    return named or ({*PRESSURES} & {*schema.names} if label == "Blood pressure" else set())
+    names = {feature.name for feature in schema.features if feature.label == label}
+    return names or ({*PRESSURES} & {*schema.names} if label == "Blood pressure" else set())
 
 
 def build_form(schema: EHRSchema, suffix: str = "") -> EHRForm:

@@ -30,14 +30,14 @@ class Handling:
 
     def apply(self, film: Radiograph) -> Radiograph:
         """The corrected film. Raises RadiographError or ValueError."""
-        return film if self.untouched else edit_film(film, self.turn, self.negative, self.cut)
+        return film if self.is_identity else edit_film(film, self.turn, self.negative, self.cut)
 
     @property
-    def untouched(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether the film stays as its file has it."""
         return not (self.turn or self.negative or any(self.cut))
 
-    def moved(self, turn: int = 0, negative: bool = False) -> Handling:
+    def with_change(self, turn: int = 0, negative: bool = False) -> Handling:
         """The same with a further turn or inversion."""
         return replace(self, turn=(self.turn + turn) % 4, negative=self.negative ^ negative)
 

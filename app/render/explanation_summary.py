@@ -15,7 +15,7 @@ from diff3m.explain import RegionAttribution
 
 from . import figures, wording
 from .cards.layout import NO_CHANGE
-from .cards.region import MIN_CHANGE
+from .cards.region import MIN_CHANGE, named_regions
 
 SMALL_CHANGE = 0.01  # of the grey range: a smaller mean change of the normal film is small
 AXIS = "explains it  ◂   difference, % of the grey range   ▸  makes it larger"
@@ -38,12 +38,13 @@ class ExplanationSummary:
 
     sentence: the summary. place: which difference the chart is of, e.g. "the heart's difference". effects: what each
     known part of the record does to its size, in percent of the grey range, negative where it explains some of it;
-    empty where no place was explained.
+    empty where no place was explained. is_measured: whether anything was measured that the sentence tells.
     """
 
     sentence: str
     place: str = ""
     effects: Mapping[str, float] | None = None
+    is_measured: bool = True
 
     @property
     def figure(self) -> Figure | None:
@@ -59,7 +60,7 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     record, schema: of the case.
     """
     change = _change_of_normal(results)
-    regions: Mapping[str, RegionAttribution] = results.get("region", {})
+    regions: Mapping[str, RegionAttribution] = named_regions(results.get("region", {}))
     known = _known_groups(record, schema)
     if not known:
         return ExplanationSummary("The record is empty, so it changed nothing.")
@@ -74,12 +75,15 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     }
     pairs = [(abs(value), name, group) for name, values in effects.items() for group, value in values.items()]
     if not pairs:
-        return ExplanationSummary(f"{start}." if start else "Nothing was measured of what the record changed.")
+        if start:
+            return ExplanationSummary(f"{start}.")
+        return ExplanationSummary("Nothing was measured of what the record changed.", is_measured=False)
     size, name, group = max(pairs, key=lambda pair: pair[0])
     place = _place(name)
     chart = {title: 100 * value for title, value in effects[name].items()}
     if size < MIN_CHANGE:
-        end = f"no part of {'it' if start else 'the record'} changes {place} by as much as {100 * MIN_CHANGE:.0f} % of the grey range"
+        whole = "it" if start else "the record"
+        end = f"no part of {whole} changes {place} by as much as {100 * MIN_CHANGE:.0f} % of the grey range"
     else:
         end = f"knowing {_fact(group, record, schema)} {_effect(effects[name][group], regions[name], place)}"
     sentence = f"{start}: {end}." if start else f"{end[0].upper()}{end[1:]}."

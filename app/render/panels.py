@@ -18,16 +18,20 @@ class NamedFilm(Protocol):
     """A film that is open: its name, its kind and size, its notes, and a small picture as HTML."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name for the reader."""
 
     @property
-    def facts(self) -> str: ...
+    def facts(self) -> str:
+        """Its kind and size."""
 
     @property
-    def notes(self) -> tuple[str, ...]: ...
+    def notes(self) -> tuple[str, ...]:
+        """What was guessed or ignored."""
 
     @property
-    def thumbnail(self) -> str: ...
+    def thumbnail(self) -> str:
+        """A small picture as HTML."""
 
 
 def status(text: str, alert: bool = False) -> str:
@@ -43,11 +47,6 @@ def progress_line(text: str, share: float | None) -> str:
     value = "" if share is None else f' value="{share:.3f}"'
     safe = html.escape(text)
     return f'<div class="status" role="status">{safe}<progress{value} max="1" aria-label="{safe}"></progress></div>'
-
-
-def progress_bar(text: str, done: int, total: int) -> str:
-    """The same line with how far something has come."""
-    return f'<div class="status" role="status">{text}<progress value="{done}" max="{total}" aria-label="{text}"></progress></div>'
 
 
 def link(example: str, settings: Settings) -> str:
@@ -93,6 +92,7 @@ def record_summary(analysis: Analysis, detector: Detector) -> str:
 
 
 def quiet(text: str) -> str:
+    """Return a paragraph in small type."""
     return f'<p class="quiet">{html.escape(text)}</p>'
 
 
@@ -121,4 +121,5 @@ def attention(analysis: Analysis, detector: Detector) -> str:
         groups[wording.group_title(group)] = rows
     caption = wording.attention_caption(analysis, schema)
     chart = figures.inline_svg(figures.attention_bars(groups), caption)
-    return f'<div class="card columns"><div><h3>Attention over the record</h3><p>{html.escape(caption)}</p></div><div>{chart}</div></div>'
+    text = f"<h3>Attention over the record</h3><p>{html.escape(caption)}</p>"
+    return f'<div class="card columns"><div>{text}</div><div>{chart}</div></div>'

@@ -75,10 +75,14 @@ class Report:
     def to_dict(self) -> dict:
         """Return the numbers as plain JSON values."""
         return {
-            **analysis_to_dict(self.analysis, self.detector),
-            "findings": [finding.to_dict() for finding in self.findings],
+            **result_to_dict(self.analysis, self.findings, self.detector),
             "measurements": list(self.measurements),
         }
+
+
+def result_to_dict(analysis: Analysis, findings: Sequence[Finding], detector: Detector) -> dict:
+    """Return an analysis and its findings as plain JSON values, the same for page, files and API."""
+    return {**analysis_to_dict(analysis, detector), "findings": [finding.to_dict() for finding in findings]}
 
 
 def pdf_report(report: Report) -> bytes:
@@ -119,9 +123,9 @@ def _first_page(report: Report, date: str) -> Figure:
     beside.write("Findings", HEADING, "bold")
     _findings(beside, report.findings, report.detector.scoring.heat_normal)
     _section(page, "Record", MARGIN, 223, 262, wording.record_rows(analysis.record, schema))
-    measured = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
+    measurements = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
     right = MARGIN + WIDTH / 2 + 2
-    _section(page, "Measurements", right, 223, 262, measured or [("", "none")], share=0.08)
+    _section(page, "Measurements", right, 223, 262, measurements or [("", "none")], share=0.08)
     foot = Column(page, MARGIN, WIDTH, 264, 290)
     foot.write("Limits", HEADING, "bold")
     foot.write(" ".join([*wording.limits(analysis), wording.PSEUDO_HEALTHY, *analysis.notes]), SMALL)
@@ -157,8 +161,8 @@ def _second_page(report: Report, values: Mapping) -> Figure:
         if feature.trained
     ]
     _section(page, "Record, and attention on it", MARGIN, 135, 195, record)
-    measured = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
-    _section(page, "Measurements", right, 135, 195, measured or [("", "none")], share=0.08)
+    measurements = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
+    _section(page, "Measurements", right, 135, 195, measurements or [("", "none")], share=0.08)
     foot = Column(page, MARGIN, WIDTH, 198, 288)
     foot.write("How it was computed", HEADING, "bold")
     for line in (wording.score_meaning(report.detector.scoring), *_provenance_lines(values), *analysis.notes):
@@ -171,8 +175,8 @@ def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: floa
     """Draw a picture `PICTURE` high with its title, or as wide as half of the page where it is wider than that."""
     Column(page, left, WIDTH / 2 - 2, top, top + 5).write(title, TEXT, "bold")
     height, width = image.shape[:2]
-    shown = min(PICTURE, (WIDTH / 2 - 2) * height / width)
-    axes = page.add_axes(area(left, top + 5, shown * width / height, shown))
+    side = min(PICTURE, (WIDTH / 2 - 2) * height / width)
+    axes = page.add_axes(area(left, top + 5, side * width / height, side))
     axes.imshow(_printed(image), cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, aspect="auto")
     axes.set_axis_off()
     return axes

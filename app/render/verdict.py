@@ -1,158 +1,146 @@
-"""The right rail: score and map in one sentence, the score among normal films, findings, and the numbers."""
+"""The right rail as HTML: the verdict with its histogram, the findings as buttons, and the numbers."""
 
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
-from diff3m.scoring import Component
+from diff3m.findings import Finding
+from diff3m.imaging.zones import OUTSIDE
 
-from . import panels, wording
-
-UNUSUAL = 95.0  # percentile from which a film is called unusual
-VERY_UNUSUAL = 99.0
-UPPER = 80.0
-BINS = 22
-KINDS = {
-    "absolute": "mean size of the difference",
-    "brighter": "where it is brighter",
-    "darker": "where it is darker",
-    "largest": "where it differs most",
-    "ssim": "loss of structure",
-    "mse": "mean squared difference",
-    "max": "largest difference",
-    "contradiction": "contradicts",
-}
+from . import figures, panels, wording
 
 
 class Place(Protocol):
-    """A finding: what it is, and its number as text."""
+    """A place that the viewer outlines: what it is, and its number as text, "" where it has none."""
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What it is, such as "right lower zone"."""
 
     @property
-    def value(self) -> str: ...
+    def value(self) -> str:
+        """Its number with its unit."""
 
-
-def percentile_text(percentile: float) -> str:
-    """A percentile with one decimal, rounded down: a limit that it names is a limit that it reached."""
-    return f"{math.floor(10 * percentile) / 10:.1f}"
-
-
-def verdict_sentence(analysis: Analysis, places: Sequence[Place]) -> str:
-    """Score and map in one sentence. places: those that stand out, strongest first."""
-    where = f"{places[0].label}, {places[0].value}" if places else ""
-    if analysis.percentile is None:
-        start = "There is no score: this model has not been calibrated on normal films"
-        return f"{start}. The strongest place: {where}." if where else f"{start}. No place stands out."
-    if analysis.percentile >= UNUSUAL:
-        level = "Very unusual as a whole" if analysis.percentile >= VERY_UNUSUAL else "Unusual as a whole"
-        return f"{level}. The strongest place: {where}." if where else f"{level}, but no single place stands out."
-    level = "In the upper range of normal films" if analysis.percentile >= UPPER else "Ordinary as a whole"
-    if not where:
-        return f"{level}, and no place stands out."
-    if len(places) == 1:
-        return f"{level}, but one place stands out: {where}."
-    return f"{level}, but {len(places)} places stand out. The strongest: {where}."
+    @property
+    def stands_out(self) -> bool:
+        """Whether it is larger than nearly all places of normal films."""
 
 
 def verdict_card(analysis: Analysis, sentence: str, detector: Detector) -> str:
-    """The verdict with percentile and histogram, as HTML."""
+    """Return the verdict with percentile and histogram. sentence: of `wording.verdict_sentence`."""
     text = f'<p class="verdict">{html.escape(sentence)}</p>'
     if analysis.score is None or analysis.percentile is None:
         return text
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
-    percentile = percentile_text(analysis.percentile)
-    among = html.escape(wording.compared_with(analysis))
+    percentile, among = wording.percentile_text(analysis.percentile), wording.compared_with(analysis)
+    chart = figures.inline_svg(
+        figures.small_histogram(normals, analysis.score),
+        f"Scores of {among}; this film is at percentile {percentile}.",
+        max_width=figures.SMALL_WIDTH,
+    )
     return (
-        f'{text}<p class="percentile"><b>percentile {percentile}</b> among {among}</p>'
-        f"{histogram(normals, analysis.score, f'Scores of {among}; this film is at percentile {percentile}.')}"
+        f'{text}<p class="percentile"><b>percentile {percentile}</b> among {html.escape(among)}</p>'
+        f'<div class="histogram">{chart}</div>'
     )
 
 
-def histogram(scores: Sequence[float], score: float, alternative: str) -> str:
-    """Scores of normal films as bars, with this film's as a line: an SVG 60 pixels high. Beyond the bars, at their end."""
-    counts, edges = np.histogram(scores, BINS)
-    low, high = float(edges[0]), float(edges[-1])
-    span = high - low or 1.0
-    width, height, base = 268, 60, 46
-    bars = "".join(
-        f'<rect x="{2 + index * 12}" y="{base - 42 * count / counts.max():.1f}" width="11" '
-        f'height="{42 * count / counts.max():.1f}"/>'
-        for index, count in enumerate(counts)
-    )
-    place = 2 + 12 * BINS * min(max((score - low) / span, 0.0), 1.0)
-    anchor = "start" if place < 60 else "end" if place > width - 60 else "middle"
-    return (
-        f'<svg class="histogram" role="img" aria-label="{html.escape(alternative, quote=True)}" '
-        f'viewBox="0 0 {width} {height}"><g class="bars">{bars}</g>'
-        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="0" y2="{base}"/>'
-        f'<text x="{place:.1f}" y="{height - 2}" text-anchor="{anchor}">score {score:+.2f}</text></svg>'
-    )
+def chips(films: Sequence[tuple[str, Sequence[Place] | None, int]]) -> str:
+    """Return places as buttons that center the viewer, and, beside each finding, one that explains it.
 
-
-def chips(films: Sequence[tuple[str, Sequence[Place]]], analyzed: bool) -> str:
-    """Findings as buttons that center the viewer. films: (name, findings) of the first and the second film."""
-    if not analyzed:
+    films: (name, places, number of them that are findings) of the first and of the second film; places are None for a
+    film that is not analyzed. Places after the findings, such as the truth of an example, cannot be explained. Those
+    outside the lungs are folded.
+    """
+    if not films:
         return panels.quiet("After the analysis, places that differ are listed here.")
-    lists = []
-    for film, (name, findings) in enumerate(films):
-        title = f"<h4>{html.escape(name)}</h4>" if len(films) > 1 else ""
-        buttons = "".join(
-            f'<button type="button" class="chip" data-film="{film}" data-finding="{index}"><span>{index + 1} '
-            f"{html.escape(finding.label)}</span><b>{html.escape(finding.value)}</b></button>"
-            for index, finding in enumerate(findings)
-        )
-        lists.append(title + (buttons or panels.quiet("No place differs more than places of normal films do.")))
+    lists = [
+        (f"<h4>{html.escape(name)}</h4>" if len(films) > 1 else "") + _chip_list(film, places, findings)
+        for film, (name, places, findings) in enumerate(films)
+    ]
     return f'<div class="chips">{"".join(lists)}</div>'
 
 
-def findings_meaning(analysis: Analysis) -> str:
-    """What the numbers beside the findings are, and what they are not."""
-    numbers = "The number is the largest difference there, in percent of the grey range; + is brighter than expected."
-    return f"{numbers} It shows where to look, not what is there. Sides are the patient's, if the film is not mirrored."
+def _chip_list(film: int, places: Sequence[Place] | None, findings: int) -> str:
+    if places is None:
+        return panels.quiet("This film is not analyzed yet.")
+    if not places:
+        return panels.quiet("No place differs more than places of normal films do.")
+    rows, outside = "", ""
+    for index, place in enumerate(places):
+        row = _chip(film, index, place, index < findings)
+        if place.label == OUTSIDE:
+            outside += row
+        else:
+            rows += row
+    fold = f"<details><summary>{OUTSIDE.capitalize()}</summary>{outside}</details>" if outside else ""
+    return rows + fold
+
+
+def _chip(film: int, index: int, place: Place, can_explain: bool) -> str:
+    label, where = html.escape(place.label), f'data-film="{film}" data-finding="{index}"'
+    explain = (
+        f'<button type="button" class="chip-explain" {where} title="What did the record change here?" '
+        f'aria-label="Explain finding {index + 1}, {label}">Explain</button>'
+    )
+    kind = "chip stands-out" if place.stands_out else "chip"
+    return (
+        f'<div class="chip-row"><button type="button" class="{kind}" {where}><span>{index + 1} {label}</span>'
+        f"<b>{html.escape(place.value)}</b></button>{explain if can_explain else ''}</div>"
+    )
+
+
+def findings_meaning() -> str:
+    """Say what the number beside a finding is, and what it is not."""
+    return (
+        "Bold: stands out among the places of normal films. The number is the largest difference there, in percent of "
+        "the grey range; + is brighter than normal. It shows where to look, not what is there. Sides are the "
+        "patient's, if the film is not mirrored."
+    )
 
 
 def comparison(first: Analysis, second: Analysis) -> str:
-    """How the second film's result differs from the first one's, named as what it is."""
+    """Say how the second film's score differs from the first one's; "" where either has none."""
     if first.percentile is None or second.percentile is None:
         return ""
-    change = first.score - second.score
+    change = second.score - first.score
     return (
-        f"The second film: percentile {percentile_text(second.percentile)}, score {second.score:+.2f}; the first one's "
-        f"score is {abs(change):.2f} {'higher' if change >= 0 else 'lower'}. The films are not aligned: position and "
-        "breath differ too."
+        f"The second film: percentile {wording.percentile_text(second.percentile)}, score {second.score:+.2f}, which "
+        f"is {abs(change):.2f} {'higher' if change >= 0 else 'lower'} than the first one's. The films are not aligned: "
+        "position and breath differ too."
     )
 
 
-def numbers_table(analysis: Analysis, detector: Detector) -> str:
-    """Score, its measurements and the seconds, as a table."""
-    rows = [("score", "" if analysis.score is None else f"{analysis.score:+.2f}", "")]
+def numbers_table(analysis: Analysis, findings: Sequence[Finding], detector: Detector) -> str:
+    """Return the parts of the score and the findings with all of their numbers, as two tables."""
+    score = "" if analysis.score is None else f"{analysis.score:+.2f}"
+    rows = [("score", score)]
     if analysis.percentile is not None:
-        rows.append(("percentile", percentile_text(analysis.percentile), ""))
-    rows += [
-        (component_name(component, detector), f"{value:.4g}", _z(z)) for component, value, z in analysis.components
+        rows.append(("percentile", wording.percentile_text(analysis.percentile)))
+    rows += [(f"{name}, z", f"{z:+.1f}") for name, z in wording.score_parts(analysis, detector.schema)]
+    rows.append(("seconds", f"{sum(analysis.seconds.values()):.1f}"))
+    places = [
+        (
+            f"{number} {finding.zone}",
+            wording.signed_percent(finding.mean),
+            wording.signed_percent(finding.largest),
+            wording.percent(finding.share),
+        )
+        for number, finding in enumerate(findings, start=1)
     ]
-    rows.append(("seconds", f"{sum(analysis.seconds.values()):.1f}", ""))
-    cells = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{value}</td><td>{z}</td></tr>' for name, value, z in rows
+    of_findings = _table(("finding", "mean", "largest", "of film"), places) if places else ""
+    return (
+        f"{_table(('measurement', 'value'), rows)}{of_findings}{panels.quiet(wording.score_meaning(detector.scoring))}"
     )
-    head = '<tr><th scope="col">measurement</th><th scope="col">value</th><th scope="col">z</th></tr>'
-    return f'<table class="numbers">{head}{cells}</table>{panels.quiet(wording.score_meaning(detector.scoring))}'
 
 
-def component_name(component: Component, detector: Detector) -> str:
-    """A part of the score in words, e.g. "where it is brighter, noise level 60"."""
-    feature = f" {detector.schema[component.feature].label}" if component.feature else ""
-    return f"{KINDS.get(component.kind, component.kind)}{feature}, noise level {component.level}"
-
-
-def _z(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:+.1f}"
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
+    body = ""
+    for first, *cells in rows:
+        values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        body += f'<tr><th scope="row">{html.escape(first)}</th>{values}</tr>'
+    return f'<table class="numbers"><tr>{head}</tr>{body}</table>'

@@ -18,7 +18,7 @@ Words of the method (checkpoint, residual, reconstruction, misfit, bits, z-score
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from diff3m.imaging.zones import OUTSIDE
 from diff3m.scoring.score import Component, Scoring
 
 FITS = 1.645  # standard deviations: nine normal films in ten lie within
-MIN_FILMS = 10  # of each class, under which an interval would claim more than the films can tell
 ATTENTION_LIMIT = (
     "Attention says where the model looked in the record, not what changed the result: it does not know the score."
 )
@@ -41,7 +40,6 @@ PARTS = {  # of a score, see `Component.part`
     "residual": "how far the film lies from its normal film",
     "record": "how far the film contradicts what the record says",
 }
-SIDES = "Left and right are the picture's: the patient's right is on the picture's left, if the film is not mirrored."
 SIMULATED = {  # what a model learned from, where its name does not say it to a reader
     "phantoms": "simulated patients"
 }
@@ -62,8 +60,8 @@ def model_sentence(name: str, schema: EHRSchema) -> str:
     ]
     warning = " It is for teaching: to it every real film is unusual." if name in SIMULATED else ""
     return (
-        f"This model learned what is normal from {model_title(name).lower()}, and knows {join(known) or 'nothing'} of a "
-        f"patient.{warning}"
+        f"This model learned what is normal from {model_title(name).lower()}, and knows {join(known) or 'nothing'} of "
+        f"a patient.{warning}"
     )
 
 
@@ -111,8 +109,8 @@ def _places_that_stand_out(findings: Sequence[Finding]) -> str:
 def finding_sentence(finding: Finding) -> str:
     """Say where a finding lies and how far it differs, in one line."""
     return (
-        f"{finding.zone[0].upper()}{finding.zone[1:]}: {percent(abs(finding.largest))} {_direction(finding)} than normal "
-        f"at most, {percent(abs(finding.mean))} on average"
+        f"{finding.zone[0].upper()}{finding.zone[1:]}: {percent(abs(finding.largest))} {_direction(finding)} than "
+        f"normal at most, {percent(abs(finding.mean))} on average"
     )
 
 
@@ -162,8 +160,8 @@ def score_sentence(analysis: Analysis) -> str:
     if analysis.score is None or analysis.percentile is None:
         return NO_SCORE
     return (
-        f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} (score {analysis.score:+.2f}; "
-        "0 is an average normal film)."
+        f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} "
+        f"(score {analysis.score:+.2f}; 0 is an average normal film)."
     )
 
 
@@ -171,8 +169,8 @@ def limits(analysis: Analysis) -> list[str]:
     """Return what a reader must know before believing the result, in two lines or three."""
     lines = [
         "One normal film in twenty lies above percentile 95, and small or subtle findings can lie below it.",
-        "A finding is a difference from the normal film, and about one normal film in twenty has one that stands out. It "
-        "does not say what it is, nor that there is disease.",
+        "A finding is a difference from the normal film, and about one normal film in twenty has one that stands out. "
+        "It does not say what it is, nor that there is disease.",
     ]
     if analysis.score is not None and analysis.compared_with not in VIEW_LABELS:
         unknown = analysis.record.get("view") is None
@@ -273,26 +271,6 @@ def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
     return f"Attention: {'; '.join(parts)}. {ATTENTION_LIMIT}"
 
 
-def metric_text(metrics: Mapping, name: str) -> str:
-    """Format a metric of `evaluation.metrics.detection_metrics` with its interval, or with why there is none.
-
-    metrics: the whole result, or the entry of one view. name: "auroc", "average_precision", or, of the whole result,
-    either with "_within_view". The interval is left out where a class has fewer than `MIN_FILMS` films (within views:
-    in any view that has both classes), because a bootstrap of so few films claims a certainty that they do not give.
-    """
-    if metrics[name] is None:
-        return "not available: films of both classes are needed"
-    value = f"{metrics[name]:.2f}"
-    groups = [metrics]
-    if name.endswith("_within_view"):
-        groups = [view for view in metrics["views"].values() if view["normal"] and view["abnormal"]]
-    fewest = min(groups, key=lambda group: min(group["normal"], group["abnormal"]))
-    if min(fewest["normal"], fewest["abnormal"]) < MIN_FILMS:
-        return f"{value} (no interval: {fewest['normal']} normal and {fewest['abnormal']} abnormal are too few)"
-    low, high = metrics[f"{name}_interval"]
-    return f"{value} [{low:.2f}, {high:.2f}]"
-
-
 def cohort_sentence(scored: int, films: int, unusual: int) -> str:
     """Say how many films were scored and how many of them are unusual."""
     start = f"{scored} of {films} film{'' if films == 1 else 's'} {'was' if films == 1 else 'were'} scored"
@@ -308,29 +286,3 @@ def count(number: int, noun: str) -> str:
 def join(items: Sequence[str]) -> str:
     """Return a list in words: "a, b and c"."""
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
-
-
-def place_of(row: float, column: float) -> str:
-    """A place in the picture in words, from shares of its height and width; not of the patient, whose right is on the
-    picture's left (`SIDES`)."""
-    vertical = ("upper", "middle", "lower")[min(2, int(3 * row))]
-    horizontal = "left" if column < 0.45 else "right" if column > 0.55 else "center"
-    return "middle" if (vertical, horizontal) == ("middle", "center") else f"{vertical} {horizontal}"
-
-
-def heat_summary(heat: np.ndarray, threshold: float, margin: float) -> str:
-    """Where and how much a signed heat map (S, S) is colored, its outer margin left out; also its alternative text."""
-    side = heat.shape[0]
-    cut = round(margin * side)
-    size = np.abs(heat[cut : side - cut, cut : side - cut])
-    share = float((size > threshold).mean())
-    if share == 0:
-        return f"Nowhere does the film differ from the reconstruction by more than {threshold:.1%} of its grey range."
-    row, column = (int(place) + cut for place in np.unravel_index(size.argmax(), size.shape))
-    place = place_of(row / side, column / side)
-    sign = "brighter" if heat[row, column] > 0 else "darker"
-    amount = "Less than 1%" if share < 0.01 else f"{share:.0%}"
-    return (
-        f"{amount} of the picture differs by more than {threshold:.1%} of the grey range. The largest difference is in the {place} "
-        f"of the picture, where the film is {size.max():.1%} {sign} than the reconstruction."
-    )

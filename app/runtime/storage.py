@@ -74,6 +74,7 @@ class Storage:
         threading.Thread(target=loop, daemon=True, name="storage-sweep").start()
 
     def remove(self) -> None:
+        """Delete the folder with everything in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -91,8 +92,10 @@ def _runs(process: int) -> bool:
 
 
 def keep_picture(png: bytes) -> Path:
-    """Write a PNG into Gradio's folder under a name made from its content, whole or not at all; a second time only
-    its age is renewed."""
+    """Write a PNG into Gradio's folder under a name that follows from its content, whole or not at all.
+
+    A second time only its age is renewed.
+    """
     folder = Path(get_upload_folder()) / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(png).hexdigest()}.png"

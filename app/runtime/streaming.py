@@ -8,12 +8,13 @@ from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
 JOIN_SECONDS = 2  # work that still waits for its turn ends later, at its first report
+POLL_SECONDS = 0.1  # how often it is asked whether the work is still wanted
 Event = TypeVar("Event")
 Result = TypeVar("Result")
 
 
 class Cancelled(Exception):
-    """Raised inside the work when the listener has gone."""
+    """Raised inside the work when its listener has gone, and in the listener when the work is no longer wanted."""
 
 
 class Done(Generic[Result]):
@@ -23,16 +24,23 @@ class Done(Generic[Result]):
         self.value = value
 
 
-def stream(work: Callable[[Callable[[Event], None]], Result]) -> Generator[Event | Done[Result], None, None]:
-    """Yield what `work(callback)` reports, skipping to the newest when the listener is slow, then Done(result).
+def stream(
+    work: Callable[[Callable[[Event], None]], Result], is_wanted: Callable[[], bool] = lambda: True
+) -> Generator[Event | Done[Result], None, None]:
+    """Run `work(callback)` in a thread and yield what it reports, then Done(result).
 
-    An exception in the work is raised here. Closing the generator makes the next report raise Cancelled in the work.
+    A listener that is slow gets only the newest report. An exception in the work is raised here. Once the generator is
+    closed, or the work is no longer wanted, the next report raises Cancelled in the work.
+
+    Parameters:
+        work: takes a callback for its reports and returns its result.
+        is_wanted: asked between reports; where it says no, Cancelled is raised here too, without waiting for the work.
     """
     events: queue.Queue = queue.Queue()
-    gone = threading.Event()
+    is_over = threading.Event()
 
     def callback(event: Event) -> None:
-        if gone.is_set():
+        if is_over.is_set():
             raise Cancelled
         events.put(event)
 
@@ -46,14 +54,29 @@ def stream(work: Callable[[Callable[[Event], None]], Result]) -> Generator[Event
     thread.start()
     try:
         while True:
-            item = events.get()
-            while not isinstance(item, Done | BaseException) and not events.empty():
-                item = events.get()
+            item = _newest(events)
+            if not is_wanted():
+                raise Cancelled
+            if item is None:
+                continue
             if isinstance(item, BaseException):
                 raise item
             yield item
             if isinstance(item, Done):
                 return
     finally:
-        gone.set()
-        thread.join(timeout=JOIN_SECONDS)
+        is_over.set()
+        if is_wanted():
+            thread.join(timeout=JOIN_SECONDS)
+
+
+def _newest(events: queue.Queue) -> object | None:
+    """Return the newest event, but none that came after an end; None where there is none for a while."""
+    item = None
+    try:
+        item = events.get(timeout=POLL_SECONDS)
+        while not isinstance(item, Done | BaseException):
+            item = events.get_nowait()
+    except queue.Empty:
+        pass
+    return item

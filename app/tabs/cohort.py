@@ -17,6 +17,7 @@ from diff3m.ehr import EHRError
 from ..components.widgets import SILENT
 from ..render import panels, wording
 from ..runtime.gpu import on_gpu
+from ..runtime.runs import Runs
 from ..runtime.storage import keep_file
 from .cohort_run import PART, Row, list_films, list_folder_films, read_again, score_films, summary, table_csv
 from .explore import Explore
@@ -65,18 +66,20 @@ class CohortTab:
 
     @property
     def inputs(self) -> set:
+        """What is read when films are scored."""
         return {self.manifest, self.archive, self.served, self.model, self.strict}
 
     @property
     def outputs(self) -> list:
+        """What a run changes."""
         return [self.status, self.summary, self.download, self.table, self.cancel, self.result]
 
     def message(self, text: str, alert: bool = False) -> Updates:
-        """A sentence in the status line; Cancel goes."""
+        """Return a sentence for the status line; Cancel goes."""
         return {self.status: panels.status(text, alert), self.cancel: gr.update(visible=False)}
 
     def empty(self) -> Updates:
-        """No result."""
+        """Return the tab without a result."""
         return {
             self.summary: "",
             self.download: gr.update(value=None, visible=False),
@@ -85,11 +88,12 @@ class CohortTab:
         }
 
     def rows(self, rows: Sequence[Row]) -> Updates:
+        """Return the table with rows."""
         values = [[*row.values(), row.picture] for row in rows]
         return {self.table: gr.update(value=values, visible=True)}
 
     def finished(self, rows: Sequence[Row], detector: Detector) -> Updates:
-        """Summary and CSV."""
+        """Return summary and CSV."""
         path = keep_file("diff3m-scores.csv", table_csv(rows, detector))
         return {self.summary: summary(rows), self.download: gr.update(value=str(path), visible=True)}
 
@@ -172,12 +176,12 @@ def _build(names: list[str], folder: Path | None) -> CohortTab:
 
 def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | None) -> Iterator[Updates]:
     """Score what the tab's inputs name, with progress; then summary, CSV and the whole table."""
-    opened, rows, path = None, [], values[tab.archive]
+    source, rows, path = None, [], values[tab.archive]
     try:
         if values[tab.served] and folder:
             films, path = list_folder_films(detector, folder, values[tab.served]), None
         else:
-            films, opened = list_films(detector, values[tab.manifest], path)
+            films, source = list_films(detector, values[tab.manifest], path)
         if len(films) > MAX_FILMS:
             raise ManifestError(
                 f"{len(films):,} films are too many for one run; at most {MAX_FILMS:,}. Use `diff3m evaluate`."
@@ -199,14 +203,14 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
     except (ManifestError, ArchiveError, EHRError) as error:
         yield tab.message(str(error), alert=True) | tab.empty()
     finally:
-        if opened is not None:
-            opened.close()
+        if source is not None:
+            source.close()
 
 
 def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
     """A click on a row opens its film in Explore under the record that it was scored under; what runs there stops."""
 
-    def open_row(result: CohortResult | None, event: gr.SelectData) -> Updates:
+    def open_row(result: CohortResult | None, runs: Runs, event: gr.SelectData) -> Updates:
         number = int(event.row_value[0])
         row = next((row for row in result.rows if row.film.number == number), None) if result else None
         try:
@@ -216,10 +220,11 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
         except (ArchiveError, OSError):
             gr.Warning(GONE)
             return {tabs: gr.skip()}
+        runs.end()
         changes = explore.open_case(result.model, str(keep_file("film", data)), row.film.record)
         return {tabs: gr.Tabs(selected="explore"), **changes}
 
-    tab.table.select(open_row, tab.result, [tabs, *explore.outputs], cancels=explore.running, **SILENT)
+    tab.table.select(open_row, [tab.result, explore.runs], [tabs, *explore.outputs], **SILENT)
 
 
 def _sends_table(done: int, total: int) -> bool:
@@ -228,4 +233,4 @@ def _sends_table(done: int, total: int) -> bool:
 
 def _progress(done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
-    return panels.progress_bar(f"{done} of {total} films, about {left:.0f} s left", done, total)
+    return panels.progress_line(f"{done} of {total} films, about {left:.0f} s left", done / total)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import html
 import io
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from diff3m.analysis import Analysis
+from diff3m.analysis import Analysis, in_tenths
 from diff3m.case import Case
 from diff3m.data.archive import Archive, ArchiveError
 from diff3m.data.manifest import NORMAL, ManifestError, read_manifest
@@ -22,7 +21,7 @@ from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import MIN_CLASS, detection_metrics
 from diff3m.imaging import GateError, RadiographError, pass_gate, read_radiograph
 
-from ..render import figures, panels
+from ..render import figures, panels, wording
 from ..render.images import Frame, inline
 from ..runtime.model_lock import MODEL
 
@@ -70,29 +69,29 @@ class Row:
         return " ".join(text for text in (self.reason, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:
-        """One value for each of `COLUMNS`. The percentile is rounded down, so that a limit it shows is one it
-        reached."""
+        """Return one value for each of `COLUMNS`."""
         score = None if self.score is None else round(self.score, 2)
-        percentile = None if self.percentile is None else math.floor(10 * self.percentile) / 10
-        film = self.film
-        return film.number, film.name, self.view, film.label or "", score, percentile, self.compared_with, self.note
+        film, view = self.film, self.view
+        percentile = None if self.percentile is None else in_tenths(self.percentile)
+        return film.number, film.name, view, film.label or "", score, percentile, self.compared_with, self.note
 
 
 def list_films(detector: Detector, manifest: str | None, archive: str | None) -> tuple[list[Film], Archive]:
     """List a manifest's rows with films out of a ZIP or, without a manifest, all films of the ZIP with unknown records.
 
-    Returns the films and the open ZIP. Raises ManifestError or ArchiveError.
+    Returns the films and the ZIP, open. Raises ManifestError or ArchiveError.
     """
     if not archive:
         raise ManifestError("There are no films yet: drop a ZIP of them.")
-    opened = Archive(archive)
+    source = Archive(archive)
     if not manifest:
         films = [
-            Film(i, name, None, {}, lambda name=name: opened.read(name)) for i, name in enumerate(opened.names, start=1)
+            Film(i, name, None, {}, lambda name=name: source.read(name)) for i, name in enumerate(source.names, start=1)
         ]
-        return films, opened
+        return films, source
     folder = Path(manifest).parent
-    return [_archive_film(row, folder, opened) for row in read_manifest(manifest, detector.schema)], opened
+    rows = read_manifest(manifest, detector.schema)
+    return [_archive_film(row, folder, source) for row in rows], source
 
 
 def _archive_film(row: ManifestRow, folder: Path, archive: Archive) -> Film:
@@ -147,13 +146,15 @@ class PreparedRow:
 
 
 def _prepare(detector: Detector, film: Film, strict: bool) -> PreparedRow | Row:
-    """Prepare a film under its record, with header facts where the manifest says nothing; or the row that says why
-    not."""
+    """Prepare a film under its record, with header facts where the manifest says nothing.
+
+    Returns the row that says why not, where it cannot be prepared.
+    """
     try:
         radiograph = read_radiograph(film.read())
-        given = {name: value for name, value in film.record.items() if value is not None}
+        known = {name: value for name, value in film.record.items() if value is not None}
         facts = {name: value for name, value in radiograph.facts.items() if name in detector.schema}
-        film = replace(film, record={**facts, **given})
+        film = replace(film, record={**facts, **known})
         return PreparedRow(film, detector.case(pass_gate(radiograph, accept=not strict), film.record))
     except GateError as error:
         return Row(film, _view(film), reason=" ".join(error.quality.reasons))
@@ -190,7 +191,8 @@ def table_csv(rows: Sequence[Row], detector: Detector) -> bytes:
 def summary(rows: Sequence[Row]) -> str:
     """Sum the rows up as HTML: counts, what was left out and why and, where labels exist, AUROC within and by view."""
     scored = [row for row in rows if row.score is not None]
-    text = f"{len(scored)} of {len(rows)} films were scored; {_above_sentence(scored)}"
+    unusual = sum(row.percentile >= LIMIT for row in scored if row.percentile is not None)
+    text = wording.cohort_sentence(len(scored), len(rows), unusual)
     missing = _reasons(rows)
     labelled = [row for row in scored if row.film.label]
     abnormal = np.array([row.film.label != NORMAL for row in labelled], bool)
@@ -209,11 +211,6 @@ def summary(rows: Sequence[Row]) -> str:
         f'<div class="card columns"><div><h3>Result</h3><p>{text}</p><ul>{items}</ul>{note}{missing}</div>'
         f"<div>{chart}</div></div>"
     )
-
-
-def _above_sentence(scored: Sequence[Row]) -> str:
-    above = sum(row.percentile >= LIMIT for row in scored if row.percentile is not None)
-    return f"{above} {'lies' if above == 1 else 'lie'} above percentile {LIMIT} of normal films."
 
 
 def _reasons(rows: Sequence[Row]) -> str:
@@ -259,12 +256,12 @@ def read_again(film: Film, archive: str | None) -> bytes:
     except (ValueError, OSError):
         if not archive:
             raise ArchiveError("The film is no longer there.") from None
-        opened = Archive(archive)
+        source = Archive(archive)
         try:
-            name = opened.find(film.name)
+            name = source.find(film.name)
             if name is None:
                 raise ArchiveError("The film is no longer in the ZIP.") from None
-            data = opened.read(name)
+            data = source.read(name)
         finally:
-            opened.close()
+            source.close()
     return data.read_bytes() if isinstance(data, Path) else data

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import Dependency
 
 from diff3m.detector import Detector
 
 from ..components.viewer import with_measurements
-from ..components.widgets import ON_MODEL, SILENT, slider
+from ..components.widgets import ON_MODEL, SILENT
 from ..examples import load_examples
 from ..runtime.gpu import on_gpu
-from .explore_analysis import Analyzing
+from .explore_explain import Explaining
 from .explore_layout import Screen, build_screen
 
-__all__ = ["ON_MODEL", "SILENT", "Explore", "build_explore", "slider"]
+__all__ = ["Explore", "build_explore"]
 
 
 @dataclass(frozen=True)
@@ -26,71 +25,67 @@ class Explore:
     """The tab for the rest of the page.
 
     outputs: what `open_case` may change. open_case: opens a film's file with its record under a model, by name, and
-    returns {component: value}. running: the events that must not outlive a film.
+    returns {component: value}. runs: the state with the reader's runs, which must not outlive a film.
     """
 
     outputs: list[Component]
     open_case: Callable[[str, str, Mapping[str, object]], dict[Component, object]]
-    running: list[Dependency]
+    runs: gr.State
 
 
 def build_explore(detectors: Sequence[Detector], model: gr.Dropdown, page: gr.Blocks) -> Explore:
     """Lay the tab out and wire it; called inside `page`. model: the choice of the checkpoint, in the top bar."""
     examples = {detector.config.name: load_examples(detector.config.name) for detector in detectors}
     screen = build_screen(detectors, examples, model)
-    handlers = Analyzing(screen)
-    running = _wire_model(screen, handlers)
-    _wire_films(screen, handlers, running, page)
+    handlers = Explaining(screen)
+    _wire_model(screen, handlers)
+    _wire_films(screen, handlers, page)
     screen.save.click(
         handlers.save,
-        {screen.session, screen.measured},
-        [screen.saved, screen.status],
+        {screen.session, screen.measurements},
+        [screen.files, screen.status],
         js=with_measurements("viewer"),
         **SILENT,
     )
-    return Explore(screen.outputs, handlers.open_case, running)
+    return Explore(screen.outputs, handlers.open_case, screen.runs)
 
 
-def _wire_model(screen: Screen, handlers: Analyzing) -> list[Dependency]:
-    """Wire what the model works for; a new analysis ends what is explained of the one before."""
+def _wire_model(screen: Screen, handlers: Explaining) -> None:
+    """Wire what the model works for. Whatever begins last has the page, see `runtime.runs`."""
     inputs, outputs = screen.inputs, screen.outputs
-    asked = inputs | screen.questions
-    explained = screen.explain.click(on_gpu(handlers.explain), asked, outputs, **ON_MODEL)
-    region = screen.viewer.explain(on_gpu(handlers.explain_region), inputs, outputs, **ON_MODEL)
-    noticed = screen.viewer.action(on_gpu(handlers.on_notice), inputs, outputs, **ON_MODEL)
-    accepted = screen.tools.accept.click(on_gpu(handlers.accept_and_analyze), inputs, outputs, **ON_MODEL)
+    screen.explain.click(on_gpu(handlers.explain), inputs | screen.questions, outputs, **ON_MODEL)
+    screen.viewer.explain(on_gpu(handlers.explain_region), inputs, outputs, **ON_MODEL)
+    screen.viewer.action(on_gpu(handlers.answer_notice), inputs, outputs, **ON_MODEL)
+    screen.tools.accept.click(on_gpu(handlers.accept_and_analyze), inputs, outputs, **ON_MODEL)
     fields = [field for part in screen.parts.values() for field in part.form.fields if isinstance(field, gr.Textbox)]
-    analyzed = gr.on(
+    gr.on(
         [screen.analyze.click, *(field.submit for field in fields)],
         on_gpu(handlers.analyze),
         inputs,
         outputs,
-        cancels=[explained, region],
+        trigger_mode="multiple",  # a second one replaces the first
         **ON_MODEL,
     )
-    running = [explained, region, noticed, accepted, analyzed]
-    screen.cancel.click(handlers.cancel, inputs, outputs, cancels=running, queue=False, **SILENT)
-    return running
+    screen.cancel.click(handlers.cancel, {screen.runs}, None, queue=False, **SILENT)
 
 
-def _wire_films(screen: Screen, handlers: Analyzing, running: list[Dependency], page: gr.Blocks) -> None:
+def _wire_films(screen: Screen, handlers: Explaining, page: gr.Blocks) -> None:
     """Wire what opens, corrects or takes away a film; whatever still runs belongs to another one."""
     inputs, outputs, tools = screen.inputs, screen.outputs, screen.tools
-    ending = dict(cancels=running, **SILENT)
-    screen.film_file.upload(handlers.open, inputs | {screen.film_file}, outputs, **ending)
-    screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **ending)
-    screen.close.click(handlers.close, inputs, outputs, **ending)
-    screen.model.input(handlers.change_model, inputs, outputs, **ending)  # a link or a table's row sets it too
+    screen.film_file.upload(handlers.open, inputs | {screen.film_file}, outputs, **SILENT)
+    screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **SILENT)
+    screen.close.click(handlers.close, inputs, outputs, **SILENT)
+    screen.model.input(handlers.change_model, inputs, outputs, **SILENT)  # a link or a table's row sets it too
     for part in screen.parts.values():
-        part.strip.select(handlers.choose, inputs, outputs, **ending)
-    tools.correct.click(handlers.correct, inputs, outputs, **ending)
+        part.strip.select(handlers.choose, inputs, outputs, **SILENT)
+    tools.correct.click(handlers.correct, inputs, outputs, **SILENT)
     for button, change in (
         (tools.left, dict(turn=1)),
         (tools.right, dict(turn=-1)),
         (tools.invert, dict(negative=True)),
     ):
-        button.click(lambda values, change=change: handlers.move(values, **change), inputs, outputs, **ending)
+        button.click(lambda values, change=change: handlers.move(values, **change), inputs, outputs, **SILENT)
     for cut in tools.cuts:
-        cut.release(handlers.cut, inputs | set(tools.cuts), outputs, **ending)
-    linked = page.load(handlers.open_link, None, outputs, **SILENT)
-    running.append(linked.then(on_gpu(handlers.follow), inputs, outputs, **ON_MODEL))
+        cut.release(handlers.cut, inputs | set(tools.cuts), outputs, **SILENT)
+    link = page.load(handlers.open_link, None, outputs, **SILENT)
+    link.then(on_gpu(handlers.follow_link), inputs, outputs, **ON_MODEL)

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.components import Component
 
-from diff3m.analysis import Analysis
-from diff3m.case import Case, FilmSource
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
-from diff3m.export.files import analysis_to_dict
-from diff3m.imaging import Radiograph, RadiographError, prepare_mask, read_radiograph, with_quality
 
-from ..components import film_pictures
 from ..components.ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE
-from ..components.film_edit import Handling, correct_and_inspect
-from ..examples import Example, read_mask
-from ..render import panels, verdict
-from ..render.images import Frame, inline
-from ..runtime.model_lock import MODEL
+from ..components.film_edit import Handling
+from ..examples import Example
+from ..render import panels, report, verdict
 from .explore_layout import START, ModelPart, Screen
+from .open_films import error_sentence, open_film, with_result
 from .session import OpenFilm, Session
-
-log = logging.getLogger(__name__)
 
 Values = Mapping[Component, Any]
 Updates = dict[Component, Any]
 
-THUMBNAIL = 48  # pixels
 READ = "Check the record, then press **Analyze**."
 EMPTIED = "The record of the film before was emptied: fill in this patient's."
 FILLED = "The record is that of the table's row."
 NO_FILM = "There is no film yet: drop one, or choose an example."
 STORED = "Computed beforehand. **Analyze** computes it now."
 STOPPED_BY_GATE = "The film was stopped: see the message on it."
-GONE = "Your film is no longer on the server: films are deleted within the hour. Drop it again."
-FAILED = (
-    "Something failed on the server ({kind}). Try again; if it fails again, restart the page or use a smaller film."
-)
 
 
 class Opening:
@@ -55,23 +40,22 @@ class Opening:
 
     @property
     def no_change(self) -> Updates:
-        """What a handler returns that changes nothing: Gradio takes no empty mapping."""
+        """An update that changes nothing: Gradio takes no empty mapping."""
         return {self.screen.session: gr.skip()}
 
-    # --- what is shown ---
+    # --- the page ---
 
     def show(self, session: Session, status: str = "") -> Updates:
-        """Everything that follows from the session: film, viewer, result. status: the line over Analyze."""
-        screen, film = self.screen, session.film
-        opened = film is not None
+        """Return everything that follows from the session: films, viewer, result. status: the line over Analyze."""
+        screen, is_open = self.screen, session.film is not None
         return {
             screen.session: session,
-            screen.film_file: gr.update(value=None, height=44 if opened else 88),
-            screen.prior_file: gr.update(value=None, visible=True if opened else "hidden"),
-            screen.close: gr.update(visible=True if opened else "hidden"),
+            screen.film_file: gr.update(value=None, height=44 if is_open else 88),
+            screen.prior_file: gr.update(value=None, visible=True if is_open else "hidden"),
+            screen.close: gr.update(visible=True if is_open else "hidden"),
             screen.film_card: panels.film_cards(session.films),
-            screen.tools.fold: gr.update(visible=opened),
-            **screen.tools.show(*self._seen_by_gate(session)),
+            screen.tools.fold: gr.update(visible=is_open),
+            **screen.tools.show(*self._gate_view(session)),
             **{part.strip: self._strip(name, session) for name, part in screen.parts.items()},
             screen.viewer: session.viewer_value(),
             screen.analyze: gr.update(visible=True),
@@ -81,7 +65,8 @@ class Opening:
         }
 
     @staticmethod
-    def _seen_by_gate(session: Session) -> tuple[Handling, Any]:
+    def _gate_view(session: Session) -> tuple[Handling, Any]:
+        """Return corrections and gate's answer of the film that is stopped, or else of the first one."""
         film = session.stopped or session.film
         return (Handling(), None) if film is None else (film.handling, film.quality)
 
@@ -90,36 +75,46 @@ class Opening:
         return gr.update(visible=session.film is None and name == session.model and bool(part.examples))
 
     def _result(self, session: Session) -> Updates:
-        """The right rail and what lies below the fold."""
+        """Return the right rail and what lies below the fold."""
         screen, film = self.screen, session.film
-        empty = {screen.explanation: "", screen.record_summary: "", screen.saved: gr.update(value=None, visible=False)}
-        if film is None or film.analysis is None:
+        has_result = film is not None and film.analysis is not None
+        empty = {
+            screen.explanation: "",
+            screen.record_summary: "",
+            screen.files: gr.update(value=None, visible=False),
+            screen.save: gr.update(interactive=has_result),
+            screen.explain: gr.update(interactive=has_result),
+        }
+        if not has_result:
             text = "No film is analyzed yet." if film is None else "This film is not analyzed yet."
-            blank = {screen.verdict: panels.quiet(text), screen.chips: verdict.chips((), False), screen.json: None}
+            blank = {screen.verdict: panels.quiet(text), screen.chips: verdict.chips(()), screen.json: None}
             return empty | blank | {screen.notes: "", screen.numbers: "", screen.link: ""}
         detector, analysis = screen.parts[session.model].detector, film.analysis
         second = session.prior and session.prior.analysis
         beside = [verdict.comparison(analysis, second)] if second else []
         notes = [note for note in analysis.notes if note not in film.notes]
-        findings = [(entry.name, entry.shown.findings) for entry in session.films]
+        places = [
+            (entry.name, entry.viewer_film.findings if entry.analysis else None, len(entry.findings))
+            for entry in session.films
+        ]
         return empty | {
             screen.verdict: verdict.verdict_card(analysis, film.verdict, detector) + panels.notes(beside),
-            screen.chips: verdict.chips(findings, True),
-            screen.notes: panels.quiet(verdict.findings_meaning(analysis)) + panels.notes(notes),
+            screen.chips: verdict.chips(places),
+            screen.notes: panels.quiet(verdict.findings_meaning()) + panels.notes(notes),
             screen.record_summary: panels.record_summary(analysis, detector),
-            screen.numbers: verdict.numbers_table(analysis, detector),
-            screen.json: analysis_to_dict(analysis, detector),
+            screen.numbers: verdict.numbers_table(analysis, film.findings, detector),
+            screen.json: report.result_to_dict(analysis, film.findings, detector),
             screen.link: panels.link(film.example, analysis.settings) if film.example else "",
         }
 
     def fail(self, session: Session, error: Exception | str) -> Updates:
-        """A sentence over Analyze, the fields at fault marked, and everything else as it was."""
+        """Return a sentence over Analyze, the fields at fault marked, and everything else as it was."""
         screen = self.screen
         marks = screen.parts[session.model].form.mark(error if isinstance(error, EHRError) else None)
         return {
             **marks,
             screen.viewer: session.viewer_value(),
-            screen.status: panels.status(error if isinstance(error, str) else sentence(error), alert=True),
+            screen.status: panels.status(error if isinstance(error, str) else error_sentence(error), alert=True),
             screen.analyze: gr.update(visible=True),
             screen.cancel: gr.update(visible=False),
             screen.film_file: gr.update(value=None),
@@ -128,26 +123,9 @@ class Opening:
 
     # --- films ---
 
-    def read(self, path: str, handling: Handling, name: str, model: str, example: str = "") -> tuple[OpenFilm, Case]:
-        """Read a film and inspect it. Raises RadiographError or ValueError."""
-        detector = self.screen.parts[model].detector
-        radiograph, quality = correct_and_inspect(read_file(path), handling)
-        case = detector.case(with_quality(radiograph, quality))
-        height, width = radiograph.pixels.shape
-        film = OpenFilm(
-            path=path,
-            name=name,
-            handling=handling,
-            quality=quality,
-            facts=f"{radiograph.source}, {width}×{height} pixels",
-            notes=(*radiograph.notes, *quality.notes),
-            thumbnail=inline(Frame(case.x0, name), THUMBNAIL, case.aspect),
-            picture=film_pictures.film_picture(radiograph, name, detector.config.preprocessing.size),
-            presets=film_pictures.presets(radiograph),
-            preset=film_pictures.first_preset(radiograph),
-            example=example,
-        )
-        return film, case
+    def end_runs(self, values: Values) -> None:
+        """End what still runs, because another film, record or model takes the page."""
+        values[self.screen.runs].end()
 
     def open(self, values: Values) -> Updates:
         """Open an uploaded film in place of what is open, with its header's facts in the form.
@@ -157,8 +135,10 @@ class Opening:
         session, path = values[self.screen.session], values[self.screen.film_file]
         if not path:
             return self.no_change
+        self.end_runs(values)
+        detector = self.screen.parts[session.model].detector
         try:
-            film, case = self.read(path, Handling(), Path(path).name, session.model)
+            film, case = open_film(path, Handling(), Path(path).name, detector)
         except ValueError as error:
             return self.fail(session, error)
         first = session.film is None
@@ -171,8 +151,9 @@ class Opening:
         session, path = values[self.screen.session], values[self.screen.prior_file]
         if not path or session.film is None:
             return self.no_change
+        self.end_runs(values)
         try:
-            prior, _ = self.read(path, Handling(), Path(path).name, session.model)
+            prior, _ = open_film(path, Handling(), Path(path).name, self.screen.parts[session.model].detector)
         except ValueError as error:
             return self.fail(session, error)
         status = STOPPED_BY_GATE if prior.is_stopped else "The second film is beside the first. **Analyze** takes both."
@@ -180,13 +161,14 @@ class Opening:
 
     def close(self, values: Values) -> Updates:
         """Take the films away, and with them the record and the results."""
+        self.end_runs(values)
         session = Session(values[self.screen.model])
         return {**self.show(session, START), **self.screen.parts[session.model].form.fill({}, "")}
 
     def open_case(self, model: str, path: str, record: Mapping[str, object]) -> Updates:
         """Open a film with its record under a model, from elsewhere on the page."""
         known = {name: value for name, value in record.items() if value is not None}
-        film, _ = self.read(path, Handling(), "Film of the table", model)
+        film, _ = open_film(path, Handling(), "Film of the table", self.screen.parts[model].detector)
         status = STOPPED_BY_GATE if film.is_stopped else FILLED
         form = self.screen.parts[model].form.fill(known, FROM_TABLE)
         return {**self.show(Session(model, film), status), **form, **self.show_model(model), self.screen.model: model}
@@ -199,7 +181,7 @@ class Opening:
         return (
             self.no_change
             if film is None
-            else self._handle(values, film.handling.moved(film.quality.turn, film.quality.negative))
+            else self._handle(values, film.handling.with_change(film.quality.turn, film.quality.negative))
         )
 
     def accept(self, values: Values) -> Updates:
@@ -210,7 +192,7 @@ class Opening:
     def move(self, values: Values, turn: int = 0, negative: bool = False) -> Updates:
         """Turn or invert the first film."""
         film = values[self.screen.session].film
-        return self.no_change if film is None else self._handle(values, film.handling.moved(turn, negative), film)
+        return self.no_change if film is None else self._handle(values, film.handling.with_change(turn, negative), film)
 
     def cut(self, values: Values) -> Updates:
         """Crop the first film by the sliders' shares."""
@@ -222,11 +204,12 @@ class Opening:
 
     def _handle(self, values: Values, handling: Handling, film: OpenFilm | None = None) -> Updates:
         """Read a film (default: the one that is stopped) anew under other corrections, without its result."""
+        self.end_runs(values)
         session = values[self.screen.session]
         film = film or session.stopped
-        index = session.films.index(film)
+        index, detector = session.films.index(film), self.screen.parts[session.model].detector
         try:
-            film, _ = self.read(film.path, handling, film.name, session.model, film.example)
+            film, _ = open_film(film.path, handling, film.name, detector, film.example)
         except ValueError as error:
             return self.fail(session, error)
         session = session.without_results().with_film(index, film)
@@ -236,17 +219,18 @@ class Opening:
 
     def choose(self, values: Values, event: gr.SelectData) -> Updates:
         """Open the example that was clicked."""
+        self.end_runs(values)
         part = self.screen.part(values)
         return self.show_example(part, part.examples[event.index])
 
-    def show_example(self, part: ModelPart, example: Example, stored: bool = True) -> Updates:
-        """Film, record and, where there is one and it is wanted, the stored result of an example."""
-        model = part.detector.config.name
-        film, case = self.read(str(example.path), Handling(accepted=True), example.title, model, example.id)
-        analysis = example.result(part.detector) if stored else None
+    def show_example(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
+        """Return film, record and, where there is one and `use_stored` is true, the stored result of an example."""
+        detector = part.detector
+        film, case = open_film(str(example.path), Handling(accepted=True), example.title, detector, example.id)
+        analysis = example.result(detector) if use_stored else None
         if analysis is not None:
-            film = with_result(film, analysis, replace(case, record=analysis.record), part)
-        session = Session(model, film)
+            film = with_result(film, analysis, replace(case, record=analysis.record), detector, part.examples)
+        session = Session(detector.config.name, film)
         return {
             **self.show(session, READ if analysis is None else STORED),
             **part.form.fill(example.record, FROM_EXAMPLE),
@@ -257,95 +241,50 @@ class Opening:
 
         Noise level, steps and seed count as far as they are numbers in range.
         """
-        wanted = request.query_params
+        query = request.query_params
         for model, part in self.screen.parts.items():
-            example = next((entry for entry in part.examples if entry.id == wanted.get("example", "")), None)
+            example = next((entry for entry in part.examples if entry.id == query.get("example", "")), None)
             if example is None:
                 continue
-            settings = self._settings_of(part.detector, wanted)
+            settings = self._settings_of(part.detector, query)
             own = self._settings_of(part.detector, {})
-            chosen = {self.screen.model: model, **self.show_model(model), **settings}
-            return {**self.show_example(part, example, stored=settings == own), **chosen}
+            choice = {self.screen.model: model, **self.show_model(model), **settings}
+            return {**self.show_example(part, example, use_stored=settings == own), **choice}
         return self.no_change
 
-    def _settings_of(self, detector: Detector, wanted: Mapping[str, str]) -> Updates:
+    def _settings_of(self, detector: Detector, query: Mapping[str, str]) -> Updates:
+        """Return noise level, steps and seed of an address, or the detector's own where it has none in range."""
         screen, scoring = self.screen, detector.scoring
-        allowed = {
+        ranges = {
             "level": (screen.level, 50, 900, scoring.noise_level),
             "steps": (screen.steps, 2, 50, scoring.steps),
             "seed": (screen.seed, 0, 10**9, 0),
         }
         result = {}
-        for name, (component, low, high, own) in allowed.items():
-            text = str(wanted.get(name, ""))
+        for name, (component, low, high, own) in ranges.items():
+            text = str(query.get(name, ""))
             result[component] = int(text) if text.isdigit() and low <= int(text) <= high else own
         return result
 
     def show_model(self, model: str) -> Updates:
-        """The form and the questions of a model instead of the others'."""
-        shown: Updates = {}
+        """Return the form and the questions of a model instead of the others'."""
+        updates: Updates = {}
         for name, part in self.screen.parts.items():
-            shown[part.record] = shown[part.questions] = gr.update(visible=name == model)
-        return shown
+            updates[part.record] = updates[part.questions] = gr.update(visible=name == model)
+        return updates
 
     def change_model(self, values: Values) -> Updates:
         """Another model was chosen: films and record stay, results go."""
         session, model = values[self.screen.session], values[self.screen.model]
         if model == session.model:
             return self.no_change
-        typed = self.screen.parts[session.model].form.typed(values)
+        self.end_runs(values)
+        entries = self.screen.parts[session.model].form.entries(values)
         part = self.screen.parts[model]
-        changed = replace(session.without_results(), model=model)
+        session_of_model = replace(session.without_results(), model=model)
         return {
-            **self.show(changed, START if session.film is None else READ),
+            **self.show(session_of_model, START if session.film is None else READ),
             **self.show_model(model),
             **self._settings_of(part.detector, {}),
-            **part.form.fill({name: value for name, value in typed.items() if name in part.detector.schema}, ""),
+            **part.form.fill({name: value for name, value in entries.items() if name in part.detector.schema}, ""),
         }
-
-
-def truth_of(film: OpenFilm, case: Case, part: ModelPart) -> np.ndarray | None:
-    """The true mask (S, S) of an example, if it is known and the film is as it was made."""
-    example = next((entry for entry in part.examples if entry.id == film.example), None)
-    mask = read_mask(example.mask) if example and film.handling.untouched else None
-    return None if mask is None else prepare_mask(mask, case.film, part.detector.config.preprocessing)
-
-
-def with_result(film: OpenFilm, analysis: Analysis, case: Case, part: ModelPart) -> OpenFilm:
-    """An open film with its result."""
-    scoring, analysis = part.detector.scoring, replace(analysis, case=case)
-    places = film_pictures.find_places(analysis, scoring)
-    truth = truth_of(film, case, part)
-    picture = film_pictures.analyzed_picture(film.picture, analysis, case, scoring, places, truth)
-    said = verdict.verdict_sentence(analysis, [place for place in places if place.stands_out])
-    return replace(film, analysis=analysis, analyzed=picture, verdict=said)
-
-
-def read_file(path: str) -> Radiograph:
-    """Read a film that was uploaded. Raises RadiographError."""
-    if not Path(path).is_file():
-        raise RadiographError(GONE)
-    return read_radiograph(path)
-
-
-def sentence(error: Exception) -> str:
-    """What to tell the reader of an error.
-
-    Its own sentence where it is one of ours (RadiographError, EHRError, settings out of range), else that something
-    failed here; its kind is logged, never its text, which may hold what a file says.
-    """
-    if isinstance(error, ValueError):
-        return str(error)
-    log.error("an analysis ended in %s", type(error).__name__)
-    return FAILED.format(kind=type(error).__name__)
-
-
-def analyzed(
-    detector: Detector, film: Case | FilmSource, record: Mapping | None = None, callback=None, **settings
-) -> Analysis:
-    """Analyze a case, or a film and a record, when the model is free.
-
-    One that was cancelled while it waited ends at its first step.
-    """
-    with MODEL.turn():
-        return detector.analyze(film, record, callback=callback, **settings)

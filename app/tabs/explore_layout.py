@@ -16,18 +16,28 @@ from diff3m.reconstruct import MAX_SEED
 from .. import explain_stream
 from ..components.ehr_form import EHRForm, build_form
 from ..components.film_edit import FilmTools, build_film_tools
-from ..components.viewer import film_viewer
+from ..components.viewer import ViewerState, film_viewer
 from ..components.widgets import SILENT, slider
 from ..examples import Example
 from ..render import panels, verdict, wording
-from .session import Session
+from ..runtime.runs import Runs
+from .session import EMPTY, Session
 
 START = "Drop a film, or choose an example."
+TOGGLE_RECORD = """() => {
+  const room = document.querySelector("#reading");
+  const open = document.querySelector("#record-part").checkVisibility();
+  room.classList.toggle("record-open", !open);
+  room.classList.toggle("record-closed", open);
+}"""
 CENTER_ON_CLICK = """
 element.addEventListener("click", (event) => {
-  const chip = event.target.closest("[data-finding]");
+  const button = event.target.closest("[data-finding]");
   const viewer = document.querySelector("#viewer .film-viewer")?.viewer;
-  if (chip) viewer?.centerOn(Number(chip.dataset.finding), Number(chip.dataset.film));
+  if (!button || !viewer) return;
+  const place = [Number(button.dataset.finding), Number(button.dataset.film)];
+  viewer.centerOn(...place);
+  if (button.matches(".chip-explain")) viewer.explainFinding(...place);
 });
 """
 
@@ -36,8 +46,8 @@ element.addEventListener("click", (event) => {
 class ModelPart:
     """What a checkpoint has of its own: the strip of examples, the record's form, and what an explanation may be asked.
 
-    record: the column with the form. questions: the row with number (whose influence is followed), feature and value (of
-    another record).
+    record: the column with the form. questions: the column with number (whose influence is followed), feature and value
+    (of another record).
     """
 
     detector: Detector
@@ -57,6 +67,7 @@ class Screen:
 
     model: gr.Dropdown
     session: gr.State
+    runs: gr.State
     film_file: gr.File
     prior_file: gr.File
     film_card: gr.HTML
@@ -77,16 +88,17 @@ class Screen:
     numbers: gr.HTML
     json: gr.JSON
     save: gr.Button
-    saved: gr.File
+    files: gr.File
     link: gr.HTML
     explanation: gr.HTML
-    measured: gr.Textbox
+    measurements: gr.Textbox
     parts: Mapping[str, ModelPart]
 
     @property
     def outputs(self) -> list[Component]:
         """Everything that an event may change."""
-        own = [getattr(self, field.name) for field in fields(self) if field.name not in ("tools", "parts", "measured")]
+        others = ("runs", "tools", "parts", "measurements")
+        own = [getattr(self, field.name) for field in fields(self) if field.name not in others]
         of_models = [
             component
             for part in self.parts.values()
@@ -96,9 +108,9 @@ class Screen:
 
     @property
     def inputs(self) -> set[Component]:
-        """What most events read: the session, the model, the settings and every form."""
+        """What most events read: the session, its runs, the model, the settings and every form."""
         forms = {component for part in self.parts.values() for component in part.form.components}
-        return {self.session, self.model, self.level, self.steps, self.seed, *forms}
+        return {self.session, self.runs, self.model, self.level, self.steps, self.seed, *forms}
 
     @property
     def questions(self) -> set[Component]:
@@ -129,6 +141,7 @@ def build_screen(
     """Lay the tab out; called inside a Blocks. examples: of each checkpoint by name."""
     names = [detector.config.name for detector in detectors]
     session = gr.State(Session(names[0]), time_to_live=3600)
+    runs = gr.State(Runs())  # never an output: handlers that run at the same time share it
     suffixes = {name: f"_{name}" if index else "" for index, name in enumerate(names)}
     with gr.Row(elem_id="reading"):
         with gr.Column(elem_id="left-rail", min_width=0):
@@ -143,13 +156,13 @@ def build_screen(
             with gr.Column(elem_id="foot", min_width=0):
                 foot = _foot()
         with gr.Column(elem_id="center", min_width=0):
-            viewer = film_viewer(elem_id="viewer")
+            viewer = film_viewer(ViewerState(description=EMPTY), elem_id="viewer")
         with gr.Column(elem_id="right-rail", min_width=0):
             right, questions = _right_rail(detectors, suffixes)
     explanation = gr.HTML(elem_id="explanation")
-    measured = gr.Textbox(
+    measurements = gr.Textbox(
         "", visible="hidden", elem_id="measured", label="Measurements"
-    )  # made last: see `with_measurements`
+    )  # created last: see `with_measurements`
     parts = {
         detector.config.name: ModelPart(
             detector,
@@ -164,9 +177,10 @@ def build_screen(
     return Screen(
         model=model,
         session=session,
+        runs=runs,
         viewer=viewer,
         explanation=explanation,
-        measured=measured,
+        measurements=measurements,
         parts=parts,
         **film,
         **settings,
@@ -236,6 +250,8 @@ def _foot() -> dict:
     with gr.Row(elem_id="actions"):
         analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", min_width=0)
         cancel = gr.Button("Cancel", elem_id="cancel", min_width=0, visible=False)
+        sheet = gr.Button("Record", elem_id="open-record", min_width=0)  # seen on narrow windows alone
+    sheet.click(None, None, None, js=TOGGLE_RECORD, api_visibility="private")
     return {"status": status, "analyze": analyze, "cancel": cancel}
 
 
@@ -243,11 +259,13 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
     result = gr.HTML(panels.quiet("No film is analyzed yet."), elem_id="verdict")
     with gr.Tabs(elem_id="result-tabs"):
         with gr.Tab("Findings", id="findings"):
-            chips = gr.HTML(verdict.chips((), False), elem_id="findings", js_on_load=CENTER_ON_CLICK)
+            chips = gr.HTML(verdict.chips(()), elem_id="findings", js_on_load=CENTER_ON_CLICK)
             notes = gr.HTML(elem_id="notes")
         with gr.Tab("Record", id="record"):
             summary = gr.HTML(elem_id="record-summary")
-            explain = gr.Button("What did the record change?", elem_id="explain", size="sm", min_width=0)
+            explain = gr.Button(
+                "What did the record change?", elem_id="explain", size="sm", min_width=0, interactive=False
+            )
             with gr.Accordion("Ask more", open=False, elem_id="questions"):
                 questions = {
                     detector.config.name: _questions(detector, suffixes[detector.config.name], index == 0)
@@ -258,8 +276,10 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
             with gr.Accordion("Everything (JSON)", open=False):
                 values = gr.JSON(show_label=False, elem_id="json")
     with gr.Column(elem_id="keep", min_width=0):
-        save = gr.Button("Save report, pictures, numbers, DICOM", size="sm", elem_id="save", min_width=0)
-        saved = gr.File(
+        save = gr.Button(
+            "Save report, pictures, numbers, DICOM", size="sm", elem_id="save", min_width=0, interactive=False
+        )
+        files = gr.File(
             label="Files of this result", visible=False, interactive=False, file_count="multiple", elem_id="saved"
         )
         link = gr.HTML(elem_id="link")
@@ -272,7 +292,7 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
         "numbers": numbers,
         "json": values,
         "save": save,
-        "saved": saved,
+        "files": files,
         "link": link,
     }
     return components, questions

@@ -16,6 +16,7 @@ from diff3m.detector import Detector
 from diff3m.explain import attribute, counterfactual
 from diff3m.export.files import heat_over_film
 from diff3m.export.overlay import signed
+from diff3m.findings import find_findings
 from diff3m.imaging import prepare
 
 from ..components.viewer import Finding, ViewerState
@@ -96,7 +97,7 @@ def _result_pictures(analysis: Analysis, detector: Detector) -> str:
         Frame(
             heat_over_film(analysis.film, analysis.heat_map, limit),
             "difference",
-            wording.heat_summary(analysis.heat_map, limit, detector.scoring.margin),
+            wording.findings_summary(find_findings(analysis, analysis.case, detector.scoring), limit),
         ),
     )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from diff3m.analysis import Analysis
+from diff3m.findings import Finding
 from diff3m.imaging import Quality
 
 from ..components.film_edit import Handling
 from ..components.viewer import Notice, Status, ViewerFilm, ViewerState, Window
 
+EMPTY = "Drop a film here, or choose an example."
 GATE_ACTIONS = {"correct": "Correct it", "accept": "Analyze as it is"}
 
 
@@ -18,9 +20,9 @@ class OpenFilm:
     """A film that was read.
 
     path: its file on the server. name: for the reader. handling: its corrections. quality: what the gate says.
-    facts: its kind and size. notes: of its file and of the gate. thumbnail: an <img>. picture: for the viewer, before the analysis. presets, preset: grey windows and
-    the first one's name. example: id of the example that it is, or "". analysis: its result, or None; analyzed: the
-    viewer's picture with it; verdict: the result in one sentence.
+    facts: its kind and size. notes: of its file and of the gate. thumbnail: an <img>. picture: for the viewer, before
+    the analysis. presets, preset: grey windows and the first one's name. example: id of the example that it is, or "".
+    analysis: its result, or None; findings, analyzed (the viewer's picture) and verdict (one sentence) follow from it.
     """
 
     path: str
@@ -35,6 +37,7 @@ class OpenFilm:
     preset: str | None
     example: str = ""
     analysis: Analysis | None = None
+    findings: tuple[Finding, ...] = ()
     analyzed: ViewerFilm | None = None
     verdict: str = ""
 
@@ -44,18 +47,21 @@ class OpenFilm:
         return bool(self.quality.reasons) and not self.handling.accepted
 
     @property
-    def shown(self) -> ViewerFilm:
+    def viewer_film(self) -> ViewerFilm:
         """The viewer's picture, with the result where there is one."""
         return self.analyzed or self.picture
 
     def without_result(self) -> OpenFilm:
         """The same film before its analysis."""
-        return replace(self, analysis=None, analyzed=None, verdict="")
+        return replace(self, analysis=None, findings=(), analyzed=None, verdict="")
 
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What a reader has open. film: the first film. prior: a second one beside it. model: the checkpoint's name."""
+    """What a reader has open.
+
+    model: the checkpoint's name. film: the first film. prior: a second one beside it.
+    """
 
     model: str
     film: OpenFilm | None = None
@@ -81,17 +87,17 @@ class Session:
         return replace(self, film=film) if index == 0 else replace(self, prior=film)
 
     def viewer_value(self, status: Status | None = None, pictures: tuple[ViewerFilm | None, ...] = ()) -> dict:
-        """The viewer's value.
+        """Return the viewer's value.
 
         status: a line in its corner. pictures: instead of the films' own, where not None, such as a forming normal.
         """
         if self.film is None:
-            return ViewerState(status=status).to_value()
-        own = [film.shown for film in self.films]
-        shown = [other or picture for picture, other in zip(own, [*pictures, None, None], strict=False)]
+            return ViewerState(description=EMPTY, status=status).to_value()
+        instead = [*pictures, None, None]
+        films = [other or film.viewer_film for film, other in zip(self.films, instead, strict=False)]
         state = ViewerState(
-            film=shown[0],
-            second=shown[1] if len(shown) > 1 else None,
+            film=films[0],
+            second=films[1] if len(films) > 1 else None,
             presets=self.film.presets,
             window=self.film.preset,
             description=self.film.verdict,
@@ -109,11 +115,3 @@ class Session:
         can_correct = bool(film.quality.turn or film.quality.negative)
         actions = tuple(GATE_ACTIONS.items()) if can_correct else (("accept", GATE_ACTIONS["accept"]),)
         return Notice(" ".join(film.quality.reasons), actions)
-
-
-class Problem(Exception):
-    """Why something cannot be done: a sentence for the reader. fields: updates that mark what is at fault."""
-
-    def __init__(self, sentence: str, updates: dict | None = None) -> None:
-        super().__init__(sentence)
-        self.updates = updates or {}

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from app.runtime.model_lock import Turns
+from app.runtime.runs import Runs
 from app.runtime.storage import Storage
 from app.runtime.streaming import Cancelled, Done, stream
 
@@ -76,6 +77,42 @@ def test_a_stream_ends_raises_and_cancels():
     next(running)
     running.close()
     assert stopped == [True]
+
+
+def test_work_that_is_no_longer_wanted_ends_at_once_and_is_cancelled():
+    wanted, cancelled, waits = threading.Event(), threading.Event(), threading.Event()
+    wanted.set()
+
+    def work(callback):
+        callback(1)
+        waits.wait(60)
+        try:
+            callback(2)
+        except Cancelled:
+            cancelled.set()
+            raise
+
+    running = stream(work, wanted.is_set)
+    assert next(running) == 1
+    wanted.clear()
+    with pytest.raises(Cancelled):  # while the work still waits
+        next(running)
+    waits.set()
+    assert cancelled.wait(60)
+
+
+def test_a_run_is_wanted_until_it_is_stopped_or_another_begins():
+    runs = Runs()
+    first = runs.start()
+    assert first.is_current and first.is_wanted
+    second = runs.start()
+    assert not first.is_current and not first.is_stopped and second.is_wanted
+    runs.stop()
+    assert second.is_stopped and second.is_current and not second.is_wanted and not first.is_stopped
+    third = runs.start()
+    assert third.is_wanted and second.is_stopped and not second.is_current
+    runs.end()
+    assert not third.is_wanted and not third.is_stopped
 
 
 def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():

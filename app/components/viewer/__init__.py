@@ -14,14 +14,16 @@ Use in a page
 A later value with the same film keeps zoom, window and measurements: send the film at once, and the same film with its
 normal film and maps when the analysis is done. Values are small; pictures travel as files, each once. No event below
 is sent unless something listens to it.
-    viewer.explain(f)    "Explain this region": f(event: gr.EventData) with event.film (0 or 1) and event.box
+    viewer.explain(f)    "Explain this region": f(event: gr.EventData) with event.film (0 or 1), event.box and, for a
+                         finding, event.finding, its index
     viewer.finding(f)    the viewer moved to a finding: event.film, event.index
     viewer.action(f)     a button of the notice: event.id
     viewer.measure(f)    measurements changed: event.version and event.measurements, see `read_measurements`
 JavaScript reaches the same through `document.querySelector("#viewer .film-viewer").viewer`: centerOn(index, film = 0),
-measurements(), setMode("film" | "normal" | "both" | "swipe"), setMap(…), setPreset(name), reset(); and through the DOM
-events viewer-explain, viewer-finding, viewer-action and viewer-measure, which bubble. Two expressions for `js=` spare a
-page from writing any; the second replaces the event's last input by the measurements, as JSON:
+explainFinding(index, film = 0), measurements(), setMode("film" | "normal" | "both" | "swipe"), setMap(…),
+setPreset(name), reset(); and through the DOM events viewer-explain, viewer-finding, viewer-action and viewer-measure,
+which bubble. Two expressions for `js=` spare a page from writing any; the second replaces the event's last input by the
+measurements, as JSON:
     chip.click(None, js=center_on("viewer", 2))
     save.click(save_report, [case, measured], …, js=with_measurements("viewer"))
 
@@ -33,7 +35,8 @@ box = [top, left, bottom, right].
       maximum             the stored value that is white: 255, 4095 …; null: the largest that the file can hold
       spacing_mm          [row, column] millimeters between pixels, or null
       maps                [{name, file, scale, signed, full, threshold, factor, unit, box}]: see `ViewerMap`
-      findings            [{label, value, box, outline}]: outline is a list of [row, column], or null for the box itself
+      findings            [{label, value, box, outline, stands_out}]: outline is a list of [row, column], or null for
+                          the box itself; what stands out has a full line
       tags                short texts in the corner, such as "the model sees 128 pixels"
     presets       [{name, center, width}], shares of `maximum`; "Full range" is always there
     window        name of the preset to begin with, or null for the full range

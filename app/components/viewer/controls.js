@@ -77,6 +77,7 @@ export function build(root, viewer) {
     scale: h("p", { class: "fv-scale" }),
     legend: h("div", { class: "fv-legend" }),
     hint: h("p", { class: "fv-hint" }),
+    empty: h("div", { class: "fv-empty" }),
     panes: h("div", { class: "fv-names" }),
     measured: h("ol", { class: "fv-panel fv-measured", "aria-label": "Measurements" }),
     notice: h("div", { class: "fv-panel fv-notice", role: "alert" }),
@@ -86,6 +87,7 @@ export function build(root, viewer) {
     help: h("dialog", { class: "fv-help", "aria-label": "Keys" }),
   };
   parts.overlay.setAttribute("class", "fv-overlay");
+  parts.opacity.node.classList.add("fv-opacity");
   parts.fullScreen.innerHTML = FULL_SCREEN_ICON;
   parts.zoom = h(
     "div",
@@ -112,6 +114,7 @@ export function build(root, viewer) {
     parts.pointer,
     parts.scale,
     parts.hint,
+    parts.empty,
     parts.status,
     parts.measured,
     parts.zoom,

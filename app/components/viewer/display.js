@@ -81,6 +81,7 @@ export class Display {
     );
     this.rearranged();
     panels.showMeasurements(this.parts.measured, this);
+    this.parts.empty.textContent = films.length ? "" : (wanted.description ?? "");
     this.parts.description.textContent = panels.describeFilms(this);
   }
 

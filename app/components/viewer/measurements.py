@@ -43,7 +43,9 @@ class Measurement:
             normal = f" here, {self.normal_ratio:.2f} in what is normal for this record"
             return here if self.normal_ratio is None else here + normal
         area = f"Area {_length(self.width, self.unit)} × {_length(self.height, self.unit)}"
-        return area if self.mean_difference is None else f"{area}, mean difference {100 * self.mean_difference:+.1f} %"
+        if self.mean_difference is None:
+            return area
+        return f"{area}, mean difference {100 * self.mean_difference:+.1f} %".replace("-", "−")
 
 
 def read_measurements(exported: str | dict | None) -> tuple[Measurement, ...]:

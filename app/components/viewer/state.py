@@ -26,12 +26,14 @@ class Finding:
     value: its number with unit, as text.
     box: (top, left, bottom, right), shares of the film's sides.
     outline: places (row, column), shares; None for the box itself.
+    stands_out: whether it is drawn with a full line, in front of the others.
     """
 
     label: str
     value: str
     box: Box
     outline: tuple[tuple[float, float], ...] | None = None
+    stands_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class ViewerState:
 
     film: None for an empty viewer; second: a prior or another film beside it.
     presets: grey windows that are offered after "Full range"; window: name of the one to begin with.
-    description: the picture in words, for screen readers.
+    description: the picture in words, for screen readers; without a film, a hint in the middle of the picture.
     """
 
     film: ViewerFilm | None = None

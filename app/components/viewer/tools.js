@@ -179,7 +179,7 @@ export class Tools {
   }
 
   addFindings(group, pane) {
-    this.viewer.films[pane.film].findings.forEach(({ box, outline }, index) => {
+    this.viewer.films[pane.film].findings.forEach(({ box, outline, stands_out }, index) => {
       const [top, left, bottom, right] = box;
       const corners =
         outline?.length > 2
@@ -191,17 +191,19 @@ export class Tools {
               [bottom, left],
             ];
       const active = pane.film === this.viewer.finding.film && index === this.viewer.finding.index;
-      const polygon = element("polygon", { class: `fv-finding${active ? " fv-active" : ""}`, "data-finding": index });
-      const label = element("text", { class: "fv-label" }, String(index + 1));
+      const kind = `fv-finding${stands_out ? " fv-stands-out" : ""}${active ? " fv-active" : ""}`;
+      const polygon = element("polygon", { class: kind, "data-finding": index });
+      const [highest, beside] = corners.reduce((first, corner) => (corner[0] < first[0] ? corner : first));
+      const label = element("text", { class: "fv-label", "text-anchor": "middle" }, String(index + 1));
       group.append(polygon, label);
       this.parts.push({
         node: polygon,
         update: () => {
           const points = corners.map(([y, x]) => this.project(pane, { x, y }));
           polygon.setAttribute("points", points.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "));
-          const corner = this.project(pane, { x: left, y: top });
-          label.setAttribute("x", corner.x + 3);
-          label.setAttribute("y", corner.y - 4);
+          const peak = this.project(pane, { x: beside, y: highest });
+          label.setAttribute("x", peak.x);
+          label.setAttribute("y", peak.y - 4);
         },
       });
     });

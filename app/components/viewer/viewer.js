@@ -222,7 +222,13 @@ export class FilmViewer extends Display {
     this.emit("explain", { film, box: [top, left, bottom, right].map((share) => Math.min(Math.max(share, 0), 1)) });
   }
 
-  // --- what is told ---
+  /** Ask to explain a finding, by its index in the value. */
+  explainFinding(index, film = 0) {
+    const finding = this.films[film]?.findings[index];
+    if (finding) this.emit("explain", { film, box: finding.box, finding: index });
+  }
+
+  // --- events and announcements ---
 
   emit(name, detail) {
     this.root.dispatchEvent(new CustomEvent(`viewer-${name}`, { detail, bubbles: true }));

@@ -7,7 +7,7 @@ from diff3m.explain import Context
 from .registry import card
 
 
-@card("attention")
+@card("attention", "Where the model looked in the record")
 def attention_card(weights: dict[str, float], context: Context) -> str:
     """Return nothing: the page shows attention with the score."""
     return ""

@@ -13,19 +13,23 @@ from diff3m.explain import Context, Influence
 from .. import figures, panels, wording
 from ..images import Frame, strip
 from .layout import FRAME_HEIGHT
+from .region import named_regions
 from .registry import card
 
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
 
 
-@card("influence")
+@card("influence", "Influence of one number")
 def influence_card(curves: Sequence[Influence], context: Context) -> str:
     """Return a card of curves for each number."""
-    return "".join(_curve_card(curve, context.detector.schema[curve.feature]) for curve in curves)
+    return "".join(_curve_card(curve, context) for curve in curves)
 
 
-def _curve_card(curve: Influence, feature: Feature) -> str:
-    caption = influence_sentence(curve, feature)
+def _curve_card(curve: Influence, context: Context) -> str:
+    feature = context.detector.schema[curve.feature]
+    regions = named_regions(context.results.get("region", {}))
+    place = next((name for name, region in regions.items() if region.box == curve.box), "")
+    caption = influence_sentence(curve, feature, place)
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
     how = panels.quiet(
         "Misfit: how badly film and record contradict each other. Residual: film minus what is expected. Shaded: "
@@ -35,8 +39,8 @@ def _curve_card(curve: Influence, feature: Feature) -> str:
     return f'<div class="card"><h3>{title}</h3><p>{html.escape(caption)}</p>{chart}{how}</div>'
 
 
-def influence_sentence(curve: Influence, feature: Feature) -> str:
-    """Say in words where the film fits best, and how far region and score move."""
+def influence_sentence(curve: Influence, feature: Feature, place: str = "") -> str:
+    """Say where the film fits best, and how far region and score move. place: the region's zone, where it is known."""
     trained = (curve.values >= curve.trained[0]) & (curve.values <= curve.trained[1])
     beyond = "" if trained.any() else " All of these values are far from those of training."
     if not trained.any():
@@ -46,9 +50,8 @@ def influence_sentence(curve: Influence, feature: Feature) -> str:
     if float(np.ptp(curve.misfit[trained])) < FLAT:
         fit = "The curve is nearly flat: this film says little about it."
     own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
-    place = wording.place_of((curve.box[0] + curve.box[2]) / 2, (curve.box[1] + curve.box[3]) / 2)
-    moved = float(np.ptp(curve.region[trained]))
-    region = f" The residual of the explained place ({place} of the picture) moves by {moved:.1%} of the grey range."
+    change = wording.percent(float(np.ptp(curve.region[trained])))
+    region = f" The difference at {place or 'the place that differs most'} moves by {change} of the grey range."
     score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
     fixed = " Everything else is held fixed"
     fixed += ", but weight and BMI follow each other." if feature.name in HABITUS else "."

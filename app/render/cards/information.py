@@ -18,7 +18,7 @@ FEW_BITS = 2.0  # within the estimate's own noise
 MAP_SIGMA = 3.0  # pixels of the Gaussian that the information map is shown after
 
 
-@card("information")
+@card("information", "How much the record tells of this film")
 def information_card(result: Information, context: Context) -> str:
     """Return the card of the record's bits, beside where the film differs."""
     caption = information_sentence(result)

@@ -13,7 +13,7 @@ from .registry import card
 FAR = 3.0  # spreads of the training values from which a shift is no longer given as a number
 
 
-@card("misfit")
+@card("misfit", "How well the film fits its record")
 def misfit_card(attribution: Attribution, context: Context) -> str:
     """Return two cards: the fit by group, and the Shapley values of the misfit."""
     return fit_card(attribution, context.case.record) + attribution_card(attribution)

@@ -14,7 +14,7 @@ from .registry import card
 AXIS = "nearer to the record's normal  ◂   ▸  farther from it"
 
 
-@card("prior")
+@card("prior", "What the record makes expect before the film is seen")
 def prior_card(prior: Attribution, context: Context) -> str:
     """Return the card of what the record moves before the film is seen."""
     how = panels.quiet(
@@ -29,7 +29,7 @@ def prior_card(prior: Attribution, context: Context) -> str:
     return _movement_card(title, prior, prior_sentence(prior), unusual + how)
 
 
-@card("expectation")
+@card("expectation", "What the record makes expect beside this film")
 def expectation_card(expectation: Attribution, context: Context) -> str:
     """Return the card of what the record moves beside the film."""
     prior = context.results.get(EXPLANATIONS["prior"].name)

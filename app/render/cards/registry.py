@@ -10,12 +10,14 @@ from diff3m.explain import EXPLANATIONS, Context
 
 Card = Callable[[Any, Context], str]
 CARDS: dict[str, Card] = {}
+TITLES: dict[str, str] = {}
 
 
-def card(name: str) -> Callable[[Card], Card]:
+def card(name: str, title: str = "") -> Callable[[Card], Card]:
     """Register a function (result, context) → HTML as the card of an explanation.
 
-    Raises KeyError for an explanation that there is not, ValueError for a second card of one.
+    title: of its fold, for the reader; default, the explanation's own. Raises KeyError for an explanation that there
+    is not, ValueError for a second card of one.
     """
     EXPLANATIONS[name]
     if name in CARDS:
@@ -23,9 +25,16 @@ def card(name: str) -> Callable[[Card], Card]:
 
     def register(function: Card) -> Card:
         CARDS[name] = function
+        if title:
+            TITLES[name] = title
         return function
 
     return register
+
+
+def card_title(name: str) -> str:
+    """Return the title of an explanation's fold."""
+    return TITLES.get(name, EXPLANATIONS[name].title)
 
 
 def render(name: str, result: Any, context: Context) -> str:

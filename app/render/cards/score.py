@@ -12,7 +12,7 @@ from .registry import card
 MIN_CHANGE = 0.1  # standard deviations: a smaller change of the score is not worth a word
 
 
-@card("score")
+@card("score", "The record and the score")
 def score_card(attribution: Attribution, context: Context) -> str:
     """Return the card of the Shapley values of the anomaly score."""
     sentence = score_sentence(attribution)

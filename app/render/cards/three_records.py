@@ -31,9 +31,9 @@ def three_records_card(result: ThreeRecords, context: Context) -> str:
     ]
     how = panels.quiet(
         "Pseudo-healthy as in the analysis: inversion keeps in the noise what a record does not explain, so the "
-        "pictures differ little even where the scores move. The other patient is mirrored: each known number as far from the "
-        "average of training on the other side, each category the next one. All scores are against normals of the "
-        "film's own view."
+        "pictures differ little even where the scores move. The other patient is mirrored: each known number as far "
+        "from the average of training on the other side, each category the next one. All scores are against normals of "
+        "the film's own view."
     )
     title = "Known, unknown and another record"
     pictures = strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)

@@ -12,7 +12,7 @@ from .layout import FRAME_HEIGHT
 from .registry import card
 
 
-@card("uncertainty")
+@card("uncertainty", "How far score and map vary")
 def uncertainty_card(result: Uncertainty, context: Context) -> str:
     """Return the card of the spread over noise levels and seeds."""
     levels = ", ".join(f"{level}: {value:+.2f}" for level, value in result.by_level.items())

@@ -1,0 +1,52 @@
+"""Which of a reader's runs may still change the page: only the one that began last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Runs:
+    """The runs of one reader, by number. It lives in a `gr.State`, which every handler of that reader shares.
+
+    number: of the newest run. last_stopped: number of the run that was stopped last.
+    """
+
+    number: int = 0
+    last_stopped: int = 0
+
+    def start(self) -> Run:
+        """Begin a run, which ends the one before."""
+        self.number += 1
+        return Run(self, self.number)
+
+    def end(self) -> None:
+        """End the current run without a word, because the page now shows something else."""
+        self.number += 1
+
+    def stop(self) -> None:
+        """Stop the current run, which says so itself: what it sent before cannot arrive after that."""
+        self.last_stopped = self.number
+
+
+@dataclass(frozen=True)
+class Run:
+    """One analysis or explanation."""
+
+    runs: Runs
+    number: int
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing newer has taken the page."""
+        return self.runs.number == self.number
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the reader stopped it."""
+        return self.runs.last_stopped == self.number
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it should go on."""
+        return self.is_current and not self.is_stopped

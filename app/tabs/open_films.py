@@ -1,0 +1,106 @@
+"""Films that are open: how a file becomes one, and how it gets its result. No component of the page is known here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from diff3m.analysis import Analysis
+from diff3m.case import Case, FilmSource
+from diff3m.detector import Detector
+from diff3m.findings import find_findings
+from diff3m.imaging import Radiograph, RadiographError, prepare_mask, read_radiograph, with_quality
+
+from ..components import film_pictures
+from ..components.film_edit import Handling, correct_and_inspect
+from ..examples import Example, read_mask
+from ..render import wording
+from ..render.images import Frame, inline
+from ..runtime.model_lock import MODEL
+from .session import OpenFilm
+
+log = logging.getLogger(__name__)
+
+THUMBNAIL = 48  # pixels
+GONE = "Your film is no longer on the server: films are deleted within the hour. Drop it again."
+FAILED = (
+    "Something failed on the server ({kind}). Try again; if it fails again, restart the page or use a smaller film."
+)
+
+
+def read_file(path: str) -> Radiograph:
+    """Read a film that was uploaded. Raises RadiographError."""
+    if not Path(path).is_file():
+        raise RadiographError(GONE)
+    return read_radiograph(path)
+
+
+def open_film(path: str, handling: Handling, name: str, detector: Detector, example: str = "") -> tuple[OpenFilm, Case]:
+    """Read a film, correct it and inspect it.
+
+    Parameters:
+        path: of its file. handling: its corrections. name: for the reader.
+        example: id of the example that it is, or "".
+
+    Returns the film and its case, whose record is empty. Raises RadiographError or ValueError.
+    """
+    radiograph, quality = correct_and_inspect(read_file(path), handling)
+    case = detector.case(with_quality(radiograph, quality))
+    height, width = radiograph.pixels.shape
+    film = OpenFilm(
+        path=path,
+        name=name,
+        handling=handling,
+        quality=quality,
+        facts=f"{radiograph.source}, {width}×{height} pixels",
+        notes=(*radiograph.notes, *quality.notes),
+        thumbnail=inline(Frame(case.x0, name), THUMBNAIL, case.aspect),
+        picture=film_pictures.film_picture(radiograph, name, detector.config.preprocessing.size),
+        presets=film_pictures.presets(radiograph),
+        preset=film_pictures.first_preset(radiograph),
+        example=example,
+    )
+    return film, case
+
+
+def true_mask(film: OpenFilm, case: Case, detector: Detector, examples: Sequence[Example]) -> np.ndarray | None:
+    """Return where an example was changed, (S, S) bool; None where that is unknown or the film was corrected."""
+    example = next((entry for entry in examples if entry.id == film.example), None)
+    mask = read_mask(example.mask) if example and film.handling.is_identity else None
+    return None if mask is None else prepare_mask(mask, case.film, detector.config.preprocessing)
+
+
+def with_result(
+    film: OpenFilm, analysis: Analysis, case: Case, detector: Detector, examples: Sequence[Example]
+) -> OpenFilm:
+    """Return an open film with its analysis, its findings, its verdict and its picture for the viewer."""
+    scoring, analysis = detector.scoring, replace(analysis, case=case)
+    findings = tuple(find_findings(analysis, case, scoring))
+    truth = true_mask(film, case, detector, examples)
+    picture = film_pictures.analyzed_picture(film.picture, analysis, case, scoring, findings, truth)
+    verdict = wording.verdict_sentence(analysis, findings, detector.schema)
+    return replace(film, analysis=analysis, findings=findings, analyzed=picture, verdict=verdict)
+
+
+def analyze_in_turn(
+    detector: Detector, film: Case | FilmSource, record: Mapping | None = None, callback=None, **settings
+) -> Analysis:
+    """Analyze a case, or a film and a record, when the model is free."""
+    with MODEL.turn():
+        return detector.analyze(film, record, callback=callback, **settings)
+
+
+def error_sentence(error: Exception) -> str:
+    """Return what the reader is told of an error.
+
+    Its own sentence where it is one of ours (RadiographError, EHRError, settings out of range), else that something
+    failed here; its kind is logged, never its text, which may hold what a file says.
+    """
+    if isinstance(error, ValueError):
+        return str(error)
+    log.error("an analysis ended in %s", type(error).__name__)
+    return FAILED.format(kind=type(error).__name__)

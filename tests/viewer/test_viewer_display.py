@@ -1,0 +1,124 @@
+"""What the viewer draws: pixels, windows and maps, in Chromium, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from viewer_bench import HEIGHT, RENDERERS, WIDTH, decode
+
+from app.components.viewer import Window, encode_film
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_at_100_percent_the_canvas_shows_the_films_own_pixels(bench, state, files, arrays, renderer):
+    opened = bench(state, files, renderer=renderer)
+    assert opened.ask("v.renderer.name") == renderer
+    opened.key("O", "0")  # without the map
+    assert opened.ask("v.view.drawnScale") == 1
+    shown = opened.picture()[opened.film_area()]
+    assert np.array_equal(shown, np.repeat(arrays["film"][..., None], 3, axis=2))
+    opened.key("2")
+    shown = opened.picture()[opened.film_area()][..., 0].astype(float)
+    assert np.abs(shown - arrays["normal"] / 257).max() <= 0.51
+    opened.key("I")
+    assert np.abs(255 - opened.picture()[opened.film_area()][..., 0] - arrays["normal"] / 257).max() <= 0.51
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_a_normal_film_of_fewer_pixels_covers_its_film(bench, state, files, renderer):
+    files["normal.png"] = encode_film(np.full((HEIGHT // 2, WIDTH // 2), 200, np.uint8))
+    opened = bench(state, files, renderer=renderer)
+    opened.key("O", "2", "0")
+    assert np.abs(opened.picture()[opened.film_area()].astype(int) - 200).max() <= 1
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_a_narrow_window_shows_every_value_of_a_16_bit_film(bench, before, files, renderer):
+    codes = np.tile(np.arange(30_000, 30_000 + WIDTH, dtype=np.uint16), (HEIGHT, 1))
+    files["film.png"] = encode_film(codes)
+    opened = bench(before, files, renderer=renderer)
+    opened.ask(f"v.setWindow({(30_000 + (WIDTH - 1) / 2) / 65535}, {(WIDTH - 1) / 65535})")
+    opened.key("0")
+    shown = opened.picture()[opened.film_area()][0, :, 0].astype(float)
+    assert np.abs(shown - np.linspace(0, 255, WIDTH)).max() <= 1, "an 8-bit film would have two greys here"
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("strategy", range(5))
+def test_every_png_filter_is_undone(bench, before, files, bits, strategy):
+    """Rows of every filter of the PNG specification, section 9: cv2 chooses among them, so each gets a file."""
+    rng = np.random.default_rng(bits + strategy)
+    pixels = np.cumsum(rng.integers(0, 9, (40, 30)), axis=1).astype(np.uint8 if bits == 8 else np.uint16) * (
+        (bits == 16 and 200) or 1
+    )
+    files["film.png"] = filtered_png(pixels, strategy)
+    assert np.array_equal(decode(files["film.png"]), pixels)
+    opened = bench(before, files)
+    assert opened.ask("Array.from(v.films[0].image.data)") == pixels.ravel().tolist()
+
+
+def filtered_png(pixels: np.ndarray, kind: int) -> bytes:
+    """A grey PNG all of whose rows have one filter."""
+    import struct
+    import zlib
+
+    height, width = pixels.shape
+    size = pixels.itemsize
+    raw = pixels.astype(f">u{size}").tobytes()
+    rows = np.frombuffer(raw, np.uint8).reshape(height, width * size).astype(int)
+    left, above, corner = np.zeros_like(rows), np.zeros_like(rows), np.zeros_like(rows)
+    left[:, size:], above[1:], corner[1:, size:] = rows[:, :-size], rows[:-1], rows[:-1, :-size]
+    estimate = left + above - corner
+    near = [np.abs(estimate - value) for value in (left, above, corner)]
+    paeth = np.where((near[0] <= near[1]) & (near[0] <= near[2]), left, np.where(near[1] <= near[2], above, corner))
+    guess = (np.zeros_like(rows), left, above, (left + above) // 2, paeth)[kind]
+    lines = np.hstack([np.full((height, 1), kind), (rows - guess) % 256]).astype(np.uint8)
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8 * size, 0, 0, 0, 0)
+    data = zlib.compress(lines.tobytes())
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", data[:50]), chunk(b"IDAT", data[50:]), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_presets_and_reset_change_the_greys(bench, state, files, arrays):
+    opened = bench(state, files)
+    opened.key("O", "0")
+    opened.page.get_by_label("Window", exact=True).select_option("Lungs")
+    opened.settle()
+    shown = opened.picture()[opened.film_area()][..., 0]
+    expected = np.clip((arrays["film"] / 255 - 0.05) / 0.5, 0, 1) * 255
+    assert np.abs(shown - expected).max() <= 0.51
+    opened.key("R")
+    assert opened.ask("v.view.window") == {"center": 0.5, "width": 1} and opened.ask("v.look.preset") == "Full range"
+    assert opened.requests == []
+
+
+def test_the_header_s_own_window_is_the_first_where_it_is_named(bench, state, files):
+    presets = (Window("From the file", 0.4, 0.6), *state.presets)
+    opened = bench(replace(state, presets=presets, window="From the file"), files)
+    assert opened.ask("v.view.window") == {"center": 0.4, "width": 0.6}
+    opened.key("I", "R")
+    assert opened.ask("v.view.window") == {"center": 0.4, "width": 0.6} and not opened.ask("v.view.inverted")
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_the_map_is_colored_by_its_sign_above_the_threshold(bench, state, files, arrays, renderer):
+    opened = bench(state, files, renderer=renderer)
+    opened.ask("(v.setOpacity(1), v.setThreshold(0.02))")
+    opened.key("0")
+    shown = opened.picture()[opened.film_area()].astype(int)
+    values = cv2.resize(arrays["map"], (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    grey, warm = np.ptp(shown, axis=2) == 0, shown[..., 0] - shown[..., 2]
+    assert grey[np.abs(values) < 0.01].all(), "below the threshold the film shows as it is"
+    assert warm[values > 0.04].min() > 30 and warm[values < -0.04].max() < -30
+    opened.key("M")
+    assert opened.ask("v.look.map") == "size"
+    opened.key("M", "M", "]", "[", "[")
+    assert opened.ask("v.look.map") == "0" and opened.ask("v.look.opacity") == pytest.approx(0.8)
+    assert opened.requests == []
