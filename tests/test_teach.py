@@ -118,7 +118,7 @@ def test_a_class_is_counted_beside_the_reader_and_its_tables_are_deleted(folder,
         table.write_text(table_csv("s", [FilmReading("a", Reading((TRUTH,), (Mark(MISS, 2),)), 8.0)]))
     update = tab.pool(list(map(str, tables)), Session("s", films=tuple(films())))
     text = update[tab.page.class_result]
-    assert "The class: 2 readers" in text and "The class: sensitivity 0% of 2, 1.0 false marks a film" in text
+    assert "The class: two readers" in text and "The class: sensitivity 0% of 2, 1.0 false marks a film" in text
     assert "You: sensitivity 100% of 1" in text and not any(table.exists() for table in tables)
     other = tmp_path / "other.csv"
     other.write_text("a,b\n")

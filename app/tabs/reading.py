@@ -21,7 +21,7 @@ from diff3m.detector import Detector
 
 from ..components.viewer import ViewerState, read_measurements
 from ..components.widgets import ON_MODEL, SILENT
-from ..render import panels
+from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from .case_set import MAX_SET, CaseSet, SimulatedSet
 from .reading_layout import SIMULATED, ReadingPage, Updates, build_reading_page
@@ -193,7 +193,7 @@ class ReadingTab:
             for path in paths or ():
                 Path(path).unlink(missing_ok=True)
         own = {"you": session.films} if session and session.films else {}
-        title = f"The class: {len(paths or ())} readers"
+        title = f"The class: {wording.count(len(paths or ()), 'reader')}"
         return {page.class_result: report({"the class": films, **own}, title), page.class_files: None}
 
     # --- parts ---
