@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import gradio as gr
 import numpy as np
 import pytest
-from helpers import dicom_film, drawn_film
+from helpers import ROOT, dicom_film, drawn_film
 
 from app.examples import MAX_STRIP, load_examples, read_mask, strip_title
 from app.tabs.explore import build_explore
@@ -187,3 +190,53 @@ def test_rows_with_a_question_are_lessons(folder, tiny_detector):
     assert lesson.show().film is None
     (step,) = lesson.answer(None)
     assert "Row 1 (0.png)" in step.html and step.state is None
+
+
+def recipe(heading: str) -> str:
+    """The script below a heading of docs/teach.md."""
+    text = (ROOT / "docs" / "teach.md").read_text(encoding="utf-8").split(f"### {heading}\n")[1]
+    return text.split("```python\n")[1].split("```")[0]
+
+
+def run_recipe(heading: str, place: Path) -> Path:
+    subprocess.run([sys.executable, "-c", recipe(heading)], cwd=place, check=True, timeout=300)
+    return place / "my-cases"
+
+
+def test_the_recipe_for_chestxray14_makes_a_set(tmp_path, tiny_detector):
+    source = tmp_path / "ChestX-ray14"
+    (source / "images_001" / "images").mkdir(parents=True)
+    for number in range(3):
+        film = (drawn_film(96, number) * 255).astype(np.uint8)
+        cv2.imwrite(str(source / "images_001" / "images" / f"0000000{number}_000.png"), film)
+    (source / "BBox_List_2017.csv").write_text(
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+        "00000001_000.png,Infiltrate,10.5,20.25,30,40,,,\n00000001_000.png,Mass,50,20,30,40,,,\n"
+        "00009999_000.png,Mass,1,2,3,4,,,\n"
+    )
+    (source / "Data_Entry_2017.csv").write_text(
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+        "00000000_000.png,No Finding,0,0,58,M,PA\n00000001_000.png,Infiltration|Mass,0,1,81,F,AP\n"
+        "00000002_000.png,Effusion,0,2,60,F,PA\n00009999_000.png,Mass,0,9,60,F,PA\n"
+    )
+    cases = read_case_set(run_recipe("From ChestX-ray14", tmp_path), tiny_detector)
+    assert cases.problems == () and len(cases) == 2
+    normal, marked = cases.case(0), cases.case(1)
+    assert normal.is_counted and not normal.truths and normal.record["view"] == "PA"
+    assert [truth.label for truth in marked.truths] == ["Infiltrate", "Mass"] and marked.record["age"] == 81
+    assert marked.truths[0].box == pytest.approx((20.25 / 96, 10.5 / 96, 60.25 / 96, 40.5 / 96))
+
+
+def test_the_recipe_for_vindr_makes_a_set(tmp_path, tiny_detector):
+    source = tmp_path / "vindr-cxr"
+    (source / "test").mkdir(parents=True)
+    lines = ["image_id,class_name,x_min,y_min,x_max,y_max"]
+    for number in range(6):
+        (source / "test" / f"a{number}.dicom").write_bytes(dicom_film())
+        lines.append(f"a{number},No finding,,,," if number < 4 else f"a{number},Nodule/Mass,32,16,64.5,48")
+    (source / "annotations_test.csv").write_text("\n".join(lines) + "\n")
+    cases = read_case_set(run_recipe("From VinDr-CXR", tmp_path), tiny_detector)
+    assert cases.problems == () and len(cases) == 5, "three normal films, and both others"
+    assert [bool(cases.case(index).truths) for index in range(5)] == [False] * 3 + [True] * 2
+    truth = cases.case(4).truths[0]
+    assert truth.label == "Nodule/Mass" and truth.box == pytest.approx((16 / 128, 32 / 128, 48 / 128, 64.5 / 128))

@@ -98,15 +98,16 @@ def test_confidences_stay_with_their_marks():
 def films() -> list[FilmReading]:
     return [
         FilmReading("a", Reading((TRUTH,), (Mark(HIT, 3), Mark(MISS, 1))), 4.0, model=(Mark(MISS, 0.2),)),
-        FilmReading("b", Reading((), ()), 6.0),
+        FilmReading("b", Reading((), ()), 6.0, model=()),
     ]
 
 
 def test_the_report_says_sensitivity_false_marks_and_time():
     text = report({"you": films()})
     assert "You: sensitivity 100% of 1, 0.5 false marks a film" in text
-    assert "You: 5 s for a film (median), 2 films read" in text
+    assert "You: 5 s for a film (median), two films read" in text
     assert "The model: sensitivity 0% of 1, 0.5 false marks a film" in text and "<svg" in text
+    assert "<svg" not in report({"you": [films()[1]]}), "no place to find, no curve"
     assert "known truth" in report({"you": [FilmReading("a", Reading((), ()), 1.0, is_counted=False)]})
 
 

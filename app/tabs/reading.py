@@ -172,7 +172,7 @@ class ReadingTab:
         if session is None or not session.films:
             return self.error(NO_FILM_READ)
         return {
-            page.task: "### The set is read",
+            page.task: f"### {wording.count(len(session.films), 'film').capitalize()} read",
             page.result: report({"you": session.films}),
             page.submit: gr.update(visible=False),
             page.proceed: gr.update(visible=False),

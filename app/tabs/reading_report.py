@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from diff3m.evaluation.free_response import Box, Mark, Reading, free_response_curve, hits, overall_point
 
-from ..render import figures, panels
+from ..render import figures, panels, wording
 from .reading_session import FilmReading
 
 COLUMNS = ("set", "film", "counted", "truths", "seconds", "mark", "box", "confidence", "hit")
@@ -34,21 +34,22 @@ def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your read
         return panels.status("No film with a known truth was read, so there is nothing to count.")
     curves = {name: [film.reading for film in films] for name, films in counted.items()}
     note = "A mark counts as a hit if its middle lies in the true box or close to it. "
-    by_model = next((films for films in counted.values() if any(film.model for film in films)), None)
+    by_model = [film for films in counted.values() for film in films if film.model is not None]
     if by_model:
-        curves["the model"] = [Reading(film.reading.truths, film.model) for film in by_model]
+        curves["the model"] = [Reading(film.reading.truths, film.model or ()) for film in by_model]
         note += "The model's places are ordered by their mean on its map. "
     lines = [_curve_sentence(name, readings) for name, readings in curves.items()]
     lines += [_time_sentence(name, films) for name, films in counted.items()]
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    chart = figures.inline_svg(free_response_figure(curves), " ".join(lines))
+    has_places = any(reading.truths for readings in curves.values() for reading in readings)
+    chart = figures.inline_svg(free_response_figure(curves), " ".join(lines)) if has_places else ""
     note += "A few films say little of a reader."
     return f'<div class="card"><h3>{html.escape(title)}</h3><ul>{items}</ul>{chart}{panels.quiet(note)}</div>'
 
 
 def _time_sentence(name: str, films: Sequence[FilmReading]) -> str:
     seconds = statistics.median(film.seconds for film in films)
-    return f"{name.capitalize()}: {seconds:.0f} s for a film (median), {len(films)} films read."
+    return f"{name.capitalize()}: {seconds:.0f} s for a film (median), {wording.count(len(films), 'film')} read."
 
 
 def _curve_sentence(name: str, readings: Sequence[Reading]) -> str:

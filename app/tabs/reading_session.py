@@ -10,6 +10,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation.free_response import Box, Mark, Reading, count_marks
 from diff3m.scoring.regions import find_regions
 
+from ..render import wording
 from .case_set import ReadingCase
 from .teach_films import mask_box
 from .truth import truth_sentences
@@ -24,15 +25,15 @@ MAX_MODEL_MARKS = 6
 class FilmReading:
     """One film as it was read.
 
-    film: its name. seconds: from the film to *Done*. is_counted: see `ReadingCase`. model: the model's marks on it,
-    none in a reading from a table.
+    film: its name. seconds: from the film to *Done*. is_counted: see `ReadingCase`. model: the model's marks on it;
+    None in a reading from a table.
     """
 
     film: str
     reading: Reading
     seconds: float
     is_counted: bool = True
-    model: tuple[Mark, ...] = ()
+    model: tuple[Mark, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,9 @@ def model_marks(analysis: Analysis, detector: Detector) -> tuple[Mark, ...]:
 
 def film_sentences(film: FilmReading, case: ReadingCase) -> list[str]:
     """Say what is on one film, and what the reader and the model found of it."""
-    sentences = truth_sentences(case)
-    marks = len(film.reading.marks)
+    sentences, marks = truth_sentences(case), len(film.reading.marks)
     if not film.is_counted:
-        return [*sentences, f"You made {marks} mark{'' if marks == 1 else 's'}."]
+        return [*sentences, f"You made {wording.count(marks, 'mark')}."]
     hit_count, false = count_marks(film.reading)
     count = len(film.reading.truths)
     if count:
@@ -98,6 +98,7 @@ def film_sentences(film: FilmReading, case: ReadingCase) -> list[str]:
         sentences.append("You left it alone, which is right.")
     if false:
         sentences.append(f"False marks: {false}.")
-    model_hits, model_false = count_marks(Reading(film.reading.truths, film.model))
-    sentences.append(f"The model's outlined places: {model_hits} of {count} found, {model_false} false.")
+    model_hits, model_false = count_marks(Reading(film.reading.truths, film.model or ()))
+    start = f"The model found {model_hits} of {count}, and" if count else "The model"
+    sentences.append(f"{start} made {wording.count(model_false, 'false mark')}.")
     return sentences

@@ -104,7 +104,7 @@ def places_text(places: Sequence[Place]) -> str:
     """The first place that stands out and how many more do; "none" where there is none."""
     if not places:
         return "none"
-    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    more = f" and {wording.count(len(places) - 1, 'other')}" if len(places) > 1 else ""
     return f"{places[0].zone}, {wording.signed_percent(places[0].largest)}{more}"
 
 

@@ -20,7 +20,7 @@ from ...runtime.gpu import on_gpu
 from ..teach_films import FILM_HEIGHT, scroll_to_answer
 from .lesson import Lesson, Setting
 
-WAITING = "Guess first; then press **Show the answer**."
+GUESS_FIRST, LOOK_FIRST = "Guess first; then press **Show the answer**.", "Look first; then press **Show the answer**."
 WORKING = "The model is working …"
 NO_SETTING = Setting("Setting", 0.0, 1.0, 0.01, 0.0)
 
@@ -73,7 +73,7 @@ class LessonTab:
             self.notes: lesson.notes,
             self.link: _link(lesson),
             self.viewer: lesson.show(*_arguments(lesson, setting.value)).to_value(),
-            self.answer: panels.status(WAITING),
+            self.answer: _waiting(lesson),
             self.answered: False,
         }
 
@@ -135,7 +135,7 @@ def build_lessons(lessons: Sequence[Lesson], detector: Detector | None) -> Lesso
                 first.show(*_arguments(first, setting.value)), elem_id="lesson-viewer", height=FILM_HEIGHT
             )
         with gr.Column(min_width=0, elem_classes="teach-result"):
-            answer = gr.HTML(panels.status(WAITING), elem_id="lesson-answer", elem_classes="teach-answer")
+            answer = gr.HTML(_waiting(first), elem_id="lesson-answer", elem_classes="teach-answer")
     answered = gr.State(False)
     by_name = {entry.name: entry for entry in lessons}
     tab = LessonTab(
@@ -158,6 +158,10 @@ def _wire(tab: LessonTab) -> None:
 def _arguments(lesson: Lesson, setting: float) -> tuple[float, ...]:
     """The last argument of a lesson that has a setting."""
     return () if lesson.setting is None else (setting,)
+
+
+def _waiting(lesson: Lesson) -> str:
+    return panels.status(GUESS_FIRST if lesson.choices else LOOK_FIRST)
 
 
 def _question(lesson: Lesson) -> str:
