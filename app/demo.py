@@ -35,8 +35,8 @@ TEACH_STYLE = ASSETS / "teach.css"
 def build_demo(detector: Detector | None = None, data: Path | None = None, cases: Sequence[Path] = ()) -> gr.Blocks:
     """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped).
 
-    data: a folder of this computer whose manifests Many cases may read. cases: folders of films that become the examples
-    of Explore, and sets to read and lessons of Teach. Raises ManifestError for a folder of cases that cannot be read.
+    data: a folder of this computer whose manifests Many cases may read. cases: folders of films that become examples of
+    Explore, and sets to read and lessons of Teach. Raises ManifestError for a folder of cases that cannot be read.
     """
     storage = Storage()
     named = os.environ.get("DIFF3M_CHECKPOINT")

@@ -12,7 +12,6 @@ import cv2
 from tqdm import tqdm
 
 from diff3m.analysis import Analysis
-from diff3m.cli.terminal import bar_intervals
 from diff3m.data.manifest import NORMAL, ManifestError, label_key
 from diff3m.data.paths import locate
 from diff3m.data.table import read_table
@@ -128,7 +127,7 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
     results = SetResults.of_folder(folder)
     entries, stored, problems = [], [], []
     names: set[str] = set()
-    progress = tqdm(rows, desc=f"Case set {name}", unit="film", file=sys.stderr, leave=False, **bar_intervals())
+    progress = tqdm(rows, desc=f"Case set {name}", unit="film", file=sys.stderr, leave=False, disable=None)
     for row, values in progress:
         try:
             entry = _entry(row, values, path.parent, detector.schema, names)

@@ -211,10 +211,10 @@ class ReadingTab:
 
     def with_confidences(self, session: Session, values: Values) -> Session:
         """The session with the confidences that the reader chose."""
-        chosen = [values[radio] for radio in self.page.confidences]
+        confidences = [values[radio] for radio in self.page.confidences]
         marks = [
             replace(mark, confidence=float(confidence or mark.confidence))
-            for mark, confidence in zip(session.marks, chosen, strict=False)
+            for mark, confidence in zip(session.marks, confidences, strict=False)
         ]
         return replace(session, marks=tuple(marks))
 

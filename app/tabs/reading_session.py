@@ -71,8 +71,8 @@ def carry_confidences(before: Sequence[Mark], boxes: Sequence[Box]) -> tuple[Mar
     same_count = len(before) == len(boxes)
     marks = []
     for index, box in enumerate(boxes[:MAX_MARKS]):
-        moved = before[index].confidence if same_count else DEFAULT_CONFIDENCE
-        marks.append(Mark(box, by_box.get(box, moved)))
+        default = before[index].confidence if same_count else DEFAULT_CONFIDENCE
+        marks.append(Mark(box, by_box.get(box, default)))
     return tuple(marks)
 
 

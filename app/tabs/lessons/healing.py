@@ -72,7 +72,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured at one strength: the percentile as text and number, and removal and standing out by lesion."""
+    """What was measured at one strength: the film's percentile, and of each lesion the removal and whether it stands out."""
 
     strength: float
     percentile: float | None
@@ -132,7 +132,7 @@ def _removal_text(removal: Removal, stands_out: bool) -> str:
     return f"{text}, stands out" if stands_out else text
 
 
-def _table(measurements: Sequence[Measurement], twin: Analysis, chosen: float) -> str:
+def _table(measurements: Sequence[Measurement], twin: Analysis, strength: float) -> str:
     head = ["strength", "percentile", *(f"{lesion.name}: removed" for lesion in LESIONS)]
     rows = []
     for entry in measurements:
@@ -140,13 +140,13 @@ def _table(measurements: Sequence[Measurement], twin: Analysis, chosen: float) -
         cells = map(_removal_text, entry.removals, entry.stands_out)
         rows.append([f"{entry.strength:.2f}", percentile, *cells])
     rows.append(["unpainted", percentile_text(twin), *["–"] * len(LESIONS)])
-    return table(head, rows, next(i for i, entry in enumerate(measurements) if entry.strength == chosen))
+    return table(head, rows, next(i for i, entry in enumerate(measurements) if entry.strength == strength))
 
 
 def conclusion_text(measurements: Sequence[Measurement], strength: float) -> str:
-    """Say in words what was measured at the chosen strength, and down to which strength anything reports it."""
-    chosen = next(entry for entry in measurements if entry.strength == strength)
-    shares = [(removal.share, lesion.name) for removal, lesion in zip(chosen.removals, LESIONS, strict=True)]
+    """Say in words what was measured at a strength, and down to which strength anything reports it."""
+    current = next(entry for entry in measurements if entry.strength == strength)
+    shares = [(removal.share, lesion.name) for removal, lesion in zip(current.removals, LESIONS, strict=True)]
     known = sorted((share, name) for share, name in shares if share is not None)
     if known:
         (low, least), (high, most) = known[0], known[-1]

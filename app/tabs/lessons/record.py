@@ -110,8 +110,8 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
             "What the model learned",
             "The model was given the second record and drew what normal would look like. Its difference agrees with "
             f"the true one at a correlation of {agreement:.2f} over the picture (1 would be perfect; the model never "
-            "saw this person). A larger body absorbs more: soft tissue is brighter, contrast in the lungs falls, and the "
-            "diaphragm stands higher.",
+            "saw this person). A larger body absorbs more: soft tissue is brighter, contrast in the lungs falls, and "
+            "the diaphragm stands higher.",
             small_pictures(
                 Frame(result.reconstruction, "normal at BMI 22"),
                 Frame(result.reconstructions[0], "normal at BMI 38"),
@@ -223,8 +223,8 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
             text,
             f"By a limit at percentile {LIMIT} the film with the nodule {verdict}; the nodule moves the percentile by "
             f"{percentiles[0] - percentiles[1]:+.0f} points. It covers {diseased.mask.mean():.1%} of the picture. A "
-            "score over the whole film averages what is small away, and reconstruction errors of ribs and vessels are as "
-            "large as it. Absence of color is no proof of health.",
+            "score over the whole film averages what is small away, and errors at ribs and vessels can be as large. "
+            "Absence of color is no proof of health.",
         )
     )
 
