@@ -23,6 +23,7 @@ from app.tabs.lessons.own import own_lessons
 from app.tabs.set_examples import set_examples
 from app.tabs.set_results import FOLDER, draw_truths
 from diff3m.data.manifest import ManifestError
+from diff3m.data.phantom import person
 from diff3m.imaging import Radiograph
 
 HEAD = "path,age,title,question,answer,boxes,label,mask\n"
@@ -78,6 +79,14 @@ def test_a_bad_row_is_left_out_with_its_reason(folder, tiny_detector, capsys):
         assert problem.startswith(f"Row {row} (") and reason in problem, problem
         assert problem in said
     assert "3 films ready, 7 left out" in said and "?read=ward-3" in said
+
+
+def test_a_film_that_the_gate_would_stop_is_used_and_said(folder, tiny_detector, capsys):
+    cv2.imwrite(str(folder / "turned.png"), (np.rot90(person(1).film(96)) * 255).astype(np.uint8))
+    (folder / "manifest.csv").write_text("path\nturned.png\n")
+    for _ in range(2):  # computed, then stored
+        assert len(read_case_set(folder, tiny_detector)) == 1
+        assert "Row 1 (turned.png) is used as it is." in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_set_gets_a_sentence(folder, tiny_detector):

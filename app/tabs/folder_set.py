@@ -131,13 +131,17 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
     for row, values in progress:
         try:
             entry = _entry(row, values, path.parent, detector.schema, names)
-            stored.append(_prepare(entry, detector, results))
+            result, analysis = _prepare(entry, detector, results)
         except ValueError as error:
             problems.append(f"Row {row} ({values.get('path') or 'no path'}) is left out. {error}")
             progress.write(f"{name}: {problems[-1]}", file=sys.stderr)
             continue
         names.add(entry.name)
         entries.append(entry)
+        stored.append(result)
+        if analysis.accepted:
+            doubt = f"{name}: Row {row} ({entry.path.name}) is used as it is. {' '.join(analysis.accepted)}"
+            progress.write(doubt, file=sys.stderr)
     if not entries:
         raise ManifestError(f"No row of {path} can be used. {problems[0]}")
     results.remove_others(stored)
@@ -236,12 +240,13 @@ def parse_boxes(text: str, height: int, width: int) -> tuple[Truth, ...]:
     return tuple(truths)
 
 
-def _prepare(entry: FolderEntry, detector: Detector, results: SetResults) -> StoredCase:
-    """The stored result of a row, computed where there is none that still holds. Raises ValueError."""
+def _prepare(entry: FolderEntry, detector: Detector, results: SetResults) -> tuple[StoredCase, Analysis]:
+    """The result of a row, computed and stored where there is none that still holds. Raises ValueError."""
     record = {name: value for name, value in entry.record.items() if value is not None}
     stored = results.stored_case(entry.path, entry.mask, record, entry.boxes)
-    if stored.load(detector) is None:
+    analysis = stored.load(detector)
+    if analysis is None:
         case = _read_case(entry, detector)
-        prepared = detector.case(case.film, case.record)
-        stored.save(detector.analyze(prepared), detector, case)
-    return stored
+        analysis = detector.analyze(detector.case(case.film, case.record))
+        stored.save(analysis, detector, case)
+    return stored, analysis
