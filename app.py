@@ -18,7 +18,7 @@ parser.add_argument(
     action="append",
     default=[],
     metavar="DIR",
-    help="folder of films and a manifest.csv that Teach offers to read; may be given several times",
+    help="folder of films and a manifest.csv, which become examples, a quiz and lessons; may be given several times",
 )
 parser.add_argument(
     "--mcp", action="store_true", help="also offer the functions as MCP tools (needs: pip install 'gradio[mcp]')"

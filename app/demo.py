@@ -19,7 +19,9 @@ from .tabs.about import build_about
 from .tabs.cohort import build_cohort
 from .tabs.explore import build_explore
 from .tabs.explore_layout import build_model_select
-from .tabs.teach import build_teach
+from .tabs.folder_set import read_case_sets
+from .tabs.set_examples import set_examples
+from .tabs.teach import build_teach, films_detector
 
 TITLE = "Diff3M Explorer"
 PRIVACY = "A film you drop here goes to the computer that runs this page, and is deleted within the hour."
@@ -33,21 +35,22 @@ TEACH_STYLE = ASSETS / "teach.css"
 def build_demo(detector: Detector | None = None, data: Path | None = None, cases: Sequence[Path] = ()) -> gr.Blocks:
     """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped).
 
-    data: a folder of this computer whose manifests Many cases may read. cases: folders of films that Teach offers to
-    read. Raises ManifestError for a folder of cases that cannot be read.
+    data: a folder of this computer whose manifests Many cases may read. cases: folders of films that become examples of
+    Explore, and sets to read and lessons of Teach. Raises ManifestError for a folder of cases that cannot be read.
     """
     storage = Storage()
     choice = os.environ.get("DIFF3M_CHECKPOINT")
     names = [choice] if choice else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
     detectors = [detector] if detector else [Detector.from_pretrained(name) for name in names]
+    own_sets = read_case_sets(cases, films_detector(detectors))
     gr.set_static_paths([STATIC_FOLDER])
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
         model = _top_bar(detectors)
         with gr.Tabs(elem_id="rooms") as tabs:
             with gr.Tab("Explore", id="explore"):
-                explore = build_explore(detectors, model, demo)
+                explore = build_explore(detectors, model, demo, set_examples(own_sets))
             with gr.Tab("Teach", id="teach"):
-                build_teach(detectors, demo, tabs, cases)
+                build_teach(detectors, demo, tabs, own_sets)
             with gr.Tab("Many cases", id="cohort"):
                 build_cohort(detectors, explore, tabs, data)
             with gr.Tab("About", id="about"):

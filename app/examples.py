@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.export.cache import load_analysis
 
+MAX_STRIP = 12  # examples in the strip; a link opens any
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 
@@ -32,9 +34,20 @@ class Example:
     origin: str
     mask: Path | None
 
+    @property
+    def picture(self) -> str:
+        """Path of the picture in the strip."""
+        return str(self.path)
+
     def result(self, detector: Detector) -> Analysis | None:
         """Return the result that tools/make_examples.py computed, if it is still what the checkpoint gives."""
         return load_analysis(FOLDER / f"{self.id}.npz", detector)
+
+
+def strip_title(examples: Sequence[Example]) -> str:
+    """What the examples are, over their strip."""
+    origin = examples[0].origin if examples else ""
+    return origin if origin.startswith("From ") else "Or an example: synthetic, no patient's film."
 
 
 def read_mask(path: Path | None) -> np.ndarray | None:

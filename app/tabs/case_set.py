@@ -1,57 +1,59 @@
-"""Sets of films to read: simulated ones by number, and folders of a teacher's own."""
+"""Sets of films to read: what a case is, and simulated sets by number. `folder_set` has a teacher's own."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 
-from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.analysis import Analysis
 from diff3m.data.phantom import KINDS
-from diff3m.data.table import read_table
 from diff3m.detector import Detector
-from diff3m.ehr import EHRSchema
 from diff3m.evaluation.free_response import Box
 from diff3m.evaluation.phantom_numbers import first_number
-from diff3m.imaging import Radiograph, RadiographError, read_radiograph
+from diff3m.imaging import Radiograph
 
-from .teach_films import PHANTOM_TAG, mask_box, phantom_film
+from .teach_films import PHANTOM_TAG, mask_box, phantom_film, run_analysis
 
 SET_SIZE = 10  # films of a simulated set
 DISEASED = 6  # of them with a lesion
 MAX_SET = 900  # numbers of simulated sets
-TABLES = ("manifest.csv", "manifest.parquet")
-BOX = re.compile(r"(?P<label>.*?)\s*(?P<numbers>(?:-?\d+(?:\.\d+)?[\s,]+){3}-?\d+(?:\.\d+)?)")
-BOX_FORM = "Write a box as `label x y width height` in pixels of the film, several with a semicolon between them."
+MIN_PART = 4  # pixels of a mask: smaller parts are its ragged edge
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A place that is known. label: what is there."""
+    """A place that is known.
+
+    label: what is there. box: (top, left, bottom, right), shares of the film's sides. outline: points (row, column) in
+    the same shares, None for the box itself.
+    """
 
     label: str
     box: Box
+    outline: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class ReadingCase:
     """A film to read.
 
-    name: in the CSV. shown: (H, W) float32 in [0, 1], for the viewer. film: what the model takes. record: as far as
-    known. truths: the known places; `labelled` is False where it is not known whether there are any. question, answer:
-    the teacher's, or "".
+    name: in the CSV. pixels: (H, W) float32 in [0, 1], for the viewer. film: what the model takes. record: as far as
+    known. truths: the known places; `is_counted` is False where it is not known whether these are all. label: of the
+    whole film. title, question, answer: the teacher's. All texts are "" where there is none. tags: in the viewer's
+    corner.
     """
 
     name: str
-    shown: np.ndarray
+    pixels: np.ndarray
     film: Radiograph
     record: Mapping
     truths: tuple[Truth, ...]
-    labelled: bool = True
+    is_counted: bool = True
+    label: str = ""
     title: str = ""
     question: str = ""
     answer: str = ""
@@ -67,7 +69,13 @@ class CaseSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def case(self, index: int) -> ReadingCase: ...
+    def case(self, index: int) -> ReadingCase:
+        """Read or draw a film. Raises RadiographError."""
+        ...
+
+    def analyze(self, index: int, case: ReadingCase) -> Analysis:
+        """Return the result of a film that `case` gave."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,12 @@ class SimulatedSet:
 
     @property
     def name(self) -> str:
+        """The set's name in links."""
         return f"simulated-{self.number}"
 
     @property
     def title(self) -> str:
+        """The set's name for a reader."""
         return f"Simulated set {self.number}"
 
     def __len__(self) -> int:
@@ -92,105 +102,32 @@ class SimulatedSet:
         """The phantom's number and the kind of its lesion, which follow from the set's number."""
         rng = np.random.default_rng(self.number)
         lesions = [*map(str, rng.permutation(KINDS)[:DISEASED]), *[None] * (SET_SIZE - DISEASED)]
-        return first_number("test", "teaching") + SET_SIZE * self.number + index, lesions[
-            rng.permutation(SET_SIZE)[index]
-        ]
+        number = first_number("test", "teaching") + SET_SIZE * self.number + index
+        return number, lesions[rng.permutation(SET_SIZE)[index]]
 
     def case(self, index: int) -> ReadingCase:
         """Draw a film of the set."""
         number, lesion = self.phantom(index)
         phantom = phantom_film(number, lesion)
-        truths = () if lesion is None else (Truth(lesion, mask_box(phantom.mask)),)
-        return ReadingCase(
-            f"phantom {number}", phantom.shown, phantom.film, phantom.patient.record(), truths, tags=(PHANTOM_TAG,)
-        )
+        truths = () if lesion is None else mask_truths(phantom.mask, lesion)
+        record = phantom.patient.record()
+        return ReadingCase(f"phantom {number}", phantom.pixels, phantom.film, record, truths, tags=(PHANTOM_TAG,))
+
+    def analyze(self, index: int, case: ReadingCase) -> Analysis:
+        """Analyze a film when the model is free."""
+        return run_analysis(self.detector, case.film, case.record)
 
 
-@dataclass(frozen=True, eq=False)
-class FolderSet:
-    """A folder's films with what its manifest says of them; see docs/teach.md."""
-
-    folder: Path
-    detector: Detector
-    entries: tuple[FolderEntry, ...] = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def title(self) -> str:
-        return self.folder.name.replace("_", " ").replace("-", " ").capitalize()
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def case(self, index: int) -> ReadingCase:
-        """Read a film of the set. Raises RadiographError or ManifestError, naming the row."""
-        entry = self.entries[index]
-        try:
-            film = read_radiograph(entry.path)
-        except RadiographError as error:
-            raise RadiographError(f"{entry.path.name} (row {entry.row}): {error}") from None
-        height, width = film.pixels.shape
-        truths = parse_boxes(entry.boxes, height, width, entry.row)
-        facts = {name: value for name, value in film.facts.items() if name in self.detector.schema}
-        record = {**facts, **{name: value for name, value in entry.record.items() if value is not None}}
-        texts = dict(title=entry.title, question=entry.question, answer=entry.answer)
-        return ReadingCase(entry.path.name, film.pixels, film, record, truths, entry.labelled, **texts)
-
-
-@dataclass(frozen=True)
-class FolderEntry:
-    """A row of a teacher's manifest. labelled: whether it says which places are abnormal, or that none is."""
-
-    row: int
-    path: Path
-    record: Mapping
-    boxes: str
-    labelled: bool
-    title: str
-    question: str
-    answer: str
-
-
-def read_case_set(folder: Path, detector: Detector) -> FolderSet:
-    """Read the manifest of a teacher's folder. Raises ManifestError with a sentence that says what to do."""
-    path = next((folder / name for name in TABLES if (folder / name).is_file()), None)
-    if path is None:
-        raise ManifestError(f"There is no {TABLES[0]} in {folder}. Write one with a column `path`; see docs/teach.md.")
-    return FolderSet(folder.resolve(), detector, tuple(_entries(path, detector.schema)))
-
-
-def _entries(path: Path, schema: EHRSchema) -> list[FolderEntry]:
-    rows, table = read_manifest(path, schema), read_table(path)
-    columns = {str(column).strip().lower(): column for column in table.columns}
-    entries = []
-    for row, values in zip(rows, table.to_dict("records"), strict=True):
-        texts = {name: _text(values.get(columns.get(name))) for name in ("boxes", "title", "question", "answer")}
-        labelled = bool(texts["boxes"]) or row.abnormal is False
-        entries.append(FolderEntry(row.row, row.path, row.record, labelled=labelled, **texts))
-        parse_boxes(texts["boxes"], 1, 1, row.row)
-    return entries
-
-
-def _text(value: object) -> str:
-    text = "" if value is None else str(value).strip()
-    return "" if text.lower() == "nan" else text
-
-
-def parse_boxes(text: str, height: int, width: int, row: int) -> tuple[Truth, ...]:
-    """Parse boxes such as "nodule 310 220 60 55; 80 400 120 90", in pixels of a film of that size.
-
-    Raises ManifestError naming the row.
-    """
+def mask_truths(mask: np.ndarray, label: str) -> tuple[Truth, ...]:
+    """The connected parts of a mask (H, W) bool, each with its outline."""
+    height, width = mask.shape
+    count, parts = cv2.connectedComponents(mask.astype(np.uint8))
     truths = []
-    for part in filter(None, (piece.strip() for piece in text.split(";"))):
-        match = BOX.fullmatch(part)
-        x, y, across, down = (float(number) for number in re.split(r"[\s,]+", match["numbers"])) if match else [0] * 4
-        if across <= 0 or down <= 0:
-            raise ManifestError(f"Row {row}: the box {part[:60]!r} cannot be read. {BOX_FORM}")
-        truths.append(
-            Truth(match["label"] or "finding", (y / height, x / width, (y + down) / height, (x + across) / width))
-        )
+    for part in (parts == index for index in range(1, count)):
+        if part.sum() < MIN_PART:
+            continue
+        contours, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        contour = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 1.0, True)[:, 0]
+        outline = tuple((float((y + 0.5) / height), float((x + 0.5) / width)) for x, y in contour)
+        truths.append(Truth(label, mask_box(part), outline if len(outline) > 2 else None))
     return tuple(truths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import gradio as gr
 from gradio.components import Component
@@ -12,7 +13,7 @@ from diff3m.detector import Detector
 
 from ..components.viewer import with_measurements
 from ..components.widgets import ON_MODEL, SILENT
-from ..examples import load_examples
+from ..examples import Example, load_examples
 from ..runtime.gpu import on_gpu
 from .explore_explain import Explaining
 from .explore_layout import Screen, build_screen
@@ -33,9 +34,18 @@ class Explore:
     runs: gr.State
 
 
-def build_explore(detectors: Sequence[Detector], model: gr.Dropdown, page: gr.Blocks) -> Explore:
-    """Lay the tab out and wire it; called inside `page`. model: the choice of the checkpoint, in the top bar."""
-    examples = {detector.config.name: load_examples(detector.config.name) for detector in detectors}
+def build_explore(
+    detectors: Sequence[Detector],
+    model: gr.Dropdown,
+    page: gr.Blocks,
+    own_examples: Mapping[str, Sequence[Example]] = MappingProxyType({}),
+) -> Explore:
+    """Lay the tab out and wire it; called inside `page`.
+
+    model: the choice of the checkpoint, in the top bar. own_examples: instead of the shipped ones, by checkpoint.
+    """
+    names = [detector.config.name for detector in detectors]
+    examples = {name: own_examples.get(name) or load_examples(name) for name in names}
     screen = build_screen(detectors, examples, model)
     handlers = Explaining(screen)
     _wire_model(screen, handlers)

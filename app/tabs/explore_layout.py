@@ -18,7 +18,7 @@ from ..components.ehr_form import EHRForm, build_form
 from ..components.film_edit import FilmTools, build_film_tools
 from ..components.viewer import ViewerState, film_viewer
 from ..components.widgets import SILENT, slider
-from ..examples import Example
+from ..examples import MAX_STRIP, Example, strip_title
 from ..render import panels, verdict, wording
 from ..runtime.runs import Runs
 from .session import EMPTY, Session
@@ -196,10 +196,10 @@ def _film_part(names: Sequence[str], examples: Mapping[str, Sequence[Example]], 
         prior_file = gr.File(label="Second film", elem_id="prior-file", height=44, min_width=0, visible="hidden")
         close = gr.Button("Close", size="sm", elem_id="close-film", visible="hidden", min_width=0)
     tools = build_film_tools()
-    gr.HTML(panels.quiet("Or an example: synthetic, no patient's film."), elem_id="examples-title")
+    gr.HTML(panels.quiet(strip_title(examples[names[0]])), elem_id="examples-title")
     strips = {
         name: gr.Gallery(
-            [(str(example.path), example.title.split(",")[0]) for example in examples[name]],
+            [(example.picture, example.title.split(",")[0]) for example in examples[name][:MAX_STRIP]],
             label="Examples",
             show_label=False,
             columns=3,

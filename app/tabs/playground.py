@@ -20,6 +20,7 @@ from ..components.widgets import ON_MODEL, SILENT, slider
 from ..render import panels, wording
 from ..render.images import Frame, strip
 from ..runtime.gpu import on_gpu
+from .lessons.lesson import card
 from .teach_films import MODEL_SIDE, run_analysis
 
 NO_LESION = "none: a normal phantom"
@@ -32,8 +33,11 @@ Updates = dict[gr.components.Component, object]
 
 @dataclass(frozen=True, eq=False)
 class Play:
-    """What the controls ask for. mask: of the lesson in the prepared film (S, S) bool, or None. record: what the
-    model is told."""
+    """What the controls ask for.
+
+    prepared, normal: the phantom and its true normal as the model sees them, (S, S). mask: of the lesion, (H, W) bool,
+    or None. record: what the model knows.
+    """
 
     film: Radiograph
     prepared: np.ndarray
@@ -56,9 +60,11 @@ class Playground:
     informed: gr.Checkbox
     phantom: gr.HTML
     result: gr.HTML
+    text: gr.HTML
 
     @property
     def controls(self) -> list:
+        """What is moved."""
         return [
             self.person,
             self.lesion,
@@ -75,12 +81,12 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
     """Lay the playground out and wire it; called inside `tab`. The model runs when the tab is first opened."""
     gr.HTML(
         panels.quiet(
-            "Move the record of a simulated person. Beside the phantom: its true normal, which only a simulator can know, "
-            "and the model's."
+            "Move the record of a simulated person. Beside the phantom: its true normal, which only a simulator can "
+            "know, and the model's."
         )
     )
     with gr.Row(elem_classes="teach-row"):
-        with gr.Column(scale=3, min_width=260):
+        with gr.Column(min_width=0, elem_classes="teach-question"):
             with gr.Row():
                 number = gr.Number(
                     1, label="Person", precision=0, minimum=0, maximum=MAX_PERSON, min_width=90, elem_id="play-person"
@@ -100,24 +106,27 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
                     elem_id="play-view",
                 )
             informed = gr.Checkbox(True, label="The model knows this record", elem_id="play-informed")
-        with gr.Column(scale=8, min_width=280):
+        with gr.Column(min_width=0, elem_classes="teach-film-row"):
             phantom = gr.HTML(elem_id="play-phantom", elem_classes="teach-pictures")
-            result = gr.HTML(panels.status(WORKING), elem_id="play-result", elem_classes="teach-pictures")
-    page = Playground(number, lesion, age, sex, view, bmi, systolic, informed, phantom, result)
+            result = gr.HTML(elem_id="play-result", elem_classes="teach-pictures")
+        with gr.Column(min_width=0, elem_classes="teach-result"):
+            text = gr.HTML(panels.status(WORKING), elem_id="play-text", elem_classes="teach-answer")
+    page = Playground(number, lesion, age, sex, view, bmi, systolic, informed, phantom, result, text)
     phantom.value = _phantom_pictures(_play(detector, page, {control: control.value for control in page.controls}))
 
     def show_phantom(values: Mapping) -> Updates:
         return {phantom: _phantom_pictures(_play(detector, page, values))}
 
     def show_result(values: Mapping) -> Iterator[Updates]:
-        yield {result: panels.status(WORKING)}
-        yield {result: _result(detector, _play(detector, page, values))}
+        yield {text: panels.status(WORKING)}
+        pictures, sentences = _result(detector, _play(detector, page, values))
+        yield {result: pictures, text: sentences}
 
     inputs = set(page.controls)
     changes = [control.change for control in page.controls]
     # `change` also hears arrow keys and typed numbers; the phantom follows at once, the model when it is free
     gr.on(changes, show_phantom, inputs, [phantom], trigger_mode="always_last", **SILENT)
-    gr.on([*changes, tab.select], on_gpu(show_result), inputs, [result], trigger_mode="always_last", **ON_MODEL)
+    gr.on([*changes, tab.select], on_gpu(show_result), inputs, [result, text], trigger_mode="always_last", **ON_MODEL)
     return page
 
 
@@ -153,7 +162,8 @@ def _phantom_pictures(play: Play) -> str:
     return strip([Frame(picture, caption), Frame(play.normal, "its true normal")], PICTURE)
 
 
-def _result(detector: Detector, play: Play) -> str:
+def _result(detector: Detector, play: Play) -> tuple[str, str]:
+    """The model's pictures, and what it says, as HTML."""
     analysis = run_analysis(detector, play.film, play.record)
     heat = heat_over_film(analysis.film, analysis.heat_map, detector.scoring.heat_normal)
     frames = [
@@ -163,4 +173,4 @@ def _result(detector: Detector, play: Play) -> str:
     sentences = [wording.score_sentence(analysis), *wording.contradiction_sentences(analysis, detector.schema)]
     error = float(np.abs(analysis.reconstruction - play.normal).mean())
     distance = f"The model's normal lies {error:.1%} of the grey range from the true one, on average over the picture."
-    return f"{strip(frames, PICTURE)}<p>{' '.join(sentences)}</p>{panels.quiet(distance)}"
+    return strip(frames, PICTURE), card("What the model says", [*sentences, distance])

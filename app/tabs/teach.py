@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import gradio as gr
 
@@ -11,40 +10,44 @@ from diff3m.detector import Detector
 
 from ..components.viewer import STATIC_FOLDER
 from ..components.widgets import SILENT
-from .case_set import read_case_set
 from .drawing import build_drawing
-from .lesson_tab import build_lessons
+from .folder_set import FolderSet
 from .lessons import LESSONS
+from .lessons.own import own_lessons
+from .lessons.tab import build_lessons
 from .playground import build_playground
 from .reading import build_reading
 from .teach_films import PHANTOMS
 
 
-def build_teach(
-    detectors: Sequence[Detector], page: gr.Blocks, rooms: gr.Tabs, case_folders: Sequence[Path] = ()
-) -> None:
-    """Lay the tab out and wire it; called inside `page`. Lessons and playground need the phantoms' checkpoint.
+def films_detector(detectors: Sequence[Detector]) -> Detector:
+    """The model for a teacher's own films: the first that did not learn from simulated patients, if there is one."""
+    return next((detector for detector in detectors if detector.config.name != PHANTOMS), detectors[0])
 
-    Parameters:
-        rooms: the page's tabs, which a link opens at `teach`.
-        case_folders: the teacher's own films, for the first checkpoint that did not learn from phantoms. Raises
-            ManifestError for a folder that cannot be read.
+
+def build_teach(
+    detectors: Sequence[Detector], page: gr.Blocks, rooms: gr.Tabs, own_sets: Sequence[FolderSet] = ()
+) -> None:
+    """Lay the tab out and wire it; called inside `page`. The shipped lessons and the playground need the phantoms.
+
+    rooms: the page's tabs, which a link opens at `teach`. own_sets: the teacher's films.
     """
     gr.set_static_paths([STATIC_FOLDER])
     simulated = next((detector for detector in detectors if detector.config.name == PHANTOMS), None)
+    lessons = [*own_lessons(own_sets), *(LESSONS if simulated else ())]
     if simulated is None:
-        gr.Markdown(f"Lessons and playground need the checkpoint `{PHANTOMS}`, which this page was started without.")
-        build_drawing(detectors)
-        return
-    own = next((detector for detector in detectors if detector is not simulated), simulated)
-    own_sets = [read_case_set(folder, own) for folder in case_folders]
+        gr.Markdown(f"More lessons and the playground need the checkpoint `{PHANTOMS}`, which this page is without.")
     with gr.Tabs(elem_id="teach") as tabs:
-        with gr.Tab("Lessons", id="lessons"):
-            lessons = build_lessons(simulated)
-        with gr.Tab("Read first, then look", id="reading"):
-            reading = build_reading(simulated, own_sets)
-        with gr.Tab("Playground", id="playground") as playground:
-            build_playground(simulated, playground)
+        lesson_tab = reading_tab = None
+        if lessons:
+            with gr.Tab("Lessons", id="lessons"):
+                lesson_tab = build_lessons(lessons, simulated)
+        if simulated or own_sets:
+            with gr.Tab("Read first, then look", id="reading"):
+                reading_tab = build_reading(simulated, own_sets)
+        if simulated:
+            with gr.Tab("Playground", id="playground") as playground:
+                build_playground(simulated, playground)
         with gr.Tab("Draw normals", id="drawing"):
             build_drawing(detectors)
 
@@ -54,11 +57,21 @@ def build_teach(
         A lesson is always sent: a viewer on a tab that was never opened loses its properties if it is skipped.
         """
         lesson, films = (request.query_params.get(key, "") for key in ("lesson", "read"))
-        tab = "lessons" if lesson in lessons.lessons else "reading" if films else ""
-        update = lessons.show(lesson if tab == "lessons" else LESSONS[0].name)
-        if tab == "reading":
-            update |= reading.choose(films)
-        return update | ({rooms: gr.Tabs(selected="teach"), tabs: gr.Tabs(selected=tab)} if tab else {})
+        updates: dict = {tabs: gr.skip()}
+        opens_at = ""
+        if lesson_tab:
+            is_known = lesson in lesson_tab.lessons
+            updates |= lesson_tab.show(lesson if is_known else lesson_tab.first)
+            opens_at = "lessons" if is_known else ""
+        if lesson and not opens_at:
+            gr.Warning(f"There is no lesson {lesson[:60]!r} here. Choose one from the list.")
+            opens_at = "lessons" if lesson_tab else ""
+        if reading_tab and films and not opens_at:
+            updates |= reading_tab.choose(films)
+            opens_at = "reading"
+        return updates | ({rooms: gr.Tabs(selected="teach"), tabs: gr.Tabs(selected=opens_at)} if opens_at else {})
 
-    outputs = [rooms, tabs, *lessons.outputs, reading.chosen, reading.number]
+    outputs = [rooms, tabs]
+    outputs += lesson_tab.outputs if lesson_tab else []
+    outputs += [reading_tab.page.set_name, reading_tab.page.number] if reading_tab else []
     page.load(open_link, None, outputs, **SILENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,22 +24,31 @@ from ..runtime.storage import keep_picture
 
 PHANTOMS = "phantoms"  # name of the checkpoint that learned from simulated patients
 MODEL_SIDE = 256  # pixels of the phantoms that the checkpoint was trained with
-SHOWN_SIDE = 512  # pixels of the same phantom in the viewer
+DISPLAY_SIDE = 512  # pixels of the same phantom in the viewer
 PHANTOM_TAG = "simulated, no patient"
+FILM_HEIGHT = "var(--teach-film)"  # of the viewers, set in assets/teach.css for each width of the window
 
 
 @dataclass(frozen=True, eq=False)
 class PhantomFilm:
     """One phantom under one record.
 
-    shown: (SHOWN_SIDE, SHOWN_SIDE) float32 in [0, 1], for the viewer. film: what the model takes. mask: of the lesion,
-    (SHOWN_SIDE, SHOWN_SIDE) bool, or None.
+    pixels: (DISPLAY_SIDE, DISPLAY_SIDE) float32 in [0, 1], for the viewer. film: what the model takes. mask: of the
+    lesion, (DISPLAY_SIDE, DISPLAY_SIDE) bool, or None.
     """
 
     patient: Patient
-    shown: np.ndarray
+    pixels: np.ndarray
     film: Radiograph
     mask: np.ndarray | None = None
+
+
+def scroll_to_answer(elem_id: str) -> str:
+    """JavaScript for a button's `js=`: bring the answer into view where it lies below the fold, as on a phone."""
+    return (
+        f"() => {{ const answer = document.getElementById({json.dumps(elem_id)}); "
+        "if (answer.getBoundingClientRect().top > innerHeight - 160) answer.scrollIntoView({ block: 'start' }); }"
+    )
 
 
 def phantom_film(number: int, lesion: str | None = None, **changes: object) -> PhantomFilm:
@@ -52,8 +62,8 @@ def _phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFil
     patient = who.patient.under(**dict(changes))
     film = Radiograph(who.film(MODEL_SIDE, patient))
     if lesion is None:
-        return PhantomFilm(patient, who.film(SHOWN_SIDE, patient), film)
-    diseased = who.film_with_lesion(SHOWN_SIDE, patient)
+        return PhantomFilm(patient, who.film(DISPLAY_SIDE, patient), film)
+    diseased = who.film_with_lesion(DISPLAY_SIDE, patient)
     return PhantomFilm(patient, diseased.film, film, diseased.mask)
 
 

@@ -1,0 +1,161 @@
+"""Lesson: the score and the map disagree. Films are analyzed until both kinds of disagreement are seen, or none is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from diff3m.analysis import Analysis
+from diff3m.detector import Detector
+from diff3m.findings import Finding as Place
+
+from ...components.viewer import Finding, ViewerFilm, ViewerState
+from ...render import wording
+from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film, run_analysis
+from .lesson import (
+    LIMIT,
+    Lesson,
+    Step,
+    card,
+    conclusion,
+    outstanding_places,
+    percentile_text,
+    places_text,
+    question_state,
+    record_fit,
+    table,
+)
+
+LOW_PRESSURE = (("systolic_mmhg", 95.0), ("diastolic_mmhg", 60.0))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A phantom that may show a disagreement.
+
+    number, lesion: of the phantom. record: changes to what the model knows.
+    """
+
+    name: str
+    number: int
+    lesion: str | None = None
+    record: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def phantom(self) -> PhantomFilm:
+        """The phantom's film."""
+        return phantom_film(self.number, self.lesion)
+
+
+CANDIDATES = (
+    Candidate("1: nodule", 2_050_206, "nodule"),
+    Candidate("2: healthy", 2_050_213),
+    Candidate("3: healthy", 2_050_204),
+    Candidate("4: opacity", 2_050_207, "opacity"),
+    Candidate("5: healthy, record says 95/60 mmHg", 2_050_202, record=LOW_PRESSURE),
+    Candidate("6: opacity", 2_050_200, "opacity"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What score and map say of one candidate."""
+
+    candidate: Candidate
+    analysis: Analysis
+    places: tuple[Place, ...]
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether the score says so."""
+        return (self.analysis.percentile or 0) >= LIMIT
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The row of the table: name, percentile, places, and whether score and map agree."""
+        alone = "score alone" if self.is_unusual else "map alone"
+        agreement = "agree" if self.is_unusual == bool(self.places) else alone
+        return self.candidate.name, percentile_text(self.analysis), places_text(self.places), agreement
+
+
+def map_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The film of an ordinary score with the strongest place that stands out; None where there is none."""
+    films = [outcome for outcome in outcomes if not outcome.is_unusual and outcome.places]
+    return max(films, key=lambda outcome: abs(outcome.places[0].largest), default=None)
+
+
+def score_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The film of the highest unusual score on which no place stands out; None where there is none."""
+    films = [outcome for outcome in outcomes if outcome.is_unusual and not outcome.places]
+    return max(films, key=lambda outcome: outcome.analysis.percentile or 0, default=None)
+
+
+def conclusion_sentences(by_map: Outcome | None, by_score: Outcome | None, detector: Detector) -> list[str]:
+    """Say how to read each kind of disagreement, or that it did not occur."""
+    sentences = []
+    if by_map is None:
+        sentences.append("No film of an ordinary score had a place that stands out.")
+    else:
+        place = by_map.places[0]
+        sentences.append(
+            f"Film {by_map.candidate.name}: the score is ordinary (percentile {percentile_text(by_map.analysis)}), but "
+            f"{place.zone} differs by {wording.signed_percent(place.largest)} on {place.share:.1%} of the picture. A "
+            "score over the whole film averages a small place away: look there."
+        )
+    if by_score is None:
+        sentences.append("No film of an unusual score was without such a place.")
+    else:
+        fit = record_fit(by_score.analysis, detector)
+        sentences.append(
+            f"Film {by_score.candidate.name}: the score is unusual (percentile {percentile_text(by_score.analysis)}), "
+            f"but nothing stands out. {fit} It differs a little in many places, or contradicts its record: check the "
+            "record and the view first."
+        )
+    return [*sentences, "Neither alone is a diagnosis; where they disagree, say which of the two you follow."]
+
+
+def _viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
+    phantom = outcome.candidate.phantom
+    findings = tuple(
+        Finding(place.zone, wording.signed_percent(place.largest), place.box, place.outline) for place in outcome.places
+    )
+    name = f"Film {outcome.candidate.name.split(':')[0]}, percentile {percentile_text(outcome.analysis)}"
+    options = dict(name=name, tags=(PHANTOM_TAG,))
+    return analyzed_film(phantom.pixels, outcome.analysis, detector, findings=findings, **options)
+
+
+def show_candidate() -> ViewerState:
+    """The first film before the answer."""
+    return question_state(CANDIDATES[0].phantom, "Film 1 of 6")
+
+
+def answer_disagreement(detector: Detector) -> Iterator[Step]:
+    """Analyze the candidates one by one, then show a film of each disagreement side by side."""
+    title, text = "What score and map say", f"Unusual: percentile {LIMIT} or more. Outlined: what stands out."
+    head, outcomes, steps = ("film", "percentile", "stands out", ""), [], ""
+    for candidate in CANDIDATES:
+        phantom = candidate.phantom
+        analysis = run_analysis(detector, phantom.film, {**phantom.patient.record(), **dict(candidate.record)})
+        outcomes.append(Outcome(candidate, analysis, tuple(outstanding_places(analysis, detector))))
+        steps = card(title, text, table(head, [outcome.row for outcome in outcomes]))
+        yield Step(steps)
+    by_map, by_score = map_alone(outcomes), score_alone(outcomes)
+    films = [_viewer_film(outcome, detector) for outcome in (by_map, by_score) if outcome] or [
+        _viewer_film(outcomes[0], detector)
+    ]
+    state = ViewerState(*films, description="Films on which score and map disagree")
+    yield Step(conclusion(steps, conclusion_sentences(by_map, by_score, detector)), state)
+
+
+DISAGREEMENT = Lesson(
+    "disagree",
+    "The score and the map disagree",
+    f"Six films of phantoms, this one first. The score calls a film unusual from percentile {LIMIT} on; the map says "
+    "whether a place stands out. On how many of the six will the two disagree?",
+    ("None", "One or two", "Three or more"),
+    "Ask before the answer what a mean over 16,384 points can say of a place of a hundred. After it, let the class "
+    "explain each disagreement: a place too small for the score, or a record that does not fit the film. Films 2 and 5 "
+    "hold no lesion.",
+    show_candidate,
+    answer_disagreement,
+)

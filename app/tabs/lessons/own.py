@@ -1,0 +1,54 @@
+"""Lessons of a teacher's own: the rows of a case set that ask a question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from diff3m.detector import Detector
+from diff3m.imaging import RadiographError
+
+from ...components.viewer import ViewerState
+from ...render import panels, wording
+from ..folder_set import FolderSet
+from ..set_examples import case_id
+from ..teach_films import analyzed_film, plain_film
+from ..truth import truth_findings, truth_sentences
+from .lesson import Lesson, Step, card, outstanding_places, places_text, record_fit
+
+
+def own_lessons(sets: Sequence[FolderSet]) -> tuple[Lesson, ...]:
+    """A lesson for each row with a question."""
+    return tuple(_lesson(cases, index) for cases in sets for index, entry in enumerate(cases.entries) if entry.question)
+
+
+def _lesson(cases: FolderSet, index: int) -> Lesson:
+    entry = cases.entries[index]
+    title = entry.title or f"Film {index + 1}"
+
+    def show() -> ViewerState:
+        try:
+            pixels = cases.case(index).pixels
+        except RadiographError:  # the answer says so
+            return ViewerState(description="The film cannot be read")
+        return ViewerState(plain_film(pixels, title), description=title)
+
+    def answer(detector: Detector | None) -> Iterator[Step]:
+        try:
+            case = cases.case(index)
+            analysis = cases.analyze(index, case)
+        except ValueError as error:
+            yield Step(panels.status(str(error), alert=True))
+            return
+        film = analyzed_film(case.pixels, analysis, cases.detector, truth_findings(case), name=title)
+        places = places_text(outstanding_places(analysis, cases.detector))
+        model = " ".join(
+            (
+                wording.score_sentence(analysis),
+                f"Places that stand out: {places}.",
+                record_fit(analysis, cases.detector),
+            )
+        )
+        text = card("The answer", " ".join(filter(None, (case.answer, *truth_sentences(case)))))
+        yield Step(text + card("The model", model), ViewerState(film, description=title))
+
+    return Lesson(case_id(cases, entry.name), f"{cases.title}: {title}", entry.question, (), "", show, answer)

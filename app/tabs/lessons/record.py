@@ -1,0 +1,304 @@
+"""Lessons on the patient's record: what it makes unusual, what it explains, and what attention to it does not say.
+
+Every number in an answer is measured. The film stands in the viewer; small pictures beside the text show the rest.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+
+import numpy as np
+
+from diff3m.detector import Detector
+from diff3m.explain import attribute, counterfactual
+from diff3m.export.overlay import signed
+from diff3m.imaging import prepare
+
+from ...components.viewer import Finding, ViewerState
+from ...render import figures, panels, wording
+from ...render.images import Frame
+from ...runtime.model_lock import MODEL
+from ..teach_films import PhantomFilm, difference_map, mask_box, phantom_film, plain_film, run_analysis
+from .lesson import (
+    LIMIT,
+    Lesson,
+    Step,
+    answer_state,
+    card,
+    conclusion,
+    question_state,
+    record_fit,
+    result_pictures,
+    small_pictures,
+)
+
+# numbers of phantoms
+HEART_PERSON, STOUT_PERSON, VIEW_PERSON, NODULE_PERSON = 2_050_016, 2_050_120, 2_050_131, 2_050_030
+HIGH_PRESSURE = dict(age=66.0, sex="M", view="PA", bmi=29.0, systolic_mmhg=188.0, diastolic_mmhg=104.0, height_cm=176.0)
+FULL_DIFFERENCE = 0.3  # of the grey range: full color of the true and the learned difference
+
+
+# Is this heart too large?
+
+
+def _show_heart() -> ViewerState:
+    return question_state(phantom_film(HEART_PERSON, **HIGH_PRESSURE), "Is this heart too large?")
+
+
+def _answer_heart(detector: Detector) -> Iterator[Step]:
+    phantom, text, percentiles = phantom_film(HEART_PERSON, **HIGH_PRESSURE), "", []
+    reconstructions = []
+    records = (
+        ("188/104 mmHg, the pressure that made this heart", {}),
+        ("115/74 mmHg", dict(systolic_mmhg=115.0, diastolic_mmhg=74.0)),
+    )
+    for name, change in records:
+        analysis = run_analysis(detector, phantom.film, {**phantom.patient.record(), **change})
+        percentiles.append(analysis.percentile or 0)
+        reconstructions.append(analysis.reconstruction)
+        sentences = f"{wording.score_sentence(analysis)} {record_fit(analysis, detector)}"
+        text += card(f"With {name}", sentences, result_pictures(analysis, detector))
+        yield Step(text, answer_state(phantom, analysis, detector, f"With {name}"))
+    change = percentiles[1] - percentiles[0]
+    difference = float(np.abs(reconstructions[1] - reconstructions[0]).mean())
+    effect = f"moves the percentile by {change:+.0f} points" if abs(change) >= 1 else "leaves the percentile unchanged"
+    yield Step(
+        conclusion(
+            text,
+            f"The same picture under the second record {effect}. A heart is large for somebody: what is expected under "
+            "high pressure is a contradiction under a low one. The two normal films differ by "
+            f"{wording.percent(difference)} of the grey range on average: inversion keeps the patient's own shape, so "
+            "look at the fit of film and record.",
+        )
+    )
+
+
+# What BMI does
+
+
+def _bmi_films() -> tuple[PhantomFilm, PhantomFilm]:
+    return phantom_film(STOUT_PERSON, bmi=22.0), phantom_film(STOUT_PERSON, bmi=38.0)
+
+
+def _show_bmi() -> ViewerState:
+    return question_state(_bmi_films()[0], "The person at BMI 22")
+
+
+def _answer_bmi(detector: Detector) -> Iterator[Step]:
+    thin, stout = _bmi_films()
+    films = [prepare(phantom.film, detector.config.preprocessing) for phantom in (thin, stout)]
+    truth = films[1] - films[0]
+    difference = difference_map(stout.pixels - thin.pixels, 0.0, FULL_DIFFERENCE, "True difference")
+    first = plain_film(thin.pixels, "BMI 22", normal=stout.pixels, normal_name="BMI 38", maps=(difference,))
+    text = card(
+        "What the simulator does",
+        "The same person at both values, by the equations behind the phantom. Red is brighter at BMI 38, blue darker.",
+        small_pictures(
+            Frame(films[0], "BMI 22"),
+            Frame(films[1], "BMI 38"),
+            Frame(signed(truth, FULL_DIFFERENCE), "true difference"),
+        ),
+    )
+    yield Step(text, ViewerState(first, description="The same person at BMI 22 and 38, with the true difference"))
+    with MODEL.turn():
+        result = counterfactual(detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()])
+    agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
+    yield Step(
+        text
+        + card(
+            "What the model learned",
+            "The model was given the second record and drew what normal would look like. Its difference agrees with "
+            f"the true one at a correlation of {agreement:.2f} over the picture (1 would be perfect; the model never "
+            "saw this person). A larger body absorbs more: soft tissue is brighter, contrast in the lungs falls, and "
+            "the diaphragm stands higher.",
+            small_pictures(
+                Frame(result.reconstruction, "normal at BMI 22"),
+                Frame(result.reconstructions[0], "normal at BMI 38"),
+                Frame(signed(result.differences[0], FULL_DIFFERENCE), "the model's difference"),
+            ),
+        )
+    )
+
+
+# AP or PA?
+
+
+def _show_view() -> ViewerState:
+    return question_state(phantom_film(VIEW_PERSON, view="AP"), "Which way did the X-rays go?")
+
+
+def _answer_view(detector: Detector) -> Iterator[Step]:
+    lying, standing, text = phantom_film(VIEW_PERSON, view="AP"), phantom_film(VIEW_PERSON, view="PA"), ""
+    for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
+        case = detector.case(lying.film, {**lying.patient.record(), "view": view})
+        with MODEL.turn():
+            fits = attribute(detector, case, parts=False).fits
+        fit = next(entry for entry in fits if entry.group == "view")
+        verb = "contradicts" if abs(fit.z) >= wording.FITS else "does not contradict"
+        text += card(
+            f"The record says {name}",
+            f"The film {verb} the view: {fit.z:+.1f} standard deviations of normal films under their own view.",
+        )
+        yield Step(text)
+    answer = conclusion(
+        text,
+        "The film is AP. Lying, with the tube near and in front, the heart is magnified and the diaphragm stands high. "
+        "A detector that does not know the view takes that for disease or, where sick people are filmed lying, takes "
+        "the view for the disease.",
+    )
+    films = plain_film(lying.pixels, "AP, lying"), plain_film(standing.pixels, "The same person PA, standing")
+    yield Step(answer, ViewerState(*films, description="The same person AP and PA"))
+
+
+# What the model does without the record, and attention
+
+
+def _show_stout() -> ViewerState:
+    return question_state(phantom_film(STOUT_PERSON, bmi=41.0), "A healthy person at BMI 41")
+
+
+def _answer_without(detector: Detector) -> Iterator[Step]:
+    phantom, text = phantom_film(STOUT_PERSON, bmi=41.0), ""
+    record = phantom.patient.record()
+    for name, known_record in (("Everything known", record), ("Nothing known", {})):
+        analysis = run_analysis(detector, phantom.film, known_record)
+        text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
+        yield Step(text, answer_state(phantom, analysis, detector, name))
+    with MODEL.turn():
+        result = attribute(detector, detector.case(phantom.film, record), parts=False)
+    explained = result.known < result.unknown
+    meaning = "the record explains an unusual but healthy body" if explained else "here the record explains nothing"
+    yield Step(
+        conclusion(
+            text,
+            f"How badly the film contradicts what the model expects (the misfit; about {len(result.fits)} for a normal "
+            f"film) is {result.unknown:.1f} without the record and {result.known:.1f} with it: {meaning}. In the "
+            "normal films look for less: inversion carries the patient's shape in the noise, whatever the record says.",
+        )
+    )
+
+
+def _answer_attention(detector: Detector) -> Iterator[Step]:
+    phantom = phantom_film(STOUT_PERSON, bmi=41.0)
+    analysis = run_analysis(detector, phantom.film, phantom.patient.record())
+    text = panels.attention(analysis, detector)
+    yield Step(text, answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
+    with MODEL.turn():
+        result = attribute(detector, detector.case(phantom.film, phantom.patient.record()), parts=False)
+    top = max(result.groups, key=lambda group: abs(result.groups[group]))
+    chart = figures.inline_svg(
+        figures.attribution_bars(result.groups), "Shapley values of the misfit by group of the record"
+    )
+    highest = ", ".join(max(weights, key=weights.get) for weights in analysis.attention.values()).replace("_", " ")
+    sentences = (
+        f"The only unusual thing about this phantom is its BMI of 41. Attention was highest on: {highest}. The Shapley "
+        f"values put {top} first ({result.groups[top]:+.1f}).",
+        "Attention is part of how the answer is made, whatever the film shows; it does not know the score. What a "
+        "value changed is found by taking it away and looking again, which is what Shapley values do.",
+    )
+    paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
+    yield Step(f'<div class="card"><h3>The answer</h3>{paragraphs}{chart}</div>{text}')
+
+
+# When it fails
+
+
+def _show_nodule() -> ViewerState:
+    return question_state(phantom_film(NODULE_PERSON, "nodule"), "There is a nodule in this lung")
+
+
+def _answer_nodule(detector: Detector) -> Iterator[Step]:
+    diseased, healthy, text, percentiles = phantom_film(NODULE_PERSON, "nodule"), phantom_film(NODULE_PERSON), "", []
+    truth = (Finding("nodule, the truth", "", mask_box(diseased.mask)),)
+    for name, phantom, findings in (("With the nodule", diseased, truth), ("The same lung without it", healthy, ())):
+        analysis = run_analysis(detector, phantom.film, phantom.patient.record())
+        percentiles.append(analysis.percentile or 0)
+        text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
+        if findings:
+            yield Step(text, answer_state(phantom, analysis, detector, name, findings=findings))
+    verdict = "is called unusual" if percentiles[0] >= LIMIT else "is called normal"
+    yield Step(
+        conclusion(
+            text,
+            f"By a limit at percentile {LIMIT} the film with the nodule {verdict}; the nodule moves the percentile by "
+            f"{percentiles[0] - percentiles[1]:+.0f} points. It covers {diseased.mask.mean():.1%} of the picture. A "
+            "score over the whole film averages what is small away, and errors at ribs and vessels can be as large. "
+            "Absence of color is no proof of health.",
+        )
+    )
+
+
+HEART = Lesson(
+    "heart",
+    "Is this heart too large? Depends for whom",
+    "This heart is wide. The record may say a pressure of **188/104** or of **115/74** mmHg. Under which is it "
+    "unusual?",
+    ("188/104 mmHg", "115/74 mmHg", "Under both alike", "Under neither"),
+    "Let the class measure the cardiothoracic ratio in the viewer (tool *CTR*) before they guess. Ask afterwards: what "
+    "else than pressure makes a heart look wide (AP view, a small breath)? Point out that the picture never changed.",
+    _show_heart,
+    _answer_heart,
+)
+
+BODY = Lesson(
+    "bmi",
+    "What BMI does to a chest film",
+    "The same person gains weight, from BMI **22** to **38**. What changes most in the film?",
+    (
+        "The heart doubles",
+        "Soft tissue brightens and the diaphragm rises",
+        "The lungs grow",
+        "Nothing that can be seen",
+    ),
+    "After the answer press *Swipe* in the viewer and drag the line over the two films. The true difference is the "
+    "simulator's; the second card is what the model learned of it from other people.",
+    _show_bmi,
+    _answer_bmi,
+)
+
+VIEW = Lesson(
+    "view",
+    "AP or PA?",
+    "Was this film taken standing, from behind (PA), or lying, from the front (AP)? And would the model notice a wrong "
+    "record?",
+    ("AP, and it notices", "AP, and it does not notice", "PA, and it notices", "PA, and it does not notice"),
+    "Signs of AP: a magnified heart, a high diaphragm, shoulder blades over the lungs. Ask why the view of a film is a "
+    "trap for a detector that was trained in one hospital.",
+    _show_view,
+    _answer_view,
+)
+
+WITHOUT_RECORD = Lesson(
+    "without-record",
+    "What the model does without the record",
+    "A healthy person with BMI **41**. What happens if the model knows nothing about them?",
+    ("The film looks more unusual", "The film looks less unusual", "Nothing changes"),
+    "The point is fairness: who is rare in the training films looks ill unless the model knows why they look "
+    "different. Continue with *Attention is not explanation*, which uses the same film.",
+    _show_stout,
+    _answer_without,
+)
+
+ATTENTION = Lesson(
+    "attention",
+    "Attention is not explanation",
+    "The same person, everything known. The network has *attention* over the record. Does the highest attention show "
+    "what made the result?",
+    ("Yes, it lies on BMI", "No, it lies elsewhere", "It cannot be said"),
+    "For a class that knows attention from language models. On phantoms with one known cause, attention and Shapley "
+    "values were compared: see docs/explanations.md.",
+    _show_stout,
+    _answer_attention,
+)
+
+NODULE = Lesson(
+    "nodule",
+    "When it fails",
+    f"This film has a nodule. Will the model call the film unusual (above {LIMIT} % of normal films)?",
+    ("Yes", "No"),
+    "Let somebody point at the nodule first: press the minus sign or *R* to see the whole film again. After the answer "
+    "its place is outlined. Ask what a reader would lose who trusted the colors alone.",
+    _show_nodule,
+    _answer_nodule,
+)

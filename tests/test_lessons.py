@@ -1,0 +1,205 @@
+"""Lessons: what they measure, what they say of it, and how a lesson with a setting follows its slider."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from app.components.viewer import ViewerState
+from app.tabs.lessons import LESSONS, Lesson, Setting, Step, disagreement, healing, processing
+from app.tabs.lessons.tab import build_lessons
+from diff3m.detector import Detector
+from diff3m.imaging import Preprocessing, Radiograph, prepare
+
+MASK = np.zeros((64, 64), bool)
+MASK[10:20, 30:40] = True
+
+
+@pytest.fixture(scope="module")
+def simulated(calibrated_once) -> Detector:
+    """The tiny calibrated detector, in place of the one of the phantoms."""
+    return Detector.from_pretrained(calibrated_once, device="cpu")
+
+
+def test_every_lesson_has_a_link_a_film_and_notes():
+    assert len({lesson.name for lesson in LESSONS}) == len(LESSONS) == 9
+    for lesson in LESSONS:
+        assert lesson.notes and len(lesson.choices) > 1 and lesson.question
+    state = LESSONS[0].show()
+    assert isinstance(state, ViewerState) and state.film.normal is None and not state.film.maps
+
+
+# What heals and what does not
+
+
+def analysis(film, reconstruction) -> SimpleNamespace:
+    return SimpleNamespace(film=film, reconstruction=reconstruction)
+
+
+def test_the_removed_share_is_measured_against_the_unpainted_twin():
+    film = np.random.default_rng(0).random((64, 64)).astype(np.float32) / 2
+    twin = analysis(film, film + 0.1)  # a normal film that is too bright everywhere
+    painted = analysis(film + 0.2 * MASK, film + 0.1 + 0.05 * MASK)
+    removal = healing.measure_removal(painted, twin, MASK)
+    assert (removal.added, removal.remaining) == pytest.approx((0.2, 0.05)) and removal.share == pytest.approx(0.75)
+    stretched = analysis(painted.film - 0.03, painted.reconstruction - 0.02)  # of the whole film's contrast
+    assert healing.measure_removal(stretched, twin, MASK).share == pytest.approx(0.75)
+    assert healing.Removal(0.003, 0.001).share is None, "less than a grey step"
+
+
+def test_a_lesion_stands_out_where_its_middle_does():
+    place = SimpleNamespace(prepared_box=(0.1, 0.4, 0.4, 0.7))
+    assert healing.place_stands_out([place], MASK)
+    assert not healing.place_stands_out([SimpleNamespace(prepared_box=(0.5, 0.4, 0.9, 0.7))], MASK)
+    assert not healing.place_stands_out([], MASK)
+
+
+def test_lesions_are_painted_alike_for_viewer_and_model():
+    healthy, masks = healing.phantom_film(healing.PERSON), healing.painted_film(0.4)[1]
+    gross, faint = healing.painted_film(0.4)[0], healing.painted_film(0.04)[0]
+    for mask in masks:
+        inside = [float((phantom.pixels - healthy.pixels)[mask].mean()) for phantom in (gross, faint)]
+        assert inside[0] > 0.02 and inside[1] == pytest.approx(inside[0] / 10, rel=0.05)
+        small = mask.reshape(256, 2, 256, 2).all((1, 3))
+        of_model = (gross.film.pixels - healthy.film.pixels)[small].mean()
+        of_viewer = (gross.pixels - healthy.pixels).reshape(256, 2, 256, 2).mean((1, 3))[small].mean()
+        assert of_model == pytest.approx(of_viewer, rel=0.1)
+
+
+def measurement(strength: float, percentile: float, shares: tuple, stands_out: bool) -> healing.Measurement:
+    removals = tuple(healing.Removal(0.2, 0.2 * (1 - share)) for share in shares)
+    return healing.Measurement(strength, percentile, removals, (stands_out, False, False))
+
+
+def test_the_answer_says_what_was_measured_and_nothing_else():
+    rows = [measurement(0.8, 99, (0.2, 0.9, 0.4), True), measurement(0.4, 97, (0.2, 0.8, 0.1), True)]
+    text = healing.conclusion_text([*rows, measurement(0.1, 30, (0.2, 0.8, 0.1), False)], 0.4)
+    assert "without 80% of the nodule and 10% of the fluid" in text
+    assert "A place stands out down to strength 0.40; the score passes percentile 95 down to 0.40" in text
+    text = healing.conclusion_text([measurement(0.1, 30, (0.2, 0.8, 0.1), False)], 0.1)
+    assert "No place stands out; the score never passes percentile 95" in text
+    invisible = replace(rows[0], removals=(healing.Removal(0.001, 0.0),) * 3)
+    assert "less than one grey step" in healing.conclusion_text([invisible], 0.8)
+
+
+def test_strengths_are_measured_one_by_one(simulated, monkeypatch):
+    monkeypatch.setattr(healing, "STRENGTHS", (0.8, 0.4))
+    steps = list(healing.answer_painted(simulated, 0.4))
+    assert len(steps) == 3 and "The answer" in steps[-1].html and "The answer" not in steps[0].html
+    assert steps[0].state.film.normal is not None
+    assert steps[0].state.film.findings[0].label == "cloud, painted"
+    assert steps[-1].html.count("<tr") == 4 and 'class="emphasis"><th scope="row">0.40' in steps[-1].html
+
+
+# Same film, two hospitals
+
+
+def test_each_processing_does_what_its_name_says():
+    ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+    edge = np.where(ramp > 0.5, 0.7, 0.3).astype(np.float32)
+    curve = processing.apply_grey_curve(ramp)
+    assert curve[0, 0] == 0 and curve[0, -1] == 1 and (curve[:, 1:-1] < ramp[:, 1:-1]).all()
+    assert np.allclose(processing.sharpen(np.full((64, 64), 0.4)), 0.4)
+    assert np.ptp(processing.sharpen(edge)) > np.ptp(edge) + 0.05
+    grain = processing.add_grain(edge) - edge
+    assert grain.std() == pytest.approx(processing.GRAIN, rel=0.1)
+    assert np.array_equal(processing.add_grain(edge), processing.add_grain(edge))
+    settings = Preprocessing(size=32)
+    darker = prepare(Radiograph(processing.darken(ramp)), settings)
+    assert np.allclose(darker, prepare(Radiograph(ramp), settings), atol=1e-5), "brightness as such is stretched away"
+
+
+def outcome(name: str, percentile: float, change: float) -> processing.Outcome:
+    return processing.Outcome(name, percentile, (name, f"{percentile:.1f}", f"{change:.1%}", "none"), change)
+
+
+def test_the_hospitals_answer_names_the_largest_changes():
+    outcomes = [outcome("hospital A", 50, 0), outcome("grey curve", 47, 0.02), outcome("sharpening", 90, 0.01)]
+    text = processing.conclusion_text([*outcomes, outcome("darker", 50.5, 0), outcome("all of these", 97, 0.03)])
+    assert "The score moved most by sharpening: +40.0 points" in text and "hardly moved by darker" in text
+    assert "from 50.0 to 97.0, which crosses the limit" in text and "most by grey curve (2.0%" in text
+    fewer = processing.conclusion_text([*outcomes, outcome("all of these", 60, 0.03)])
+    assert "does not cross" in fewer and "hardly" not in fewer
+
+
+def test_the_hospitals_are_compared_on_the_model(simulated):
+    steps = list(processing.answer_processing(simulated))
+    assert len(steps) == 2 + len(processing.VARIANTS) + 1 and steps[-1].html.count("<tr") == 3 + len(
+        processing.VARIANTS
+    )
+    assert "Nothing in the patient changed" in steps[-1].html
+    first, second = steps[-1].state.film, steps[-1].state.second
+    assert first.normal is not None and second.normal is not None and first.film != second.film
+
+
+# The score and the map disagree
+
+
+def candidate(name: str, percentile: float | None, largest: float | None) -> disagreement.Outcome:
+    place = SimpleNamespace(zone="heart", largest=largest, share=0.01)
+    result = SimpleNamespace(percentile=percentile, components=())
+    return disagreement.Outcome(disagreement.Candidate(name, 1), result, () if largest is None else (place,))
+
+
+def test_films_are_chosen_by_what_was_measured():
+    films = [candidate("a", 99, 0.3), candidate("b", 60, 0.05), candidate("c", 10, -0.07), candidate("d", 40, None)]
+    assert disagreement.map_alone(films).candidate.name == "c" and disagreement.score_alone(films) is None
+    films += [candidate("e", 95, None), candidate("f", 99.5, None)]
+    assert disagreement.score_alone(films).candidate.name == "f"
+    assert [film.row[-1] for film in films] == [
+        "agree",
+        "map alone",
+        "map alone",
+        "agree",
+        "score alone",
+        "score alone",
+    ]
+    sentences = disagreement.conclusion_sentences(films[2], None, SimpleNamespace(schema={}))
+    assert "percentile 10.0" in sentences[0] and "heart differs by −7.0 %" in sentences[0]
+    assert sentences[1] == "No film of an unusual score was without such a place."
+    assert "No film of an ordinary score" in disagreement.conclusion_sentences(None, None, None)[0]
+
+
+def test_candidates_are_analyzed_one_by_one(simulated, monkeypatch):
+    monkeypatch.setattr(disagreement, "CANDIDATES", disagreement.CANDIDATES[:2])
+    steps = list(disagreement.answer_disagreement(simulated))
+    assert len(steps) == 3 and "The answer" in steps[-1].html and steps[-1].state.film.normal is not None
+
+
+# The tab
+
+
+def test_a_setting_moves_the_film_and_after_the_answer_the_answer():
+    seen = []
+
+    def answer(detector, *setting):
+        seen.append(setting)
+        yield Step(f"<b>measured at {setting}</b>")
+
+    plain = Lesson("plain", "Plain", "Q?", (), "", ViewerState, answer)
+    follows = replace(
+        plain,
+        name="follows",
+        choices=("yes", "no"),
+        notes="n",
+        show=lambda value: ViewerState(description=f"at {value}"),
+        setting=Setting("Strength", 0, 1, 0.1, 0.5),
+    )
+    with gr.Blocks():
+        tab = build_lessons([plain, follows], None)
+    assert not tab.setting.visible and tab.first == "plain"
+    update = tab.show("follows")
+    assert update[tab.setting]["visible"] and update[tab.setting]["value"] == 0.5 and update[tab.answered] is False
+    assert update[tab.viewer]["description"] == "at 0.5" and update[tab.guess]["visible"]
+    values = {tab.lesson: "follows", tab.setting: 0.3, tab.guess: "yes", tab.answered: False}
+    (update,) = tab.change_setting(values)
+    assert update[tab.viewer]["description"] == "at 0.3" and not seen
+    updates = list(tab.change_setting({**values, tab.answered: True}))
+    assert "The class thinks: yes." in updates[-1][tab.answer] and "measured at (0.3,)" in updates[-1][tab.answer]
+    values = {**values, tab.lesson: "plain", tab.answered: True}
+    assert [set(update) for update in tab.change_setting(values)] == [{tab.answered}], "the slider of another lesson"
+    assert list(tab.show_answer(values))[-1][tab.answer] == "<b>measured at ()</b>" and seen == [(0.3,), ()]
