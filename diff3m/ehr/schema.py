@@ -82,7 +82,7 @@ class EHRSchema:
         return complete
 
     def room(self, record: Record, name: str) -> tuple[float, float]:
-        """Return the lowest and highest value that a number may take beside the rest of the record; see `constraints`."""
+        """Return the lowest and highest value a number may take beside the rest of a record; see `constraints`."""
         return allowed_range(record, name, self[name].plausible)
 
     def with_higher(self, record: Record, name: str) -> Record:
