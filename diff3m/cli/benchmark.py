@@ -7,7 +7,7 @@ from pathlib import Path
 from ..evaluation import BASELINES, RELEASED_STRIDE
 from ..evaluation.format import interval, known
 from .options import add_accept_option, add_command, add_model_options, positive
-from .terminal import detector_for, stage_bars
+from .terminal import detector_for, print_left_out, stage_bars
 
 
 def add_parser(commands) -> None:
@@ -152,12 +152,7 @@ def _films(options) -> None:
         )
     if result is None:
         return
-    if result["stopped"]:
-        print(f"{result['stopped']} films were stopped by the gate; --accept judges them too, scores.csv says why")
-    if result["accepted"]:
-        print(f"{result['accepted']} films that the gate stops were judged knowingly (--accept)")
-    if result["unreadable"]:
-        print(f"{result['unreadable']} films could not be read; scores.csv says why")
+    print_left_out(result)
     for part, labels in result["parts"].items():
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
