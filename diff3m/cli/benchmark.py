@@ -157,11 +157,11 @@ def _films(options) -> None:
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
             for name, scores in entry["methods"].items():
-                listed = ", ".join(
+                text = ", ".join(
                     f"{score} {known(values['auroc_within_view'])} ({known(values['auroc'])})"
                     for score, values in scores.items()
                 )
-                print(f"  {name:<24} {listed}, {result['seconds_a_film'][name]:.2f} s")
+                print(f"  {name:<24} {text}, {result['seconds_a_film'][name]:.2f} s")
             for name, difference in entry["difference"].items():
                 print(f"  ours with the true record {name}: {interval(difference, 'difference')}")
     for name, labels in result["localization"].items():
@@ -178,12 +178,12 @@ def _films(options) -> None:
 def _explanations(options) -> None:
     from ..evaluation.explanation_truth import METHODS, benchmark_explanations
 
-    detector, ignored = detector_for(options), None
+    detector, ignored_feature = detector_for(options), None
     if options.ignored:
         source, name = options.ignored
-        ignored = detector_for(options, source), name
+        ignored_feature = detector_for(options, source), name
     result = benchmark_explanations(
-        detector, options.out, options.each, options.with_oracle, ignored=ignored, report=stage_bars()
+        detector, options.out, options.each, options.with_oracle, ignored=ignored_feature, report=stage_bars()
     )
     for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())
