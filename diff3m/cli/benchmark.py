@@ -194,7 +194,7 @@ def _explanations(options) -> None:
         print(f"{name}: top-1 {top}{rank}")
     for feature, entry in result["influence"].items():
         print(f"influence of {feature}: sign agreement with the oracle {interval(entry, 'agreement')}")
-    if ignored:
+    if ignored_feature:
         entry = result["ignored"]
         print(
             f"attribution of the ignored {entry['feature']}: {interval(entry, 'mean')}, mean size {entry['size']:.2f}"

@@ -50,7 +50,7 @@ def explain_manifest(options, request) -> int:
     print(f'{len(rows) - failures} of {len(rows)} films were explained; the others say why under "error"')
     print(f"wrote {out / 'explanations.jsonl'} and run.json")
     print(NOTICE)
-    return 1 if failed == len(rows) else 0
+    return 1 if failures == len(rows) else 0
 
 
 def _check_options(options) -> None:
