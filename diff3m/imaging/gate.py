@@ -53,10 +53,6 @@ class Quality:
     passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
     would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences
     that stop; notes: that do not.
-
-    passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
-    would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences
-    that stop; notes: that do not.
     """
 
     passes: bool
