@@ -45,7 +45,9 @@ def has_dicom_prefix(data: bytes) -> bool:
 
 
 def without_blank_preamble(data: bytes) -> bytes:
-    """Bytes without a preamble of 128 zeros that "DICM" does not follow."""
+    """Bytes without a preamble of 128 zeros that "DICM" does not follow, or without "DICM" where there is no preamble."""
+    if data[:4] == b"DICM" and not has_dicom_prefix(data):
+        return data[4:]
     return data[128:] if data[:128] == bytes(128) and not has_dicom_prefix(data) else data
 
 
@@ -155,7 +157,10 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
     except Exception:  # a malformed palette
         raise RadiographError("The palette of this DICOM film is malformed. Export the film as PNG.") from None
     if values.ndim == 3 and values.shape[-1] in (3, 4):
-        return GreyScale(grey_from_rgb(values[..., :3]), None, (), stored.notes)
+        grey = grey_from_rgb(values[..., :3])
+        if not stored.photometric.startswith("MONOCHROME"):
+            return GreyScale(grey, None, (), stored.notes)
+        values = grey  # three equal channels of a picture that the header calls grey
     if values.ndim != 2:
         raise RadiographError("This DICOM file does not hold a single grey picture. Export one frontal film.")
     if not np.isfinite(values).all():

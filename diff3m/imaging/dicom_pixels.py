@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from .dicom_contradictions import take_format_of_frame, with_true_byte_order, with_true_sign
 from .dicom_values import has, numbers, text, whole
 from .radiograph import RadiographError
 
@@ -59,6 +61,7 @@ ENCAPSULATED = frozenset(
 )
 GE_BIG_ENDIAN_PIXELS = "1.2.840.113619.5.2"  # private: an implicit, little-endian header with big-endian pixels
 CLEARLY_ROUGHER = 1.05  # times: by how much the wrong one of two readings must be rougher to count as wrong
+INVERTED = re.compile(r"MONO[A-Z]*[^A-Z0-9]?1|(MIN)?(INTENSITY)?(IS)?WHITE(ISZERO)?")  # odd spellings of MONOCHROME1
 OVERLAY_BIT_POSITION, OVERLAY_DATA = 0x0102, 0x3000  # elements of the groups 60xx
 
 PADDING_IGNORED = (
@@ -81,6 +84,8 @@ NO_DECODER = (
     "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install imagecodecs`, or export "
     "the film uncompressed or as JPEG 2000."
 )
+BEYOND = "The file holds more of a picture than its size (Rows, Columns) needs; the rest was left out. Compare the edges."
+CHANNELS = "This DICOM film stores {samples} values a pixel, which are not read. Export it in grey levels, or as PNG."
 PACKED = "This DICOM film stores pixels of {bits} bits, which are not read. Export it with 8, 16 or 32 bits, or as PNG."
 
 for _decoder in (
@@ -132,6 +137,7 @@ def decode(dataset: Dataset) -> StoredPixels:
         layout = _complete_format(dataset, uid, notes)
         values = _decode(dataset, uid)
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        values = with_true_byte_order(values, notes) if _is_native(uid) else values
     except RadiographError:
         raise
     except Exception:  # decoders raise many kinds of error
@@ -140,7 +146,7 @@ def decode(dataset: Dataset) -> StoredPixels:
         raise RadiographError(UNREADABLE.format(syntax=named, how=how)) from None
     if values.ndim != 2 or values.dtype.kind not in "iu":
         return StoredPixels(values, np.zeros(values.shape[:2], bool), layout.photometric, tuple(notes))
-    aligned = _aligned(values, layout, dataset, notes)
+    aligned = with_true_sign(_aligned(values, layout, dataset, notes), layout.stored, notes)
     padding = _padding(values, aligned, layout, dataset, notes)
     return StoredPixels(aligned, padding, layout.photometric, tuple(notes))
 
@@ -204,6 +210,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     photometric = (
         text(dataset, "PhotometricInterpretation").upper().replace(" ", "").replace("PALETTECOLOR", "PALETTE COLOR")
     )
+    if INVERTED.fullmatch(photometric):
+        photometric = "MONOCHROME1"
     samples, allocated, signed = (
         whole(dataset, name) for name in ("SamplesPerPixel", "BitsAllocated", "PixelRepresentation")
     )
@@ -216,9 +224,12 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         )
         if value is None
     ]
-    if not samples:
-        samples = 3 if photometric.startswith(("RGB", "YBR")) else 1
     length = len(dataset.PixelData) if _is_native(uid) or uid == DeflatedExplicitVRLittleEndian else None
+    if not samples:
+        fills = not photometric and length is not None and length // (rows * columns * (allocated or 8) // 8) == 3
+        samples = 3 if fills or photometric.startswith(("RGB", "YBR")) else 1
+    if samples not in (1, 3):
+        raise RadiographError(CHANNELS.format(samples=samples if 0 < samples < 100 else "an unknown number of"))
     if allocated is None:
         per_value = (length or 0) / (rows * columns * samples)
         stored = whole(dataset, "BitsStored")
@@ -235,8 +246,11 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         high_bit = stored - 1
     if allocated not in (8, 16, 32) and _is_native(uid):
         raise RadiographError(PACKED.format(bits=allocated if 0 < allocated < 65 else "an unknown number of"))
-    if length is not None and (needed := rows * columns * samples * allocated // 8) > length:
+    needed = rows * columns * samples * allocated // (12 if photometric == "YBR_FULL_422" else 8)  # 4:2:2 is 2/3 as long
+    if length is not None and needed > length:
         raise RadiographError(CUT_SHORT.format(found=length, needed=needed))
+    if length is not None and any(dataset.PixelData[needed : length - length % 2 - 1]):
+        notes.append(BEYOND)
     if signed is None and length is not None and samples == 1:
         signed = _guess_signed(dataset, allocated, stored, high_bit)
     layout = _Format(photometric, samples, allocated, stored, high_bit, bool(signed))
@@ -249,7 +263,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
 def _write_format(dataset: Dataset, layout: _Format) -> None:
     known = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
     assumed = "MONOCHROME2" if layout.samples == 1 else "RGB"
-    dataset.PhotometricInterpretation = layout.photometric if layout.photometric in known else assumed
+    fitting = known if layout.samples > 1 else known[:3]
+    dataset.PhotometricInterpretation = layout.photometric if layout.photometric in fitting else assumed
     dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored = layout.samples, layout.allocated, layout.stored
     dataset.HighBit, dataset.PixelRepresentation = layout.high_bit, int(layout.signed)
     if layout.samples > 1 and whole(dataset, "PlanarConfiguration") is None:
@@ -281,8 +296,10 @@ def _guess_signed(dataset: Dataset, allocated: int, stored: int, high_bit: int) 
 def _decode(dataset: Dataset, uid: UID) -> np.ndarray:
     apart = uid in GDCM_ONLY or uid == RLELossless
     if uid in GDCM_ONLY or uid in JPEGTransferSyntaxes or uid in JPEG2000TransferSyntaxes:
-        precision = _check_picture_size(dataset)
-        if uid in JPEG_EXTENDED and precision == 12:
+        header = _check_picture_size(dataset)
+        if uid in JPEG_EXTENDED:
+            take_format_of_frame(dataset, header.components, header.precision)
+        if uid in JPEG_EXTENDED and header.precision == 12:
             if find_spec("imagecodecs") is None:
                 raise RadiographError(NO_DECODER)
             apart = True
@@ -293,24 +310,25 @@ def _decode(dataset: Dataset, uid: UID) -> np.ndarray:
 class _FrameHeader:
     """What a compressed picture says of itself.
 
-    precision: bits, None for JPEG 2000. marker: of a JPEG's frame header.
+    precision: bits, None for JPEG 2000. marker: of a JPEG's frame header. components: channels, None for JPEG 2000.
     """
 
     width: int
     height: int
     precision: int | None = None
     marker: int = 0
+    components: int | None = None
 
 
-def _check_picture_size(dataset: Dataset) -> int | None:
-    """Return the precision in bits that the compressed picture gives.
+def _check_picture_size(dataset: Dataset) -> _FrameHeader:
+    """Return what the compressed picture says of itself.
 
     Raises ValueError unless the picture's size is the one that the header gives.
     """
     header = _frame_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     if header is None or (header.width, header.height) != (dataset.Columns, dataset.Rows):
         raise ValueError("the picture's size is not the header's")
-    return header.precision
+    return header
 
 
 def _frame_header(frame: bytes) -> _FrameHeader | None:
@@ -324,13 +342,13 @@ def _frame_header(frame: bytes) -> _FrameHeader | None:
 
 def _jpeg_header(frame: bytes) -> _FrameHeader | None:
     place = 2
-    while frame[:2] == b"\xff\xd8" and place + 9 <= len(frame) and frame[place] == 0xFF:
+    while frame[:2] == b"\xff\xd8" and place + 10 <= len(frame) and frame[place] == 0xFF:
         marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
         if marker == 0xFF:  # fill byte
             place += 1
         elif marker in JPEG_SIZED:
-            precision, height, width = struct.unpack(">B2H", frame[place + 4 : place + 9])
-            return _FrameHeader(width, height, precision, marker)
+            precision, height, width, components = struct.unpack(">B2HB", frame[place + 4 : place + 10])
+            return _FrameHeader(width, height, precision, marker, components)
         else:
             place += 2 + length
     return None
