@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
+from ..ehr.facts import read_text
 from .paths import locate
 from .table import PARQUET, ManifestError, read_table
 
@@ -26,6 +27,7 @@ __all__ = [
     "PATIENT_COLUMNS",
     "Case",
     "ManifestError",
+    "feature_of_column",
     "label_key",
     "normal_cases",
     "patient_key",
@@ -69,9 +71,8 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     if not path.is_file():
         raise ManifestError(f"There is no manifest file {path}. Check the path.")
     table = read_table(path)
-    feature_names = {name.lower(): name for name in schema.names}
     columns = [str(column).strip().lower() for column in table.columns]
-    table.columns = [feature_names.get(column, column) for column in columns]
+    table.columns = [feature_of_column(column, schema) or column for column in columns]
     if "path" not in table.columns:
         raise ManifestError(
             f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}."
@@ -86,9 +87,22 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     return cases
 
 
+def feature_of_column(column: str, schema: EHRSchema) -> str | None:
+    """The feature that a column in small letters holds: by its name, with or without its unit, as "height (cm)"."""
+    words = _words(column)
+    for feature in schema.features:
+        if words in (_words(feature.name), _words(f"{feature.name} {feature.unit}")):
+            return feature.name
+    return None
+
+
+def _words(name: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", name.lower().replace("²", "2")))
+
+
 def label_key(value: object) -> str:
-    """A label without blanks around it, `normal` however it is written; "" where there is none."""
-    text = "" if pd.isna(value) else str(value).strip()
+    """A label without blanks around it, `normal` however it is written; "" where there is none, as in "NaN"."""
+    text = "" if pd.isna(value) else read_text(value)
     return NORMAL if text.casefold() == NORMAL else text
 
 
@@ -153,7 +167,7 @@ def _cases(table: pd.DataFrame, folder: Path, schema: EHRSchema) -> Iterator[Cas
     for row, values in zip(table.index + 1, table.to_dict("records"), strict=True):
         name = str(values["path"]).strip()
         if not name:
-            raise ManifestError(f"Row {row}: the path is empty.")
+            raise ManifestError(f"Row {row}: the path is empty. Name the film, or remove the row.")
         try:
             record = schema.parse(values)
         except EHRError as error:

@@ -39,7 +39,7 @@ TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
 MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those of the header
 SAVE_AGAIN = "Save it as “CSV UTF-8”."
 NOTHING = ' \t\r,;|"\ufeff'  # all that a line without a value holds
-INVISIBLE = "[\u200b\u200c\u200d\u2060\ufeff]"
+INVISIBLE = "[\x1a\u200b\u200c\u200d\u2060\ufeff]"
 # letters that Windows-1252 has beside its main block of them, and other systems have elsewhere
 RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆÐðÞþÝý")
 # letters that stand in one word in no Western language, but are read so from Central European and Baltic text
@@ -109,7 +109,10 @@ def _open(path: Path):
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    return pd.read_parquet(path, columns=None if columns is None else list(columns)).astype("string").fillna("")
+    table = pd.read_parquet(path, columns=None if columns is None else list(columns))
+    if any(name is not None for name in table.index.names):  # columns that were the index of a data frame
+        table = table.reset_index()
+    return (table if columns is None else table[list(columns)]).astype("string").fillna("")
 
 
 def _read_text(path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object) -> tuple[pd.DataFrame, _Format]:
@@ -193,7 +196,8 @@ def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> 
 
 def _quote(form: _Format) -> str:
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-    return f"Put quotes around values that hold a {names.get(form.separator, form.separator)}."
+    sign = names.get(form.separator, form.separator)
+    return f"Put quotes around values that hold a {sign}, and remove lines above the header."
 
 
 def _cleaned(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:

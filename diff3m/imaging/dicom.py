@@ -45,7 +45,7 @@ def has_dicom_prefix(data: bytes) -> bool:
 
 
 def without_blank_preamble(data: bytes) -> bytes:
-    """Bytes without a preamble of 128 zeros that "DICM" does not follow, or without "DICM" where there is no preamble."""
+    """Bytes without a preamble of 128 zeros that "DICM" does not follow, or without a "DICM" at their beginning."""
     if data[:4] == b"DICM" and not has_dicom_prefix(data):
         return data[4:]
     return data[128:] if data[:128] == bytes(128) and not has_dicom_prefix(data) else data
@@ -79,7 +79,7 @@ def read_dicom(data: bytes) -> Radiograph:
 
     Raises RadiographError with a sentence that says what to do.
     """
-    dataset = _parse(data)
+    dataset = read_dataset(data)
     notes = check_kind(dataset)
     place = geometry(dataset)
     _check_stored_size(dataset, place)
@@ -102,7 +102,8 @@ def read_dicom(data: bytes) -> Radiograph:
     )
 
 
-def _parse(data: bytes) -> Dataset:
+def read_dataset(data: bytes) -> Dataset:
+    """The data set of a DICOM file, whatever its preamble, meta information and encoding. Raises RadiographError."""
     data = without_blank_preamble(data)
     _refuse_bomb(data)
     try:

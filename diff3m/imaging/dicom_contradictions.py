@@ -35,8 +35,8 @@ def _noise(values: np.ndarray) -> float:
 def with_true_sign(values: np.ndarray, stored_bits: int, notes: list[str]) -> np.ndarray:
     """Values (H, W) as signed integers where they were read as unsigned ones, or the other way, with a note.
 
-    Read with the wrong sign, a smooth picture wraps: neighbors lie at the two ends of the range. stored_bits: BitsStored;
-    all bits of the type count where the values hold more.
+    Read with the wrong sign, a smooth picture wraps: neighbors lie at the two ends of the range. stored_bits:
+    BitsStored; all bits of the type count where the values hold more.
     """
     signed = values.dtype.kind == "i"
     low, high = int(values.min()), int(values.max())

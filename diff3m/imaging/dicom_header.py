@@ -46,7 +46,8 @@ OTHER_BODY_PARTS = frozenset(
 # parts of words for the chest in capitals without accents, as devices in several languages write them
 CHEST_WORDS = (
     "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO",
-    "POITRINE", "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "KLATKI PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS",
+    "POITRINE", "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS",
+    "KLATKI PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS",
     "AKCIGER", "BORSTKAS", "BROSTKORG", "BRYSTKASSE", "RINTA", "DADA", "PIEPT", "GRUDNI KOS", "KRUTIN", "KRUTIS",
     "RINDKERE", "NGUC", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ",
     "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "صدر", "ทรวงอก", "छाती", "צזה", "חזה",
@@ -69,7 +70,7 @@ NO_PICTURE = (
     "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). Choose the image file."
 )
 CUT_OFF = (
-    "This DICOM file is the header of a film without its picture; it may be cut short. Copy or export the file again."
+    "This DICOM file holds the header of a film and no picture: it may be cut short. Copy or export the file again."
 )
 FLOAT_PIXELS = (
     "This DICOM file stores pixels as floating-point numbers, which are not read. Export it with 16 bits, or as PNG."
@@ -81,8 +82,8 @@ RAW = (
 )
 OVERLAYS = "The file holds annotations beside the film (overlay planes); they are not drawn."
 SHUTTER = (
-    "The header asks for a shutter that hides the film's edges (ShutterShape); it is not drawn, and what lies beside the "
-    "film may set its contrast."
+    "The header asks for a shutter over the film's edges (ShutterShape); it is not drawn, and what lies there may set "
+    "the contrast."
 )
 SIDE_VIEW = "The header's orientation is that of a side view; the model knows frontal films only."
 BAD_ORIENTATION = "The header's PatientOrientation is not understood; the film is shown as it is stored."
@@ -92,8 +93,8 @@ DETECTOR_FLIP = (
 )
 BAD_SPACING = "The header's {name} is not plausible and was ignored."
 TWO_ASPECTS = (
-    "The header contradicts itself about the proportions of its pixels; the first of PixelSpacing, ImagerPixelSpacing and "
-    "PixelAspectRatio was used. Compare the film's proportions."
+    "The header contradicts itself about the proportions of its pixels; the first of PixelSpacing, ImagerPixelSpacing "
+    "and PixelAspectRatio was used. Compare the film's proportions."
 )
 BAD_MAGNIFICATION = (
     "The header's magnification is not plausible and was ignored: millimeters are those at the detector."

@@ -84,7 +84,7 @@ NO_DECODER = (
     "This DICOM film is a JPEG of 12 bits, for which no decoder is installed: run `pip install imagecodecs`, or export "
     "the film uncompressed or as JPEG 2000."
 )
-BEYOND = "The file holds more of a picture than its size (Rows, Columns) needs; the rest was left out. Compare the edges."
+BEYOND = "The file holds more of a picture than its size (Rows, Columns) needs; the rest was left out. See the edges."
 CHANNELS = "This DICOM film stores {samples} values a pixel, which are not read. Export it in grey levels, or as PNG."
 PACKED = "This DICOM film stores pixels of {bits} bits, which are not read. Export it with 8, 16 or 32 bits, or as PNG."
 
@@ -246,7 +246,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         high_bit = stored - 1
     if allocated not in (8, 16, 32) and _is_native(uid):
         raise RadiographError(PACKED.format(bits=allocated if 0 < allocated < 65 else "an unknown number of"))
-    needed = rows * columns * samples * allocated // (12 if photometric == "YBR_FULL_422" else 8)  # 4:2:2 is 2/3 as long
+    shared = 1.5 if photometric == "YBR_FULL_422" else 1  # two pixels share their colors
+    needed = int(rows * columns * samples * allocated / 8 / shared)
     if length is not None and needed > length:
         raise RadiographError(CUT_SHORT.format(found=length, needed=needed))
     if length is not None and any(dataset.PixelData[needed : length - length % 2 - 1]):
