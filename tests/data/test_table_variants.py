@@ -11,6 +11,8 @@ from helpers import write_film
 from diff3m.data.archive import Archive, ArchiveError
 from diff3m.data.manifest import ManifestError, label_key, read_manifest
 from diff3m.data.prepare.folder import manifest_from_table
+from diff3m.data.prepare.mimic import _omit_related
+from diff3m.data.prepare.report import Report
 from diff3m.ehr import paper_schema
 
 SCHEMA = paper_schema()
@@ -68,6 +70,14 @@ def test_lines_above_the_header_and_rows_without_a_path_are_named(tmp_path):
     (tmp_path / "m.csv").write_text("path,age\na.png,63\n,63\n")
     with pytest.raises(ManifestError, match=r"Row 2: the path is empty\. Name the film"):
         read_manifest(tmp_path / "m.csv", SCHEMA)
+
+
+def test_measurements_of_omr_without_a_known_unit_are_counted_in_any_case():
+    names = ["Height", "WEIGHT", " bmi", "Weight (kg)", "blood pressure sitting", "eGFR"]
+    records = pd.DataFrame({"patient": 1, "chartdate": "2180-01-01", "result_name": pd.Categorical(names)})
+    report = Report()
+    _omit_related(records, report)
+    assert sum(report.omissions.values()) == 5 and not any("eGFR" in reason for reason in report.omissions)
 
 
 @pytest.mark.parametrize("first, second", [
