@@ -146,7 +146,9 @@ def decode(dataset: Dataset) -> StoredPixels:
         raise RadiographError(UNREADABLE.format(syntax=named, how=how)) from None
     if values.ndim != 2 or values.dtype.kind not in "iu":
         return StoredPixels(values, np.zeros(values.shape[:2], bool), layout.photometric, tuple(notes))
-    aligned = with_true_sign(_aligned(values, layout, dataset, notes), layout.stored, notes)
+    aligned = _aligned(values, layout, dataset, notes)
+    if layout.photometric != "PALETTE COLOR":  # whose indices need not be smooth
+        aligned = with_true_sign(aligned, layout.stored, notes)
     padding = _padding(values, aligned, layout, dataset, notes)
     return StoredPixels(aligned, padding, layout.photometric, tuple(notes))
 
@@ -250,7 +252,7 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     needed = int(rows * columns * samples * allocated / 8 / shared)
     if length is not None and needed > length:
         raise RadiographError(CUT_SHORT.format(found=length, needed=needed))
-    if length is not None and any(dataset.PixelData[needed : length - length % 2 - 1]):
+    if length is not None and dataset.PixelData[needed : length - 1].strip(b"\0"):  # the last byte may be padding
         notes.append(BEYOND)
     if signed is None and length is not None and samples == 1:
         signed = _guess_signed(dataset, allocated, stored, high_bit)
