@@ -248,7 +248,7 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         high_bit = stored - 1
     if allocated not in (8, 16, 32) and _is_native(uid):
         raise RadiographError(PACKED.format(bits=allocated if 0 < allocated < 65 else "an unknown number of"))
-    shared = 1.5 if photometric == "YBR_FULL_422" else 1  # two pixels share their colors
+    shared = 1.5 if photometric == "YBR_FULL_422" and samples == 3 else 1  # two pixels share their colors
     needed = int(rows * columns * samples * allocated / 8 / shared)
     if length is not None and needed > length:
         raise RadiographError(CUT_SHORT.format(found=length, needed=needed))
