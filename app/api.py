@@ -66,8 +66,10 @@ class Api:
         """
         with _sentences():
             radiograph = _read(film)
+            quality = inspect(radiograph)
             return {
-                **asdict(inspect(radiograph)),
+                **asdict(quality),
+                "notes": [*radiograph.notes, *quality.notes],
                 "facts": radiograph.facts,
                 "source": radiograph.source,
                 "height_width": list(radiograph.pixels.shape),

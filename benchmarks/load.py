@@ -37,7 +37,7 @@ from diff3m.imaging import Preprocessing, prepare, read_radiograph
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_PHANTOM = 2_080_000
 SIDE = 128  # pixels of the compared films
-AGAIN_SECONDS = 2.0  # until a user whom the queue refused asks again
+AGAIN_SECONDS = 10.0  # until a user whom the queue refused asks again
 FULL = re.compile(r"queue.{0,20}full|too many requests", re.IGNORECASE)
 
 

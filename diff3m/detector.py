@@ -289,7 +289,7 @@ class Detector:
         return reconstruct_from_noise(x0, predict, level, steps, noises, self.config.schedule, callback, rounds)
 
     def main_key(self, settings: Settings) -> tuple[str, int]:
-        """The source and noise level of the reconstruction that an analysis under these settings shows."""
+        """Return the source and noise level of the reconstruction that an analysis under these settings shows."""
         return self.scoring.main_key[0], settings.noise_level
 
     def _noises(self, side: int, level: int, settings: Settings) -> Tensor:

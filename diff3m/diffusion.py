@@ -59,7 +59,7 @@ class Schedule:
         return torch.cat([ends, torch.cumprod(1 - betas, 0), ends * 0])
 
     def alpha_bar(self, t: Tensor | int) -> Tensor:
-        """ᾱ_t as float64, for t in −1..T."""
+        """Return ᾱ_t as float64, for t in −1..T."""
         return self.alpha_bars[torch.as_tensor(t).cpu() + 1]
 
     def coefficients(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def estimate_x0(
 
 
 def implied_noise(x: Tensor, x0: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
-    """The noise that x_t holds if x̂_0 is true: (x_t − √ᾱ_t x̂_0)/√(1 − ᾱ_t), for t ≥ 0."""
+    """Return the noise that x_t holds if x̂_0 is true: (x_t − √ᾱ_t x̂_0)/√(1 − ᾱ_t), for t ≥ 0."""
     signal, sigma = schedule.coefficients(t, x)
     return (x - signal * x0) / sigma
 
@@ -148,10 +148,10 @@ def walk(
 
 
 def invert(x0: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
-    """From a film to its own noise at `noise_level`. Options as in `walk`."""
+    """Walk from a film to its own noise at `noise_level`. Options as in `walk`."""
     return walk(x0, predictor, levels(noise_level, steps), schedule, **options)
 
 
 def denoise(x: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
-    """From noise at `noise_level` back to a film: the mirror of `invert`."""
+    """Walk from noise at `noise_level` back to a film: the mirror of `invert`."""
     return walk(x, predictor, levels(noise_level, steps)[::-1], schedule, **options)

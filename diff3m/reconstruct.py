@@ -37,7 +37,7 @@ def predictor(network: Diff3M, condition: Condition, estimate: str = "x_t") -> P
 
 
 def steps_to(level: int, steps: int, reference_level: int) -> int:
-    """DDIM steps each way to `level`, in proportion to `steps` at the reference level; at least 1."""
+    """Return DDIM steps each way to `level`, in proportion to `steps` at the reference level; at least 1."""
     return min(level, max(1, round(steps * level / reference_level)))
 
 

@@ -297,7 +297,7 @@ def serving(log: Path, *arguments: str, **environment: str) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def with_commas(text: str) -> str:

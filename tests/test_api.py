@@ -136,6 +136,14 @@ def test_no_header_value_is_logged_or_told(url, tmp_path):
     assert numbers["record"]["age"] == 63 and "SECRET" not in json.dumps(numbers)
 
 
+def test_notes_of_the_file_come_with_those_of_the_gate(url, tmp_path):
+    dataset = pydicom.dcmread(io.BytesIO(dicom_film()))
+    dataset.BodyPartExamined = "SKULL"
+    dataset.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    result = Client(url, verbose=False).predict(handle_file(str(tmp_path / "film.dcm")), api_name="/inspect_film")
+    assert any("the body part is SKULL" in note for note in result["notes"])
+
+
 def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
     paths = []
     for index in range(20):

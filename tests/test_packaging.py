@@ -7,9 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-import cv2
 import pytest
-from helpers import ROOT, drawn_film
+from helpers import ROOT, phantom_png
 
 from diff3m import resources
 
@@ -40,7 +39,7 @@ def test_a_wheel_works_from_another_folder(tmp_path):
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     zipfile.ZipFile(wheel).extractall(site)
     elsewhere.mkdir()
-    cv2.imwrite(str(elsewhere / "film.png"), drawn_film() * 255)
+    (elsewhere / "film.png").write_bytes(phantom_png())
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r}); from diff3m.cli.main import main;"
         "import diff3m.imaging.gate as g; print(g.shipped_gate().limit); sys.exit(main(['analyze', 'film.png']))"
@@ -51,6 +50,7 @@ def test_a_wheel_works_from_another_folder(tmp_path):
     assert "anomaly score" in result.stdout and "real-films" in result.stdout
     paths = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
     assert "diff3m/shipped/checkpoints/phantoms/model.safetensors" in paths
+    assert "diff3m/shipped/assets/organs.safetensors" in paths
     assert not any(path.startswith(("app/", "tests/", "checkpoints/")) for path in paths)
 
 

@@ -51,13 +51,14 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     result = detector.analyze(case)
     picture = film_pictures.film_picture(case.film, "film", 32)
     truth = np.zeros((32, 32), bool)
-    truth[8:16, 8:16] = True
+    truth[8:16, 8:16] = truth[20:24, 20:24] = True
     findings = find_findings(result, case, detector.scoring, threshold=0.001)
     shown = film_pictures.analyzed_picture(picture, result, case, detector.scoring, findings, truth)
     top, bottom, left, right = case.prepared.box
     assert [(entry.name, entry.signed) for entry in shown.maps] == [("Difference", True)]
     assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
-    *places, place = shown.findings
+    *places, place, other = shown.findings
+    assert place.label == other.label == film_pictures.TRUTH, "each part of the truth has an outline of its own"
     assert [(one.label, one.box) for one in places] == [(one.zone, one.box) for one in findings]
     values = [float(one.value.removesuffix(" %").replace("−", "-")) for one in places]
     assert values == [round(100 * one.largest, 1) for one in findings], "chips say the largest of the map that is shown"
@@ -97,7 +98,7 @@ def test_page_numbers_report_and_api_say_the_same_percentile(analysis, detector)
 
 
 def test_every_finding_has_a_button_that_explains_it_and_the_truth_has_none():
-    places = [Finding("heart", "+7.4 %", (0, 0, 1, 1)), Finding("changed here (the truth)", "", (0, 0, 1, 1))]
+    places = [Finding("heart", "+7.4 %", (0, 0, 1, 1)), Finding("the truth", "", (0, 0, 1, 1))]
     page = verdict.chips([("film", places, 1)])
     assert page.count('class="chip"') == 2 and page.count('class="chip-explain"') == 1
     assert 'data-finding="0"' in page.split("chip-explain")[1] and "+7.4 %" in page

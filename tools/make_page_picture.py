@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VIEWER = "document.querySelector('#viewer .film-viewer')?.viewer"
 RATIO_LINES = ((0.66, 0.42, 0.70), (0.74, 0.16, 0.86))  # row, left, right in the default example: heart, then chest
+TIMEOUT = 300_000  # milliseconds that a busy machine may take for one step
 MAX_BYTES = 1_500_000  # of the animation
 ANIMATION_WIDTH = 1000  # pixels
 LONG, SHORT = 1600, 90  # milliseconds that a picture stays: to be read, and in a movement
@@ -93,8 +94,9 @@ def make_pictures(port: int, example: str, width: int, height: int, folder: Path
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(TIMEOUT)
         page.goto(f"http://127.0.0.1:{port}/?example={example}")
-        page.wait_for_function(f"{VIEWER}?.films[0]?.hasNormal", timeout=300_000)
+        page.wait_for_function(f"{VIEWER}?.films[0]?.hasNormal")
         page.wait_for_selector("#findings .chip")
         screenshot(page).save(folder / "page.png", optimize=True)
         save_animation(list(steps(page)), folder / "page.webp")

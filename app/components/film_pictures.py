@@ -23,7 +23,7 @@ from ..runtime.storage import keep_picture
 from .viewer import Finding, ViewerFilm, ViewerMap, Window, build_film, encode_film, encode_map, window_presets
 
 DIFFERENCE = "Difference"
-TRUTH = "changed here (the truth)"
+TRUTH = "the truth"
 FORMING_SIDE = 768  # pixels of a normal film that is still forming
 
 
@@ -101,7 +101,7 @@ def analyzed_picture(
 
     Parameters:
         findings: of `diff3m.findings.find_findings`, in their order. Each shows its largest difference.
-        truth: (S, S) bool, where a film that was made for teaching was changed.
+        truth: (S, S) bool, where a film is known to be abnormal; each of its parts is outlined.
     """
     places = tuple(
         Finding(
@@ -113,15 +113,21 @@ def analyzed_picture(
         )
         for finding in findings
     )
-    if truth is not None and truth.any():
-        box = native_box(mask_box(truth), case)
-        places = (*places, Finding(TRUTH, "", box, outline_mask(truth, case)))
+    if truth is not None:
+        places = (*places, *_truth_findings(truth, case))
     return replace(
         picture,
         normal=_store_normal(_in_display_greys(analysis.pseudo_healthy, case.film)),
         maps=_maps(analysis, scoring, _box_shares(case.prepared, case.film.pixels.shape)),
         findings=places,
     )
+
+
+def _truth_findings(truth: np.ndarray, case: Case) -> list[Finding]:
+    """Return each connected part of the truth (S, S) as a place of the film as read."""
+    count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
+    parts = [labels == index for index in range(1, count)]
+    return [Finding(TRUTH, "", native_box(mask_box(part), case), outline_mask(part, case)) for part in parts]
 
 
 def _maps(analysis: Analysis, scoring: Scoring, box: tuple[float, float, float, float]) -> tuple[ViewerMap, ...]:

@@ -13,7 +13,7 @@ DEFAULT_CHECKPOINT = "real-films"
 
 
 def shipped_checkpoints() -> tuple[str, ...]:
-    """Names of the checkpoints that come with the project, the default first."""
+    """Return names of the checkpoints that come with the project, the default first."""
     names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG_FILE}"))
     return tuple(sorted(names, key=lambda name: name != DEFAULT_CHECKPOINT))
 

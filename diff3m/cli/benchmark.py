@@ -7,7 +7,7 @@ from pathlib import Path
 from ..evaluation import BASELINES, RELEASED_STRIDE
 from ..evaluation.format import interval, known
 from .options import add_accept_option, add_command, add_model_options, positive
-from .terminal import detector_for, stage_bars
+from .terminal import detector_for, print_left_out, stage_bars
 
 
 def add_parser(commands) -> None:
@@ -152,21 +152,16 @@ def _films(options) -> None:
         )
     if result is None:
         return
-    if result["stopped"]:
-        print(f"{result['stopped']} films were stopped by the gate; --accept judges them too, scores.csv says why")
-    if result["accepted"]:
-        print(f"{result['accepted']} films that the gate stops were judged knowingly (--accept)")
-    if result["unreadable"]:
-        print(f"{result['unreadable']} films could not be read; scores.csv says why")
+    print_left_out(result)
     for part, labels in result["parts"].items():
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
             for name, scores in entry["methods"].items():
-                listed = ", ".join(
+                text = ", ".join(
                     f"{score} {known(values['auroc_within_view'])} ({known(values['auroc'])})"
                     for score, values in scores.items()
                 )
-                print(f"  {name:<24} {listed}, {result['seconds_a_film'][name]:.2f} s")
+                print(f"  {name:<24} {text}, {result['seconds_a_film'][name]:.2f} s")
             for name, difference in entry["difference"].items():
                 print(f"  ours with the true record {name}: {interval(difference, 'difference')}")
     for name, labels in result["localization"].items():
@@ -183,12 +178,12 @@ def _films(options) -> None:
 def _explanations(options) -> None:
     from ..evaluation.explanation_truth import METHODS, benchmark_explanations
 
-    detector, ignored = detector_for(options), None
+    detector, ignored_feature = detector_for(options), None
     if options.ignored:
         source, name = options.ignored
-        ignored = detector_for(options, source), name
+        ignored_feature = detector_for(options, source), name
     result = benchmark_explanations(
-        detector, options.out, options.each, options.with_oracle, ignored=ignored, report=stage_bars()
+        detector, options.out, options.each, options.with_oracle, ignored=ignored_feature, report=stage_bars()
     )
     for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())
@@ -199,7 +194,7 @@ def _explanations(options) -> None:
         print(f"{name}: top-1 {top}{rank}")
     for feature, entry in result["influence"].items():
         print(f"influence of {feature}: sign agreement with the oracle {interval(entry, 'agreement')}")
-    if ignored:
+    if ignored_feature:
         entry = result["ignored"]
         print(
             f"attribution of the ignored {entry['feature']}: {interval(entry, 'mean')}, mean size {entry['size']:.2f}"

@@ -55,13 +55,13 @@ def _calibrate_score(detector, options, processes) -> None:
     scoring = read_score(options.score, detector.scoring) if options.score else None
     folder = detector.checkpoint.saved_folder
     report = bar("calibrating") if processes.first else None
-    calibrated = calibrate_on_normals(
+    scoring = calibrate_on_normals(
         detector, options.manifest, scoring, report, options.accept, folder / "calibration-parts", processes
     )
     if not processes.first:
         return
-    save_scoring(folder, calibrated)
-    for view, entry in calibrated.calibration:
+    save_scoring(folder, scoring)
+    for view, entry in scoring.calibration:
         print(f"{view:>4}: {entry.count} normal films")
     print(f"wrote {folder / 'config.json'}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive
-from .terminal import bar, detector_for
+from .terminal import bar, detector_for, print_left_out
 
 
 def add_parser(commands) -> None:
@@ -54,12 +54,7 @@ def run(options) -> None:
     if metrics is None:
         return
     print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
-    if metrics["stopped"]:
-        print(f"{metrics['stopped']} of {metrics['rows']} rows were stopped by the gate; --accept scores them too")
-    if metrics["accepted"]:
-        print(f"{metrics['accepted']} films that the gate stops were scored knowingly (--accept)")
-    if metrics["unreadable"]:
-        print(f"{metrics['unreadable']} of {metrics['rows']} rows could not be scored; scores.csv says why")
+    print_left_out(metrics)
     _print_metrics("all", metrics)
     for label, part in metrics["labels"].items():
         _print_metrics(label, part)

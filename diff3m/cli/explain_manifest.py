@@ -40,17 +40,17 @@ def explain_manifest(options, request) -> int:
         parts.compute(rows.cases, explain, processes, bar("explaining") if processes.first else None)
         if not processes.first:
             return 0
-    failed = 0
+    failures = 0
     with (out / "explanations.jsonl").open("w", encoding="utf-8") as file:
         for row in parts.read_rows():
             file.write(row["line"] + "\n")
-            failed += bool(row["error"])
+            failures += bool(row["error"])
     write_json(out / "run.json", {"notice": NOTICE, **provenance(detector)})
     parts.remove()
-    print(f'{len(rows) - failed} of {len(rows)} films were explained; the others say why under "error"')
+    print(f'{len(rows) - failures} of {len(rows)} films were explained; the others say why under "error"')
     print(f"wrote {out / 'explanations.jsonl'} and run.json")
     print(NOTICE)
-    return 1 if failed == len(rows) else 0
+    return 1 if failures == len(rows) else 0
 
 
 def _check_options(options) -> None:

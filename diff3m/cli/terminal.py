@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .options import EHR_FLAGS
 
@@ -62,6 +62,16 @@ def stage_bars() -> Callable[[str, int, int], None]:
         bars[stage](done, total)
 
     return report
+
+
+def print_left_out(counts: Mapping[str, int]) -> None:
+    """Print how many films of a manifest the gate stopped, were taken all the same, and could not be read."""
+    if counts["stopped"]:
+        print(f"{counts['stopped']} films were stopped by the gate; --accept takes them too, scores.csv says why")
+    if counts["accepted"]:
+        print(f"{counts['accepted']} films that the gate stops were judged knowingly (--accept)")
+    if counts["unreadable"]:
+        print(f"{counts['unreadable']} films could not be read; scores.csv says why")
 
 
 def record_for(film, detector, options) -> tuple[dict, dict]:

@@ -61,16 +61,16 @@ class Archive:
         return list(self._entries)
 
     def match(self, name: str) -> Match | None:
-        """The file that a manifest calls `name`, with a note where case had to be ignored; see `NameIndex.find`."""
+        """Find the file that a manifest calls `name`, with a note where case is ignored; see `NameIndex.find`."""
         return self._index.find(name)
 
     def find(self, name: str) -> str | None:
-        """The name in the ZIP of the file that a manifest calls `name`."""
+        """Return the name in the ZIP of the file that a manifest calls `name`."""
         match = self.match(name)
         return match.name if match else None
 
     def read(self, name: str) -> bytes:
-        """A file's bytes. Raises ArchiveError if it is damaged or holds more than it declares."""
+        """Return a file's bytes. Raises ArchiveError if it is damaged or holds more than it declares."""
         entry = self._entries[name]
         try:
             with self._zip.open(entry) as file:
@@ -100,7 +100,7 @@ def _is_folder(entry: zipfile.ZipInfo) -> bool:
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """The name with forward slashes.
+    """Return the name with forward slashes.
 
     Without the flag for UTF-8, `zipfile` reads CP437, though macOS writes UTF-8 all the same.
     """
@@ -112,7 +112,7 @@ def _name(entry: zipfile.ZipInfo) -> str:
 
 
 def _other_spellings(films: list[tuple[str, zipfile.ZipInfo]]) -> Iterator[tuple[str, str]]:
-    """What else a name may be where the ZIP does not say in which encoding it is written."""
+    """Yield what else a name may be where the ZIP does not say in which encoding it is written."""
     for name, entry in films:
         if not entry.flag_bits & UTF8_FLAG and not entry.filename.isascii():
             for encoding in OTHER_ENCODINGS:

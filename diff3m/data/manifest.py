@@ -115,7 +115,10 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
 
 
 def feature_of_column(column: str, schema: EHRSchema) -> str | None:
-    """The feature that a column in small letters holds: by its name, with or without its unit, as "height (cm)"."""
+    """Return the feature that a column holds, by its name with or without its unit, as "height (cm)"; None for none.
+
+    column: its name in small letters.
+    """
     words = _words(column)
     for feature in schema.features:
         if words in (_words(feature.name), _words(f"{feature.name} {feature.unit}")):

@@ -43,7 +43,7 @@ class Match:
 
 
 def clean_name(name: str) -> str:
-    """A table's path with forward slashes, without blanks or quotes around it, without file:// and ./ in front."""
+    """Write a table's path with forward slashes, without blanks, quotes or file:// and ./ around it."""
     plain = name.strip().strip("\"'").strip().replace("\\", "/")
     if plain.lower().startswith("file://"):
         plain = unquote(re.sub(r"^file://(?:localhost)?", "", plain, flags=re.IGNORECASE))
@@ -52,7 +52,7 @@ def clean_name(name: str) -> str:
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file is one that a system, a storage device or an office program leaves behind, and no film."""
+    """Tell whether a file is one that a system, a storage device or an office program leaves behind, and no film."""
     parts = [part.casefold() for part in PurePosixPath(name.replace("\\", "/")).parts]
     is_hidden = any(part.startswith(".") and part.strip(".") for part in parts)
     return bool(parts) and (
@@ -64,12 +64,12 @@ def is_junk(name: str) -> bool:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a path is absolute on Windows, or names a server there: nothing that this machine could open."""
+    """Tell whether a path is absolute on Windows, or names a server there: nothing that this machine could open."""
     return os.name != "nt" and (DRIVE.match(name.strip()) is not None or name.strip().startswith("\\\\"))
 
 
 def spellings(name: str) -> Iterator[str]:
-    """The ways to write a table's path, the likeliest first, each once."""
+    """Yield the ways to write a table's path, the likeliest first, each once."""
     unique: set[str] = set()
     plain = clean_name(name)
     for text in (name, plain, clean_name(unquote(plain))):
@@ -81,7 +81,7 @@ def spellings(name: str) -> Iterator[str]:
 
 
 def locate(folder: Path, name: str) -> tuple[Path, str]:
-    """The file that a table in `folder` means by `name`, and a note where it was guessed.
+    """Return the file that a table in `folder` means by `name`, and a note where it was guessed.
 
     As a last resort, case is ignored. Where there is no such file, the path as the table writes it, with a note if it
     is one of another machine.
@@ -100,7 +100,7 @@ def locate(folder: Path, name: str) -> tuple[Path, str]:
 
 
 def _ignoring_case(folder: Path, name: str) -> Path | None:
-    """The only file of that path once case and accents' form are ignored; None where there is none, or are several."""
+    """Find the only file of that path without regard to case and accents' form; None for none or several."""
     place = Path("/") if name.startswith("/") else folder
     parts = [part for part in PurePosixPath(name).parts if part != "/"]
     for number, part in enumerate(parts):
@@ -116,7 +116,7 @@ def _ignoring_case(folder: Path, name: str) -> Path | None:
 
 @lru_cache(maxsize=4096)
 def _folder_names(folder: str) -> dict[str, tuple[str, ...]]:
-    """A folder's names by what is left of them without case. Cached: a table names many files of one folder."""
+    """Return a folder's names by what is left of them without case. Cached: a table names many files of one folder."""
     names: dict[str, tuple[str, ...]] = {}
     try:
         with os.scandir(folder) as entries:
@@ -147,7 +147,7 @@ class NameIndex:
             self._by_path.setdefault(unicodedata.normalize("NFC", clean_name(spelling)), name)
 
     def find(self, name: str) -> Match | None:
-        """The file of that very path; else the only one whose path ends alike.
+        """Return the file of that very path; else the only one whose path ends alike.
 
         Names are compared first in the same case, then in any.
         """
@@ -171,7 +171,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _longest_tail(names: list[str], parts: tuple[str, ...]) -> str | None:
-    """The one name that shares the most parts with the end of a path; None where several share as many."""
+    """Return the one name that shares the most parts with the end of a path; None where several share as many."""
 
     def shared(name: str) -> int:
         tail = 0

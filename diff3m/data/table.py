@@ -69,7 +69,7 @@ class _Format:
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: object = str) -> pd.DataFrame:
-    """A table as text, "" where a cell is empty.
+    """Return a table as text, "" where a cell is empty.
 
     path: CSV, gzipped CSV or Parquet, told apart by content.
     columns: the columns to read; all by default.
@@ -230,7 +230,7 @@ def _read_csv(
 
 
 def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> pd.DataFrame:
-    """The rows' first `count` fields. Raises ManifestError naming the first row that has more that is not empty."""
+    """Cut rows to `count` fields. Raises ManifestError naming the first row that has more that is not empty."""
     beyond = rows.iloc[:, count:]
     has_value = beyond.apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
     if beyond.shape[1] and has_value.any():
@@ -247,7 +247,7 @@ def _quote(form: _Format) -> str:
 
 
 def _encoding(sample: bytes, name: str) -> str:
-    """The encoding of text by its byte order mark or its zero bytes; UTF-8 otherwise, which reading then checks."""
+    """Guess the encoding of text by its byte order mark or its zero bytes; else UTF-8, which reading then checks."""
     for mark, encoding in MARKS:
         if sample.startswith(mark):
             return encoding
@@ -312,7 +312,7 @@ def _format(text: str, encoding: str) -> _Format:
 
 
 def _with_separator(form: _Format, lines: list[str]) -> _Format:
-    """The format with how many fields its rows have beyond those of the header."""
+    """Return the format with how many fields its rows have beyond those of the header."""
     counts = _fields(lines[form.skip : form.skip + SAMPLE_LINES], form.separator)
     return replace(form, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
 
@@ -322,7 +322,7 @@ def _fields(rows: list[str], separator: str) -> list[int]:
 
 
 def _separator(rows: list[str]) -> str | None:
-    """The separator whose number of fields most rows share with the header; None for a table of one column."""
+    """Return the separator whose number of fields most rows share with the header; None for a table of one column."""
     best, merit = None, (0.0, 0)
     for separator in SEPARATORS:
         counts = _fields(rows, separator)

@@ -19,18 +19,18 @@ MIN_PULSE_PRESSURE = 10.0  # mmHg between systolic and diastolic, where one of t
 
 
 def body_mass_index(height_cm: float, weight_kg: float) -> float:
-    """Weight in kg over the square of height in m."""
+    """Return weight in kg over the square of height in m."""
     return weight_kg / (height_cm / 100) ** 2
 
 
 def bmi_rounding(height_cm: float, weight_kg: float) -> float:
-    """How far a BMI may lie from height and weight when each was rounded: half an inch or 1 cm, 1 kg, and 0.5 BMI."""
+    """Return how far a BMI may lie from rounded height and weight: half an inch or 1 cm, 1 kg, and 0.5 BMI."""
     bmi_of_body = body_mass_index(height_cm, weight_kg)
     return 0.5 + bmi_of_body * (2 * (CM_PER_INCH / 2) / height_cm + 1 / weight_kg)
 
 
 def with_bmi(record: Mapping[str, Value]) -> Record:
-    """The record with BMI, to one decimal, where height and weight give it and it is not known.
+    """Return the record with BMI, to one decimal, where height and weight give it and it is not known.
 
     Raises EHRError where BMI, height and weight are known and contradict each other by more than rounding.
     """
@@ -59,7 +59,7 @@ def check_pressures(record: Mapping[str, Value]) -> None:
 
 
 def allowed_range(record: Mapping[str, Value], name: str, plausible: tuple[float, float] | None) -> tuple[float, float]:
-    """Lowest and highest value that one number may take beside the rest of the record.
+    """Return the lowest and highest value that one number may take beside the rest of the record.
 
     plausible: its own range. Pressures also stay `MIN_PULSE_PRESSURE` apart.
     """
@@ -73,19 +73,19 @@ def allowed_range(record: Mapping[str, Value], name: str, plausible: tuple[float
 
 
 def number_of(record: Mapping[str, Value], name: str) -> float | None:
-    """A number of a parsed record, None where it is unknown."""
+    """Return a number of a parsed record, None where it is unknown."""
     value = record.get(name)
     return None if value is None else float(value)
 
 
 def category_of(record: Mapping[str, Value], name: str) -> str | None:
-    """A category of a parsed record, None where it is unknown."""
+    """Return a category of a parsed record, None where it is unknown."""
     value = record.get(name)
     return None if value is None else str(value)
 
 
 def with_value(record: Mapping[str, Value], name: str, value: float) -> Record:
-    """The record with another number. Weight follows BMI and height, BMI follows weight."""
+    """Return the record with another number. Weight follows BMI and height, BMI follows weight."""
     values = {**record, name: value}
     height, weight, bmi = number_of(values, "height_cm"), number_of(record, "weight_kg"), number_of(record, "bmi")
     new_bmi = number_of(values, "bmi")

@@ -115,7 +115,7 @@ VIEW_CODES = {
 
 
 def read_text(value: object) -> str:
-    """A cell, form field or header value as text without blanks around it; "" for what says "unknown", NaN and None."""
+    """Read a cell, form field or header value as text without blanks around it; "" for "unknown", NaN and None."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     try:
@@ -126,7 +126,7 @@ def read_text(value: object) -> str:
 
 
 def read_age(value: object) -> float | None:
-    """Years, from 63, "63.0", "063Y", "63 years", "018M", "90+" or ">89".
+    """Read years, from 63, "63.0", "063Y", "63 years", "018M", "90+" or ">89".
 
     Zero years ("0", "-0.0", "000Y") and 999 are placeholders and read as None; an infant's age is a number of days,
     weeks or months, and comes out as a fraction of a year. Raises EHRError for text that is no age.
@@ -146,7 +146,7 @@ def read_age(value: object) -> float | None:
 
 
 def read_date(value: object) -> date | None:
-    """The day of 20190416, 2019-04-16, 2019.04.16 or 2019/4/16, with or without a time; None for anything else."""
+    """Read the day of 20190416, 2019-04-16, 2019.04.16 or 2019/4/16, with or without a time; None for anything else."""
     match = DATE_AND_TIME.fullmatch(read_text(value)) or DATE.fullmatch(read_text(value))
     try:
         return date(int(match[1]), int(match[3]), int(match[4])) if match else None
@@ -183,7 +183,7 @@ def is_counted_from_placeholder(age: float, birth_date: object, study_date: obje
 
 
 def is_adult(age: float | None) -> bool | None:
-    """Whether a patient of this age in years is an adult; None where the age is not known."""
+    """Return whether a patient of this age in years is an adult; None where the age is not known."""
     return None if age is None else age >= ADULT_AGE
 
 
@@ -202,14 +202,14 @@ def read_sex(value: object) -> str | None:
 
 
 def _plain_words(text: str) -> str:
-    """A text in small letters without accents and signs, its words parted by single blanks."""
+    """Return a text in small letters without accents and signs, its words parted by single blanks."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
     bare = unicodedata.normalize("NFC", bare.replace("ı", "i").replace("ł", "l"))
     return " ".join(re.sub(r"[\W_]+", " ", bare).split())
 
 
 def read_view(value: object) -> str | None:
-    """The view that a name says: PA, AP, LATERAL, DECUBITUS or OBLIQUE.
+    """Return the view that a name says: PA, AP, LATERAL, DECUBITUS or OBLIQUE.
 
     None for what says nothing, such as "frontal".
 
@@ -240,7 +240,7 @@ def read_view(value: object) -> str | None:
 
 
 def read_view_codes(codes: Iterable[tuple[str, str]]) -> str | None:
-    """The view that DICOM's ViewCodeSequence names, as `read_view` gives it; None where it says nothing.
+    """Return the view that DICOM's ViewCodeSequence names, as `read_view` gives it; None where it says nothing.
 
     codes: (CodeValue, CodeMeaning) of each item. The code counts before its meaning. Raises EHRError where there are
     codes of which none is known.

@@ -92,7 +92,7 @@ class Feature:
         return self.plausible or (-math.inf, math.inf)
 
     def parse(self, value: object) -> Value:
-        """A cell, form field or argument as a value; None for unknown.
+        """Return a cell, form field or argument as a value; None for unknown.
 
         Raises EHRError naming the field for text that is no number, an implausible number or an unlisted category.
         """
@@ -107,7 +107,7 @@ class Feature:
             raise EHRError(f"{self.label}: {error}") from None
 
     def _parse_category(self, text: str) -> str | None:
-        """A category by its name or label, else as the reader of that fact understands both the text and the label."""
+        """Read a category by its name or label, else as the reader of that fact understands text and label."""
         pairs = list(zip(self.categories, self.labels or self.categories, strict=True))
         for category, label in pairs:
             if text.casefold() in (category.casefold(), label.casefold()):
@@ -151,7 +151,7 @@ class Feature:
             ) from None
 
     def encode(self, value: Value) -> list[float]:
-        """The feature's slots: z-score, or one-hot; NaN in each if unknown or never seen in training."""
+        """Return the feature's slots: z-score, or one-hot; NaN in each if unknown or never seen in training."""
         if value is None or not self.trained:
             return [math.nan] * self.slots
         if self.kind == "category":
@@ -159,7 +159,7 @@ class Feature:
         return [(float(value) - self.mean) / self.std]
 
     def describe(self, value: Value) -> str:
-        """The value as a person reads it, e.g. "63 years", "Female", "unknown"."""
+        """Return the value as a person reads it, e.g. "63 years", "Female", "unknown"."""
         if value is None:
             return "unknown"
         if self.kind == "category":
@@ -168,7 +168,7 @@ class Feature:
 
 
 def _read_as(reader: Callable[[str], str | None], text: str) -> str | None:
-    """What a reader makes of a text; the text itself where it does not understand it."""
+    """Return what a reader makes of a text; the text itself where it does not understand it."""
     try:
         return reader(text)
     except EHRError:
@@ -180,5 +180,5 @@ def _is_number(value: object) -> bool:
 
 
 def _format(value: object) -> str:
-    """A value as a schema file has it: lists in brackets."""
+    """Return a value as a schema file has it: lists in brackets."""
     return repr(list(value) if isinstance(value, tuple) else value)

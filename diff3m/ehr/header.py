@@ -41,7 +41,7 @@ class Fact(NamedTuple):
 
 
 def header_age(age: object = "", birth_date: object = "", *study_dates: object) -> Fact:
-    """Return PatientAge in years, else the years from PatientBirthDate to the first of the study's dates that is one.
+    """Read PatientAge in years, else the years from PatientBirthDate to the first valid date of the study.
 
     Placeholders, and ages that a device counted from them, are not used.
     """
@@ -71,7 +71,7 @@ def _plausible_age(age: object) -> float | None:
 
 
 def header_sex(sex: object) -> Fact:
-    """PatientSex: F or M; None for O and for what is not understood, which is noted."""
+    """Read PatientSex: F or M; None for O and for what is not understood, which is noted."""
     try:
         return Fact(read_sex(sex))
     except EHRError:
@@ -79,7 +79,7 @@ def header_sex(sex: object) -> Fact:
 
 
 def view_of_header(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> str | None:
-    """The view as `facts.read_view` gives it, from ViewPosition, else from (code, meaning) of ViewCodeSequence.
+    """Return the view as `facts.read_view` gives it, from ViewPosition, else from (code, meaning) of ViewCodeSequence.
 
     Raises EHRError where the header says something of a view and nothing of it is understood.
     """
@@ -90,7 +90,7 @@ def view_of_header(position: object = "", codes: Iterable[tuple[str, str]] = ())
 
 
 def header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> Fact:
-    """PA or AP; any other view is None with a note. Arguments as in `view_of_header`."""
+    """Read PA or AP; any other view is None with a note. Arguments as in `view_of_header`."""
     views, problem = _views(position, codes)
     if not views:
         return Fact(None, OTHER_VIEW if problem else "")
@@ -100,7 +100,7 @@ def header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) ->
 
 
 def _views(position: object, codes: Iterable[tuple[str, str]]) -> tuple[list[str], bool]:
-    """The views that a header names, and whether it says something of a view that names none, such as "frontal"."""
+    """Return the views that a header names, and whether it mentions a view without naming one ("frontal")."""
     views, problem = [], bool(read_text(position))
     for reader in (lambda: read_view(position), lambda: read_view_codes(codes)):
         try:
@@ -113,12 +113,12 @@ def _views(position: object, codes: Iterable[tuple[str, str]]) -> tuple[list[str
 
 
 def header_height(size: object) -> Fact:
-    """PatientSize in cm. DICOM says meters; some devices write centimeters, and a few the unit."""
+    """Read PatientSize in cm. DICOM says meters; some devices write centimeters, and a few the unit."""
     return _quantity(size, "height_cm", "cm", 100.0)
 
 
 def header_weight(weight: object) -> Fact:
-    """PatientWeight in kg."""
+    """Read PatientWeight in kg."""
     return _quantity(weight, "weight_kg", "kg", 1.0)
 
 

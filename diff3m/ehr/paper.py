@@ -33,7 +33,7 @@ VITALS = (
 
 
 def paper_schema() -> EHRSchema:
-    """The paper's eight features, with general adult means and standard deviations until `fitted` replaces them."""
+    """Return the paper's eight features, with general adult means and standard deviations until `EHRSchema.fit`."""
     return EHRSchema(
         (
             _number("age", "Age", "demographics", "age", "years", 50, 17),

@@ -82,11 +82,11 @@ class EHRSchema:
         return complete
 
     def room(self, record: Record, name: str) -> tuple[float, float]:
-        """Lowest and highest value that one number may take beside the rest of the record; see `constraints`."""
+        """Return the lowest and highest value a number may take beside the rest of a record; see `constraints`."""
         return allowed_range(record, name, self[name].plausible)
 
     def with_higher(self, record: Record, name: str) -> Record:
-        """The record with one number a standard deviation higher; weight follows BMI.
+        """Return the record with one number a standard deviation higher; weight follows BMI.
 
         Unchanged where the number is unknown.
 
@@ -98,11 +98,11 @@ class EHRSchema:
         return record if value is None else self.with_value(record, name, value + self[name].std)
 
     def with_value(self, record: Record, name: str, value: float) -> Record:
-        """The record with another number, and BMI, height and weight consistent; see `constraints.with_value`."""
+        """Change one number of a record, and keep BMI, height and weight consistent; see `constraints.with_value`."""
         return with_value(record, name, value)
 
     def ends(self, group: str) -> tuple[Record, Record]:
-        """Two records that know one explanation group alone.
+        """Return two records that know one explanation group alone.
 
         Its numbers lie a standard deviation below and above their mean, or it is the first and the last category.
         Habitus is moved by BMI alone, which height and weight then follow. Raises KeyError.
@@ -119,7 +119,7 @@ class EHRSchema:
         return low, high
 
     def encode(self, record: Mapping[str, Value]) -> np.ndarray:
-        """A parsed record as the network's float32 vector of slots, group by group; NaN where unknown."""
+        """Return a parsed record as the network's float32 vector of slots, group by group; NaN where unknown."""
         slots: list[float] = []
         for members in self.groups.values():
             for feature in members:
@@ -127,7 +127,7 @@ class EHRSchema:
         return np.asarray(slots, dtype=np.float32)
 
     def by_feature(self, group: str, weights: np.ndarray) -> dict[str, float]:
-        """Per-slot weights of one group summed to its features, e.g. for attention."""
+        """Return the per-slot weights of one group summed to its features, e.g. for attention."""
         totals, start = {}, 0
         for feature in self.groups[group]:
             totals[feature.name] = float(np.sum(weights[start : start + feature.slots]))
@@ -135,7 +135,7 @@ class EHRSchema:
         return totals
 
     def feature_slots(self) -> dict[str, slice]:
-        """Where each feature's slots lie in the encoded vector."""
+        """Return where each feature's slots lie in the encoded vector."""
         places, start = {}, 0
         for members in self.groups.values():
             for feature in members:
@@ -144,13 +144,13 @@ class EHRSchema:
         return places
 
     def ignored_features(self, record: Mapping[str, Value]) -> tuple[Feature, ...]:
-        """Features that the record gives but training never saw: they cannot change the result."""
+        """Return features that the record gives but training never saw: they cannot change the result."""
         return tuple(
             feature for feature in self.features if not feature.trained and record.get(feature.name) is not None
         )
 
     def fit(self, records: list[Record]) -> EHRSchema:
-        """The schema with mean, std and `trained` taken from parsed training records."""
+        """Return the schema with mean, std and `trained` of parsed training records."""
         return EHRSchema(
             tuple(
                 _fit(feature, [r[feature.name] for r in records if r[feature.name] is not None])
@@ -159,7 +159,7 @@ class EHRSchema:
         )
 
     def to_list(self) -> list[dict]:
-        """Plain values for a JSON file; `from_list` reads them."""
+        """Return plain values for a JSON file; `from_list` reads them."""
         return [asdict(feature) for feature in self.features]
 
     @classmethod

@@ -49,7 +49,7 @@ FACTORS = {
 
 
 def read_number(text: str) -> float:
-    """A plain number, with a decimal point or a decimal comma ("62,5"). Raises ValueError for anything else."""
+    """Return a plain number, with a decimal point or a decimal comma ("62,5"). Raises ValueError for anything else."""
     plain = text.strip().replace("−", "-")
     if "_" in plain:  # Python's own 1_000
         raise ValueError(f"{text!r} is not a number")
@@ -57,7 +57,7 @@ def read_number(text: str) -> float:
 
 
 def read_quantity(text: str, unit: str) -> float | None:
-    """A height or weight from text that names its unit.
+    """Return a height or weight from text that names its unit.
 
     text: such as 5'10", 5’10”, 5 ft 10 in, 70 in, 1.78 m, 1m78, 154 lb, 11 st 4 lb.
     unit: "cm" or "kg", the unit of the result.

@@ -103,7 +103,7 @@ def agreement_shares(phantoms: Sequence[ExplainedPhantom]) -> dict:
 
 
 def mean_values(phantoms: Sequence[ExplainedPhantom]) -> dict:
-    """Return mean attributions by group: the model's, and the oracle's where there are any."""
+    """Return the mean attributions by group: the model's, and the oracle's where there are any."""
     judged = [one.values["oracle"] for one in phantoms if "oracle" in one.values]
     return {
         "model": {group: float(np.mean([one.model.groups[group] for one in phantoms])) for group in GROUPS},

@@ -37,8 +37,12 @@ def _count(result: Mapping) -> str:
     text = f"{result['films']} films"
     if result["accepted"]:
         text += f", {result['accepted']} of which the gate stops and that were judged knowingly"
-    text += f". {result['stopped']} more were stopped by the gate, {result['unreadable']} could not be read"
-    return f"{text}; scores.csv says why." if result["stopped"] or result["unreadable"] else f"{text}."
+    if not result["stopped"] and not result["unreadable"]:
+        return f"{text}."
+    return (
+        f"{text}. {result['stopped']} more were stopped by the gate, {result['unreadable']} could not be read; "
+        "scores.csv says why."
+    )
 
 
 def _detection(labels: Mapping[str, dict]) -> str:

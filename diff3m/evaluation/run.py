@@ -158,6 +158,7 @@ def evaluate(
     table = parts.read_frame(["label", *GROUPS, "score", "percentile", "mse", "accepted", "stopped", "error"])
     failed, stopped = table["error"] != "", table["stopped"] != ""
     if failed.all():
+        parts.remove()  # so that the same command reads films that are repaired
         raise ManifestError(
             f"None of the {len(table)} films of {manifest} could be scored; scores.csv says why for each."
         )

@@ -231,4 +231,4 @@ def square_image(data: bytes | None) -> np.ndarray | None:
         return None
     values = np.frombuffer(data, np.float32)
     side = math.isqrt(len(values))
-    return values.reshape(side, side)
+    return values.reshape(side, side).copy()  # what lies over bytes cannot be written to

@@ -28,8 +28,8 @@ TITLES = {"sex": "sex", "age": "age", "view": "view", "bmi": "BMI"}
 START, END = "<!-- subgroups: written by `diff3m evaluate --card` -->", "<!-- end of subgroups -->"
 NOTE = (
     f"False alarms: normal films at or above percentile {LIMIT} of the calibration's. Scores are standard deviations "
-    f"above the average normal film. No interval where a class has fewer than {MIN_CLASS} films; none is 95 % sure "
-    "for all groups at once."
+    "above the average normal film. Each 95 % interval is of one group alone; where a class has fewer than "
+    f"{MIN_CLASS} films there is none."
 )
 
 

@@ -21,7 +21,7 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def signed(difference: np.ndarray, full: float) -> np.ndarray:
-    """A difference (S, S) in red (brighter) and blue (darker) over white, in full color at `full`: (S, S, 3) uint8."""
+    """Draw a difference (S, S) in red (brighter) and blue (darker) over white, at full color from `full`: (S, S, 3)."""
     return to_uint8(_colors("coolwarm", 0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1)))
 
 
@@ -33,24 +33,24 @@ def _colors(color_map: str, values: np.ndarray) -> np.ndarray:
 
 
 def full_color(values: np.ndarray) -> float:
-    """The size at which a signed map is in full color, so that few places are beyond it: the 99.5th percentile."""
+    """Return the value at which a signed map is in full color, the 99.5th percentile: few places lie beyond."""
     return float(np.quantile(np.abs(values), 0.995))
 
 
 def to_png(picture: np.ndarray) -> bytes:
-    """A grey (H, W) or RGB (H, W, 3) uint8 picture as a PNG file."""
+    """Return a grey (H, W) or RGB (H, W, 3) uint8 picture as a PNG file."""
     return cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def enlarge(image: np.ndarray, height: int, aspect: float = 1.0) -> np.ndarray:
-    """Cubic enlargement to `height` pixels and height·aspect width. (H, W) or (H, W, 3), kept in its own range."""
+    """Enlarge an image (H, W) or (H, W, 3) to `height` and height·aspect pixels, cubic and in its own range."""
     size = (max(1, round(height * aspect)), height)
     larger = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     return np.clip(larger, image.min(), image.max())
 
 
 def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The outline of a mask (any size, bool) in green over a color picture (H, W, 3) uint8."""
+    """Return the outline of a mask (any size, bool) in green over a color picture (H, W, 3) uint8."""
     resized_mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     contours, _ = cv2.findContours(resized_mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(picture.copy(), contours, -1, OUTLINE, max(1, picture.shape[0] // 256), cv2.LINE_AA)
@@ -82,7 +82,7 @@ def overlay(
     mode: str = "signed",
     palette: str = "Red and blue",
 ) -> np.ndarray:
-    """A heat map in color over a grey film.
+    """Return a heat map in color over a grey film.
 
     film: (H, W) in [0, 1]; heat: (H, W) signed, same units as `threshold` (below it nothing is colored) and `full`
     (full color from there on). mode "signed": one color of the palette where the film is brighter than expected, the

@@ -37,7 +37,7 @@ NO_SIZE = "This DICOM file does not say how large its picture is (Rows, Columns)
 
 
 def read_dicom(data: bytes) -> Radiograph:
-    """A single-frame projection radiograph from DICOM bytes.
+    """Return a single-frame projection radiograph from DICOM bytes.
 
     Raises RadiographError with a sentence that says what to do.
     """
@@ -142,14 +142,14 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
 
 
 def _place(image: np.ndarray, place: Geometry) -> np.ndarray:
-    """A stored picture with square pixels and upright."""
+    """Return a stored picture with square pixels and upright."""
     return np.ascontiguousarray(place.placement.apply(with_square_pixels(image, place.pixel_aspect)))
 
 
 def _upright_spacing(
     spacing: tuple[float, float], stored: tuple[int, int], upright: tuple[int, int], place: Geometry
 ) -> tuple[float, float]:
-    """The spacing of the picture as it is shown: its size in millimeters does not change."""
+    """Return the spacing of the picture as it is shown: its size in millimeters does not change."""
     height, width = spacing[0] * stored[0], spacing[1] * stored[1]
     if place.placement.transposed:
         height, width = width, height

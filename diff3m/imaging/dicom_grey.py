@@ -83,11 +83,11 @@ class _Voi:
         return self.center - self.width / 2, self.center + self.width / 2
 
     def bends(self, low: float, high: float) -> bool:
-        """Whether values from low to high do not all keep their distances."""
+        """Tell whether values from low to high do not all keep their distances."""
         return self.shape == "SIGMOID" or low < self.ends[0] or high > self.ends[1]
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """Values as shown, in [0, 1]."""
+        """Return values as shown, in [0, 1]."""
         if self.shape == "SIGMOID":
             exponent = np.clip(-4 * (values - np.float32(self.center)) / np.float32(self.width), -80, 80)
             return 1 / (1 + np.exp(exponent))
@@ -118,13 +118,13 @@ def grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, invert
 
 
 def _to_window(voi: _Voi, low: float, high: float, inverted: bool) -> Window:
-    """A window in units of the film's range, which is low to high."""
+    """Return a window in units of the film's range, which is low to high."""
     black, white = ((end - low) / (high - low) for end in voi.ends)
     return Window(1 - white, 1 - black, voi.explanation) if inverted else Window(black, white, voi.explanation)
 
 
 def _hides(voi: _Voi, inside: np.ndarray, notes: list[str]) -> bool:
-    """Whether a window shows nearly nothing of the film, with a note."""
+    """Tell whether a window shows nearly nothing of the film, with a note."""
     hides = _saturates(inside, *voi.ends)
     if hides:
         notes.append(HIDES.format(name=voi.explanation if voi.explanation.startswith("window") else "window"))
@@ -132,7 +132,10 @@ def _hides(voi: _Voi, inside: np.ndarray, notes: list[str]) -> bool:
 
 
 def is_inverted(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ...]]:
-    """Whether low stored values are bright, and what was guessed. photometric: in capitals, "" where it is missing."""
+    """Return whether low stored values are bright, and notes of what was guessed.
+
+    photometric: PhotometricInterpretation in capitals, "" where it is missing.
+    """
     inverse = text(dataset, "PresentationLUTShape").upper() == "INVERSE"
     other = (IGNORED.format(name="presentation LUT"),) if items(dataset, "PresentationLUTSequence") else ()
     if photometric == "MONOCHROME1":
@@ -195,7 +198,7 @@ class _Table:
 
 
 def _table(item: Dataset | None, low: float, high: float) -> _Table | None:
-    """The table of a LUT item for values between low and high; None where it is malformed.
+    """Return the table of a LUT item for values between low and high; None where it is malformed.
 
     The second number of the descriptor is signed or not, as the values are; headers often say it with the wrong VR, so
     of its two readings the one is taken whose table lies under more of the values.
@@ -235,7 +238,7 @@ def _through_table(values: np.ndarray, inside: np.ndarray, dataset: Dataset, not
 
 
 def _windows(dataset: Dataset, notes: list[str]) -> list[_Voi]:
-    """The header's windows that can be used."""
+    """Return the header's windows that can be used."""
     names = [name for name in ("WindowCenter", "WindowWidth") if has(dataset, name)]
     if not names or not any(texts(dataset, name) for name in names):
         return []
@@ -258,5 +261,5 @@ def _windows(dataset: Dataset, notes: list[str]) -> list[_Voi]:
 
 
 def _saturates(inside: np.ndarray, low: float, high: float) -> bool:
-    """Whether a window from low to high shows nearly all of a film's values as black or white."""
+    """Tell whether a window from low to high shows nearly all of a film's values as black or white."""
     return bool(((inside <= low) | (inside >= high)).mean() > SATURATED)

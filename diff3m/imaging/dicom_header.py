@@ -121,7 +121,7 @@ class Geometry:
 
 
 def check_kind(dataset: Dataset) -> list[str]:
-    """Notes on a data set that may be a projection radiograph. Raises RadiographError for one that cannot be."""
+    """Return notes on a data set that may be a projection radiograph. Raises RadiographError for one that cannot be."""
     modality, notes = text(dataset, "Modality").upper(), []
     if modality in OTHER_MODALITIES:
         raise RadiographError(
@@ -165,7 +165,7 @@ def _storage_class(dataset: Dataset) -> str:
 
 
 def record_facts(dataset: Dataset) -> dict[str, Fact]:
-    """What the header says of the patient's record, by feature name; values are None where it does not."""
+    """Return what the header says of the patient's record, by feature name; values are None where it does not."""
     age, birth_date, *study_dates = (text(dataset, name) for name in AGE_ATTRIBUTES)
     return {
         "age": header_age(age, birth_date, *study_dates),
@@ -177,7 +177,7 @@ def record_facts(dataset: Dataset) -> dict[str, Fact]:
 
 
 def view_attributes(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
-    """ViewPosition, and the (code, meaning) of each item of ViewCodeSequence."""
+    """Return ViewPosition, and the (code, meaning) of each item of ViewCodeSequence."""
     codes = [
         (next((code for name in CODE_ATTRIBUTES if (code := text(item, name))), ""), text(item, "CodeMeaning"))
         for item in items(dataset, "ViewCodeSequence")
@@ -196,7 +196,7 @@ def _view_position(dataset: Dataset) -> str:
 
 
 def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, ...]]:
-    """EHR values of the header by feature name, and notes for the reader. Implausible values are left out."""
+    """Read EHR values of the header by feature name, and notes for the reader. Implausible values are left out."""
     facts = record_facts(dataset)
     values = {name: fact.value for name, fact in facts.items() if fact.value is not None}
     notes = [fact.note for fact in facts.values() if fact.note]
@@ -204,7 +204,7 @@ def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, .
 
 
 def _body_part_notes(dataset: Dataset) -> list[str]:
-    """A note where BodyPartExamined names another part than the chest."""
+    """Return a note where BodyPartExamined names another part than the chest."""
     parts = {_plain(read_text(spelling)) for spelling in spellings(dataset, "BodyPartExamined")} - {""} - NO_BODY_PARTS
     if not parts or any(_is_chest(word) for word in parts):
         return []
@@ -214,7 +214,7 @@ def _body_part_notes(dataset: Dataset) -> list[str]:
 
 
 def _plain(word: str) -> str:
-    """A word in capitals without accents and with single blanks."""
+    """Return a word in capitals without accents and with single blanks."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", word.upper()) if not unicodedata.combining(c))
     bare = unicodedata.normalize("NFC", bare)  # Korean letters were taken apart
     return " ".join(re.sub(r"[_\-./]+", " ", bare.replace("İ", "I").replace("Ł", "L").replace("Ø", "O")).split())
@@ -227,7 +227,7 @@ def _is_chest(word: str) -> bool:
 
 
 def geometry(dataset: Dataset) -> Geometry:
-    """How the stored picture is brought upright and to true proportions, by the header alone."""
+    """Return how the stored picture is brought upright and to true proportions, by the header alone."""
     notes: list[str] = []
     placement = _placement(dataset, notes)
     spacing, at_detector = _spacing(dataset, notes)
@@ -313,7 +313,7 @@ def _aspect(spacing: tuple[float, float]) -> float:
 
 
 def _two(dataset: Dataset, name: str, notes: list[str]) -> tuple[float, float] | None:
-    """Two positive lengths in millimeters; None where they are absent, and with a note where they are malformed."""
+    """Read two positive lengths in millimeters; None where they are absent or, with a note, malformed."""
     if not text(dataset, name):
         return None
     values = numbers(dataset, name)

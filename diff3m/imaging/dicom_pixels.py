@@ -73,7 +73,7 @@ class _Format:
 
 
 def decode(dataset: Dataset) -> StoredPixels:
-    """The stored pixels of a single-frame data set. Raises RadiographError with a sentence that says what to do.
+    """Return the stored pixels of a single-frame data set. Raises RadiographError, which says what to do.
 
     The data set's Image Pixel module and transfer syntax are completed in place where the header lacks them.
     """
@@ -101,7 +101,7 @@ def decode(dataset: Dataset) -> StoredPixels:
 
 
 def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
-    """The Image Pixel module, completed in the data set where it is plain what a missing attribute must be.
+    """Read the Image Pixel module, and complete it in the data set where a missing attribute can only be one thing.
 
     Raises RadiographError naming the attributes that are missing otherwise.
     """
@@ -177,7 +177,7 @@ def _write_format(dataset: Dataset, layout: _Format) -> None:
 
 
 def _guess_signed(dataset: Dataset, allocated: int, stored: int, high_bit: int) -> bool:
-    """Whether uncompressed values are signed whose header does not say it.
+    """Tell whether uncompressed values are signed whose header does not say it.
 
     Where it matters, the smoother picture tells.
 
@@ -226,7 +226,7 @@ def _align(values: np.ndarray, layout: _Format, dataset: Dataset, notes: list[st
 
 
 def _has_embedded_overlays(dataset: Dataset) -> bool:
-    """Whether overlay planes stand in the unused bits of the pixels, as in old files."""
+    """Tell whether overlay planes stand in the unused bits of the pixels, as in old files."""
     return any(
         (group, OVERLAY_BIT_POSITION) in dataset and (group, OVERLAY_DATA) not in dataset
         for group in range(0x6000, 0x6020, 2)
@@ -241,7 +241,7 @@ def _roughness(values: np.ndarray) -> float:
 
 
 def _padding(raw: np.ndarray, used_bits: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
-    """Where stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit.
+    """Return where stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit.
 
     Both are compared as bit patterns, of 16 bits unless they need more, because headers often write the one VR for
     pixels of the other.

@@ -173,7 +173,7 @@ def _check_picture_size(dataset: Dataset) -> _FrameHeader:
 
 
 def _frame_header(frame: bytes) -> _FrameHeader | None:
-    """What a JPEG, JPEG-LS or JPEG 2000 picture declares; None if it declares nothing."""
+    """Return what a JPEG, JPEG-LS or JPEG 2000 picture declares; None if it declares nothing."""
     start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # JPEG 2000: start of codestream, then SIZ
     if start >= 0:
         right, bottom, left, top = struct.unpack(">4I", frame[start + 8 : start + 24])

@@ -34,12 +34,12 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def has(dataset: Dataset, keyword: str) -> bool:
-    """Whether the header holds the attribute, empty or not."""
+    """Tell whether the header holds the attribute, empty or not."""
     return keyword in dataset
 
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
-    """The components of a text value without blanks around them; [] where it is absent, empty or no text."""
+    """Return the components of a text value without blanks around them; [] where it is absent, empty or no text."""
     value = _value(dataset, keyword)
     if isinstance(value, bytes):
         return _split(value.decode("latin-1"))
@@ -51,12 +51,12 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The first component of a text value; "" where there is none."""
+    """Return the first component of a text value; "" where there is none."""
     return next(iter(texts(dataset, keyword)), "")
 
 
 def spellings(dataset: Dataset, keyword: str) -> Iterator[str]:
-    """A text value as each of several character sets reads it: the header's own is often missing or wrong."""
+    """Yield a text value as each of several character sets reads it: the header's own is often missing or wrong."""
     value = _value(dataset, keyword)
     if not isinstance(value, bytes):
         yield text(dataset, keyword)
@@ -69,7 +69,7 @@ def spellings(dataset: Dataset, keyword: str) -> Iterator[str]:
 
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """The components of a numeric value, whatever its VR and with decimal commas; [] where one of them is no number."""
+    """Return the components of a numeric value of any VR, with decimal commas; [] where one is no number."""
     element = _element(dataset, keyword)
     kind = _binary_kind(element)
     if kind and isinstance(element, RawDataElement) and isinstance(element.value, bytes):
@@ -86,23 +86,23 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first component of a numeric value; None where there is none."""
+    """Return the first component of a numeric value; None where there is none."""
     return next(iter(numbers(dataset, keyword)), None)
 
 
 def whole(dataset: Dataset, keyword: str) -> int | None:
-    """A whole number; None where there is none, or another kind of number."""
+    """Return a whole number; None where there is none, or another kind of number."""
     value = number(dataset, keyword)
     return int(value) if value is not None and value == int(value) else None
 
 
 def has_decimal_comma(dataset: Dataset, keyword: str) -> bool:
-    """Whether a number is written with a decimal comma, which DICOM does not allow but some devices write."""
+    """Tell whether a number is written with a decimal comma, which DICOM does not allow but some devices write."""
     return bool(numbers(dataset, keyword)) and any("," in item for item in texts(dataset, keyword))
 
 
 def patterns(dataset: Dataset, keyword: str) -> list[int]:
-    """The components of a US or SS value as 16-bit patterns, 0 to 65535.
+    """Return the components of a US or SS value as 16-bit patterns, 0 to 65535.
 
     Which of the two VRs was written does not matter.
     """
@@ -110,7 +110,7 @@ def patterns(dataset: Dataset, keyword: str) -> list[int]:
 
 
 def words(dataset: Dataset, keyword: str) -> np.ndarray:
-    """A lookup table's entries, whatever their VR: (n,) uint16."""
+    """Return a lookup table's entries, whatever their VR: (n,) uint16."""
     element = _element(dataset, keyword)
     value = None if element is None else element.value
     if isinstance(value, bytes):
@@ -121,7 +121,7 @@ def words(dataset: Dataset, keyword: str) -> np.ndarray:
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """The items of a sequence; [] where it is absent, empty or malformed."""
+    """Return the items of a sequence; [] where it is absent, empty or malformed."""
     try:
         return [item for item in dataset.get(keyword) or [] if isinstance(item, Dataset)]
     except Exception:  # pydicom raises many kinds of error on malformed sequences

@@ -17,7 +17,7 @@ def edit_film(
     negative: bool = False,
     cut: Shares = (0.0, 0.0, 0.0, 0.0),
 ) -> Radiograph:
-    """The film turned by quarter turns to the left, inverted if asked, and then cut.
+    """Return the film turned by quarter turns to the left, inverted if asked, and then cut.
 
     The cut is by shares of the new top, right, bottom and left.
 
@@ -36,7 +36,7 @@ def edit_film(
 
 
 def turn_pixels(pixels: np.ndarray, turn: int, negative: bool) -> np.ndarray:
-    """Pixels in [0, 1] turned by quarter turns to the left, and inverted if asked."""
+    """Return pixels in [0, 1] turned by quarter turns to the left, and inverted if asked."""
     pixels = np.rot90(pixels, turn)
     return 1 - pixels if negative else pixels
 
@@ -51,6 +51,6 @@ def _cut(pixels: np.ndarray, cut: Shares) -> np.ndarray:
 
 
 def _follow(window: Window, negative: bool, low: float, high: float) -> Window:
-    """A window of a film that was perhaps inverted, and whose values from low to high then became 0 to 1."""
+    """Return a window of a film that was perhaps inverted, and whose values from low to high then became 0 to 1."""
     ends = (1 - window.high, 1 - window.low) if negative else (window.low, window.high)
     return replace(window, low=(ends[0] - low) / (high - low), high=(ends[1] - low) / (high - low))

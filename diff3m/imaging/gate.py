@@ -53,10 +53,6 @@ class Quality:
     passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
     would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences
     that stop; notes: that do not.
-
-    passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
-    would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences
-    that stop; notes: that do not.
     """
 
     passes: bool
@@ -85,7 +81,7 @@ class Gate:
 
     @classmethod
     def fit(cls, films: np.ndarray, others: np.ndarray) -> Gate:
-        """A gate from normal thumbnails (N, 32, 32) in [0, 1], and others that set its scale and limit.
+        """Return a gate from normal thumbnails (N, 32, 32) in [0, 1], and others that set its scale and limit.
 
         The limit is the largest distance of those others.
         """
@@ -107,7 +103,7 @@ class Gate:
         return replace(result, limit=float(result.distance(others).max()))
 
     def distance(self, films: np.ndarray) -> np.ndarray:
-        """Distance of thumbnails (N, 32, 32) in [0, 1] from normal films: (N,).
+        """Return the distance of thumbnails (N, 32, 32) in [0, 1] from normal films: (N,).
 
         In standard deviations of normal films.
         """
@@ -131,7 +127,7 @@ class Gate:
 
 @cache
 def shipped_gate() -> Gate:
-    """The gate in assets/, made by studies/06-film-gate/fit_gate.py."""
+    """Return the gate in assets/, made by studies/06-film-gate/fit_gate.py."""
     arrays = load_file(WEIGHTS)
     limit = float(arrays.pop("limit")[0])
     return Gate(**{name: values.astype(np.float64) for name, values in arrays.items()}, limit=limit)
@@ -154,7 +150,7 @@ def read_film(source: str | os.PathLike | bytes, accept: bool = False) -> Radiog
 
 
 def pass_gate(film: Radiograph, accept: bool = False) -> Radiograph:
-    """The film with what the gate saw among its notes. Every door to an analysis calls this.
+    """Return the film with what the gate saw among its notes. Every door to an analysis calls this.
 
     accept: go on knowingly with a film that the gate stops, which `Radiograph.accepted` and the notes then say. Raises
     GateError for such a film otherwise, RadiographError for a film without contrast.
@@ -166,7 +162,7 @@ def pass_gate(film: Radiograph, accept: bool = False) -> Radiograph:
 
 
 def with_quality(film: Radiograph, quality: Quality) -> Radiograph:
-    """The film with what the gate saw among its notes, so that it stands beside every result."""
+    """Return the film with what the gate saw among its notes, so that it stands beside every result."""
     accepted = tuple(ACCEPTED.format(reason=reason) for reason in quality.reasons)
     return replace(film, notes=(*film.notes, *accepted, *quality.notes), accepted=quality.reasons)
 
@@ -196,7 +192,7 @@ def _standardize(films: np.ndarray) -> np.ndarray:
 
 
 def has_writing(pixels: np.ndarray) -> bool:
-    """True if a line of writing stands in the film.
+    """Tell whether a line of writing stands in the film.
 
     That is at least six small marks of one height, the brightest or darkest of the picture and sharply cut.
     """

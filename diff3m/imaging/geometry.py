@@ -31,7 +31,7 @@ class Placement:
     upside_down: bool = False
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """The picture upright: (H, W) → (H, W), or (W, H) if it is transposed; a view."""
+        """Return the picture upright: (H, W) → (H, W), or (W, H) if it is transposed; a view."""
         pixels = pixels.T if self.transposed else pixels
         pixels = pixels[:, ::-1] if self.mirrored else pixels
         return pixels[::-1] if self.upside_down else pixels
@@ -48,12 +48,12 @@ class Placement:
 
 
 def pixels_are_square(aspect: float) -> bool:
-    """Whether pixels of this height over width count as square."""
+    """Tell whether pixels of this height over width count as square."""
     return abs(aspect - 1) <= SQUARE
 
 
 def stretch_note(aspect: float) -> str:
-    """The sentence about pixels of this height over width; "" for square ones."""
+    """Return the sentence about pixels of this height over width; "" for square ones."""
     if pixels_are_square(aspect):
         return ""
     if aspect > 1:
@@ -75,7 +75,7 @@ def with_square_pixels(pixels: np.ndarray, aspect: float) -> np.ndarray:
 
 
 def square_size(height: int, width: int, aspect: float) -> tuple[int, int]:
-    """The size (height, width) that `with_square_pixels` gives a picture."""
+    """Return the size (height, width) that `with_square_pixels` gives a picture."""
     if pixels_are_square(aspect):
         return height, width
     larger = (round(height * aspect), width) if aspect > 1 else (height, round(width / aspect))

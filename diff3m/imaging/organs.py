@@ -89,7 +89,7 @@ def segment_organs(films: np.ndarray) -> np.ndarray:
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:
-    """A uint8 mask without the parts that do not touch its largest connected part above one half."""
+    """Return a uint8 mask without the parts that do not touch its largest connected part above one half."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
     if len(statistics) < 3:
         return mask
@@ -108,7 +108,7 @@ class Organs:
 
     @classmethod
     def from_masks(cls, masks: np.ndarray, size: int) -> Organs:
-        """From one film's uint8 masks (3, 64, 64), as `segment_organs` gives them, at another side."""
+        """Return the masks of one film, uint8 (3, 64, 64) as `segment_organs` returns them, at another side."""
         return cls(
             *(
                 cv2.resize(mask, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32).clip(0, 255) / 255
@@ -122,7 +122,7 @@ class Organs:
         return np.maximum(self.left_lung, self.right_lung)
 
     def lung(self, side: int) -> np.ndarray:
-        """The lung on the image's left (side −1) or right (side 1)."""
+        """Return the lung on the image's left (side −1) or right (side 1)."""
         return self.left_lung if side < 0 else self.right_lung
 
     @cached_property
@@ -135,12 +135,12 @@ class Organs:
         return {side: _box(self.lung(side)) or usual[side] for side in (-1, 1)}
 
     def chest(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of both lungs together."""
+        """Return left, top, right and bottom of both lungs together."""
         left, right = self.boxes[-1], self.boxes[1]
         return left[0], min(left[1], right[1]), right[2], max(left[3], right[3])
 
     def point_in_lungs(self, rng: np.random.Generator) -> tuple[float, float]:
-        """A random position (x, y) inside a lung."""
+        """Return a random position (x, y) inside a lung."""
         rows, columns = np.nonzero(self.lungs > 0.5)
         side = self.lungs.shape[0]
         if len(rows) < MIN_LUNG_AREA * side**2:
@@ -150,7 +150,7 @@ class Organs:
         return columns[index] / side, rows[index] / side
 
     def heart_box(self) -> tuple[float, float, float, float]:
-        """Center x, center y, half width and half height of the heart; a usual place where no heart was recognized."""
+        """Return center x and y, half width and half height of the heart; a usual place where none was recognized."""
         box = _box(self.heart)
         left, top, right, bottom = box or (0.38, 0.42, 0.68, 0.74)
         return (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
@@ -161,7 +161,7 @@ class Organs:
         return self.left_lung, self.right_lung, self.heart
 
     def transform(self, matrix: np.ndarray) -> Organs:
-        """The masks after the affine map (2, 3) that a film went through."""
+        """Return the masks after the affine map (2, 3) that a film went through."""
         size = self.heart.shape[::-1]
         return Organs(*(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR) for mask in self.masks))
 

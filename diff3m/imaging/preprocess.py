@@ -55,12 +55,12 @@ class PreparedFilm:
         return (right - left) / (bottom - top)
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """What the box shows of an image in the film's own frame: (H, W, …) → (h, w, …), a view."""
+        """Return what the box shows of an image in the film's own frame: (H, W, …) → (h, w, …), a view."""
         top, bottom, left, right = self.box
         return image[top:bottom, left:right]
 
     def stretch(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels of the film as read with the square's contrast: float32 in [0, 1]."""
+        """Return pixels of the film as read with the square's contrast: float32 in [0, 1]."""
         return np.clip((pixels - np.float64(self.low)) / (self.high - self.low), 0, 1).astype(np.float32)
 
 
@@ -112,7 +112,7 @@ def border_box(pixels: np.ndarray) -> Box:
 
 
 def prepare_mask(mask: np.ndarray, radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
-    """A mask of the film as read, cut and scaled as the film: (size, size) bool.
+    """Return a mask of the film as read, cut and scaled as the film: (size, size) bool.
 
     mask: bool, of any size in the film's proportions.
     """
@@ -124,11 +124,11 @@ def prepare_mask(mask: np.ndarray, radiograph: Radiograph, settings: Preprocessi
 
 
 def prepare(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
-    """The network's input alone: see `prepare_film`."""
+    """Return the network's input alone: see `prepare_film`."""
     return prepare_film(radiograph, settings).square
 
 
 def crop_to_film(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
-    """The film inside its borders at full size, with the square's contrast: (h, w) float32 in [0, 1]."""
+    """Return the film inside its borders at full size, with the square's contrast: (h, w) float32 in [0, 1]."""
     prepared = prepare_film(radiograph, settings)
     return prepared.stretch(prepared.crop(radiograph.pixels))

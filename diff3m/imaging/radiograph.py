@@ -77,7 +77,7 @@ def grey_from_rgb(rgb: np.ndarray) -> np.ndarray:
 
 
 def _full_scale(values: np.ndarray) -> int:
-    """The largest value of the depth in use: 255 for bytes, 4095 for 12 bits in 16."""
+    """Return the largest value of the depth in use: 255 for bytes, 4095 for 12 bits in 16."""
     return 255 if values.dtype == np.uint8 else 2 ** int(values.max()).bit_length() - 1
 
 

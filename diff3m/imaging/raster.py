@@ -52,12 +52,12 @@ BAD_ASPECT = "The file's pixel proportions are not plausible and were ignored."
 
 
 def looks_like_raster(data: bytes) -> bool:
-    """True for bytes that begin as a PNG, JPEG, TIFF or WebP file does."""
+    """Tell whether bytes begin as a PNG, JPEG, TIFF or WebP file does."""
     return data.startswith(MAGIC)
 
 
 def read_raster(data: bytes) -> Radiograph:
-    """A film from the bytes of a PNG, JPEG, WebP or TIFF file.
+    """Return a film from the bytes of a PNG, JPEG, WebP or TIFF file.
 
     Raises RadiographError with a sentence that says what to do.
     """
@@ -125,7 +125,7 @@ def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
 
 
 def _can_seek(image: Image.Image, page: int) -> bool:
-    """Whether a page can be reached; counting them all can take very long."""
+    """Tell whether a page can be reached; counting them all can take very long."""
     try:
         image.seek(page)
     except Exception:  # none, or damaged from there on
@@ -134,7 +134,7 @@ def _can_seek(image: Image.Image, page: int) -> bool:
 
 
 def count_scans(data: bytes) -> int:
-    """How many scans the first picture of a JPEG file has.
+    """Return how many scans the first picture of a JPEG file has.
 
     What follows its end, a phone's video perhaps, does not count.
     """
@@ -161,7 +161,7 @@ def _is_rare_jpeg(data: bytes) -> bool:
 
 
 def _tags(image: Image.Image) -> ImageFileDirectory_v2:
-    """The tags of a TIFF's present page; Pillow opens a TIFF as this class alone."""
+    """Return the tags of a TIFF's present page; Pillow opens a TIFF as this class alone."""
     assert isinstance(image, TiffImageFile)
     return image.tag_v2
 
@@ -195,7 +195,7 @@ def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where it is missing or malformed."""
+    """Return the EXIF orientation, 1 to 8; 1 where it is missing or malformed."""
     try:
         value = int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # Pillow raises many kinds of error on damaged EXIF data
@@ -213,7 +213,7 @@ def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
-    """The picture's pixels as float32 in their own units, bright = dense."""
+    """Return the picture's pixels as float32 in their own units, bright = dense."""
     if name == "PNG" and data[24] == 16 and data[25] in PNG_DEEP_COLOR:
         return _deep(_plain_png(data), image.info.get("transparency"))
     if name == "TIFF":
@@ -268,7 +268,7 @@ def _as_stored(data: bytes) -> bytes:
 
 
 def _plain_png(data: bytes) -> bytes:
-    """A PNG of header and pixels alone. OpenCV's reader hangs on chunks that run beyond the file's end.
+    """Return a PNG of header and pixels alone. OpenCV's reader hangs on chunks that run beyond the file's end.
 
     Raises ValueError for such a file.
     """
@@ -305,7 +305,7 @@ def _deep(data: bytes, transparent: tuple[int, int, int] | None = None) -> np.nd
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    """A PIL image of any mode as float32 in its own units; what is transparent becomes black."""
+    """Return a PIL image of any mode as float32 in its own units; what is transparent becomes black."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         return np.asarray(image).astype(np.float32)
     if image.mode in ("1", "L"):

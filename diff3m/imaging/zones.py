@@ -16,7 +16,7 @@ ZONES = (*(f"{side} {height} zone" for side in SIDES.values() for height in HEIG
 
 
 def zone_map(organs: Organs) -> np.ndarray:
-    """The index into `ZONES` of every pixel: (S, S) uint8.
+    """Return the index into `ZONES` of every pixel: (S, S) uint8.
 
     organs: of a film on which both lungs can be seen; of a film with a white lung, take the pseudo-healthy one.
     """
@@ -39,7 +39,7 @@ def zone_map(organs: Organs) -> np.ndarray:
 
 
 def name_zone(mask: np.ndarray, zones: np.ndarray) -> str:
-    """The zone in which most of a mask lies.
+    """Return the zone in which most of a mask lies.
 
     mask: (S, S) bool. zones: as `zone_map` gives them. Raises ValueError for an empty mask.
     """

@@ -17,7 +17,7 @@ GROUPS = 32
 
 
 def sinusoid(t: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of timesteps, cosines first: (B,) → (B, width), frequencies exp(−ln(10000)·i/(width/2))."""
+    """Embed timesteps in sinusoids, cosines first: (B,) → (B, width), frequencies exp(−ln(10000)·i/(width/2))."""
     half = width // 2
     frequency = torch.exp(-math.log(10000.0) * torch.arange(half, device=t.device, dtype=torch.float32) / half)
     angle = t.float()[:, None] * frequency[None]
@@ -121,7 +121,7 @@ class Stage(nn.ModuleList):
 
 
 def encoder_widths(config: NetworkConfig) -> list[int]:
-    """Channels of every encoder output that a decoder will concatenate: stem, blocks and down-samplings in order."""
+    """Return the channels of every encoder output that a decoder concatenates: stem, blocks, down-samplings."""
     widths = [config.widths[0]]
     for level, width in enumerate(config.widths):
         widths += [width] * config.blocks_per_level

@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def checkerboard(size: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
-    """The pattern c_ij = (i + j) mod 2 as a (1, 1, size, size) tensor of 0 and 1."""
+    """Return the pattern c_ij = (i + j) mod 2 as a (1, 1, size, size) tensor of 0 and 1."""
     row = torch.arange(size, device=device)
     return ((row[:, None] + row[None, :]) % 2).to(dtype)[None, None]
 
 
 def masks(t: Tensor, pattern: Tensor, timesteps: int = 1000) -> tuple[Tensor, Tensor]:
-    """The complementary soft masks m1 = c(1 − τ) + τ and m2 = (1 − c)(1 − τ) + τ with τ = t/timesteps.
+    """Return the complementary soft masks m1 = c(1 − τ) + τ and m2 = (1 − c)(1 − τ) + τ with τ = t/timesteps.
 
     t: (B,) integers; pattern: (1, 1, S, S). Returns two (B, 1, S, S) tensors in [τ, 1].
     """

@@ -29,7 +29,7 @@ class Difference:
     scale: float
 
     def within(self, tolerance: float) -> bool:
-        """True if the difference is at most tolerance × scale; False for NaN."""
+        """Tell whether the difference is at most tolerance × scale; False for NaN."""
         return self.largest <= tolerance * max(self.scale, 1e-12)
 
 

@@ -39,14 +39,14 @@ class GroupFit:
             )
 
     def share_below(self, size: float) -> float:
-        """Share of people in whom the group moves normal less than `size`: in [0, 1), rising beyond the largest too."""
+        """Return the share of people in whom the group moves normal less than `size`, in [0, 1), rising throughout."""
         count = len(self.usual)
         if size > self.usual[-1]:
             return 1 - self.usual[-1] / size / (count + 1)
         return float(np.interp(size, self.usual, np.linspace(0, count / (count + 1), count)))
 
     def to_dict(self) -> dict:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {**asdict(self), "usual": list(self.usual)}
 
     @classmethod

@@ -200,7 +200,7 @@ class Scoring:
         return float(combine_z_scores(self.z_scores(values, view), self.combine)) - normals.offset
 
     def percentile(self, score: float, view: str | None) -> float:
-        """Share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
+        """Return the share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
         scores = self.for_view(view)[1].scores
         return 50.0 * (bisect_left(scores, score) + bisect_right(scores, score)) / len(scores)
 

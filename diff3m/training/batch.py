@@ -56,13 +56,13 @@ class Batch:
     healing_scale: Tensor = field(default_factory=_zero)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch with every tensor changed alike, e.g. moved to a device."""
+        """Return the batch with every tensor changed alike, e.g. moved to a device."""
         tensors = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
 def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Standard normal noise (count, 1, size, size)."""
+    """Return standard normal noise (count, 1, size, size)."""
     return torch.randn(count, 1, size, size, generator=generator)
 
 
@@ -76,7 +76,7 @@ def draw(
     world: int = 1,
     sampler: NoiseSampler = gaussian,
 ) -> Batch:
-    """The batch of one step: a function of (seed, step) alone, so that a resumed run sees what an unbroken one would.
+    """Draw the batch of one step, a function of (seed, step), so that a resumed run sees what an unbroken one would.
 
     Each of `world` processes takes every world-th film of the same global batch: the first `masked_fraction` of it
     for masked pixel generation, the last `healing_fraction` for healing. sampler: what noise is added to films.
@@ -124,7 +124,7 @@ def _healing_example(films: Films, index: int, config: TrainingConfig, step: int
 
 
 def prefetch(make: Callable[[int], Batch], first: int, last: int, workers: int) -> Iterator[Batch]:
-    """The batches of steps first … last − 1 in order, up to `workers` of them made ahead in threads."""
+    """Yield the batches of steps first … last − 1 in order, up to `workers` of them made ahead in threads."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: list[Future[Batch]] = []
         step = first
@@ -165,7 +165,7 @@ def drop_features(values: Tensor, schema: EHRSchema, config: TrainingConfig, gen
 
 
 def augment(x0: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    """Small random rotation, shift, zoom and gamma; edges repeat. (B, 1, S, S) in [0, 1] → the same."""
+    """Rotate, shift, zoom and gamma-correct films (B, 1, S, S) in [0, 1] slightly at random; edges repeat."""
     b = len(x0)
 
     def uniform(limit: float) -> Tensor:

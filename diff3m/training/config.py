@@ -173,14 +173,14 @@ class TrainingConfig:
         return self.learning_rate * warm * decay
 
     def network_config(self, slots: tuple[tuple[str, int], ...]) -> NetworkConfig:
-        """The network of this run for a schema's slots. Raises ConfigError."""
+        """Return the network of this run for a schema's slots. Raises ConfigError."""
         try:
             return preset(self.preset, **{**self.network, "slots": slots})
         except (ValueError, TypeError) as error:
             raise ConfigError(f"network: {error}") from None
 
     def ehr_schema(self) -> EHRSchema:
-        """The features to train with. Raises ConfigError."""
+        """Return the features to train with. Raises ConfigError."""
         if self.schema is None:
             return paper_schema()
         try:

@@ -32,7 +32,7 @@ class Films:
         return len(self.images)
 
     def first(self, count: int) -> Films:
-        """The first films alone."""
+        """Return the first films alone."""
         return Films(self.images[:count], self.values[:count], None if self.organs is None else self.organs[:count])
 
 

@@ -48,7 +48,7 @@ class TrainingLog:
         self._board: SummaryWriter | None = None
 
     def write(self, step: int, kind: str, means: Means, learning_rate: float) -> None:
-        """One row. kind: "training", "validation" or "healing of" a kind of lesion that training never paints."""
+        """Write one row. kind: "training", "validation" or "healing of" a kind of lesion that training never paints."""
         path = self.folder / LOG_FILE
         is_new = not path.exists()
         with path.open("a", newline="") as file:

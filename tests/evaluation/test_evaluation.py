@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -176,6 +177,9 @@ def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, f
         )
     with pytest.raises(ManifestError, match="fewer than two"):
         calibrate_on_normals(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
+    shutil.copy(film_folder / "film0.png", tmp_path / "nowhere.png")
+    repaired = evaluate(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv", tmp_path / "out")
+    assert repaired["films"] == 1 and repaired["unreadable"] == 0, "no part of the run before is left"
 
 
 def candidate(name: str, components: int, **auroc: float) -> CandidateResult:

@@ -29,10 +29,18 @@ def _found(within: float | None) -> dict:
     }
     located = {"other_abnormal": {"films": 9, "chance": 0.2, "size": place, "brighter": place}}
     return {
+        "films": 171, "stopped": 2, "unreadable": 0, "accepted": 0,
         "parts": {"all": {"other_abnormal": {"methods": methods, "difference": gains}}, "B": {}},
         "localization": {"PCA": None, "ours, true record": located},
         "seconds_a_film": {"PCA": 0.001, "ours, true record": 0.7},
-    }
+    }  # fmt: skip
+
+
+def test_films_that_were_left_out_are_counted():
+    assert tables(_found(0.9)).startswith("171 films. 2 more were stopped by the gate, 0 could not be read")
+    assert tables({**_found(0.9), "stopped": 0, "accepted": 3}).startswith(
+        "171 films, 3 of which the gate stops and that were judged knowingly.\n"
+    )
 
 
 def test_a_mixed_auroc_stands_beside_the_one_within_view():

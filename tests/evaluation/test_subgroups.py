@@ -65,7 +65,7 @@ def test_a_score_that_works_in_one_group_alone_is_seen():
     assert result["sex"]["F"]["auroc"] > 0.85 > 0.65 > result["sex"]["M"]["auroc"]
     assert list(result["race"]) == ["Asian", "unknown"]
     table = subgroup_table(result)
-    assert "| sex: F |" in table and "| BMI: unknown |" in table and "fewer than 10 films" in table
+    assert "| sex: F |" in table and "| BMI: unknown |" in table and "fewer than 10 films there is none" in table
 
 
 def test_a_group_with_fewer_than_ten_films_of_a_class_has_no_interval():

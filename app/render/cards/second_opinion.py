@@ -34,7 +34,7 @@ def second_opinion_card(opinion: SecondOpinion, context: Context) -> str:
 def agreement_sentence(name: str, agreement: Agreement) -> str:
     """Say in words how far a method agrees with Shapley values."""
     start, plural = name[0].upper() + name[1:], name.endswith("s")
-    if not agreement.compared:
+    if not agreement.comparisons:
         return f"{start}: no part of the record changes the misfit by 1 or more, so there is nothing to compare."
     if agreement.whole:
         verb = "agree" if plural else "agrees"

@@ -28,7 +28,7 @@ PaintedPair = tuple[np.ndarray, np.ndarray]
 
 
 def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> float:
-    """A random strength between barely visible and gross, log-uniform so that faint lesions are common."""
+    """Return a random strength between barely visible and gross, log-uniform so that faint lesions are common."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -65,7 +65,7 @@ def _bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """A faint, even haze over one or both lungs or a part of them; ribs and vessels stay visible."""
+    """Return a faint, even haze over one or both lungs or a part of them; ribs and vessels stay visible."""
     side = film.shape[0]
     mask = _lung_region(organs, side, rng)
     cloud = np.clip(1 + rng.uniform(0.1, 0.5) * smooth_noise(side, rng.uniform(4, 12), rng), 0.1, 1.9)
@@ -73,7 +73,7 @@ def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generato
 
 
 def _lung_region(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Both lungs, one of them, or a zone, with a soft border: (S, S) in [0, 1]."""
+    """Return both lungs, one of them, or a zone, with a soft border: (S, S) in [0, 1]."""
     x, y = coordinates(side)
     mask = organs.lungs if rng.random() < 0.5 else organs.lung(int(rng.choice([-1, 1])))
     mask = blur(mask, rng.uniform(0.8, 3))
@@ -96,7 +96,7 @@ def _lung_region(organs: Organs, side: int, rng: np.random.Generator) -> np.ndar
 
 
 def paint_white_lung(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """One lung, or nearly all of it, without air: fluid or consolidation from apex to base."""
+    """Paint one lung, or nearly all of it, without air: fluid or consolidation from apex to base."""
     side = film.shape[0]
     lung_side = int(rng.choice([-1, 1]))
     left, top, right, bottom = organs.boxes[lung_side]
@@ -119,7 +119,7 @@ def paint_white_lung(film: np.ndarray, organs: Organs, rng: np.random.Generator)
 
 
 def paint_nodules(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """One to six round densities of 5 mm to 5 cm in diameter (a film is about 40 cm wide)."""
+    """Paint one to six round densities of 5 mm to 5 cm in diameter (a film is about 40 cm wide)."""
     side = film.shape[0]
     mask = np.zeros_like(film)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3, 6]))):
@@ -138,7 +138,7 @@ def paint_nodules(film: np.ndarray, organs: Organs, rng: np.random.Generator) ->
 
 
 def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Interstitial disease: a net of fine lines, small dots, or coarse grain in the lungs or a part of them."""
+    """Paint interstitial disease: a net of fine lines, small dots, or coarse grain in the lungs or a part of them."""
     side = film.shape[0]
     region = _lung_region(organs, side, rng)
     choice = rng.random()
@@ -169,7 +169,7 @@ def _network(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """One or both hila enlarged by lobulated densities, or the upper mediastinum widened."""
+    """Paint one or both hila enlarged by lobulated densities, or the upper mediastinum widened."""
     side = film.shape[0]
     mask = np.zeros_like(film)
     if rng.random() < 0.3:
@@ -225,7 +225,7 @@ def _fluid(film: np.ndarray, organs: Organs, lung_side: int, rng: np.random.Gene
 
 
 def paint_pleura(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Thickened pleura along the chest wall or a loculated, lens-shaped collection at its border."""
+    """Paint thickened pleura along the chest wall or a loculated, lens-shaped collection at its border."""
     side = film.shape[0]
     lung_side = int(rng.choice([-1, 1]))
     left, top, right, bottom = organs.boxes[lung_side]

@@ -29,7 +29,7 @@ def _brighten(film: np.ndarray, layer: np.ndarray, rng: np.random.Generator, low
 
 
 def add_writing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A side marker, a word, a date or an arrow, bright or dark, with or without a box, mostly near the border."""
+    """Paint a side marker, a word, a date or an arrow, bright or dark, perhaps in a box, mostly near the border."""
     side = film.shape[0]
     if rng.random() < 0.2:
         return _add_disc(film, rng) if rng.random() < 0.6 else _add_hollow_arrow(film, rng)
@@ -97,7 +97,7 @@ def _add_hollow_arrow(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_wires(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Leads of an electrocardiogram with their electrodes, or a loose cable."""
+    """Paint leads of an electrocardiogram with their electrodes, or a loose cable."""
     side = film.shape[0]
     layer = np.zeros((side, side), np.float32)
     for _ in range(int(rng.integers(1, 5))):
@@ -114,7 +114,7 @@ def add_wires(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_tubes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Central lines, endotracheal, gastric and drainage tubes: one dense line, or two walls with a dark lumen."""
+    """Paint central lines, endotracheal, gastric and drainage tubes: one dense line, or two walls with a dark lumen."""
     side = film.shape[0]
     middle = rng.normal(0.5, 0.03)
     kinds = {
@@ -136,7 +136,7 @@ def add_tubes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A port, a pacemaker with its lead, wires and clips of the sternum, a valve ring, a stent, or a plate."""
+    """Return a port, a pacemaker with its lead, wires and clips of the sternum, a valve ring, a stent, or a plate."""
     side = film.shape[0]
     if rng.random() < 0.25:
         return _add_port(film, rng)
@@ -190,7 +190,7 @@ def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A necklace, buttons, a zipper, hooks of a brassiere or coins in a pocket."""
+    """Return a necklace, buttons, a zipper, hooks of a brassiere or coins in a pocket."""
     side = film.shape[0]
     middle = rng.normal(0.5, 0.02)
     if rng.random() < 0.4:
@@ -212,7 +212,7 @@ def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_clothes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Folds of a gown, a sheet or skin: long soft lines and bands, slightly brighter or darker."""
+    """Paint folds of a gown, a sheet or skin: long soft lines and bands, slightly brighter or darker."""
     side = film.shape[0]
     for _ in range(int(rng.integers(1, 5))):
         path = curve(rng.uniform(-0.1, 1.1, 2), rng.uniform(-0.1, 1.1, 2), 0.08, rng)
@@ -222,7 +222,7 @@ def add_clothes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_body_parts(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An arm along the side, or the chin and the neck of a bent head over the upper border."""
+    """Return an arm along the side, or the chin and the neck of a bent head over the upper border."""
     side = film.shape[0]
     x, y = coordinates(side)
     if rng.random() < 0.5:
@@ -239,7 +239,7 @@ def add_body_parts(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_collimation(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Black or grey borders of the collimator, straight or tilted, and burned or dark corners."""
+    """Paint black or grey borders of the collimator, straight or tilted, and burned or dark corners."""
     side = film.shape[0]
     low, high = rng.uniform(-0.05, 0.09, 2), rng.uniform(0.91, 1.05, 2)
     corners = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]])
@@ -264,7 +264,7 @@ DEVICES = {
 
 
 def add_devices(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A film with what its random numbers put on it; about a third of films stay as they are."""
+    """Return a film with what its random numbers put on it; about a third of films stay as they are."""
     if rng.random() < 0.2:
         return film
     for add, chance in DEVICES.items():

@@ -22,7 +22,7 @@ def _texture(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def opacity(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
-    """A patchy cloud with soft edges. center (x, y) and extent as shares of the side; (size, size) in [0, 1]."""
+    """Return a patchy cloud with soft edges. center (x, y) and extent as shares of the side; (size, size) in [0, 1]."""
     y, x = _grid(size)
     angle = rng.uniform(0, np.pi)
     u = (x - center[0]) * np.cos(angle) + (y - center[1]) * np.sin(angle)
@@ -32,14 +32,14 @@ def opacity(size: int, center: tuple[float, float], extent: float, rng: np.rando
 
 
 def nodule(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
-    """A round density with a fairly sharp edge, thicker in the middle."""
+    """Return a round density with a fairly sharp edge, thicker in the middle."""
     y, x = _grid(size)
     radius = np.hypot(x - center[0], (y - center[1]) * rng.uniform(0.9, 1.1)) / extent
     return np.sqrt(np.clip(1 - radius**2, 0, None)) ** 0.7
 
 
 def effusion(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
-    """Fluid at a lung's base: bright below a level that climbs toward the chest wall. center: the fluid's middle."""
+    """Paint fluid at a lung's base, bright below a level that climbs toward the chest wall. center: its middle."""
     y, x = _grid(size)
     outward = np.clip((x - center[0]) / extent * np.sign(center[0] - 0.5), -1, 1.5)
     level = center[1] - 0.30 * extent * np.clip(outward, 0, None) ** 2 * 2
@@ -55,7 +55,7 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {"opacity": opacity, "nodule": nod
 def paint(
     film: np.ndarray, kind: str, center: tuple[float, float], extent: float, strength: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A film (S, S) in [0, 1] with a lesion, and the lesion's mask (S, S) bool.
+    """Return a film (S, S) in [0, 1] with a lesion, and the lesion's mask (S, S) bool.
 
     strength in (0, 1]: share of the way to white at the lesion's densest point. Raises ValueError for an unknown kind.
     """

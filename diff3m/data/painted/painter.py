@@ -64,7 +64,7 @@ KINDS: dict[str, tuple[Callable, float]] = {
 def paint_lesions(
     film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator, kinds: tuple[str, ...] = tuple(KINDS)
 ) -> PaintedFilm:
-    """One to three lesions of random kinds on a film.
+    """Paint one to three lesions of random kinds on a film.
 
     film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. kinds: names of `KINDS` to
     choose from.

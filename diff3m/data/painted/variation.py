@@ -10,7 +10,7 @@ from .shapes import blur, coordinates
 
 
 def vary_pose(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> tuple[np.ndarray, Organs]:
-    """A turn, shift, zoom and change of proportions of a film and its organ masks; one film in six is badly placed."""
+    """Turn, shift, zoom and stretch a film and its organ masks; one film in six is badly placed."""
     side = film.shape[0]
     gross = 2.2 if rng.random() < 1 / 6 else 1.0
     matrix = cv2.getRotationMatrix2D(

@@ -73,14 +73,14 @@ class Anatomy:
 
 
 def cardiothoracic_ratio(patient: Patient) -> float:
-    """The expected ratio for a record, without individual variation."""
+    """Return the expected ratio for a record, without individual variation."""
     ctr = CTR_NORMAL + CTR_PER_MMHG * (patient.systolic_mmhg - 120) + CTR_PER_BMI * (patient.bmi - 25)
     ctr += CTR_PER_YEAR * (patient.age - 50) + (CTR_AP if patient.view == "AP" else 0.0)
     return float(np.clip(ctr, 0.34, 0.68))
 
 
 def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
-    """Anatomy of a patient. The same `rng` state with another patient gives the same person under another record."""
+    """Return the anatomy of a patient. The same `rng` state with another patient is the same person otherwise."""
     z, u = rng.normal(size=24), rng.uniform(size=18)  # always all of them: individual variation belongs to the person
     seed = int(rng.integers(2**31))
     male, ap = patient.sex == "M", patient.view == "AP"

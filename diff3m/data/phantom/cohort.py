@@ -31,7 +31,7 @@ def write_cohort(
     ignored_column: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Phantoms `seed` … `seed + count − 1` under `out`; returns the manifest, which is also written there.
+    """Write phantoms `seed` … `seed + count − 1` under `out`; returns the manifest, which is also written there.
 
     size: pixels a side, 64 to 1024. lesions: share of films with one. counterfactual: features and values; each
     person's film under that record is written too and named in the column `counterfactual`. ignored_column: name of
@@ -70,7 +70,7 @@ def write_cohort(
 
 
 def check_changes(values: Mapping[str, object]) -> dict:
-    """Parsed feature values of a counterfactual. Raises EHRError for an unknown feature or an implausible value."""
+    """Parse the feature values of a counterfactual. Raises EHRError for an unknown feature or an implausible value."""
     schema, changes = paper_schema(), {}
     for name, value in values.items():
         if name not in schema:
@@ -106,7 +106,7 @@ def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mappi
 
 
 def ignored_value(number: int) -> float:
-    """A standard normal number of a person, on which nothing in the film depends."""
+    """Return a standard normal number of a person, on which nothing in the film depends."""
     return float(np.random.default_rng([number, 7]).standard_normal())
 
 

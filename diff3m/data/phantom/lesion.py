@@ -54,7 +54,7 @@ RANGES = {
 
 
 def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
-    """A lesion of a kind, its size and contrast uniform over `RANGES`. The same number of draws for every kind."""
+    """Draw a lesion of a kind, its size and contrast uniform over `RANGES`. The same number of draws for every kind."""
     if kind not in KINDS:
         raise ValueError(f"unknown lesion {kind!r}; choose one of {', '.join(KINDS)}")
     u = rng.uniform(size=5)
@@ -81,7 +81,7 @@ class LesionFilm:
 
 
 def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm:
-    """The film of an anatomy with a lesion, under the same exposure and noise as without."""
+    """Return the film of an anatomy with a lesion, under the same exposure and noise as without."""
     healthy = layers(anatomy, size).attenuation
     new_anatomy = displace(anatomy, lesion)
     maps = layers(new_anatomy, size)
@@ -91,7 +91,7 @@ def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm
 
 
 def displace(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
-    """The anatomy with what the lesion moves.
+    """Return the anatomy with what the lesion moves.
 
     A larger heart; with volume loss a raised diaphragm and the mediastinum drawn to that side.
     """
@@ -155,7 +155,7 @@ def _pneumothorax(lesion: Lesion, a: Anatomy, maps: Layers, lung: np.ndarray) ->
 
 
 def _wedge(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
-    """An airless wedge from the hilum to the base, or to the apex."""
+    """Return an airless wedge from the hilum to the base, or to the apex."""
     half, length = a.thorax_width / 2, a.lung_length
     lower = lesion.y > 0.42
     far = 1.02 * length if lower else 0.02 * length

@@ -9,7 +9,7 @@ from .shapes import Grid
 
 
 def lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
-    """Half of the inner width of the rib cage at heights y below the apices, cm.
+    """Return the half of the inner width of the rib cage at heights y below the apices, cm.
 
     Its widest is half of `thorax_width`.
     """
@@ -18,7 +18,10 @@ def lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
 
 
 def dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
-    """Height of the diaphragm, cm below the apices. side: −1 the image's left (the patient's right), 1 the other."""
+    """Return the height of the diaphragm, cm below the apices.
+
+    x: cm from the midline. side: −1 the image's left (the patient's right), 1 the other.
+    """
     half = a.thorax_width / 2
     xi = (np.abs(x) - 0.46 * half) / (0.54 * half)
     base = a.lung_length - a.diaphragm_elevation[0 if side < 0 else 1] + (a.diaphragm_tilt if side > 0 else 0.0)
@@ -46,7 +49,9 @@ def lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far the heart reaches to the image's left and right of the midline at heights y, cm; NaN above and below it.
+    """Return how far the heart reaches to the image's left and right of the midline, cm; NaN above and below it.
+
+    y: heights, cm below the apices.
 
     The two maxima add up to `ctr` times `thorax_width`.
     """
@@ -65,7 +70,7 @@ def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def heart(a: Anatomy, g: Grid) -> np.ndarray:
-    """Thickness of the heart along the beam, cm."""
+    """Return the thickness of the heart along the beam, cm."""
     left, right = heart_borders(a, g.y)
     left, right = np.nan_to_num(left, nan=-1.0), np.nan_to_num(right, nan=-1.0)
     x = g.x - a.mediastinal_shift

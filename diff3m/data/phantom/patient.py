@@ -40,7 +40,7 @@ class Patient:
     weight_kg: float
 
     def under(self, **changes) -> Patient:
-        """The same person with other values.
+        """Return the same person with other values.
 
         Weight follows BMI and height, unless weight itself is given: then BMI follows.
         """
@@ -50,24 +50,24 @@ class Patient:
         return replace(patient, weight_kg=patient.bmi * (patient.height_cm / 100) ** 2)
 
     def record(self, decimals: int = 1) -> dict[str, float | str]:
-        """Values by feature name, rounded as a record would hold them."""
+        """Return values by feature name, rounded as a record would hold them."""
         return {
             name: round(value, decimals) if isinstance(value, float) else value for name, value in asdict(self).items()
         }
 
 
 def usual_systolic(age, bmi):
-    """Systolic pressure, mmHg, that age and BMI (numbers or arrays) make expect."""
+    """Return the systolic pressure, mmHg, that age and BMI (numbers or arrays) make expect."""
     return 122 + 0.5 * (age - 50) + 0.5 * (bmi - 28)
 
 
 def usual_diastolic(systolic, age, bmi):
-    """Diastolic pressure, mmHg, that the systolic one, age and BMI (numbers or arrays) make expect."""
+    """Return the diastolic pressure, mmHg, that the systolic one, age and BMI (numbers or arrays) make expect."""
     return 75 + 0.35 * (systolic - 122) - 0.006 * (age - 50) ** 2 + 0.2 * (bmi - 28)
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
-    """One adult. The number of draws is the same for everyone."""
+    """Draw one adult. The number of draws is the same for everyone."""
     z, u = rng.normal(size=5), rng.uniform(size=2)
     sex, view = "FM"[int(u[0] < 0.5)], "AP" if u[1] < AP_SHARE else "PA"
     age = float(np.clip(AGE[0] + AGE[1] * z[0], *AGE_RANGE))

@@ -34,22 +34,22 @@ class Person:
         return replace(self, lesion=None)
 
     def anatomy(self, patient: Patient | None = None) -> Anatomy:
-        """The person's anatomy, under their own record or another one (the counterfactual)."""
+        """Return the person's anatomy, under their own record or another one (the counterfactual)."""
         return anatomy(patient or self.patient, np.random.default_rng([self.number, 1]))
 
     def film(self, size: int = 256, patient: Patient | None = None) -> np.ndarray:
-        """The film (size, size) float32 in [0, 1], with the lesion if there is one."""
+        """Return the film (size, size) float32 in [0, 1], with the lesion if there is one."""
         return self.film_with_lesion(size, patient).film if self.lesion else render(self.anatomy(patient), size)
 
     def film_with_lesion(self, size: int = 256, patient: Patient | None = None) -> LesionFilm:
-        """Film, mask and moved anatomy. Raises ValueError for a normal."""
+        """Return film, mask and moved anatomy. Raises ValueError for a normal."""
         if self.lesion is None:
             raise ValueError(f"phantom {self.number} has no lesion")
         return render_with(self.anatomy(patient), self.lesion, size)
 
 
 def person(number: int, lesion: str | None = None) -> Person:
-    """The phantom of a number, normal or with a lesion of a kind ("any" draws the kind too)."""
+    """Return the phantom of a number, normal or with a lesion of a kind ("any" draws the kind too)."""
     rng = np.random.default_rng([number, 2])
     kind = KINDS[int(rng.integers(len(KINDS)))]
     instance = None if lesion is None else draw_lesion(kind if lesion == "any" else lesion, rng)
@@ -57,5 +57,5 @@ def person(number: int, lesion: str | None = None) -> Person:
 
 
 def is_diseased(number: int, share: float) -> bool:
-    """Whether a phantom of a mixed cohort gets a lesion, by its number."""
+    """Tell whether a phantom of a mixed cohort gets a lesion, by its number."""
     return float(np.random.default_rng([number, 3]).random()) < share

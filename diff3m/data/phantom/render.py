@@ -39,12 +39,12 @@ class Layers:
 
 
 def render(anatomy: Anatomy, size: int = 256) -> np.ndarray:
-    """A film (size, size) float32 in [0, 1], bright = dense, of an anatomy without lesion."""
+    """Return a film (size, size) float32 in [0, 1], bright = dense, of an anatomy without lesion."""
     return expose(layers(anatomy, size).attenuation, anatomy)
 
 
 def layers(anatomy: Anatomy, size: int) -> Layers:
-    """All maps of an anatomy. size: pixels a side, at least 32."""
+    """Return all maps of an anatomy. size: pixels a side, at least 32."""
     if size < 32:
         raise ValueError(f"a phantom needs a side of at least 32 pixels, got {size}")
     a, rng = anatomy, np.random.default_rng(anatomy.texture_seed)
@@ -67,7 +67,7 @@ def layers(anatomy: Anatomy, size: int) -> Layers:
 
 
 def expose(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
-    """The detector and the display: Beer-Lambert, scatter, quantum noise, logarithm, window, marker and collimation."""
+    """Expose and display a film: Beer-Lambert, scatter, quantum noise, logarithm, window, marker and collimation."""
     a, size = anatomy, attenuation.shape[0]
     rng = np.random.default_rng([a.texture_seed, 1])
     primary = np.exp(-attenuation)
@@ -87,7 +87,7 @@ def expose(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, share: float) -> np.ndarray:
-    """A wide Gaussian, its standard deviation a share of the side, computed at 64 pixels."""
+    """Return a wide Gaussian, its standard deviation a share of the side, computed at 64 pixels."""
     small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), share * 64, borderType=cv2.BORDER_REPLICATE), image.shape[::-1])
 
@@ -128,7 +128,7 @@ def _breasts(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
-    """The mediastinum above the heart, in cm of soft tissue, and the great vessels' shadows."""
+    """Return the mediastinum above the heart, in cm of soft tissue, and the great vessels' shadows."""
     x = g.x - 0.8 * a.mediastinal_shift
     length = a.thorax_length
     across = np.clip(1 - (np.abs(x) / (a.mediastinum_cm * np.where(x > 0, 0.92, 1.05))) ** 3, 0, 1) ** 0.5
@@ -213,7 +213,7 @@ def _bones(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _scapulae(a: Anatomy, g: Grid) -> np.ndarray:
-    """Two thin triangles with a thick lateral border, and the humeral heads."""
+    """Return two thin triangles with a thick lateral border, and the humeral heads."""
     total = np.zeros_like(g.x)
     for side in (-1, 1):
         at = 0.66 * a.thorax_width / 2 + a.scapula_shift

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Grid:
-    """Pixel centres in cm: x from the chest's midline, positive to the image's right; y from the apices, downward."""
+    """Pixel centers in cm: x from the chest's midline, positive to the image's right; y from the apices, downward."""
 
     x: np.ndarray
     y: np.ndarray
@@ -19,32 +19,32 @@ class Grid:
     @classmethod
     def of(cls, size: int, field_cm: float, center_x: float, apex_y: float, rotation: float = 0.0) -> Grid:
         """size: pixels a side of a square field."""
-        centres = ((np.arange(size, dtype=np.float32) + 0.5) * (field_cm / size)).astype(np.float32)
-        x, y = np.meshgrid(centres - np.float32(center_x), centres - np.float32(apex_y))
+        centers = ((np.arange(size, dtype=np.float32) + 0.5) * (field_cm / size)).astype(np.float32)
+        x, y = np.meshgrid(centers - np.float32(center_x), centers - np.float32(apex_y))
         cos, sin = np.float32(np.cos(rotation)), np.float32(np.sin(rotation))
         return cls(cos * x + sin * y, -sin * x + cos * y, field_cm / size)
 
     def inside(self, distance: np.ndarray, softness: float = 0.0) -> np.ndarray:
-        """1 where a signed distance (cm, positive inside) is well above 0, and 0 where it is well below.
+        """Return 1 where a signed distance (cm, positive inside) is well above 0, and 0 where it is well below.
 
         Between them the change is linear over a pixel, or over `softness` cm.
         """
         return np.clip(0.5 + distance / max(softness, self.pixel), 0.0, 1.0)
 
     def ellipsoid(self, x: float, y: float, half_width: float, half_height: float, power: float = 0.5) -> np.ndarray:
-        """Thickness profile of an ellipsoid, 1 in the middle."""
+        """Return the thickness profile of an ellipsoid, 1 in the middle."""
         rest = 1 - ((self.x - x) / half_width) ** 2 - ((self.y - y) / half_height) ** 2
         return np.maximum(rest, 0.0) ** power
 
     def cloud(self, x: float, y: float, half_width: float, half_height: float, angle: float = 0.0) -> np.ndarray:
-        """A Gaussian blob, 1 in the middle, half_width and half_height one standard deviation."""
+        """Return a Gaussian blob, 1 in the middle, half_width and half_height one standard deviation."""
         dx, dy = self.x - x, self.y - y
         u, v = dx * np.cos(angle) + dy * np.sin(angle), -dx * np.sin(angle) + dy * np.cos(angle)
         return np.exp(-0.5 * ((u / half_width) ** 2 + (v / half_height) ** 2)).astype(np.float32)
 
-    def band(self, centre: np.ndarray, half_width: float, hollow: float = 0.55) -> np.ndarray:
-        """A bone seen side on: a horizontal band around the rows `centre` (cm), its cortex denser than its middle."""
-        q = np.abs(self.y - centre) / half_width
+    def band(self, center: np.ndarray, half_width: float, hollow: float = 0.55) -> np.ndarray:
+        """Return a bone seen side on: a horizontal band around rows (cm), its cortex denser than its middle."""
+        q = np.abs(self.y - center) / half_width
         return self.inside((1 - q) * half_width) * (1 - hollow + hollow * np.minimum(q, 1.0) ** 2)
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ class Grid:
         return np.stack([offset @ along, offset @ down], 1) / self.pixel**2
 
     def lines(self, paths: list[np.ndarray], width: float, weight: float) -> np.ndarray:
-        """Polylines (N, 2) in cm, anti-aliased, of one width (cm) and weight.
+        """Return polylines (N, 2) in cm, anti-aliased, of one width (cm) and weight.
 
         Where they cross, the weight is taken once.
         """

@@ -20,7 +20,7 @@ NO_PATIENT = "no patient in the path"
 
 
 def prepare_chexpert(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
-    """train.csv and valid.csv of CheXpert (or CheXpert-small) → a manifest.
+    """Write a manifest from train.csv and valid.csv of CheXpert (or CheXpert-small).
 
     Frontal films only; normal = "No Finding". valid.csv becomes "test"; a tenth of the patients of train.csv becomes
     "val". An age of 0 stands for unknown and is counted.
@@ -50,5 +50,5 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
 
 
 def without_release_folder(paths: pd.Series) -> pd.Series:
-    """Paths like CheXpert-v1.0-small/train/patient00001/… without the first folder, which is the release's own."""
+    """Return paths like CheXpert-v1.0-small/train/patient00001/… without the first folder, the release's own."""
     return paths.str.replace("\\", "/", regex=False).str.replace(r"^CheXpert[^/]*/", "", regex=True)

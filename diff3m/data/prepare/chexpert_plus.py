@@ -30,7 +30,7 @@ SPLITS = {"train": "train", "valid": "test"}
 
 
 def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
-    """df_chexpert_plus_240401.csv, PNG/ and chexbert_labels/report_fixed.json of CheXpert Plus → a manifest.
+    """Write a manifest from CheXpert Plus: df_chexpert_plus_240401.csv, PNG/ and chexbert_labels/report_fixed.json.
 
     Frontal films only; normal = "No Finding" of the whole report (of its impression where only impression_fixed.json is
     there); a film that the labels do not name has none. The release's valid becomes "test"; a tenth of the training
@@ -81,7 +81,7 @@ def _labels_path(folder: Path) -> Path:
 
 
 def _read_labels(path: Path) -> pd.Series:
-    """Whether a film's report has "No Finding", by film; JSON lines. Raises ManifestError."""
+    """Return whether a film's report has "No Finding", by film; JSON lines. Raises ManifestError."""
     labels: dict[str, bool] = {}
     number = 0
     try:
@@ -99,12 +99,12 @@ def _read_labels(path: Path) -> pd.Series:
 
 
 def _film_key(path: str) -> str:
-    """A film's path without its suffix: the table says .jpg, and the files are .png."""
+    """Return a film's path without its suffix: the table says .jpg, and the files are .png."""
     return path.replace("\\", "/").rpartition(".")[0].lstrip("./")
 
 
 def _image_paths(paths: pd.Series, folder: Path) -> pd.Series:
-    """The paths as the files have them.
+    """Return the paths as the files have them.
 
     They are below PNG/ and end in .png, whichever the folder shows for the first film that is there.
     """

@@ -64,7 +64,7 @@ def prepare_dicom(
     processes: int | None = None,
     check: FilmCheck | None = None,
 ) -> Report:
-    """The DICOM files below `folder` → a manifest. Frontal films only.
+    """Write a manifest of the DICOM files below `folder`. Frontal films only.
 
     salt: at least 8 characters that nobody else knows; ids of patients and studies are hashed with it, and the same
     salt gives the same ids in another run.
@@ -106,7 +106,7 @@ def prepare_dicom(
 
 
 def hash_id(text: str, salt: bytes) -> str:
-    """An id that says nothing without the salt: HMAC-SHA256, 16 digits; "" for an unknown one."""
+    """Return an id that says nothing without the salt: HMAC-SHA256, 16 digits; "" for an unknown one."""
     key = patient_key(text)
     return hmac.new(salt, key.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS] if key else ""
 
@@ -123,7 +123,7 @@ def _file_names(folder: Path) -> Iterator[str]:
 def _read_all(
     folder: Path, names: list[str], journal: Path, salt: bytes, check: FilmCheck, processes: int | None
 ) -> dict[str, dict]:
-    """What each file says, by name: from the journal where it is there, else read in several processes."""
+    """Return what each file says, by name: from the journal where it is there, else read in several processes."""
     settings = hashlib.sha256(salt + f"{os.path.realpath(folder)} {check.whole} {check.accept}".encode()).hexdigest()
     entries = _read_journal(journal, settings)
     remaining = [name for name in names if name not in entries]
@@ -152,7 +152,7 @@ def _pool(processes: int, files: int) -> Executor:
 
 
 def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
-    """The entries of a run that was stopped; none where it had other settings.
+    """Return the entries of a run that was stopped; none where it had other settings.
 
     A last line that was cut off is left out.
     """
@@ -170,7 +170,7 @@ def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
 
 
 def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept: bool = False) -> dict:
-    """One file's entry in the manifest.
+    """Read one file's entry in the manifest.
 
     path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where unknown.
     """
@@ -222,7 +222,7 @@ def _apply_gate(entry: dict, path: Path, accept: bool) -> dict:
 
 
 def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
-    """A table of labels: key (accession, or path relative to `folder`), by (accession or path), label.
+    """Return a table of labels: key (accession, or path relative to `folder`), by (accession or path), label.
 
     Raises ManifestError.
     """

@@ -59,7 +59,7 @@ class _State(NamedTuple):
 
 
 def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmCheck | None = None) -> pd.DataFrame:
-    """The rows whose film, `path` under `root`, can be used; the others are counted in the report with the reason.
+    """Return the rows whose film, `path` under `root`, can be used; the report counts the others with the reason.
 
     `path` becomes that of the file that was found, where the table writes it in another way.
     """
@@ -104,7 +104,7 @@ def _inspect_file(root: Path, name: str, check: FilmCheck) -> _State:
 
 
 def _apply_gate(state: _State, path: Path, check: FilmCheck) -> _State:
-    """The state after the film was read whole and seen by the gate."""
+    """Return the state after the film was read whole and seen by the gate."""
     try:
         film = read_radiograph(path)
         quality = inspect(film)
@@ -120,5 +120,5 @@ def _apply_gate(state: _State, path: Path, check: FilmCheck) -> _State:
 
 
 def _clause(sentence: str) -> str:
-    """A sentence as a reason in the report, which goes on behind it."""
+    """Return a sentence as a reason in the report, which goes on behind it."""
     return sentence.rstrip(".")

@@ -80,7 +80,7 @@ def manifest_from_table(
 def _one_row_a_film(
     rows: pd.DataFrame, selection: np.ndarray, patient: str | None, folder: Path, report: Report
 ) -> pd.DataFrame:
-    """The selected rows, one a film: a.png, ./a.png and its absolute path are one film.
+    """Return the selected rows, one a film: a.png, ./a.png and its absolute path are one film.
 
     Patients in two splits and rows of one film that contradict each other are looked for in the whole table: rows that
     are not selected count too.
@@ -98,7 +98,7 @@ def _one_row_a_film(
 
 
 def _ages(rows: pd.DataFrame) -> list[object]:
-    """Each row's age: as the table says, or from its dates where that is empty or a placeholder."""
+    """Return each row's age: as the table says, or from its dates where that is empty or a placeholder."""
     ages = rows["age"] if "age" in rows.columns else [""] * len(rows)
     return [
         (age_from_dates(birth, study) or "") if _says_no_age(age) else age
@@ -121,7 +121,7 @@ def _is_not_frontal(view: str) -> bool:
 
 
 def _rename(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.DataFrame:
-    """The table under the manifest's names, in lower case as the manifest's reader takes them.
+    """Return the table under the manifest's names, in lower case as the manifest's reader takes them.
 
     A column that `columns` names counts; one of the table's own that has the same name once case is ignored is left
     out. Raises ManifestError where two remain.

@@ -15,12 +15,12 @@ MOMENT = r"\s*(\d{4}-\d{2}-\d{2}|\d{8})(?:\.0)?(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\
 
 
 def nearest_mean(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.Series:
-    """The linked value of each film, NaN without one, indexed as `films`; see `nearest`."""
+    """Return the linked value of each film, NaN without one, indexed as `films`; see `nearest`."""
     return nearest(films, records, window)["value"]
 
 
 def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.DataFrame:
-    """The linked value of each film and how many days off it was measured.
+    """Return the linked value of each film and how many days off it was measured.
 
     Columns value and days, NaN without one, indexed as `films`.
 
@@ -51,7 +51,7 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
 
 
 def day_number(dates: pd.Series) -> pd.Series:
-    """Dates as whole days since 1970; <NA> for what is no such date.
+    """Return dates as whole days since 1970; <NA> for what is no such date.
 
     Dates are text or numbers like 21801231 or 2180-12-31, with or without a time.
     """
@@ -62,7 +62,7 @@ def day_number(dates: pd.Series) -> pd.Series:
 
 
 def second_number(moments: pd.Series) -> pd.Series:
-    """Moments (text like 2180-12-31 14:30:00) as whole seconds since 1970; <NA> for what is no such moment."""
+    """Return moments (text like 2180-12-31 14:30:00) as whole seconds since 1970; <NA> for what is no such moment."""
     text = moments.astype("string")
     times = pd.to_datetime(
         text.where(text.str.fullmatch(MOMENT).fillna(False)).str.strip(), format="ISO8601", errors="coerce"

@@ -80,7 +80,7 @@ def _names(part: str) -> list[str]:
 
 
 def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """The table with its ids as int64, also where a column of floats made 10000032.0 of them.
+    """Return the table with its ids as int64, also where a column of floats made 10000032.0 of them.
 
     Also, by row, whether all of them are whole numbers.
     """
@@ -90,7 +90,7 @@ def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Se
 
 
 def _with_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
-    """The rows of a table of the source that have whole numbers as ids; the others are counted."""
+    """Return the rows of a table of the source that have whole numbers as ids; the others are counted."""
     rows, good = _with_ids(rows, names)
     report.omit(
         f"row of the {table} table whose {' or '.join(names)} is no number",
@@ -127,7 +127,7 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
 
 
 def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
-    """The films that the split table names, once, with their split."""
+    """Return the films that the split table names, once, with their split."""
     splits = _table(cxr, "split", columns=["dicom_id", "split"]).drop_duplicates()
     several = splits.loc[splits["dicom_id"].duplicated(), "dicom_id"]
     films = keep(films, ~films["dicom_id"].isin(several), report, "film in two splits of the split table", "dicom_id")
@@ -136,7 +136,7 @@ def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
 
 
 def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
-    """The films' studies that are in the table of findings: "No Finding" as a number, and whether it is known."""
+    """Join films and the table of findings by study: "No Finding" as a number, and whether it is known."""
     findings = _with_whole_ids(
         _table(cxr, "chexpert", columns=["study_id", "No Finding"]), ["study_id"], "chexpert", report
     )

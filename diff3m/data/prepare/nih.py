@@ -20,7 +20,7 @@ BOXES = "BBox_List_2017.csv"
 
 
 def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
-    """Data_Entry_2017*.csv of ChestX-ray14 → a manifest.
+    """Write a manifest from Data_Entry_2017*.csv of ChestX-ray14.
 
     Boxes of BBox_List_2017.csv, where it is there, go to OUT-boxes.csv, in pixels.
 
@@ -60,7 +60,7 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
 
 
 def _image_paths(folder: Path) -> dict[str, str]:
-    """Every PNG's path under the folder, by name."""
+    """Return every PNG's path under the folder, by name."""
     places = [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
     return {
         path.name: str(path.relative_to(folder)) for place in places if place.is_dir() for path in place.glob("*.png")

@@ -34,7 +34,7 @@ UNUSABLE_LABELS = frozenset({"exclude", "suboptimal study", "unchanged"})  # say
 
 
 def prepare_padchest(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
-    """The table of PadChest and its images → a manifest. Frontal films only; normal = "normal" alone.
+    """Write a manifest from the table of PadChest and its images. Frontal films only; normal = "normal" alone.
 
     The age is the year of the study less that of birth, so it may be a year too high. View: `Projection`, which readers
     gave, before the header's `ViewPosition_DICOM`. Films whose labels say nothing of what they show ("unchanged",
@@ -86,7 +86,7 @@ def _view(projection: str, position: str) -> str | None:
 
 
 def _labels(text: str) -> frozenset[str]:
-    """The findings that a film's list of labels names; empty where it says nothing of the film."""
+    """Return the findings that a film's list of labels names; empty where it says nothing of the film."""
     try:
         names = frozenset(str(name).strip().casefold() for name in ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError):
@@ -95,7 +95,7 @@ def _labels(text: str) -> frozenset[str]:
 
 
 def _path(folder: Path, image: str, number: str) -> str:
-    """Where an image lies: in the folder of its number, in images/, or in the folder itself."""
+    """Return where an image lies: in the folder of its number, in images/, or in the folder itself."""
     directory = patient_key(number)
     places = (f"{directory}/{image}", f"images/{image}", f"images/{directory}/{image}")
     return next((place for place in places if directory and (folder / place).is_file()), image)

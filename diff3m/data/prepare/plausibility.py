@@ -24,7 +24,7 @@ CONFIRMATION = (
 
 
 def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path") -> tuple[pd.Series, pd.Series]:
-    """A column as float64, NaN for what is empty or no number.
+    """Return a column as float64, NaN for what is empty or no number.
 
     Also, by row, whether a cell says something that is no number; such cells are counted.
     """
@@ -41,7 +41,7 @@ def plausible(
     max_difference: float = MAX_DIFFERENCE,
     doubt_units: bool = True,
 ) -> pd.DataFrame:
-    """Every feature's column as the schema reads it; values it refuses become unknown, counted and named.
+    """Return every feature's column as the schema reads it; values it refuses become unknown, counted and named.
 
     Refused are placeholders (an age of 0), a height in m or inches, a weight in lb declared as kg where its height, a
     BMI or the whole column show it, a category that is not listed, and swapped pressures.
@@ -86,7 +86,7 @@ def _parse_column(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Se
 
 
 def _parse(feature: Feature, value: object) -> tuple[Value, str]:
-    """A cell's value, and why it is unknown though the cell says something; "" otherwise."""
+    """Return a cell's value, and why it is unknown though the cell says something; "" otherwise."""
     try:
         result = feature.parse(value)
     except EHRError as error:
@@ -120,7 +120,7 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
 
 
 def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
-    """By row, whether BMI differs from that of height and weight by rounding or other days, and by more.
+    """Tell by row whether BMI differs from that of height and weight by rounding or other days, and by more.
 
     First: by more than rounding explains, but no more than a share. Second: by more than that share.
     """
@@ -147,7 +147,7 @@ def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd
 
 
 def _too_stout(rows: pd.DataFrame) -> bool:
-    """Whether weights fit their heights as pounds and not as kilograms.
+    """Tell whether weights fit their heights as pounds and not as kilograms.
 
     That is a median BMI above `STOUT_BMI` as kg and one in `USUAL_BMI` as lb, which most BMIs of the rows' own do not
     confirm.

@@ -62,7 +62,7 @@ class Report:
             examples.extend(texts[: MAX_NAMES - len(examples)] if reason == NOT_FRONTAL else texts)
 
     def lines(self) -> list[str]:
-        """The report as sentences."""
+        """Return the report as sentences."""
         lines = [f"{self.input_rows} rows read, {self.output_rows} kept"]
         lines += [f"dropped, {reason}: {count}" for reason, count in self.drops.most_common()]
         lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refusals.most_common()]
@@ -72,7 +72,7 @@ class Report:
         return lines + self._label_lines() if self.output_rows else lines
 
     def _label_lines(self) -> list[str]:
-        """How many films have which label, `normal` first; and a warning where no film can be learned from."""
+        """Return how many films have which label, `normal` first; and a warning where no film can be learned from."""
         others = [(label, count) for label, count in self.labels.most_common() if label not in (NORMAL, "")]
         counts = [(NORMAL, self.labels[NORMAL]), *others[:MAX_LABELS]]
         if rest := others[MAX_LABELS:]:
@@ -88,14 +88,14 @@ class Report:
         return lines
 
     def to_dict(self) -> dict:
-        """Plain values for a JSON file."""
+        """Return plain values for a JSON file."""
         return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
 
 def keep(
     rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reason: str, name: str = "path"
 ) -> pd.DataFrame:
-    """The rows that are good; the others are counted under a reason."""
+    """Return the rows that are good; the others are counted under a reason."""
     good = np.asarray(good, dtype=bool)
     report.drop(reason, rows.loc[~good, name])
     return rows[good]

@@ -16,12 +16,12 @@ UNCHECKED = "without a patient number, so that its split could not be checked"  
 
 
 def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split: str = "split") -> pd.DataFrame:
-    """Rows of patients who are in one split only."""
+    """Return rows of patients who are in one split only."""
     return keep(rows, in_one_split(rows, patient, split), report, TWO_SPLITS)
 
 
 def in_one_split(rows: pd.DataFrame, patient: str = "patient", split: str = "split") -> pd.Series:
-    """By row, whether its patient is in one split only, however it is spelled.
+    """Tell by row whether its patient is in one split only, however it is spelled.
 
     Rows without a patient, of whom nobody can say, are True.
     """
@@ -30,13 +30,13 @@ def in_one_split(rows: pd.DataFrame, patient: str = "patient", split: str = "spl
 
 
 def split_key(splits: pd.Series) -> pd.Series:
-    """A split's name without case or blanks around it; <NA> where there is none."""
+    """Return a split's name without case or blanks around it; <NA> where there is none."""
     names = splits.astype("string").str.strip().str.casefold()
     return names.mask(names == "")
 
 
 def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
-    """The rows with `split`: train, val and test by a hash of (seed, patient).
+    """Return the rows with `split`: train, val and test by a hash of (seed, patient).
 
     A patient's split is the same whatever else the table holds. All films without a patient go to one split, since any
     two of them may be of one patient. shares: of train and val.
@@ -51,6 +51,6 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
 
 
 def hold_out_validation(rows: pd.DataFrame, seed: int, share: float = 0.1) -> pd.DataFrame:
-    """The rows with a share of the training patients moved to "val", for releases that have train and test alone."""
+    """Move a share of the training patients to "val", for releases that have train and test alone."""
     training = rows["split"] == "train"
     return rows.assign(split=rows["split"].mask(training, assign_splits(rows, (1 - share, share), seed)["split"]))

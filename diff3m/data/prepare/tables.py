@@ -21,7 +21,7 @@ CONTRADICTORY, DUPLICATE = "rows of one film that contradict each other", "dupli
 
 
 def open_table(folder: Path, *names: str, columns: Sequence[str] | None = None, dtype: object = str) -> pd.DataFrame:
-    """A table of a data set: the first of several file names that exists under a folder, each tried plain and gzipped.
+    """Read a table of a data set: the first of several file names under a folder, each tried plain and gzipped.
 
     columns, dtype: as `read_table` takes them. Raises ManifestError naming what was looked for, or what is wrong with
     the file; a table without rows is wrong.
@@ -36,12 +36,12 @@ def open_table(folder: Path, *names: str, columns: Sequence[str] | None = None, 
 
 
 def places(folder: Path, *names: str) -> list[Path]:
-    """Where `open_table` looks for a table, in turn."""
+    """Return where `open_table` looks for a table, in turn."""
     return [folder / f"{name}{end}" for name in names for end in ("", ".gz")]
 
 
 def beside(out: Path, end: str) -> Path:
-    """What is written beside OUT: OUT-report.json for report.json."""
+    """Return what is written beside OUT: OUT-report.json for report.json."""
     return out.with_name(f"{out.stem}-{end}")
 
 
@@ -61,7 +61,7 @@ def refuse_overwriting(out: Path, tables: Iterable[Path], splits: bool = True) -
 
 
 def contradictory(values: pd.DataFrame, keys: pd.Series) -> pd.Series:
-    """By row, whether another row of the same key says something else; rows without a key are False."""
+    """Tell by row whether another row of the same key says something else; rows without a key are False."""
     answers = values.groupby(list(values.columns), sort=False, dropna=False).ngroup()
     return answers.groupby(keys).transform("nunique") > 1
 
@@ -69,7 +69,7 @@ def contradictory(values: pd.DataFrame, keys: pd.Series) -> pd.Series:
 def without_duplicates(
     rows: pd.DataFrame, column: str, report: Report, columns: list[str] | None = None
 ) -> pd.DataFrame:
-    """One row for each film that a column names.
+    """Return one row for each film that a column names.
 
     The same row twice counts once; of rows that differ in the `columns` columns (all by default) none is kept, since
     nobody can say which is right.
@@ -79,7 +79,7 @@ def without_duplicates(
 
 
 def one_row_each(rows: pd.DataFrame, key: str, report: Report, reason: str) -> pd.DataFrame:
-    """Rows of a table of the source that should have one for each key.
+    """Return rows of a table of the source that should have one for each key.
 
     The same row twice counts once; keys whose rows differ are left out, since nobody can say which is right, and
     counted under a reason.
@@ -140,6 +140,6 @@ def _write(rows: pd.DataFrame, path: Path) -> None:
 
 
 def label_of(normal: pd.Series, known: pd.Series) -> np.ndarray:
-    """`normal`, `abnormal`, or empty where nothing is known. Both by row; unknown counts as False."""
+    """Return `normal`, `abnormal`, or empty where nothing is known. Both by row; unknown counts as False."""
     is_normal, is_known = (values.astype("boolean").fillna(False).to_numpy(bool) for values in (normal, known))
     return np.where(~is_known, "", np.where(is_normal, NORMAL, "abnormal"))
