@@ -23,8 +23,10 @@ import cv2
 import numpy as np
 import pydicom
 import torch
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from diff3m.cli.main import main
@@ -130,6 +132,20 @@ def with_element(pixels: np.ndarray, *elements: tuple, implicit: bool = False, *
     buffer = io.BytesIO()
     dataset.save_as(buffer, implicit_vr=implicit, little_endian=True)
     return buffer.getvalue()
+
+
+def behind_meta(dataset: Dataset, syntax: str, implicit: bool, little: bool = True) -> bytes:
+    """A file whose meta information names a transfer syntax, and whose data set is written as it likes."""
+    meta, stream = Dataset(), DicomBytesIO()
+    meta.add_new(0x00020010, "UI", syntax)
+    stream.is_implicit_VR, stream.is_little_endian = False, True
+    write_dataset(stream, meta)
+    head = stream.getvalue()
+    plain, body = Dataset(), DicomBytesIO()
+    plain.update(dict(dataset.items()))
+    body.is_implicit_VR, body.is_little_endian = implicit, little
+    write_dataset(body, plain)
+    return bytes(128) + b"DICM\x02\0\0\0UL\x04\0" + len(head).to_bytes(4, "little") + head + body.getvalue()
 
 
 def tiff(

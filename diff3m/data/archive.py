@@ -8,13 +8,14 @@ from __future__ import annotations
 import lzma
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from .paths import Match, NameIndex, is_junk
+from .paths import Match, NameIndex, clean_name, is_junk
 
 MAX_FILES = 5_000
 MAX_BYTES = 4 * 2**30  # unpacked, all files together
@@ -24,6 +25,7 @@ NESTED = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 SPECIAL = (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
 # a backslash that may be the second byte of a Japanese or Chinese letter, and part no folders
 TRAIL_BYTE = re.compile(r"(?<=[^\x00-\x7f])\\")
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 ENCRYPTED, UTF8_FLAG = 0x1, 0x800
 # of names without the flag for UTF-8: what DOS, Windows and old macOS write in several languages
 OTHER_ENCODINGS = (
@@ -126,7 +128,7 @@ def _check_count(entries: list[zipfile.ZipInfo]) -> None:
 def _check(films: list[tuple[str, zipfile.ZipInfo]]) -> None:
     if not films:
         raise ArchiveError("The ZIP is empty. Put the films into it.")
-    if len({name for name, _ in films}) < len(films):
+    if len({PurePosixPath(unicodedata.normalize("NFC", clean_name(name))) for name, _ in films}) < len(films):
         raise ArchiveError("The ZIP holds two files of the same name. Pack the films again.")
     if sum(entry.file_size for _, entry in films) > MAX_BYTES:
         raise ArchiveError(f"The ZIP unpacks to more than {MAX_BYTES // 2**30} GB. Split it.")
@@ -140,6 +142,10 @@ def _check(films: list[tuple[str, zipfile.ZipInfo]]) -> None:
             raise ArchiveError("The ZIP holds another archive. Unpack that first and pack the films themselves.")
         if entry.flag_bits & ENCRYPTED:
             raise ArchiveError("The ZIP is locked with a password. Pack it without one.")
+        if entry.compress_type not in METHODS:
+            raise ArchiveError(
+                "The ZIP is packed in a way that is not read (Deflate64, perhaps). Pack it as a plain ZIP."
+            )
         if entry.file_size > MAX_FILE_BYTES:
             raise ArchiveError(f"The ZIP holds a file of more than {MAX_FILE_BYTES // 2**20} MB. Leave it out.")
         if entry.file_size > 2**20 and entry.file_size > MAX_RATIO * max(1, entry.compress_size):

@@ -11,26 +11,26 @@ DECIMAL_COMMA = r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
 INTEGER = r"[-+]?\d+"
 THOUSANDS = r"[-+]?\d{1,3},\d{3}"
 EXCEL_TEXT = r'^="(.*)"$'
-INVISIBLE = "[\u200b\u200c\u200d\u2060\ufeff]"
+INVISIBLE = "[\x1a\u200b\u200c\u200d\u2060\ufeff]"
 
 
 @dataclass
 class Column:
     """What cleaning has to know of a whole column.
 
-    filled: whether any cell has a value. commas: whether any is a number with a decimal comma. numbers: whether all
+    has_value: whether any cell has a value. commas: whether any is a number with a decimal comma. numbers: whether all
     that have a value are such numbers or whole ones. thousands: whether all commas could part thousands.
     """
 
     name: str
-    filled: bool = False
+    has_value: bool = False
     commas: bool = False
     numbers: bool = True
     thousands: bool = True
 
     def add(self, text: pd.Series) -> None:
         """Take note of more cells of the column, as `_plain` gives them."""
-        self.filled |= bool((text != "").any())
+        self.has_value |= bool((text != "").any())
         if not self.numbers:
             return
         with_comma = text.str.fullmatch(DECIMAL_COMMA)
@@ -76,15 +76,16 @@ def _columns(table: pd.DataFrame) -> list[Column]:
 
 
 def _assemble(columns: list[Column], cells: list[pd.Series], index: pd.Index, semicolons: bool) -> pd.DataFrame:
-    used = [place for place, column in enumerate(columns) if column.name or column.filled]
-    if not used:
+    places = [place for place, column in enumerate(columns) if column.name or column.has_value]
+    if not places:
         return pd.DataFrame(index=index)
     texts = [
-        _with_points(cells[place]) if columns[place].has_decimal_commas(semicolons) else cells[place] for place in used
+        _with_points(cells[place]) if columns[place].has_decimal_commas(semicolons) else cells[place]
+        for place in places
     ]
-    cleaned = pd.concat(texts, axis=1)
-    cleaned.columns = [columns[place].name for place in used]
-    return cleaned[(cleaned != "").any(axis=1)]
+    result = pd.concat(texts, axis=1)
+    result.columns = [columns[place].name for place in places]
+    return result[(result != "").any(axis=1)]
 
 
 def _plain(cells: pd.Series) -> pd.Series:

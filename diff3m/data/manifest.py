@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
+from ..ehr.facts import read_text
 from .paths import locate
 from .table import PARQUET, ManifestError, read_table, stream_table
 
@@ -28,6 +29,7 @@ __all__ = [
     "Case",
     "Manifest",
     "ManifestError",
+    "feature_of_column",
     "label_key",
     "normal_cases",
     "patient_key",
@@ -92,10 +94,10 @@ class Manifest:
     def __iter__(self) -> Iterator[Case]:
         return self.cases()
 
-    def cases(self, wanted: Callable[[int], bool] = lambda position: True) -> Iterator[Case]:
-        """Yield the rows at those positions (0, 1, … of `len`) that are wanted; the others are not parsed."""
+    def cases(self, is_wanted: Callable[[int], bool] = lambda position: True) -> Iterator[Case]:
+        """Yield the rows at those positions (0, 1, … of `len`) where `is_wanted`; the others are not parsed."""
         for position, (number, values) in enumerate(self._values()):
-            if wanted(position):
+            if is_wanted(position):
                 yield _case(number, values, self.path.parent, self.schema)
 
     def _values(self) -> Iterator[tuple[int, dict]]:
@@ -112,9 +114,25 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
     return cases
 
 
+def feature_of_column(column: str, schema: EHRSchema) -> str | None:
+    """Return the feature that a column holds, by its name with or without its unit, as "height (cm)"; None for none.
+
+    column: its name in small letters.
+    """
+    words = _words(column)
+    for feature in schema.features:
+        if words in (_words(feature.name), _words(f"{feature.name} {feature.unit}")):
+            return feature.name
+    return None
+
+
+def _words(name: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", name.lower().replace("²", "2")))
+
+
 def label_key(value: object) -> str:
-    """A label without blanks around it, `normal` however it is written; "" where there is none."""
-    text = "" if pd.isna(value) else str(value).strip()
+    """A label without blanks around it, `normal` however it is written; "" where there is none, as in "NaN"."""
+    text = "" if pd.isna(value) else read_text(value)
     return NORMAL if text.casefold() == NORMAL else text
 
 
@@ -194,9 +212,8 @@ def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[in
 
 def _name_columns(table: pd.DataFrame, path: Path, schema: EHRSchema) -> None:
     """Name a table's columns as the schema writes them. Raises ManifestError where that cannot be done."""
-    feature_names = {name.lower(): name for name in schema.names}
     columns = [str(column).strip().lower() for column in table.columns]
-    table.columns = [feature_names.get(column, column) for column in columns]
+    table.columns = [feature_of_column(column, schema) or column for column in columns]
     if "path" not in table.columns:
         raise ManifestError(
             f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}."
@@ -209,7 +226,7 @@ def _parse_row(number: int, values: dict, schema: EHRSchema) -> tuple[str, Recor
     """Return the path and the record of a row. Raises ManifestError naming the row."""
     name = str(values["path"]).strip()
     if not name:
-        raise ManifestError(f"Row {number}: the path is empty.")
+        raise ManifestError(f"Row {number}: the path is empty. Name the film, or remove the row.")
     try:
         return name, schema.parse(values)
     except EHRError as error:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 import pandas as pd
-from pyarrow import parquet
 
 from .cells import Column, clean_chunk, clean_table, columns_of
+from .parquet_table import parquet_chunks, read_parquet
 
 Result = TypeVar("Result")
 PARQUET = (".parquet", ".pq")  # ends of the names of tables that are written as Parquet
@@ -83,7 +83,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: ob
     with _sentences(path):
         sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
-            return clean_table(_read_parquet(path, columns), semicolons=False)
+            return clean_table(read_parquet(path, columns), semicolons=False)
         table, form = _any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
         return clean_table(table, form.separator == ";") if dtype is str else table
 
@@ -100,7 +100,7 @@ def stream_table(path: str | Path, rows: int = STREAM_ROWS) -> Iterator[pd.DataF
     with _sentences(path):
         sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
-            chunks, semicolons = partial(_parquet_chunks, path, rows), False
+            chunks, semicolons = partial(parquet_chunks, path, rows), False
             columns = columns_of(chunks())
         else:
             columns, form = _any_encoding(path, sample, partial(_scan, path, sample, rows))
@@ -142,23 +142,8 @@ def _open(path: Path):
             yield content
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    return pd.read_parquet(path, columns=None if columns is None else list(columns)).astype("string").fillna("")
-
-
-def _parquet_chunks(path: Path, rows: int) -> Iterator[pd.DataFrame]:
-    start = 0
-    with parquet.ParquetFile(path) as file:
-        yield file.schema_arrow.empty_table().to_pandas().astype("string")
-        for batch in file.iter_batches(rows):
-            chunk = batch.to_pandas().astype("string").fillna("")
-            chunk.index = pd.RangeIndex(start, start + len(chunk))
-            start += len(chunk)
-            yield chunk
-
-
-def _any_encoding(path: Path, sample: bytes, read: Callable[[str], Result]) -> Result:
-    """Return read(encoding), by UTF-8 or what the sample shows, else by Windows-1252 where that reads well."""
+def _any_encoding(path: Path, sample: bytes, parse: Callable[[str], Result]) -> Result:
+    """Return parse(encoding), by UTF-8 or what the sample shows, else by Windows-1252 where that reads well."""
     if sample.startswith((ZIP_MAGIC, OLD_EXCEL_MAGIC)):
         raise ManifestError(
             f"The table {path.name} is a workbook or archive, no CSV. Open it in a spreadsheet. {SAVE_AGAIN}"
@@ -167,13 +152,13 @@ def _any_encoding(path: Path, sample: bytes, read: Callable[[str], Result]) -> R
         raise ManifestError(f"The table {path.name} is empty. It needs a header line and one row a film.")
     encoding = _encoding(sample, path.name)
     try:
-        return read(encoding)
+        return parse(encoding)
     except UnicodeDecodeError:
         if encoding != "utf-8":
             raise ManifestError(f"The text of the table {path.name} is damaged. {SAVE_AGAIN}") from None
     with _open(path) as file:
         check_windows_text(file.read(), path.name)
-    return read("cp1252")
+    return parse("cp1252")
 
 
 def _parse(
@@ -257,7 +242,8 @@ def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> 
 
 def _quote(form: _Format) -> str:
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-    return f"Put quotes around values that hold a {names.get(form.separator, form.separator)}."
+    sign = names.get(form.separator, form.separator)
+    return f"Put quotes around values that hold a {sign}, and remove lines above the header."
 
 
 def _encoding(sample: bytes, name: str) -> str:

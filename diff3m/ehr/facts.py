@@ -27,7 +27,10 @@ ADULT_AGE = 18  # years from which a patient is an adult, the only people the sh
 AGE_RANGE = (0.0, 120.0)  # years
 OLDEST_BY_BIRTH_DATE = 110  # years; an older birth date is an anonymizer's placeholder
 AGE_UNITS = {
-    **dict.fromkeys(("", "y", "yr", "yrs", "year", "years", "yo", "y/o", "y.o", "years old"), 1.0),
+    **dict.fromkeys(
+        ("", "y", "yr", "yrs", "year", "years", "yo", "y/o", "y.o", "years old", "yrs old", "year old", "-year-old"),
+        1.0,
+    ),
     **dict.fromkeys(("a", "an", "ans", "j", "jahr", "jahre", "ano", "anos", "año", "años", "anni", "let", "lat"), 1.0),
     **dict.fromkeys(("г", "год", "года", "лет", "岁", "歲", "歳", "才", "세"), 1.0),
     **dict.fromkeys(("m", "mo", "mon", "month", "months", "monat", "monate", "meses", "mois", "mesi"), 12.0),
@@ -42,7 +45,12 @@ BIRTH_DATE_PLACEHOLDERS = frozenset(
     {date(1, 1, 1), date(1753, 1, 1), date(1800, 1, 1), date(1899, 12, 30), date(1899, 12, 31), date(1900, 1, 1),
      date(1901, 1, 1), date(1111, 11, 11)}
 )  # fmt: skip
+# days on which a computer's clock begins, and no digital film was taken
+STUDY_DATE_PLACEHOLDERS = BIRTH_DATE_PLACEHOLDERS | {date(1970, 1, 1), date(1980, 1, 1)}
 DATE = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:\.0+)?(?:[ T]\d{2}:?\d{2}.*)?")
+DATE_AND_TIME = re.compile(r"(\d{4})()(\d{2})(\d{2})\d{4}(?:\d{2})?(?:\.\d+)?(?:[+-]\d{4})?")  # as DICOM's VR DT
+LAST_PLACEHOLDER_YEAR = 1901  # of a birth date that an anonymizer writes
+YOUNGEST = 0.01  # years; an age of 0 would count as unknown
 
 SEXES = ("F", "M")
 SEX_WORDS = {
@@ -69,12 +77,11 @@ OTHER_VIEWS = {
     OBLIQUE: "a lateral or anterior oblique view",
 }
 VIEW_PHRASES = (
-    ("postero anterior", "PA"), ("posterior anterior", "PA"), ("posterior to anterior", "PA"),
-    ("posteroanterior", "PA"),
-    ("posterioranterior", "PA"), ("antero posterior", "AP"), ("anterior posterior", "AP"),
-    ("anterior to posterior", "AP"),
-    ("anteroposterior", "AP"), ("anteriorposterior", "AP"), ("p a", "PA"), ("a p", "AP"),
-    ("post ant", "PA"), ("ant post", "AP"), ("dorso ventral", "PA"), ("ventro dorsal", "AP"),
+    (r"post\w*( to)? ?ant\w*", "PA"), (r"ant\w*( to)? ?post\w*", "AP"),
+    ("p a", "PA"), ("a p", "AP"),
+    ("dorso ?ventral", "PA"), ("ventro ?dorsal", "AP"),
+    ("dv", "PA"), ("vd", "AP"),
+    (r"задн\w* ?передн\w*", "PA"), (r"передн\w* ?задн\w*", "AP"),
 )  # fmt: skip
 VIEW_WORDS = {
     **dict.fromkeys(("pa", "wpa"), "PA"),
@@ -84,7 +91,9 @@ VIEW_WORDS = {
     **dict.fromkeys(("lld", "rld", "decub", "decubitus", "decubito"), DECUBITUS),
     **dict.fromkeys(("obl", "oblique", "oblicua", "rlo", "llo", "lao", "rao", "lpo", "rpo"), OBLIQUE),
 }  # fmt: skip
-LATERAL_IN_WORDS = ("侧位", "側位", "侧面", "側面", "측면")  # of languages without blanks
+# of languages without blanks
+PA_IN_WORDS, AP_IN_WORDS = ("后前", "後前", "背腹", "후전"), ("前后", "前後", "腹背", "전후")
+LATERAL_IN_WORDS = ("侧位", "側位", "侧面", "側面", "측면")
 # words of a view's name that say nothing about PA or AP
 OTHER_WORDS = frozenset(
     {"frontal", "other", "unspecified", "view", "chest", "thorax", "portable", "bedside", "supine", "erect", "upright",
@@ -133,12 +142,12 @@ def read_age(value: object) -> float | None:
     number, per_year = float(match[1].replace(",", ".")), AGE_UNITS[match[2].strip()]
     if number == 0 or (number >= AGE_PLACEHOLDER and set(match[1].partition(".")[0].lstrip("+")) == {"9"}):
         return None
-    return number if per_year == 1 else round(number / per_year, 2)
+    return number if per_year == 1 else max(YOUNGEST, round(number / per_year, 2))
 
 
 def read_date(value: object) -> date | None:
     """Read the day of 20190416, 2019-04-16, 2019.04.16 or 2019/4/16, with or without a time; None for anything else."""
-    match = DATE.fullmatch(read_text(value))
+    match = DATE_AND_TIME.fullmatch(read_text(value)) or DATE.fullmatch(read_text(value))
     try:
         return date(int(match[1]), int(match[3]), int(match[4])) if match else None
     except ValueError:
@@ -146,16 +155,31 @@ def read_date(value: object) -> date | None:
 
 
 def age_from_dates(birth_date: object, study_date: object) -> float | None:
-    """Return whole years between birth and study; None where either is not known or the birth date is a placeholder.
+    """Return the whole years between birth and study, or the fraction of a year of an infant.
 
-    Placeholders are 19000101 and the like, the study's own date, a later date, and one that makes the patient older
-    than 110.
+    Returns None where either is not known or is a placeholder: 19000101 and the like, a birth on or after the day of
+    the study, and one that makes the patient older than 110.
     """
     birth, study = read_date(birth_date), read_date(study_date)
-    if birth is None or study is None or birth >= study or birth in BIRTH_DATE_PLACEHOLDERS:
+    if birth is None or study is None or birth in BIRTH_DATE_PLACEHOLDERS or study in STUDY_DATE_PLACEHOLDERS:
         return None
-    years = study.year - birth.year - ((study.month, study.day) < (birth.month, birth.day))
-    return float(years) if years <= OLDEST_BY_BIRTH_DATE else None
+    years = _years_between(birth, study)
+    if birth >= study or years > OLDEST_BY_BIRTH_DATE:
+        return None
+    return float(years) or max(YOUNGEST, round((study - birth).days / 365.25, 2))
+
+
+def _years_between(birth: date, study: date) -> int:
+    """Return the whole years from a birth to a study."""
+    return study.year - birth.year - ((study.month, study.day) < (birth.month, birth.day))
+
+
+def is_counted_from_placeholder(age: float, birth_date: object, study_date: object) -> bool:
+    """Tell whether an age is what a device counts from a placeholder birth date: 119 from 19000101 to 2019."""
+    birth, study = read_date(birth_date), read_date(study_date)
+    if birth is None or study is None or birth >= study or age_from_dates(birth_date, study_date) is not None:
+        return False
+    return birth.year <= LAST_PLACEHOLDER_YEAR and abs(age - _years_between(birth, study)) <= 1
 
 
 def is_adult(age: float | None) -> bool | None:
@@ -196,6 +220,9 @@ def read_view(value: object) -> str | None:
     words = re.sub(r"\b([a-z]+)\d\b", r"\1", _plain_words(text))  # PA1 is the first PA film
     if any(word in words for word in LATERAL_IN_WORDS):
         return LATERAL
+    for parts, view in ((PA_IN_WORDS, "PA"), (AP_IN_WORDS, "AP")):
+        if any(part in words for part in parts):
+            return view
     if OTHER_WORDS.issuperset(words.split()):
         if text and not words:
             raise EHRError(f"{text!r} is not one of PA, AP. Choose one of them, or leave it unknown.")

@@ -15,6 +15,7 @@ from .facts import (
     OTHER_VIEWS,
     age_from_dates,
     is_adult,
+    is_counted_from_placeholder,
     read_age,
     read_sex,
     read_text,
@@ -24,6 +25,9 @@ from .facts import (
 from .paper import PLAUSIBLE
 from .units import read_number, read_quantity
 
+MINOR = f"The header says the patient is under {ADULT_AGE}; the model knows adult films only."
+MAX_AGE_DIFFERENCE = 2.0  # years between PatientAge and the dates, which are rounded and sometimes shifted a little
+TWO_AGES = "The header's age and birth date contradict each other; the age was used."
 OTHER_VIEW = "The header's view is neither PA nor AP, and was not used."
 TWO_VIEWS = "The header's ViewPosition and ViewCodeSequence name two views; {view}, the first, was used."
 TALLEST_METERS = 3.0  # a height without a unit is in meters below it, as DICOM says, and in centimeters from it
@@ -37,20 +41,25 @@ class Fact(NamedTuple):
 
 
 def header_age(age: object = "", birth_date: object = "", *study_dates: object) -> Fact:
-    """Read PatientAge in years, else the whole years from PatientBirthDate to the first valid date of the study.
+    """Read PatientAge in years, else the years from PatientBirthDate to the first valid date of the study.
 
-    Placeholders are not used.
+    Placeholders, and ages that a device counted from them, are not used.
     """
-    years = _plausible_age(age)
-    if years is None:
-        ages = (age_from_dates(birth_date, day) for day in study_dates)
-        years = next((years for years in ages if years is not None), None)
-        if years is None:
-            unusable = read_text(age) or read_text(birth_date)
-            return Fact(None, "The header's age is a placeholder or no age, and was not used." if unusable else "")
-    if not is_adult(years):
-        return Fact(years, f"The header says the patient is under {ADULT_AGE}; the model knows adult films only.")
-    return Fact(years)
+    years, years_by_dates = _plausible_age(age), _age_by_dates(birth_date, study_dates)
+    if years is not None and any(is_counted_from_placeholder(years, birth_date, day) for day in study_dates):
+        years = None
+    if years is None and years_by_dates is None:
+        unusable = read_text(age) or read_text(birth_date)
+        return Fact(None, "The header's age is a placeholder or no age, and was not used." if unusable else "")
+    differ = years is not None and years_by_dates is not None and abs(years - years_by_dates) > MAX_AGE_DIFFERENCE
+    years = years_by_dates if years is None else years
+    return Fact(years, " ".join([TWO_AGES] * differ + [MINOR] * (not is_adult(years))))
+
+
+def _age_by_dates(birth_date: object, study_dates: Iterable[object]) -> float | None:
+    """Return the years from a birth to the first of a study's dates that is one."""
+    ages = (age_from_dates(birth_date, day) for day in study_dates)
+    return next((years for years in ages if years is not None), None)
 
 
 def _plausible_age(age: object) -> float | None:

@@ -10,8 +10,9 @@ KG_PER_POUND = 0.45359237
 POUNDS_PER_STONE = 14
 
 # straight, curly, prime, accent and full-width forms, so that 5’10” and 5′10″ read as 5'10"
-QUOTES = str.maketrans(dict.fromkeys("’‘‛′ʹʼˈ´`＇", "'") | dict.fromkeys("”“‟„″ʺ〃＂", '"'))
+QUOTES = str.maketrans(dict.fromkeys("’‘‛′ʹʼˈ´`＇", "'") | dict.fromkeys("”“‟„″ʺˮ〃＂", '"'))
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")  # "62,5"; "1,000" may be a thousand
+WRITTEN_FRACTION = re.compile(r"(?<=\d)[ -]+([13])/([24])\b")  # 5' 11 1/2"
 FRACTIONS = {"½": ".5", "¼": ".25", "¾": ".75"}
 NUMBER = r"(\d+(?:[.,]\d+)?|[.,]\d+)"
 FEET = re.compile(rf"{NUMBER}\s*(?:'|ft|feet|foot)\.?\s*,?\s*(?:{NUMBER}\s*(?:\"|''|inches|inch|ins|in)?\.?)?")
@@ -64,6 +65,7 @@ def read_quantity(text: str, unit: str) -> float | None:
     """
     if unit not in FACTORS:
         return None
+    text = WRITTEN_FRACTION.sub(lambda part: f"{int(part[1]) / int(part[2]):g}".lstrip("0"), text)
     text = unicodedata.normalize("NFKC", text.translate(QUOTES | str.maketrans(FRACTIONS))).strip().lower()
     if unit == "cm" and (match := FEET.fullmatch(text)):
         return (12 * _number(match[1]) + _number(match[2])) * CM_PER_INCH

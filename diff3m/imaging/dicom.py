@@ -41,7 +41,7 @@ def read_dicom(data: bytes) -> Radiograph:
 
     Raises RadiographError with a sentence that says what to do.
     """
-    dataset = _parse(data)
+    dataset = read_dataset(data)
     notes = check_kind(dataset)
     place = geometry(dataset)
     _check_stored_size(dataset, place)
@@ -64,7 +64,11 @@ def read_dicom(data: bytes) -> Radiograph:
     )
 
 
-def _parse(data: bytes) -> Dataset:
+def read_dataset(data: bytes) -> Dataset:
+    """Read the data set of a DICOM file, whatever its preamble, meta information and encoding.
+
+    Raises RadiographError for a damaged file.
+    """
     data = without_blank_preamble(data)
     _refuse_bomb(data)
     try:
@@ -119,7 +123,10 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
     except Exception:  # a malformed palette
         raise RadiographError("The palette of this DICOM film is malformed. Export the film as PNG.") from None
     if values.ndim == 3 and values.shape[-1] in (3, 4):
-        return GreyScale(grey_from_rgb(values[..., :3]), None, (), stored.notes)
+        grey = grey_from_rgb(values[..., :3])
+        if not stored.photometric.startswith("MONOCHROME"):
+            return GreyScale(grey, None, (), stored.notes)
+        values = grey  # three equal channels of a picture that the header calls grey
     if values.ndim != 2:
         raise RadiographError("This DICOM file does not hold a single grey picture. Export one frontal film.")
     if not np.isfinite(values).all():

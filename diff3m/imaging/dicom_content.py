@@ -15,7 +15,9 @@ def has_dicom_prefix(data: bytes) -> bool:
 
 
 def without_blank_preamble(data: bytes) -> bytes:
-    """Return bytes without a preamble of 128 zeros that "DICM" does not follow."""
+    """Return bytes without a preamble of 128 zeros that "DICM" does not follow, or without a "DICM" at their start."""
+    if data[:4] == b"DICM" and not has_dicom_prefix(data):
+        return data[4:]
     return data[128:] if data[:128] == bytes(128) and not has_dicom_prefix(data) else data
 
 

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from .dicom_values import has, has_decimal_comma, items, number, numbers, patterns, text, texts, words
 from .radiograph import Window
 
+MAX_RESCALE = 1e20  # of slope and intercept: beyond that values overflow
 SATURATED = 0.9  # share of a film that one window or table may show as mere black or white before it is left out
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 EXPLANATIONS = frozenset(
@@ -136,9 +137,10 @@ def is_inverted(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ..
     photometric: PhotometricInterpretation in capitals, "" where it is missing.
     """
     inverse = text(dataset, "PresentationLUTShape").upper() == "INVERSE"
+    other = (IGNORED.format(name="presentation LUT"),) if items(dataset, "PresentationLUTSequence") else ()
     if photometric == "MONOCHROME1":
-        return True, (NOT_INVERSE,) if text(dataset, "PresentationLUTShape").upper() == "IDENTITY" else ()
-    notes = () if photometric == "MONOCHROME2" else (POLARITY_GUESSED,)
+        return True, (*other, NOT_INVERSE) if text(dataset, "PresentationLUTShape").upper() == "IDENTITY" else other
+    notes = other if photometric == "MONOCHROME2" else (*other, POLARITY_GUESSED)
     return inverse, (*notes, INVERSE) if inverse else notes
 
 
@@ -175,7 +177,7 @@ def _rescale_number(dataset: Dataset, name: str, default: float, notes: list[str
     if not has(dataset, name):
         return default
     value = number(dataset, name)
-    if value is None or (name == "RescaleSlope" and value == 0):
+    if value is None or abs(value) > MAX_RESCALE or (name == "RescaleSlope" and value == 0):
         notes.append((IGNORED if texts(dataset, name) else EMPTY).format(name=name))
         return default
     if has_decimal_comma(dataset, name):

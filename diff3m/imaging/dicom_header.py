@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from ..ehr import EHRError
+from ..ehr.facts import read_text, read_view
 from ..ehr.header import Fact, header_age, header_height, header_sex, header_view, header_weight
 from .dicom_values import has_decimal_comma, items, number, numbers, spellings, text, texts, whole
-from .geometry import MAX_PIXEL_ASPECT, Placement, stretch_note
+from .geometry import MAX_PIXEL_ASPECT, Placement, pixels_are_square, stretch_note
 from .radiograph import RadiographError
 
 PROJECTION_MODALITIES = frozenset(
@@ -34,6 +37,7 @@ OTHER_MODALITIES = frozenset(
 OTHER_CLASSES = re.compile(
     r"CT|MR|Ultrasound|NuclearMedicine|Positron|Mammography|IntraOral|RT|Angiographic|XRF|VL|Waveform"
 )
+PICTURE_CLASSES = re.compile(r"Radiography|XRay|SecondaryCapture")
 OTHER_BODY_PARTS = frozenset(
     {"ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CLAVICLE", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER",
      "FOOT", "FOREARM", "HAND", "HEAD", "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "MANDIBLE", "NECK",
@@ -42,27 +46,45 @@ OTHER_BODY_PARTS = frozenset(
 # parts of words for the chest in capitals without accents, as devices in several languages write them
 CHEST_WORDS = (
     "CHEST", "THORAX", "THORAC", "TORAX", "TORAC", "TORAK", "TORASS", "CXR", "LUNG", "RIB", "PECHO", "PEITO", "PETTO",
-    "POITRINE", "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS",
+    "POITRINE", "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS",
+    "KLATKI PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS",
     "AKCIGER", "BORSTKAS", "BROSTKORG", "BRYSTKASSE", "RINTA", "DADA", "PIEPT", "GRUDNI KOS", "KRUTIN", "KRUTIS",
     "RINDKERE", "NGUC", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ",
     "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "صدر", "ทรวงอก", "छाती", "צזה", "חזה",
 )  # fmt: skip
-WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS"})
+WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS", "TRUNK", "T D3000"})
+# of BodyPartExamined, beside the words that mean "unknown" everywhere
+NO_BODY_PARTS = frozenset({"OTHER", "UNSPECIFIED", "UNDEFINED", "DEFAULT", "ANY", "NOT APPLICABLE", "NOT SPECIFIED"})
 SPINE_WORDS = ("SPINE", "COLUMN", "COLONNA", "RACHIS", "WIRBEL", "VERTEBR", "ПОЗВОН", "KREGOSL")
 
 # of the age, a birth date and the days of which it is counted, the likeliest first
-AGE_ATTRIBUTES = ("PatientAge", "PatientBirthDate", "StudyDate", "AcquisitionDate", "ContentDate", "SeriesDate")
+AGE_ATTRIBUTES = (
+    "PatientAge", "PatientBirthDate", "StudyDate", "AcquisitionDate", "ContentDate", "SeriesDate", "AcquisitionDateTime"
+)  # fmt: skip
 CODE_ATTRIBUTES = ("CodeValue", "LongCodeValue", "URNCodeValue")
 RECORD_ATTRIBUTES = (
     *AGE_ATTRIBUTES, "PatientSex", "ViewPosition", "ViewCodeSequence", "PatientSize", "PatientWeight"
 )  # fmt: skip
 
+NO_PICTURE = (
+    "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). Choose the image file."
+)
+CUT_OFF = (
+    "This DICOM file holds the header of a film and no picture: it may be cut short. Copy or export the file again."
+)
+FLOAT_PIXELS = (
+    "This DICOM file stores pixels as floating-point numbers, which are not read. Export it with 16 bits, or as PNG."
+)
 UNKNOWN_MODALITY = "The header's modality is not a known one; the picture is taken for a radiograph."
 RAW = (
     "The header says that these are raw detector values (FOR PROCESSING): its grey scale may differ from that of a "
     "finished film."
 )
 OVERLAYS = "The file holds annotations beside the film (overlay planes); they are not drawn."
+SHUTTER = (
+    "The header asks for a shutter over the film's edges (ShutterShape); it is not drawn, and what lies there may set "
+    "the contrast."
+)
 SIDE_VIEW = "The header's orientation is that of a side view; the model knows frontal films only."
 BAD_ORIENTATION = "The header's PatientOrientation is not understood; the film is shown as it is stored."
 DETECTOR_FLIP = (
@@ -70,6 +92,10 @@ DETECTOR_FLIP = (
     "hung; it is shown as it is stored. Compare the side marker."
 )
 BAD_SPACING = "The header's {name} is not plausible and was ignored."
+TWO_ASPECTS = (
+    "The header contradicts itself about the proportions of its pixels; the first of PixelSpacing, ImagerPixelSpacing "
+    "and PixelAspectRatio was used. Compare the film's proportions."
+)
 BAD_MAGNIFICATION = (
     "The header's magnification is not plausible and was ignored: millimeters are those at the detector."
 )
@@ -110,10 +136,7 @@ def check_kind(dataset: Dataset) -> list[str]:
             "Choose a frontal chest film (CR or DX)."
         )
     if "PixelData" not in dataset:
-        raise RadiographError(
-            "This DICOM file holds no picture (a report, a directory or a presentation state, perhaps). "
-            "Choose the image file."
-        )
+        raise RadiographError(_without_pixels(dataset))
     frames = whole(dataset, "NumberOfFrames")
     if frames and frames > 1:
         count = frames if frames < 10_000 else "many"
@@ -122,7 +145,16 @@ def check_kind(dataset: Dataset) -> list[str]:
         notes.append(RAW)
     if any(0x6000 <= tag.group <= 0x601E for tag in dataset.keys()):  # noqa: SIM118  (a Dataset iterates over elements)
         notes.append(OVERLAYS)
+    if text(dataset, "ShutterShape"):
+        notes.append(SHUTTER)
     return notes
+
+
+def _without_pixels(dataset: Dataset) -> str:
+    """Return the error message for a data set without ordinary pixel data."""
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        return FLOAT_PIXELS
+    return CUT_OFF if "Rows" in dataset or PICTURE_CLASSES.search(_storage_class(dataset)) else NO_PICTURE
 
 
 def _storage_class(dataset: Dataset) -> str:
@@ -150,7 +182,17 @@ def view_attributes(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
         (next((code for name in CODE_ATTRIBUTES if (code := text(item, name))), ""), text(item, "CodeMeaning"))
         for item in items(dataset, "ViewCodeSequence")
     ]
-    return " ".join(texts(dataset, "ViewPosition")), codes
+    return _view_position(dataset), codes
+
+
+def _view_position(dataset: Dataset) -> str:
+    """Return ViewPosition in the first character set in which it names a view, else as it is."""
+    plain = " ".join(texts(dataset, "ViewPosition"))
+    for spelling in () if plain.isascii() else spellings(dataset, "ViewPosition"):
+        with suppress(EHRError):
+            if read_view(spelling):
+                return spelling
+    return plain
 
 
 def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, ...]]:
@@ -163,7 +205,7 @@ def header_facts(dataset: Dataset) -> tuple[dict[str, float | str], tuple[str, .
 
 def _body_part_notes(dataset: Dataset) -> list[str]:
     """Return a note where BodyPartExamined names another part than the chest."""
-    parts = {_plain(spelling) for spelling in spellings(dataset, "BodyPartExamined")} - {""}
+    parts = {_plain(read_text(spelling)) for spelling in spellings(dataset, "BodyPartExamined")} - {""} - NO_BODY_PARTS
     if not parts or any(_is_chest(word) for word in parts):
         return []
     known = next((word for word in parts if word in OTHER_BODY_PARTS), None)
@@ -189,9 +231,10 @@ def geometry(dataset: Dataset) -> Geometry:
     notes: list[str] = []
     placement = _placement(dataset, notes)
     spacing, at_detector = _spacing(dataset, notes)
-    aspect = 1.0 if spacing is None else spacing[0] / spacing[1]
-    if spacing is None:
-        aspect = _pixel_aspect_ratio(dataset, notes)
+    ratio = _pixel_aspect_ratio(dataset, notes)
+    aspect = _aspect(spacing) if spacing is not None else ratio or 1.0
+    if ratio and not pixels_are_square(ratio / aspect):
+        notes.append(TWO_ASPECTS)
     if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
         notes.append(BAD_SPACING.format(name="pixel aspect ratio"))
         aspect, spacing = 1.0, None
@@ -248,7 +291,11 @@ def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | 
     that at the detector, which EstimatedRadiographicMagnificationFactor takes to the patient (PS3.3 10.7.1).
     """
     pixel_spacing, imager_spacing = (_two(dataset, name, notes) for name in ("PixelSpacing", "ImagerPixelSpacing"))
-    spacing = pixel_spacing or imager_spacing or _two(dataset, "NominalScannedPixelSpacing", notes)
+    # the nominal spacing is that on the film that was scanned
+    imager_spacing = imager_spacing or _two(dataset, "NominalScannedPixelSpacing", notes)
+    spacing = pixel_spacing or imager_spacing
+    if pixel_spacing and imager_spacing and not pixels_are_square(_aspect(pixel_spacing) / _aspect(imager_spacing)):
+        notes.append(TWO_ASPECTS)
     if spacing is None or imager_spacing is None or (pixel_spacing is not None and pixel_spacing != imager_spacing):
         return spacing, False
     name = "EstimatedRadiographicMagnificationFactor"
@@ -258,6 +305,11 @@ def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | 
     if text(dataset, name) or factor is not None:
         notes.append(BAD_MAGNIFICATION)
     return spacing, True
+
+
+def _aspect(spacing: tuple[float, float]) -> float:
+    """Return the height over the width of a pixel of some (row, column) spacing."""
+    return spacing[0] / spacing[1]
 
 
 def _two(dataset: Dataset, name: str, notes: list[str]) -> tuple[float, float] | None:
@@ -276,12 +328,12 @@ def _two(dataset: Dataset, name: str, notes: list[str]) -> tuple[float, float] |
     return values[0], values[1]
 
 
-def _pixel_aspect_ratio(dataset: Dataset, notes: list[str]) -> float:
-    """Height over width of a pixel, by PixelAspectRatio; 1 where it is absent or malformed."""
+def _pixel_aspect_ratio(dataset: Dataset, notes: list[str]) -> float | None:
+    """Return height over width of a pixel by PixelAspectRatio; None where it is absent or malformed."""
     if not text(dataset, "PixelAspectRatio"):
-        return 1.0
+        return None
     values = numbers(dataset, "PixelAspectRatio")
     if len(values) != 2 or min(values) <= 0:
         notes.append(BAD_SPACING.format(name="PixelAspectRatio"))
-        return 1.0
+        return None
     return values[0] / values[1]

@@ -5,6 +5,7 @@ Transfer syntaxes and decoding: `dicom_syntax.py`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,13 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
 )
 
+from .dicom_contradictions import with_true_byte_order, with_true_sign
 from .dicom_syntax import complete_syntax, decode_values, is_native
 from .dicom_values import has, numbers, text, whole
 from .radiograph import RadiographError
 
 CLEARLY_ROUGHER = 1.05  # times: by how much the wrong one of two readings must be rougher to count as wrong
+INVERTED = re.compile(r"MONO[A-Z]*[^A-Z0-9]?1|(MIN)?(INTENSITY)?(IS)?WHITE(ISZERO)?")  # odd spellings of MONOCHROME1
 OVERLAY_BIT_POSITION, OVERLAY_DATA = 0x0102, 0x3000  # elements of the groups 60xx
 
 PADDING_IGNORED = (
@@ -37,6 +40,8 @@ UNREADABLE = (
     "The picture in this DICOM file cannot be decoded (transfer syntax: {syntax}). It may be damaged; export the film "
     "again {how}."
 )
+BEYOND = "The file holds more of a picture than its size (Rows, Columns) needs; the rest was left out. See the edges."
+CHANNELS = "This DICOM film stores {samples} values a pixel, which are not read. Export it in grey levels, or as PNG."
 PACKED = "This DICOM film stores pixels of {bits} bits, which are not read. Export it with 8, 16 or 32 bits, or as PNG."
 
 
@@ -79,6 +84,7 @@ def decode(dataset: Dataset) -> StoredPixels:
         layout = _complete_format(dataset, uid, notes)
         values = decode_values(dataset, uid)
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        values = with_true_byte_order(values, notes) if is_native(uid) else values
     except RadiographError:
         raise
     except Exception:  # decoders raise many kinds of error
@@ -88,6 +94,8 @@ def decode(dataset: Dataset) -> StoredPixels:
     if values.ndim != 2 or values.dtype.kind not in "iu":
         return StoredPixels(values, np.zeros(values.shape[:2], bool), layout.photometric, tuple(notes))
     used_bits = _align(values, layout, dataset, notes)
+    if layout.photometric != "PALETTE COLOR":  # whose indices need not be smooth
+        used_bits = with_true_sign(used_bits, layout.stored, notes)
     padding = _padding(values, used_bits, layout, dataset, notes)
     return StoredPixels(used_bits, padding, layout.photometric, tuple(notes))
 
@@ -103,6 +111,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     photometric = (
         text(dataset, "PhotometricInterpretation").upper().replace(" ", "").replace("PALETTECOLOR", "PALETTE COLOR")
     )
+    if INVERTED.fullmatch(photometric):
+        photometric = "MONOCHROME1"
     samples, allocated, signed = (
         whole(dataset, name) for name in ("SamplesPerPixel", "BitsAllocated", "PixelRepresentation")
     )
@@ -115,9 +125,13 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         )
         if value is None
     ]
-    if not samples:
-        samples = 3 if photometric.startswith(("RGB", "YBR")) else 1
     length = len(dataset.PixelData) if is_native(uid) or uid == DeflatedExplicitVRLittleEndian else None
+    if not samples:
+        pixel_bytes = rows * columns * (allocated or 8) // 8
+        is_color = not photometric and length is not None and length // pixel_bytes == 3
+        samples = 3 if is_color or photometric.startswith(("RGB", "YBR")) else 1
+    if samples not in (1, 3):
+        raise RadiographError(CHANNELS.format(samples=samples if 0 < samples < 100 else "an unknown number of"))
     if allocated is None:
         per_value = (length or 0) / (rows * columns * samples)
         stored = whole(dataset, "BitsStored")
@@ -134,8 +148,12 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
         high_bit = stored - 1
     if allocated not in (8, 16, 32) and is_native(uid):
         raise RadiographError(PACKED.format(bits=allocated if 0 < allocated < 65 else "an unknown number of"))
-    if length is not None and (expected_length := rows * columns * samples * allocated // 8) > length:
+    subsampling = 1.5 if photometric == "YBR_FULL_422" and samples == 3 else 1  # two pixels share their colors
+    expected_length = int(rows * columns * samples * allocated / 8 / subsampling)
+    if length is not None and expected_length > length:
         raise RadiographError(CUT_SHORT.format(found=length, needed=expected_length))
+    if length is not None and dataset.PixelData[expected_length : length - 1].strip(b"\0"):  # the last byte may pad
+        notes.append(BEYOND)
     if signed is None and length is not None and samples == 1:
         signed = _guess_signed(dataset, allocated, stored, high_bit)
     layout = _Format(photometric, samples, allocated, stored, high_bit, bool(signed))
@@ -148,7 +166,8 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
 def _write_format(dataset: Dataset, layout: _Format) -> None:
     known = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
     default = "MONOCHROME2" if layout.samples == 1 else "RGB"
-    dataset.PhotometricInterpretation = layout.photometric if layout.photometric in known else default
+    fitting = known if layout.samples > 1 else known[:3]
+    dataset.PhotometricInterpretation = layout.photometric if layout.photometric in fitting else default
     dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored = layout.samples, layout.allocated, layout.stored
     dataset.HighBit, dataset.PixelRepresentation = layout.high_bit, int(layout.signed)
     if layout.samples > 1 and whole(dataset, "PlanarConfiguration") is None:

@@ -34,6 +34,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from .dicom_contradictions import use_frame_format
 from .dicom_values import text
 from .radiograph import RadiographError
 
@@ -136,8 +137,10 @@ def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:
     """
     in_worker = uid in GDCM_ONLY or uid == RLELossless
     if uid in GDCM_ONLY or uid in JPEGTransferSyntaxes or uid in JPEG2000TransferSyntaxes:
-        precision = _check_picture_size(dataset)
-        if uid in JPEG_EXTENDED and precision == 12:
+        header = _check_picture_size(dataset)
+        if uid in JPEG_EXTENDED:
+            use_frame_format(dataset, header.components, header.precision)
+        if uid in JPEG_EXTENDED and header.precision == 12:
             if find_spec("imagecodecs") is None:
                 raise RadiographError(NO_DECODER)
             in_worker = True
@@ -148,24 +151,25 @@ def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:
 class _FrameHeader:
     """What a compressed picture says of itself.
 
-    precision: bits, None for JPEG 2000. marker: of a JPEG's frame header.
+    precision: bits, None for JPEG 2000. marker: of a JPEG's frame header. components: channels, None for JPEG 2000.
     """
 
     width: int
     height: int
     precision: int | None = None
     marker: int = 0
+    components: int | None = None
 
 
-def _check_picture_size(dataset: Dataset) -> int | None:
-    """Return the precision in bits that the compressed picture gives.
+def _check_picture_size(dataset: Dataset) -> _FrameHeader:
+    """Return what the compressed picture says of itself.
 
     Raises ValueError unless the picture's size is the one that the header gives.
     """
     header = _frame_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     if header is None or (header.width, header.height) != (dataset.Columns, dataset.Rows):
         raise ValueError("the picture's size is not the header's")
-    return header.precision
+    return header
 
 
 def _frame_header(frame: bytes) -> _FrameHeader | None:
@@ -179,13 +183,13 @@ def _frame_header(frame: bytes) -> _FrameHeader | None:
 
 def _jpeg_header(frame: bytes) -> _FrameHeader | None:
     place = 2
-    while frame[:2] == b"\xff\xd8" and place + 9 <= len(frame) and frame[place] == 0xFF:
+    while frame[:2] == b"\xff\xd8" and place + 10 <= len(frame) and frame[place] == 0xFF:
         marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
         if marker == 0xFF:  # fill byte
             place += 1
         elif marker in JPEG_SIZED:
-            precision, height, width = struct.unpack(">B2H", frame[place + 4 : place + 9])
-            return _FrameHeader(width, height, precision, marker)
+            precision, height, width, components = struct.unpack(">B2HB", frame[place + 4 : place + 10])
+            return _FrameHeader(width, height, precision, marker, components)
         else:
             place += 2 + length
     return None

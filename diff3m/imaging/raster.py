@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import re
+import struct
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -23,11 +25,14 @@ MAX_SCANS = 200  # of a progressive JPEG; about 10 are usual
 MAX_PAGES = 20  # of a TIFF that are looked at: a film and its thumbnails
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)  # none of these can stand within a scan
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline, extended and progressive, of either coding
+FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
 PNG_DEEP_COLOR = (2, 4, 6)  # color types of PNG that Pillow cuts to 8 bits: RGB, grey with alpha, RGBA
 # TIFF tags
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 254, 255, 258, 262, 277, 339
 COMPRESSION, PLANAR, PREDICTOR = 259, 284, 317
 WHITE_IS_ZERO, CONTIGUOUS = 0, 1
+CLASSIC_TIFF, SHORT = 42, 3  # version of a TIFF with 32-bit offsets; type of a tag's value
 PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, Zstandard: compressions that know a predictor
 UNSIGNED_INTEGER, SIGNED_INTEGER, FLOATING = 1, 2, 3  # of SampleFormat
 ORIENTATION = 0x0112  # EXIF
@@ -39,6 +44,9 @@ FIRST_PICTURE = (
 )
 KIND_OF_TIFF = (
     "This kind of TIFF is not read, or the file is damaged. Save the film as a grey TIFF of 8 or 16 bits, or as PNG."
+)
+KIND_OF_JPEG = (
+    "This kind of JPEG (of 12 bits, lossless or JPEG-LS) is not read. Save the film as PNG, or as an ordinary JPEG."
 )
 BAD_ASPECT = "The file's pixel proportions are not plausible and were ignored."
 
@@ -67,18 +75,25 @@ def read_raster(data: bytes) -> Radiograph:
         check_size(width, height)
         if name == "JPEG" and count_scans(data) > MAX_SCANS:
             raise RadiographError("This JPEG file is built of too many scans. Save it again as a plain JPEG or PNG.")
+        orientation = _orientation(image)
         pixels = _decode(image, data, name)
-        pixels = _turn_upright(with_square_pixels(pixels, aspect), image, notes)
+        if orientation != 1:
+            notes.append(TURNED)
+        pixels = with_square_pixels(pixels, aspect)
+        pixels = pixels if name == "TIFF" else _turn_upright(pixels, orientation)
     except RadiographError:
         raise
     except Exception:
-        raise RadiographError(f"The {name} file is damaged or incomplete. Export or download it again.") from None
+        message = f"The {name} file is damaged or incomplete. Export or download it again."
+        raise RadiographError(KIND_OF_TIFF if name == "TIFF" else message) from None
     return Radiograph(check_film(pixels), source=name, notes=tuple(notes))
 
 
 def _open_error(data: bytes) -> str:
     if data.startswith(MAGIC[2:6]):
         return KIND_OF_TIFF
+    if data.startswith(MAGIC[1]) and _is_rare_jpeg(data):
+        return KIND_OF_JPEG
     if data.startswith(MAGIC[:2]):
         return "The picture file is damaged or incomplete. Export or download it again."
     return "This file is no PNG, JPEG, WebP, TIFF or DICOM image. Export the film in one of these formats."
@@ -123,17 +138,26 @@ def count_scans(data: bytes) -> int:
 
     What follows its end, a phone's video perhaps, does not count.
     """
-    place, scans = 2, 0
-    while match := JPEG_MARKER.search(data, place):
-        marker = match[1][0]
-        if marker == END_OF_IMAGE:
+    scans = 0
+    for marker, _ in _jpeg_segments(data):
+        if marker == END_OF_IMAGE or scans > MAX_SCANS:
             break
         scans += marker == START_OF_SCAN
-        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
-        place = match.end() + max(2, length)
-        if scans > MAX_SCANS:
-            break
     return scans
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the markers of a JPEG file, and where the segment of each begins with its length."""
+    place = 2
+    while match := JPEG_MARKER.search(data, place):
+        yield match[1][0], match.end()
+        place = match.end() + max(2, int.from_bytes(data[match.end() : match.end() + 2], "big"))
+
+
+def _is_rare_jpeg(data: bytes) -> bool:
+    """Tell whether a JPEG file is of a kind that Pillow does not know, by its frame header."""
+    start = next(((marker, place) for marker, place in _jpeg_segments(data) if marker in FRAME_HEADERS), None)
+    return start is not None and (start[0] not in ORDINARY_FRAMES or data[start[1] + 2 : start[1] + 3] != b"\x08")
 
 
 def _tags(image: Image.Image) -> ImageFileDirectory_v2:
@@ -143,7 +167,10 @@ def _tags(image: Image.Image) -> ImageFileDirectory_v2:
 
 
 def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
-    """Height over width of a pixel by the file's resolution: PNG pHYs, JFIF density, TIFF X- and YResolution."""
+    """Return height over width of a pixel by the file's resolution: PNG pHYs, JFIF density, TIFF X- and YResolution.
+
+    The pixel is one of the decoded picture: Pillow gives a TIFF upright, other files as they are stored.
+    """
     info = image.info
     resolution: Any = None
     if image.format in ("JPEG", "MPO"):
@@ -162,9 +189,9 @@ def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
         return 1.0
     if pixels_are_square(aspect):
         return 1.0
-    sideways = _orientation(image) in SIDEWAYS
-    notes.append(stretch_note(1 / aspect if sideways else aspect))
-    return aspect
+    upright = 1 / aspect if _orientation(image) in SIDEWAYS else aspect
+    notes.append(stretch_note(upright))
+    return upright if image.format == "TIFF" else aspect
 
 
 def _orientation(image: Image.Image) -> int:
@@ -176,12 +203,10 @@ def _orientation(image: Image.Image) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _turn_upright(pixels: np.ndarray, image: Image.Image, notes: list[str]) -> np.ndarray:
-    """Return the picture as its EXIF orientation says."""
-    orientation = _orientation(image)
+def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the picture turned as its EXIF orientation says."""
     if orientation == 1:
         return pixels
-    notes.append(TURNED)
     carrier = Image.fromarray(pixels)
     carrier.getexif()[ORIENTATION] = orientation
     return np.asarray(ImageOps.exif_transpose(carrier))
@@ -190,14 +215,18 @@ def _turn_upright(pixels: np.ndarray, image: Image.Image, notes: list[str]) -> n
 def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     """Return the picture's pixels as float32 in their own units, bright = dense."""
     if name == "PNG" and data[24] == 16 and data[25] in PNG_DEEP_COLOR:
-        return _deep(_plain_png(data))
+        return _deep(_plain_png(data), image.info.get("transparency"))
     if name == "TIFF":
         return _tiff(image, data)
     image.load()
-    return _grey(image)
+    pixels, transparent = _grey(image), image.info.get("transparency")
+    if name == "PNG" and image.mode in ("L", "I;16") and data[24] >= 8 and isinstance(transparent, int):
+        pixels[pixels == transparent] = 0
+    return pixels
 
 
 def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
+    """Return a TIFF's pixels, upright: Pillow turns them when it loads the picture."""
     tags = _tags(image)
     bits, samples = tags.get(BITS_PER_SAMPLE, (1,)), int(tags.get(SAMPLES, 1))
     depth, kind = int(bits[0]), int(next(iter(tags.get(SAMPLE_FORMAT, (UNSIGNED_INTEGER,)))))
@@ -208,7 +237,8 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     if samples > 1 and depth > 8:
         if depth != 16 or kind != UNSIGNED_INTEGER or image.tell() or tags.get(PLANAR, CONTIGUOUS) != CONTIGUOUS:
             raise RadiographError(KIND_OF_TIFF)
-        return _deep(data)
+        orientation = _orientation(image)
+        return _deep(data) if orientation == 1 else _turn_upright(_deep(_as_stored(data)), orientation)
     image.load()
     pixels = _grey(image)
     if depth == 8 and kind == SIGNED_INTEGER:  # Pillow takes them for unsigned
@@ -218,6 +248,23 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO and image.mode not in ("1", "L"):  # these Pillow turns around itself
         pixels = pixels.max() + pixels.min() - pixels
     return pixels
+
+
+def _as_stored(data: bytes) -> bytes:
+    """Return a TIFF whose first page says that it is upright, because OpenCV may turn one that is not.
+
+    Raises RadiographError for a TIFF of 64-bit offsets.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    version, start = struct.unpack(f"{order}HI", data[2:8])
+    if version != CLASSIC_TIFF:
+        raise RadiographError(KIND_OF_TIFF)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    result = bytearray(data)
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", data, place)[0] == ORIENTATION:
+            struct.pack_into(f"{order}HIHH", result, place + 2, SHORT, 1, 1, 0)
+    return bytes(result)
 
 
 def _plain_png(data: bytes) -> bytes:
@@ -239,14 +286,19 @@ def _plain_png(data: bytes) -> bytes:
     raise ValueError("the file has no end")
 
 
-def _deep(data: bytes) -> np.ndarray:
-    """Return a picture of several channels of 16 bits, none of which Pillow keeps."""
+def _deep(data: bytes, transparent: tuple[int, int, int] | None = None) -> np.ndarray:
+    """Decode a picture of several channels of 16 bits, none of which Pillow keeps.
+
+    transparent: the color, in RGB, that becomes black.
+    """
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise RadiographError("This kind of picture is not read. Save the film in grey levels of 8 or 16 bits as PNG.")
     if pixels.ndim == 2:
         return pixels.astype(np.float32)
     grey = grey_from_rgb(pixels[..., :3])
+    if transparent is not None:
+        grey[(pixels[..., 2::-1] == transparent).all(axis=2)] = 0
     if pixels.shape[2] == 4:
         grey *= pixels[..., 3] / np.float32(65535)  # over black
     return grey

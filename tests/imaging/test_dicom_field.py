@@ -5,10 +5,8 @@ import io
 import numpy as np
 import pydicom
 import pytest
-from helpers import CORNERS, EXPECTED, FILM, dicom, with_element
+from helpers import CORNERS, EXPECTED, FILM, behind_meta, dicom, with_element
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
 
@@ -64,20 +62,6 @@ def big_endian(values: np.ndarray, *elements: tuple, **tags) -> bytes:
         dataset.add_new(*element)
     dataset.PixelData = values.astype(values.dtype.newbyteorder(">")).tobytes()
     return behind_meta(dataset, "1.2.840.10008.1.2.2", implicit=False, little=False)
-
-
-def behind_meta(dataset: Dataset, syntax: str, implicit: bool, little: bool = True) -> bytes:
-    """A file whose meta information names a transfer syntax, and whose data set is written as it likes."""
-    meta, stream = Dataset(), DicomBytesIO()
-    meta.add_new(0x00020010, "UI", syntax)
-    stream.is_implicit_VR, stream.is_little_endian = False, True
-    write_dataset(stream, meta)
-    head = stream.getvalue()
-    plain, body = Dataset(), DicomBytesIO()
-    plain.update(dict(dataset.items()))
-    body.is_implicit_VR, body.is_little_endian = implicit, little
-    write_dataset(body, plain)
-    return bytes(128) + b"DICM\x02\0\0\0UL\x04\0" + len(head).to_bytes(4, "little") + head + body.getvalue()
 
 
 def test_big_endian_films_are_padded_shifted_and_signed_alike():

@@ -82,7 +82,7 @@ MAGNIFIED = {"EstimatedRadiographicMagnificationFactor": 1.25}
         (dict(ImagerPixelSpacing=[0.2, 0.2], PixelSpacing=[0.2, 0.2], **MAGNIFIED), 0.16, False),
         (dict(ImagerPixelSpacing=[0.2, 0.2], PixelSpacing=[0.17, 0.17], **MAGNIFIED), 0.17, False),
         (dict(ImagerPixelSpacing=[0.2, 0.2], EstimatedRadiographicMagnificationFactor=40), 0.2, True),
-        (dict(NominalScannedPixelSpacing=[0.1, 0.1]), 0.1, False),
+        (dict(NominalScannedPixelSpacing=[0.1, 0.1]), 0.1, True),  # on the film that was scanned, which magnified
     ],
 )  # fmt: skip
 def test_millimeters(tags, spacing, at_detector):

@@ -25,8 +25,9 @@ import pydicom
 
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
-from ...ehr.header import view_of_header
+from ...ehr.header import MINOR, OTHER_VIEW, view_of_header
 from ...imaging import RadiographError, read_radiograph
+from ...imaging.dicom import read_dataset
 from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.dicom_header import RECORD_ATTRIBUTES, record_facts, view_attributes
 from ...imaging.dicom_values import text
@@ -181,7 +182,9 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
         with path.open("rb") as file:
             if not looks_like_dicom(file.read(512)):
                 return entry | {"problem": NO_DICOM}
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=TAGS)
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=[*TAGS, "Rows"])
+        if "Rows" not in dataset:  # an odd encoding, perhaps
+            dataset = read_dataset(path.read_bytes())
     except Exception:  # pydicom raises many kinds of error on damaged files
         return entry | {"problem": "header that cannot be read"}
     for name, tag in (("patient", "PatientID"), ("study", "StudyInstanceUID"), ("accession", "AccessionNumber")):
@@ -196,16 +199,22 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
     facts = record_facts(dataset)
     entry |= {feature: "" if fact.value is None else fact.value for feature, fact in facts.items()}
     entry["view"] = view if view in FRONTAL_VIEWS else ""
-    del facts["view"]
-    notes += [fact.note.rstrip(".") for fact in facts.values() if fact.value is None and fact.note]
+    if facts["view"].value is None:  # noted above
+        del facts["view"]
+    sentences = (fact.note.replace(MINOR, "").strip() for fact in facts.values())  # the whole table counts minors
+    notes += [sentence.rstrip(".") for sentence in sentences if sentence]
     return _apply_gate(entry, path, accept) if whole else entry
 
 
 def _apply_gate(entry: dict, path: Path, accept: bool) -> dict:
     try:
-        quality = inspect(read_radiograph(path))
+        film = read_radiograph(path)
+        quality = inspect(film)
     except RadiographError as error:
         return entry | {"problem": f"image that no film can be made of: {str(error).rstrip('.')}"}
+    counted_elsewhere = (MINOR, OTHER_VIEW)  # with the whole table, and in other words
+    film_notes = [note.rstrip(".") for note in film.notes if note not in counted_elsewhere]
+    entry = entry | {"notes": list(dict.fromkeys([*entry["notes"], *film_notes]))}
     if quality.passes:
         return entry
     reason = " ".join(quality.reasons).rstrip(".")

@@ -55,7 +55,7 @@ class _State(NamedTuple):
 
     path: str
     problem: str = ""
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmCheck | None = None) -> pd.DataFrame:
@@ -73,11 +73,10 @@ def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmChec
             if check.progress:
                 check.progress(len(states), len(names))
     rows = rows.assign(path=[state.path for state in states])
-    notes, problems = (
-        np.array([getattr(state, name) for state in states], dtype=object) for name in ("note", "problem")
-    )
-    for reason in sorted(set(notes) - {""}):
-        report.note(reason, rows.loc[(notes == reason) & (problems == ""), "path"])
+    problems = np.array([state.problem for state in states], dtype=object)
+    for reason in sorted({note for state in states for note in state.notes if not state.problem}):
+        has_note = np.array([reason in state.notes for state in states], dtype=bool)
+        report.note(reason, rows.loc[has_note & (problems == ""), "path"])
     for reason in sorted(set(problems) - {""}):
         rows, problems = keep(rows, problems != reason, report, reason), problems[problems != reason]
     if not check.whole:
@@ -88,7 +87,7 @@ def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmChec
 def _inspect_file(root: Path, name: str, check: FilmCheck) -> _State:
     path, note = locate(root, name)
     path_in_root = os.path.relpath(path, root) if not os.path.isabs(name) else str(path)
-    state = _State(path_in_root, note=OTHER_NAME if note and note.startswith(OTHER_CASE.partition("{")[0]) else "")
+    state = _State(path_in_root, notes=(OTHER_NAME,) if note.startswith(OTHER_CASE.partition("{")[0]) else ())
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -107,13 +106,17 @@ def _inspect_file(root: Path, name: str, check: FilmCheck) -> _State:
 def _apply_gate(state: _State, path: Path, check: FilmCheck) -> _State:
     """Return the state after the film was read whole and seen by the gate."""
     try:
-        quality = inspect(read_radiograph(path))
+        film = read_radiograph(path)
+        quality = inspect(film)
     except RadiographError as error:
         return state._replace(problem=f"image that no film can be made of: {_clause(str(error))}")
+    state = state._replace(notes=(*state.notes, *map(_clause, film.notes)))
     if quality.passes:
         return state
     reason = _clause(" ".join(quality.reasons))
-    return state._replace(note=f"{ACCEPTED}: {reason}") if check.accept else state._replace(problem=reason)
+    if not check.accept:
+        return state._replace(problem=reason)
+    return state._replace(notes=(*state.notes, f"{ACCEPTED}: {reason}"))
 
 
 def _clause(sentence: str) -> str:

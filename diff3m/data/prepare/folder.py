@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import OTHER_VIEWS, age_from_dates, read_age, read_view
-from ..manifest import PATIENT_COLUMNS, ManifestError, patient_keys, read_table
+from ..manifest import PATIENT_COLUMNS, ManifestError, feature_of_column, patient_keys, read_table
 from ..paths import clean_name
 from .films import FilmCheck, usable_films
 from .report import NOT_FRONTAL, Report, keep
@@ -130,6 +130,7 @@ def _rename(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.D
     if len(set(targets)) < len(targets):
         raise ManifestError(f"Two columns are named for {_first_repeat(targets)}. Name one.")
     own = [str(name).strip().lower() for name in rows.columns]
+    own = [feature_of_column(name, paper_schema()) or name for name in own]
     others = rows.loc[:, [name not in targets for name in own]]
     others.columns = [name for name in own if name not in targets]
     if others.columns.duplicated().any():

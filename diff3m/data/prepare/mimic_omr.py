@@ -80,7 +80,8 @@ def _omit_related(records: pd.DataFrame, report: Report) -> None:
 
     They are counted under the name that omr gives them.
     """
-    records = records[records["result_name"].astype("string").str.startswith(RELATED_RESULTS).fillna(False)]
+    names = records["result_name"].astype("string").str.strip().str.casefold()
+    records = records[names.str.startswith(tuple(map(str.casefold, RELATED_RESULTS))).fillna(False)]
     for name in sorted(records["result_name"].unique()):
         rows = records[records["result_name"] == name]
         why = "another posture than the usual" if name.startswith(PRESSURE) else "a name without a known unit"

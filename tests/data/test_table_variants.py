@@ -1,0 +1,106 @@
+"""Tables and ZIPs as spreadsheets, data frames and packers write them: read, or refused with a sentence that fits."""
+
+import io
+import unicodedata
+import zipfile
+
+import pandas as pd
+import pytest
+from helpers import write_film
+
+from diff3m.data.archive import Archive, ArchiveError
+from diff3m.data.manifest import ManifestError, label_key, read_manifest
+from diff3m.data.prepare.folder import manifest_from_table
+from diff3m.data.prepare.mimic_omr import _omit_related
+from diff3m.data.prepare.report import Report
+from diff3m.ehr import paper_schema
+
+SCHEMA = paper_schema()
+
+
+@pytest.mark.parametrize("header, feature, value", [
+    ("Height (cm)", "height_cm", 178), ("height [cm]", "height_cm", 178), ("Weight kg", "weight_kg", 78),
+    ("Age (years)", "age", 78), ("Systolic (mmHg)", "systolic_mmhg", 128), ("BMI (kg/m²)", "bmi", 28),
+    ("BMI_kg_m2", "bmi", 28), ("DIASTOLIC_MMHG", "diastolic_mmhg", 78),
+])  # fmt: skip
+def test_columns_are_known_with_their_unit(tmp_path, header, feature, value):
+    (tmp_path / "m.csv").write_text(f"path,{header}\na.png,{value}\n")
+    assert read_manifest(tmp_path / "m.csv", SCHEMA)[0].record[feature] == value
+    write_film(tmp_path / "a.png")
+    (tmp_path / "in.csv").write_text(f"path,{header}\na.png,{value}\n")
+    manifest_from_table(tmp_path / "in.csv", tmp_path / "out.csv", {}, {})
+    assert read_manifest(tmp_path / "out.csv", SCHEMA)[0].record[feature] == value
+
+
+@pytest.mark.parametrize("header", ["height (m)", "weight (lb)", "weight", "height_in"])
+def test_columns_of_another_unit_are_no_feature(tmp_path, header):
+    (tmp_path / "m.csv").write_text(f"path,{header}\na.png,170\n")
+    assert not any(read_manifest(tmp_path / "m.csv", SCHEMA)[0].record.values())
+
+
+def test_one_feature_under_two_names_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text("path,height_cm,Height (cm)\na.png,170,171\n")
+    with pytest.raises(ManifestError, match="two columns"):
+        read_manifest(tmp_path / "m.csv", SCHEMA)
+
+
+@pytest.mark.parametrize("text", ["NaN", "nan", "N/A", "unknown", "None", "#N/A", " - "])
+def test_what_says_unknown_is_no_label(tmp_path, text):
+    assert label_key(text) == ""
+    (tmp_path / "m.csv").write_text(f"path,label\na.png,{text}\nb.png,Normal\n")
+    first, second = read_manifest(tmp_path / "m.csv", SCHEMA)
+    assert first.label is None and first.abnormal is None and second.abnormal is False
+
+
+def test_a_dos_end_of_file_is_no_row(tmp_path):
+    (tmp_path / "m.csv").write_bytes(b"path,age\r\na.png,63\r\n\x1a")
+    assert len(read_manifest(tmp_path / "m.csv", SCHEMA)) == 1
+
+
+def test_paths_that_were_a_data_frames_index(tmp_path):
+    table = pd.DataFrame({"path": ["a.png", "b.png"], "age": [63, 64]}).set_index("path")
+    table.to_parquet(tmp_path / "m.parquet")
+    assert [case.path.name for case in read_manifest(tmp_path / "m.parquet", SCHEMA)] == ["a.png", "b.png"]
+
+
+def test_lines_above_the_header_and_rows_without_a_path_are_named(tmp_path):
+    (tmp_path / "m.csv").write_text("# my films\npath,age,sex\na.png,63,F\n")
+    with pytest.raises(ManifestError, match="remove lines above the header"):
+        read_manifest(tmp_path / "m.csv", SCHEMA)
+    (tmp_path / "m.csv").write_text("path,age\na.png,63\n,63\n")
+    with pytest.raises(ManifestError, match=r"Row 2: the path is empty\. Name the film"):
+        read_manifest(tmp_path / "m.csv", SCHEMA)
+
+
+def test_measurements_of_omr_without_a_known_unit_are_counted_in_any_case():
+    names = ["Height", "WEIGHT", " bmi", "Weight (kg)", "blood pressure sitting", "eGFR"]
+    records = pd.DataFrame({"patient": 1, "chartdate": "2180-01-01", "result_name": pd.Categorical(names)})
+    report = Report()
+    _omit_related(records, report)
+    assert sum(report.omissions.values()) == 5 and not any("eGFR" in reason for reason in report.omissions)
+
+
+@pytest.mark.parametrize("first, second", [
+    ("./a.png", "a.png"), ("films\\a.png", "films/./a.png"), ("ä.png", unicodedata.normalize("NFD", "ä.png")),
+])  # fmt: skip
+def test_two_spellings_of_one_name_are_two_files_of_that_name(tmp_path, first, second):
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as file:
+        for name in (first, second):
+            entry = zipfile.ZipInfo()
+            entry.filename = name
+            file.writestr(entry, name.encode())
+    with pytest.raises(ArchiveError, match="same name"):
+        Archive(tmp_path / "films.zip")
+
+
+@pytest.mark.parametrize("method", [9, 99])
+def test_rare_ways_of_packing_are_named(tmp_path, method):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a.png", b"film")
+    data = bytearray(buffer.getvalue())
+    directory = data.index(b"PK\x01\x02")
+    data[8] = data[directory + 10] = method
+    (tmp_path / "films.zip").write_bytes(data)
+    with pytest.raises(ArchiveError, match="packed in a way that is not read"):
+        Archive(tmp_path / "films.zip")
