@@ -163,7 +163,7 @@ def test_a_reading_from_the_first_mark_to_the_class(open_teach, folder, storage,
         page.mouse.move(*place(page, y + height, x + width), steps=3)
         page.mouse.up()
         page.wait_for_selector("#reading-mark-2")
-        numbers = page.locator("#reading-viewer .fv-overlay .fv-label").all_inner_texts()
+        numbers = page.locator("#reading-viewer .fv-overlay .fv-label").all_text_contents()
         assert numbers == ["1", "2"], "marks have numbers"
         page.click("#reading-mark-2 label:has-text('certain')")
         page.click("#reading-mark-1 label:has-text('a guess')")

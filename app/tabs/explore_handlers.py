@@ -257,7 +257,7 @@ class Opening:
         screen, scoring = self.screen, detector.scoring
         ranges = {
             "level": (screen.level, 50, 900, scoring.noise_level),
-            "steps": (screen.steps, 2, 50, scoring.steps),
+            "steps": (screen.steps, 1, 50, scoring.steps),
             "seed": (screen.seed, 0, 10**9, 0),
         }
         result = {}

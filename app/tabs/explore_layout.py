@@ -239,7 +239,7 @@ def _settings(detector: Detector) -> dict:
             50, 900, scoring.noise_level, step=10, label="Noise level", info="higher: freer to leave the film"
         )
         steps = slider(
-            2, 50, scoring.steps, step=1, label="Steps", info=f"the percentile was calibrated with {scoring.steps}"
+            1, 50, scoring.steps, step=1, label="Steps", info=f"the percentile was calibrated with {scoring.steps}"
         )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
     return {"level": level, "steps": steps, "seed": seed}

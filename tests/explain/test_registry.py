@@ -18,8 +18,10 @@ from app.render.cards import CARDS
 from app.render.cards.misfit import attribution_sentence, fit_sentence
 from app.render.cards.movement import expectation_sentence, prior_sentence
 from app.render.cards.score import score_sentence
-from app.tabs.explore_analysis import Analyzing
+from app.runtime.runs import Runs
+from app.tabs.explore_explain import Explaining
 from app.tabs.explore_layout import build_model_select, build_screen
+from app.tabs.open_films import open_film
 from app.tabs.session import Session
 from diff3m.cli.main import main
 from diff3m.data.phantom import person
@@ -119,7 +121,7 @@ def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
 def test_the_page_says_results_in_words(phantoms):
     patient = person(12).patient
     case = phantoms.case(Radiograph(person(12).film(128)), {**patient.record(), "sex": "F"})
-    context = Context(phantoms, case, replace(REQUEST, regions=(("Outlined region 1", (0.4, 0.4, 0.6, 0.6)),)))
+    context = Context(phantoms, case, replace(REQUEST, regions=(("right mid zone", (0.4, 0.4, 0.6, 0.6)),)))
     steps = list(explanation_cards(context))
     assert [name for name, _ in steps] == [*(entry.progress for entry in EXPLANATIONS.values()), ""]
     assert steps[0][1] == ""
@@ -137,7 +139,7 @@ def test_the_page_says_results_in_words(phantoms):
         "Normal along BMI",
         "The record and the score",
         "Do other methods agree?",
-        "<b>Outlined region 1.</b>",
+        "With the record, the right mid zone is",
     )
     assert [title for title in titles if title not in page] == []
     assert "With Sex Male instead of Female" in page and "The anomaly score moves by" in page
@@ -187,10 +189,10 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
     monkeypatch.setitem(EXPLANATIONS, "information", replace(EXPLANATIONS["information"], explain=broken))
     with gr.Blocks():
         screen = build_screen([fitted], {"tiny": []}, build_model_select([fitted]))
-    handlers = Analyzing(screen)
-    film, _ = handlers.read(str(tmp_path / "film.png"), Handling(accepted=True), "film", "tiny")
+    handlers = Explaining(screen)
+    film, _ = open_film(str(tmp_path / "film.png"), Handling(accepted=True), "film", fitted)
     values = dict.fromkeys(screen.inputs | screen.questions, "")
-    values |= {screen.session: Session("tiny", film), screen.model: "tiny"}
+    values |= {screen.session: Session("tiny", film), screen.model: "tiny", screen.runs: Runs()}
     values |= handlers.screen.parts["tiny"].form.fill({}, "")
     form = screen.parts["tiny"].form
     values |= {form.field(name): value for name, value in person(12).patient.record().items()}

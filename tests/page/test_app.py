@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 
 import cv2
@@ -37,7 +38,7 @@ def test_an_example_fills_one_screen(open_page):
         assert page.locator("#examples").is_hidden(), "the strip gives way"
         assert field(page, "age").input_value() == "61" and "from the example" in page.inner_text("#ehr-age")
         text = page.inner_text("#verdict")
-        assert "percentile 98." in text and "stand" in text and "normal PA films" in text
+        assert re.search(r"percentile \d+\.\d among", text) and "stand" in text and "normal PA films" in text
         chips = page.locator("#findings .chip")
         zone = chips.first.inner_text().split("\n")[0].removeprefix("1 ")
         assert zone in text, "the main finding stands in verdict and list"
@@ -77,6 +78,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         page.click("#analyze")
         page.wait_for_selector("#status .alert")
         assert_one_screen(page)
+        set_steps(page, 50)  # so that the analysis takes long enough to be seen
         page.locator(".fv-notice").get_by_role("button", name="Analyze as it is").click()
         page.wait_for_selector("#cancel")
         assert_one_screen(page, "#cancel")
@@ -103,7 +105,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         set_steps(page, 10)
         field(page, "age").press("Enter")
         wait_for_result(page)
-        assert page.evaluate(f"{VIEWER}.films[0].maps.length") == 2
+        assert page.evaluate(f"{VIEWER}.films[0].maps.length") == 1
         drop(page, films["chest"])
         page.wait_for_selector("#film-card :text('chest.png')")
         assert field(page, "age").input_value() == "" and "percentile" not in page.inner_text("#verdict")
@@ -209,7 +211,7 @@ def test_a_second_film_is_analyzed_beside_the_first(open_page, films):
         drop(page, films["prior"], "prior-file", 2)
         page.click("#analyze")
         wait_for_result(page)
-        assert page.evaluate(f"{VIEWER}.films.map(film => film.hasNormal && film.maps.length)") == [2, 2]
+        assert page.evaluate(f"{VIEWER}.films.map(film => film.hasNormal && film.maps.length)") == [1, 1]
         assert "The second film: percentile" in page.inner_text("#verdict")
         assert page.locator("#findings h4").all_inner_texts() == ["chest.png", "prior.png"]
         assert_one_screen(page)

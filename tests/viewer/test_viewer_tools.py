@@ -41,6 +41,7 @@ def test_the_ratio_is_carried_over_to_the_normal_film(bench, state, files):
     opened.drag(opened.on_screen(0.1, 0.8), opened.on_screen(0.9, 0.8))
     (ratio,) = read_measurements(opened.ask("v.measurements()"))
     assert ratio.ratio == pytest.approx(0.5, abs=0.01) and ratio.normal_ratio is None
+    assert ratio.text == f"Cardiothoracic ratio {ratio.ratio:.2f}"
     assert "move the lines on the normal film" in opened.page.inner_text(".fv-measured")
     opened.key("2")
     opened.drag(opened.on_screen(0.7, 0.6), opened.on_screen(0.62, 0.6))

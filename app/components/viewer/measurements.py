@@ -40,8 +40,9 @@ class Measurement:
             return f"Length {_length(self.length, self.unit)}"
         if self.kind == "ratio":
             here = f"Cardiothoracic ratio {self.ratio:.2f}"
-            normal = f" here, {self.normal_ratio:.2f} in what is normal for this record"
-            return here if self.normal_ratio is None else here + normal
+            if self.normal_ratio is None:
+                return here
+            return f"{here} here, {self.normal_ratio:.2f} in what is normal for this record"
         area = f"Area {_length(self.width, self.unit)} × {_length(self.height, self.unit)}"
         if self.mean_difference is None:
             return area
