@@ -123,10 +123,10 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
     except Exception:  # a malformed palette
         raise RadiographError("The palette of this DICOM film is malformed. Export the film as PNG.") from None
     if values.ndim == 3 and values.shape[-1] in (3, 4):
-        grey = grey_from_rgb(values[..., :3])
+        values = grey_from_rgb(values[..., :3])
         if not stored.photometric.startswith("MONOCHROME"):
-            return GreyScale(grey, None, (), stored.notes)
-        values = grey  # three equal channels of a picture that the header calls grey
+            return GreyScale(values, None, (), stored.notes)
+        # else three equal channels of a picture that the header calls grey
     if values.ndim != 2:
         raise RadiographError("This DICOM file does not hold a single grey picture. Export one frontal film.")
     if not np.isfinite(values).all():

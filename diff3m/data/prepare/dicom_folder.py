@@ -182,7 +182,9 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
         with path.open("rb") as file:
             if not looks_like_dicom(file.read(512)):
                 return entry | {"problem": NO_DICOM}
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=[*TAGS, "Rows"])
+        dataset: pydicom.Dataset = pydicom.dcmread(
+            path, stop_before_pixels=True, force=True, specific_tags=[*TAGS, "Rows"]
+        )
         if "Rows" not in dataset:  # an odd encoding, perhaps
             dataset = read_dataset(path.read_bytes())
     except Exception:  # pydicom raises many kinds of error on damaged files
