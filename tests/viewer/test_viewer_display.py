@@ -107,6 +107,18 @@ def test_the_header_s_own_window_is_the_first_where_it_is_named(bench, state, fi
     assert opened.ask("v.view.window") == {"center": 0.4, "width": 0.6} and not opened.ask("v.view.inverted")
 
 
+def test_beside_its_film_the_normal_film_stays_free_of_the_map(bench, state, files):
+    opened = bench(state, files)
+    tiles = (
+        "v.view.tiles((film, layer) => v.films[film][layer === 'normal' ? 'normal' : 'image'], film => v.mapOf(film))"
+    )
+    maps = {}
+    for key in "1234":
+        opened.key(key)
+        maps[key] = opened.ask(f"{tiles}.map(({{ map }}) => Boolean(map))")
+    assert maps == {"1": [True], "2": [True], "3": [True, False], "4": [True, False]}
+
+
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_the_map_is_colored_by_its_sign_above_the_threshold(bench, state, files, arrays, renderer):
     opened = bench(state, files, renderer=renderer)

@@ -138,6 +138,11 @@ export class View {
     this.window = { center: limited(center, 0, 1), width: limited(width, 0.001, 1.5) };
   }
 
+  /** Whether the film itself is in view, beside or under its normal film, which then stays free of the map. */
+  showsFilm(film) {
+    return this.panes.some((pane) => pane.film === film && pane.layers.some((layer) => layer !== "normal"));
+  }
+
   /** What the renderer draws: one tile a layer of each pane. layerOf(film, layer) and mapOf(film) give the pictures. */
   tiles(layerOf, mapOf) {
     return this.panes
@@ -148,7 +153,7 @@ export class View {
           const image = layerOf(pane.film, layer);
           return {
             image,
-            map: mapOf(pane.film),
+            map: layer === "normal" && this.showsFilm(pane.film) ? null : mapOf(pane.film),
             origin,
             // a normal film may have fewer pixels than its film
             scale: (this.scaleOf(pane.film) * this.films[pane.film].height) / (image?.height ?? 1),
