@@ -65,7 +65,10 @@ def test_the_film_is_shown_with_its_own_pixels(open_page, films):
         page.locator(".fv-stage").focus()
         for key in "0+IR":
             page.keyboard.press(key)
+        page.locator(".fv-stage").hover()
+        before = page.evaluate(f"{VIEWER}.view.drawnScale")
         page.mouse.wheel(0, 200)
+        page.wait_for_function(f"{VIEWER}.view.drawnScale !== {before}")
         assert page.evaluate("window.scrollY") == 0 and not sent
 
 
