@@ -98,8 +98,8 @@ class Analysis:
     components: (component, value, z-score) of each part of the score. aspect: width over height in which the arrays are
     shown. notes: plain sentences for the reader (`notes.NOTES`, and those of the film). seconds: by stage.
     heat_sigma, heat_normal: blur of the heat map and the limit of normal films, see `Scoring`; 0 without calibration.
-    accepted: why the gate would have stopped the film, where the reader
-    went on knowingly. case: what was analyzed; None for an analysis that was read from a file without its film.
+    accepted: why the gate would have stopped the film, where the reader went on knowingly. case: what was analyzed;
+    None for an analysis that was read from a file without its film.
     """
 
     film: np.ndarray

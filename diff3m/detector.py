@@ -174,7 +174,7 @@ class Detector:
             notes=notes_on(case, placement, settings, self.config),
             seconds=batch.seconds,
             heat_sigma=self.scoring.heat_sigma,
-            heat_normal=self.scoring.heat_normal if self.scoring.calibration else 0.0,
+            heat_normal=self.scoring.normal_limit,
             accepted=case.film.accepted,
             case=case,
         )
@@ -241,7 +241,7 @@ class Detector:
         columns = [
             self._contradictions(component, x0, records, estimates, settings)
             if component.feature
-            else measure_component(component, x0, estimates.of(component), self.scoring.border)
+            else measure_component(component, x0, estimates.picture(component.key), self.scoring.border)
             for component in self.scoring.components
         ]
         return torch.stack(columns, dim=1).cpu()

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .scoring.score import Component
-
 
 @dataclass(frozen=True)
 class Estimates:
@@ -22,10 +20,6 @@ class Estimates:
     inversion: Mapping[int, Tensor] = field(default_factory=dict)
     noising: Mapping[int, Tensor] = field(default_factory=dict)
     one_step: Mapping[int, Tensor] = field(default_factory=dict)
-
-    def of(self, component: Component) -> Tensor:
-        """Return what a component of the score measures. Raises KeyError where it was not computed."""
-        return self.picture(component.key)
 
     def picture(self, key: tuple[str, int]) -> Tensor:
         """Return the pictures of a source and noise level. Raises KeyError where they were not computed."""

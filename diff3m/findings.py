@@ -7,7 +7,7 @@ the blurred signed difference that is shown, so that page, report and table agre
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -17,7 +17,7 @@ from .analysis import Analysis
 from .case import Case
 from .imaging.organs import Organs, segment_organs
 from .imaging.zones import OUTSIDE, SIDES, name_zone, zone_map
-from .scoring.regions import find_regions
+from .scoring.regions import Region, find_regions
 from .scoring.score import Scoring
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right as shares of a picture's sides
@@ -74,10 +74,8 @@ def find_findings(
     first, those outside the lungs last.
     """
     threshold = scoring.heat_normal if threshold is None else threshold
-    zones = analysis_zones(analysis)
     findings = []
-    for region in find_regions(analysis.heat_map, threshold, scoring.margin):
-        zone = name_zone(region.mask, zones)
+    for region, zone in _find_places(analysis.heat_map, analysis.reconstruction, threshold, scoring.margin):
         box = mask_box(region.mask)
         findings.append(
             Finding(
@@ -100,9 +98,17 @@ def largest_in_organs(heat: np.ndarray, reconstruction: np.ndarray, scoring: Sco
 
     heat, reconstruction: (S, S). Places are those beyond the scoring's `heat_normal`; 0 where there is none.
     """
+    places = _find_places(heat, reconstruction, scoring.heat_normal, scoring.margin)
+    return max((abs(region.largest) for region, zone in places if zone != OUTSIDE), default=0.0)
+
+
+def _find_places(
+    heat: np.ndarray, reconstruction: np.ndarray, threshold: float, margin: float
+) -> Iterator[tuple[Region, str]]:
+    """Yield the regions of a heat map (S, S) beyond a threshold, each with the zone in which most of it lies."""
     zones = organ_zones(reconstruction)
-    places = find_regions(heat, scoring.heat_normal, scoring.margin)
-    return max((abs(place.largest) for place in places if name_zone(place.mask, zones) != OUTSIDE), default=0.0)
+    for region in find_regions(heat, threshold, margin):
+        yield region, name_zone(region.mask, zones)
 
 
 def finding_regions(findings: Sequence[Finding], limit: int = 3) -> tuple[tuple[str, Box], ...]:
@@ -116,23 +122,19 @@ def finding_regions(findings: Sequence[Finding], limit: int = 3) -> tuple[tuple[
     return tuple(regions)
 
 
-def analysis_zones(analysis: Analysis) -> np.ndarray:
-    """Return the zone of every point of the prepared film: (S, S) uint8, see `zones.zone_map`.
-
-    Organs are outlined on the normal film: a white lung has no lung in the film itself.
-    """
-    return organ_zones(analysis.reconstruction)
-
-
 def organ_zones(reconstruction: np.ndarray) -> np.ndarray:
-    """Return the zone of every point of a normal film (S, S): (S, S) uint8, see `zones.zone_map`."""
+    """Return the zone of every point of a prepared film: (S, S) uint8, see `zones.zone_map`.
+
+    reconstruction: (S, S), its normal film, on which the organs are outlined: a white lung has no lung in the film
+    itself.
+    """
     return zone_map(Organs.from_masks(segment_organs(reconstruction[None])[0], len(reconstruction)))
 
 
 def name_box(box: Box, zones: np.ndarray) -> str:
     """Return the zone in which most of a box lies.
 
-    box: shares of the prepared film's sides. zones: of `analysis_zones`.
+    box: shares of the prepared film's sides. zones: of `organ_zones`.
     """
     height, width = zones.shape
     top, left = min(int(box[0] * height), height - 1), min(int(box[1] * width), width - 1)

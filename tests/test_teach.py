@@ -16,9 +16,9 @@ from app.tabs.playground import build_playground
 from app.tabs.reading import build_reading
 from app.tabs.reading_report import read_csv, report, table_csv
 from app.tabs.reading_session import DEFAULT_CONFIDENCE, FilmReading, Session, carry_confidences
-from app.tabs.teach_films import mask_box
 from diff3m.data.manifest import ManifestError
 from diff3m.evaluation.free_response import Mark, Reading, count_marks, free_response_curve, hits, overall_point
+from diff3m.findings import mask_box
 
 TRUTH = (0.4, 0.4, 0.5, 0.5)
 HIT, MISS = (0.44, 0.44, 0.46, 0.46), (0.7, 0.1, 0.75, 0.15)

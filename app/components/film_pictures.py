@@ -70,7 +70,7 @@ def _display_pixels(film: Radiograph) -> np.ndarray:
 
 def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:
     """The viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
-    limits = scoring.heat_sigma, scoring.heat_normal if scoring.calibration else 0.0
+    limits = scoring.heat_sigma, scoring.normal_limit
     normal = _in_display_greys(compose_pseudo_healthy(case.film.pixels, case.prepared, estimate, *limits), case.film)
     factor = min(1.0, FORMING_SIDE / max(normal.shape))
     small = cv2.resize(normal, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else normal
@@ -118,7 +118,7 @@ def analyzed_picture(
     return replace(
         picture,
         normal=_store_normal(_in_display_greys(analysis.pseudo_healthy, case.film)),
-        maps=_maps(analysis, scoring, _box_shares(case.prepared, case.film.pixels.shape)),
+        maps=(analysis_map(analysis, scoring, case.prepared, case.film.pixels.shape),),
         findings=places,
     )
 
@@ -130,14 +130,16 @@ def _truth_findings(truth: np.ndarray, case: Case) -> list[Finding]:
     return [Finding(TRUTH, "", native_box(mask_box(part), case), outline_mask(part, case)) for part in parts]
 
 
-def _maps(analysis: Analysis, scoring: Scoring, box: tuple[float, float, float, float]) -> tuple[ViewerMap, ...]:
-    """Return the signed difference, whose numbers the findings show."""
-    data, scale = encode_map(analysis.heat_map)
-    full = FULL_COLOR * scoring.heat_normal
-    return (ViewerMap(DIFFERENCE, keep_picture(data), scale, full, scoring.heat_normal, box=box),)
-
-
-def _box_shares(prepared: PreparedFilm, shape: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The prepared film's box as (top, left, bottom, right), shares of the film's sides."""
+def analysis_map(analysis: Analysis, scoring: Scoring, prepared: PreparedFilm, shape: tuple[int, int]) -> ViewerMap:
+    """Return an analysis' signed difference, whose numbers the findings show. shape: of the film that it lies on."""
     (top, bottom, left, right), (height, width) = prepared.box, shape
-    return top / height, left / width, bottom / height, right / width
+    box = (top / height, left / width, bottom / height, right / width)
+    return difference_map(analysis.heat_map, scoring.heat_normal, box=box)
+
+
+def difference_map(
+    values: np.ndarray, threshold: float, full: float | None = None, name: str = DIFFERENCE, **options: object
+) -> ViewerMap:
+    """A signed map (S, S) for the viewer. full: the size in full color, by default a multiple of the threshold."""
+    data, scale = encode_map(values)
+    return ViewerMap(name, keep_picture(data), scale, full or FULL_COLOR * threshold, threshold, **options)

@@ -63,7 +63,8 @@ class Report:
     @cached_property
     def normal_film(self) -> np.ndarray:
         """The normal film at the film's own resolution: (H, W) float32 in [0, 1]."""
-        return replace(self.analysis, case=self.case).pseudo_healthy
+        of_case = self.analysis.case is self.case  # composed once, for the page
+        return (self.analysis if of_case else replace(self.analysis, case=self.case)).pseudo_healthy
 
     @property
     def normals(self) -> ViewCalibration | None:

@@ -14,9 +14,10 @@ from diff3m.data.phantom import KINDS
 from diff3m.detector import Detector
 from diff3m.evaluation.free_response import Box
 from diff3m.evaluation.phantom_numbers import first_number
+from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph
 
-from .teach_films import PHANTOM_TAG, mask_box, phantom_film, run_analysis
+from .teach_films import PHANTOM_TAG, phantom_film, run_analysis
 
 SET_SIZE = 10  # films of a simulated set
 DISEASED = 6  # of them with a lesion

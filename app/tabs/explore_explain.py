@@ -10,7 +10,7 @@ import gradio as gr
 from diff3m.case import Case
 from diff3m.explain import Context, Request
 from diff3m.explain.attribution import TARGETS
-from diff3m.findings import analysis_zones, finding_regions, name_box, prepared_box
+from diff3m.findings import finding_regions, name_box, organ_zones, prepared_box
 
 from .. import explain_stream
 from ..components.viewer import Status
@@ -60,7 +60,9 @@ class Explaining(Analyzing):
             if region[2] <= region[0] or region[3] <= region[1]:
                 raise ValueError(OUTSIDE)
             analysis = film and film.analysis
-            return _one_region(name_box(region, analysis_zones(analysis)) if analysis else RECTANGLE, region)
+            return _one_region(
+                name_box(region, organ_zones(analysis.reconstruction)) if analysis else RECTANGLE, region
+            )
 
         yield from self._explain(values, region_request, ("region",), index)
 

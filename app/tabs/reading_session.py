@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.evaluation.free_response import Box, Mark, Reading, count_marks
+from diff3m.findings import mask_box
 from diff3m.scoring.regions import find_regions
 
 from ..render import wording
 from .case_set import ReadingCase
-from .teach_films import mask_box
 from .truth import truth_sentences
 
 MAX_MARKS = 5  # on one film

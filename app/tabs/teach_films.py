@@ -14,11 +14,11 @@ from diff3m.case import Case
 from diff3m.data.phantom import person
 from diff3m.data.phantom.patient import Patient
 from diff3m.detector import Detector
-from diff3m.export.files import FULL_COLOR
-from diff3m.imaging import PreparedFilm, Radiograph
+from diff3m.imaging import Radiograph
 from diff3m.imaging.compose import compose_pseudo_healthy
 
-from ..components.viewer import Finding, ViewerFilm, ViewerMap, build_film, encode_map
+from ..components.film_pictures import analysis_map
+from ..components.viewer import Finding, ViewerFilm, build_film
 from ..runtime.model_lock import MODEL
 from ..runtime.storage import keep_picture
 
@@ -91,30 +91,5 @@ def analyzed_film(
     square = replace(prepared, square=analysis.film)
     limits = analysis.heat_sigma, analysis.heat_normal
     normal = compose_pseudo_healthy(pixels, square, analysis.reconstruction, *limits)
-    maps = analysis_maps(analysis, detector, prepared, pixels.shape)
+    maps = (analysis_map(analysis, detector.scoring, prepared, pixels.shape),)
     return build_film(pixels, store=keep_picture, normal=normal, maps=maps, findings=findings, **options)
-
-
-def analysis_maps(
-    analysis: Analysis, detector: Detector, prepared: PreparedFilm, shape: tuple[int, int]
-) -> tuple[ViewerMap, ...]:
-    """The difference. shape: of the film that it lies on."""
-    top, bottom, left, right = prepared.box
-    height, width = shape
-    box = (top / height, left / width, bottom / height, right / width)
-    return (difference_map(analysis.heat_map, detector.scoring.heat_normal, box=box),)
-
-
-def difference_map(
-    values: np.ndarray, threshold: float, full: float | None = None, name: str = "Difference", **options: object
-) -> ViewerMap:
-    """A signed map (S, S) for the viewer. full: the size in full color, by default a multiple of the threshold."""
-    data, scale = encode_map(values)
-    return ViewerMap(name, keep_picture(data), scale, full or FULL_COLOR * threshold, threshold, **options)
-
-
-def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """The box around a mask (H, W) bool that is not empty: (top, left, bottom, right), shares of its sides."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = mask.shape
-    return rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width

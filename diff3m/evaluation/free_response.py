@@ -57,9 +57,9 @@ def hits(mark: Box, truth: Box) -> bool:
 def count_marks(reading: Reading, confidence: float = float("-inf")) -> tuple[int, int]:
     """Count the true places that have a mark of at least a confidence, and the marks that point at none."""
     marks = [mark.box for mark in reading.marks if mark.confidence >= confidence]
-    found = sum(any(hits(mark, truth) for mark in marks) for truth in reading.truths)
+    hit_count = sum(any(hits(mark, truth) for mark in marks) for truth in reading.truths)
     false = sum(not any(hits(mark, truth) for truth in reading.truths) for mark in marks)
-    return found, false
+    return hit_count, false
 
 
 def free_response_curve(readings: Sequence[Reading]) -> tuple[CurvePoint, ...]:

@@ -167,14 +167,16 @@ def _measure(
         values = torch.tensor([value for _, value, _ in analysis.components])
         score = detector.scoring.score(values, cohort[place].patient.view)
         entry = films[place]
-        if entry.mask is None:
-            yield PhantomResult(score, None, None)
-        else:
-            twin = None
-            if entry.twin is not None and entry.mask.any() and not entry.mask.all():
-                twin = twin_distance(entry.film.pixels, analysis.pseudo_healthy, entry.twin, entry.mask)
-            yield PhantomResult(score, np.abs(analysis.heat_map), entry.prepared_mask, twin)
+        heat = None if entry.mask is None else np.abs(analysis.heat_map)
+        yield PhantomResult(score, heat, entry.prepared_mask, _distance_of(entry, analysis.pseudo_healthy))
         report(place + 1)
+
+
+def _distance_of(entry: _PhantomFilm, pseudo_healthy: np.ndarray) -> TwinDistance | None:
+    """Compare with the healthy twin; None without a lesion, or where it covers nothing or everything."""
+    if entry.twin is None or entry.mask is None or not entry.mask.any() or entry.mask.all():
+        return None
+    return twin_distance(entry.film.pixels, pseudo_healthy, entry.twin, entry.mask)
 
 
 def detection(results: Sequence[PhantomResult], labels: np.ndarray, views: np.ndarray) -> dict:

@@ -62,7 +62,7 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
         notes=tuple(values.pop("notes")),
         case=case,
         heat_sigma=detector.scoring.heat_sigma,
-        heat_normal=detector.scoring.heat_normal if detector.scoring.calibration else 0.0,
+        heat_normal=detector.scoring.normal_limit,
         accepted=tuple(values.pop("accepted", ())),  # absent from files of shipped examples
         **values,
     )

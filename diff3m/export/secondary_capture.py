@@ -53,7 +53,8 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
             manufacturer="Diff3M Explorer",
             patient_orientation=("L", "F"),
         )
-        image.PatientOrientation = None  # type: ignore[assignment]  # present and empty: a mirrored film cannot be told from a plain one
+        # present and empty: a mirrored film cannot be told from a plain one
+        image.PatientOrientation = None  # type: ignore[assignment]
         image.SeriesDescription = f"Diff3M: {title}"[:64]
         image.ImageComments = f"{NOTICE} {detector.config.name} {detector.checkpoint.sha256[:12]}"
         image.SoftwareVersions = f"diff3m {software_versions()['diff3m']}"

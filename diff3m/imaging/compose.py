@@ -43,9 +43,10 @@ def compose_pseudo_healthy(
     float32 in [0, 1]; outside the box the film itself.
     """
     top, bottom, left, right = prepared.box
-    difference = smooth_difference(prepared.square - reconstruction)
+    residual = prepared.square - reconstruction
+    difference = smooth_difference(residual)
     if heat_normal > 0:
-        difference *= opinion_weight(smooth_difference(prepared.square - reconstruction, heat_sigma), heat_normal)
+        difference *= opinion_weight(smooth_difference(residual, heat_sigma), heat_normal)
     difference *= np.float32(prepared.high - prepared.low)
     full_difference = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     result = pixels.astype(np.float32, copy=True)

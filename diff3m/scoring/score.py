@@ -104,8 +104,7 @@ class Scoring:
     """How a checkpoint scores.
 
     components: what is measured. reconstruction: how the picture of normal is made: by "inversion", by "noising", or
-    by the "released" walk over every
-        timestep (`released.inference`).
+        by the "released" walk over every timestep (`released.inference`).
     noise_level: level whose reconstruction is shown, 1 to the schedule's end (default 400).
     steps: DDIM steps each way at `noise_level` (default 10); other levels take steps in proportion.
     rounds: how often "noising" is done, each time to the last estimate (default 1).
@@ -171,6 +170,11 @@ class Scoring:
     def main_key(self) -> tuple[str, int]:
         """The reconstruction that an analysis shows: (source, noise level)."""
         return ("noising" if self.reconstruction == "noising" else "inversion"), self.noise_level
+
+    @property
+    def normal_limit(self) -> float:
+        """`heat_normal`, or 0 before calibration, when no limit is known."""
+        return self.heat_normal if self.calibration else 0.0
 
     @property
     def border(self) -> Border:

@@ -13,12 +13,13 @@ from diff3m.analysis import Analysis
 from diff3m.data.painted.lesions import paint
 from diff3m.detector import Detector
 from diff3m.findings import Finding as Place
+from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph, prepare_mask
 
 from ...components.viewer import Finding, ViewerState
 from ...render import wording
 from ..case_set import mask_truths
-from ..teach_films import MODEL_SIDE, PhantomFilm, mask_box, phantom_film, run_analysis
+from ..teach_films import MODEL_SIDE, PhantomFilm, phantom_film, run_analysis
 from .lesson import (
     LIMIT,
     Lesson,

@@ -13,13 +13,15 @@ import numpy as np
 from diff3m.detector import Detector
 from diff3m.explain import attribute, counterfactual
 from diff3m.export.overlay import signed
+from diff3m.findings import mask_box
 from diff3m.imaging import prepare
 
+from ...components.film_pictures import difference_map
 from ...components.viewer import Finding, ViewerState
 from ...render import figures, panels, wording
 from ...render.images import Frame
 from ...runtime.model_lock import MODEL
-from ..teach_films import PhantomFilm, difference_map, mask_box, phantom_film, plain_film, run_analysis
+from ..teach_films import PhantomFilm, phantom_film, plain_film, run_analysis
 from .lesson import (
     LIMIT,
     Lesson,
