@@ -104,6 +104,8 @@ class _Run:
         self.loss, self.optimizer = self.accelerator.prepare(
             DiffusionLoss(network, self.schedule, config.weighting, config.healing_weight), optimizer
         )
+        if config.compile:
+            network.compile_branches()
         self.step, self.seconds = 0, 0.0
         self.log = TrainingLog(self.out)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import warnings
 
 import cv2
@@ -52,6 +53,18 @@ def test_training_lowers_the_loss_and_leaves_a_whole_checkpoint(film_folder):
         False,
     ]
     assert checkpoint.config.schema["age"].mean == pytest.approx(np.mean([40, 41, 43, 44, 46, 47, 49, 50]))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(film_folder):
+    if not shutil.which("c++"):
+        pytest.skip("there is no C++ compiler")
+    rows = []
+    for compiles in (False, True):
+        out = str(film_folder / f"compiled {compiles}")
+        train(training_config(film_folder, steps=4, log_every=1, precision="no", out=out, compile=compiles))
+        rows.append([float(row["noise_mse"]) for row in csv.DictReader(open(f"{out}/log.csv")) if row["step"] <= "4"])
+    assert rows[1] == pytest.approx(rows[0], rel=1e-3)
 
 
 def test_samples_are_of_the_training_films_without_validation(film_folder):
