@@ -222,7 +222,7 @@ def build_api(detectors: Sequence[Detector]) -> None:
 
 
 def _endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
-    hidden = gr.Button(visible=False)
-    hidden.click(
+    button = gr.Button(visible=False)
+    button.click(
         on_gpu(function), inputs, outputs, api_name=function.__name__, **{**ON_MODEL, "api_visibility": "public"}
     )

@@ -59,10 +59,10 @@ def seconds_of(function: Callable[[], object], device: torch.device, repeats: in
     times = []
     for _ in range(repeats):
         _synchronize(device)
-        started = time.perf_counter()
+        start = time.perf_counter()
         function()
         _synchronize(device)
-        times.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
@@ -80,7 +80,7 @@ def measure(detector: Detector, case: Case, batch: int, mode: str, repeats: int,
     if detector.device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(detector.device)
-    started = time.perf_counter()
+    start = time.perf_counter()
     try:
         with compiled(detector, MODES[mode]):
 
@@ -90,7 +90,7 @@ def measure(detector: Detector, case: Case, batch: int, mode: str, repeats: int,
 
             reconstruction = analyze()
             _synchronize(detector.device)
-            first_seconds = time.perf_counter() - started
+            first_seconds = time.perf_counter() - start
             seconds = seconds_of(analyze, detector.device, repeats)
     except torch.OutOfMemoryError:
         return {"failure": "out of memory"}
@@ -178,10 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "torch": torch.__version__,
         "networks": {name: {**subject.facts, "modes": {}} for name, subject in subjects.items()},
     }
-    out, started = Path(options.out), time.perf_counter()
+    out, start = Path(options.out), time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     for mode, (name, subject), batch in itertools.product(options.modes, subjects.items(), options.batches):
-        if time.perf_counter() - started > 60 * options.minutes:
+        if time.perf_counter() - start > 60 * options.minutes:
             entry = {"failure": f"not measured: {options.minutes:g} minutes were over"}
         else:
             entry = measure(subject.detector, subject.case, batch, mode, options.repeats, subject.expected)

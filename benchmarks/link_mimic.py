@@ -33,9 +33,11 @@ RESULTS = (
 def write_tables(folder: Path, scale: float) -> None:
     """metadata, chexpert, split, patients and omr with PhysioNet's columns."""
     rng = np.random.default_rng(0)
-    images, rows, people, filmed = (max(10, round(scale * count)) for count in (IMAGES, ROWS, PATIENTS, WITH_FILMS))
+    images, rows, people, film_patients = (
+        max(10, round(scale * count)) for count in (IMAGES, ROWS, PATIENTS, WITH_FILMS)
+    )
     subjects = 10_000_000 + rng.permutation(9_000_000)[:people]
-    owner = rng.choice(subjects[:filmed], images)
+    owner = rng.choice(subjects[:film_patients], images)
     study = 50_000_000 + np.arange(images) // 2
     owner = owner[np.arange(images) // 2 * 2]  # two films a study
     days = pd.Timestamp("2150-01-01") + pd.to_timedelta(
@@ -74,7 +76,7 @@ def write_tables(folder: Path, scale: float) -> None:
     )
     dates = (pd.Timestamp("2150-01-01") + pd.to_timedelta(rng.integers(0, 18_000, rows), unit="D")).strftime("%Y-%m-%d")
     # half of the rows belong to patients with films, near their films as often as not
-    subject = np.where(rng.random(rows) < 0.5, rng.choice(subjects[:filmed], rows), rng.choice(subjects, rows))
+    subject = np.where(rng.random(rows) < 0.5, rng.choice(subjects[:film_patients], rows), rng.choice(subjects, rows))
     omr = pd.DataFrame(
         {
             "subject_id": subject,

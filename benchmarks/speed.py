@@ -43,7 +43,7 @@ LEVELS = (
 
 def straightforward(detector: Detector, x0: Tensor, values: Tensor, plan: dict[int, int]) -> dict[int, Tensor]:
     """Reconstructions by noise level, as the formulas read: nothing shared, nothing skipped."""
-    network, schedule, found = detector.network, detector.config.schedule, {}
+    network, schedule, estimates = detector.network, detector.config.schedule, {}
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         condition = network.condition(x0, values)
@@ -57,20 +57,20 @@ def straightforward(detector: Detector, x0: Tensor, values: Tensor, plan: dict[i
         for walk in (path, path[::-1]):
             for t, t_next in itertools.pairwise(walk):
                 x, _ = ddim_step(x, predict, t, t_next, schedule, CLAMP)
-        found[level] = x.clamp(*CLAMP)
-    return found
+        estimates[level] = x.clamp(*CLAMP)
+    return estimates
 
 
 def masked_pixels(network: Diff3M, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
     """x̃_t with the two masked branches one after the other and the masks made anew."""
-    embedded = network.embed_time(t)
-    e = network.encoder_embedding(embedded, condition)
+    time_embedding = network.embed_time(t)
+    e = network.encoder_embedding(time_embedding, condition)
     m1, m2 = masks(t, checkerboard(network.config.image_size, x.device))
     first, second = network.masked_encoders[0], network.masked_encoders[-1]
     features = first(x * m1, e)
-    g1 = network.masked_decoder(features, network.decoder_embedding(embedded, condition, features))
+    g1 = network.masked_decoder(features, network.decoder_embedding(time_embedding, condition, features))
     features = second(x * m2, e)
-    g2 = network.masked_decoder(features, network.decoder_embedding(embedded, condition, features))
+    g2 = network.masked_decoder(features, network.decoder_embedding(time_embedding, condition, features))
     return g1 * m2 + g2 * m1
 
 
@@ -142,9 +142,9 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
     Returns seconds, ratios, differences and the distance from the floor.
     """
     full = Detector(checkpoint, device, "float32")
-    parsed = [full.schema.parse(record)]
+    records = [full.schema.parse(record)]
     x0 = full.inputs([full.case(film)])
-    values = torch.from_numpy(np.stack([full.schema.encode(parsed[0])])).to(full.device)
+    values = torch.from_numpy(np.stack([full.schema.encode(records[0])])).to(full.device)
     scoring = full.scoring
     plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in LEVELS}
     keys = [("inversion", level) for level in plan]
@@ -153,7 +153,7 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
     plain.network.to(memory_format=torch.contiguous_format)
 
     def ours(detector: Detector) -> dict[int, Tensor]:
-        return dict(detector.estimates(x0, detector.condition(x0, parsed), keys, detector.settings()).inversion)
+        return dict(detector.estimates(x0, detector.condition(x0, records), keys, detector.settings()).inversion)
 
     with torch.no_grad():
         reference = straightforward(plain, x0, values, plan)

@@ -51,6 +51,16 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
 
 
+def mixed_precision(precision: str) -> str:
+    """Return accelerate's name of a precision: "auto" is bf16 where it is native, else float32.
+
+    Emulated bf16 would be many times slower than float32.
+    """
+    if precision != "auto":
+        return precision
+    return "bf16" if has_bfloat16(select_device()) else "no"
+
+
 def to_channels_last(network: Network, device: torch.device | None = None) -> Network:
     """Move a network to a device, in the memory layout in which convolutions are fastest. device: default, its own."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

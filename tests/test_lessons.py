@@ -45,7 +45,7 @@ def test_the_removed_share_is_measured_against_the_unpainted_twin():
     twin = analysis(film, film + 0.1)  # a normal film that is too bright everywhere
     painted = analysis(film + 0.2 * MASK, film + 0.1 + 0.05 * MASK)
     removal = healing.measure_removal(painted, twin, MASK)
-    assert (removal.added, removal.remaining) == pytest.approx((0.2, 0.05)) and removal.share == pytest.approx(0.75)
+    assert (removal.addition, removal.remaining) == pytest.approx((0.2, 0.05)) and removal.share == pytest.approx(0.75)
     stretched = analysis(painted.film - 0.03, painted.reconstruction - 0.02)  # of the whole film's contrast
     assert healing.measure_removal(stretched, twin, MASK).share == pytest.approx(0.75)
     assert healing.Removal(0.003, 0.001).share is None, "less than a grey step"
@@ -193,13 +193,13 @@ def test_a_setting_moves_the_film_and_after_the_answer_the_answer():
         tab = build_lessons([plain, follows], None)
     assert not tab.setting.visible and tab.first == "plain"
     update = tab.show("follows")
-    assert update[tab.setting]["visible"] and update[tab.setting]["value"] == 0.5 and update[tab.answered] is False
+    assert update[tab.setting]["visible"] and update[tab.setting]["value"] == 0.5 and update[tab.has_answer] is False
     assert update[tab.viewer]["description"] == "at 0.5" and update[tab.guess]["visible"]
-    values = {tab.lesson: "follows", tab.setting: 0.3, tab.guess: "yes", tab.answered: False}
+    values = {tab.lesson: "follows", tab.setting: 0.3, tab.guess: "yes", tab.has_answer: False}
     (update,) = tab.change_setting(values)
     assert update[tab.viewer]["description"] == "at 0.3" and not seen
-    updates = list(tab.change_setting({**values, tab.answered: True}))
+    updates = list(tab.change_setting({**values, tab.has_answer: True}))
     assert "The class thinks: yes." in updates[-1][tab.answer] and "measured at (0.3,)" in updates[-1][tab.answer]
-    values = {**values, tab.lesson: "plain", tab.answered: True}
-    assert [set(update) for update in tab.change_setting(values)] == [{tab.answered}], "the slider of another lesson"
+    values = {**values, tab.lesson: "plain", tab.has_answer: True}
+    assert [set(update) for update in tab.change_setting(values)] == [{tab.has_answer}], "the slider of another lesson"
     assert list(tab.show_answer(values))[-1][tab.answer] == "<b>measured at ()</b>" and seen == [(0.3,), ()]

@@ -1,4 +1,4 @@
-"""List participles that name a value in diff3m/: python tools/check_names.py [PACKAGE …].
+"""List participles that name a value of the code: python tools/check_names.py [PACKAGE …].
 
 A value's name is a noun (`result`, `reconstruction`); a participle (`found`, `selected`) says what happened to it
 instead. Checked are variables, parameters, attributes and fields whose last word is a participle; constants in capitals
@@ -22,7 +22,7 @@ IRREGULAR = frozenset(
     meant met paid read said seen sent shown shut sold sought spent spoken stolen struck sung sunk taken taught thought
     thrown told torn understood woken won worn wound written""".split()  # noqa: SIM905
 )
-NOUNS = frozenset({"bed", "embed", "feed", "led", "need", "red", "seed", "shed", "speed"})
+NOUNS = frozenset({"bed", "embed", "feed", "led", "need", "proceed", "unused", "red", "seed", "shed", "speed"})
 # names of the field: of pictures and arrays, of DICOM's attributes and of torch; and of what the page and the exports
 # share with the library
 FIELD_WORDS = frozenset(
@@ -84,11 +84,11 @@ def participles(path: Path) -> list[Name]:
 
 def main(packages: list[str]) -> int:
     """Print the participles of packages, and return how many there are."""
-    found = [
+    names = [
         name for package in packages for path in sorted((ROOT / package).rglob("*.py")) for name in participles(path)
     ]
-    print(*found, sep="\n")
-    return len(found)
+    print(*names, sep="\n")
+    return len(names)
 
 
 if __name__ == "__main__":

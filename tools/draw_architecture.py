@@ -86,7 +86,7 @@ def imports_of(name: str, path: Path, known: Mapping[str, Path], root: Path = RO
 def all_imports(root: Path = ROOT, packages: tuple[str, ...] = PACKAGES) -> list[Import]:
     """Every import between modules of the packages."""
     known = modules(root, packages)
-    return [found for name, path in known.items() for found in imports_of(name, path, known, root)]
+    return [entry for name, path in known.items() for entry in imports_of(name, path, known, root)]
 
 
 def room_of(module: str) -> str:
@@ -184,12 +184,12 @@ def _identifier(room: str) -> str:
 
 def _implied(source: str, target: str, edges: Mapping[str, set[str]]) -> bool:
     """Whether `target` can be reached from `source` through another room."""
-    seen, todo = {source}, [room for room in edges.get(source, ()) if room != target]
+    done, todo = {source}, [room for room in edges.get(source, ()) if room != target]
     while todo:
         room = todo.pop()
-        if room in seen:
+        if room in done:
             continue
-        seen.add(room)
+        done.add(room)
         todo += [following for following in edges.get(room, ()) if following != source]
         if room == target:
             return True
@@ -216,13 +216,13 @@ def main() -> None:
         DOCUMENT.write_text(with_flow_chart(DOCUMENT.read_text(encoding="utf-8"), mermaid(edges)), encoding="utf-8")
     for room in [room for level in reversed(ROOMS) for room in level]:
         print(f"{room} → {', '.join(sorted(edges.get(room, ()))) or '·'}")
-    for title, found in (
+    for title, entries in (
         ("circles of modules", circles(module_edges(imports))),
         ("circles of rooms", circles(edges)),
         ("imports that go up", imports_up(imports)),
     ):
-        print(f"\n{title}: {len(found)}")
-        for one in found:
+        print(f"\n{title}: {len(entries)}")
+        for one in entries:
             print("  " + (str(one) if isinstance(one, Import) else " ⇄ ".join(one)))
 
 

@@ -111,10 +111,8 @@ def fit(films: Tensor, masks: Tensor, steps: int, batch_size: int) -> OrganNetwo
         if (step + 1) % 100 == 0 or step + 1 == steps:
             with torch.no_grad():
                 dice = overlap(network(films[:test_films]), masks[:test_films]).tolist()
-            rounded = [round(value, 3) for value in dice]
-            print(
-                f"step {step + 1}: loss {loss.item():.4f}, Dice of left lung, right lung, heart {rounded}", flush=True
-            )
+            values = [round(value, 3) for value in dice]
+            print(f"step {step + 1}: loss {loss.item():.4f}, Dice of left lung, right lung, heart {values}", flush=True)
     return network
 
 

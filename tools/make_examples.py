@@ -71,10 +71,10 @@ def without_grid(film: np.ndarray, period: int = 4, radius: float = 7.5) -> np.n
     away = frequencies - step * np.round(frequencies / step)  # bins from the nearest harmonic
     distance = np.hypot(away[:, None], away)
     near_zero = np.hypot(*np.meshgrid(frequencies, frequencies, indexing="ij")) < step / 2
-    kept = np.where(near_zero, 1.0, 1 - np.exp(-0.5 * (distance / radius) ** 2))
+    transmission = np.where(near_zero, 1.0, 1 - np.exp(-0.5 * (distance / radius) ** 2))
     mirrored = np.pad(film, around, mode="symmetric")  # so that its edges are no steps
-    cleaned = np.fft.ifft2(np.fft.fft2(mirrored) * kept).real[around:-around, around:-around]
-    return cleaned.clip(0, 1).astype(np.float32)
+    without_hatching = np.fft.ifft2(np.fft.fft2(mirrored) * transmission).real[around:-around, around:-around]
+    return without_hatching.clip(0, 1).astype(np.float32)
 
 
 def drawn(detector: Detector, cases: list[dict], seed: int) -> np.ndarray:
@@ -89,14 +89,14 @@ def rendered(detector: Detector) -> list[dict]:
     """Write the simulated cases of phantoms.yaml; returns their entries."""
     entries = []
     for case in yaml.safe_load((FOLDER / "phantoms.yaml").read_text(encoding="utf-8")):
-        changes, shown, lesion = case.pop("patient", {}), case.pop("record", {}), case.pop("lesion", None)
+        changes, record, lesion = case.pop("patient", {}), case.pop("record", {}), case.pop("lesion", None)
         who = person(case["number"], lesion)
         patient = who.patient.under(
             **{name: float(value) if isinstance(value, int) else value for name, value in changes.items()}
         )
         entry = {
             **case,
-            "record": {**patient.record(), **shown},
+            "record": {**patient.record(), **record},
             "origin": PHANTOM,
             "checkpoint": detector.config.name,
             "file": f"{case['id']}.png",

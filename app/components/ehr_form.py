@@ -79,11 +79,11 @@ class EHRForm:
 
         keep: leave the other fields as they are; otherwise they become unknown.
         """
-        facts, computed = with_bmi(self.schema, facts)
+        facts, bmi_names = with_bmi(self.schema, facts)
         updates: Updates = {} if keep else {self.computed_bmi: ""}
         for feature, field in zip(self.schema.features, self.fields, strict=True):
             if feature.name in facts:
-                source = COMPUTED if feature.name in computed else origin
+                source = COMPUTED if feature.name in bmi_names else origin
                 updates[field] = gr.update(value=_text(feature, facts[feature.name]), info=source, elem_classes=[])
             elif not keep:
                 updates[field] = gr.update(value=_text(feature, None), info="", elem_classes=[])
@@ -113,13 +113,13 @@ def build_form(schema: EHRSchema, suffix: str = "") -> EHRForm:
     fields: dict[str, Component] = {}
     with gr.Column(elem_classes="record-grid", min_width=0):
         fields |= {feature.name: _field(feature, suffix) for feature in schema.features if feature.trained}
-    ignored = [feature for feature in schema.features if not feature.trained]
-    if ignored:
+    unused = [feature for feature in schema.features if not feature.trained]
+    if unused:
         with (
             gr.Accordion("Not used by this model", open=False, elem_id=f"unused{suffix}"),
             gr.Column(elem_classes="record-grid", min_width=0),
         ):
-            fields |= {feature.name: _field(feature, suffix) for feature in ignored}
+            fields |= {feature.name: _field(feature, suffix) for feature in unused}
     form = EHRForm(schema, tuple(fields[name] for name in schema.names), gr.State(""))
     _follow_height_and_weight(form)
     return form

@@ -64,8 +64,8 @@ def _display_pixels(film: Radiograph) -> np.ndarray:
     """
     pixels = film.full_range if _has_header_window(film) else film.pixels
     levels = pixels * np.float32(255)
-    rounded = np.round(levels)
-    return rounded.astype(np.uint8) if np.abs(levels - rounded).max() < 1e-3 else pixels
+    integers = np.round(levels)
+    return integers.astype(np.uint8) if np.abs(levels - integers).max() < 1e-3 else pixels
 
 
 def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:

@@ -106,8 +106,8 @@ def gate(quality: Quality, accepted: bool) -> str:
     if not quality.reasons:
         return ""
     how = "<p><b>You go on with the film as it is.</b></p>" if accepted else ""
-    listed = "".join(f"<p>{html.escape(reason)}</p>" for reason in quality.reasons)
-    return f'<div class="status alert" role="alert">{listed}{how}</div>'
+    paragraphs = "".join(f"<p>{html.escape(reason)}</p>" for reason in quality.reasons)
+    return f'<div class="status alert" role="alert">{paragraphs}{how}</div>'
 
 
 def attention(analysis: Analysis, detector: Detector) -> str:

@@ -74,8 +74,8 @@ class Column:
             if self.top + (lines + spare) * height > self.bottom + 1e-6:
                 self.write(f"{ELLIPSIS} {len(rows) - index} more", size)
                 return False
-            for column, wrapped in zip((names, values), parts, strict=True):
-                for number, line in enumerate(wrapped):
+            for column, text_lines in zip((names, values), parts, strict=True):
+                for number, line in enumerate(text_lines):
                     self._line(column.left, line, size, "normal", "#102030", self.top + number * height)
             self.top += lines * height
         return True

@@ -271,9 +271,9 @@ def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
     return f"Attention: {'; '.join(parts)}. {ATTENTION_LIMIT}"
 
 
-def cohort_sentence(scored: int, films: int, unusual: int) -> str:
+def cohort_sentence(count: int, films: int, unusual: int) -> str:
     """Say how many films were scored and how many of them are unusual."""
-    start = f"{scored} of {films} film{'' if films == 1 else 's'} {'was' if films == 1 else 'were'} scored"
+    start = f"{count} of {films} film{'' if films == 1 else 's'} {'was' if films == 1 else 'were'} scored"
     return f"{start}; {unusual} {'lies' if unusual == 1 else 'lie'} above percentile 95 of normal films."
 
 

@@ -11,22 +11,22 @@ class Turns:
     """A fair lock. A long job that takes a turn for each part lets everybody who came meanwhile go first."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
         self._next, self._serving = 0, 0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for one's turn, hold it, and pass it on."""
-        with self._changed:
+        with self._condition:
             ticket = self._next
             self._next += 1
-            self._changed.wait_for(lambda: self._serving == ticket)
+            self._condition.wait_for(lambda: self._serving == ticket)
         try:
             yield
         finally:
-            with self._changed:
+            with self._condition:
                 self._serving += 1
-                self._changed.notify_all()
+                self._condition.notify_all()
 
 
 MODEL = Turns()

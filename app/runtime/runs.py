@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class Runs:
     """The runs of one reader, by number. It lives in a `gr.State`, which every handler of that reader shares.
 
-    number: of the newest run. last_stopped: number of the run that was stopped last.
+    number: of the newest run. last_stop: number of the run that was stopped last.
     """
 
     number: int = 0
-    last_stopped: int = 0
+    last_stop: int = 0
 
     def start(self) -> Run:
         """Begin a run, which ends the one before."""
@@ -26,7 +26,7 @@ class Runs:
 
     def stop(self) -> None:
         """Stop the current run, which says so itself: what it sent before cannot arrive after that."""
-        self.last_stopped = self.number
+        self.last_stop = self.number
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Run:
     @property
     def is_stopped(self) -> bool:
         """Whether the reader stopped it."""
-        return self.runs.last_stopped == self.number
+        return self.runs.last_stop == self.number
 
     @property
     def is_wanted(self) -> bool:

@@ -32,35 +32,35 @@ class Storage:
     def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.keep_seconds = keep_seconds
-        self._protected: set[Path] = set()
+        self._permanent: set[Path] = set()
         os.environ["GRADIO_TEMP_DIR"] = str(self.folder)
         atexit.register(self.remove)
 
     def protect(self) -> None:
         """Keep what is there now for as long as the app runs."""
-        self._protected = {path for path in self.folder.rglob("*") if path.is_file()}
+        self._permanent = {path for path in self.folder.rglob("*") if path.is_file()}
 
     def sweep(self) -> int:
         """Delete files that are older than `keep_seconds`; returns how many."""
-        limit, removed = time.time() - self.keep_seconds, 0
+        limit, count = time.time() - self.keep_seconds, 0
         for path in list(self.folder.rglob("*")):
             try:
-                if path.is_file() and path not in self._protected and path.stat().st_mtime < limit:
+                if path.is_file() and path not in self._permanent and path.stat().st_mtime < limit:
                     path.unlink()
-                    removed += 1
+                    count += 1
             except OSError:  # gone meanwhile, or not ours to delete
                 continue
-        return removed
+        return count
 
     def sweep_orphans(self) -> int:
         """Delete the folders of earlier runs that were killed before they could; returns how many."""
-        removed = 0
+        count = 0
         for folder in self.folder.parent.glob(f"{PREFIX}*"):
             number = folder.name.removeprefix(PREFIX).split("-")[0]
             if folder.is_dir() and number.isdigit() and not _runs(int(number)):
                 shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-        return removed
+                count += 1
+        return count
 
     def keep_sweeping(self, interval: float = SWEEP_SECONDS) -> None:
         """Sweep in the background for as long as the process lives."""

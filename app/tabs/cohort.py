@@ -53,7 +53,7 @@ class CohortTab:
 
     manifest: gr.File
     archive: gr.File
-    served: gr.Dropdown
+    folder_table: gr.Dropdown
     model: gr.Dropdown
     strict: gr.Checkbox
     run: gr.Button
@@ -67,7 +67,7 @@ class CohortTab:
     @property
     def inputs(self) -> set:
         """What is read when films are scored."""
-        return {self.manifest, self.archive, self.served, self.model, self.strict}
+        return {self.manifest, self.archive, self.folder_table, self.model, self.strict}
 
     @property
     def outputs(self) -> list:
@@ -138,7 +138,7 @@ def _build(names: list[str], folder: Path | None) -> CohortTab:
         archive = gr.File(label="Films: ZIP", file_types=[".zip"], height=120, elem_id="cohort-zip")
     paths = folder.rglob("*") if folder else ()
     tables = sorted(str(path.relative_to(folder)) for path in paths if path.suffix.lower() in TABLE_SUFFIXES)
-    served = gr.Dropdown(
+    folder_table = gr.Dropdown(
         tables[:MAX_TABLES],
         value=None,
         label="Or a manifest in the server's folder",
@@ -170,7 +170,7 @@ def _build(names: list[str], folder: Path | None) -> CohortTab:
     gr.HTML(panels.quiet("Click a heading to sort, a row to open its film in Explore."))
     result = gr.State(None, time_to_live=3600)
     return CohortTab(
-        manifest, archive, served, model, strict, run, cancel, status, summary_card, download, table, result
+        manifest, archive, folder_table, model, strict, run, cancel, status, summary_card, download, table, result
     )
 
 
@@ -178,8 +178,8 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
     """Score what the tab's inputs name, with progress; then summary, CSV and the whole table."""
     source, rows, path = None, [], values[tab.archive]
     try:
-        if values[tab.served] and folder:
-            films, path = list_folder_films(detector, folder, values[tab.served]), None
+        if values[tab.folder_table] and folder:
+            films, path = list_folder_films(detector, folder, values[tab.folder_table]), None
         else:
             films, source = list_films(detector, values[tab.manifest], path)
         if len(films) > MAX_FILMS:
@@ -187,18 +187,18 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
                 f"{len(films):,} films are too many for one run; at most {MAX_FILMS:,}. Use `diff3m evaluate`."
             )
         yield tab.empty() | {tab.status: panels.status("Waiting for its turn …"), tab.cancel: gr.update(visible=True)}
-        started, result = time.perf_counter(), CohortResult(detector.config.name, path, rows)
+        start, result = time.perf_counter(), CohortResult(detector.config.name, path, rows)
         for row in score_films(detector, films, values[tab.strict]):
             rows.append(row)
             if len(rows) % PART and len(rows) < len(films):
                 continue
-            progress = _progress(len(rows), len(films), time.perf_counter() - started)
+            progress = _progress(len(rows), len(films), time.perf_counter() - start)
             update = {tab.status: progress, tab.result: result}
             yield update | (tab.rows(rows) if _sends_table(len(rows), len(films)) else {})
-        stopped = sum(row.score is None for row in rows)
-        text = f"Done: {len(rows)} films in {time.perf_counter() - started:.0f} s."
-        if stopped:
-            text += f" **Not scored: {stopped}**, see the reasons below."
+        failures = sum(row.score is None for row in rows)
+        text = f"Done: {len(rows)} films in {time.perf_counter() - start:.0f} s."
+        if failures:
+            text += f" **Not scored: {failures}**, see the reasons below."
         yield tab.message(text) | tab.finished(rows, detector) | {tab.result: result}
     except (ManifestError, ArchiveError, EHRError) as error:
         yield tab.message(str(error), alert=True) | tab.empty()
@@ -232,5 +232,5 @@ def _sends_table(done: int, total: int) -> bool:
 
 
 def _progress(done: int, total: int, seconds: float) -> str:
-    left = seconds / done * (total - done)
-    return panels.progress_line(f"{done} of {total} films, about {left:.0f} s left", done / total)
+    remaining = seconds / done * (total - done)
+    return panels.progress_line(f"{done} of {total} films, about {remaining:.0f} s left", done / total)

@@ -38,7 +38,7 @@ class Film:
     """A row to be scored.
 
     number: its row in the manifest, or its place in the ZIP. label: None where not known. record: as the manifest gives
-    it; once scored, the one that it was scored under, header facts included. read: returns the film's bytes or path.
+    it; once scored, the one that it was scored under, header facts included. load: returns the film's bytes or path.
     note: where its file was guessed, or "".
     """
 
@@ -46,7 +46,7 @@ class Film:
     name: str
     label: str | None
     record: dict
-    read: Callable[[], bytes | Path]
+    load: Callable[[], bytes | Path]
     note: str = ""
 
 
@@ -98,12 +98,12 @@ def _archive_film(row: ManifestRow, folder: Path, archive: Archive) -> Film:
     name = str(row.path.relative_to(folder)) if row.path.is_relative_to(folder) else row.path.name
     match = archive.match(name)
 
-    def read() -> bytes:
+    def load() -> bytes:
         if match is None:
             raise ArchiveError("The ZIP holds no file of this name, or several.")
         return archive.read(match.name)
 
-    return Film(row.row, name, row.label, dict(row.record), read, match.note if match else row.note)
+    return Film(row.row, name, row.label, dict(row.record), load, match.note if match else row.note)
 
 
 def list_folder_films(detector: Detector, folder: Path, manifest: str) -> list[Film]:
@@ -118,12 +118,12 @@ def list_folder_films(detector: Detector, folder: Path, manifest: str) -> list[F
 def _folder_film(row: ManifestRow, root: Path) -> Film:
     inside = row.path.resolve().is_relative_to(root)
 
-    def read() -> Path:
+    def load() -> Path:
         if not inside:
             raise ArchiveError("This film lies outside the folder that the page was started with.")
         return row.path
 
-    return Film(row.row, row.path.name, row.label, dict(row.record), read, row.note)
+    return Film(row.row, row.path.name, row.label, dict(row.record), load, row.note)
 
 
 def score_films(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[Row]:
@@ -151,7 +151,7 @@ def _prepare(detector: Detector, film: Film, strict: bool) -> PreparedRow | Row:
     Returns the row that says why not, where it cannot be prepared.
     """
     try:
-        radiograph = read_radiograph(film.read())
+        radiograph = read_radiograph(film.load())
         known = {name: value for name, value in film.record.items() if value is not None}
         facts = {name: value for name, value in radiograph.facts.items() if name in detector.schema}
         film = replace(film, record={**facts, **known})
@@ -190,16 +190,16 @@ def table_csv(rows: Sequence[Row], detector: Detector) -> bytes:
 
 def summary(rows: Sequence[Row]) -> str:
     """Sum the rows up as HTML: counts, what was left out and why and, where labels exist, AUROC within and by view."""
-    scored = [row for row in rows if row.score is not None]
-    unusual = sum(row.percentile >= LIMIT for row in scored if row.percentile is not None)
-    text = wording.cohort_sentence(len(scored), len(rows), unusual)
+    with_score = [row for row in rows if row.score is not None]
+    unusual = sum(row.percentile >= LIMIT for row in with_score if row.percentile is not None)
+    text = wording.cohort_sentence(len(with_score), len(rows), unusual)
     missing = _reasons(rows)
-    labelled = [row for row in scored if row.film.label]
-    abnormal = np.array([row.film.label != NORMAL for row in labelled], bool)
-    if not labelled or abnormal.all() or not abnormal.any():
-        one_class = " The labels are all of one kind, so there is no ROC." if labelled else ""
+    with_label = [row for row in with_score if row.film.label]
+    abnormal = np.array([row.film.label != NORMAL for row in with_label], bool)
+    if not with_label or abnormal.all() or not abnormal.any():
+        one_class = " The labels are all of one kind, so there is no ROC." if with_label else ""
         return f'<div class="card"><p>{text}{one_class}</p>{missing}</div>'
-    score, view = np.array([row.score for row in labelled]), np.array([row.view for row in labelled])
+    score, view = np.array([row.score for row in with_label]), np.array([row.view for row in with_label])
     lines = _metric_sentences(detection_metrics(score, abnormal, view, REPEATS))
     note = panels.quiet(
         "Sick people are filmed lying, so a number that mixes views flatters any score that can tell AP from PA: "
@@ -252,7 +252,7 @@ def read_again(film: Film, archive: str | None) -> bytes:
     Raises ArchiveError or OSError where the film is no longer there.
     """
     try:
-        data = film.read()
+        data = film.load()
     except (ValueError, OSError):
         if not archive:
             raise ArchiveError("The film is no longer there.") from None

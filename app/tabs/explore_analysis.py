@@ -216,5 +216,5 @@ def first_estimate(detector: Detector, case: Case, level: int, seed: int) -> np.
 
 def progress_status(event: Progress, seconds: float) -> Status:
     """Return how far an analysis is. seconds: since it began."""
-    left = seconds / max(event.done, 1) * (event.total - event.done)
-    return Status(f"Drawing what is normal, about {left:.0f} s left", event.done / event.total)
+    remaining = seconds / max(event.done, 1) * (event.total - event.done)
+    return Status(f"Drawing what is normal, about {remaining:.0f} s left", event.done / event.total)

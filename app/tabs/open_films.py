@@ -83,7 +83,7 @@ def with_result(
     truth = true_mask(film, case, detector, examples)
     picture = film_pictures.analyzed_picture(film.picture, analysis, case, scoring, findings, truth)
     verdict = wording.verdict_sentence(analysis, findings, detector.schema)
-    return replace(film, analysis=analysis, findings=findings, analyzed=picture, verdict=verdict)
+    return replace(film, analysis=analysis, findings=findings, result_picture=picture, verdict=verdict)
 
 
 def analyze_in_turn(

@@ -57,7 +57,7 @@ class Playground:
     view: gr.Radio
     bmi: gr.Slider
     systolic: gr.Slider
-    informed: gr.Checkbox
+    is_informed: gr.Checkbox
     phantom: gr.HTML
     result: gr.HTML
     text: gr.HTML
@@ -73,7 +73,7 @@ class Playground:
             self.view,
             self.bmi,
             self.systolic,
-            self.informed,
+            self.is_informed,
         ]
 
 
@@ -105,13 +105,13 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
                     label="View",
                     elem_id="play-view",
                 )
-            informed = gr.Checkbox(True, label="The model knows this record", elem_id="play-informed")
+            is_informed = gr.Checkbox(True, label="The model knows this record", elem_id="play-informed")
         with gr.Column(min_width=0, elem_classes="teach-film-row"):
             phantom = gr.HTML(elem_id="play-phantom", elem_classes="teach-pictures")
             result = gr.HTML(elem_id="play-result", elem_classes="teach-pictures")
         with gr.Column(min_width=0, elem_classes="teach-result"):
             text = gr.HTML(panels.status(WORKING), elem_id="play-text", elem_classes="teach-answer")
-    page = Playground(number, lesion, age, sex, view, bmi, systolic, informed, phantom, result, text)
+    page = Playground(number, lesion, age, sex, view, bmi, systolic, is_informed, phantom, result, text)
     phantom.value = _phantom_pictures(_play(detector, page, {control: control.value for control in page.controls}))
 
     def show_phantom(values: Mapping) -> Updates:
@@ -148,9 +148,9 @@ def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
     normal = Radiograph(who.healthy.film(MODEL_SIDE, patient))
     film = normal
     if lesion is not None:
-        diseased = who.film_with_lesion(MODEL_SIDE, patient)
-        film, mask = Radiograph(diseased.film), diseased.mask
-    record = patient.record() if values[page.informed] else {}
+        drawing = who.film_with_lesion(MODEL_SIDE, patient)
+        film, mask = Radiograph(drawing.film), drawing.mask
+    record = patient.record() if values[page.is_informed] else {}
     return Play(film, prepare(film, settings), prepare(normal, settings), mask, record)
 
 

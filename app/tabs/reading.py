@@ -99,11 +99,11 @@ class ReadingTab:
         try:
             case = cases.case(session.index)
         except ValueError as error:  # the file went since the start: the next film may be there
-            skipped = {page.submit: gr.update(visible=False), page.proceed: gr.update(visible=True, value="Next film")}
-            return self.error(str(error)) | {page.session: replace(session, is_revealed=True)} | skipped
+            buttons = {page.submit: gr.update(visible=False), page.proceed: gr.update(visible=True, value="Next film")}
+            return self.error(str(error)) | {page.session: replace(session, is_revealed=True)} | buttons
         film = plain_film(case.pixels, f"Film {number}", tags=case.tags)
         return {
-            page.session: replace(session, started=time.monotonic()),
+            page.session: replace(session, start=time.monotonic()),
             page.task: f"### Film {number} of {len(cases)}\n{case.question or 'What do you see?'}",
             page.link: _link(session.set_name),
             page.viewer: ViewerState(film, description="A film to be read").to_value(),
@@ -121,11 +121,11 @@ class ReadingTab:
         if session is None or session.is_revealed:
             return {self.page.session: gr.skip()}
         try:
-            measured = read_measurements({"version": event.version, "measurements": event.measurements})
+            measurements = read_measurements({"version": event.version, "measurements": event.measurements})
         except ValueError as error:
             return self.error(str(error))
         session = self.with_confidences(session, values)
-        marks = carry_confidences(session.marks, [entry.box for entry in measured if entry.kind == "rectangle"])
+        marks = carry_confidences(session.marks, [entry.box for entry in measurements if entry.kind == "rectangle"])
         return {self.page.session: replace(session, marks=marks), **self.show_confidences(marks)}
 
     def submit(self, values: Values) -> Iterator[Updates]:
@@ -134,7 +134,7 @@ class ReadingTab:
         if session is None or session.is_revealed:
             yield self.error(NO_SESSION)
             return
-        ended = time.monotonic()
+        end = time.monotonic()
         yield {page.submit: gr.update(visible=False), page.result: panels.status("The model is working …")}
         session = self.with_confidences(session, values)
         try:
@@ -144,7 +144,7 @@ class ReadingTab:
         except ValueError as error:
             yield self.error(str(error)) | {page.proceed: gr.update(visible=True)}
             return
-        session = session.reveal(case, model_marks(analysis, cases.detector), ended)
+        session = session.reveal(case, model_marks(analysis, cases.detector), end)
         name = f"Film {session.index + 1}"
         film = analyzed_film(case.pixels, analysis, cases.detector, truth_findings(case), name=name, tags=case.tags)
         sentences = [case.title, *film_sentences(session.films[-1], case), case.answer]

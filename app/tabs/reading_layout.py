@@ -48,8 +48,8 @@ class ReadingPage:
     @property
     def outputs(self) -> list[Component]:
         """Everything that the reading of a film changes."""
-        unchanged = ("confidences", "start", "class_files", "class_result", "table")
-        own = [getattr(self, field.name) for field in fields(self) if field.name not in unchanged]
+        constant = ("confidences", "start", "class_files", "class_result", "table")
+        own = [getattr(self, field.name) for field in fields(self) if field.name not in constant]
         return [*own, *self.confidences]
 
 

@@ -28,18 +28,18 @@ def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your read
     readers: the films of each reader or group, by its name. The model's curve stands beside them where its marks are
     known. Films whose truth is not known are left out.
     """
-    counted = {name: [film for film in films if film.is_counted] for name, films in readers.items()}
-    counted = {name: films for name, films in counted.items() if films}
-    if not counted:
+    counted_films = {name: [film for film in films if film.is_counted] for name, films in readers.items()}
+    counted_films = {name: films for name, films in counted_films.items() if films}
+    if not counted_films:
         return panels.status("No film with a known truth was read, so there is nothing to count.")
-    curves = {name: [film.reading for film in films] for name, films in counted.items()}
+    curves = {name: [film.reading for film in films] for name, films in counted_films.items()}
     note = "A mark counts as a hit if its middle lies in the true box or close to it. "
-    by_model = [film for films in counted.values() for film in films if film.model is not None]
+    by_model = [film for films in counted_films.values() for film in films if film.model is not None]
     if by_model:
         curves["the model"] = [Reading(film.reading.truths, film.model or ()) for film in by_model]
         note += "The model's places are ordered by their mean on its map. "
     lines = [_curve_sentence(name, readings) for name, readings in curves.items()]
-    lines += [_time_sentence(name, films) for name, films in counted.items()]
+    lines += [_time_sentence(name, films) for name, films in counted_films.items()]
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     has_places = any(reading.truths for readings in curves.values() for reading in readings)
     chart = figures.inline_svg(free_response_figure(curves), " ".join(lines)) if has_places else ""

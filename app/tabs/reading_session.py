@@ -40,25 +40,25 @@ class FilmReading:
 class Session:
     """A reader's way through a set.
 
-    index: of the film on the page. marks: on it so far. started: when it came, in seconds of a monotonic clock.
+    index: of the film on the page. marks: on it so far. start: when it came, in seconds of a monotonic clock.
     is_revealed: whether its truth is on the page. films: those that were read.
     """
 
     set_name: str
     index: int = 0
     marks: tuple[Mark, ...] = ()
-    started: float = 0.0
+    start: float = 0.0
     is_revealed: bool = False
     films: tuple[FilmReading, ...] = field(default=())
 
     def next_film(self, now: float) -> Session:
         """Go on to the next film."""
-        return replace(self, index=self.index + 1, marks=(), started=now, is_revealed=False)
+        return replace(self, index=self.index + 1, marks=(), start=now, is_revealed=False)
 
     def reveal(self, case: ReadingCase, model: tuple[Mark, ...], now: float) -> Session:
         """End the reading of a film."""
         reading = Reading(tuple(truth.box for truth in case.truths), self.marks)
-        film = FilmReading(case.name, reading, now - self.started, case.is_counted, model)
+        film = FilmReading(case.name, reading, now - self.start, case.is_counted, model)
         return replace(self, films=(*self.films, film), is_revealed=True)
 
 

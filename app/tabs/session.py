@@ -38,7 +38,7 @@ class OpenFilm:
     example: str = ""
     analysis: Analysis | None = None
     findings: tuple[Finding, ...] = ()
-    analyzed: ViewerFilm | None = None
+    result_picture: ViewerFilm | None = None
     verdict: str = ""
 
     @property
@@ -49,11 +49,11 @@ class OpenFilm:
     @property
     def viewer_film(self) -> ViewerFilm:
         """The viewer's picture, with the result where there is one."""
-        return self.analyzed or self.picture
+        return self.result_picture or self.picture
 
     def without_result(self) -> OpenFilm:
         """The same film before its analysis."""
-        return replace(self, analysis=None, findings=(), analyzed=None, verdict="")
+        return replace(self, analysis=None, findings=(), result_picture=None, verdict="")
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,21 +33,21 @@ def build_teach(
     rooms: the page's tabs, which a link opens at `teach`. own_sets: the teacher's films.
     """
     gr.set_static_paths([STATIC_FOLDER])
-    simulated = next((detector for detector in detectors if detector.config.name == PHANTOMS), None)
-    lessons = [*own_lessons(own_sets), *(LESSONS if simulated else ())]
-    if simulated is None:
+    phantom_detector = next((detector for detector in detectors if detector.config.name == PHANTOMS), None)
+    lessons = [*own_lessons(own_sets), *(LESSONS if phantom_detector else ())]
+    if phantom_detector is None:
         gr.Markdown(f"More lessons and the playground need the checkpoint `{PHANTOMS}`, which this page is without.")
     with gr.Tabs(elem_id="teach") as tabs:
         lesson_tab = reading_tab = None
         if lessons:
             with gr.Tab("Lessons", id="lessons"):
-                lesson_tab = build_lessons(lessons, simulated)
-        if simulated or own_sets:
+                lesson_tab = build_lessons(lessons, phantom_detector)
+        if phantom_detector or own_sets:
             with gr.Tab("Read first, then look", id="reading"):
-                reading_tab = build_reading(simulated, own_sets)
-        if simulated:
+                reading_tab = build_reading(phantom_detector, own_sets)
+        if phantom_detector:
             with gr.Tab("Playground", id="playground") as playground:
-                build_playground(simulated, playground)
+                build_playground(phantom_detector, playground)
         with gr.Tab("Draw normals", id="drawing"):
             build_drawing(detectors)
 

@@ -63,8 +63,8 @@ def _phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFil
     film = Radiograph(who.film(MODEL_SIDE, patient))
     if lesion is None:
         return PhantomFilm(patient, who.film(DISPLAY_SIDE, patient), film)
-    diseased = who.film_with_lesion(DISPLAY_SIDE, patient)
-    return PhantomFilm(patient, diseased.film, film, diseased.mask)
+    drawing = who.film_with_lesion(DISPLAY_SIDE, patient)
+    return PhantomFilm(patient, drawing.film, film, drawing.mask)
 
 
 def run_analysis(detector: Detector, film: Radiograph | Case, record: Mapping | None = None) -> Analysis:

@@ -183,7 +183,7 @@ def _explanations(options) -> None:
         source, name = options.ignored
         ignored_feature = detector_for(options, source), name
     result = benchmark_explanations(
-        detector, options.out, options.each, options.with_oracle, ignored=ignored_feature, report=stage_bars()
+        detector, options.out, options.each, options.with_oracle, other_checkpoint=ignored_feature, report=stage_bars()
     )
     for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())

@@ -72,8 +72,8 @@ def calibrate_on_normals(
     stride = -(-len(rows) // MAX_MAPS)
     parts = Parts(Path(folder), len(rows), BATCH, MEASURED, identity_of(plain, manifest, accept=accept))
 
-    def items(wanted: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
-        return zip(filter(wanted, range(len(rows))), rows.cases(wanted), strict=True)
+    def items(selects: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
+        return zip(filter(selects, range(len(rows))), rows.cases(selects), strict=True)
 
     def measure(part: list[tuple[int, Case]]) -> Iterator[dict]:
         positions = (position for position, _ in part)
@@ -94,9 +94,9 @@ def calibrate_on_normals(
     if processes.first:
         parts.remove()
     check_count(len(values), manifest)
-    calibrated = calibrate_scoring(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(maps)))
-    places = [largest_in_organs(*pair, calibrated) for pair in zip(maps, reconstructions, strict=True)]
-    return replace(calibrated, place_normal=round(float(np.percentile(places, PLACE_SHARE)), 5))
+    scoring = calibrate_scoring(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(maps)))
+    places = [largest_in_organs(*pair, scoring) for pair in zip(maps, reconstructions, strict=True)]
+    return replace(scoring, place_normal=round(float(np.percentile(places, PLACE_SHARE)), 5))
 
 
 def _measured_row(result: CaseResult, with_maps: bool) -> dict:

@@ -47,10 +47,10 @@ def summary(phantoms: Sequence[ExplainedPhantom], method: str) -> dict:
             result["top_1"][group] = {"share": entry["mean"], "interval": entry["interval"], "films": len(hits)}
     if method == "unusual":  # each group has a scale of its own
         return result
-    judged = [one for one in phantoms if "oracle" in one.values]
+    with_oracle = [one for one in phantoms if "oracle" in one.values]
     kinds = {
-        "extreme": [one for one in judged if one.kind != DRAWN],
-        DRAWN: [one for one in judged if one.kind == DRAWN],
+        "extreme": [one for one in with_oracle if one.kind != DRAWN],
+        DRAWN: [one for one in with_oracle if one.kind == DRAWN],
     }
     for kind, rows in kinds.items():
         if rows:
@@ -104,10 +104,12 @@ def agreement_shares(phantoms: Sequence[ExplainedPhantom]) -> dict:
 
 def mean_values(phantoms: Sequence[ExplainedPhantom]) -> dict:
     """Return the mean attributions by group: the model's, and the oracle's where there are any."""
-    judged = [one.values["oracle"] for one in phantoms if "oracle" in one.values]
+    with_oracle = [one.values["oracle"] for one in phantoms if "oracle" in one.values]
     return {
         "model": {group: float(np.mean([one.model.groups[group] for one in phantoms])) for group in GROUPS},
-        "oracle": {group: float(np.mean([values[group] for values in judged])) for group in GROUPS} if judged else None,
+        "oracle": {group: float(np.mean([values[group] for values in with_oracle])) for group in GROUPS}
+        if with_oracle
+        else None,
     }
 
 

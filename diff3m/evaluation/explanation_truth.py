@@ -82,13 +82,13 @@ def benchmark_explanations(
     each: int = 100,
     with_oracle: int = 40,
     split: str = "test",
-    ignored: tuple[Detector, str] | None = None,
+    other_checkpoint: tuple[Detector, str] | None = None,
     report: Report | None = None,
 ) -> dict:
     """Explain phantoms with known causes, write the results under `out`, and return what explanations.json holds.
 
     each: phantoms with each group extreme. with_oracle: how many of each kind the oracle and integrated gradients
-    explain too, and how many are drawn from the population. ignored: a checkpoint that was trained with a feature on
+    explain too, and how many are drawn from the population. other_checkpoint: one that was trained with a feature on
     which nothing depends, and its name. report: called with (stage, done, total). Writes explanations.json, a table,
     a figure and cases.csv. Raises ExplanationError for a checkpoint that lacks a group.
 
@@ -136,7 +136,9 @@ def benchmark_explanations(
         "agreement_with_shapley": agreement_shares(phantoms),
         "influence": influence_truth(detector, oracle, fewer, split, report),
         "mean": {kind: mean_values([one for one in phantoms if one.kind == kind]) for kind in (*EXTREME, DRAWN)},
-        "ignored": None if ignored is None else ignored_feature(*ignored, people=fewer, split=split, report=report),
+        "ignored": None
+        if other_checkpoint is None
+        else ignored_feature(*other_checkpoint, people=fewer, split=split, report=report),
     }
     folder, rows = Path(out), value_rows(phantoms)
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,9 +223,9 @@ def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str,
             who = person(explained_number(split, 5, index))
             curve = influence(detector, _case(detector, who), feature, strip=False)
             truth, model = np.diff(oracle.curve(who, who.patient, feature, curve.values)), np.diff(curve.misfit)
-            counted = np.abs(truth) > NOISE
-            if counted.any():
-                shares.append(float((np.sign(truth) == np.sign(model))[counted].mean()))
+            is_counted = np.abs(truth) > NOISE
+            if is_counted.any():
+                shares.append(float((np.sign(truth) == np.sign(model))[is_counted].mean()))
             report(f"influence of {feature}", index + 1, people)
         if shares:
             entry = mean_with_interval(np.array(shares))

@@ -63,7 +63,7 @@ def benchmark_films(
     holds, None in all processes but the first; "patients_checked" says whether both manifests name their patients.
     Raises ManifestError, also where a patient or a film is in both manifests.
     """
-    patients_checked, out = check_apart(train, manifest, detector.schema), Path(out)
+    has_patients, out = check_apart(train, manifest, detector.schema), Path(out)
     stored = out / "kept"
     stored.mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves, stored, accept, processes)
@@ -82,11 +82,11 @@ def benchmark_films(
         "device": detector.device.type,
         "precision": detector.precision,
         "released_stride": released_stride,
-        "patients_checked": patients_checked,
+        "patients_checked": has_patients,
         "films": len(cohort.cases),
         "accepted": cohort.accepted,
-        "stopped": sum(film.stopped for film in cohort.refused),
-        "unreadable": sum(not film.stopped for film in cohort.refused),
+        "stopped": sum(film.by_gate for film in cohort.refusals),
+        "unreadable": sum(not film.by_gate for film in cohort.refusals),
         "seconds_a_film": seconds,
         "parts": {part: compare(judgments, cohort, rows) for part, rows in _parts(cohort).items()},
         "localization": {name: localization(judgment.heat, cohort, border) for name, judgment in judgments.items()},
@@ -123,7 +123,7 @@ def _judge(
         with processes.first_goes_first():  # it trains what the others then load
             judge = method.build()
         parts.compute(
-            lambda wanted: filter(wanted, range(len(cohort.cases))),
+            lambda selects: filter(selects, range(len(cohort.cases))),
             lambda part: _judged_rows(judge, cohort, part),
             processes,
             lambda done, total: report(method.name, done, total),
@@ -143,9 +143,9 @@ def _judged_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[d
     for start in range(indices[0], indices[-1] + 1, BATCH):
         rows = slice(start, min(start + BATCH, indices[-1] + 1))
         x0 = cohort.films[rows]
-        started = time.perf_counter()
+        begin = time.perf_counter()
         judgment = judge(x0, rows)
-        seconds = (time.perf_counter() - started) / len(x0)
+        seconds = (time.perf_counter() - begin) / len(x0)
         for place, mask in enumerate(cohort.boxes[rows]):
             yield {
                 "scores": [(name, float(values[place])) for name, values in judgment.scores.items()],
@@ -245,6 +245,6 @@ def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort)
             values = [f"{values[index]:.6g}" for values in columns.values()]
             row = [case.row, case.path, case.label, cohort.views[index], cohort.parts[index], *values, "", ""]
             writer.writerow(row)
-        for film in cohort.refused:
+        for film in cohort.refusals:
             facts = [film.case.row, film.case.path, film.case.label, view_of(film.case), ""]
-            writer.writerow([*facts, *[""] * len(columns), "yes" if film.stopped else "", film.reason])
+            writer.writerow([*facts, *[""] * len(columns), "yes" if film.by_gate else "", film.reason])

@@ -21,9 +21,9 @@ def tables(result: Mapping) -> str:
         if labels:
             pieces += [f"{PARTS.get(part, f'Part {part}')}:", _detection(labels)]
             pieces += ["Ours with the true record, paired differences:", _differences(labels)]
-    located = {name: labels for name, labels in result["localization"].items() if labels}
-    if located:
-        pieces += ["Where (films with boxes):", _localization(located)]
+    localization = {name: labels for name, labels in result["localization"].items() if labels}
+    if localization:
+        pieces += ["Where (films with boxes):", _localization(localization)]
     cost = [
         [name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"]
         for name, seconds in result["seconds_a_film"].items()
@@ -70,10 +70,10 @@ def _differences(labels: Mapping[str, dict]) -> str:
     return markdown(["films against normal", "ours", "AUROC within view"], rows)
 
 
-def _localization(located: Mapping[str, Mapping]) -> str:
+def _localization(localization: Mapping[str, Mapping]) -> str:
     head = ["method", "films", *(f"{what}, {side}" for what in LOCATED.values() for side in SIDES.values()), "chance"]
     rows = []
-    for name, labels in located.items():
+    for name, labels in localization.items():
         for label, entry in labels.items():
             values = [interval(entry[side][what], "mean", ".2f") for what in LOCATED for side in SIDES]
             rows.append([name, f"{entry['films']} {_words(label)}", *values, f"{entry['chance']:.2f}"])

@@ -80,5 +80,5 @@ def overall_point(readings: Sequence[Reading]) -> CurvePoint:
 
 def _point(readings: Iterable[Reading], confidence: float) -> CurvePoint:
     counts = [(len(reading.truths), *count_marks(reading, confidence)) for reading in readings]
-    truths, found, false = (sum(column) for column in zip(*counts, strict=True))
-    return CurvePoint(confidence, found / truths if truths else None, false / len(counts))
+    truths, hits, false = (sum(column) for column in zip(*counts, strict=True))
+    return CurvePoint(confidence, hits / truths if truths else None, false / len(counts))

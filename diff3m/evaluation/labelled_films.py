@@ -41,11 +41,11 @@ FILMS = pa.schema(
 
 @dataclass(frozen=True)
 class RefusedFilm:
-    """A labelled row that no method judges. reason: a sentence. stopped: whether the gate stopped it."""
+    """A labelled row that no method judges. reason: a sentence. by_gate: whether the gate stopped it."""
 
     case: Case
     reason: str
-    stopped: bool
+    by_gate: bool
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Cohort:
     """Labelled films.
 
     films: the prepared films, x0 = films[rows] of shape (B, 1, S, S). cases: their rows. parts: the half of each, ""
-    for none. boxes: (S, S) bool for each, None without any. refused: rows that could not be read, or that the gate
+    for none. boxes: (S, S) bool for each, None without any. refusals: rows that could not be read, or that the gate
     stopped. accepted: films that the gate stops and that were taken knowingly.
     """
 
@@ -61,7 +61,7 @@ class Cohort:
     cases: list[Case]
     parts: np.ndarray
     boxes: list[np.ndarray | None]
-    refused: tuple[RefusedFilm, ...] = ()
+    refusals: tuple[RefusedFilm, ...] = ()
     accepted: int = 0
 
     @property
@@ -86,7 +86,7 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
     Returns whether patients could be checked: both name them (see `patients_of`). Raises ManifestError where a patient
     is in both, or a labelled film of `manifest` is one of the normals of `train`.
     """
-    both, checked = shared_patients(train, manifest)
+    both, has_patients = shared_patients(train, manifest)
     hint = (
         "so methods would be judged on what they learned from. Take them out of one of the two; "
         "`diff3m prepare` splits by patient."
@@ -100,7 +100,7 @@ def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> b
             f"Films in both {train} and {manifest}: {len(films)} "
             f"({', '.join(path.name for path in films[:3])} …), {hint}"
         )
-    return checked
+    return has_patients
 
 
 class StoredFilms:
@@ -161,9 +161,9 @@ def load_cohort(
         with ThreadPoolExecutor() as pool:
             return iter(list(pool.map(lambda row: _prepared_row(detector, row[0], row[1], accept), part)))
 
-    parts.compute(lambda wanted: (row for index, row in enumerate(rows) if wanted(index)), prepare, processes)
+    parts.compute(lambda selects: (row for index, row in enumerate(rows) if selects(index)), prepare, processes)
     cohort = _read_back(detector, parts, cases)
-    reasons = " ".join(sorted({film.reason for film in cohort.refused})[:3])
+    reasons = " ".join(sorted({film.reason for film in cohort.refusals})[:3])
     _check_classes(cohort.cases, manifest, f"has no film of one class left: {reasons}")
     if not halves:
         return cohort
@@ -172,21 +172,21 @@ def load_cohort(
 
 def _read_back(detector: Detector, parts: Parts, cases: Sequence[Case]) -> Cohort:
     """Return the cohort of films that are stored in parts, in no halves."""
-    good, masks, refused, accepted, sizes = [], [], [], 0, []
+    good, masks, refusals, accepted, sizes = [], [], [], 0, []
     side = detector.config.preprocessing.size
     for number in range(parts.count):
         results = parts.read(number, ["box", "accepted", "stopped", "error"]).to_pylist()
         sizes.append(sum(not row["error"] for row in results))
         for row, case in zip(results, cases[number * parts.part_rows :], strict=False):
             if row["error"]:
-                refused.append(RefusedFilm(case, row["error"], row["stopped"]))
+                refusals.append(RefusedFilm(case, row["error"], row["stopped"]))
                 continue
             mask = row["box"]
             masks.append(None if mask is None else np.frombuffer(mask, bool).reshape(side, side))
             good.append(case)
             accepted += row["accepted"]
     films = StoredFilms(parts, sizes, side, detector.device)
-    return Cohort(films, good, np.array([""] * len(good)), masks, tuple(refused), accepted)
+    return Cohort(films, good, np.array([""] * len(good)), masks, tuple(refusals), accepted)
 
 
 def _check_classes(cases: Sequence[Case], manifest: Path, hint: str) -> None:
@@ -208,8 +208,8 @@ def _prepared_row(detector: Detector, case: Case, boxes: Sequence[Box], accept: 
     """Return the prepared film of a row, with its mask of boxes; or why there is none."""
     prepared = prepare_case(detector, case, accept)
     if isinstance(prepared, RadiographError):
-        stopped = isinstance(prepared, GateError)
-        return {"error": reason(case, prepared), "stopped": stopped, "accepted": False}
+        by_gate = isinstance(prepared, GateError)
+        return {"error": reason(case, prepared), "stopped": by_gate, "accepted": False}
     mask = box_mask(boxes, prepared.film, detector.config.preprocessing)
     return {
         "film": image_bytes(prepared.x0),

@@ -40,8 +40,8 @@ def average_precision(scores: np.ndarray, abnormal: np.ndarray) -> float:
     if abnormal.all() or not abnormal.any():
         return float("nan")
     order = np.argsort(-scores, kind="stable")
-    ordered, hits = scores[order], np.cumsum(abnormal[order])
-    last = np.append(ordered[1:] != ordered[:-1], True)  # the last film of each run of equal scores
+    descending, hits = scores[order], np.cumsum(abnormal[order])
+    last = np.append(descending[1:] != descending[:-1], True)  # the last film of each run of equal scores
     precision, recall = (hits / np.arange(1, len(scores) + 1))[last], (hits / hits[-1])[last]
     return float(np.sum(np.diff(recall, prepend=0) * precision))
 

@@ -124,10 +124,10 @@ def _render(who: Person, detector: Detector) -> _PhantomFilm:
     size = detector.config.network.image_size
     if who.lesion is None:
         return _PhantomFilm(_film(who, size))
-    diseased = who.film_with_lesion(size)
-    film = Radiograph(diseased.film)
-    mask = prepare_mask(diseased.mask, film, detector.config.preprocessing)
-    return _PhantomFilm(film, who.film(size), diseased.mask, mask)
+    drawing = who.film_with_lesion(size)
+    film = Radiograph(drawing.film)
+    mask = prepare_mask(drawing.mask, film, detector.config.preprocessing)
+    return _PhantomFilm(film, who.film(size), drawing.mask, mask)
 
 
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
@@ -148,10 +148,10 @@ def records_of_kind(own: Sequence[Record], unknown: Record, kind: str) -> list[R
     if kind == "unknown":
         return [unknown] * len(own)
     order = np.random.default_rng(0).permutation(len(own))
-    exchanged: list[Record] = [{}] * len(own)
+    strangers: list[Record] = [{}] * len(own)
     for place, following in zip(order, np.roll(order, 1), strict=True):
-        exchanged[place] = own[following]
-    return exchanged
+        strangers[place] = own[following]
+    return strangers
 
 
 def _measure(
@@ -236,16 +236,16 @@ def localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
     places = {"all": list(range(len(rows)))} | {
         kind: [place for place, i in enumerate(rows) if labels[i] == kind] for kind in KINDS
     }
-    places = {kind: chosen for kind, chosen in places.items() if chosen}
+    places = {kind: indices for kind, indices in places.items() if indices}
     mean_precision = {
-        kind: float(np.mean([precision[rows[place]] for place in chosen])) for kind, chosen in places.items()
+        kind: float(np.mean([precision[rows[place]] for place in indices])) for kind, indices in places.items()
     }
     thresholds = np.quantile(
         np.concatenate([heat.ravel()[::7] for heat, _ in pictures.values()]), np.linspace(0.5, 0.999, 60)
     )
     dice = np.array([[_dice(heat > threshold, mask) for heat, mask in pictures.values()] for threshold in thresholds])
     best = int(dice.mean(1).argmax())
-    by_kind = {kind: float(dice[best, chosen].mean()) for kind, chosen in places.items()}
+    by_kind = {kind: float(dice[best, indices].mean()) for kind, indices in places.items()}
     chance = float(np.mean([mask.mean() for _, mask in pictures.values()]))
     return {
         "average_precision": mean_precision,
@@ -279,11 +279,11 @@ def counterfactual_fidelity(
     for start in range(0, people, batch):
         part = [person(first + index) for index in range(start, min(start + batch, people))]
         x0 = detector.inputs([detector.case(_film(who, size)) for who in part])
-        changed = [[who.patient.under(**CHANGES[name](who.patient)) for name in names] for who in part]
+        variants = [[who.patient.under(**CHANGES[name](who.patient)) for name in names] for who in part]
         records = [detector.schema.parse(who.patient.record()) for who in part]
-        others = [[detector.schema.parse(patient.record()) for patient in row] for row in changed]
+        others = [[detector.schema.parse(patient.record()) for patient in row] for row in variants]
         films = counterfactual_films(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
-        for who, row, own, drawings in zip(part, changed, x0[:, 0].cpu().numpy(), films, strict=True):
+        for who, row, own, drawings in zip(part, variants, x0[:, 0].cpu().numpy(), films, strict=True):
             truth = [detector.case(Radiograph(who.film(size, patient))).x0 - own for patient in row]
             model = drawings[1:] - drawings[0]
             correlations.append([_correlation(a, b) for a, b in zip(model, truth, strict=True)])

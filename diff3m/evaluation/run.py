@@ -40,13 +40,13 @@ NOT_CALIBRATED = "This checkpoint has not been calibrated, so it gives no score:
 class CaseResult:
     """One row of a manifest after analysis: the analysis, or the sentence that says why there is none.
 
-    stopped: whether that is because the gate stopped the film.
+    by_gate: whether that is because the gate stopped the film.
     """
 
     case: Case
     analysis: Analysis | None
     error: str = ""
-    stopped: bool = False
+    by_gate: bool = False
 
 
 def analyze_cases(
@@ -143,9 +143,9 @@ def evaluate(
     """
     if not detector.scoring.calibration:
         raise ManifestError(NOT_CALIBRATED)
-    chosen = asdict(detector.settings(**settings))
+    options = asdict(detector.settings(**settings))
     rows, out = Manifest(manifest, detector.schema, limit), Path(out)
-    identity = identity_of(detector, manifest, settings=chosen, accept=accept, limit=limit)
+    identity = identity_of(detector, manifest, settings=options, accept=accept, limit=limit)
     parts = Parts(out / "parts", len(rows), batch_size, SCORES, identity)
 
     def score(part: list[Case]) -> Iterator[dict]:
@@ -156,25 +156,25 @@ def evaluate(
         return None
     parts.write_csv(out / "scores.csv")
     table = parts.read_frame(["label", *GROUPS, "score", "percentile", "mse", "accepted", "stopped", "error"])
-    failed, stopped = table["error"] != "", table["stopped"] != ""
-    if failed.all():
+    has_error, by_gate = table["error"] != "", table["stopped"] != ""
+    if has_error.all():
         parts.remove()  # so that the same command reads films that are repaired
         raise ManifestError(
             f"None of the {len(table)} films of {manifest} could be scored; scores.csv says why for each."
         )
-    scored = table[~failed]
-    labelled = scored[scored["label"] != ""]
+    with_score = table[~has_error]
+    with_label = with_score[with_score["label"] != ""]
     metrics = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
-        "settings": chosen,
+        "settings": options,
         "rows": len(table),
-        "unreadable": int((failed & ~stopped).sum()),
-        "stopped": int(stopped.sum()),
-        "accepted": int((scored["accepted"] != "").sum()),
-        "unlabelled": len(scored) - len(labelled),
-        **summarize(labelled),
-        "subgroups": measure_subgroups(labelled),
+        "unreadable": int((has_error & ~by_gate).sum()),
+        "stopped": int(by_gate.sum()),
+        "accepted": int((with_score["accepted"] != "").sum()),
+        "unlabelled": len(with_score) - len(with_label),
+        **summarize(with_label),
+        "subgroups": measure_subgroups(with_label),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     write_subgroups(out, metrics["subgroups"])
@@ -194,7 +194,7 @@ def score_row(result: CaseResult) -> dict:
         "compared_with": "",
         "accepted": "",
         "notes": "",
-        "stopped": "yes" if result.stopped else "",
+        "stopped": "yes" if result.by_gate else "",
         "error": result.error,
     }
     if analysis is None:

@@ -48,12 +48,12 @@ class CandidateResult:
 class SearchResult:
     """What a search says.
 
-    candidates: in the file's order. chosen: by the rule. report: metrics of the choice on half B by label, see
+    candidates: in the file's order. choice: by the rule. report: metrics of the choice on half B by label, see
     `detection_metrics`. films: measured in halves A and B. notes: sentences on what was left out.
     """
 
     candidates: tuple[CandidateResult, ...]
-    chosen: CandidateResult
+    choice: CandidateResult
     report: dict[str, dict]
     films: dict[str, int]
     notes: tuple[str, ...]
@@ -63,24 +63,24 @@ def search_score(
     detector: Detector,
     candidates: Mapping[str, Scoring],
     normals: str | Path,
-    labelled: str | Path,
+    manifest: str | Path,
     report: Report = lambda stage, done, total: None,
     accept: bool = False,
 ) -> SearchResult:
     """Measure candidate scores and choose one by the rule of this module.
 
     candidates: see `score_file.read_candidates`. normals: manifest of normal films that training never saw; the scale
-    of every z-score. labelled: manifest of labelled films with patients, none of them in `normals`. accept: measure
+    of every z-score. manifest: manifest of labelled films with patients, none of them in `normals`. accept: measure
     what the gate stops, too. Raises ManifestError, or ValueError for a candidate that the checkpoint cannot measure.
     """
     for scoring in candidates.values():
         check_scoring(detector, scoring)
-    patients_checked = check_apart(normals, labelled, detector.schema)
-    cases, halves, without_patient = _labelled_cases(labelled, detector)
+    has_patients = check_apart(normals, manifest, detector.schema)
+    cases, halves, without_patient = _labelled_cases(manifest, detector)
     scores: dict[str, np.ndarray] = {}
     for names in _groups(candidates):
-        merged = _merged([candidates[name] for name in names])
-        plain = detector.with_scoring(merged)
+        union = _merged([candidates[name] for name in names])
+        plain = detector.with_scoring(union)
         normal_films = measure_cases(
             plain,
             normal_cases(normals, detector.schema),
@@ -90,9 +90,9 @@ def search_score(
         check_count(len(normal_films.cases), normals)
         films = measure_cases(plain, cases, lambda done, total: report("labelled films", done, total), accept=accept)
         for name in names:
-            scores[name] = _scores(candidates[name], merged, normal_films, films)
+            scores[name] = _scores(candidates[name], union, normal_films, films)
     if not films.cases:
-        raise ManifestError(f"None of the films of {labelled} could be read; the first: {films.unreadable[0]}")
+        raise ManifestError(f"None of the films of {manifest} could be read; the first: {films.unreadable[0]}")
     half_of_film = np.array([halves[case.row] for case in films.cases])
     labels, views = np.array([case.label for case in films.cases]), np.array([view or "" for view in films.views])
     first = half_of_film == CHOOSES
@@ -101,46 +101,46 @@ def search_score(
         CandidateResult(name, scoring, {label: by_label[label](scores[name][first]) for label in by_label})
         for name, scoring in candidates.items()
     )
-    chosen = choose(results)
-    notes = _notes(films, normal_films, without_patient, patients_checked, set(labels) - {NORMAL} - set(by_label))
+    choice = choose(results)
+    notes = _notes(films, normal_films, without_patient, has_patients, set(labels) - {NORMAL} - set(by_label))
     counts = {part: int((half_of_film == part).sum()) for part in (CHOOSES, REPORTS)}
     second = half_of_film == REPORTS
-    metrics = _report(scores[chosen.name][second], labels[second], views[second])
-    return SearchResult(results, chosen, metrics, counts, notes)
+    metrics = _report(scores[choice.name][second], labels[second], views[second])
+    return SearchResult(results, choice, metrics, counts, notes)
 
 
 def choose(results: Sequence[CandidateResult]) -> CandidateResult:
     """Choose by the rule of this module; between equals the higher mean, then the first."""
     best = max(result.mean for result in results)
-    tied = [result for result in results if result.mean >= best - TIE]
-    return min(tied, key=lambda result: (len(result.scoring.components), -result.mean))
+    ties = [result for result in results if result.mean >= best - TIE]
+    return min(ties, key=lambda result: (len(result.scoring.components), -result.mean))
 
 
 def write_search(result: SearchResult, out: str | Path) -> list[Path]:
     """Write score.yaml (the chosen score file), candidates.csv and search.md; returns their paths."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    labels = list(result.chosen.auroc)
+    labels = list(result.choice.auroc)
     paths = [out / name for name in ("score.yaml", "candidates.csv", "search.md")]
-    write_score(paths[0], result.chosen.scoring)
+    write_score(paths[0], result.choice.scoring)
     with paths[1].open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["candidate", "components", "combine", *labels, "mean", "chosen"])
         for entry in result.candidates:
             values = [f"{entry.auroc[label]:.4f}" for label in labels]
             components, combine = len(entry.scoring.components), entry.scoring.combine
-            writer.writerow([entry.name, components, combine, *values, f"{entry.mean:.4f}", entry is result.chosen])
+            writer.writerow([entry.name, components, combine, *values, f"{entry.mean:.4f}", entry is result.choice])
     paths[2].write_text(as_markdown(result))
     return paths
 
 
 def as_markdown(result: SearchResult) -> str:
     """Describe a search in Markdown: the candidates on half A, the choice on half B, notes."""
-    labels = list(result.chosen.auroc)
+    labels = list(result.choice.auroc)
     head = ["candidate", "components", *(f"{label}" for label in labels), "mean"]
     rows = [
         [
-            f"**{entry.name}**" if entry is result.chosen else entry.name,
+            f"**{entry.name}**" if entry is result.choice else entry.name,
             str(len(entry.scoring.components)),
             *(known(entry.auroc[label]) for label in labels),
             known(entry.mean),
@@ -148,11 +148,11 @@ def as_markdown(result: SearchResult) -> str:
         for entry in result.candidates
     ]
     pieces = [
-        f"Half A chooses ({result.films['A']} films): AUROC within view against normal, {result.chosen.name} chosen."
+        f"Half A chooses ({result.films['A']} films): AUROC within view against normal, {result.choice.name} chosen."
     ]
-    pieces += [markdown(head, rows), f"Half B reports ({result.films['B']} films): {result.chosen.name}."]
-    reported = [[label, *_reported(metrics)] for label, metrics in result.report.items()]
-    pieces.append(markdown(["films against normal", "AUROC within view", "average precision within view"], reported))
+    pieces += [markdown(head, rows), f"Half B reports ({result.films['B']} films): {result.choice.name}."]
+    report_rows = [[label, *_reported(metrics)] for label, metrics in result.report.items()]
+    pieces.append(markdown(["films against normal", "AUROC within view", "average precision within view"], report_rows))
     return "\n\n".join([*pieces, *result.notes]) + "\n"
 
 
@@ -161,14 +161,14 @@ def _reported(metrics: Mapping) -> list[str]:
     return [interval({name: metrics[name], "interval": metrics[f"{name}_interval"]}, name, ".3f") for name in names]
 
 
-def _labelled_cases(labelled: str | Path, detector: Detector) -> tuple[list[Case], dict[int, str], int]:
+def _labelled_cases(manifest: str | Path, detector: Detector) -> tuple[list[Case], dict[int, str], int]:
     """Labelled films with a patient, the half of each by row, and how many name no patient. Raises ManifestError."""
-    keys = patient_keys(read_table(Path(labelled)))
+    keys = patient_keys(read_table(Path(manifest)))
     if keys is None:
         raise ManifestError(
-            f"The manifest {labelled} has no column `patient` or `subject_id`: halves must not share patients. Add one."
+            f"The manifest {manifest} has no column `patient` or `subject_id`: halves must not share patients. Add one."
         )
-    cases = [case for case in read_manifest(labelled, detector.schema) if case.label is not None]
+    cases = [case for case in read_manifest(manifest, detector.schema) if case.label is not None]
     patients = {case.row: keys.iloc[case.row - 1] for case in cases}
     with_patient = [case for case in cases if patients[case.row]]
     halves = {case.row: half(patients[case.row]) for case in with_patient}
@@ -189,13 +189,13 @@ def _merged(scorings: Sequence[Scoring]) -> Scoring:
     return replace(scorings[0], components=tuple(components), combine="mean", calibration=())
 
 
-def _scores(scoring: Scoring, merged: Scoring, normals: Measurements, films: Measurements) -> np.ndarray:
+def _scores(scoring: Scoring, union: Scoring, normals: Measurements, films: Measurements) -> np.ndarray:
     """Scores of films under one candidate, calibrated on the normals: (N,)."""
-    columns = torch.tensor([merged.components.index(component) for component in scoring.components])
+    columns = torch.tensor([union.components.index(component) for component in scoring.components])
     calibration = calibrate_views(scoring, normals.values[:, columns], normals.views)
-    calibrated = replace(scoring, calibration=calibration)
+    candidate = replace(scoring, calibration=calibration)
     rows = zip(films.values, films.views, strict=True)
-    return np.array([calibrated.score(row[columns], view) for row, view in rows])
+    return np.array([candidate.score(row[columns], view) for row, view in rows])
 
 
 def _contrasts(labels: np.ndarray, views: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
@@ -225,13 +225,13 @@ def _report(scores: np.ndarray, labels: np.ndarray, views: np.ndarray) -> dict[s
 
 
 def _notes(
-    films: Measurements, normals: Measurements, without_patient: int, patients_checked: bool, unmeasured: set[str]
+    films: Measurements, normals: Measurements, without_patient: int, has_patients: bool, labels_left_out: set[str]
 ) -> tuple[str, ...]:
     unreadable = len(films.unreadable) + len(normals.unreadable)
     notes = [f"{without_patient} labelled films name no patient and were left out."] if without_patient else []
     notes += [f"{unreadable} films could not be read and were left out."] if unreadable else []
-    notes += [f"No view of half A has both {label} and normal films: not counted." for label in sorted(unmeasured)]
-    if not patients_checked:
+    notes += [f"No view of half A has both {label} and normal films: not counted." for label in sorted(labels_left_out)]
+    if not has_patients:
         notes.append(
             "The manifest of normal films names no patients: whether one is among the labelled was not checked."
         )

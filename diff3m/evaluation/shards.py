@@ -89,8 +89,8 @@ def joined_processes() -> Iterator[Processes]:
 
 def part_size(rows: int, batch_size: int) -> int:
     """Return how many rows are in each part but the last: whole batches, by the number of rows alone."""
-    wanted = min(max(-(-rows // MAX_PARTS), 1), MAX_PART_ROWS)
-    return -(-wanted // batch_size) * batch_size
+    target = min(max(-(-rows // MAX_PARTS), 1), MAX_PART_ROWS)
+    return -(-target // batch_size) * batch_size
 
 
 class Parts:

@@ -87,10 +87,10 @@ def subgroup_metrics(
         names = {str(name) for name in pd.unique(pd.Series(members))}
         if names <= {""} and kind not in TITLES:
             continue
-        ordered = sorted((name or UNKNOWN for name in names), key=partial(_order, kind))
+        groups_in_order = sorted((name or UNKNOWN for name in names), key=partial(_order, kind))
         result[kind] = {
             name: _measure(rows, scores, percentiles, abnormal, views, repeats)
-            for name in ordered
+            for name in groups_in_order
             for rows in [np.flatnonzero(np.asarray(members == ("" if name == UNKNOWN else name)))]
         }
     return result

@@ -58,5 +58,5 @@ def _means(distances: Sequence[TwinDistance]) -> dict:
         return float(after[rows].mean() / max(before[rows].mean(), 1e-9))
 
     everyone = np.arange(len(distances))
-    healed = {"ratio": ratio(everyone), "interval": bootstrap_interval(ratio, np.zeros(len(distances)))}
-    return {name: float(column.mean()) for name, column in values.items()} | {"healed": healed}
+    healing = {"ratio": ratio(everyone), "interval": bootstrap_interval(ratio, np.zeros(len(distances)))}
+    return {name: float(column.mean()) for name, column in values.items()} | {"healed": healing}

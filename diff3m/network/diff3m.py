@@ -84,7 +84,7 @@ class Diff3M(nn.Module):
         self.register_buffer("pattern", checkerboard(config.image_size), persistent=False)
 
     def compile_branches(self) -> None:
-        """Compile encoders and decoders in place by `torch.compile`, each at its first call; weights stay as they are."""
+        """Compile encoders and decoders in place by `torch.compile`, each at its first call; weights stay the same."""
         for module in (self.noise_encoder, self.noise_decoder, *self.masked_encoders, self.masked_decoder):
             module.compile()
 

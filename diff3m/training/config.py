@@ -88,7 +88,7 @@ class TrainingConfig:
     held_out_kinds: kinds of painted lesions (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure
         on them.
     precision: "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no".
-    compile: whether `torch.compile` makes the network's branches faster, after some minutes at the start. It needs a C++
+    compile: whether `torch.compile` makes the network's branches faster, after some minutes at the start. Needs a C++
         compiler.
     seed: of weights, order, noise and augmentation.
     save_minutes: time between saves, minutes.

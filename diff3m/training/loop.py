@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 
 from ..checkpoint.folder import CheckpointConfig, save_checkpoint
 from ..data.manifest import normal_cases
-from ..device import has_bfloat16, select_device, to_channels_last
+from ..device import mixed_precision, to_channels_last
 from ..diffusion import Schedule
 from ..ehr import EHRSchema
 from ..imaging import Preprocessing
@@ -340,13 +340,3 @@ class _Run:
             training,
         )
         save_checkpoint(self.out / CHECKPOINT_DIR, config, network)
-
-
-def mixed_precision(precision: str) -> str:
-    """Return accelerate's name of a precision: "auto" is bf16 where it is native, else float32.
-
-    Emulated bf16 would be many times slower than float32.
-    """
-    if precision != "auto":
-        return precision
-    return "bf16" if has_bfloat16(select_device()) else "no"

@@ -226,7 +226,7 @@ def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_f
         scoring = calibrate_on_normals(tiny_detector, film_folder / "manifest.csv", entry.scoring)
         films = read_manifest(labelled, tiny_detector.schema)
         scores = list(analyze_cases(tiny_detector.with_scoring(scoring), films, accept=True))
-        for part, metrics in (("A", entry.auroc), ("B", result.report if entry is result.chosen else {})):
+        for part, metrics in (("A", entry.auroc), ("B", result.report if entry is result.choice else {})):
             rows = [r for r in scores if half(r.case.row - 1) == part and r.case.label in ("normal", "opacity")]
             columns = [(r.analysis.score, r.case.label == "opacity", r.case.record["view"]) for r in rows]
             expected = auroc_within_view(*(np.array(column) for column in zip(*columns, strict=True)))

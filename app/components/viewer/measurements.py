@@ -49,20 +49,20 @@ class Measurement:
         return f"{area}, mean difference {100 * self.mean_difference:+.1f} %".replace("-", "−")
 
 
-def read_measurements(exported: str | dict | None) -> tuple[Measurement, ...]:
+def read_measurements(export: str | dict | None) -> tuple[Measurement, ...]:
     """The viewer's export (JSON text, or the value of the event `measure`) as checked values; nothing for None.
 
     Raises ValueError, with a sentence for the reader, for anything else than what the viewer writes.
     """
     try:
-        if isinstance(exported, str):
-            if len(exported) > MAX_TEXT:
+        if isinstance(export, str):
+            if len(export) > MAX_TEXT:
                 raise ValueError("too long")
-            exported = json.loads(exported)
-        if exported is None:
+            export = json.loads(export)
+        if export is None:
             return ()
-        entries = exported["measurements"]
-        if exported["version"] != 1 or not isinstance(entries, list) or len(entries) > MAX_MEASUREMENTS:
+        entries = export["measurements"]
+        if export["version"] != 1 or not isinstance(entries, list) or len(entries) > MAX_MEASUREMENTS:
             raise ValueError("unknown version, or too many")
         return tuple(_measurement(entry) for entry in entries)
     except (ValueError, TypeError, KeyError, RecursionError):

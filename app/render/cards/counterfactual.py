@@ -13,10 +13,10 @@ from .registry import card
 def record_unknown_card(result: Counterfactual, context: Context) -> str:
     """Return the card of normal with the record and without it, side by side."""
     size = mean_change(result.differences[0])
-    moved = f"The record moves the picture of what is normal by {size:.2%} of the grey range on average"
+    movement = f"The record moves the picture of what is normal by {size:.2%} of the grey range on average"
     where = ": next to nothing." if size < NO_CHANGE else " (red: brighter without the record, blue: darker)."
     labels = ("normal, record known", "normal, record unknown", "without the record")
-    return two_normals_card("With and without the record", moved + where, result, 0, labels, context.case.aspect)
+    return two_normals_card("With and without the record", movement + where, result, 0, labels, context.case.aspect)
 
 
 @card("record_changed")

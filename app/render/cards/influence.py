@@ -53,9 +53,9 @@ def influence_sentence(curve: Influence, feature: Feature, place: str = "") -> s
     change = wording.percent(float(np.ptp(curve.region[trained])))
     region = f" The difference at {place or 'the place that differs most'} moves by {change} of the grey range."
     score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
-    fixed = " Everything else is held fixed"
-    fixed += ", but weight and BMI follow each other." if feature.name in HABITUS else "."
-    return f"{feature.label}: {fit}{own}{region}{score}{beyond}{fixed}"
+    others = " Everything else is held fixed"
+    others += ", but weight and BMI follow each other." if feature.name in HABITUS else "."
+    return f"{feature.label}: {fit}{own}{region}{score}{beyond}{others}"
 
 
 @card("influence_strip")

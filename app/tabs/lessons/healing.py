@@ -62,13 +62,13 @@ LESIONS = (
 class Removal:
     """What was painted and what is left of it in the normal film: mean brightness inside, shares of the grey range."""
 
-    added: float
+    addition: float
     remaining: float
 
     @property
     def share(self) -> float | None:
         """The share that the normal film is without; None for a lesion too faint to be in the file."""
-        return None if abs(self.added) < GREY_STEP else 1 - self.remaining / self.added
+        return None if abs(self.addition) < GREY_STEP else 1 - self.remaining / self.addition
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,8 @@ def conclusion_text(outcomes: Sequence[Outcome]) -> str:
         text += f"The score moved most by {name}: {moves[name]:+.1f} points of percentile. "
         still = [entry for entry, move in moves.items() if abs(move) < EFFECT]
         text += f"It hardly moved by {' and '.join(still)}. " if still else ""
-        crossed = (first.percentile >= LIMIT) != ((together.percentile or 0) >= LIMIT)
-        limit = f"{'crosses' if crossed else 'does not cross'} the limit at {LIMIT}"
+        crosses = (first.percentile >= LIMIT) != ((together.percentile or 0) >= LIMIT)
+        limit = f"{'crosses' if crosses else 'does not cross'} the limit at {LIMIT}"
         text += f"All together take it from {first.row[1]} to {together.row[1]}, which {limit}. "
     text += f"The map changed most by {by_map.name} ({by_map.row[2]} of the grey range on average). "
     return text + (
@@ -144,13 +144,13 @@ def answer_processing(detector: Detector) -> Iterator[Step]:
     outcomes = [_outcome(FIRST, first, first, detector)]
     yield Step(card(title, text, _table(outcomes)))
     for variant in (*VARIANTS, OTHER_HOSPITAL):
-        changed = variant.apply(phantom)
-        analysis = run_analysis(detector, changed.film, {**phantom.patient.record(), **dict(variant.record)})
+        variation = variant.apply(phantom)
+        analysis = run_analysis(detector, variation.film, {**phantom.patient.record(), **dict(variant.record)})
         outcomes.append(_outcome(variant.name, analysis, first, detector))
         yield Step(card(title, text, _table(outcomes)))
     films = (
         analyzed_film(film.pixels, result, detector, name=name, tags=(PHANTOM_TAG,))
-        for film, result, name in ((phantom, first, "A"), (changed, analysis, "B"))
+        for film, result, name in ((phantom, first, "A"), (variation, analysis, "B"))
     )
     state = ViewerState(*films, description="The films of both hospitals with their maps")
     yield Step(conclusion(card(title, text, _table(outcomes)), conclusion_text(outcomes)), state)

@@ -169,8 +169,8 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
         yield Step(text, answer_state(phantom, analysis, detector, name))
     with MODEL.turn():
         result = attribute(detector, detector.case(phantom.film, record), parts=False)
-    explained = result.known < result.unknown
-    meaning = "the record explains an unusual but healthy body" if explained else "here the record explains nothing"
+    is_explained = result.known < result.unknown
+    meaning = "the record explains an unusual but healthy body" if is_explained else "here the record explains nothing"
     yield Step(
         conclusion(
             text,
@@ -211,9 +211,9 @@ def _show_nodule() -> ViewerState:
 
 
 def _answer_nodule(detector: Detector) -> Iterator[Step]:
-    diseased, healthy, text, percentiles = phantom_film(NODULE_PERSON, "nodule"), phantom_film(NODULE_PERSON), "", []
-    truth = (Finding("nodule, the truth", "", mask_box(diseased.mask)),)
-    for name, phantom, findings in (("With the nodule", diseased, truth), ("The same lung without it", healthy, ())):
+    with_nodule, healthy, text, percentiles = phantom_film(NODULE_PERSON, "nodule"), phantom_film(NODULE_PERSON), "", []
+    truth = (Finding("nodule, the truth", "", mask_box(with_nodule.mask)),)
+    for name, phantom, findings in (("With the nodule", with_nodule, truth), ("The same lung without it", healthy, ())):
         analysis = run_analysis(detector, phantom.film, phantom.patient.record())
         percentiles.append(analysis.percentile or 0)
         text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
@@ -224,7 +224,7 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
         conclusion(
             text,
             f"By a limit at percentile {LIMIT} the film with the nodule {verdict}; the nodule moves the percentile by "
-            f"{percentiles[0] - percentiles[1]:+.0f} points. It covers {diseased.mask.mean():.1%} of the picture. A "
+            f"{percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of the picture. A "
             "score over the whole film averages what is small away, and errors at ribs and vessels can be as large. "
             "Absence of color is no proof of health.",
         )

@@ -31,7 +31,7 @@ Updates = dict[Component, Any]
 class LessonTab:
     """The tab's components, the lessons by name, and what a lesson changes on the page.
 
-    detector: of the simulated patients, None on a page without it. answered: whether the answer is on the page.
+    detector: of the simulated patients, None on a page without it. has_answer: whether the answer is on the page.
     """
 
     lessons: Mapping[str, Lesson]
@@ -46,13 +46,13 @@ class LessonTab:
     link: gr.HTML
     viewer: gr.HTML
     answer: gr.HTML
-    answered: gr.State
+    has_answer: gr.State
 
     @property
     def outputs(self) -> list[Component]:
         """Everything that a lesson changes."""
         question = [self.lesson, self.question, self.setting, self.guess, self.notes_fold, self.notes, self.link]
-        return [*question, self.viewer, self.answer, self.answered]
+        return [*question, self.viewer, self.answer, self.has_answer]
 
     @property
     def first(self) -> str:
@@ -74,7 +74,7 @@ class LessonTab:
             self.link: _link(lesson),
             self.viewer: lesson.show(*_arguments(lesson, setting.value)).to_value(),
             self.answer: _waiting(lesson),
-            self.answered: False,
+            self.has_answer: False,
         }
 
     def show_answer(self, values: Mapping[Component, Any]) -> Iterator[Updates]:
@@ -82,7 +82,7 @@ class LessonTab:
         lesson, guess = self.lessons[values[self.lesson]], values[self.guess]
         start = panels.quiet(f"The class thinks: {guess}." if guess else "No guess was made.") if lesson.choices else ""
         working, text = panels.status(WORKING), ""
-        yield {self.answer: start + working, self.answered: True}
+        yield {self.answer: start + working, self.has_answer: True}
         for step in lesson.answer(self.detector, *_arguments(lesson, values[self.setting])):
             text = step.html
             picture = {} if step.state is None else {self.viewer: step.state.to_value()}
@@ -93,10 +93,10 @@ class LessonTab:
         """Show the film at another setting, and the answer anew if there was one."""
         lesson = self.lessons[values[self.lesson]]
         if lesson.setting is None:
-            yield {self.answered: gr.skip()}
+            yield {self.has_answer: gr.skip()}
             return
         yield {self.viewer: lesson.show(values[self.setting]).to_value()}
-        if values[self.answered]:
+        if values[self.has_answer]:
             yield from self.show_answer(values)
 
 
@@ -136,18 +136,18 @@ def build_lessons(lessons: Sequence[Lesson], detector: Detector | None) -> Lesso
             )
         with gr.Column(min_width=0, elem_classes="teach-result"):
             answer = gr.HTML(_waiting(first), elem_id="lesson-answer", elem_classes="teach-answer")
-    answered = gr.State(False)
+    has_answer = gr.State(False)
     by_name = {entry.name: entry for entry in lessons}
     tab = LessonTab(
-        by_name, detector, lesson, question, strength, guess, ask, fold, notes, link, viewer, answer, answered
+        by_name, detector, lesson, question, strength, guess, ask, fold, notes, link, viewer, answer, has_answer
     )
     _wire(tab)
     return tab
 
 
 def _wire(tab: LessonTab) -> None:
-    outputs = [tab.answer, tab.viewer, tab.answered]
-    question = {tab.lesson, tab.guess, tab.setting, tab.answered}
+    outputs = [tab.answer, tab.viewer, tab.has_answer]
+    question = {tab.lesson, tab.guess, tab.setting, tab.has_answer}
     tab.ask.click(None, js=scroll_to_answer("lesson-answer"), **SILENT)
     answer = tab.ask.click(on_gpu(tab.show_answer), question, outputs, **ON_MODEL)
     # `change` also reports arrow keys and typed numbers; of many changes the last counts

@@ -28,8 +28,8 @@ def pca(images: np.ndarray, components: int = COMPONENTS, side: int = SIDE) -> C
     _, _, basis = torch.pca_lowrank(flat - mean, q=components, center=False, niter=4)
 
     def reconstruct(x0: Tensor) -> Tensor:
-        centered = _flatten(x0, side) - mean.to(x0)
-        small = (centered @ basis.to(x0)) @ basis.to(x0).T + mean.to(x0)
+        deviation = _flatten(x0, side) - mean.to(x0)
+        small = (deviation @ basis.to(x0)) @ basis.to(x0).T + mean.to(x0)
         return F.interpolate(
             small.view(-1, 1, side, side), size=x0.shape[-2:], mode="bilinear", align_corners=False
         ).clamp(0, 1)
