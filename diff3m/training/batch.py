@@ -125,7 +125,8 @@ def _healing_example(films: Films, index: int, config: TrainingConfig, step: int
 
 def prefetch(make: Callable[[int], Batch], first: int, last: int, workers: int) -> Iterator[Batch]:
     """Yield the batches of steps first … last − 1 in order, up to `workers` of them made ahead in threads."""
-    with ThreadPoolExecutor(workers) as pool:
+    # one thread each: with more OpenMP threads than processors, those of the training step would not spin
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: list[Future[Batch]] = []
         step = first
         try:
