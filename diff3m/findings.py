@@ -16,7 +16,7 @@ import numpy as np
 from .analysis import Analysis
 from .case import Case
 from .imaging.organs import Organs, segment_organs
-from .imaging.zones import OUTSIDE, SIDES, name_zone, zone_map
+from .imaging.zones import OUTSIDE, SIDES, name_zone, split_by_organ, zone_map
 from .scoring.regions import Region, find_regions
 from .scoring.score import Scoring
 
@@ -27,9 +27,9 @@ OUTLINE_SCALE = 4  # outlines are traced on masks enlarged by this factor, so th
 
 @dataclass(frozen=True)
 class Finding:
-    """One connected place where a film differs from its normal film.
+    """One connected place, in one organ, where a film differs from its normal film.
 
-    zone: where most of it lies, of `zones.ZONES`, by the side of the patient.
+    zone: where it lies, by the side of the patient, as `zones.name_zone` says it.
     box, outline: (top, left, bottom, right) and points (row, column), as shares of the native film's sides.
     prepared_box: the same box as shares of the prepared film's sides, as `explain.Request` takes it.
     mean, largest: the signed difference inside, film − normal film after the blur, in shares of the grey range:
@@ -105,10 +105,11 @@ def largest_in_organs(heat: np.ndarray, reconstruction: np.ndarray, scoring: Sco
 def _find_places(
     heat: np.ndarray, reconstruction: np.ndarray, threshold: float, margin: float
 ) -> Iterator[tuple[Region, str]]:
-    """Yield the regions of a heat map (S, S) beyond a threshold, each with the zone in which most of it lies."""
+    """Yield the regions of a heat map (S, S) beyond a threshold, split by organ, each with its zone."""
     zones = organ_zones(reconstruction)
     for region in find_regions(heat, threshold, margin):
-        yield region, name_zone(region.mask, zones)
+        for mask in split_by_organ(region.mask, zones):
+            yield Region.of(mask, heat), name_zone(mask, zones)
 
 
 def finding_regions(findings: Sequence[Finding], limit: int = 3) -> tuple[tuple[str, Box], ...]:
@@ -132,7 +133,7 @@ def organ_zones(reconstruction: np.ndarray) -> np.ndarray:
 
 
 def name_box(box: Box, zones: np.ndarray) -> str:
-    """Return the zone in which most of a box lies.
+    """Name where a box lies; see `zones.name_zone`.
 
     box: shares of the prepared film's sides. zones: of `organ_zones`.
     """

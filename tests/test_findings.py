@@ -74,6 +74,17 @@ def test_findings_are_named_by_the_side_of_the_patient_and_come_by_weight():
     assert found[0].share == pytest.approx(0.01) and found[0].weight == pytest.approx(0.01 * 0.06)
 
 
+def test_a_place_that_spans_both_lungs_and_the_heart_is_three_findings():
+    heat = np.zeros((SIZE, SIZE), np.float32)
+    heat[60:76, 24:74] = 0.05
+    heat[70, 70] = 0.09
+    analysis = SimpleNamespace(heat_map=heat, reconstruction=heat)
+    found = find_findings(analysis, case_of(), SCORING)
+    assert sorted(finding.zone for finding in found) == [HEART, "left lower zone", "right lower zone"]
+    assert {finding.zone: round(finding.largest, 3) for finding in found}["left lower zone"] == 0.09
+    assert sum(finding.share for finding in found) == pytest.approx(16 * 50 / SIZE**2)
+
+
 def test_what_lies_outside_the_lungs_comes_last_and_never_stands_out():
     found = find_findings(result({OUTSIDE: 0.9, HEART: 0.03}), case_of(), SCORING)
     assert [finding.zone for finding in found] == [HEART, OUTSIDE]
@@ -155,4 +166,4 @@ def test_regions_come_by_weight_and_keep_out_of_the_margin():
     regions = find_regions(heat, 0.1, 0.1)
     assert [round(region.mean, 3) for region in regions] == [0.2, -0.301] and regions[0].share == 0.04
     assert [region.largest for region in regions] == [0.2, -0.4]
-    assert (regions[1].row, regions[1].column) == (0.25, 0.25)
+    assert regions[1].mask[20:30, 20:30].all() and regions[1].mask.sum() == 100

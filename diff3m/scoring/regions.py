@@ -15,15 +15,18 @@ class Region:
     """One connected place of a map.
 
     mask: (S, S) bool. share: of the picture, 0 to 1. mean, largest: of the signed map inside; |mean| ≤ |largest|.
-    row, column: of its middle, as shares of the sides.
     """
 
     mask: np.ndarray
     share: float
     mean: float
     largest: float
-    row: float
-    column: float
+
+    @classmethod
+    def of(cls, mask: np.ndarray, heat: np.ndarray) -> Region:
+        """Measure a map (S, S) inside a mask (S, S) that is not empty."""
+        values = heat[mask].astype(np.float64)
+        return cls(mask, float(mask.mean()), float(values.mean()), float(values[np.abs(values).argmax()]))
 
 
 def find_regions(heat: np.ndarray, threshold: float, margin: float) -> list[Region]:
@@ -41,18 +44,6 @@ def find_regions(heat: np.ndarray, threshold: float, margin: float) -> list[Regi
         count, labels = cv2.connectedComponents((beyond & inside).astype(np.uint8), connectivity=8)
         for index in range(1, count):
             mask = labels == index
-            if mask.mean() < MIN_SHARE:
-                continue
-            rows, columns = np.nonzero(mask)
-            values = heat[mask].astype(np.float64)
-            regions.append(
-                Region(
-                    mask=mask,
-                    share=float(mask.mean()),
-                    mean=float(values.mean()),
-                    largest=float(values[np.abs(values).argmax()]),
-                    row=float((rows.mean() + 0.5) / side),
-                    column=float((columns.mean() + 0.5) / side),
-                )
-            )
+            if mask.mean() >= MIN_SHARE:
+                regions.append(Region.of(mask, heat))
     return sorted(regions, key=lambda region: -region.share * abs(region.mean))

@@ -5,7 +5,7 @@ import pytest
 
 from diff3m.data.phantom import person
 from diff3m.imaging.organs import Organs, segment_organs
-from diff3m.imaging.zones import OUTSIDE, ZONES, name_zone, zone_map
+from diff3m.imaging.zones import OUTSIDE, ZONES, name_zone, split_by_organ, zone_map
 
 SIZE = 100
 
@@ -42,12 +42,40 @@ def test_a_place_is_named_by_the_side_of_the_patient(zones, row, column, name):
     assert ZONES[zones[row, column]] == name
 
 
-def test_a_region_has_the_name_of_most_of_it(zones):
+@pytest.mark.parametrize(
+    ("rows", "columns", "name"),
+    [
+        (slice(30, 60), slice(15, 20), "right mid zone"),  # 5 rows of the upper third, 25 of the middle one
+        (slice(20, 60), slice(15, 20), "right upper and mid zones"),
+        (slice(45, 90), slice(80, 85), "left mid and lower zones"),
+        (slice(10, 90), slice(80, 85), "left lung"),
+        (slice(60, 80), slice(40, 60), "heart"),
+        (slice(50, 80), slice(0, 8), OUTSIDE),
+    ],
+)
+def test_a_region_is_named_by_all_zones_that_hold_much_of_it(zones, rows, columns, name):
     mask = np.zeros((SIZE, SIZE), bool)
-    mask[20:60, 15:20] = True  # 15 rows of the upper third, 25 of the middle one
-    assert name_zone(mask, zones) == "right mid zone"
+    mask[rows, columns] = True
+    assert name_zone(mask, zones) == name
+
+
+def test_an_empty_region_has_no_name(zones):
     with pytest.raises(ValueError, match="empty"):
         name_zone(np.zeros((SIZE, SIZE), bool), zones)
+
+
+def test_a_region_over_both_lungs_is_split(zones):
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[10:90, 12:30], mask[62:90, 70:90], mask[60:64, 30:70] = True, True, True
+    parts = split_by_organ(mask, zones)
+    assert [name_zone(part, zones) for part in parts] == ["right lung", "left lower zone"]
+    assert (np.sum(parts, axis=0) == mask).all(), "what lies between them goes to the nearer"
+
+
+def test_a_region_that_hardly_leaves_its_organ_stays_whole(zones):
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[60:80, 66:90] = True  # a seventh of it over the heart
+    assert len(split_by_organ(mask, zones)) == 1
 
 
 def test_lesions_of_simulated_films_are_named_by_their_side():
