@@ -30,11 +30,15 @@ class Place(Protocol):
         """Whether it is larger than nearly all places of normal films."""
 
 
-def verdict_card(analysis: Analysis, sentence: str, detector: Detector) -> str:
-    """Return the verdict with percentile and histogram. sentence: of `wording.verdict_sentence`."""
+def verdict_card(analysis: Analysis, sentence: str, detector: Detector, effect: str = "") -> str:
+    """Return the verdict with percentile, histogram and what the record changed.
+
+    sentence: of `wording.verdict_sentence`. effect: of `wording.without_record_sentence`, "" for none.
+    """
     text = f'<p class="verdict">{html.escape(sentence)}</p>'
+    end = f'<p class="quiet record-effect">{html.escape(effect)}</p>'
     if analysis.score is None or analysis.percentile is None:
-        return text
+        return text + end
     normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
     percentile, among = wording.percentile_text(analysis.percentile), wording.compared_with(analysis)
     chart = figures.inline_svg(
@@ -44,7 +48,7 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector) -> str:
     )
     return (
         f'{text}<p class="percentile"><b>percentile {percentile}</b> among {html.escape(among)}</p>'
-        f'<div class="histogram">{chart}</div>'
+        f'<div class="histogram">{chart}</div>{end}'
     )
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from diff3m.analysis import Analysis
 from diff3m.ehr import VIEW_LABELS, EHRSchema, Record
+from diff3m.explain import WithoutRecord
 from diff3m.findings import Finding
 from diff3m.imaging.zones import OUTSIDE
 from diff3m.scoring.score import Component, Scoring
@@ -163,6 +164,16 @@ def score_sentence(analysis: Analysis) -> str:
         f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} "
         f"(score {analysis.score:+.2f}; 0 is an average normal film)."
     )
+
+
+def without_record_sentence(analysis: Analysis, other: WithoutRecord) -> str:
+    """Say what the record changed in an analysis: `other` is what it would have been without one."""
+    change = f"the normal film changes by {percent(other.change)} of the grey range"
+    if other.percentile is None or analysis.percentile is None:
+        return f"Without the record {change}."
+    same = percentile_text(other.percentile) == percentile_text(analysis.percentile)
+    becomes = f"{'stays' if same else 'becomes'} {percentile_text(other.percentile)}"
+    return f"Without the record {change}, and the percentile {becomes}."
 
 
 def limits(analysis: Analysis) -> list[str]:

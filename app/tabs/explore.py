@@ -87,7 +87,8 @@ def _wire_films(screen: Screen, handlers: Explaining, page: gr.Blocks) -> None:
     screen.close.click(handlers.close, inputs, outputs, **SILENT)
     screen.model.input(handlers.change_model, inputs, outputs, **SILENT)  # a link or a table's row sets it too
     for part in screen.parts.values():
-        part.strip.select(handlers.choose, inputs, outputs, **SILENT)
+        choice = part.strip.select(handlers.choose, inputs, outputs, **SILENT)
+        choice.then(on_gpu(handlers.add_record_effect), inputs, outputs, **ON_MODEL)
     tools.correct.click(handlers.correct, inputs, outputs, **SILENT)
     for button, change in (
         (tools.left, dict(turn=1)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 import numpy as np
@@ -14,11 +14,12 @@ from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.diffusion import Progress
+from diff3m.explain import Need, WithoutRecord, has, without_record
 from diff3m.imaging import with_quality
 
 from ..components import film_pictures
 from ..components.viewer import Status, ViewerFilm, read_measurements
-from ..render import panels, report
+from ..render import panels, report, wording
 from ..runtime.model_lock import MODEL
 from ..runtime.runs import Run
 from ..runtime.storage import keep_file
@@ -86,6 +87,32 @@ class Analyzing(Opening):
         for index, case in enumerate(cases):
             session = yield from self._analyze_one(session, index, case, settings, run)
         yield self.show(session, f"Done in {time.perf_counter() - start:.1f} s.")
+        yield from self._add_record_effect(session, run)
+
+    def add_record_effect(self, values: Values) -> Generator[Updates, None, None]:
+        """Add to the verdict of a stored result what its record changed."""
+        session = values[self.screen.session]
+        if session.film is None or session.film.analysis is None or session.film.record_effect:
+            yield self.no_change
+            return
+        yield from self.follow_run(values, lambda run: self._add_record_effect(session, run))
+
+    def _add_record_effect(self, session: Session, run: Run) -> Generator[Updates, None, None]:
+        """Analyze the first film without its record too, where the model uses any of it."""
+        film, detector = session.film, self.screen.parts[session.model].detector
+        if film is None or film.analysis is None or not can_compare(detector, film.analysis):
+            return
+        analysis = film.analysis
+
+        def work(callback: Callable) -> WithoutRecord:
+            with MODEL.turn():
+                return without_record(detector, analysis)
+
+        for event in stream(work, lambda: run.is_wanted):
+            if isinstance(event, Done):
+                sentence = wording.without_record_sentence(analysis, event.value)
+                session = session.with_film(0, replace(film, record_effect=sentence))
+                yield {self.screen.session: session, self.screen.verdict: self.verdict_html(session)}
 
     def _analyze_one(
         self, session: Session, index: int, case: Case, settings: dict, run: Run
@@ -203,6 +230,14 @@ def estimate_and_analyze(detector: Detector, case: Case, callback: Callable, set
     with MODEL.turn():
         callback(Estimate(first_estimate(detector, case, settings["noise_level"], settings["seed"])))
         return detector.analyze(case, callback=callback, **settings)
+
+
+def can_compare(detector: Detector, analysis: Analysis) -> bool:
+    """Tell whether an analysis has a record that the model uses, and the model can do without it."""
+    uses = any(
+        feature.trained and analysis.record.get(feature.name) is not None for feature in detector.schema.features
+    )
+    return uses and has(detector, Need.UNKNOWN_TOKENS)
 
 
 def first_estimate(detector: Detector, case: Case, level: int, seed: int) -> np.ndarray:

@@ -90,15 +90,13 @@ class Opening:
             blank = {screen.verdict: panels.quiet(text), screen.chips: verdict.chips(()), screen.json: None}
             return empty | blank | {screen.notes: "", screen.numbers: "", screen.link: ""}
         detector, analysis = screen.parts[session.model].detector, film.analysis
-        second = session.prior and session.prior.analysis
-        beside = [verdict.comparison(analysis, second)] if second else []
         notes = [note for note in analysis.notes if note not in film.notes]
         places = [
             (entry.name, entry.viewer_film.findings if entry.analysis else None, len(entry.findings))
             for entry in session.films
         ]
         return empty | {
-            screen.verdict: verdict.verdict_card(analysis, film.verdict, detector) + panels.notes(beside),
+            screen.verdict: self.verdict_html(session),
             screen.chips: verdict.chips(places),
             screen.notes: panels.quiet(verdict.findings_meaning()) + panels.notes(notes),
             screen.record_summary: panels.record_summary(analysis, detector),
@@ -106,6 +104,14 @@ class Opening:
             screen.json: report.result_to_dict(analysis, film.findings, detector),
             screen.link: panels.link(film.example, analysis.settings) if film.example else "",
         }
+
+    def verdict_html(self, session: Session) -> str:
+        """Return the verdict on the first film, which is analyzed, and how the second one's score differs."""
+        detector, film = self.screen.parts[session.model].detector, session.film
+        second = session.prior and session.prior.analysis
+        beside = [verdict.comparison(film.analysis, second)] if second else []
+        card = verdict.verdict_card(film.analysis, film.verdict, detector, film.record_effect)
+        return card + panels.notes(beside)
 
     def fail(self, session: Session, error: Exception | str) -> Updates:
         """Return a sentence over Analyze, the fields at fault marked, and everything else as it was."""

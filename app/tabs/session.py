@@ -22,7 +22,8 @@ class OpenFilm:
     path: its file on the server. name: for the reader. handling: its corrections. quality: what the gate says.
     facts: its kind and size. notes: of its file and of the gate. thumbnail: an <img>. picture: for the viewer, before
     the analysis. presets, preset: grey windows and the first one's name. example: id of the example that it is, or "".
-    analysis: its result, or None; findings, analyzed (the viewer's picture) and verdict (one sentence) follow from it.
+    analysis: its result, or None; findings, result_picture (for the viewer) and verdict (one sentence) follow from it.
+    record_effect: what the record changed in it, in one sentence; "" while that is unknown.
     """
 
     path: str
@@ -40,6 +41,7 @@ class OpenFilm:
     findings: tuple[Finding, ...] = ()
     result_picture: ViewerFilm | None = None
     verdict: str = ""
+    record_effect: str = ""
 
     @property
     def is_stopped(self) -> bool:
@@ -53,7 +55,7 @@ class OpenFilm:
 
     def without_result(self) -> OpenFilm:
         """The same film before its analysis."""
-        return replace(self, analysis=None, findings=(), result_picture=None, verdict="")
+        return replace(self, analysis=None, findings=(), result_picture=None, verdict="", record_effect="")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,7 @@ class Session:
             second=films[1] if len(films) > 1 else None,
             presets=self.film.presets,
             window=self.film.preset,
+            mode="film" if self.prior else "both",
             description=self.film.verdict,
             status=status,
             notice=self.notice if status is None else None,

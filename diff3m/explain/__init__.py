@@ -13,10 +13,11 @@ from .counterfactual import Counterfactual, counterfactual, counterfactual_films
 from .gradients import Agreement, Gradients, SecondOpinion, agreements, integrated_gradients
 from .influence import Influence, influence, influence_strip
 from .information import Information, information
-from .needs import ExplanationError, Need
+from .needs import ExplanationError, Need, has
 from .record_fit import RecordFit, explainable_groups, record_fit
 from .region import RegionAttribution, attribute_region, attribute_regions
 from .registry import EXPLANATIONS, Box, Context, Explanation, Picture, Request, register
+from .three_records import ThreeRecords, WithoutRecord, three_records, without_record
 from .uncertainty import Uncertainty, uncertainty
 
 __all__ = [
@@ -38,7 +39,9 @@ __all__ = [
     "RegionAttribution",
     "Request",
     "SecondOpinion",
+    "ThreeRecords",
     "Uncertainty",
+    "WithoutRecord",
     "agreements",
     "attention_by_group",
     "attribute",
@@ -50,6 +53,7 @@ __all__ = [
     "counterfactual_films",
     "example_value",
     "explainable_groups",
+    "has",
     "influence",
     "influence_strip",
     "information",
@@ -57,7 +61,9 @@ __all__ = [
     "other_record",
     "record_fit",
     "register",
+    "three_records",
     "uncertainty",
+    "without_record",
 ]
 
 for _module in iter_modules(__path__):

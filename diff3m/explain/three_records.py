@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
-from ..analysis import Analysis, place_among_normals
+from ..analysis import Analysis, in_tenths, place_among_normals
 from ..case import Case
 from ..detector import Detector
 from ..ehr import EHRSchema, Record, category_of
@@ -33,6 +33,36 @@ class ThreeRecords:
     def differences(self) -> np.ndarray:
         """What the other records change: reconstructions − that under the true record, (2, S, S)."""
         return self.reconstructions[1:] - self.reconstructions[0]
+
+
+@dataclass(frozen=True)
+class WithoutRecord:
+    """What an analysis would have been, had nothing been known of the patient.
+
+    score, percentile: among normals of the film's own view, as for the analysis itself; None without calibration.
+    change: mean absolute change of the pseudo-healthy film, in shares of the grey range.
+    """
+
+    score: float | None
+    percentile: float | None
+    change: float
+
+
+def without_record(detector: Detector, analysis: Analysis) -> WithoutRecord:
+    """Analyze an analysis' film again under no record, with the same settings.
+
+    Raises ExplanationError, and ValueError for an analysis that was read from a file without its film.
+    """
+    require(detector, Need.UNKNOWN_TOKENS)
+    if analysis.case is None:
+        raise ValueError("The analysis was read from a file without its film.")
+    nothing = analysis.case.with_record(dict.fromkeys(detector.schema.names))
+    other = detector.analyze(nothing, **asdict(analysis.settings))
+    values = torch.tensor([value for _, value, _ in other.components])
+    placement = place_among_normals(values, category_of(analysis.case.record, "view"), detector.scoring)
+    percentile = None if placement.percentile is None else in_tenths(placement.percentile)
+    change = float(np.abs(other.reconstruction - analysis.reconstruction).mean())
+    return WithoutRecord(placement.score, percentile, change)
 
 
 def mirrored_record(schema: EHRSchema, record: Record) -> Record:

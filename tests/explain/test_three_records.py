@@ -7,10 +7,11 @@ import pytest
 from helpers import RECORD
 
 from app.render.cards.three_records import three_records_card
+from app.render.wording import without_record_sentence
 from diff3m.data.phantom import person
 from diff3m.ehr import paper_schema
 from diff3m.explain import EXPLANATIONS, Context
-from diff3m.explain.three_records import mirrored_record, three_records
+from diff3m.explain.three_records import mirrored_record, three_records, without_record
 from diff3m.scoring.score import ViewCalibration
 
 
@@ -57,6 +58,22 @@ def test_pictures_and_scores_are_those_of_the_analyses(scored):
     assert len(explanation.describe(result)) == 3 and len(explanation.pictures(result)) == 5
     page = three_records_card(result, Context(scored, case))
     assert page.count("<img") == 5 and f"score {result.scores[2]:+.2f}" in page
+
+
+def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_view(scored):
+    analysis = scored.analyze(person(21).film(64), RECORD, steps=3)
+    other = without_record(scored, analysis)
+    unknown = scored.analyze(person(21).film(64), {}, steps=3)
+    assert other.change == pytest.approx(np.abs(unknown.reconstruction - analysis.reconstruction).mean(), abs=1e-5)
+    assert other.score == pytest.approx(unknown.score - 2, abs=1e-4) and 0 <= other.percentile <= 100
+    text = without_record_sentence(replace(analysis, percentile=92.61), replace(other, change=0.0123, percentile=40.25))
+    assert text == (
+        "Without the record the normal film changes by 1.2 % of the grey range, and the percentile becomes 40.2."
+    )
+    same = without_record_sentence(replace(analysis, percentile=40.2), replace(other, percentile=40.2))
+    assert same.endswith("the percentile stays 40.2.")
+    with pytest.raises(ValueError, match="without its film"):
+        without_record(scored, replace(analysis, case=None))
 
 
 def test_without_a_calibration_there_are_pictures_and_no_score(tiny_detector):

@@ -91,6 +91,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         wait_for_result(page)
         assert_one_screen(page)
         assert page.locator("#cancel").is_hidden() and page.locator("#analyze").is_visible()
+        page.wait_for_selector(".record-effect:has-text('Without the record')")
         verdict = page.inner_text("#verdict")
         assert "percentile" in verdict and page.locator("#film-gate :text('You go on')").count() == 1
         field(page, "age").fill("200")

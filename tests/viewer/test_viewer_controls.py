@@ -83,6 +83,28 @@ def test_modes_by_keyboard_alone(bench, state, files, arrays):
     assert opened.requests == []
 
 
+def test_the_normal_film_comes_beside_the_film_until_the_reader_chooses(bench, before, state, files):
+    before, state = replace(before, mode="both"), replace(state, mode="both")
+    opened = bench(before, files)
+    assert opened.ask("v.view.mode") == "film"
+    opened.load(state)
+    assert opened.ask("v.view.mode") == "both"
+    opened.key("4")
+    opened.load(state)
+    assert opened.ask("v.view.mode") == "swipe"
+    opened.load(before)
+    assert opened.ask("v.view.mode") == "film"
+    opened.load(state)
+    assert opened.ask("v.view.mode") == "swipe", "what the reader chose last"
+
+
+def test_on_a_narrow_window_the_film_stays_alone(bench, before, state, files):
+    opened = bench(replace(before, mode="both"), files)
+    opened.page.set_viewport_size({"width": 500, "height": 700})
+    opened.load(replace(state, mode="both"))
+    assert opened.ask("v.view.mode") == "film"
+
+
 def test_every_control_is_reached_by_tab_and_is_named(bench, state, files):
     opened = bench(state, files)
     opened.choose("Mean difference inside a rectangle")

@@ -10,6 +10,8 @@ import { createRenderer } from "./render.js";
 import { Tools } from "./tools.js";
 import { FULL_RANGE, View } from "./view.js";
 
+const MIN_WIDTH_BESIDE = 640; // of the stage, for two films beside each other without being asked
+
 export class Display {
   constructor(root, { renderer } = {}) {
     Object.assign(this, {
@@ -68,11 +70,13 @@ export class Display {
     }
     if (load !== this.loads) return;
     const same = films[0]?.image === this.films[0]?.image;
+    const hadNormal = same && this.hasNormal;
     Object.assign(this, { films, value: wanted, presets: [FULL_RANGE, ...(wanted.presets ?? [])] });
     this.between = null;
     if (!same) this.restart();
     else this.tools.measurements = this.tools.measurements.filter(({ film }) => film < films.length);
     if (!this.hasNormal) this.view.mode = "film";
+    else if (!hadNormal) this.view.mode = this.chosenMode ?? this.firstMode;
     if (this.finding.index >= (films[this.finding.film]?.findings.length ?? 0)) this.finding = { film: 0, index: -1 };
     this.startThreshold();
     this.tools.carryOver();
@@ -96,6 +100,11 @@ export class Display {
 
   get hasNormal() {
     return this.films.some(({ hasNormal }) => hasNormal);
+  }
+
+  /** How a film with its normal film is shown until the reader chooses: as asked for, where there is room. */
+  get firstMode() {
+    return this.parts.stage.clientWidth >= MIN_WIDTH_BESIDE ? (this.value.mode ?? "film") : "film";
   }
 
   get isFullScreen() {

@@ -105,6 +105,8 @@ class ViewerState:
 
     film: None for an empty viewer; second: a prior or another film beside it.
     presets: grey windows that are offered after "Full range"; window: name of the one to begin with.
+    mode: how a film with a normal film is shown where there is room, until the reader chooses: "film", "normal",
+        "both" or "swipe".
     description: the picture in words, for screen readers; without a film, a hint in the middle of the picture.
     """
 
@@ -112,6 +114,7 @@ class ViewerState:
     second: ViewerFilm | None = None
     presets: tuple[Window, ...] = ()
     window: str | None = None
+    mode: str = "film"
     description: str = ""
     status: Status | None = None
     notice: Notice | None = None
@@ -133,6 +136,7 @@ class ViewerState:
             "films": [_film_value(film) for film in (self.film, self.second) if film is not None],
             "presets": [asdict(preset) for preset in self.presets],
             "window": self.window,
+            "mode": self.mode,
             "description": self.description,
             "status": self.status and asdict(self.status),
             "notice": notice,

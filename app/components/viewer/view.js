@@ -49,9 +49,9 @@ export class View {
         : [rows.flat()];
     const upright = this.width < 0.8 * this.height && grid.length === 1 && grid[0].length > 1;
     const cells = upright ? grid[0].map((cell) => [cell]) : grid;
-    const height = Math.floor((this.height - GAP * (cells.length - 1)) / cells.length);
+    const height = Math.max(Math.floor((this.height - GAP * (cells.length - 1)) / cells.length), 1);
     this.panes = cells.flatMap((row, r) => {
-      const width = Math.floor((this.width - GAP * (row.length - 1)) / row.length);
+      const width = Math.max(Math.floor((this.width - GAP * (row.length - 1)) / row.length), 1);
       return row.map((cell, c) => ({ ...cell, x: c * (width + GAP), y: r * (height + GAP), width, height }));
     });
     return this.panes;

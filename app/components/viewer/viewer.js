@@ -36,7 +36,7 @@ export class FilmViewer extends Display {
       return this.say(this.parts.hint.textContent);
     }
     this.parts.hint.textContent = "";
-    this.view.mode = mode;
+    this.view.mode = this.chosenMode = mode;
     this.rearranged();
     this.say(MODES.find(([name]) => name === mode)[1]);
   }
