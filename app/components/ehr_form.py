@@ -182,9 +182,7 @@ def _field(feature: Feature, suffix: str) -> Component:
 
 def _text(feature: Feature, value: object) -> str:
     """A value as its field holds it: text, "" or "unknown" for none."""
-    if value is None:
-        return "" if feature.kind == "number" else UNKNOWN
-    return f"{float(value):g}" if feature.kind == "number" else str(value)
+    return UNKNOWN if value is None and feature.kind == "category" else feature.write(value)
 
 
 def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[dict[str, object], set[str]]:

@@ -51,6 +51,7 @@ DATE = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:\.0+)?(?:[ T]\d{2}:?\d
 DATE_AND_TIME = re.compile(r"(\d{4})()(\d{2})(\d{2})\d{4}(?:\d{2})?(?:\.\d+)?(?:[+-]\d{4})?")  # as DICOM's VR DT
 LAST_PLACEHOLDER_YEAR = 1901  # of a birth date that an anonymizer writes
 YOUNGEST = 0.01  # years; an age of 0 would count as unknown
+INFANT_YEARS, INFANT_MONTHS = 2, 2  # ages under these are written in months, and in days
 
 SEXES = ("F", "M")
 SEX_WORDS = {
@@ -143,6 +144,16 @@ def read_age(value: object) -> float | None:
     if number == 0 or (number >= AGE_PLACEHOLDER and set(match[1].partition(".")[0].lstrip("+")) == {"9"}):
         return None
     return number if per_year == 1 else max(YOUNGEST, round(number / per_year, 2))
+
+
+def age_text(years: float) -> str:
+    """Return an age as `read_age` reads it: years as a number, of an infant days or months, e.g. "4 days"."""
+    if years >= INFANT_YEARS or years == int(years):
+        return f"{years:g}"
+    days, months = max(1, round(365.25 * years)), round(12 * years)
+    if months < INFANT_MONTHS:
+        return f"{days} day{'' if days == 1 else 's'}"
+    return f"{months} months"
 
 
 def read_date(value: object) -> date | None:

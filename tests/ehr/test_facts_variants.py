@@ -2,6 +2,7 @@
 
 import pytest
 
+from diff3m.ehr import paper_schema
 from diff3m.ehr.facts import age_from_dates, is_counted_from_placeholder, read_age, read_date, read_view
 from diff3m.ehr.header import header_age, header_view
 from diff3m.ehr.units import read_quantity
@@ -54,3 +55,20 @@ def test_ages_that_a_device_counted_from_a_placeholder():
 @pytest.mark.parametrize("written", ["5’11 1/2”", "5' 11 1/2\"", "5'11-1/2", "5’11½”", "5ʼ11.5ˮ"])
 def test_heights_with_halves_of_inches(written):
     assert read_quantity(written, "cm") == pytest.approx(71.5 * 2.54)
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("004D", "4 days"),
+        ("007M", "7 months"),
+        ("018M", "18 months"),
+        ("001Y", "1"),
+        ("063Y", "63"),
+    ],
+)
+def test_an_age_is_written_as_it_is_read(header, text):
+    age = paper_schema()["age"]
+    years = age.parse(header)
+    assert age.write(years) == text and age.parse(text) == pytest.approx(years, abs=0.01)
+    assert age.describe(years) == (text if " " in text else f"{text} years")
