@@ -244,7 +244,7 @@ def _padding(raw: np.ndarray, used_bits: np.ndarray, layout: _Format, dataset: D
     """Return where stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit.
 
     Both are compared as bit patterns, of 16 bits unless they need more, because headers often write the one VR for
-    pixels of the other.
+    pixels of the other; of a signed film also of BitsStored bits.
     """
     limits = [numbers(dataset, name)[:1] for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not limits[0]:
@@ -257,6 +257,8 @@ def _padding(raw: np.ndarray, used_bits: np.ndarray, layout: _Format, dataset: D
     values = [value & ((1 << width) - 1) for value in values]
     if layout.signed:
         values = [value - (1 << width) if value >> (width - 1) else value for value in values]
+        half = 1 << (layout.stored - 1)  # a signed film has no value of half and more: that is a pattern of fewer bits
+        values = [value - 2 * half if half <= value < 2 * half else value for value in values]
     low, high = min(values), max(values)
     stored = raw.view(f"{'i' if layout.signed else 'u'}{raw.dtype.itemsize}")
     return ((stored >= low) & (stored <= high)) | ((used_bits >= low) & (used_bits <= high))

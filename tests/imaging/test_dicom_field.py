@@ -51,6 +51,13 @@ def test_padding_of_32_bits(vr, outside):
     assert read_radiograph(with_element(film, (0x00280120, vr, value), **tags)).pixels == pytest.approx(PADDED, **EXACT)
 
 
+@pytest.mark.parametrize("mask", [0xFFFF, 0xFFF])
+def test_padding_of_a_signed_film_as_a_pattern_of_its_stored_bits(mask):
+    film = (padded(-2000, "i4", -2048) & mask).astype(np.uint16)
+    data = with_element(film, (0x00280120, "US", 0x830), PixelRepresentation=1)  # −2000 in 12 bits
+    assert read_radiograph(data).pixels == pytest.approx(PADDED, **EXACT)
+
+
 def test_padding_that_cannot_be_used_is_noted():
     data = of_vr(with_element(padded(63536), (0x00280120, "US", 63536), **WHOLE), PADDING, b"XX")
     assert any("PixelPaddingValue" in note for note in read_radiograph(data).notes)
