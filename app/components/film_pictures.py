@@ -70,19 +70,25 @@ def _display_pixels(film: Radiograph) -> np.ndarray:
 
 def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:
     """The viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
-    limits = scoring.heat_sigma, scoring.normal_limit
-    normal = _in_display_greys(compose_pseudo_healthy(case.film.pixels, case.prepared, estimate, *limits), case.film)
-    factor = min(1.0, FORMING_SIDE / max(normal.shape))
-    small = cv2.resize(normal, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else normal
-    return replace(picture, normal=_store_normal(np.round(small * 255).astype(np.uint8)))
+    film, limits = case.film, (scoring.heat_sigma, scoring.normal_limit)
+    factor = min(1.0, FORMING_SIDE / max(film.pixels.shape))
+
+    def reduce(pixels: np.ndarray) -> np.ndarray:
+        return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else pixels
+
+    pixels = reduce(film.pixels)
+    top, bottom, left, right = (round(factor * edge) for edge in case.prepared.box)
+    box = top, min(bottom, pixels.shape[0]), left, min(right, pixels.shape[1])
+    normal = compose_pseudo_healthy(pixels, replace(case.prepared, box=box), estimate, *limits)
+    if _has_header_window(film):
+        normal = _in_full_range(normal, pixels, reduce(film.unwindowed), film)
+    return replace(picture, normal=_store_normal(np.round(normal * 255).astype(np.uint8)))
 
 
-def _in_display_greys(normal: np.ndarray, film: Radiograph) -> np.ndarray:
-    """A normal film in the greys in which its film is shown."""
-    if not _has_header_window(film):
-        return normal
+def _in_full_range(normal: np.ndarray, pixels: np.ndarray, full_range: np.ndarray, film: Radiograph) -> np.ndarray:
+    """Return a normal film, whose film has `pixels` under its header's window, in the greys of the full range."""
     window = film.windows[0]
-    return np.clip(film.unwindowed + (normal - film.pixels) * np.float32(window.high - window.low), 0, 1)
+    return np.clip(full_range + (normal - pixels) * np.float32(window.high - window.low), 0, 1)
 
 
 def _store_normal(normal: np.ndarray) -> Path:
@@ -115,9 +121,12 @@ def analyzed_picture(
     )
     if truth is not None:
         places = (*places, *_truth_findings(truth, case))
+    normal, film = analysis.pseudo_healthy, case.film
+    if _has_header_window(film):
+        normal = _in_full_range(normal, film.pixels, film.unwindowed, film)
     return replace(
         picture,
-        normal=_store_normal(_in_display_greys(analysis.pseudo_healthy, case.film)),
+        normal=_store_normal(normal),
         maps=(analysis_map(analysis, scoring, case.prepared, case.film.pixels.shape),),
         findings=places,
     )
