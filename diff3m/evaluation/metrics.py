@@ -75,6 +75,14 @@ def bootstrap_interval(
     return (float(np.percentile(finite, 2.5)), float(np.percentile(finite, 97.5))) if len(finite) else None
 
 
+def strata_of(views: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
+    """Number the strata of a bootstrap: (N,) int16, one for each view and class."""
+    numbers = np.zeros(len(views), np.int16)
+    for number, view in enumerate(np.unique(views)):
+        numbers[views == view] = 2 * number
+    return numbers + abnormal
+
+
 def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS) -> dict:
     """AUROC and average precision with 95 % intervals: over all films, the mean within views, and per view.
 
@@ -82,7 +90,7 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     had (one class only) are None, and so is every interval where a class has fewer than `MIN_CLASS` films; within
     views, where that is so in one of the views that count.
     """
-    strata = np.unique(views, return_inverse=True)[1] * 2 + abnormal
+    strata = strata_of(views, abnormal)
     result: dict = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     enough = has_enough(abnormal)
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
@@ -131,7 +139,7 @@ def paired_difference(
     def statistic(i: np.ndarray) -> float:
         return auroc_within_view(first[i], abnormal[i], views[i]) - auroc_within_view(second[i], abnormal[i], views[i])
 
-    strata, value = np.char.add(views.astype(str), abnormal.astype(str)), statistic(np.arange(len(first)))
+    strata, value = strata_of(views, abnormal), statistic(np.arange(len(first)))
     return {
         "difference": value if np.isfinite(value) else None,
         "interval": bootstrap_interval(statistic, strata, repeats),

@@ -162,8 +162,9 @@ def evaluate(
         raise ManifestError(
             f"None of the {len(table)} films of {manifest} could be scored; scores.csv says why for each."
         )
-    with_score = table[~has_error]
-    with_label = with_score[with_score["label"] != ""]
+    with_score = table[~has_error] if has_error.any() else table
+    has_label = with_score["label"] != ""
+    with_label = with_score if has_label.all() else with_score[has_label]
     metrics = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -211,8 +212,8 @@ def score_row(result: CaseResult) -> dict:
 
 def summarize(rows: pd.DataFrame) -> dict:
     """Compute metrics of labelled rows (columns score, mse, label, view), of the score, of "mse" and by label."""
-    label, view = (np.asarray(rows[name], dtype="U") for name in ("label", "view"))
-    abnormal = label != NORMAL
+    label, view = rows["label"], np.asarray(rows["view"], dtype="U")
+    abnormal = np.asarray(label != NORMAL)
     repeats = repeats_for(len(rows))
 
     def metrics(name: str, part: np.ndarray) -> dict:
@@ -220,8 +221,8 @@ def summarize(rows: pd.DataFrame) -> dict:
 
     everything = np.ones(len(rows), bool)
     result: dict = {**metrics("score", everything), "mse": metrics("mse", everything), "labels": {}}
-    for name in np.unique(label[abnormal]):
-        part = (label == name) | ~abnormal
+    for name in sorted(set(label.unique()) - {NORMAL}):
+        part = np.asarray(label == name) | ~abnormal
         result["labels"][str(name)] = {**metrics("score", part), "mse": metrics("mse", part)}
     return result
 

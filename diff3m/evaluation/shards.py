@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch.distributed
+from pandas.api.types import union_categoricals
 from pyarrow import parquet
 
 Item = TypeVar("Item")
@@ -191,8 +192,8 @@ class Parts:
 
     def read_frame(self, columns: Sequence[str]) -> pd.DataFrame:
         """Read some columns of all rows; texts as categories, which take a byte a row."""
-        table = pa.concat_tables([self.read(number, columns) for number in range(self.count)])
-        return table.to_pandas(strings_to_categorical=True)
+        parts = [self.read(number, columns).to_pandas(strings_to_categorical=True) for number in range(self.count)]
+        return pd.DataFrame({name: _join([part.pop(name) for part in parts]) for name in columns})
 
     def write_csv(self, path: Path) -> None:
         """Write all rows as one CSV file, a part in memory at a time."""
@@ -203,6 +204,13 @@ class Parts:
     def remove(self) -> None:
         """Remove the folder with all parts."""
         shutil.rmtree(self.folder)
+
+
+def _join(columns: Sequence[pd.Series]) -> pd.Categorical | np.ndarray:
+    """Join the pieces of one column, whose texts are categories."""
+    if isinstance(columns[0].dtype, pd.CategoricalDtype):
+        return union_categoricals(columns, ignore_order=True)
+    return np.concatenate([column.to_numpy() for column in columns])
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -18,7 +18,16 @@ from scipy.stats import binomtest
 from ..checkpoint.folder import CARD_FILE
 from ..data.manifest import REPORT_COLUMNS
 from .format import interval, markdown
-from .metrics import MIN_CLASS, REPEATS, auroc, auroc_within_view, has_enough, mean_with_interval, statistic_entry
+from .metrics import (
+    MIN_CLASS,
+    REPEATS,
+    auroc,
+    auroc_within_view,
+    has_enough,
+    mean_with_interval,
+    statistic_entry,
+    strata_of,
+)
 
 LIMIT = 95  # percentile of normal films at which a normal film is a false alarm
 AGE_EDGES = (0, 18, 40, 60, 80)  # years; the last band has no end
@@ -105,7 +114,7 @@ def _measure(
     repeats: int,
 ) -> dict:
     score, flags, view = scores[rows], abnormal[rows], views[rows]
-    strata = np.char.add(view.astype(str), flags.astype(str))
+    strata = strata_of(view, flags)
     parts = [flags[view == name] for name in np.unique(view[view != ""])]
     inside = all(has_enough(part) for part in parts if part.any() and not part.all())
     return {

@@ -167,7 +167,7 @@ def test_memory_does_not_grow_with_the_manifest(tmp_path):
 def test_a_million_rows_stream(tmp_path):
     few, million = (peak_megabytes(tmp_path, rows) for rows in (20_000, 1_000_000))
     print(f"peak memory: {few:.0f} MB for 20,000 rows, {million:.0f} MB for a million")
-    assert million < few + 400
+    assert million < few + 200
 
 
 @pytest.mark.slow
