@@ -28,7 +28,7 @@ RANGES = {  # of every other number, both ends allowed
     ),
     **dict.fromkeys(("final_learning_rate", "shift"), (0, 1)),
     **dict.fromkeys(("healing_fraction", "healing_low_fraction", "painted_fraction", "device_fraction"), (0, 1)),
-    "healing_weight": (0, math.inf),
+    **dict.fromkeys(("healing_weight", "lesion_weight"), (0, math.inf)),
     "low_level": (1, Schedule().timesteps),
     "healing_level": (1, Schedule().timesteps),
     "rotate_degrees": (0, 180),
@@ -80,6 +80,7 @@ class TrainingConfig:
     rotate_degrees, shift, zoom, gamma: augmentation ranges (±; shift as a share of the side, gamma and zoom as log
         factors).
     healing_weight: weight of the healing term in the loss (0 = none).
+    lesion_weight: how much more an error inside a painted lesion counts in it than elsewhere.
     healing_fraction: share of each batch that healing is trained on.
     healing_level, healing_low_fraction: this fraction of healing's timesteps is uniform under healing_level, the rest
         over all.
@@ -126,6 +127,7 @@ class TrainingConfig:
     zoom: float = 0.0
     gamma: float = 0.0
     healing_weight: float = 0.0
+    lesion_weight: float = 3.0
     healing_fraction: float = 0.5
     healing_level: int = 300
     healing_low_fraction: float = 0.85

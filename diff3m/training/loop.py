@@ -102,7 +102,8 @@ class _Run:
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.loss, self.optimizer = self.accelerator.prepare(
-            DiffusionLoss(network, self.schedule, config.weighting, config.healing_weight), optimizer
+            DiffusionLoss(network, self.schedule, config.weighting, config.healing_weight, config.lesion_weight),
+            optimizer,
         )
         if config.compile:
             network.compile_branches()

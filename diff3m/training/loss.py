@@ -11,7 +11,7 @@ from ..network import Diff3M
 from ..scoring.filters import gaussian_blur
 from .batch import Batch
 
-LESION_WEIGHT = 3.0  # how much more an error inside a painted lesion counts
+LESION_WEIGHT = 3.0
 GRADIENT_WEIGHT = 0.5
 SMOOTH_WEIGHT, SMOOTH_SIGMA = 2.0, 2.0  # of the error after a Gaussian; its standard deviation in pixels of 128
 
@@ -35,19 +35,29 @@ class DiffusionLoss(nn.Module):
     """The loss as a module around the network, so that a distributed wrapper sees one forward pass."""
 
     def __init__(
-        self, network: Diff3M, schedule: Schedule, weighting: str = "noise", healing_weight: float = 0.0
+        self,
+        network: Diff3M,
+        schedule: Schedule,
+        weighting: str = "noise",
+        healing_weight: float = 0.0,
+        lesion_weight: float = LESION_WEIGHT,
     ) -> None:
         super().__init__()
         self.network, self.schedule = network, schedule
-        self.weighting, self.healing_weight = weighting, healing_weight
+        self.settings = weighting, healing_weight, lesion_weight
 
     def forward(self, batch: Batch) -> Losses:
         """Compute the losses of a batch; see `diffusion_loss`."""
-        return diffusion_loss(self.network, batch, self.schedule, self.weighting, self.healing_weight)
+        return diffusion_loss(self.network, batch, self.schedule, *self.settings)
 
 
 def diffusion_loss(
-    network: Diff3M, batch: Batch, schedule: Schedule, weighting: str = "noise", healing_weight: float = 0.0
+    network: Diff3M,
+    batch: Batch,
+    schedule: Schedule,
+    weighting: str = "noise",
+    healing_weight: float = 0.0,
+    lesion_weight: float = LESION_WEIGHT,
 ) -> Losses:
     """Compute ½·mean(w (ε − ε̂)²) + ½·mean((x_t − x̃_t)²) + healing_weight · healing.
 
@@ -78,7 +88,7 @@ def diffusion_loss(
             signal, sigma = (level[heals].view(-1, 1, 1, 1) for level in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt()))
             estimate = (x_t[heals].float() - sigma * predicted[heals]) / signal
             parts = (batch.target[heals], batch.lesions[heals], alpha_bar[heals])
-            healing = batch.healing_scale * healing_loss(estimate, *parts)
+            healing = batch.healing_scale * healing_loss(estimate, *parts, lesion_weight)
     masked = zero.detach()
     if bool(batch.masked.any()):
         part = condition.map(lambda tensor: tensor[batch.masked])
@@ -88,8 +98,10 @@ def diffusion_loss(
     return Losses(0.5 * (weighted + masked) + healing_weight * healing, noise, masked, healing)
 
 
-def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor) -> Tensor:
-    """Compute the mean of ᾱ_t · ((|e| + 2 |G e|) · (1 + 3·mask) + ½ |∇e|) of the error e = x̂_0 − x_0, a scalar.
+def healing_loss(
+    estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor, lesion_weight: float = LESION_WEIGHT
+) -> Tensor:
+    """Compute the mean of ᾱ_t · ((|e| + 2 |G e|) · (1 + lesion_weight·mask) + ½ |∇e|) of e = x̂_0 − x_0, a scalar.
 
     estimate: x̂_0 (B, 1, S, S), the film without lesions as estimated from the noised painted film; target: x_0,
     alike; lesions: (B, 1, S, S) in [0, 1]; alpha_bar: (B,). G is a Gaussian of 2 pixels of 128: the fine grain of an
@@ -102,4 +114,4 @@ def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: T
     gradient = sum((weight * part.abs()).mean() for part in gradients)
     smooth = gaussian_blur(error, SMOOTH_SIGMA * error.shape[-1] / 128)
     size = error.abs() + SMOOTH_WEIGHT * smooth.abs()
-    return (weight * size * (1 + LESION_WEIGHT * lesions)).mean() + GRADIENT_WEIGHT * gradient
+    return (weight * size * (1 + lesion_weight * lesions)).mean() + GRADIENT_WEIGHT * gradient

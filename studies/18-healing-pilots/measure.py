@@ -82,6 +82,9 @@ def healing(detector: Detector, folder: Path, count: int = 96) -> dict[str, floa
     values = torch.from_numpy(np.stack([unknown] * count))
     films = Films(images, values.numpy(), segment_organs(images))
     side, ratios = detector.config.preprocessing.size, {}
+    plain = np.stack([cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA) for film in images / np.float32(255)])
+    changes = [smooth_difference(film) for film in plain - estimates(detector, plain, values)]
+    ratios["unpainted films change by"] = float(np.abs(changes).mean())
     for kind, (clean, painted, masks) in unseen_lesions(films, count).items():
         small = np.stack([cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA) for film in painted])
         difference = small - estimates(detector, small, values)
