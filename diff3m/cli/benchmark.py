@@ -122,6 +122,11 @@ def _phantoms(options) -> None:
             f"distance to the healthy twin, {record} record: in the lesion {everyone['before_inside']:.4f} before and "
             f"{everyone['after_inside']:.4f} after, elsewhere {everyone['after_outside']:.4f}"
         )
+        if hearts := kinds.get("cardiomegaly"):
+            print(
+                f"width of large hearts against the twin's, {record} record: {hearts['before_heart']:.1%} of the film "
+                f"before and {hearts['after_heart']:.1%} after"
+            )
     for name, entry in result["counterfactual"]["features"].items():
         print(f"counterfactual {name}: correlation {interval(entry, 'correlation')}, control {entry['control']:+.3f}")
     if options.films:

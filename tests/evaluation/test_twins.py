@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from diff3m.evaluation.twins import TwinDistance, summarize_twins, twin_distance
+from diff3m.data.phantom import person
+from diff3m.evaluation.twins import TwinDistance, heart_widths, summarize_twins, twin_distance
 
 
 def test_distances_inside_and_outside_by_hand():
@@ -12,21 +13,31 @@ def test_distances_inside_and_outside_by_hand():
     film, healed = twin.copy(), twin.copy()
     film[:2], healed[:2], healed[2:] = 0.4, 0.1, -0.02
     distance = twin_distance(film, healed, twin, mask)
-    assert distance == TwinDistance(*(pytest.approx(value) for value in (0.4, 0.1, 0.0, 0.02)))
+    assert distance == TwinDistance(*(pytest.approx(value) for value in (0.4, 0.1, 0.0, 0.02, 0, 0)))
+
+
+def test_the_heart_is_compared_with_the_twins():
+    who = person(2_000_000, "cardiomegaly")
+    film, twin = who.film_with_lesion(128), who.film(128)
+    large, own = heart_widths(np.stack([film.film, twin]))
+    distance = twin_distance(film.film, twin, twin, film.mask)
+    assert large > own + 0.02 and 0.2 < own < 0.6
+    assert (distance.before_heart, distance.after_heart) == (pytest.approx(large - own), 0)
 
 
 def test_kinds_are_averaged_apart_and_faint_lesions_count_by_their_size():
     labels = np.array(["normal", "nodule", "nodule", "effusion"])
     distances = [
         None,
-        TwinDistance(0.4, 0.1, 0, 0.01),
-        TwinDistance(0.001, 0.003, 0, 0.03),
-        TwinDistance(0.2, 0.2, 0, 0),
+        TwinDistance(0.4, 0.1, 0, 0.01, 0.1, 0.02),
+        TwinDistance(0.001, 0.003, 0, 0.03, 0, 0.04),
+        TwinDistance(0.2, 0.2, 0, 0, 0, 0),
     ]
     summary = summarize_twins(distances, labels)
     assert set(summary) == {"all", "nodule", "effusion"}
     assert summary["nodule"]["healed"]["ratio"] == pytest.approx(0.103 / 0.401)
     assert summary["nodule"]["after_outside"] == pytest.approx(0.02)
+    assert summary["nodule"]["before_heart"] == 0.05 and summary["nodule"]["after_heart"] == pytest.approx(0.03)
     healed = summary["all"]["healed"]
     assert healed["ratio"] == pytest.approx(0.303 / 0.601)
     assert healed["interval"][0] <= healed["ratio"] <= healed["interval"][1]

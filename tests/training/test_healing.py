@@ -51,7 +51,9 @@ def test_the_healing_loss_is_the_documented_sum():
         size = np.abs(error[film, 0]) + 2 * np.abs(smooth)
         weighted = (size * (1 + 5 * lesions[film, 0])).mean()
         by_film.append(alpha_bar[film] * (weighted + 0.5 * (down + across)))
-    result = healing_loss(*(torch.from_numpy(array) for array in (estimate, target, lesions, alpha_bar)), lesion_weight=5.0)
+    result = healing_loss(
+        *(torch.from_numpy(array) for array in (estimate, target, lesions, alpha_bar)), lesion_weight=5.0
+    )
     assert result.item() == pytest.approx(np.mean(by_film), rel=1e-5)
 
 
