@@ -127,7 +127,7 @@ def _render(who: Person, detector: Detector) -> _PhantomFilm:
     drawing = who.film_with_lesion(size)
     film = Radiograph(drawing.film)
     mask = prepare_mask(drawing.mask, film, detector.config.preprocessing)
-    return _PhantomFilm(film, who.film(size), drawing.mask, mask)
+    return _PhantomFilm(film, who.healthy.film(size), drawing.mask, mask)
 
 
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:

@@ -89,6 +89,9 @@ def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, cap
         "all",
         *KINDS,
     }
+    assert set(found["twins"]["true"]) == {"all", *KINDS} and "width of large hearts" in text
+    assert all(kind["before_inside"] > 0.005 for kind in found["twins"]["true"].values()), "the twin has no lesion"
+    assert found["twins"]["true"]["cardiomegaly"]["before_heart"] > 0.01
     assert all(-1 <= entry["correlation"] <= 1 for entry in found["counterfactual"]["features"].values())
 
 

@@ -1,5 +1,7 @@
 """The distance of pseudo-healthy films from the healthy twin."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,12 @@ def test_distances_inside_and_outside_by_hand():
     film, healed = twin.copy(), twin.copy()
     film[:2], healed[:2], healed[2:] = 0.4, 0.1, -0.02
     distance = twin_distance(film, healed, twin, mask)
-    assert distance == TwinDistance(*(pytest.approx(value) for value in (0.4, 0.1, 0.0, 0.02, 0, 0)))
+    assert astuple(distance)[:4] == pytest.approx((0.4, 0.1, 0.0, 0.02))
 
 
 def test_the_heart_is_compared_with_the_twins():
     who = person(2_000_000, "cardiomegaly")
-    film, twin = who.film_with_lesion(128), who.film(128)
+    film, twin = who.film_with_lesion(128), who.healthy.film(128)
     large, own = heart_widths(np.stack([film.film, twin]))
     distance = twin_distance(film.film, twin, twin, film.mask)
     assert large > own + 0.02 and 0.2 < own < 0.6
