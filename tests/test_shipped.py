@@ -10,6 +10,7 @@ from helpers import ROOT
 
 from app.examples import load_examples, read_mask
 from app.render.wording import contradiction_sentences
+from diff3m.analysis import Analysis
 from diff3m.checkpoint.source import SHIPPED, shipped_checkpoints
 from diff3m.data.painted.lesions import KINDS, paint
 from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
@@ -17,6 +18,7 @@ from diff3m.data.phantom import SEEDS, person
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.oracle import average_patient
 from diff3m.evaluation.phantoms import counterfactual_fidelity
+from diff3m.evaluation.realism import spectrum
 from diff3m.explain import attribute
 from diff3m.imaging import Radiograph, prepare, read_radiograph
 from diff3m.sample import draw_normals
@@ -57,6 +59,35 @@ def test_real_abnormal_films_score_higher_than_normal_ones(shipped, real_films):
     assert auroc(np.array([analysis.score for analysis in analyses]), abnormal) > 0.7
     percentiles = np.array([analysis.percentile for analysis in analyses])
     assert 20 < percentiles[~abnormal].mean() < 85  # normals of another source still lie among the normals
+
+
+def test_normal_films_of_normal_films_have_no_grid_no_rims_and_no_blur(shipped, real_films):
+    """Their mean radial power spectrum lies within 15 % of the films' own at every frequency."""
+    films = pd.read_csv(real_films / "metadata.csv")
+    films = films[films["split"] == "val"].iloc[:60:3]
+    cases = [
+        shipped.case(read_radiograph(real_films / row.file), {"age": row.age, "sex": row.sex, "view": row.view})
+        for row in films.itertuples()
+    ]
+    assert_same_spectrum(list(shipped.analyze_many(iter(cases), batch_size=10)))
+
+
+def test_normal_films_of_normal_examples_have_no_grid_no_rims_and_no_blur(shipped):
+    examples = [entry for entry in load_examples("real-films") if not entry.mask]
+    films = [read_radiograph(entry.path) for entry in examples]
+    assert_same_spectrum([shipped.analyze(film, entry.record) for film, entry in zip(films, examples, strict=True)])
+
+
+def assert_same_spectrum(analyses: list[Analysis]) -> None:
+    spectra = []
+    for analysis in analyses:
+        top, bottom, left, right = analysis.case.prepared.box
+        side = min(bottom - top, right - left)
+        pair = np.stack([analysis.case.film.pixels, analysis.pseudo_healthy])[:, top : top + side, left : left + side]
+        small = [cv2.resize(film, (224, 224), interpolation=cv2.INTER_AREA) for film in pair]
+        spectra.append([spectrum(film[None]) for film in small])
+    ratio = np.divide(*np.mean(spectra, axis=0)[::-1])
+    assert len(analyses) >= 3 and ratio == pytest.approx(1, abs=0.15), (ratio.min(), ratio.max())
 
 
 def test_examples_are_synthetic_and_open(shipped):
