@@ -30,7 +30,7 @@ LAUNCH = "accelerate launch -m diff3m.cli"
 
 def documented() -> list[str]:
     """The commands of the walk, as docs/train.md gives them."""
-    text = (ROOT / "docs" / "train.md").read_text().partition("## The whole walk on MIMIC")[2]
+    text = (ROOT / "docs" / "train.md").read_text().partition("## All steps on MIMIC")[2]
     return re.search(r"```\n(.*?)```", text, re.S)[1].splitlines()
 
 

@@ -15,7 +15,7 @@ from .attribution import attribute
 from .needs import ExplanationError
 from .record_fit import calibrated_fits, deviations, explainable_groups, knows
 
-LEVEL, LEVELS = 350, {"sex": 600}  # noise level of a group, chosen by the rule of docs/explanations.md
+LEVEL, LEVELS = 350, {"sex": 600}  # noise level of a group, chosen by a rule (studies/23-explanation-choices)
 PRIOR_LEVEL = 850  # where noise hides the film, so that an estimate is what the record alone makes expect; same source
 USUAL_FILMS = 300  # normal films that show how much a group usually moves
 QUANTILES = 101  # of what those films show

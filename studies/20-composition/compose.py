@@ -1,4 +1,4 @@
-"""Compositions of the pseudo-healthy film: python studies/20-where-the-opinion-counts/compose.py CXR_DIR CHECKPOINT"""
+"""Compositions of the pseudo-healthy film: python studies/20-composition/compose.py CXR_DIR CHECKPOINT"""
 
 from __future__ import annotations
 
