@@ -17,13 +17,14 @@ from app.components import film_pictures
 from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
 from app.components.film_edit import Handling, correct_and_inspect
 from app.components.viewer import Finding
-from app.render import verdict, wording
+from app.render import cards, verdict, wording
 from app.render.report import result_to_dict
 from app.tabs.open_films import error_sentence
 from diff3m.checkpoint.folder import load_checkpoint, save_scoring
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
+from diff3m.explain import Context
 from diff3m.export.cache import load_analysis, save_analysis
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.findings import find_findings, prepared_box
@@ -205,3 +206,9 @@ def test_what_the_gate_saw_stays_with_the_result(detector):
 def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
     assert error_sentence(ValueError("Mend it.")) == "Mend it."
     assert "secret" not in error_sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
+
+
+def test_attention_is_drawn_by_group_and_unknown_groups_are_pale(detector):
+    case = detector.case(drawn_film(64), {"age": 50})
+    page = cards.render("attention", {"age": 0.7, "sex": 0.3}, Context(detector, case))
+    assert "<svg" in page and "Age" in page and "0.70" in page and "not what changed the result" in page

@@ -124,6 +124,19 @@ def attention_bars(groups: dict[str, list[tuple[str, float, bool]]]) -> Figure:
     return figure
 
 
+def group_attention_bars(rows: list[tuple[str, float, bool]]) -> Figure:
+    """Draw attention summed to explanation groups. rows: (label, weight, known); unknown groups are pale."""
+    figure = Figure(figsize=(5.4, 0.34 * len(rows) + 0.8), layout="constrained")
+    axes = figure.add_subplot()
+    names, weights, known = zip(*rows, strict=True)
+    bars = axes.barh(names, weights, color=[KNOWN if flag else MISSING for flag in known], height=0.65)
+    axes.bar_label(bars, [f"{weight:.2f}" for weight in weights], padding=3, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12 * max(weights))
+    axes.set_xlabel("attention weight (pale: nothing known)")
+    return figure
+
+
 def attribution_bars(
     values: dict[str, float],
     label: str = "explained by it  ◂   change of the misfit   ▸  contradicted by it",

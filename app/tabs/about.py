@@ -14,21 +14,21 @@ ABOUT = """
 ### What this page does
 It shows what a diffusion model, trained on normal films only, thinks a **normal** chest film of *this* patient would
 look like (the normal film), where the real film differs (the difference), how unusual that is among normal films (the
-percentile), and what the patient's record changed. It was also taught to take
-lesions away that were painted into normal films.
+percentile), and what the patient's record changed. It was also trained to remove lesions that were painted into normal
+films.
 
 The method is Diff3M: Kim et al., *Harnessing EHRs for Diffusion-based Anomaly Detection on Chest X-rays*, MICCAI 2025
-(arXiv 2505.17311). The film is inverted to noise by DDIM and denoised again; the record reaches the network by
-image-EHR cross attention.
+(arXiv 2505.17311). A little noise is added to the film and taken away again by the network, which has learned what
+normal films look like; the record reaches it by image-EHR cross attention.
 
 ### What it is not
 It is not a medical device, and no part of it may be used for diagnosis or treatment. It knows adult frontal films
 only. It has no idea of disease: it knows what is usual, and marks what is not, be it illness, a device, a marker or an
 odd exposure.
 
-The picture that you drop is looked at first: what does not look like a whole, upright frontal chest film is stopped,
-and you may set it right or go on knowingly. That look is fallible too: it lets a mirrored film pass, and may stop a
-film of a grossly changed chest.
+Every picture is checked first: what does not look like a whole, upright frontal chest film is stopped, and you may
+correct it or analyze it as it is. That check is fallible too: it lets a mirrored film pass, and may stop a film of a
+grossly changed chest.
 
 ### Privacy
 A film you drop here leaves your computer for the server that runs this page; on your own machine that is your own

@@ -23,7 +23,7 @@ from ..runtime.model_lock import MODEL
 from ..runtime.storage import keep_picture
 
 PHANTOMS = "phantoms"  # name of the checkpoint that learned from simulated patients
-MODEL_SIDE = 256  # pixels of the phantoms that the checkpoint was trained with
+MODEL_SIDE = 256  # pixels of the phantoms that the model analyzes
 DISPLAY_SIDE = 512  # pixels of the same phantom in the viewer
 PHANTOM_TAG = "simulated, no patient"
 FILM_HEIGHT = "var(--teach-film)"  # of the viewers, set in assets/teach.css for each width of the window

@@ -1,13 +1,28 @@
-"""Attention has its chart beside the score of every analysis, so the explanations draw none."""
+"""Attention of the record's groups as bars."""
 
 from __future__ import annotations
 
+import html
+
 from diff3m.explain import Context
 
+from .. import figures, wording
 from .registry import card
 
+TITLE = "Where the model looked in the record"
 
-@card("attention", "Where the model looked in the record")
+
+@card("attention", TITLE)
 def attention_card(weights: dict[str, float], context: Context) -> str:
-    """Return nothing: the page shows attention with the score."""
-    return ""
+    """Return a chart of the attention weights by explanation group; groups of which nothing is known are pale."""
+    schema, record = context.detector.schema, context.case.record
+    rows = [
+        (
+            wording.group_title(group),
+            weight,
+            any(member.trained and record.get(member.name) is not None for member in schema.explanation_groups[group]),
+        )
+        for group, weight in weights.items()
+    ]
+    chart = figures.inline_svg(figures.group_attention_bars(rows), wording.ATTENTION_LIMIT)
+    return f'<div class="card"><h3>{html.escape(TITLE)}</h3><p>{html.escape(wording.ATTENTION_LIMIT)}</p>{chart}</div>'
