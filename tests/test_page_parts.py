@@ -17,7 +17,7 @@ from app.components import film_pictures
 from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
 from app.components.film_edit import Handling, correct_and_inspect
 from app.components.viewer import Finding
-from app.render import cards, verdict, wording
+from app.render import cards, figures, verdict, wording
 from app.render.report import result_to_dict
 from app.tabs.open_films import error_sentence
 from diff3m.checkpoint.folder import load_checkpoint, save_scoring
@@ -211,4 +211,8 @@ def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
 def test_attention_is_drawn_by_group_and_unknown_groups_are_pale(detector):
     case = detector.case(drawn_film(64), {"age": 50})
     page = cards.render("attention", {"age": 0.7, "sex": 0.3}, Context(detector, case))
-    assert "<svg" in page and "Age" in page and "0.70" in page and "not what changed the result" in page
+    assert "<svg" in page and "not what changed the result" in page
+    axes = figures.group_attention_bars([("Age", 0.7, True), ("Sex", 0.3, False)]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Age", "Sex"]
+    known, unknown = axes.patches
+    assert known.get_width() == 0.7 and known.get_facecolor() != unknown.get_facecolor()
