@@ -1,8 +1,10 @@
 """Tables and ZIPs as spreadsheets, data frames and packers write them: read, or refused with a sentence that fits."""
 
 import io
+import struct
 import unicodedata
 import zipfile
+import zlib
 
 import pandas as pd
 import pytest
@@ -104,3 +106,26 @@ def test_rare_ways_of_packing_are_named(tmp_path, method):
     (tmp_path / "films.zip").write_bytes(data)
     with pytest.raises(ArchiveError, match="packed in a way that is not read"):
         Archive(tmp_path / "films.zip")
+
+
+@pytest.mark.parametrize("checksum_of, name", [(b"____.png", "Грудь.png"), (b"other.png", "____.png")])
+def test_a_name_in_the_unicode_path_field_counts_if_it_is_of_that_file(tmp_path, checksum_of, name):
+    path = "Грудь.png".encode()
+    entry = zipfile.ZipInfo("____.png")
+    entry.extra = struct.pack("<HHBI", 0x7075, 5 + len(path), 1, zlib.crc32(checksum_of)) + path
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as file:
+        file.writestr("other.png", b"other film")
+        file.writestr(entry, b"film")
+    archive = Archive(tmp_path / "films.zip")
+    assert sorted(archive.names) == sorted([name, "other.png"])
+    assert archive.read(archive.find(name)) == b"film"
+
+
+@pytest.mark.parametrize("attributes", [0o40755 << 16, 0x10])  # of Unix, of DOS
+def test_a_folder_without_a_slash_is_no_film(tmp_path, attributes):
+    folder = zipfile.ZipInfo("films")
+    folder.external_attr = attributes
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as file:
+        file.writestr(folder, b"")
+        file.writestr("films/a.png", b"film")
+    assert Archive(tmp_path / "films.zip").names == ["films/a.png"]

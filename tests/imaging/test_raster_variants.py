@@ -18,7 +18,7 @@ BACK = {3: 2, 6: 1, 8: -1}  # quarter turns to the left from the upright picture
 
 
 def png(pixels: np.ndarray, color_type: int, transparent: bytes, depth: int = 0) -> bytes:
-    """A PNG with a transparent color, written from the specification. depth: bits, where they are not those of dtype."""
+    """A PNG with a transparent color, written from the specification. depth: bits, those of dtype by default."""
     depth = depth or pixels.itemsize * 8
     if depth < 8:
         bits = np.unpackbits(pixels[:, :, None], axis=2)[:, :, 8 - depth :].reshape(len(pixels), -1)
