@@ -31,7 +31,7 @@ def test_a_film_found_under_another_name_is_noted_beside_its_score(calibrated, f
     first, second, third = csv.DictReader((tmp_path / "scores.csv").open())
     assert "FILM0.PNG" in first["notes"] and "FILM" not in second["notes"]
     assert all("`gender` was not read" in row["notes"] for row in (first, second, third))
-    assert metrics["repeated"] == 1
+    assert metrics["duplicates"] == 1
 
 
 def raw(dataset: pydicom.Dataset, tag: int, vr: str, value: str) -> None:

@@ -87,7 +87,7 @@ class Manifest:
     """A manifest's rows, read some at a time, so that a table of any length fits into memory.
 
     path: of the table. schema: of the records. limit: only the first rows. label: only rows with this label.
-    repeated: rows whose film an earlier row names.
+    duplicates: rows whose film an earlier row names.
     All rows are checked when it is made; `len` is how many there are, and iteration yields a `Case` for each. Raises
     ManifestError naming the first row that is wrong.
     """
@@ -96,7 +96,7 @@ class Manifest:
         self.path, self.schema, self.limit, self.label = Path(path), schema, limit, label
         names = (_parse_row(number, values, schema)[0] for number, values in self._values())
         films = np.fromiter((hash(clean_name(name)) for name in names), np.int64)
-        self._rows, self.repeated = len(films), len(films) - len(np.unique(films))
+        self._rows, self.duplicates = len(films), len(films) - len(np.unique(films))
         if not self._rows:
             raise ManifestError(
                 f"The manifest {self.path.name} holds no {label} film: its column `label` must say `{label}` for the "
