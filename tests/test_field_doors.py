@@ -25,10 +25,13 @@ def test_a_stopped_file_is_analyzed_knowingly_only_in_python(tiny_detector, film
 
 
 def test_a_film_found_under_another_name_is_noted_beside_its_score(calibrated, film_folder, tmp_path):
-    (film_folder / "m.csv").write_text("path,label\nFILM0.PNG,normal\nfilm1.png,x\n")
-    evaluate(Detector.from_pretrained(calibrated, device="cpu"), film_folder / "m.csv", tmp_path)
-    first, second = csv.DictReader((tmp_path / "scores.csv").open())
+    rows = "path,label,gender\nFILM0.PNG,normal,F\nfilm1.png,x,M\n./film1.png,normal,F\n"
+    (film_folder / "m.csv").write_text(rows)
+    metrics = evaluate(Detector.from_pretrained(calibrated, device="cpu"), film_folder / "m.csv", tmp_path)
+    first, second, third = csv.DictReader((tmp_path / "scores.csv").open())
     assert "FILM0.PNG" in first["notes"] and "FILM" not in second["notes"]
+    assert all("`gender` was not read" in row["notes"] for row in (first, second, third))
+    assert metrics["duplicates"] == 1
 
 
 def raw(dataset: pydicom.Dataset, tag: int, vr: str, value: str) -> None:

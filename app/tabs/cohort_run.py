@@ -103,7 +103,8 @@ def _archive_film(row: ManifestRow, folder: Path, archive: Archive) -> Film:
             raise ArchiveError("The ZIP holds no file of this name, or several.")
         return archive.read(match.name)
 
-    return Film(row.row, name, row.label, dict(row.record), load, match.note if match else row.note)
+    notes = (match.note if match else row.note, row.column_note)
+    return Film(row.row, name, row.label, dict(row.record), load, " ".join(note for note in notes if note))
 
 
 def list_folder_films(detector: Detector, folder: Path, manifest: str) -> list[Film]:
@@ -123,7 +124,7 @@ def _folder_film(row: ManifestRow, root: Path) -> Film:
             raise ArchiveError("This film lies outside the folder that the page was started with.")
         return row.path
 
-    return Film(row.row, row.path.name, row.label, dict(row.record), load, row.note)
+    return Film(row.row, row.path.name, row.label, dict(row.record), load, " ".join(row.notes))
 
 
 def score_films(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[Row]:

@@ -55,6 +55,8 @@ def run(options) -> None:
         return
     print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
     print_left_out(metrics)
+    if metrics["duplicates"]:
+        print(f"{metrics['duplicates']} rows name a film that an earlier row names too; each row counts in the metrics")
     _print_metrics("all", metrics)
     for label, part in metrics["labels"].items():
         _print_metrics(label, part)

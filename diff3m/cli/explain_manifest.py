@@ -82,4 +82,5 @@ def _explained_row(detector, case, request, accept: bool) -> dict:
         for explanation in context.selection():
             context.attempt(explanation.name)
         line |= {name: value for name, value in explanations_to_dict(context).items() if name not in RUN_KEYS}
+        line["notes"] = [*line["notes"], *case.notes]
     return {"line": json.dumps(line, ensure_ascii=False), "error": error}

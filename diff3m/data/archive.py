@@ -8,6 +8,7 @@ from __future__ import annotations
 import lzma
 import re
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
@@ -27,6 +28,7 @@ SPECIAL = (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK
 TRAIL_BYTE = re.compile(r"(?<=[^\x00-\x7f])\\")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 ENCRYPTED, UTF8_FLAG = 0x1, 0x800
+DOS_DIRECTORY, UNICODE_PATH = 0x10, 0x7075  # an external attribute; the extra field of Info-ZIP, WinZip and 7-Zip
 # of names without the flag for UTF-8: what DOS, Windows and old macOS write in several languages
 OTHER_ENCODINGS = (
     "cp850", "cp1252", "mac_roman", "cp932", "gb18030", "cp949", "big5", "euc_jp", "cp866", "cp1251", "cp852", "cp1250",
@@ -96,19 +98,36 @@ class Archive:
 
 
 def _is_folder(entry: zipfile.ZipInfo) -> bool:
-    return entry.filename.endswith(("/", "\\"))
+    is_marked = stat.S_ISDIR(entry.external_attr >> 16) or bool(entry.external_attr & DOS_DIRECTORY)
+    return entry.filename.endswith(("/", "\\")) or (is_marked and not entry.file_size)
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
     """Return the name with forward slashes.
 
-    Without the flag for UTF-8, `zipfile` reads CP437, though macOS writes UTF-8 all the same.
+    Without the flag for UTF-8, `zipfile` reads CP437, though macOS writes UTF-8 all the same, and other packers add the
+    name in UTF-8 as an extra field.
     """
     name = entry.filename
     if not entry.flag_bits & UTF8_FLAG:
         with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
+            name = _unicode_path(entry) or name.encode("cp437").decode("utf-8")
     return name.replace("\\", "/")
+
+
+def _unicode_path(entry: zipfile.ZipInfo) -> str:
+    """Return the name in the Unicode Path extra field; "" where there is none, or it is of another name.
+
+    Source: APPNOTE.TXT 4.6.9.
+    """
+    place = 0
+    while place + 4 <= len(entry.extra):
+        kind, length = struct.unpack_from("<HH", entry.extra, place)
+        content = entry.extra[place + 4 : place + 4 + length]
+        if kind == UNICODE_PATH and content[1:5] == struct.pack("<I", zlib.crc32(entry.orig_filename.encode("cp437"))):
+            return content[5:].decode("utf-8").partition("\0")[0]
+        place += 4 + length
+    return ""
 
 
 def _other_spellings(films: list[tuple[str, zipfile.ZipInfo]]) -> Iterator[tuple[str, str]]:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..ehr import UNKNOWN_WORDS, EHRError, EHRSchema, Record
-from ..ehr.facts import read_text
-from .paths import locate
+from ..ehr.facts import MAX_TEXT, read_text
+from .paths import clean_name, locate
 from .table import PARQUET, ManifestError, read_table, stream_table
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Case",
     "Manifest",
     "ManifestError",
+    "column_note",
     "feature_of_column",
     "label_key",
     "normal_cases",
@@ -44,6 +46,11 @@ __all__ = [
 NORMAL = "normal"
 PATIENT_COLUMNS = ("patient", "subject_id")  # in any case; the first that says something names a row's patient
 REPORT_COLUMNS = ("race", "ethnicity", "insurance")  # for reports on subgroups alone; no model sees them
+FEATURE_WORDS = {  # first words of columns that seem to hold a feature
+    "age": "age", "sex": "sex", "gender": "sex", "view": "view", "viewposition": "view", "projection": "view",
+    "bmi": "bmi", "height": "height_cm", "weight": "weight_kg", "systolic": "systolic_mmhg", "sbp": "systolic_mmhg",
+    "diastolic": "diastolic_mmhg", "dbp": "diastolic_mmhg",
+}  # fmt: skip
 FLOAT_ID = re.compile(r"(\d+)\.0*")  # a number that went through a column of floats
 
 
@@ -53,7 +60,8 @@ class Case:
 
     row: its number in the file; the first row of data is 1. path: of the film. record: as the schema parses it. label:
     None where not known. note: a sentence where the film was found under another name than the manifest's, or cannot be
-    on this machine. report_columns: what the manifest says in `REPORT_COLUMNS`, where it has them.
+    on this machine. report_columns: what the manifest says in `REPORT_COLUMNS`, where it has them. column_note: a
+    sentence where a column that seems to be of the record was not read.
     """
 
     row: int
@@ -62,24 +70,33 @@ class Case:
     label: str | None
     note: str = ""
     report_columns: Mapping[str, str] = field(default_factory=dict)
+    column_note: str = ""
 
     @property
     def abnormal(self) -> bool | None:
         """True for any label but "normal"; None without a label."""
         return None if self.label is None else self.label != NORMAL
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of a result has to know of the row."""
+        return tuple(note for note in (self.note, self.column_note) if note)
+
 
 class Manifest:
     """A manifest's rows, read some at a time, so that a table of any length fits into memory.
 
     path: of the table. schema: of the records. limit: only the first rows. label: only rows with this label.
+    duplicates: rows whose film an earlier row names.
     All rows are checked when it is made; `len` is how many there are, and iteration yields a `Case` for each. Raises
     ManifestError naming the first row that is wrong.
     """
 
     def __init__(self, path: str | Path, schema: EHRSchema, limit: int | None = None, label: str | None = None) -> None:
         self.path, self.schema, self.limit, self.label = Path(path), schema, limit, label
-        self._rows = sum(1 for number, values in self._values() if _parse_row(number, values, schema))
+        names = (_parse_row(number, values, schema)[0] for number, values in self._values())
+        films = np.fromiter((hash(clean_name(name)) for name in names), np.int64)
+        self._rows, self.duplicates = len(films), len(films) - len(np.unique(films))
         if not self._rows:
             raise ManifestError(
                 f"The manifest {self.path.name} holds no {label} film: its column `label` must say `{label}` for the "
@@ -124,6 +141,23 @@ def feature_of_column(column: str, schema: EHRSchema) -> str | None:
         if words in (_words(feature.name), _words(f"{feature.name} {feature.unit}")):
             return feature.name
     return None
+
+
+@lru_cache(maxsize=64)
+def column_note(columns: tuple[str, ...], schema: EHRSchema) -> str:
+    """Return sentences on columns that seem to hold a feature under another name or unit; "" where there are none.
+
+    columns: in small letters, with features' names as the schema writes them.
+    """
+    of_images = any("width" in _words(column) for column in columns)  # then a height may be that of the picture
+    sentences = []
+    for column in columns:
+        first_word = _words(column).removeprefix("patient ").removeprefix("s ").partition(" ")[0]
+        name = FEATURE_WORDS.get(first_word, "")
+        if name in schema and name not in columns and not (of_images and name == "height_cm"):
+            unit = f", in {schema[name].unit}" if schema[name].unit else ""
+            sentences.append(f"The column `{column[:MAX_TEXT]}` was not read. To use it, name it `{name}`{unit}.")
+    return " ".join(sentences)
 
 
 def _words(name: str) -> str:
@@ -237,4 +271,5 @@ def _case(number: int, values: dict, folder: Path, schema: EHRSchema) -> Case:
     name, record = _parse_row(number, values, schema)
     path, note = locate(folder, name)
     columns = {column: values[column] for column in REPORT_COLUMNS if values.get(column)}
-    return Case(number, path, record, label_key(values.get("label", "")) or None, note, columns)
+    label = label_key(values.get("label", "")) or None
+    return Case(number, path, record, label, note, columns, column_note(tuple(values), schema))

@@ -47,6 +47,8 @@ RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆÐðÞþÝý")
 # letters that stand in one word in no Western language, but are read so from Central European and Baltic text
 NORDIC, ROMANCE = frozenset("øØåÅæÆ"), frozenset("áÁíÍúÚìÌùÙèÈûÛâÂ")
 WORD = re.compile(r"[^\W\d_]+")
+# é, ’ and their like in UTF-8: in Windows-1252 hardly ever side by side
+UTF8_LETTER = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]")
 
 
 class ManifestError(ValueError):
@@ -266,10 +268,14 @@ def check_windows_text(data: bytes, name: str) -> None:
     """Raise ManifestError unless bytes that are no UTF-8 read well as Windows-1252.
 
     Mac Roman, DOS and non-Western encodings give signs or capitals in the middle of words, or words of accents alone.
+    Nor may there be letters in UTF-8: one row of another encoding would change those of all others.
     """
     refusal = ManifestError(
-        f"The text of the table {name} is in an encoding that cannot be told (Mac or DOS, perhaps). {SAVE_AGAIN}"
+        f"The text of the table {name} is in an encoding that cannot be told (Mac, DOS or several, perhaps). "
+        f"{SAVE_AGAIN}"
     )
+    if UTF8_LETTER.search(data):
+        raise refusal
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError:

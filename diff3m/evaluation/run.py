@@ -137,7 +137,8 @@ def evaluate(
     `shards`); all but the first return None. settings: of `Detector.analyze`. Metrics are given for the score, and for
     the plain mean squared error under "mse"; under "labels" for each abnormal label against the normals; under
     "subgroups" by groups of patients. Films that cannot be read, and those that the gate stops, enter no metric:
-    scores.csv says why for each, "unreadable" and "stopped" count them. With accept, films that the gate stops are
+    scores.csv says why for each, "unreadable" and "stopped" count them. A film that several rows name counts for each;
+    "duplicates" is how many rows name one that an earlier row names. With accept, films that the gate stops are
     scored, and counted under "accepted". What is done of a run that was ended is not done again. Raises ManifestError,
     or ShardError where another process has ended.
     """
@@ -170,6 +171,7 @@ def evaluate(
         "weights_sha256": detector.checkpoint.sha256,
         "settings": options,
         "rows": len(table),
+        "duplicates": rows.duplicates,
         "unreadable": int((has_error & ~by_gate).sum()),
         "stopped": int(by_gate.sum()),
         "accepted": int((with_score["accepted"] != "").sum()),
@@ -206,7 +208,7 @@ def score_row(result: CaseResult) -> dict:
         "compared_with": analysis.compared_with,
         "mse": float(np.square(analysis.residual).mean()),
         "accepted": " ".join(analysis.accepted),
-        "notes": " ".join([*analysis.notes, case.note]).strip(),
+        "notes": " ".join([*analysis.notes, *case.notes]),
     }
 
 

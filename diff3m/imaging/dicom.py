@@ -22,7 +22,7 @@ from .dicom_content import has_dicom_prefix, without_blank_preamble
 from .dicom_grey import GreyScale, grey_scale, is_inverted
 from .dicom_header import Geometry, check_kind, geometry, header_facts
 from .dicom_pixels import StoredPixels, decode
-from .dicom_values import whole
+from .dicom_values import lift_frame_attributes, whole
 from .geometry import square_size, with_square_pixels
 from .radiograph import MAX_BYTES, Radiograph, RadiographError, check_film, check_size, grey_from_rgb
 
@@ -67,9 +67,15 @@ def read_dicom(data: bytes) -> Radiograph:
 def read_dataset(data: bytes) -> Dataset:
     """Read the data set of a DICOM file, whatever its preamble, meta information and encoding.
 
-    Raises RadiographError for a damaged file.
+    What functional groups say of a frame stands at the top, as in older objects. Raises RadiographError for a damaged
+    file.
     """
-    data = without_blank_preamble(data)
+    dataset = _parse(without_blank_preamble(data))
+    lift_frame_attributes(dataset)
+    return dataset
+
+
+def _parse(data: bytes) -> Dataset:
     _refuse_bomb(data)
     try:
         dataset = pydicom.dcmread(io.BytesIO(data), force=not has_dicom_prefix(data))

@@ -11,6 +11,7 @@ import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -92,6 +93,7 @@ DETECTOR_FLIP = (
     "hung; it is shown as it is stored. Compare the side marker."
 )
 BAD_SPACING = "The header's {name} is not plausible and was ignored."
+ONE_LENGTH = "The header's {name} holds one length instead of two; pixels are taken for square."
 TWO_ASPECTS = (
     "The header contradicts itself about the proportions of its pixels; the first of PixelSpacing, ImagerPixelSpacing "
     "and PixelAspectRatio was used. Compare the film's proportions."
@@ -101,6 +103,7 @@ BAD_MAGNIFICATION = (
 )
 COMMA = "The header's {name} is written with a decimal comma and was read as such."
 MAX_MAGNIFICATION = 2.0  # of a projection radiograph; a chest film has 1.0 to 1.3
+ROUNDING = 1e-3  # share by which PixelSpacing and ImagerPixelSpacing may differ and still be the same, rounded
 SPACING_RANGE = (0.02, 5.0)  # mm: finer than any detector, coarser than any film
 
 
@@ -296,7 +299,8 @@ def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | 
     spacing = pixel_spacing or imager_spacing
     if pixel_spacing and imager_spacing and not pixels_are_square(_aspect(pixel_spacing) / _aspect(imager_spacing)):
         notes.append(TWO_ASPECTS)
-    if spacing is None or imager_spacing is None or (pixel_spacing is not None and pixel_spacing != imager_spacing):
+    is_calibrated = pixel_spacing and imager_spacing and not np.allclose(pixel_spacing, imager_spacing, ROUNDING, 0)
+    if spacing is None or imager_spacing is None or is_calibrated:
         return spacing, False
     name = "EstimatedRadiographicMagnificationFactor"
     factor = number(dataset, name)
@@ -321,6 +325,7 @@ def _two(dataset: Dataset, name: str, notes: list[str]) -> tuple[float, float] |
         notes.append(COMMA.format(name=name))
     low, high = SPACING_RANGE
     if len(values) == 1:
+        notes.append(ONE_LENGTH.format(name=name))
         values *= 2
     if len(values) != 2 or not all(low <= value <= high for value in values):
         notes.append(BAD_SPACING.format(name=name))

@@ -30,6 +30,16 @@ ENCODINGS = (
     "iso8859-9",
     "cp1256",
 )
+# of enhanced objects (PS3.3 C.7.6.16): the attributes of functional groups that older objects have at the top
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+FRAME_ATTRIBUTES = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUTFunction"),
+    "PixelMeasuresSequence": ("PixelSpacing",),
+    "FramePixelDataPropertiesSequence": ("ImagerPixelSpacing",),
+    "PatientOrientationInFrameSequence": ("PatientOrientation",),
+    "FieldOfViewSequence": ("FieldOfViewRotation", "FieldOfViewHorizontalFlip"),
+}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -126,6 +136,18 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
         return [item for item in dataset.get(keyword) or [] if isinstance(item, Dataset)]
     except Exception:  # pydicom raises many kinds of error on malformed sequences
         return []
+
+
+def lift_frame_attributes(dataset: Dataset) -> None:
+    """Write what the functional groups say of the first frame to the top of the data set, where that says nothing."""
+    groups = [item for keyword in FUNCTIONAL_GROUPS for item in items(dataset, keyword)[:1]]
+    for group in groups:
+        for sequence, keywords in FRAME_ATTRIBUTES.items():
+            for item in items(group, sequence)[:1]:
+                for keyword in keywords:
+                    element = _element(item, keyword)
+                    if element is not None and not texts(dataset, keyword):
+                        dataset[keyword] = element
 
 
 def _element(dataset: Dataset, keyword: str) -> RawDataElement | DataElement | None:

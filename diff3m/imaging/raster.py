@@ -28,10 +28,12 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline, extended and progressive, of either coding
 FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
 PNG_DEEP_COLOR = (2, 4, 6)  # color types of PNG that Pillow cuts to 8 bits: RGB, grey with alpha, RGBA
+PNG_SPREAD = {2: 85, 4: 17}  # by bits: Pillow spreads grey over 0 to 255, and leaves the transparent one as it is
 # TIFF tags
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 254, 255, 258, 262, 277, 339
-COMPRESSION, PLANAR, PREDICTOR = 259, 284, 317
+COMPRESSION, PLANAR, PREDICTOR, EXTRA_SAMPLES = 259, 284, 317, 338
 WHITE_IS_ZERO, CONTIGUOUS = 0, 1
+UNASSOCIATED_ALPHA = 2  # of ExtraSamples: colors are not multiplied by it; 1: they are, 0: the sample is no alpha
 CLASSIC_TIFF, SHORT = 42, 3  # version of a TIFF with 32-bit offsets; type of a tag's value
 PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, Zstandard: compressions that know a predictor
 UNSIGNED_INTEGER, SIGNED_INTEGER, FLOATING = 1, 2, 3  # of SampleFormat
@@ -220,8 +222,8 @@ def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
         return _tiff(image, data)
     image.load()
     pixels, transparent = _grey(image), image.info.get("transparency")
-    if name == "PNG" and image.mode in ("L", "I;16") and data[24] >= 8 and isinstance(transparent, int):
-        pixels[pixels == transparent] = 0
+    if name == "PNG" and image.mode in ("1", "L", "I;16") and isinstance(transparent, int):
+        pixels[pixels == transparent * PNG_SPREAD.get(data[24], 1)] = 0
     return pixels
 
 
@@ -237,8 +239,9 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     if samples > 1 and depth > 8:
         if depth != 16 or kind != UNSIGNED_INTEGER or image.tell() or tags.get(PLANAR, CONTIGUOUS) != CONTIGUOUS:
             raise RadiographError(KIND_OF_TIFF)
-        orientation = _orientation(image)
-        return _deep(data) if orientation == 1 else _turn_upright(_deep(_as_stored(data)), orientation)
+        orientation, has_alpha = _orientation(image), UNASSOCIATED_ALPHA in tags.get(EXTRA_SAMPLES, ())
+        stored = data if orientation == 1 else _as_stored(data)
+        return _turn_upright(_deep(stored, has_alpha=has_alpha), orientation)
     image.load()
     pixels = _grey(image)
     if depth == 8 and kind == SIGNED_INTEGER:  # Pillow takes them for unsigned
@@ -286,10 +289,11 @@ def _plain_png(data: bytes) -> bytes:
     raise ValueError("the file has no end")
 
 
-def _deep(data: bytes, transparent: tuple[int, int, int] | None = None) -> np.ndarray:
+def _deep(data: bytes, transparent: tuple[int, int, int] | None = None, has_alpha: bool = True) -> np.ndarray:
     """Decode a picture of several channels of 16 bits, none of which Pillow keeps.
 
-    transparent: the color, in RGB, that becomes black.
+    transparent: the color, in RGB, that becomes black. has_alpha: whether a fourth channel is alpha by which the colors
+    are still to be multiplied.
     """
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
@@ -299,7 +303,7 @@ def _deep(data: bytes, transparent: tuple[int, int, int] | None = None) -> np.nd
     grey = grey_from_rgb(pixels[..., :3])
     if transparent is not None:
         grey[(pixels[..., 2::-1] == transparent).all(axis=2)] = 0
-    if pixels.shape[2] == 4:
+    if pixels.shape[2] == 4 and has_alpha:
         grey *= pixels[..., 3] / np.float32(65535)  # over black
     return grey
 

@@ -219,13 +219,15 @@ def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, ca
 @pytest.mark.slow
 def test_a_manifest_is_explained_line_by_line(fitted, film_folder, tmp_path, capsys):
     (film_folder / "bad.png").write_text("no picture")
-    (film_folder / "m.csv").write_text("path,age,sex,view,bmi,label\nfilm0.png,50,F,PA,31,normal\nbad.png,60,M,AP,,\n")
+    rows = "path,age,sex,view,bmi,label,weight\nfilm0.png,50,F,PA,31,normal,70\nbad.png,60,M,AP,,,70\n"
+    (film_folder / "m.csv").write_text(rows)
     checkpoint = fitted.checkpoint.folder
     command = ["explain", "--manifest", film_folder / "m.csv", "--checkpoint", checkpoint, "--device", "cpu"]
     status, out, error = run_command(capsys, *command, "--target", "misfit", "--out", tmp_path / "e")
     assert status == 0, error
     first, second = map(json.loads, (tmp_path / "e" / "explanations.jsonl").read_text().splitlines())
     assert first["row"] == 1 and first["record"]["bmi"] == 31 and "date" not in first
+    assert any("`weight` was not read" in note for note in first["notes"])
     assert "no PNG" in second["error"] and second["stopped"] is False and "1 of 2 films were explained" in out
     assert len(json.loads((tmp_path / "e" / "run.json").read_text())["checkpoint"]["weights_sha256"]) == 64
     film = ["explain", film_folder / "film0.png", "--age", 50, "--sex", "F", "--view", "PA", "--bmi", 31]

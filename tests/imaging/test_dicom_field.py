@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pydicom
 import pytest
-from helpers import CORNERS, EXPECTED, FILM, behind_meta, dicom, with_element
+from helpers import CORNERS, EXPECTED, FILM, behind_meta, dicom, scaled, with_element
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
@@ -126,6 +126,7 @@ def test_a_blank_preamble_without_dicm():
     (dict(SamplesPerPixel=0), "lacks SamplesPerPixel"),
     (dict(ViewPosition="FRONTAL"), "neither PA nor AP"), (dict(ViewPosition="PORTABLE"), "neither PA nor AP"),
     (dict(PatientBirthDate="1950", StudyDate="20150601"), "no age"),
+    (dict(PixelSpacing="0.2"), "one length instead of two"),
 ])  # fmt: skip
 def test_what_is_guessed_or_ignored_is_noted(tags, sentence):
     film = read_radiograph(dicom(FILM, **tags))
@@ -180,3 +181,32 @@ def test_no_message_asks_for_an_uncompressed_copy_of_an_uncompressed_film():
         with pytest.raises(RadiographError) as refusal:
             read_radiograph(dicom(FILM, **tags))
         assert "uncompressed" not in str(refusal.value)
+
+
+def item(**attributes) -> Dataset:
+    result = Dataset()
+    for name, value in attributes.items():
+        setattr(result, name, value)
+    return result
+
+
+WINDOWED = np.clip((FILM - 1999.5) / 1499 + 0.5, 0, 1)
+FUNCTIONAL_GROUPS = {
+    "window": (dict(FrameVOILUTSequence=dict(WindowCenter=2000, WindowWidth=1500)), WINDOWED),
+    "rescale": (dict(PixelValueTransformationSequence=dict(RescaleSlope=-1, RescaleIntercept=4095)), 4095.0 - FILM),
+    "orientation": (dict(PatientOrientationInFrameSequence=dict(PatientOrientation=["R", "F"])), FILM[:, ::-1]),
+    "spacing": (dict(PixelMeasuresSequence=dict(PixelSpacing=[0.2, 0.2])), FILM),
+}
+
+
+@pytest.mark.parametrize("where", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+@pytest.mark.parametrize("name", FUNCTIONAL_GROUPS)
+def test_functional_groups_of_a_single_frame_are_read(name, where):
+    macros, expected = FUNCTIONAL_GROUPS[name]
+    group = item(**{sequence: Sequence([item(**attributes)]) for sequence, attributes in macros.items()})
+    film = read_radiograph(dicom(FILM, NumberOfFrames=1, **{where: Sequence([group])}))
+    assert film.pixels == pytest.approx(scaled(expected.astype(float)), **EXACT)
+    assert film.spacing_mm == ((0.2, 0.2) if name == "spacing" else None)
+    top = dict(WindowCenter=2048, WindowWidth=4096, RescaleSlope=1, RescaleIntercept=0, PatientOrientation=["L", "F"])
+    film = read_radiograph(dicom(FILM, **top, **{where: Sequence([group])}))
+    assert film.pixels == pytest.approx(EXPECTED, **EXACT)  # what stands at the top counts

@@ -17,10 +17,14 @@ EXACT = dict(abs=1e-6)
 BACK = {3: 2, 6: 1, 8: -1}  # quarter turns to the left from the upright picture to the stored one, by EXIF orientation
 
 
-def png(pixels: np.ndarray, color_type: int, transparent: bytes) -> bytes:
-    """A PNG with a transparent color, written from the specification."""
-    depth = pixels.itemsize * 8
-    lines = b"".join(b"\0" + line.astype(f">u{depth // 8}").tobytes() for line in pixels)
+def png(pixels: np.ndarray, color_type: int, transparent: bytes, depth: int = 0) -> bytes:
+    """A PNG with a transparent color, written from the specification. depth: bits, those of dtype by default."""
+    depth = depth or pixels.itemsize * 8
+    if depth < 8:
+        bits = np.unpackbits(pixels[:, :, None], axis=2)[:, :, 8 - depth :].reshape(len(pixels), -1)
+        lines = b"".join(b"\0" + line.tobytes() for line in np.packbits(bits, axis=1))
+    else:
+        lines = b"".join(b"\0" + line.astype(f">u{depth // 8}").tobytes() for line in pixels)
     head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, color_type, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"tRNS", transparent), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -38,6 +42,27 @@ def test_a_transparent_color_becomes_black_at_any_depth(pixels, color):
     read = read_radiograph(png(np.dstack([film] * 3) if color else film, 2 if color else 0, key))
     expected = pixels.copy()
     expected[:20] = 0
+    assert read.pixels == pytest.approx(scaled(expected), **EXACT)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_a_transparent_grey_of_few_bits_becomes_black(depth):
+    white = 2**depth - 1
+    film = np.round(scaled(GREY) * white).astype(np.uint8)
+    film[:20] = white
+    read = read_radiograph(png(film, 0, struct.pack(">H", white), depth))
+    assert read.pixels == pytest.approx(scaled(np.where(film == white, 0, film)), **EXACT)
+
+
+@pytest.mark.parametrize("meaning", [0, 1, 2])  # of ExtraSamples: no alpha; multiplied already; not yet
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_the_fourth_channel_of_a_16_bit_tiff_counts_as_the_file_says(meaning, orientation):
+    alpha = np.tile(np.linspace(0, 65535, DEEP.shape[1]).astype(np.uint16), (len(DEEP), 1))
+    stored = np.dstack([DEEP] * 3 + [alpha])[:: 1 if orientation == 1 else -1, :: 1 if orientation == 1 else -1]
+    height, width = DEEP.shape
+    changes = {256: width, 258: 16, 262: 2, 277: 4, 338: meaning, 274: orientation}
+    read = read_radiograph(tiff(np.ascontiguousarray(stored).reshape(height, 4 * width), changes=changes))
+    expected = DEEP * (alpha / 65535) if meaning == 2 else DEEP
     assert read.pixels == pytest.approx(scaled(expected), **EXACT)
 
 

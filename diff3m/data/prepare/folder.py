@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import OTHER_VIEWS, age_from_dates, read_age, read_view
-from ..manifest import PATIENT_COLUMNS, ManifestError, feature_of_column, patient_keys, read_table
+from ..manifest import PATIENT_COLUMNS, ManifestError, column_note, feature_of_column, patient_keys, read_table
 from ..paths import clean_name
 from .films import FilmCheck, usable_films
 from .report import NOT_FRONTAL, Report, keep
@@ -69,6 +69,8 @@ def manifest_from_table(
     if "view" in rows.columns:
         rows = keep(rows, ~rows["view"].map(_is_not_frontal).astype(bool), report, NOT_FRONTAL)
     rows = usable_films(rows, table.parent, report, check)
+    if note := column_note(tuple(rows.columns), paper_schema()):
+        report.note(note.rstrip("."), rows["path"])
     if "split" in rows.columns and patient is None:
         report.note(UNCHECKED_SPLIT, rows["path"])
     elif "split" in rows.columns:
