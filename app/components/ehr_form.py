@@ -182,7 +182,7 @@ def _field(feature: Feature, suffix: str) -> Component:
 
 def _text(feature: Feature, value: object) -> str:
     """A value as its field holds it: text, "" or "unknown" for none."""
-    return UNKNOWN if value is None and feature.kind == "category" else feature.write(value)
+    return UNKNOWN if value is None and feature.kind == "category" else feature.format_value(value)
 
 
 def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[dict[str, object], set[str]]:

@@ -71,7 +71,7 @@ class Report:
         """The normal films that the score was compared with; None without a score."""
         if self.analysis.score is None or self.analysis.percentile is None:
             return None
-        return self.detector.scoring.for_view(self.analysis.record.get("view"))[1]
+        return self.detector.scoring.select_calibration(self.analysis.record.get("view"))[1]
 
     def to_dict(self) -> dict:
         """Return the numbers as plain JSON values."""

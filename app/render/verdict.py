@@ -39,7 +39,7 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector, effect: 
     end = f'<p class="quiet record-effect">{html.escape(effect)}</p>'
     if analysis.score is None or analysis.percentile is None:
         return text + end
-    normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
+    normals = detector.scoring.select_calibration(analysis.record.get("view"))[1].scores
     percentile, among = wording.percentile_text(analysis.percentile), wording.compared_with(analysis)
     chart = figures.inline_svg(
         figures.small_histogram(normals, analysis.score),

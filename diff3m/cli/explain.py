@@ -83,7 +83,7 @@ def run(options) -> int:
     detector = detector_for(options)
     record, _ = record_for(film, detector, options)
     context = Context(detector, detector.case(film, record), request)
-    for explanation in context.selection():
+    for explanation in context.requested():
         failures = len(context.failures)
         result = context.attempt(explanation.name)
         for line in [] if result is None else explanation.describe(result):

@@ -15,7 +15,8 @@ import torch
 
 from ..data.manifest import NORMAL
 from ..detector import Detector
-from ..scoring.filters import Border, inner
+from ..ehr import category_of
+from ..scoring.filters import Border, crop_borders
 from . import BASELINES, RELEASED_STRIDE
 from .charts import comparison
 from .films_table import tables
@@ -23,7 +24,6 @@ from .labelled_films import BATCH, Cohort, check_apart, load_cohort
 from .methods import Judge, Judgment, Maps, Method, Report, all_methods
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS
-from .run import view_of
 from .shards import ALONE, Parts, Processes, image_bytes, square_image
 
 REPEATS = 1000  # of each bootstrap
@@ -230,7 +230,7 @@ def localization(heat: Maps, cohort: Cohort, border: Border) -> dict | None:
 
 
 def _inner(image: np.ndarray, border: Border) -> np.ndarray:
-    return inner(torch.from_numpy(image), border).numpy()
+    return crop_borders(torch.from_numpy(image), border).numpy()
 
 
 def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort) -> None:
@@ -246,5 +246,5 @@ def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort)
             row = [case.row, case.path, case.label, cohort.views[index], cohort.parts[index], *values, "", ""]
             writer.writerow(row)
         for film in cohort.refusals:
-            facts = [film.case.row, film.case.path, film.case.label, view_of(film.case), ""]
+            facts = [film.case.row, film.case.path, film.case.label, category_of(film.case.record, "view") or "", ""]
             writer.writerow([*facts, *[""] * len(columns), "yes" if film.by_gate else "", film.reason])

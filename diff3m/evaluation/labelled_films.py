@@ -24,7 +24,7 @@ from ..data.manifest import (
     shared_patients,
 )
 from ..detector import Detector
-from ..ehr import EHRSchema
+from ..ehr import EHRSchema, category_of
 from ..imaging import GateError, Preprocessing, Radiograph, RadiographError, prepare_mask
 from .run import prepare_case, reason
 from .shards import ALONE, Parts, Processes, image_bytes, square_image
@@ -72,7 +72,7 @@ class Cohort:
     @property
     def views(self) -> np.ndarray:
         """(N,) of text, "" where the view is unknown."""
-        return np.array([str(case.record.get("view") or "") for case in self.cases])
+        return np.array([category_of(case.record, "view") or "" for case in self.cases])
 
 
 def half(patient: object) -> str:

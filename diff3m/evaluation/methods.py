@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ..data.manifest import normal_cases
 from ..detector import Detector
-from ..reconstruct import draw_noises, predictor
+from ..reconstruct import draw_noises, make_predictor
 from ..released.inference import RELEASED_LEVEL, reconstruct_as_released, released_scores
-from ..scoring.filters import inner
-from ..scoring.measure import heat_map, measure_component
+from ..scoring.filters import crop_borders
+from ..scoring.measure import compute_heat_map, measure_component
 from ..scoring.score import Component
 from ..training.films import load_films
 from ..training.simplex import SimplexPool
@@ -115,13 +115,13 @@ def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detecto
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
         reconstruction = reconstruct(x0)
-        whole, inside = (x0, reconstruction), (inner(x0, window), inner(reconstruction, window))
+        whole, inside = (x0, reconstruction), (crop_borders(x0, window), crop_borders(reconstruction, window))
         scores = {
             # scores of single pixels have no window of their own
             name: measure_component(component, *(inside if component.kind in ("mse", "max") else whole), window)
             for name, component in SCORES.items()
         }
-        heat = heat_map(x0, reconstruction, detector.scoring.heat_sigma)[:, 0]
+        heat = compute_heat_map(x0, reconstruction, detector.scoring.heat_sigma)[:, 0]
         return Judgment({name: values.cpu().numpy() for name, values in scores.items()}, heat.cpu().numpy())
 
     return judge
@@ -159,7 +159,7 @@ def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector
 
     def reconstruct(x0: Tensor, draw: Draw) -> Tensor:
         condition = network.condition(x0, [network.schema.parse({})] * len(x0), attention=False)
-        predict = predictor(network.network, condition)
+        predict = make_predictor(network.network, condition)
         with torch.no_grad(), network.autocast():
             return anoddpm(x0, predict, network.config.schedule, lambda count: draw(count).to(x0))
 
@@ -176,7 +176,7 @@ def _judge_as_released(detector: Detector, cohort: Cohort, stride: int) -> Judge
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
         records = [case.record for case in cohort.cases[rows]]
-        predict = predictor(detector.network, detector.condition(x0, records, attention=False), "masked_pixels")
+        predict = make_predictor(detector.network, detector.condition(x0, records, attention=False), "masked_pixels")
         schedule = detector.config.schedule
         with torch.no_grad(), detector.autocast():
             reconstruction = reconstruct_as_released(x0, predict, RELEASED_LEVEL, noise, schedule, stride=stride)
@@ -200,7 +200,7 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
         values = detector.measurements(x0, records[rows], estimates, settings)
         views = cohort.views[rows]
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, views, strict=True)]
-        heat = heat_map(x0, estimates.picture(detector.main_key(settings)), detector.scoring.heat_sigma)
+        heat = compute_heat_map(x0, estimates.picture(detector.main_key(settings)), detector.scoring.heat_sigma)
         return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
 
     return judge

@@ -30,7 +30,7 @@ from ..data.phantom.patient import (
 from ..detector import Detector
 from ..explain.coalitions import shapley_values
 from ..imaging import Radiograph
-from ..scoring.filters import inner
+from ..scoring.filters import crop_borders
 from .phantom_numbers import explained_number
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
@@ -71,7 +71,7 @@ class Oracle:
         """Return the prepared film without its margin, flat."""
         film = Radiograph(who.film(self.detector.config.network.image_size, patient))
         x0 = torch.from_numpy(self.detector.case(film).x0)
-        return inner(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
+        return crop_borders(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
 
     def directions(self, who: Person, middle: Patient) -> np.ndarray:
         """Return what each group does to an average patient's film: (groups, pixels)."""
@@ -79,7 +79,7 @@ class Oracle:
         for group in GROUPS:
             low, high = (
                 {name: value for name, value in end.items() if value is not None}
-                for end in self.detector.schema.ends(group)
+                for end in self.detector.schema.contrast_records(group)
             )
             directions.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
         return np.stack(directions)

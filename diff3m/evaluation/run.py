@@ -18,6 +18,7 @@ from ..case import Case as PreparedCase
 from ..checkpoint.folder import file_sha256
 from ..data.manifest import NORMAL, REPORT_COLUMNS, Case, Manifest, ManifestError
 from ..detector import Detector
+from ..ehr import category_of
 from ..imaging import GateError, RadiographError, read_film
 from .metrics import detection_metrics, repeats_for
 from .shards import ALONE, Parts, Processes, Report
@@ -100,11 +101,6 @@ def prepare_case(detector: Detector, row: Case, accept: bool) -> PreparedCase | 
 def reason(row: Case, error: RadiographError) -> str:
     """Say why a row's film was left out."""
     return f"{error} {row.note}".strip()
-
-
-def view_of(case: Case) -> str:
-    """Return the view that a case's record states; "" where it is unknown."""
-    return str(case.record.get("view") or "")
 
 
 def identity_of(detector: Detector, manifest: str | Path, **more: object) -> dict:
@@ -190,7 +186,7 @@ def score_row(result: CaseResult) -> dict:
         "row": case.row,
         "path": str(case.path),
         "label": case.label or "",
-        "view": view_of(case),
+        "view": category_of(case.record, "view") or "",
         **groups_of(case.record, case.report_columns),
         "compared_with": "",
         "accepted": "",

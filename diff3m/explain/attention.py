@@ -16,7 +16,7 @@ def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
     schema = detector.schema
     by_feature: dict[str, float] = {}
     for name, weights in detector.condition(detector.inputs([case]), [case.record]).attention.items():
-        by_feature |= schema.by_feature(name, weights[0].cpu().numpy())
+        by_feature |= schema.sum_by_feature(name, weights[0].cpu().numpy())
     return {
         group: sum(by_feature[member.name] for member in members)
         for group, members in schema.explanation_groups.items()

@@ -14,8 +14,8 @@ from ..case import Case
 from ..detector import Detector
 from ..ehr import Record
 from ..network import Condition
-from ..reconstruct import draw_noises, estimate_in_one_step, predictor
-from ..scoring.record_fit import deviation
+from ..reconstruct import draw_noises, estimate_in_one_step, make_predictor
+from ..scoring.record_fit import measure_deviation
 from .attribution import Attribution, attribute
 from .needs import Need
 from .record_fit import NOISES, calibrated_fits, explainable_groups, one_step
@@ -45,7 +45,9 @@ def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS
     """
     fits, twin, x0 = calibrated_fits(detector), detector.in_float32, detector.inputs([case])
     names, known, unknown = _tokens(twin, case.record)
-    ends = {fit.group: one_step(detector, x0, list(detector.schema.ends(fit.group)), fit.level) for fit in fits}
+    ends = {
+        fit.group: one_step(detector, x0, list(detector.schema.contrast_records(fit.group)), fit.level) for fit in fits
+    }
 
     def misfit_of(*tokens: Tensor) -> Tensor:
         films = x0.expand(len(tokens[0]), -1, -1, -1)
@@ -56,7 +58,7 @@ def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS
             for fit in fits:
                 if fit.level == level:
                     low, high = ends[fit.group][:1], ends[fit.group][1:]
-                    along = deviation(x0, estimate, low, high, detector.scoring.margin)[0]
+                    along = measure_deviation(x0, estimate, low, high, detector.scoring.margin)[0]
                     total = total + ((along - fit.mean) / fit.std).square()
         return total
 
@@ -65,7 +67,7 @@ def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS
     )
     by_feature: dict[str, float] = {}
     for name, tensor in zip(names, values, strict=True):
-        by_feature |= detector.schema.by_feature(name, tensor[0].detach().sum(-1).double().cpu().numpy())
+        by_feature |= detector.schema.sum_by_feature(name, tensor[0].detach().sum(-1).double().cpu().numpy())
     members = detector.schema.explanation_groups
     groups = {
         group: sum(by_feature[feature.name] for feature in members[group]) for group in explainable_groups(detector)
@@ -87,7 +89,9 @@ def _tokens(detector: Detector, record: Record) -> tuple[list[str], tuple[Tensor
 def _estimate(detector: Detector, films: Tensor, condition: Condition, level: int) -> Tensor:
     """Return what `record_fit.one_step` does, of n conditions, with gradients: (n, 1, S, S)."""
     noises = draw_noises(NOISES, films.shape[-1], level, 0, detector.device)
-    return estimate_in_one_step(films, predictor(detector.network, condition), level, noises, detector.config.schedule)
+    return estimate_in_one_step(
+        films, make_predictor(detector.network, condition), level, noises, detector.config.schedule
+    )
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def influence(
         raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
     record, x0 = case.record, detector.inputs([case])
     own = number_of(record, feature)
-    values = _range(entry, schema.room(record, feature), own, points)
+    values = _range(entry, schema.allowed_range(record, feature), own, points)
     records = [schema.with_value(record, feature, float(value)) for value in values]
     z = z_scores(deviations(detector, x0, records, fits)[0], fits)
     residual = (x0 - one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]

@@ -17,7 +17,7 @@ from ..case import Case
 from ..detector import Detector
 from ..diffusion import add_noise, predicted_noise
 from ..ehr import Record
-from ..reconstruct import draw_noises, predictor
+from ..reconstruct import draw_noises, make_predictor
 from .coalitions import coalition_record, known_members
 from .needs import Need, require
 from .record_fit import one_step
@@ -74,7 +74,7 @@ def bits_spent(detector: Detector, x0: Tensor, records: Sequence[Record], levels
     that are the same for every film. Returns (B, S, S) float64 on the CPU.
     """
     schedule, errors = detector.config.schedule, []
-    predict = predictor(detector.network, detector.condition(x0, records, attention=False))
+    predict = make_predictor(detector.network, detector.condition(x0, records, attention=False))
     for level in levels:
         noise = draw_noises(NOISES, x0.shape[-1], level, 0, detector.device).repeat_interleave(len(x0), dim=0)
         t = torch.full((len(noise),), level - 1, device=x0.device)

@@ -12,8 +12,8 @@ from torch import Tensor
 from ..case import Case
 from ..detector import Detector
 from ..ehr import Feature, Record
-from ..reconstruct import draw_noises, estimate_in_one_step, predictor
-from ..scoring.record_fit import GroupFit, deviation
+from ..reconstruct import draw_noises, estimate_in_one_step, make_predictor
+from ..scoring.record_fit import GroupFit, measure_deviation
 from .needs import Need, require
 
 NOISES = 2  # draws averaged by each one-step estimate; the same for every film and record
@@ -47,7 +47,7 @@ def one_step(detector: Detector, x0: Tensor, records: Sequence[Record], level: i
     for start in range(0, len(records), size):
         batch = records[start : start + size]
         films = x0.expand(len(batch), -1, -1, -1)
-        predict = predictor(detector.network, detector.condition(films, batch, attention=False))
+        predict = make_predictor(detector.network, detector.condition(films, batch, attention=False))
         with torch.no_grad():
             estimates.append(estimate_in_one_step(films, predict, level, noise, detector.config.schedule))
     return torch.cat(estimates)
@@ -56,18 +56,18 @@ def one_step(detector: Detector, x0: Tensor, records: Sequence[Record], level: i
 def deviations(
     detector: Detector, x0: Tensor, records: Sequence[Record], fits: Sequence[GroupFit]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Measure one prepared film's deviation and relative shift (see `deviation`) under n records, by group.
+    """Measure one prepared film's deviation and relative shift (see `measure_deviation`) under n records, by group.
 
     The directions do not depend on the record, so they are computed once. Returns (n, groups) float64 each.
     """
     along, relative = np.zeros((len(records), len(fits))), np.zeros((len(records), len(fits)))
     for level in sorted({fit.level for fit in fits}):
         places = [place for place, fit in enumerate(fits) if fit.level == level]
-        ends = [end for place in places for end in detector.schema.ends(fits[place].group)]
+        ends = [end for place in places for end in detector.schema.contrast_records(fits[place].group)]
         estimates = one_step(detector, x0, [*ends, *records], level)
         for index, place in enumerate(places):
             low, high = estimates[2 * index : 2 * index + 1], estimates[2 * index + 1 : 2 * index + 2]
-            pair = deviation(x0, estimates[len(ends) :], low, high, detector.scoring.margin)
+            pair = measure_deviation(x0, estimates[len(ends) :], low, high, detector.scoring.margin)
             along[:, place], relative[:, place] = (tensor.double().cpu().numpy() for tensor in pair)
     return along, relative
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..case import Case
 from ..detector import Detector
-from ..scoring.filters import gaussian_blur, inner
+from ..scoring.filters import crop_borders, gaussian_blur, scale_sigma
 from ..scoring.score import Scoring
 from .coalitions import coalitions_of, shapley_values
 from .needs import ExplanationError, Need
@@ -77,7 +77,9 @@ def region_of(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slic
 def _largest_residual(residual: Tensor, scoring: Scoring) -> Box:
     """Return the square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
     side = residual.shape[-1]
-    heat = inner(gaussian_blur(residual[None, None], scoring.heat_sigma * side / 128), scoring.margin)[0, 0].abs()
+    heat = crop_borders(gaussian_blur(residual[None, None], scale_sigma(scoring.heat_sigma, side)), scoring.margin)[
+        0, 0
+    ].abs()
     margin = (side - heat.shape[-1]) // 2
     row, column = (int(place) + margin for place in np.unravel_index(int(heat.argmax()), heat.shape))
     top, left = (min(max(place / side - REGION_SIDE / 2, 0.0), 1.0 - REGION_SIDE) for place in (row, column))

@@ -80,7 +80,7 @@ def mirrored_record(schema: EHRSchema, record: Record) -> Record:
             places = feature.categories
             other[feature.name] = places[(places.index(value) + 1) % len(places)]
         else:
-            mirrored = np.clip(2 * feature.mean - float(value), *schema.room(other, feature.name))
+            mirrored = np.clip(2 * feature.mean - float(value), *schema.allowed_range(other, feature.name))
             other = schema.with_value(other, feature.name, float(mirrored))
     return other
 

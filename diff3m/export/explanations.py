@@ -20,7 +20,9 @@ def explanations_to_dict(context: Context) -> dict:
     return {
         "notice": NOTICE,
         "record": context.case.record,
-        "explanations": {name: EXPLANATIONS[name].to_dict(result) for name, result in context.finished().items()},
+        "explanations": {
+            name: EXPLANATIONS[name].to_dict(result) for name, result in context.requested_results().items()
+        },
         "not_explained": context.failures,
         "notes": list(context.case.film.notes),
         "accepted": list(context.case.film.accepted),
@@ -34,7 +36,7 @@ def write_explanation_pictures(folder: str | Path, context: Context) -> list[Pat
     Signed maps: red for + (brighter; the record helps), blue for −, full color at the 99.5th percentile of the sizes.
     """
     images = {}
-    for explanation, result in context.finished().items():
+    for explanation, result in context.requested_results().items():
         for name, picture in EXPLANATIONS[explanation].pictures(result).items():
             images[name] = _enlarge(_render(picture), context.case.aspect)
     return write_png_files(folder, images)

@@ -12,7 +12,7 @@ from helpers import drawn_film
 
 from diff3m.diffusion import Schedule
 from diff3m.evaluation.baselines import anoddpm, autoencoder, pca
-from diff3m.training.simplex import SimplexPool, simplex_noises
+from diff3m.training.simplex import SimplexPool, compute_simplex_noises
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_ancestral_denoising_with_perfect_knowledge_gives_the_film_back():
 
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
 def test_simplex_noise_is_standardized_structured_and_reproducible():
-    fields = simplex_noises(4, 32, seed=3)
+    fields = compute_simplex_noises(4, 32, seed=3)
     assert np.allclose(fields.mean((1, 2)), 0, atol=1e-5) and np.allclose(fields.std((1, 2)), 1, atol=1e-5)
     neighbours = np.mean(fields[:, :, 1:] * fields[:, :, :-1])
     assert neighbours > 0.5  # Gaussian noise has 0 here

@@ -27,7 +27,7 @@ from diff3m.evaluation.metrics import (
 )
 from diff3m.evaluation.run import analyze_cases, evaluate
 from diff3m.evaluation.score_search import CandidateResult, choose, search_score
-from diff3m.scoring.filters import inner
+from diff3m.scoring.filters import crop_borders
 from diff3m.scoring.score import Component, Scoring
 
 
@@ -266,5 +266,5 @@ def test_maps_of_some_films_are_enough_for_a_calibration(tiny_detector, film_fol
     assert part.calibration == whole.calibration and part.heat_normal != whole.heat_normal
     cases = normal_cases(manifest, tiny_detector.schema)[::2]
     maps = torch.from_numpy(np.stack([result.analysis.heat_map for result in analyze_cases(tiny_detector, cases)]))
-    expected = np.percentile(inner(maps, tiny_detector.scoring.margin).abs().numpy(), 95)
+    expected = np.percentile(crop_borders(maps, tiny_detector.scoring.margin).abs().numpy(), 95)
     assert part.heat_normal == pytest.approx(expected, abs=2e-5)

@@ -18,7 +18,7 @@ from diff3m.explain import Context, ExplanationError, Request, attribute, attrib
 from diff3m.explain.calibration import PRIOR_LEVEL
 from diff3m.explain.coalitions import ablation_values, shapley_values
 from diff3m.explain.record_fit import calibrated_fits, deviations, misfit, movement, z_scores
-from diff3m.scoring.record_fit import GroupFit, deviation
+from diff3m.scoring.record_fit import GroupFit, measure_deviation
 
 ALL_TARGETS = Request(targets=attribution.TARGETS)
 
@@ -32,7 +32,7 @@ def test_a_deviation_is_one_where_the_film_stands_at_the_high_end():
     high[..., 8:12, 8:12] = 0.5
     across = torch.zeros(1, 1, 20, 20)
     across[..., 3:6, 3:6] = 1
-    along, relative = deviation(high, torch.cat([low, high, low + across]), low, high, 0.05)
+    along, relative = measure_deviation(high, torch.cat([low, high, low + across]), low, high, 0.05)
     # a change across the direction does not count
     assert torch.allclose(relative, torch.tensor([1.0, 0.0, 1.0]), atol=1e-6)
     assert torch.allclose(along, relative * (high - low).norm(), atol=1e-6)

@@ -130,10 +130,10 @@ def test_habitus_stays_consistent_when_one_of_three_changes():
     assert schema.with_value({"weight_kg": 90.0}, "weight_kg", 45.0)
     alone = schema.with_value(schema.parse({"bmi": 30}), "weight_kg", 45.0)
     assert alone["bmi"] == 30, "nothing says what BMI would follow from"
-    low, high = schema.ends("habitus")
+    low, high = schema.contrast_records("habitus")
     assert low["bmi"] < high["bmi"] and low["height_cm"] is None and low["age"] is None
     unknown = dict.fromkeys(schema.names)
-    assert schema.ends("sex") == ({**unknown, "sex": "F"}, {**unknown, "sex": "M"})
+    assert schema.contrast_records("sex") == ({**unknown, "sex": "F"}, {**unknown, "sex": "M"})
 
 
 def test_an_influence_curve_passes_through_the_record_and_marks_what_was_trained(fitted):

@@ -251,7 +251,7 @@ def test_a_finished_run_is_left_as_it_is(film_folder):
 
 
 def test_a_run_whose_loss_is_lost_names_a_way_that_works(film_folder, monkeypatch):
-    settings, drawn = training_config(film_folder, save_minutes=0, validation=None), loop.draw
+    settings, drawn = training_config(film_folder, save_minutes=0, validation=None), loop.draw_batch
 
     def lost(films, schema, config, step, *more):
         batch = drawn(films, schema, config, step, *more)
