@@ -16,7 +16,7 @@ from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
 from diff3m.data.phantom import SEEDS, person
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.oracle import average_patient
-from diff3m.evaluation.phantoms import counterfactual_fidelity
+from diff3m.evaluation.phantoms import measure_counterfactual_fidelity
 from diff3m.explain import attribute
 from diff3m.imaging import Radiograph, prepare, read_radiograph
 from diff3m.sample import draw_normals
@@ -144,7 +144,7 @@ def test_the_same_film_is_more_unusual_under_a_record_that_does_not_explain_it(p
 
 def test_another_bmi_changes_a_reconstruction_as_it_changes_the_phantom(phantoms):
     """Far below the measured correlation (model card): this catches a broken counterfactual."""
-    found = counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
+    found = measure_counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
     assert found["correlation"] > 0.5 > abs(found["control"])
 
 

@@ -17,7 +17,7 @@ from app.tabs.reading import build_reading
 from app.tabs.reading_report import read_csv, report, table_csv
 from app.tabs.reading_session import DEFAULT_CONFIDENCE, FilmReading, Session, carry_confidences
 from diff3m.data.manifest import ManifestError
-from diff3m.evaluation.free_response import Mark, Reading, count_marks, free_response_curve, hits, overall_point
+from diff3m.evaluation.free_response import Mark, Reading, count_marks, free_response_curve, is_hit, overall_point
 from diff3m.findings import mask_box
 
 TRUTH = (0.4, 0.4, 0.5, 0.5)
@@ -39,7 +39,7 @@ def handler(page: gr.Blocks, name: str):
     ],
 )
 def test_a_mark_hits_what_it_points_at(mark, expected):
-    assert hits(mark, TRUTH) is expected
+    assert is_hit(mark, TRUTH) is expected
 
 
 def test_the_curve_counts_each_place_once_and_each_wrong_mark():

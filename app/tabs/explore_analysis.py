@@ -14,7 +14,7 @@ from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.diffusion import Progress
-from diff3m.explain import Need, WithoutRecord, has, without_record
+from diff3m.explain import Need, WithoutRecord, analyze_without_record, meets
 from diff3m.imaging import with_quality
 
 from ..components import film_pictures
@@ -106,7 +106,7 @@ class Analyzing(Opening):
 
         def work(callback: Callable) -> WithoutRecord:
             with MODEL.turn():
-                return without_record(detector, analysis)
+                return analyze_without_record(detector, analysis)
 
         for event in stream(work, lambda: run.is_wanted):
             if isinstance(event, Done):
@@ -237,7 +237,7 @@ def can_compare(detector: Detector, analysis: Analysis) -> bool:
     uses = any(
         feature.trained and analysis.record.get(feature.name) is not None for feature in detector.schema.features
     )
-    return uses and has(detector, Need.UNKNOWN_TOKENS)
+    return uses and meets(detector, Need.UNKNOWN_TOKENS)
 
 
 def first_estimate(detector: Detector, case: Case, level: int, seed: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from diff3m.evaluation.free_response import Box, Mark, Reading, free_response_curve, hits, overall_point
+from diff3m.evaluation.free_response import Box, Mark, Reading, free_response_curve, is_hit, overall_point
 
 from ..render import figures, panels, wording
 from .reading_session import FilmReading
@@ -86,7 +86,7 @@ def table_csv(set_name: str, films: Sequence[FilmReading]) -> str:
         truths = "; ".join(_box_text(box) for box in film.reading.truths)
         start = (set_name, film.film, int(film.is_counted), truths, f"{film.seconds:.1f}")
         for number, mark in enumerate(film.reading.marks, start=1):
-            hit = any(hits(mark.box, truth) for truth in film.reading.truths)
+            hit = any(is_hit(mark.box, truth) for truth in film.reading.truths)
             writer.writerow([*start, number, _box_text(mark.box), f"{mark.confidence:g}", int(hit)])
         if not film.reading.marks:
             writer.writerow([*start, "", "", "", ""])

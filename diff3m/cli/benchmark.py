@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..evaluation import BASELINES, RELEASED_STRIDE
-from ..evaluation.format import interval, known
+from ..evaluation.format import format_interval, format_share
 from .options import add_accept_option, add_command, add_model_options, positive
 from .terminal import detector_for, print_left_out, stage_bars
 
@@ -102,7 +102,7 @@ def add_parser(commands) -> None:
 
 def _phantoms(options) -> None:
     from ..evaluation.phantoms import benchmark_phantoms
-    from ..evaluation.realism import realism_of
+    from ..evaluation.realism import benchmark_realism
 
     detector = detector_for(options)
     result = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, stage_bars())
@@ -111,7 +111,7 @@ def _phantoms(options) -> None:
     for other, kinds in result["gain"].items():
         print(
             f"AUROC, true above {other}: "
-            + ", ".join(f"{kind} {interval(entry, 'difference')}" for kind, entry in kinds.items())
+            + ", ".join(f"{kind} {format_interval(entry, 'difference')}" for kind, entry in kinds.items())
         )
     for record, entry in result["localization"].items():
         precision, dice = entry["average_precision"]["all"], entry["best_dice"]["all"]
@@ -123,9 +123,12 @@ def _phantoms(options) -> None:
             f"{everyone['after_inside']:.4f} after, elsewhere {everyone['after_outside']:.4f}"
         )
     for name, entry in result["counterfactual"]["features"].items():
-        print(f"counterfactual {name}: correlation {interval(entry, 'correlation')}, control {entry['control']:+.3f}")
+        print(
+            f"counterfactual {name}: correlation {format_interval(entry, 'correlation')}, "
+            f"control {entry['control']:+.3f}"
+        )
     if options.films:
-        distances = realism_of(options.films, detector.config.preprocessing, Path(options.out))
+        distances = benchmark_realism(options.films, detector.config.preprocessing, Path(options.out))
         histograms, spectra = distances["histogram_distance"], distances["spectrum_distance"]
         print(f"phantoms against real films: histograms {histograms:.3f}, spectra {spectra:.3f}")
     print(f"wrote {Path(options.out) / 'phantoms.json'}")
@@ -158,12 +161,12 @@ def _films(options) -> None:
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
             for name, scores in entry["methods"].items():
                 text = ", ".join(
-                    f"{score} {known(values['auroc_within_view'])} ({known(values['auroc'])})"
+                    f"{score} {format_share(values['auroc_within_view'])} ({format_share(values['auroc'])})"
                     for score, values in scores.items()
                 )
                 print(f"  {name:<24} {text}, {result['seconds_a_film'][name]:.2f} s")
             for name, difference in entry["difference"].items():
-                print(f"  ours with the true record {name}: {interval(difference, 'difference')}")
+                print(f"  ours with the true record {name}: {format_interval(difference, 'difference')}")
     for name, labels in result["localization"].items():
         for label, entry in (labels or {}).items():
             for side in ("size", "brighter"):
@@ -188,15 +191,16 @@ def _explanations(options) -> None:
     for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())
         rank = "".join(
-            f"; rank correlation with the oracle, {kind} phantoms {interval(correlation, 'value')}"
+            f"; rank correlation with the oracle, {kind} phantoms {format_interval(correlation, 'value')}"
             for kind, correlation in result[name]["rank_correlation"].items()
         )
         print(f"{name}: top-1 {top}{rank}")
     for feature, entry in result["influence"].items():
-        print(f"influence of {feature}: sign agreement with the oracle {interval(entry, 'agreement')}")
+        print(f"influence of {feature}: sign agreement with the oracle {format_interval(entry, 'agreement')}")
     if ignored_feature:
         entry = result["ignored"]
         print(
-            f"attribution of the ignored {entry['feature']}: {interval(entry, 'mean')}, mean size {entry['size']:.2f}"
+            f"attribution of the ignored {entry['feature']}: {format_interval(entry, 'mean')}, "
+            f"mean size {entry['size']:.2f}"
         )
     print(f"wrote {Path(options.out) / 'explanations.json'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..evaluation.format import format_interval
 from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive
 from .terminal import bar, detector_for, print_left_out
 
@@ -72,12 +73,7 @@ def run(options) -> None:
 
 def _print_metrics(name: str, metrics: dict) -> None:
     def with_interval(key: str) -> str:
-        if metrics[key] is None:
-            return "-"
-        if metrics[f"{key}_interval"] is None:
-            return f"{metrics[key]:.3f}"
-        low, high = metrics[f"{key}_interval"]
-        return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
+        return format_interval({key: metrics[key], "interval": metrics[f"{key}_interval"]}, key, ".3f")
 
     print(f"{name:>16}: AUROC within view {with_interval('auroc_within_view')}, views mixed {with_interval('auroc')}")
     print(

@@ -21,7 +21,7 @@ def explain_manifest(options, request) -> int:
     import pyarrow as pa
 
     from ..data.manifest import Manifest
-    from ..evaluation.run import identity_of
+    from ..evaluation.run import run_identity
     from ..evaluation.shards import Parts, joined_processes
     from ..export.files import NOTICE, provenance, write_json
 
@@ -30,7 +30,7 @@ def explain_manifest(options, request) -> int:
     with joined_processes() as processes:
         detector = detector_for(options)
         rows = Manifest(options.manifest, detector.schema)
-        identity = identity_of(detector, options.manifest, request=repr(request), accept=options.accept)
+        identity = run_identity(detector, options.manifest, request=repr(request), accept=options.accept)
         schema = pa.schema([("line", pa.string()), ("error", pa.string())])
         parts = Parts(out / "parts", len(rows), 1, schema, identity)
 
@@ -67,7 +67,7 @@ def _check_options(options) -> None:
 
 def _explained_row(detector, case, request, accept: bool) -> dict:
     """Explain one film of a manifest: its line of JSON, and why there is no explanation."""
-    from ..evaluation.run import prepare_case, reason
+    from ..evaluation.run import exclusion_reason, prepare_case
     from ..explain import Context
     from ..export.explanations import explanations_to_dict
     from ..imaging import GateError, RadiographError
@@ -75,7 +75,7 @@ def _explained_row(detector, case, request, accept: bool) -> dict:
     line: dict = {"row": case.row, "path": str(case.path), "label": case.label}
     prepared, error = prepare_case(detector, case, accept), ""
     if isinstance(prepared, RadiographError):
-        error = reason(case, prepared)
+        error = exclusion_reason(case, prepared)
         line |= {"error": error, "stopped": isinstance(prepared, GateError)}
     else:
         context = Context(detector, prepared, request)

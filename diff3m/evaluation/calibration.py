@@ -18,7 +18,7 @@ from ..ehr import category_of
 from ..findings import largest_in_organs
 from ..scoring.calibrate import calibrate_scoring
 from ..scoring.score import Scoring
-from .run import CaseResult, analyze_cases, identity_of
+from .run import CaseResult, analyze_cases, run_identity
 from .shards import ALONE, Parts, Processes, Report, image_bytes, square_image
 
 BATCH = 16
@@ -71,7 +71,7 @@ def calibrate_on_normals(
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
     rows = Manifest(manifest, detector.schema, label=NORMAL)
     stride = -(-len(rows) // MAX_MAPS)
-    parts = Parts(Path(folder), len(rows), BATCH, MEASURED, identity_of(plain, manifest, accept=accept))
+    parts = Parts(Path(folder), len(rows), BATCH, MEASURED, run_identity(plain, manifest, accept=accept))
 
     def items(selects: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
         return zip(filter(selects, range(len(rows))), rows.cases(selects), strict=True)
@@ -105,7 +105,7 @@ def _measured_row(result: CaseResult, with_maps: bool) -> dict:
     analysis, view = result.analysis, category_of(result.case.record, "view")
     if analysis is None:
         return {"view": view}
-    row = {"view": view, "values": [value for _, value, _ in analysis.components]}
+    row: dict = {"view": view, "values": [value for _, value, _ in analysis.components]}
     if with_maps:
         row |= {"heat": image_bytes(analysis.heat_map), "reconstruction": image_bytes(analysis.reconstruction)}
     return row

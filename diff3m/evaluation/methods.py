@@ -22,7 +22,7 @@ from ..scoring.measure import compute_heat_map, measure_component
 from ..scoring.score import Component
 from ..training.films import load_films
 from ..training.simplex import SimplexPool
-from .baselines import anoddpm, autoencoder, pca
+from .baselines import fit_pca, load_or_train_autoencoder, reconstruct_by_anoddpm
 from .labelled_films import Cohort
 from .phantoms import RECORDS, records_of_kind
 
@@ -89,13 +89,13 @@ def all_methods(
         return cache[0]
 
     def trained_autoencoder() -> Callable[[Tensor], Tensor]:
-        return autoencoder(
+        return load_or_train_autoencoder(
             training_films(),
             out / f"autoencoder {normals}.safetensors",
             report=lambda done, total: report("autoencoder", done, total),
         )
 
-    yield Method("PCA", normals, lambda: judge_by_residual(pca(training_films()), detector))
+    yield Method("PCA", normals, lambda: judge_by_residual(fit_pca(training_films()), detector))
     yield Method("autoencoder", normals, lambda: judge_by_residual(trained_autoencoder(), detector))
     yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _gaussian(side), detector))
     if simplex is not None:
@@ -152,7 +152,7 @@ def _simplex(size: int) -> Callable[[int], Draw]:
 
 
 def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector: Detector) -> Judge:
-    """AnoDDPM knows no record: the network runs with everything unknown.
+    """Return a judge by AnoDDPM, which knows no record: the network runs with everything unknown.
 
     noises: of a seed. That is the number of a batch's first film, so that nothing depends on what was judged before.
     """
@@ -161,7 +161,7 @@ def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector
         condition = network.condition(x0, [network.schema.parse({})] * len(x0), attention=False)
         predict = make_predictor(network.network, condition)
         with torch.no_grad(), network.autocast():
-            return anoddpm(x0, predict, network.config.schedule, lambda count: draw(count).to(x0))
+            return reconstruct_by_anoddpm(x0, predict, network.config.schedule, lambda count: draw(count).to(x0))
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
         draw = noises(rows.start)
@@ -171,7 +171,10 @@ def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector
 
 
 def _judge_as_released(detector: Detector, cohort: Cohort, stride: int) -> Judge:
-    """The released loop with the masked-pixel estimate and the true record. Scored as it was released, too."""
+    """Return a judge by the released loop with the masked-pixel estimate and the true record.
+
+    It scores as the released code does, too.
+    """
     noise = draw_noises(1, detector.config.network.image_size, RELEASED_LEVEL, 0, detector.device)
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
@@ -187,7 +190,7 @@ def _judge_as_released(detector: Detector, cohort: Cohort, stride: int) -> Judge
 
 
 def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
-    """The checkpoint's score under a kind of record.
+    """Return a judge by the checkpoint's score under a kind of record.
 
     Placed among normals of the true view, so that kinds differ by what the model saw alone.
     """

@@ -101,7 +101,7 @@ class Oracle:
         The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: who the
         patient may be with groups unknown, `averages` (default) or `implied`.
         """
-        population = population or averages
+        population = population or average_population
         own, filters = self.film(who, patient), self.filters(who, patient.sex)
         values = {}
         for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
@@ -111,7 +111,7 @@ class Oracle:
         return shapley_values(values, GROUPS)
 
 
-def implied(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
+def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
     """Yield who the patient may be with some groups unknown, given the known ones, with their shares.
 
     By sex and view, the means of the unknown numbers over people drawn from the population, weighted by how likely the
@@ -159,7 +159,7 @@ def _log_normal(value, mean, spread):
     return -0.5 * ((value - mean) / spread) ** 2 - np.log(spread)
 
 
-def averages(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
+def average_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
     """Yield who the patient may be, nothing inferred: numbers at the average, every category by its share."""
     numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
     categories = [

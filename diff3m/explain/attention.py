@@ -8,7 +8,7 @@ from .registry import Context, Explanation, register
 from .text import join_values
 
 
-def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
+def sum_attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
     """Sum IECA's weights to explanation groups.
 
     Their sum is the number of attention groups, each of which sums to 1.
@@ -24,7 +24,7 @@ def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
 
 
 def _explain(context: Context) -> dict[str, float]:
-    return attention_by_group(context.detector, context.case)
+    return sum_attention_by_group(context.detector, context.case)
 
 
 def _describe(weights: dict[str, float]) -> list[str]:

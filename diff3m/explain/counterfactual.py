@@ -39,7 +39,7 @@ class Counterfactual:
         return self.reconstructions - self.reconstruction
 
 
-def counterfactual(
+def compute_counterfactual(
     detector: Detector,
     case: Case,
     others: Sequence[Mapping[str, object]],
@@ -154,7 +154,9 @@ def _explain_changes(context: Context) -> RecordChanges:
 
 def _whole(context: Context) -> Counterfactual:
     others = [{}, *_changed_records(context)]
-    return context.compute_once("counterfactual", lambda: counterfactual(context.detector, context.case, others))
+    return context.compute_once(
+        "counterfactual", lambda: compute_counterfactual(context.detector, context.case, others)
+    )
 
 
 def _unknown_to_dict(result: Counterfactual) -> dict:

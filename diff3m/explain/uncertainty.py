@@ -33,7 +33,7 @@ class Uncertainty:
     heat_levels: tuple[int, ...] = LEVELS
 
 
-def uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) -> Uncertainty:
+def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) -> Uncertainty:
     """Analyze one case under several seeds and noise levels. Raises ExplanationError."""
     require(detector, Need.SCORE)
     scoring = detector.scoring
@@ -59,7 +59,7 @@ def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
 
 
 def _explain(context: Context) -> Uncertainty:
-    return uncertainty(context.detector, context.case)
+    return measure_uncertainty(context.detector, context.case)
 
 
 def _to_dict(result: Uncertainty) -> dict:

@@ -141,7 +141,7 @@ def prefetch(make: Callable[[int], Batch], first: int, last: int, workers: int) 
 
 
 def _epoch_indices(total: int, count: int, step: int, seed: int) -> np.ndarray:
-    """Rows step·count … of an endless stream of shuffled epochs."""
+    """Return rows step·count to (step + 1)·count − 1 of an endless stream of shuffled epochs: (count,)."""
     positions = np.arange(step * count, (step + 1) * count)
     epochs = positions // total
     order = {epoch: np.random.default_rng([seed, int(epoch)]).permutation(total) for epoch in np.unique(epochs)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diff3m.evaluation.twins import TwinDistance, summarize_twins, twin_distance
+from diff3m.evaluation.twins import TwinDistance, measure_twin_distance, summarize_twins
 
 
 def test_distances_inside_and_outside_by_hand():
@@ -11,7 +11,7 @@ def test_distances_inside_and_outside_by_hand():
     mask[:2] = True
     film, healed = twin.copy(), twin.copy()
     film[:2], healed[:2], healed[2:] = 0.4, 0.1, -0.02
-    distance = twin_distance(film, healed, twin, mask)
+    distance = measure_twin_distance(film, healed, twin, mask)
     assert distance == TwinDistance(*(pytest.approx(value) for value in (0.4, 0.1, 0.0, 0.02)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diff3m.detector import Detector
-from diff3m.explain import attribute, counterfactual
+from diff3m.explain import attribute, compute_counterfactual
 from diff3m.export.overlay import signed
 from diff3m.findings import mask_box
 from diff3m.imaging import prepare
@@ -104,7 +104,9 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
     )
     yield Step(text, ViewerState(first, description="The same person at BMI 22 and 38, with the true difference"))
     with MODEL.turn():
-        result = counterfactual(detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()])
+        result = compute_counterfactual(
+            detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()]
+        )
     agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
     yield Step(
         text

@@ -17,7 +17,7 @@ from ...diffusion import Predictor, Schedule, add_noise, ddim_timesteps, estimat
 LEVEL = 250
 
 
-def anoddpm(
+def reconstruct_by_anoddpm(
     x0: Tensor,
     predict: Predictor,
     schedule: Schedule,
