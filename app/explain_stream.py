@@ -27,7 +27,7 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
         with MODEL.turn():  # one turn each, so that others may go between
             result = context.attempt(explanation.name)
         if result is None:
-            page += panels.notes(context.failures[failures:])
+            page += panels.note_list(context.failures[failures:])
             continue
         state = "" if "<details" in page else " open"
         card = cards.render(explanation.name, result, context)

@@ -22,8 +22,8 @@ MAX_CSV = 2**20  # bytes
 NOT_OURS = "Drop the CSV files that this page wrote."
 
 
-def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your reading") -> str:
-    """Sensitivity, false marks a film, time and the free-response curves as HTML.
+def report_html(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your reading") -> str:
+    """Return sensitivity, false marks a film, time and the free-response curves as HTML.
 
     readers: the films of each reader or group, by its name. The model's curve stands beside them where its marks are
     known. Films whose truth is not known are left out.
@@ -31,7 +31,7 @@ def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your read
     counted_films = {name: [film for film in films if film.is_counted] for name, films in readers.items()}
     counted_films = {name: films for name, films in counted_films.items() if films}
     if not counted_films:
-        return panels.status("No film with a known truth was read, so there is nothing to count.")
+        return panels.status_line("No film with a known truth was read, so there is nothing to count.")
     curves = {name: [film.reading for film in films] for name, films in counted_films.items()}
     note = "A mark counts as a hit if its middle lies in the true box or close to it. "
     by_model = [film for films in counted_films.values() for film in films if film.model is not None]
@@ -44,12 +44,12 @@ def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your read
     has_places = any(reading.truths for readings in curves.values() for reading in readings)
     chart = figures.inline_svg(free_response_figure(curves), " ".join(lines)) if has_places else ""
     note += "A few films say little of a reader."
-    return f'<div class="card"><h3>{html.escape(title)}</h3><ul>{items}</ul>{chart}{panels.quiet(note)}</div>'
+    return f'<div class="card"><h3>{html.escape(title)}</h3><ul>{items}</ul>{chart}{panels.small_text(note)}</div>'
 
 
 def _time_sentence(name: str, films: Sequence[FilmReading]) -> str:
     seconds = statistics.median(film.seconds for film in films)
-    return f"{name.capitalize()}: {seconds:.0f} s for a film (median), {wording.count(len(films), 'film')} read."
+    return f"{name.capitalize()}: {seconds:.0f} s for a film (median), {wording.count_words(len(films), 'film')} read."
 
 
 def _curve_sentence(name: str, readings: Sequence[Reading]) -> str:

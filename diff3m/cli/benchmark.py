@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..evaluation import BASELINES, RELEASED_STRIDE
 from ..evaluation.format import format_interval, format_share
-from .options import add_accept_option, add_command, add_model_options, positive
-from .terminal import detector_for, print_left_out, stage_bars
+from .options import add_accept_option, add_command, add_model_options, positive_int
+from .terminal import load_detector, print_left_out, stage_progress_bars
 
 
 def add_parser(commands) -> None:
@@ -21,10 +21,10 @@ def add_parser(commands) -> None:
     )
     phantoms.set_defaults(run=_phantoms)
     phantoms.add_argument("--out", required=True, metavar="DIR", help="phantoms.json is written here")
-    phantoms.add_argument("--normals", type=positive, default=200, help="normal phantoms")
-    phantoms.add_argument("--each", type=positive, default=50, help="phantoms of each kind of lesion")
+    phantoms.add_argument("--normals", type=positive_int, default=200, help="normal phantoms")
+    phantoms.add_argument("--each", type=positive_int, default=50, help="phantoms of each kind of lesion")
     phantoms.add_argument(
-        "--people", type=positive, default=60, help="people whose films are compared under other records"
+        "--people", type=positive_int, default=60, help="people whose films are compared under other records"
     )
     phantoms.add_argument(
         "--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films"
@@ -57,7 +57,7 @@ def add_parser(commands) -> None:
     )
     films.add_argument(
         "--released-stride",
-        type=positive,
+        type=positive_int,
         default=RELEASED_STRIDE,
         metavar="N",
         help="every N-th timestep of the released loop (default: %(default)s)",
@@ -85,9 +85,9 @@ def add_parser(commands) -> None:
         metavar="DIR",
         help="explanations.json, explanations.md, explanations.svg and cases.csv are written here",
     )
-    explanations.add_argument("--each", type=positive, default=100, help="phantoms with each group extreme")
+    explanations.add_argument("--each", type=positive_int, default=100, help="phantoms with each group extreme")
     explanations.add_argument(
-        "--with-oracle", type=positive, default=40, help="of those, how many the oracle explains too"
+        "--with-oracle", type=positive_int, default=40, help="of those, how many the oracle explains too"
     )
     explanations.add_argument(
         "--ignored",
@@ -104,8 +104,10 @@ def _phantoms(options) -> None:
     from ..evaluation.phantoms import benchmark_phantoms
     from ..evaluation.realism import benchmark_realism
 
-    detector = detector_for(options)
-    result = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, stage_bars())
+    detector = load_detector(options)
+    result = benchmark_phantoms(
+        detector, options.out, options.normals, options.each, options.people, stage_progress_bars()
+    )
     for record, kinds in result["detection"].items():
         print(f"AUROC, {record} record: " + ", ".join(f"{kind} {entry['auroc']:.3f}" for kind, entry in kinds.items()))
     for other, kinds in result["gain"].items():
@@ -140,14 +142,14 @@ def _films(options) -> None:
 
     with joined_processes() as processes:
         result = benchmark_films(
-            detector_for(options),
+            load_detector(options),
             options.manifest,
             options.train,
             options.out,
             options.boxes,
             options.halves,
-            detector_for(options, options.simplex) if options.simplex else None,
-            stage_bars() if processes.first else lambda stage, done, total: None,
+            load_detector(options, options.simplex) if options.simplex else None,
+            stage_progress_bars() if processes.first else lambda stage, done, total: None,
             options.baselines,
             options.released_stride,
             options.accept,
@@ -181,12 +183,17 @@ def _films(options) -> None:
 def _explanations(options) -> None:
     from ..evaluation.explanation_truth import METHODS, benchmark_explanations
 
-    detector, ignored_feature = detector_for(options), None
+    detector, ignored_feature = load_detector(options), None
     if options.ignored:
         source, name = options.ignored
-        ignored_feature = detector_for(options, source), name
+        ignored_feature = load_detector(options, source), name
     result = benchmark_explanations(
-        detector, options.out, options.each, options.with_oracle, other_checkpoint=ignored_feature, report=stage_bars()
+        detector,
+        options.out,
+        options.each,
+        options.with_oracle,
+        other_checkpoint=ignored_feature,
+        report=stage_progress_bars(),
     )
     for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())

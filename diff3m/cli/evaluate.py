@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..evaluation.format import format_interval
-from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive
-from .terminal import bar, detector_for, print_left_out
+from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive_int
+from .terminal import load_detector, print_left_out, progress_bar
 
 
 def add_parser(commands) -> None:
@@ -20,8 +20,8 @@ def add_parser(commands) -> None:
     )
     command.add_argument("--manifest", required=True, metavar="CSV")
     command.add_argument("--out", required=True, metavar="DIR", help="a run that was ended goes on from what is there")
-    command.add_argument("--limit", type=positive, default=None, metavar="N", help="only the first N rows")
-    command.add_argument("--batch-size", type=positive, default=16)
+    command.add_argument("--limit", type=positive_int, default=None, metavar="N", help="only the first N rows")
+    command.add_argument("--batch-size", type=positive_int, default=16)
     command.add_argument(
         "--card",
         action="store_true",
@@ -38,14 +38,14 @@ def run(options) -> None:
     from ..evaluation.shards import joined_processes
 
     with joined_processes() as processes:
-        detector = detector_for(options)
+        detector = load_detector(options)
         metrics = evaluate(
             detector,
             options.manifest,
             options.out,
             options.limit,
             options.batch_size,
-            bar("evaluating") if processes.first else None,
+            progress_bar("evaluating") if processes.first else None,
             options.accept,
             processes,
             noise_level=options.noise_level,

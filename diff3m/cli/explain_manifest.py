@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .options import EHR_FLAGS
-from .terminal import bar, detector_for
+from .terminal import load_detector, progress_bar
 
 RUN_KEYS = ("notice", "checkpoint", "precision", "versions", "date")  # the same for all rows
 
@@ -28,7 +28,7 @@ def explain_manifest(options, request) -> int:
     _check_options(options)
     out = Path(options.out)
     with joined_processes() as processes:
-        detector = detector_for(options)
+        detector = load_detector(options)
         rows = Manifest(options.manifest, detector.schema)
         identity = run_identity(detector, options.manifest, request=repr(request), accept=options.accept)
         schema = pa.schema([("line", pa.string()), ("error", pa.string())])
@@ -37,7 +37,7 @@ def explain_manifest(options, request) -> int:
         def explain(part) -> Iterator[dict]:
             return (_explained_row(detector, case, request, options.accept) for case in part)
 
-        parts.compute(rows.cases, explain, processes, bar("explaining") if processes.first else None)
+        parts.compute(rows.cases, explain, processes, progress_bar("explaining") if processes.first else None)
         if not processes.first:
             return 0
     failures = 0

@@ -98,7 +98,7 @@ class EHRSchema:
         return record if value is None else self.with_value(record, name, value + self[name].std)
 
     def with_value(self, record: Record, name: str, value: float) -> Record:
-        """Return the record with another number, and keep BMI, height and weight consistent; see `constraints.with_value`."""
+        """Return the record with another number, BMI, height and weight consistent; see `constraints.with_value`."""
         return with_value(record, name, value)
 
     def contrast_records(self, group: str) -> tuple[Record, Record]:

@@ -183,7 +183,7 @@ def _labelled_cases(manifest: str | Path, detector: Detector) -> tuple[list[Case
 
 
 def _groups(candidates: Mapping[str, Scoring]) -> list[list[str]]:
-    """Group the names of candidates that differ in components and combination alone, so that films are measured once."""
+    """Group the names of candidates that differ in components and combination alone: films are measured once."""
     groups: dict[Scoring, list[str]] = {}
     for name, scoring in candidates.items():
         groups.setdefault(replace(scoring, components=(), combine="mean"), []).append(name)

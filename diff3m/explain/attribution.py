@@ -43,11 +43,11 @@ STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal le
 class Attribution:
     """What each part of the record adds to a target.
 
-    target: "misfit" (how badly the film contradicts the record, see `record_fit.compute_misfit`), "expectation" (how far
-    what is expected of this film, seen through noise, lies from what the whole record makes expect, see
-    `record_fit.compute_movement`), "prior" (the same before the film is seen) or "score" (the anomaly score).
-    groups, parts: Shapley values by explanation group, and by part (habitus in one piece, other features one by one; empty if not
-    requested); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known,
+    target: "misfit" (how badly the film contradicts the record, see `compute_misfit`), "expectation" (how far what is
+    expected of this film, seen through noise, lies from what the whole record makes expect, see `compute_movement`),
+    "prior" (the same before the film is seen) or "score" (the anomaly score). groups, parts: Shapley values by
+    explanation group, and by part (habitus in one piece, other features one by one; empty if not requested); each sums
+    to known − unknown. ablation: known − (value with that group unknown), by group. known,
     unknown: the target under the whole record and under none. Negative: knowing it makes the film less unusual. fits:
     with targets "misfit" and "expectation", the fit under the whole record. table: what was measured (z-scores by
     group; the score) of every coalition, by which features are known. unusual: with target "prior", the share of

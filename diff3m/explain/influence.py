@@ -111,15 +111,15 @@ def _reconstructions(detector: Detector, x0: Tensor, record: Record, records: Se
     return films[0, 1:, 0].float().cpu().numpy()
 
 
-def _range(entry: Feature, allowed: tuple[float, float], own: float | None, points: int) -> np.ndarray:
+def _range(entry: Feature, limits: tuple[float, float], own: float | None, points: int) -> np.ndarray:
     """Return rising values of a number.
 
     `REACH` standard deviations each way inside its allowed range (one where that lies beyond them), and as far as the
     record's own value.
     """
-    low, high = (float(np.clip(entry.mean + way * REACH * entry.std, *allowed)) for way in (-1, 1))
+    low, high = (float(np.clip(entry.mean + way * REACH * entry.std, *limits)) for way in (-1, 1))
     if high - low < entry.std:
-        low, high = max(low - entry.std, allowed[0]), min(high + entry.std, allowed[1])
+        low, high = max(low - entry.std, limits[0]), min(high + entry.std, limits[1])
     if own is not None:
         low, high = min(low, own), max(high, own)
     return np.linspace(low, high, points)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..explain import EXPLANATIONS, Context, Picture
 from .files import NOTICE, PICTURE_HEIGHT, provenance, write_png_files
-from .overlay import enlarge, full_color, signed, to_uint8
+from .overlay import draw_signed, enlarge, full_color_limit, to_uint8
 
 
 def explanations_to_dict(context: Context) -> dict:
@@ -43,7 +43,7 @@ def write_explanation_pictures(folder: str | Path, context: Context) -> list[Pat
 
 
 def _render(picture: Picture) -> np.ndarray:
-    return signed(picture.pixels, full_color(picture.pixels)) if picture.signed else to_uint8(picture.pixels)
+    return draw_signed(picture.pixels, full_color_limit(picture.pixels)) if picture.signed else to_uint8(picture.pixels)
 
 
 def _enlarge(image: np.ndarray, aspect: float) -> np.ndarray:

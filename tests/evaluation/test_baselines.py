@@ -80,8 +80,8 @@ def test_simplex_noise_is_standardized_structured_and_reproducible():
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
 def test_simplex_noise_leaves_torch_its_number_of_threads():
     code = (
-        "import torch; before = torch.get_num_threads(); from diff3m.training.simplex import simplex_noises;"
-        "simplex_noises(1, 16); print(before, torch.get_num_threads())"
+        "import torch; before = torch.get_num_threads(); from diff3m.training.simplex import compute_simplex_noises;"
+        "compute_simplex_noises(1, 16); print(before, torch.get_num_threads())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -302,7 +302,7 @@ def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, ta
         lambda method, cohort, folder, *_: asked.append(folder.name) or (SimpleNamespace(heat=None), 0.0),
     )
     monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
-    monkeypatch.setattr(benchmark, "localization", lambda heat, cohort, border: {})
+    monkeypatch.setattr(benchmark, "measure_localization", lambda heat, cohort, border: {})
     monkeypatch.setattr(benchmark, "_write_scores", lambda path, made, cohort: None)
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     for simplex in (None, Detector(load_checkpoint(calibrated), device="cpu", precision="bfloat16")):

@@ -187,7 +187,7 @@ def test_coalitions_that_were_computed_are_not_computed_again(fitted, monkeypatc
         counts.append(len(records))
         return measure_deviations(detector, x0, records, fits)
 
-    monkeypatch.setattr(attribution, "deviations", counted)
+    monkeypatch.setattr(attribution, "measure_deviations", counted)
     second, whole = attribute(fitted, case, before=first), attribute(fitted, case)
     assert counts == [32, 64] and second.fits == first.fits
     assert list(second.parts.values()) == pytest.approx(list(whole.parts.values()), rel=1e-3, abs=1e-4)

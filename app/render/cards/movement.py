@@ -17,7 +17,7 @@ AXIS = "nearer to the record's normal  ◂   ▸  farther from it"
 @card("prior", "What the record makes expect before the film is seen")
 def prior_card(prior: Attribution, context: Context) -> str:
     """Return the card of what the record moves before the film is seen."""
-    how = panels.quiet(
+    how = panels.small_text(
         "How far normal as expected with parts of the record unknown lies from normal as the whole record makes "
         "expect it, in squared standard deviations of normal people, and each group's Shapley value, under noise "
         "that hides the film. On simulated patients these values follow what truly changes; on real films there is "
@@ -33,7 +33,7 @@ def prior_card(prior: Attribution, context: Context) -> str:
 def expectation_card(expectation: Attribution, context: Context) -> str:
     """Return the card of what the record moves beside the film."""
     prior = context.results.get(EXPLANATIONS["prior"].name)
-    how = panels.quiet(
+    how = panels.small_text(
         "The same with this film there. On simulated patients it follows what truly changes only roughly."
     )
     return _movement_card("… and beside this film", expectation, expectation_sentence(expectation, prior), how)
