@@ -13,7 +13,7 @@ from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError
 from diff3m.data.phantom import SEEDS, person, write_cohort
 from diff3m.data.phantom.cohort import ignored_value
-from diff3m.evaluation import explanation_summary, explanation_truth
+from diff3m.evaluation import explanation_table, explanation_truth
 from diff3m.evaluation.explanation_table import METHODS, spearman
 from diff3m.evaluation.explanation_truth import extreme_patient
 from diff3m.evaluation.oracle import GROUPS, Oracle, average_population, infer_population
@@ -102,7 +102,7 @@ def test_no_phantom_is_explained_twice():
 def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(explanation_truth, "Oracle", functools.partial(Oracle, people=2))
     monkeypatch.setattr(explanation_truth, "CURVES", ("age",))
-    for module in (explanation_truth, explanation_summary):
+    for module in (explanation_truth, explanation_table):
         monkeypatch.setattr(module, "EXTREME", ("view", "habitus"))
     command = ["benchmark", "explanations", "--checkpoint", str(fitted.checkpoint.folder), "--out", str(tmp_path)]
     assert main([*command, "--each", "1", "--with-oracle", "1"]) == 0
