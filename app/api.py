@@ -19,7 +19,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import Record
 from diff3m.explain import Context, Request
 from diff3m.export.explanations import explanations_to_dict
-from diff3m.export.files import pictures
+from diff3m.export.files import render_pictures
 from diff3m.export.overlay import to_png, to_uint8
 from diff3m.findings import find_findings
 from diff3m.imaging import GateError, Radiograph, inspect, pass_gate, read_radiograph
@@ -28,9 +28,8 @@ from diff3m.sample import draw_normals
 from .components.widgets import ON_MODEL
 from .render.report import result_to_dict
 from .runtime.gpu import on_gpu
-from .runtime.model_lock import MODEL
-from .runtime.storage import keep_file
-from .tabs.open_films import analyze_in_turn
+from .runtime.model_lock import MODEL, analyze_in_turn
+from .runtime.storage import store_file
 
 
 class Api:
@@ -101,9 +100,9 @@ class Api:
             detector = self._detector(model)
             analysis = analyze_in_turn(detector, self._film(film, anyway), _parse_record(detector, record))
             findings = find_findings(analysis, analysis.case, detector.scoring)
-            images = pictures(analysis, detector.scoring)
+            images = render_pictures(analysis, detector.scoring)
             return result_to_dict(analysis, findings, detector), [
-                str(keep_file(f"{name}.png", to_png(picture))) for name, picture in images.items()
+                str(store_file(f"{name}.png", to_png(picture))) for name, picture in images.items()
             ]
 
     def explain_film(
@@ -131,7 +130,7 @@ class Api:
             detector = self._detector(model)
             case = detector.case(self._film(film, anyway), _parse_record(detector, record))
             context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
-            for explanation in context.selection():
+            for explanation in context.requested():
                 with MODEL.turn():  # one turn each, so that others may go between
                     context.attempt(explanation.name)
             return explanations_to_dict(context)
@@ -151,7 +150,7 @@ class Api:
             values = _parse_record(detector, record)
             with MODEL.turn():
                 film = draw_normals(detector, [values], seed=int(seed or 0))[0]
-            return str(keep_file("synthetic.png", to_png(to_uint8(film))))
+            return str(store_file("synthetic.png", to_png(to_uint8(film))))
 
     def describe_models(self) -> dict:
         """List the checkpoints of this page.
@@ -200,7 +199,7 @@ def _record(record: Any) -> dict:
 
 
 def build_api(detectors: Sequence[Detector]) -> None:
-    """The endpoints; called inside a Blocks. Nothing of it is seen on the page."""
+    """Add the endpoints; called inside a Blocks. Nothing of it is seen on the page."""
     api, names = Api(detectors), [detector.config.name for detector in detectors]
     with gr.Group(visible=False):
         film, record, model = gr.File(label="film"), gr.JSON(label="record"), gr.Textbox(names[0], label="model")

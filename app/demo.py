@@ -33,8 +33,9 @@ TEACH_STYLE = ASSETS / "teach.css"
 
 
 def build_demo(detector: Detector | None = None, data: Path | None = None, cases: Sequence[Path] = ()) -> gr.Blocks:
-    """The whole page around a detector (default: the checkpoint named by DIFF3M_CHECKPOINT, or all that are shipped).
+    """Build the whole page.
 
+    detector: of the page; default, the checkpoint that DIFF3M_CHECKPOINT names, or all that are shipped.
     data: a folder of this computer whose manifests Many cases may read. cases: folders of films that become examples of
     Explore, and sets to read and lessons of Teach. Raises ManifestError for a folder of cases that cannot be read.
     """
@@ -56,13 +57,13 @@ def build_demo(detector: Detector | None = None, data: Path | None = None, cases
             with gr.Tab("About", id="about"):
                 build_about(detectors)
         build_api(detectors)
-    storage.protect()
-    storage.keep_sweeping()
+    storage.keep_current_files()
+    storage.start_sweeping()
     return demo.queue(max_size=40)
 
 
 def _top_bar(detectors: Sequence[Detector]) -> gr.Dropdown:
-    """Name, the choice of the model and light or dark, over the tabs; and the notice as one line under them."""
+    """Build what stands over the tabs: title, choice of the model, light or dark, and the notice."""
     with gr.Row(elem_id="top-bar"):
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         model = build_model_select(detectors)

@@ -45,18 +45,18 @@ class Example:
 
 
 def strip_title(examples: Sequence[Example]) -> str:
-    """What the examples are, over their strip."""
+    """Return what the examples are, over their strip."""
     origin = examples[0].origin if examples else ""
     return origin if origin.startswith("From ") else "Or an example: synthetic, no patient's film."
 
 
 def read_mask(path: Path | None) -> np.ndarray | None:
-    """An example's true mask (H, W) bool; None where it has none."""
+    """Return an example's true mask (H, W) bool; None where it has none."""
     return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127 if path else None
 
 
 def load_examples(checkpoint: str) -> list[Example]:
-    """The examples that were made for a checkpoint (its folder's name)."""
+    """Return the examples that were made for a checkpoint (its folder's name)."""
     index = FOLDER / "examples.json"
     if not index.is_file():
         return []

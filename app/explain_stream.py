@@ -19,7 +19,7 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
     names: of the explanations; default, those that are requested. The first is open, the others are folded. What this
     checkpoint cannot explain is said once, in its place, and costs no other explanation.
     """
-    explanations = context.selection() if names is None else [EXPLANATIONS[name] for name in names]
+    explanations = context.requested() if names is None else [EXPLANATIONS[name] for name in names]
     page = ""
     for explanation in explanations:
         yield explanation.progress, _with_summary(context, page)
@@ -27,7 +27,7 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
         with MODEL.turn():  # one turn each, so that others may go between
             result = context.attempt(explanation.name)
         if result is None:
-            page += panels.notes(context.failures[failures:])
+            page += panels.note_list(context.failures[failures:])
             continue
         state = "" if "<details" in page else " open"
         card = cards.render(explanation.name, result, context)

@@ -18,7 +18,7 @@ from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.explain import Context, Request
 from diff3m.explain.attribution import TARGETS
-from diff3m.explain.needs import has
+from diff3m.explain.needs import meets
 from diff3m.imaging import Radiograph
 
 NUMBER = 2_071_000
@@ -43,8 +43,8 @@ def measure_costs(detector: Detector, repeats: int) -> list[Measurement]:
     request = Request(targets=TARGETS, numbers=(number,), changes=(("sex", sex),), regions=REGIONS)
     explanations = [
         explanation
-        for explanation in Context(detector, case, request).selection()
-        if all(has(detector, need) for need in explanation.needs)
+        for explanation in Context(detector, case, request).requested()
+        if all(meets(detector, need) for need in explanation.needs)
     ]
     work = {"": lambda: detector.analyze(case)}
     for explanation in explanations:

@@ -26,12 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diff3m.checkpoint.folder import Checkpoint, CheckpointConfig
 from diff3m.detector import Detector
-from diff3m.diffusion import ddim_step, levels
+from diff3m.diffusion import ddim_step, ddim_timesteps
 from diff3m.ehr import paper_schema
 from diff3m.imaging import Preprocessing, Radiograph
 from diff3m.network import Condition, Diff3M, preset
 from diff3m.network.masking import checkerboard, masks
-from diff3m.reconstruct import CLAMP, steps_to
+from diff3m.reconstruct import CLAMP, scale_steps
 from diff3m.scoring.score import Component, Scoring
 
 LEVELS = (
@@ -53,7 +53,7 @@ def straightforward(detector: Detector, x0: Tensor, values: Tensor, plan: dict[i
 
     for level, steps in plan.items():
         x = x0
-        path = levels(level, steps)
+        path = ddim_timesteps(level, steps)
         for walk in (path, path[::-1]):
             for t, t_next in itertools.pairwise(walk):
                 x, _ = ddim_step(x, predict, t, t_next, schedule, CLAMP)
@@ -146,7 +146,7 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
     x0 = full.inputs([full.case(film)])
     values = torch.from_numpy(np.stack([full.schema.encode(records[0])])).to(full.device)
     scoring = full.scoring
-    plan = {level: steps_to(level, scoring.steps, scoring.noise_level) for level in LEVELS}
+    plan = {level: scale_steps(level, scoring.steps, scoring.noise_level) for level in LEVELS}
     keys = [("inversion", level) for level in plan]
 
     plain = Detector(replace(checkpoint, network=copy_of(checkpoint)), device, "float32")

@@ -71,16 +71,10 @@ class Placement:
     z_scores: tuple[float | None, ...]
 
 
-def view_of(record: Record) -> str | None:
-    """Return a record's view, "PA" or "AP", or None where it is unknown."""
-    view = record.get("view")
-    return view if isinstance(view, str) else None
-
-
 def place_among_normals(values: Tensor, view: str | None, scoring: Scoring) -> Placement:
     """Place component values (n,) among the calibration's normal films of a view."""
     try:
-        group, calibration = scoring.for_view(view)
+        group, calibration = scoring.select_calibration(view)
     except LookupError:
         return Placement(None, None, ANY_VIEW, 0, (None,) * len(values))
     score = scoring.score(values, view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .analysis import Analysis, Settings, place_among_normals, view_of
+from .analysis import Analysis, Settings, place_among_normals
 from .case import Case, FilmSource, open_film
 from .checkpoint.folder import Checkpoint, CheckpointConfig, load_checkpoint
 from .checkpoint.source import DEFAULT_CHECKPOINT, resolve_checkpoint
 from .device import autocast, select_device, select_precision, to_channels_last
-from .diffusion import Progress
-from .ehr import EHRSchema, Record
+from .diffusion import Callback
+from .ehr import EHRSchema, Record, category_of
 from .estimates import Estimates
 from .imaging import prepare_film
 from .network import Condition
 from .notes import notes_on
-from .reconstruct import draw_noises, needed_levels, predictor, reconstruct, reconstruct_from_noise, steps_to
+from .reconstruct import draw_noises, make_predictor, needed_levels, reconstruct, reconstruct_from_noise, scale_steps
 from .released.inference import reconstruct_as_released
-from .scoring.measure import contradiction, heat_map, measure_component
+from .scoring.measure import compute_heat_map, measure_component, measure_contradiction
 from .scoring.score import Component, Scoring
 
 
@@ -101,11 +101,15 @@ class Detector:
         steps: int | None = None,
         seed: int = 0,
         estimate: str | None = None,
-        callback: Callable[[Progress], None] | None = None,
+        callback: Callback | None = None,
     ) -> Analysis:
-        """Analyze one case, or, for convenience, a film and a record of which `case` is made first; accept: see there.
+        """Analyze one case, or a film and a record, which `case` prepares first.
 
-        Same inputs and seed give the same output. The callback is called after each step and may raise to cancel.
+        film, record, accept: see `case`; a `Case` holds its record already. noise_level, steps, seed, estimate: see
+        `Settings`; default, the checkpoint's own. callback: receives a `Progress` after each step, and may raise to
+        cancel.
+
+        The same inputs and seed give the same output.
         Raises RadiographError or EHRError as `case` does, ValueError for settings out of range.
         """
         settings = self.settings(noise_level, steps, seed, estimate)
@@ -130,9 +134,7 @@ class Detector:
             yield from self._analyze(batch, settings)
 
     @torch.no_grad()
-    def _analyze(
-        self, cases: Sequence[Case], settings: Settings, callback: Callable[[Progress], None] | None = None
-    ) -> list[Analysis]:
+    def _analyze(self, cases: Sequence[Case], settings: Settings, callback: Callback | None = None) -> list[Analysis]:
         x0, records = self.inputs(cases), [case.record for case in cases]
         seconds: dict[str, float] = {}
         with _measure_time(seconds, "condition"):
@@ -141,29 +143,28 @@ class Detector:
             estimates = self.estimates(x0, condition, self.scoring.keys, settings, callback)
         with _measure_time(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
-            heat_maps = heat_map(x0, estimates.picture(self.main_key(settings)), self.scoring.heat_sigma)
+            heat_maps = compute_heat_map(x0, estimates.picture(self.main_key(settings)), self.scoring.heat_sigma)
         batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
         return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 
     def _analysis(self, case: Case, batch: _Batch, row: int) -> Analysis:
         """Return what a batch's row says of its case."""
         settings, estimates, values = batch.settings, batch.estimates, batch.values[row]
-        placement = place_among_normals(values, view_of(case.record), self.scoring)
-        source, level = self.main_key(settings)
-        pictures = estimates.noising if source == "noising" else estimates.inversion
-        reconstructions = {level: _array(films[row]) for level, films in pictures.items()}
-        reconstruction = reconstructions[level]
+        placement = place_among_normals(values, category_of(case.record, "view"), self.scoring)
+        source, noise_level = self.main_key(settings)
+        reconstructions = {level: _to_array(films[row]) for level, films in estimates.by_level(source).items()}
+        reconstruction = reconstructions[noise_level]
         return Analysis(
             film=case.x0,
             reconstruction=reconstruction,
             residual=case.x0 - reconstruction,
-            heat_map=_array(batch.heat_maps[row]),
+            heat_map=_to_array(batch.heat_maps[row]),
             score=placement.score,
             percentile=placement.percentile,
             compared_with=placement.compared_with,
             normals=placement.normals,
             attention={
-                name: self.schema.by_feature(name, weights[row].cpu().numpy())
+                name: self.schema.sum_by_feature(name, weights[row].cpu().numpy())
                 for name, weights in batch.attention.items()
             },
             record=case.record,
@@ -199,7 +200,7 @@ class Detector:
         condition: Condition,
         keys: Sequence[tuple[str, int]],
         settings: Settings,
-        callback: Callable[[Progress], None] | None = None,
+        callback: Callback | None = None,
         with_reconstruction: bool = True,
     ) -> Estimates:
         """Compute the estimates that `keys`, pairs of (source, noise level), name.
@@ -212,7 +213,7 @@ class Detector:
         with self.autocast():
             inversion = self._reconstruct(x0, condition, needed_levels(all_keys, "inversion"), settings, callback)
             for level in needed_levels(all_keys, "noising"):
-                steps = steps_to(level, settings.steps, self.scoring.noise_level)
+                steps = scale_steps(level, settings.steps, self.scoring.noise_level)
                 rounds = self.scoring.rounds
                 noising[level] = self._noise_and_denoise(x0, condition, level, steps, settings, callback, rounds)
             for level in needed_levels(keys, "one_step"):
@@ -225,11 +226,11 @@ class Detector:
         condition: Condition,
         levels: Sequence[int],
         settings: Settings,
-        callback: Callable[[Progress], None] | None,
+        callback: Callback | None,
     ) -> dict[int, Tensor]:
         """Return pseudo-healthy reconstructions by noise level, by the walk that the checkpoint's scoring names."""
-        predict, schedule = predictor(self.network, condition, settings.estimate), self.config.schedule
-        plan = {level: steps_to(level, settings.steps, self.scoring.noise_level) for level in levels}
+        predict, schedule = make_predictor(self.network, condition, settings.estimate), self.config.schedule
+        plan = {level: scale_steps(level, settings.steps, self.scoring.noise_level) for level in levels}
         if self.scoring.reconstruction != "released":
             return reconstruct(x0, predict, plan, schedule, settings.noise_level, callback)
         noises = {level: draw_noises(1, x0.shape[-1], level, settings.seed, self.device) for level in plan}
@@ -253,20 +254,22 @@ class Detector:
 
         In float32 whatever the detector's precision, because a direction is a small difference of two estimates.
         """
-        twin, level, name = self.in_float32, component.level, component.feature
+        detector, level, name = self.in_float32, component.level, component.feature
         values = torch.full((len(x0),), float("nan"), device=x0.device)
         rows = [row for row, record in enumerate(records) if record.get(name) is not None]
         if not rows:
             return values
         films, known = x0[rows], [records[row] for row in rows]
 
-        def expected(under: Sequence[Record]) -> Tensor:
-            return twin.one_step_estimate(films, twin.condition(films, under, attention=False), level, settings)
+        def estimate_under(records: Sequence[Record]) -> Tensor:
+            return detector.one_step_estimate(
+                films, detector.condition(films, records, attention=False), level, settings
+            )
 
-        estimate = estimates.get(component.key) if twin is self else None
-        own = expected(known) if estimate is None else estimate[rows]
-        higher = expected([self.schema.with_higher(record, name) for record in known])
-        values[rows] = contradiction(films, own, higher, self.scoring.margin)
+        estimate = estimates.get(component.key) if detector is self else None
+        own = estimate_under(known) if estimate is None else estimate[rows]
+        higher = estimate_under([self.schema.with_higher(record, name) for record in known])
+        values[rows] = measure_contradiction(films, own, higher, self.scoring.margin)
         return values
 
     @torch.no_grad()
@@ -281,11 +284,11 @@ class Detector:
         level: int,
         steps: int,
         settings: Settings,
-        callback: Callable[[Progress], None] | None = None,
+        callback: Callback | None = None,
         rounds: int = 1,
     ) -> Tensor:
         noises = self._noises(x0.shape[-1], level, settings)
-        predict = predictor(self.network, condition, settings.estimate)
+        predict = make_predictor(self.network, condition, settings.estimate)
         return reconstruct_from_noise(x0, predict, level, steps, noises, self.config.schedule, callback, rounds)
 
     def main_key(self, settings: Settings) -> tuple[str, int]:
@@ -335,5 +338,5 @@ def _measure_time(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = time.perf_counter() - start
 
 
-def _array(image: Tensor) -> np.ndarray:
+def _to_array(image: Tensor) -> np.ndarray:
     return image[0].float().cpu().numpy()

@@ -73,7 +73,7 @@ class Schedule:
 
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
-    """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε, t (B,) or a number."""
+    """Return x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε. x0, noise: (B, 1, S, S). t: (B,) or a number."""
     signal, sigma = schedule.target_coefficients(t, x0)
     return signal * x0 + sigma * noise
 
@@ -86,7 +86,10 @@ def predicted_noise(prediction: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 def estimate_x0(
     x: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule, clamp: tuple[float, float] | None = None
 ) -> Tensor:
-    """x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t, clamped to `clamp` if given. Pass x̃_t as x for masked pixel generation."""
+    """Return x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t, clamped to `clamp` if given.
+
+    x, noise: (B, 1, S, S); x is x̃_t for masked pixel generation. t: (B,) or a number.
+    """
     signal, sigma = schedule.coefficients(t, x)
     x0 = (x - sigma * noise) / signal
     return x0 if clamp is None else x0.clamp(*clamp)
@@ -115,8 +118,8 @@ def ddim_step(
     return add_noise(x0, direction, t_next, schedule), x0
 
 
-def levels(noise_level: int, steps: int) -> list[int]:
-    """`steps` + 1 rising timesteps from −1 (the clean image) to `noise_level` − 1, evenly spaced, whole, no repeats.
+def ddim_timesteps(noise_level: int, steps: int) -> list[int]:
+    """Return `steps` + 1 rising timesteps, evenly spaced, from −1 (the clean image) to `noise_level` − 1.
 
     Raises ValueError unless 1 ≤ steps ≤ noise_level.
     """
@@ -149,9 +152,9 @@ def walk(
 
 def invert(x0: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
     """Walk from a film to its own noise at `noise_level`. Options as in `walk`."""
-    return walk(x0, predictor, levels(noise_level, steps), schedule, **options)
+    return walk(x0, predictor, ddim_timesteps(noise_level, steps), schedule, **options)
 
 
 def denoise(x: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
     """Walk from noise at `noise_level` back to a film: the mirror of `invert`."""
-    return walk(x, predictor, levels(noise_level, steps)[::-1], schedule, **options)
+    return walk(x, predictor, ddim_timesteps(noise_level, steps)[::-1], schedule, **options)

@@ -31,5 +31,8 @@ class Estimates:
     def get(self, key: tuple[str, int]) -> Tensor | None:
         """Return the pictures of a source ("inversion", "noising", "one_step") and noise level, or None."""
         source, level = key
-        pictures = {"inversion": self.inversion, "noising": self.noising, "one_step": self.one_step}
-        return pictures[source].get(level)
+        return self.by_level(source).get(level)
+
+    def by_level(self, source: str) -> Mapping[int, Tensor]:
+        """Return the pictures of a source by noise level, (B, 1, S, S) each."""
+        return {"inversion": self.inversion, "noising": self.noising, "one_step": self.one_step}[source]

@@ -13,14 +13,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .diffusion import Callback, Predictor, Progress, Schedule, add_noise, levels, walk
+from .diffusion import Callback, Predictor, Progress, Schedule, add_noise, ddim_timesteps, walk
 from .network import Condition, Diff3M
 
 MAX_SEED = 999_999_999
 CLAMP = (0.0, 1.0)  # films are prepared to [0, 1]
 
 
-def predictor(network: Diff3M, condition: Condition, estimate: str = "x_t") -> Predictor:
+def make_predictor(network: Diff3M, condition: Condition, estimate: str = "x_t") -> Predictor:
     """Return the network's ε̂ (and x̃_t, for estimate "masked_pixels") as a function of x and t.
 
     condition: of B films. The predictor takes k·B pictures, k ≥ 1.
@@ -36,7 +36,7 @@ def predictor(network: Diff3M, condition: Condition, estimate: str = "x_t") -> P
     return predict
 
 
-def steps_to(level: int, steps: int, reference_level: int) -> int:
+def scale_steps(level: int, steps: int, reference_level: int) -> int:
     """Return DDIM steps each way to `level`, in proportion to `steps` at the reference level; at least 1."""
     return min(level, max(1, round(steps * level / reference_level)))
 
@@ -54,7 +54,7 @@ def reconstruct(
     x0: (B, 1, S, S). plan: steps each way by noise level. preview_level: the level whose x̂_0 the callback receives.
     Returns reconstructions by level, (B, 1, S, S) clamped to [0, 1].
     """
-    branches = _shared_paths({level: levels(level, steps) for level, steps in plan.items()})
+    branches = _shared_paths({level: ddim_timesteps(level, steps) for level, steps in plan.items()})
     total = 2 * sum(len(branch.path) - 1 for branch in branches)
     done = 0
     reconstructions: dict[int, Tensor] = {}
@@ -148,7 +148,7 @@ def reconstruct_from_noise(
     """
     k, b = len(noises), len(x0)
     t = torch.full((k * b,), level - 1, device=x0.device)
-    path, repeated_noises = levels(level, steps)[::-1], noises.repeat_interleave(b, dim=0)
+    path, repeated_noises = ddim_timesteps(level, steps)[::-1], noises.repeat_interleave(b, dim=0)
     total = rounds * (len(path) - 1)
     done = 0
 
@@ -187,5 +187,5 @@ def draw_noises(count: int, size: int, level: int, seed: int, device: torch.devi
 
 
 def needed_levels(keys: Sequence[tuple[str, int]], source: str) -> list[int]:
-    """Noise levels at which keys (source, level) need a source, highest first."""
+    """Return the noise levels at which keys, pairs of (source, level), need a source, highest first."""
     return sorted({level for kind, level in keys if kind == source}, reverse=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from .detector import Detector
-from .diffusion import Callback, Progress, levels, walk
-from .reconstruct import CLAMP, predictor, validate_seed
+from .diffusion import Callback, Progress, ddim_timesteps, walk
+from .reconstruct import CLAMP, make_predictor, validate_seed
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def draw_normals(
     def predict(x: Tensor, t: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         condition = detector.condition(estimate, parsed_records, attention=False)
         with detector.autocast():
-            return predictor(detector.network, condition)(x, t)
+            return make_predictor(detector.network, condition)(x, t)
 
     def after_step(progress: Progress) -> None:
         nonlocal estimate
@@ -48,7 +48,7 @@ def draw_normals(
         if callback:
             callback(progress)
 
-    path = levels(schedule.timesteps, steps)[::-1]
+    path = ddim_timesteps(schedule.timesteps, steps)[::-1]
     return to_pictures(walk(x, predict, path, schedule, clamp=CLAMP, callback=after_step))
 
 

@@ -16,7 +16,16 @@ from helpers import dicom_film, drawn_film
 
 from app.runtime.runs import Runs
 from app.tabs.cohort import CohortResult, build_cohort
-from app.tabs.cohort_run import Film, Row, list_films, list_folder_films, read_again, score_films, summary, table_csv
+from app.tabs.cohort_run import (
+    Film,
+    Row,
+    list_films,
+    list_folder_films,
+    read_again,
+    score_films,
+    summary_html,
+    table_csv,
+)
 from app.tabs.explore import build_explore
 from app.tabs.explore_layout import build_model_select
 from diff3m.checkpoint.folder import load_checkpoint, save_checkpoint, save_scoring
@@ -63,7 +72,7 @@ def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
     assert [entry.score is not None for entry in rows] == [True] * 4 + [False]
     alone = detector.analyze(drawn_film(96, 1), {"view": "AP", "age": 50})
     assert rows[1].score == pytest.approx(alone.score, abs=0.05) and rows[1].compared_with == alone.compared_with
-    text = summary(rows)
+    text = summary_html(rows)
     assert "4 of 5 films were scored" in text and "within each view" in text and "<svg" in text
     assert "no file of this name" in rows[4].reason and rows[4].reason in text and "absent.png" in text
     table = list(csv.DictReader(io.StringIO(table_csv(rows, detector).decode())))
@@ -82,7 +91,7 @@ def test_a_percentile_has_one_decimal_and_names_no_limit_that_it_did_not_reach()
 @pytest.mark.parametrize(("above", "words"), [(0, "0 lie above"), (1, "1 lies above"), (2, "2 lie above")])
 def test_the_number_of_films_above_the_limit_is_in_plain_english(above, words):
     rows = [row(number, 97 if number <= above else 50) for number in (1, 2, 3)]
-    assert f"{words} percentile 95" in summary(rows)
+    assert f"{words} percentile 95" in summary_html(rows)
 
 
 def labelled_rows(count: int) -> list[Row]:
@@ -97,7 +106,7 @@ def labelled_rows(count: int) -> list[Row]:
 
 
 def test_no_interval_is_shown_where_a_class_has_too_few_films():
-    few, enough = summary(labelled_rows(9)), summary(labelled_rows(10))
+    few, enough = summary_html(labelled_rows(9)), summary_html(labelled_rows(10))
     assert "AUROC 0." in few and "[" not in few.split("<div>", 2)[1]
     assert "[0." in enough.split("<div>", 2)[1]
 
@@ -110,7 +119,7 @@ def test_a_guessed_file_and_the_reasons_of_the_gate_stand_beside_the_row(cohort,
     archive.close()
     assert "films/0.png is taken for FILMS/0.PNG" in guessed.note and guessed.score is not None
     assert stopped.score is None and "frontal chest film" in stopped.reason
-    text = summary([guessed, stopped])
+    text = summary_html([guessed, stopped])
     assert "1 of 2 films were scored" in text and "frontal chest film" in text and "noise.png" in text
 
 

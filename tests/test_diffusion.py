@@ -9,11 +9,11 @@ from diff3m.diffusion import (
     Schedule,
     add_noise,
     ddim_step,
+    ddim_timesteps,
     denoise,
     estimate_x0,
     implied_noise,
     invert,
-    levels,
 )
 
 SCHEDULE = Schedule()
@@ -96,14 +96,14 @@ def test_finer_steps_return_closer_to_the_film():
 
 
 def test_levels():
-    assert levels(400, 10) == [-1, 39, 79, 119, 159, 199, 239, 279, 319, 359, 399]
-    assert levels(7, 7) == [-1, 0, 1, 2, 3, 4, 5, 6]
+    assert ddim_timesteps(400, 10) == [-1, 39, 79, 119, 159, 199, 239, 279, 319, 359, 399]
+    assert ddim_timesteps(7, 7) == [-1, 0, 1, 2, 3, 4, 5, 6]
     for noise_level, steps in ((1, 1), (1000, 37), (399, 50)):
-        path = levels(noise_level, steps)
+        path = ddim_timesteps(noise_level, steps)
         assert path[0] == -1 and path[-1] == noise_level - 1 and path == sorted(set(path)) and len(path) == steps + 1
     for steps in (0, 401):
         with pytest.raises(ValueError, match="steps"):
-            levels(400, steps)
+            ddim_timesteps(400, steps)
 
 
 def test_the_callback_receives_every_step():

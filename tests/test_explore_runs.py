@@ -8,11 +8,11 @@ import gradio as gr
 import pytest
 from helpers import phantom_png
 
-from app.components.film_edit import Handling
+from app.components.film_edit import Corrections
 from app.runtime.model_lock import MODEL
 from app.runtime.runs import Runs
 from app.tabs.explore_analysis import STOPPED
-from app.tabs.explore_explain import Explaining
+from app.tabs.explore_explain import ExploreHandlers
 from app.tabs.explore_layout import build_model_select, build_screen
 from app.tabs.open_films import open_film
 from app.tabs.session import Session
@@ -32,10 +32,10 @@ def page(detector, tmp_path, monkeypatch) -> SimpleNamespace:
     (tmp_path / "film.png").write_bytes(phantom_png())
     with gr.Blocks():
         screen = build_screen([detector], {detector.config.name: ()}, build_model_select([detector]))
-    film, _ = open_film(str(tmp_path / "film.png"), Handling(accepted=True), "film", detector)
+    film, _ = open_film(str(tmp_path / "film.png"), Corrections(accepted=True), "film", detector)
     values = {component: component.value for component in screen.inputs | screen.questions}
     values |= {screen.session: Session(detector.config.name, film), screen.runs: Runs(), screen.steps: 2}
-    return SimpleNamespace(screen=screen, handlers=Explaining(screen), values=values)
+    return SimpleNamespace(screen=screen, handlers=ExploreHandlers(screen), values=values)
 
 
 def status_of(page, updates: dict) -> str:
@@ -60,13 +60,13 @@ def test_a_stopped_run_says_so_as_its_last_word_even_while_it_waits(page):
     assert page.screen.explanation not in last, "what was explained stays"
 
 
-@pytest.mark.parametrize("newer", ["close", "explain", "analyze"])
+@pytest.mark.parametrize("newer", ["close_films", "explain", "analyze"])
 def test_a_run_that_was_replaced_says_nothing_more(page, newer):
     with MODEL.turn():
         running = page.handlers.analyze(page.values)
         next(running)
         other = getattr(page.handlers, newer)(page.values)
-        if newer != "close":
+        if newer != "close_films":
             next(other)
         assert list(running) == []
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import drawn_film
 
-from diff3m.diffusion import Schedule, add_noise, levels, walk
+from diff3m.diffusion import Schedule, add_noise, ddim_timesteps, walk
 from diff3m.reconstruct import CLAMP, draw_noises, reconstruct_from_noise
 from diff3m.scoring.score import Component, Scoring
 
@@ -43,7 +43,7 @@ def test_each_film_is_the_mean_over_noises_of_its_own_walk(steps):
         walks = []
         for noise in noises:
             x_t = add_noise(x0[film][None], noise[None], 89, SCHEDULE)
-            walks.append(walk(x_t, shrink, levels(90, steps)[::-1], SCHEDULE, clamp=CLAMP))
+            walks.append(walk(x_t, shrink, ddim_timesteps(90, steps)[::-1], SCHEDULE, clamp=CLAMP))
         assert torch.allclose(together[film], torch.cat(walks).mean(0), atol=1e-6)
 
 

@@ -15,8 +15,8 @@ from helpers import drawn_film
 
 from app.components import film_pictures
 from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
-from app.components.film_edit import Handling, correct_and_inspect
-from app.components.viewer import Finding
+from app.components.film_edit import Corrections, correct_and_inspect
+from app.components.viewer import ViewerFinding
 from app.render import cards, figures, verdict, wording
 from app.render.report import result_to_dict
 from app.tabs.open_films import error_sentence
@@ -99,13 +99,13 @@ def test_page_numbers_report_and_api_say_the_same_percentile(analysis, detector)
 
 
 def test_every_finding_has_a_button_that_explains_it_and_the_truth_has_none():
-    places = [Finding("heart", "+7.4 %", (0, 0, 1, 1)), Finding("the truth", "", (0, 0, 1, 1))]
-    page = verdict.chips([("film", places, 1)])
+    places = [ViewerFinding("heart", "+7.4 %", (0, 0, 1, 1)), ViewerFinding("the truth", "", (0, 0, 1, 1))]
+    page = verdict.finding_chips([("film", places, 1)])
     assert page.count('class="chip"') == 2 and page.count('class="chip-explain"') == 1
     assert 'data-finding="0"' in page.split("chip-explain")[1] and "+7.4 %" in page
-    assert "not analyzed yet" in verdict.chips([("film", places, 1), ("prior", None, 0)])
+    assert "not analyzed yet" in verdict.finding_chips([("film", places, 1), ("prior", None, 0)])
     outside = replace(places[0], label="outside the lungs")
-    folded = verdict.chips([("film", [places[0], outside], 2)])
+    folded = verdict.finding_chips([("film", [places[0], outside], 2)])
     assert folded.index("heart") < folded.index("<details>") < folded.index("2 outside the lungs")
 
 
@@ -143,9 +143,9 @@ def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
 
 def test_a_film_is_taken_as_it_is_handled():
     film = edit_film(Radiograph(drawn_film(200)))
-    assert Handling().apply(film) is film
-    turned = Handling().with_change(turn=1).with_change(turn=-2).with_change(negative=True)
-    assert turned == Handling(turn=3, negative=True)
+    assert Corrections().apply(film) is film
+    turned = Corrections().with_change(turn=1).with_change(turn=-2).with_change(negative=True)
+    assert turned == Corrections(turn=3, negative=True)
     taken, quality = correct_and_inspect(film, turned)
     assert np.allclose(taken.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0
 

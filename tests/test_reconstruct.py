@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from diff3m.diffusion import Schedule, denoise, invert
-from diff3m.reconstruct import CLAMP, draw_noises, estimate_in_one_step, reconstruct, steps_to
+from diff3m.reconstruct import CLAMP, draw_noises, estimate_in_one_step, reconstruct, scale_steps
 
 SCHEDULE = Schedule()
 
@@ -65,5 +65,5 @@ def test_one_step_estimates_average_over_noises():
 
 
 def test_steps_are_in_proportion_to_the_level():
-    assert [steps_to(level, 10, 400) for level in (200, 400, 720, 1000, 10)] == [5, 10, 18, 25, 1]
-    assert steps_to(3, 400, 400) == 3
+    assert [scale_steps(level, 10, 400) for level in (200, 400, 720, 1000, 10)] == [5, 10, 18, 25, 1]
+    assert scale_steps(3, 400, 400) == 3

@@ -17,8 +17,8 @@ from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
 from diff3m.data.phantom import SEEDS, person
 from diff3m.evaluation.metrics import auroc
 from diff3m.evaluation.oracle import average_patient
-from diff3m.evaluation.phantoms import counterfactual_fidelity
-from diff3m.evaluation.realism import spectrum
+from diff3m.evaluation.phantoms import measure_counterfactual_fidelity
+from diff3m.evaluation.realism import power_spectrum
 from diff3m.explain import attribute
 from diff3m.imaging import Radiograph, prepare, read_radiograph
 from diff3m.sample import draw_normals
@@ -85,7 +85,7 @@ def assert_same_spectrum(analyses: list[Analysis]) -> None:
         side = min(bottom - top, right - left)
         pair = np.stack([analysis.case.film.pixels, analysis.pseudo_healthy])[:, top : top + side, left : left + side]
         small = [cv2.resize(film, (224, 224), interpolation=cv2.INTER_AREA) for film in pair]
-        spectra.append([spectrum(film[None]) for film in small])
+        spectra.append([power_spectrum(film[None]) for film in small])
     ratio = np.divide(*np.mean(spectra, axis=0)[::-1])
     assert len(analyses) >= 3 and ratio == pytest.approx(1, abs=0.15), (ratio.min(), ratio.max())
 
@@ -175,7 +175,7 @@ def test_the_same_film_is_more_unusual_under_a_record_that_does_not_explain_it(p
 
 def test_another_bmi_changes_a_reconstruction_as_it_changes_the_phantom(phantoms):
     """Far below the measured correlation (model card): this catches a broken counterfactual."""
-    found = counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
+    found = measure_counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
     assert found["correlation"] > 0.5 > abs(found["control"])
 
 

@@ -14,10 +14,10 @@ from app.tabs.case_set import SET_SIZE, SimulatedSet
 from app.tabs.folder_set import read_case_set
 from app.tabs.playground import build_playground
 from app.tabs.reading import build_reading
-from app.tabs.reading_report import read_csv, report, table_csv
-from app.tabs.reading_session import DEFAULT_CONFIDENCE, FilmReading, Session, carry_confidences
+from app.tabs.reading_report import read_csv, report_html, table_csv
+from app.tabs.reading_session import DEFAULT_CONFIDENCE, FilmReading, ReadingSession, carry_confidences
 from diff3m.data.manifest import ManifestError
-from diff3m.evaluation.free_response import Mark, Reading, count_marks, free_response_curve, hits, overall_point
+from diff3m.evaluation.free_response import Mark, Reading, count_marks, free_response_curve, is_hit, overall_point
 from diff3m.findings import mask_box
 
 TRUTH = (0.4, 0.4, 0.5, 0.5)
@@ -39,7 +39,7 @@ def handler(page: gr.Blocks, name: str):
     ],
 )
 def test_a_mark_hits_what_it_points_at(mark, expected):
-    assert hits(mark, TRUTH) is expected
+    assert is_hit(mark, TRUTH) is expected
 
 
 def test_the_curve_counts_each_place_once_and_each_wrong_mark():
@@ -103,12 +103,12 @@ def films() -> list[FilmReading]:
 
 
 def test_the_report_says_sensitivity_false_marks_and_time():
-    text = report({"you": films()})
+    text = report_html({"you": films()})
     assert "You: sensitivity 100% of 1, 0.5 false marks a film" in text
     assert "You: 5 s for a film (median), two films read" in text
     assert "The model: sensitivity 0% of 1, 0.5 false marks a film" in text and "<svg" in text
-    assert "<svg" not in report({"you": [films()[1]]}), "no place to find, no curve"
-    assert "known truth" in report({"you": [FilmReading("a", Reading((), ()), 1.0, is_counted=False)]})
+    assert "<svg" not in report_html({"you": [films()[1]]}), "no place to find, no curve"
+    assert "known truth" in report_html({"you": [FilmReading("a", Reading((), ()), 1.0, is_counted=False)]})
 
 
 def test_a_class_is_counted_beside_the_reader_and_its_tables_are_deleted(folder, tiny_detector, tmp_path):
@@ -117,7 +117,7 @@ def test_a_class_is_counted_beside_the_reader_and_its_tables_are_deleted(folder,
     tables = [tmp_path / name for name in ("one.csv", "other.csv")]
     for table in tables:
         table.write_text(table_csv("s", [FilmReading("a", Reading((TRUTH,), (Mark(MISS, 2),)), 8.0)]))
-    update = tab.pool(list(map(str, tables)), Session("s", films=tuple(films())))
+    update = tab.pool(list(map(str, tables)), ReadingSession("s", films=tuple(films())))
     text = update[tab.page.class_result]
     assert "The class: two readers" in text and "The class: sensitivity 0% of 2, 1.0 false marks a film" in text
     assert "You: sensitivity 100% of 1" in text and not any(table.exists() for table in tables)
@@ -159,18 +159,18 @@ def test_a_film_is_read_marked_and_revealed(folder, tiny_detector):
     assert set(late) == {page.session}, "a mark after the truth does not count"
     update = tab.proceed(session)
     assert update[page.session].index == 1 and update[page.session].marks == ()
-    update = tab.proceed(Session(folder.name, index=2, films=session.films))
+    update = tab.proceed(ReadingSession(folder.name, index=2, films=session.films))
     assert "Your reading" in update[page.result] and update[page.save]["visible"]
-    assert "Your reading" in tab.finish(Session(folder.name, films=session.films))[page.result]
+    assert "Your reading" in tab.finish(ReadingSession(folder.name, films=session.films))[page.result]
     assert "Start" in list(tab.submit({**values, page.session: None}))[-1][page.result]
-    assert "Start" in tab.finish(Session(folder.name))[page.result]
+    assert "Start" in tab.finish(ReadingSession(folder.name))[page.result]
 
 
 def test_a_label_of_the_whole_film_is_said_and_not_counted(folder, tiny_detector):
     with gr.Blocks():
         tab = build_reading(tiny_detector, [read_case_set(folder, tiny_detector)])
     page = tab.page
-    values = {page.session: Session(folder.name, index=2), **dict.fromkeys(page.confidences)}
+    values = {page.session: ReadingSession(folder.name, index=2), **dict.fromkeys(page.confidences)}
     update = list(tab.submit(values))[-1]
     assert "The label says pneumonia; nobody marked the place" in update[page.result]
     assert not update[page.session].films[0].is_counted

@@ -107,7 +107,7 @@ def test_one_percentile_with_one_decimal_names_no_limit_that_it_did_not_reach(pe
     analysis = analysis_of(percentile)
     assert analysis.percentile == float(shown) and replace(analysis).percentile == float(shown)
     assert f"Percentile {shown} among 273 normal PA films" in wording.score_sentence(analysis)
-    assert says in wording.verdict(analysis.percentile)
+    assert says in wording.verdict_words(analysis.percentile)
 
 
 def test_every_tenth_stays_as_it_is():
@@ -127,7 +127,7 @@ def test_the_first_level_has_no_words_of_the_method(schema):
             wording.explained_record(analysis.record, schema),
             wording.attention_caption(analysis, schema),
             *map(wording.finding_sentence, findings),
-            *wording.limits(analysis),
+            *wording.limit_sentences(analysis),
             *wording.contradiction_sentences(analysis, schema),
         ]
         assert not [(word, text) for text in said for word in METHOD_WORDS if word in text.lower()]
@@ -170,8 +170,8 @@ def test_the_score_by_its_parts_without_a_judgement():
 def test_singular_and_plural():
     assert wording.cohort_sentence(1, 1, 1) == "1 of 1 film was scored; 1 lies above percentile 95 of normal films."
     assert wording.cohort_sentence(4, 5, 2) == "4 of 5 films were scored; 2 lie above percentile 95 of normal films."
-    assert wording.count(1, "place") == "one place" and wording.count(12, "place") == "12 places"
-    assert wording.join(["a", "b", "c"]) == "a, b and c" and wording.join([]) == ""
+    assert wording.count_words(1, "place") == "one place" and wording.count_words(12, "place") == "12 places"
+    assert wording.join_words(["a", "b", "c"]) == "a, b and c" and wording.join_words([]) == ""
 
 
 def region(unknown: float, **groups: float) -> RegionAttribution:

@@ -40,15 +40,15 @@ class EHRForm:
         return (*self.fields, self.computed_bmi)
 
     def field(self, name: str) -> Component:
-        """The field of a feature."""
+        """Return the field of a feature."""
         return self.fields[self.schema.names.index(name)]
 
     def record(self, values: tuple) -> dict[str, object]:
-        """Field values in the schema's order as a mapping by feature name, unchecked."""
+        """Return field values in the schema's order as a mapping by feature name, unchecked."""
         return dict(zip(self.schema.names, values, strict=True))
 
     def read(self, values: Mapping[Component, Any]) -> dict[str, object]:
-        """The values that the model knows, by feature name, unchecked.
+        """Return the values that the model knows, by feature name, unchecked.
 
         A BMI that was computed is left out, because it follows from height and weight again: whoever is quick may have
         changed these since.
@@ -70,7 +70,7 @@ class EHRForm:
         return {self.field("bmi"): gr.update(value=text, info=COMPUTED, elem_classes=[]), self.computed_bmi: text}
 
     def entries(self, values: Mapping[Component, Any]) -> dict[str, object]:
-        """What the fields hold, without the unknown, by feature name."""
+        """Return what the fields hold, without the unknown, by feature name."""
         record = self.record(tuple(values[field] for field in self.fields))
         return {name: value for name, value in record.items() if value not in ("", None, UNKNOWN)}
 
@@ -99,7 +99,7 @@ class EHRForm:
 
 
 def features_at_fault(error: EHRError, schema: EHRSchema) -> set[str]:
-    """The features that the sentence of an error begins with; of two pressures that contradict each other, both."""
+    """Return the names of the features that an error names first; both pressures where they contradict each other."""
     label = str(error).split(":")[0]
     names = {feature.name for feature in schema.features if feature.label == label}
     return names or ({*PRESSURES} & {*schema.names} if label == "Blood pressure" else set())
@@ -181,12 +181,12 @@ def _field(feature: Feature, suffix: str) -> Component:
 
 
 def _text(feature: Feature, value: object) -> str:
-    """A value as its field holds it: text, "" or "unknown" for none."""
-    return UNKNOWN if value is None and feature.kind == "category" else feature.write(value)
+    """Return a value as its field holds it: text, "" or "unknown" for none."""
+    return UNKNOWN if value is None and feature.kind == "category" else feature.format_value(value)
 
 
 def with_bmi(schema: EHRSchema, facts: Facts) -> tuple[dict[str, object], set[str]]:
-    """Facts the schema knows, with BMI where height and weight give it; and the names of what was computed."""
+    """Return the facts that the schema knows, with BMI where it follows, and the names of what was computed."""
     known = {name: value for name, value in facts.items() if name in schema}
     if "bmi" not in schema or "bmi" in known or not {"height_cm", "weight_kg"} <= set(known):
         return known, set()

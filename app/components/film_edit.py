@@ -16,7 +16,7 @@ SIDES = ("Top", "Right", "Bottom", "Left")
 
 
 @dataclass(frozen=True)
-class Handling:
+class Corrections:
     """Corrections of a film by hand.
 
     turn: quarter turns to the left. negative: whether it is inverted. cut: shares cut from top, right, bottom, left.
@@ -29,7 +29,7 @@ class Handling:
     accepted: bool = False
 
     def apply(self, film: Radiograph) -> Radiograph:
-        """The corrected film. Raises RadiographError or ValueError."""
+        """Return the corrected film. Raises RadiographError or ValueError."""
         return film if self.is_identity else edit_film(film, self.turn, self.negative, self.cut)
 
     @property
@@ -37,8 +37,8 @@ class Handling:
         """Whether the film stays as its file has it."""
         return not (self.turn or self.negative or any(self.cut))
 
-    def with_change(self, turn: int = 0, negative: bool = False) -> Handling:
-        """The same with a further turn or inversion."""
+    def with_change(self, turn: int = 0, negative: bool = False) -> Corrections:
+        """Return the same with a further turn or inversion."""
         return replace(self, turn=(self.turn + turn) % 4, negative=self.negative ^ negative)
 
 
@@ -61,14 +61,14 @@ class FilmTools:
         """Everything that `show` changes."""
         return (self.alert, self.actions, self.correct, self.fold, *self.cuts)
 
-    def show(self, handling: Handling, quality: Quality | None) -> dict[Any, Any]:
-        """What the tools show for a film that the gate has seen; None: no film, or one that needs no gate."""
+    def show(self, corrections: Corrections, quality: Quality | None) -> dict[Any, Any]:
+        """Return what the tools show for a film that the gate has seen; None: no film, or one that needs no gate."""
         stops = quality is not None and bool(quality.reasons)
         can_correct = quality is not None and bool(quality.turn or quality.negative)
-        cuts = {slider: round(100 * share) for slider, share in zip(self.cuts, handling.cut, strict=True)}
+        cuts = {slider: round(100 * share) for slider, share in zip(self.cuts, corrections.cut, strict=True)}
         return {
-            self.alert: "" if quality is None else panels.gate(quality, handling.accepted),
-            self.actions: gr.update(visible=stops and not handling.accepted),
+            self.alert: "" if quality is None else panels.gate_alert(quality, corrections.accepted),
+            self.actions: gr.update(visible=stops and not corrections.accepted),
             self.correct: gr.update(visible=can_correct),
             **cuts,
         }
@@ -91,7 +91,7 @@ def build_film_tools() -> FilmTools:
     return FilmTools(alert, actions, correct, accept, fold, left, right, invert, cuts)
 
 
-def correct_and_inspect(film: Radiograph, handling: Handling) -> tuple[Radiograph, Quality]:
-    """The corrected film, and what the gate sees of it. Raises RadiographError or ValueError."""
-    result = handling.apply(film)
+def correct_and_inspect(film: Radiograph, corrections: Corrections) -> tuple[Radiograph, Quality]:
+    """Return the corrected film, and what the gate sees of it. Raises RadiographError or ValueError."""
+    result = corrections.apply(film)
     return result, inspect(result)

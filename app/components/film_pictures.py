@@ -12,15 +12,14 @@ import numpy as np
 from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.export.files import FULL_COLOR
-from diff3m.findings import Finding as PlaceFinding
-from diff3m.findings import mask_box, native_box, outline_mask
+from diff3m.findings import Finding, mask_box, native_box, outline_mask
 from diff3m.imaging import PreparedFilm, Radiograph
 from diff3m.imaging.compose import compose_pseudo_healthy
 from diff3m.scoring import Scoring
 
 from ..render import wording
-from ..runtime.storage import keep_picture
-from .viewer import Finding, ViewerFilm, ViewerMap, Window, build_film, encode_film, encode_map, window_presets
+from ..runtime.storage import store_picture
+from .viewer import ViewerFilm, ViewerFinding, ViewerMap, Window, build_film, encode_film, encode_map, window_presets
 
 DIFFERENCE = "Difference"
 TRUTH = "the truth"
@@ -28,18 +27,18 @@ FORMING_SIDE = 768  # pixels of a normal film that is still forming
 
 
 def film_picture(film: Radiograph, name: str, size: int) -> ViewerFilm:
-    """A film before its analysis, at its own resolution.
+    """Return a film before its analysis, at its own resolution.
 
     name: what stands over it. size: pixels of the model's square.
     """
     tags = (f"{film.pixels.shape[1]}×{film.pixels.shape[0]}", f"the model sees {size}×{size}")
     if film.at_detector:
         tags = (*tags, "lengths are those on the detector")
-    return build_film(_display_pixels(film), store=keep_picture, name=name, spacing_mm=film.spacing_mm, tags=tags)
+    return build_film(_display_pixels(film), store=store_picture, name=name, spacing_mm=film.spacing_mm, tags=tags)
 
 
 def presets(film: Radiograph) -> tuple[Window, ...]:
-    """Grey windows: those of the header first, then lungs, mediastinum and bones from the film's own greys."""
+    """Return grey windows: those of the header first, then lungs, mediastinum and bones from the film's own greys."""
     header = [
         Window(f"Header: {window.explanation}", (window.low + window.high) / 2, window.high - window.low)
         for window in film.windows
@@ -49,7 +48,7 @@ def presets(film: Radiograph) -> tuple[Window, ...]:
 
 
 def first_preset(film: Radiograph) -> str | None:
-    """The header's own window, where the film is shown with its full range; else the full range."""
+    """Return the header's own window, where the film is shown with its full range; else the full range."""
     return f"Header: {film.windows[0].explanation}" if _has_header_window(film) else None
 
 
@@ -69,7 +68,7 @@ def _display_pixels(film: Radiograph) -> np.ndarray:
 
 
 def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:
-    """The viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
+    """Return the viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
     film, limits = case.film, (scoring.heat_sigma, scoring.normal_limit)
     factor = min(1.0, FORMING_SIDE / max(film.pixels.shape))
 
@@ -92,7 +91,7 @@ def _in_full_range(normal: np.ndarray, pixels: np.ndarray, full_range: np.ndarra
 
 
 def _store_normal(normal: np.ndarray) -> Path:
-    return keep_picture(encode_film(normal))
+    return store_picture(encode_film(normal))
 
 
 def analyzed_picture(
@@ -100,7 +99,7 @@ def analyzed_picture(
     analysis: Analysis,
     case: Case,
     scoring: Scoring,
-    findings: Sequence[PlaceFinding],
+    findings: Sequence[Finding],
     truth: np.ndarray | None = None,
 ) -> ViewerFilm:
     """Add everything that an analysis says to the viewer's film.
@@ -110,7 +109,7 @@ def analyzed_picture(
         truth: (S, S) bool, where a film is known to be abnormal; each of its parts is outlined.
     """
     places = tuple(
-        Finding(
+        ViewerFinding(
             finding.zone,
             wording.signed_percent(finding.largest),
             finding.box,
@@ -132,11 +131,11 @@ def analyzed_picture(
     )
 
 
-def _truth_findings(truth: np.ndarray, case: Case) -> list[Finding]:
+def _truth_findings(truth: np.ndarray, case: Case) -> list[ViewerFinding]:
     """Return each connected part of the truth (S, S) as a place of the film as read."""
     count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
     parts = [labels == index for index in range(1, count)]
-    return [Finding(TRUTH, "", native_box(mask_box(part), case), outline_mask(part, case)) for part in parts]
+    return [ViewerFinding(TRUTH, "", native_box(mask_box(part), case), outline_mask(part, case)) for part in parts]
 
 
 def analysis_map(analysis: Analysis, scoring: Scoring, prepared: PreparedFilm, shape: tuple[int, int]) -> ViewerMap:
@@ -149,6 +148,9 @@ def analysis_map(analysis: Analysis, scoring: Scoring, prepared: PreparedFilm, s
 def difference_map(
     values: np.ndarray, threshold: float, full: float | None = None, name: str = DIFFERENCE, **options: object
 ) -> ViewerMap:
-    """A signed map (S, S) for the viewer. full: the size in full color, by default a multiple of the threshold."""
+    """Return a signed map (S, S) for the viewer.
+
+    full: the size in full color; default, a multiple of the threshold. options: further fields of `ViewerMap`.
+    """
     data, scale = encode_map(values)
-    return ViewerMap(name, keep_picture(data), scale, full or FULL_COLOR * threshold, threshold, **options)
+    return ViewerMap(name, store_picture(data), scale, full or FULL_COLOR * threshold, threshold, **options)

@@ -84,7 +84,7 @@ def _draw_bars(axes: Axes, scores: Sequence[float], score: float, normal_label: 
     axes.set_xlim(left, right)
 
 
-def roc(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> Figure:
+def roc_curve(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> Figure:
     """Draw the receiver operating characteristic of all films and of each view that has both classes.
 
     scores: (N,). abnormal: (N,) bool. views: (N,) text.

@@ -24,20 +24,20 @@ class Frame:
     alternative: str = ""
 
 
-def strip(frames: Sequence[Frame], height: int = 256, aspect: float = 1.0, tall: bool = True) -> str:
+def picture_strip(frames: Sequence[Frame], height: int = 256, aspect: float = 1.0, tall: bool = True) -> str:
     """Return frames side by side, scrolled where they do not fit.
 
     height: of a picture in pixels. aspect: width over height. tall: as high as the page's other pictures, else small.
     """
     figures = "".join(
-        f"<figure>{inline(frame, height, aspect)}<figcaption>{html.escape(frame.caption)}</figcaption></figure>"
+        f"<figure>{inline_image(frame, height, aspect)}<figcaption>{html.escape(frame.caption)}</figcaption></figure>"
         for frame in frames
     )
     kind = "strip tall" if tall else "strip"
     return f'<div class="{kind}" tabindex="0" role="group" aria-label="Pictures side by side">{figures}</div>'
 
 
-def inline(frame: Frame, height: int, aspect: float = 1.0) -> str:
+def inline_image(frame: Frame, height: int, aspect: float = 1.0) -> str:
     """Return an <img> that holds its own data."""
     image = frame.image if frame.image.dtype == np.uint8 else to_uint8(frame.image)
     larger = enlarge(image, height, aspect)

@@ -34,8 +34,8 @@ class NamedFilm(Protocol):
         """A small picture as HTML."""
 
 
-def status(text: str, alert: bool = False) -> str:
-    """The line that says what is going on; **bold** as in Markdown."""
+def status_line(text: str, alert: bool = False) -> str:
+    """Return the line that says what is going on; **bold** as in Markdown."""
     safe = html.escape(text)
     while safe.count("**") >= 2:
         safe = safe.replace("**", "<b>", 1).replace("**", "</b>", 1)
@@ -43,14 +43,14 @@ def status(text: str, alert: bool = False) -> str:
 
 
 def progress_line(text: str, share: float | None) -> str:
-    """The same line with how far something has come, 0 to 1; None where that is not known."""
+    """Return the same line with how far something has come, 0 to 1; None where that is not known."""
     value = "" if share is None else f' value="{share:.3f}"'
     safe = html.escape(text)
     return f'<div class="status" role="status">{safe}<progress{value} max="1" aria-label="{safe}"></progress></div>'
 
 
-def link(example: str, settings: Settings) -> str:
-    """A link that opens the page with an example and its settings."""
+def example_link(example: str, settings: Settings) -> str:
+    """Return a link that opens the page with an example and its settings."""
     query = urlencode(
         {"example": example, "level": settings.noise_level, "steps": settings.steps, "seed": settings.seed}
     )
@@ -58,27 +58,27 @@ def link(example: str, settings: Settings) -> str:
 
 
 def film_cards(films: Sequence[NamedFilm]) -> str:
-    """The films that are open: thumbnail, name, size and notes."""
+    """Return the films that are open: thumbnail, name, size and notes."""
     return "".join(
         f'<div class="film">{film.thumbnail}<div><p class="name" title="{html.escape(film.name, quote=True)}">'
-        f'{html.escape(film.name)}</p><p class="facts">{html.escape(film.facts)}</p></div></div>{notes(film.notes)}'
+        f'{html.escape(film.name)}</p><p class="facts">{html.escape(film.facts)}</p></div></div>{note_list(film.notes)}'
         for film in films
     )
 
 
 def rail_title(title: str, text: str) -> str:
-    """A heading of a rail, with what a reader may want to know under it."""
+    """Return a heading of a rail, with what a reader may want to know under it."""
     return f'<h2>{html.escape(title)}</h2><p class="quiet">{html.escape(text)}</p>'
 
 
-def summary(sentence: str) -> str:
-    """What the record changed, with the way to the details."""
+def summary_with_link(sentence: str) -> str:
+    """Return what the record changed, with the way to the details."""
     link = '<p class="quiet"><a href="#explanation">All explanations, below</a></p>'
     return (f'<p class="verdict">{html.escape(sentence)}</p>' if sentence else "") + link
 
 
 def record_summary(analysis: Analysis, detector: Detector) -> str:
-    """Whether the film fits its record, before anything is explained."""
+    """Return whether the film fits its record, before anything is explained."""
     known = {name: value for name, value in analysis.record.items() if detector.schema[name].trained}
     sentences = wording.contradiction_sentences(analysis, detector.schema)
     values = ", ".join(
@@ -86,23 +86,23 @@ def record_summary(analysis: Analysis, detector: Detector) -> str:
         for name, value in known.items()
         if value is not None
     )
-    return quiet(f"Analyzed with {values or 'an unknown record'}.") + "".join(
+    return small_text(f"Analyzed with {values or 'an unknown record'}.") + "".join(
         f"<p>{html.escape(text)}</p>" for text in sentences
     )
 
 
-def quiet(text: str) -> str:
+def small_text(text: str) -> str:
     """Return a paragraph in small type."""
     return f'<p class="quiet">{html.escape(text)}</p>'
 
 
-def notes(items: Sequence[str]) -> str:
-    """Sentences that the reader must not miss."""
+def note_list(items: Sequence[str]) -> str:
+    """Return sentences that the reader must not miss."""
     return f'<ul class="notes">{"".join(f"<li>{html.escape(item)}</li>" for item in items)}</ul>' if items else ""
 
 
-def gate(quality: Quality, accepted: bool) -> str:
-    """Why the gate stops a film; empty where nothing speaks against it."""
+def gate_alert(quality: Quality, accepted: bool) -> str:
+    """Return why the gate stops a film; empty where nothing speaks against it."""
     if not quality.reasons:
         return ""
     how = "<p><b>You go on with the film as it is.</b></p>" if accepted else ""
@@ -110,8 +110,8 @@ def gate(quality: Quality, accepted: bool) -> str:
     return f'<div class="status alert" role="alert">{paragraphs}{how}</div>'
 
 
-def attention(analysis: Analysis, detector: Detector) -> str:
-    """Bars of attention by group; values that the model does not know are pale."""
+def attention_card(analysis: Analysis, detector: Detector) -> str:
+    """Return bars of attention by group; values that the model does not know are pale."""
     schema, groups = detector.schema, {}
     for group, weights in analysis.attention.items():
         rows = []

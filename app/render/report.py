@@ -20,7 +20,7 @@ from matplotlib.transforms import Affine2D, Transform
 from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.detector import Detector
-from diff3m.export.files import NOTICE, analysis_to_dict, heat_over_film, pictures
+from diff3m.export.files import NOTICE, analysis_to_dict, draw_heat_over_film, render_pictures
 from diff3m.export.overlay import to_png
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.findings import Finding
@@ -71,7 +71,7 @@ class Report:
         """The normal films that the score was compared with; None without a score."""
         if self.analysis.score is None or self.analysis.percentile is None:
             return None
-        return self.detector.scoring.for_view(self.analysis.record.get("view"))[1]
+        return self.detector.scoring.select_calibration(self.analysis.record.get("view"))[1]
 
     def to_dict(self) -> dict:
         """Return the numbers as plain JSON values."""
@@ -102,7 +102,7 @@ def report_pages(report: Report) -> tuple[Figure, Figure]:
 
 
 def _first_page(report: Report, date: str) -> Figure:
-    """Verdict, film, normal film, map, findings, record, measurements and limits."""
+    """Draw the first page: verdict, film, normal film, map, findings, record, measurements and limits."""
     page, analysis, schema = new_page(), report.analysis, report.detector.schema
     head = Column(page, MARGIN, WIDTH, 10, 22)
     head.write("Diff3M Explorer", 13, "bold")
@@ -129,12 +129,12 @@ def _first_page(report: Report, date: str) -> Figure:
     _section(page, "Measurements", right, 223, 262, measurements or [("", "none")], share=0.08)
     foot = Column(page, MARGIN, WIDTH, 264, 290)
     foot.write("Limits", HEADING, "bold")
-    foot.write(" ".join([*wording.limits(analysis), wording.PSEUDO_HEALTHY, *analysis.notes]), SMALL)
+    foot.write(" ".join([*wording.limit_sentences(analysis), wording.PSEUDO_HEALTHY, *analysis.notes]), SMALL)
     return page
 
 
 def _second_page(report: Report, values: Mapping) -> Figure:
-    """The numbers: score and its parts, findings, record, measurements, notes, settings and provenance."""
+    """Return the numbers: score and its parts, findings, record, measurements, notes, settings and provenance."""
     page, analysis, schema = new_page(), report.analysis, report.detector.schema
     Column(page, MARGIN, WIDTH, 10, 20).write("Numbers", 13, "bold")
     if report.normals is not None:
@@ -223,7 +223,7 @@ def _map(report: Report) -> np.ndarray:
     heat = np.zeros(film.shape, np.float32)
     size = (columns.stop - columns.start, rows.stop - rows.start)
     heat[rows, columns] = cv2.resize(report.analysis.heat_map, size, interpolation=cv2.INTER_CUBIC)
-    return heat_over_film(film, heat, report.detector.scoring.heat_normal)
+    return draw_heat_over_film(film, heat, report.detector.scoring.heat_normal)
 
 
 def _findings(column: Column, findings: Sequence[Finding], threshold: float) -> None:
@@ -294,7 +294,7 @@ def result_files(report: Report) -> dict[str, bytes]:
         "result.json": json.dumps(report.to_dict(), indent=1, ensure_ascii=False).encode(),
         "normal_native.png": to_png(native),
     }
-    images = pictures(report.analysis, report.detector.scoring)
+    images = render_pictures(report.analysis, report.detector.scoring)
     files |= {f"{name}.png": to_png(picture) for name, picture in images.items()}
     if can_export_dicom():
         captures = secondary_captures(report.analysis, report.detector)

@@ -39,7 +39,7 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector, effect: 
     end = f'<p class="quiet record-effect">{html.escape(effect)}</p>'
     if analysis.score is None or analysis.percentile is None:
         return text + end
-    normals = detector.scoring.for_view(analysis.record.get("view"))[1].scores
+    normals = detector.scoring.select_calibration(analysis.record.get("view"))[1].scores
     percentile, among = wording.percentile_text(analysis.percentile), wording.compared_with(analysis)
     chart = figures.inline_svg(
         figures.small_histogram(normals, analysis.score),
@@ -52,7 +52,7 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector, effect: 
     )
 
 
-def chips(films: Sequence[tuple[str, Sequence[Place] | None, int]]) -> str:
+def finding_chips(films: Sequence[tuple[str, Sequence[Place] | None, int]]) -> str:
     """Return places as buttons that center the viewer, and, beside each finding, one that explains it.
 
     films: (name, places, number of them that are findings) of the first and of the second film; places are None for a
@@ -60,7 +60,7 @@ def chips(films: Sequence[tuple[str, Sequence[Place] | None, int]]) -> str:
     outside the lungs are folded.
     """
     if not films:
-        return panels.quiet("After the analysis, places that differ are listed here.")
+        return panels.small_text("After the analysis, places that differ are listed here.")
     lists = [
         (f"<h4>{html.escape(name)}</h4>" if len(films) > 1 else "") + _chip_list(film, places, findings)
         for film, (name, places, findings) in enumerate(films)
@@ -70,9 +70,9 @@ def chips(films: Sequence[tuple[str, Sequence[Place] | None, int]]) -> str:
 
 def _chip_list(film: int, places: Sequence[Place] | None, findings: int) -> str:
     if places is None:
-        return panels.quiet("This film is not analyzed yet.")
+        return panels.small_text("This film is not analyzed yet.")
     if not places:
-        return panels.quiet("No place differs more than places of normal films do.")
+        return panels.small_text("No place differs more than places of normal films do.")
     rows, outside = "", ""
     for index, place in enumerate(places):
         row = _chip(film, index, place, index < findings)
@@ -106,7 +106,7 @@ def findings_meaning() -> str:
     )
 
 
-def comparison(first: Analysis, second: Analysis) -> str:
+def comparison_sentence(first: Analysis, second: Analysis) -> str:
     """Say how the second film's score differs from the first one's; "" where either has none."""
     if first.percentile is None or second.percentile is None:
         return ""
@@ -136,9 +136,8 @@ def numbers_table(analysis: Analysis, findings: Sequence[Finding], detector: Det
         for number, finding in enumerate(findings, start=1)
     ]
     of_findings = _table(("finding", "mean", "largest", "of film"), places) if places else ""
-    return (
-        f"{_table(('measurement', 'value'), rows)}{of_findings}{panels.quiet(wording.score_meaning(detector.scoring))}"
-    )
+    meaning = panels.small_text(wording.score_meaning(detector.scoring))
+    return f"{_table(('measurement', 'value'), rows)}{of_findings}{meaning}"
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

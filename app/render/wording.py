@@ -61,8 +61,8 @@ def model_sentence(name: str, schema: EHRSchema) -> str:
     ]
     warning = " It is for teaching: to it every real film is unusual." if name in SIMULATED else ""
     return (
-        f"This model learned what is normal from {model_title(name).lower()}, and knows {join(known) or 'nothing'} of "
-        f"a patient.{warning}"
+        f"This model learned what is normal from {model_title(name).lower()}, and knows "
+        f"{join_words(known) or 'nothing'} of a patient.{warning}"
     )
 
 
@@ -71,7 +71,7 @@ def percentile_text(percentile: float) -> str:
     return f"{percentile:.1f}"
 
 
-def verdict(percentile: float) -> str:
+def verdict_words(percentile: float) -> str:
     """Return a few words for a percentile among normal films."""
     if percentile >= 99:
         return "Very unusual as a whole"
@@ -90,10 +90,10 @@ def verdict_sentence(analysis: Analysis, findings: Sequence[Finding], schema: EH
     places = _places_that_stand_out(findings)
     if analysis.percentile is None:
         return f"{NO_SCORE[:-1]}; {places}."
-    start, usual = verdict(analysis.percentile), analysis.percentile < 95
+    start, usual = verdict_words(analysis.percentile), analysis.percentile < 95
     unfit = [text for text, z in _fits(analysis, schema) if abs(z) >= FITS]
     if unfit:
-        return f"{start}; {join(unfit)}, and {places}."
+        return f"{start}; {join_words(unfit)}, and {places}."
     if usual and any(finding.stands_out for finding in findings):
         return f"{start}, but {places}."
     return f"{start}{', and' if usual else ';'} {places}."
@@ -104,7 +104,7 @@ def _places_that_stand_out(findings: Sequence[Finding]) -> str:
     zones = list(dict.fromkeys(finding.zone for finding in findings if finding.stands_out))
     if not zones:
         return "no place stands out"
-    return f"{count(len(zones), 'place')} stand{'s' if len(zones) == 1 else ''} out: {join(zones)}"
+    return f"{count_words(len(zones), 'place')} stand{'s' if len(zones) == 1 else ''} out: {join_words(zones)}"
 
 
 def finding_sentence(finding: Finding) -> str:
@@ -176,7 +176,7 @@ def without_record_sentence(analysis: Analysis, other: WithoutRecord) -> str:
     return f"Without the record {change}, and the percentile {becomes}."
 
 
-def limits(analysis: Analysis) -> list[str]:
+def limit_sentences(analysis: Analysis) -> list[str]:
     """Return what a reader must know before believing the result, in two lines or three."""
     lines = [
         "One normal film in twenty lies above percentile 95, and small or subtle findings can lie below it.",
@@ -288,12 +288,12 @@ def cohort_sentence(count: int, films: int, unusual: int) -> str:
     return f"{start}; {unusual} {'lies' if unusual == 1 else 'lie'} above percentile 95 of normal films."
 
 
-def count(number: int, noun: str) -> str:
+def count_words(number: int, noun: str) -> str:
     """Return a number with its noun, in words up to nine, e.g. "two places"."""
     word = NUMBER_WORDS[number] if number < len(NUMBER_WORDS) else str(number)
     return f"{word} {noun}{'' if number == 1 else 's'}"
 
 
-def join(items: Sequence[str]) -> str:
+def join_words(items: Sequence[str]) -> str:
     """Return a list in words: "a, b and c"."""
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)

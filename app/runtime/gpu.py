@@ -12,7 +12,7 @@ SECONDS = 60  # the longest that a handler may hold the GPU
 
 
 def on_gpu(handler: Handler) -> Handler:
-    """The handler as ZeroGPU wants it, where this is a ZeroGPU Space; generators stay generators."""
+    """Return the handler as ZeroGPU wants it, where this is a ZeroGPU Space; generators stay generators."""
     if not os.environ.get("SPACES_ZERO_GPU"):
         return handler
     try:

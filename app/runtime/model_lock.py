@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from diff3m.analysis import Analysis
+from diff3m.case import Case, FilmSource
+from diff3m.detector import Detector
 
 
 class Turns:
@@ -30,3 +34,11 @@ class Turns:
 
 
 MODEL = Turns()
+
+
+def analyze_in_turn(
+    detector: Detector, film: Case | FilmSource, record: Mapping | None = None, **settings: object
+) -> Analysis:
+    """Analyze a case, or a film and a record, when the model is free. settings, errors: of `Detector.analyze`."""
+    with MODEL.turn():
+        return detector.analyze(film, record, **settings)

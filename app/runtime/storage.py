@@ -27,7 +27,7 @@ SWEEP_SECONDS = 5 * 60
 
 
 class Storage:
-    """A temporary folder for Gradio. Files present at `protect` (the examples) stay; others go when they are old."""
+    """A temporary folder for Gradio. Old files are deleted, except those that `keep_current_files` saw (examples)."""
 
     def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
@@ -36,7 +36,7 @@ class Storage:
         os.environ["GRADIO_TEMP_DIR"] = str(self.folder)
         atexit.register(self.remove)
 
-    def protect(self) -> None:
+    def keep_current_files(self) -> None:
         """Keep what is there now for as long as the app runs."""
         self._permanent = {path for path in self.folder.rglob("*") if path.is_file()}
 
@@ -57,12 +57,12 @@ class Storage:
         count = 0
         for folder in self.folder.parent.glob(f"{PREFIX}*"):
             number = folder.name.removeprefix(PREFIX).split("-")[0]
-            if folder.is_dir() and number.isdigit() and not _runs(int(number)):
+            if folder.is_dir() and number.isdigit() and not _process_exists(int(number)):
                 shutil.rmtree(folder, ignore_errors=True)
                 count += 1
         return count
 
-    def keep_sweeping(self, interval: float = SWEEP_SECONDS) -> None:
+    def start_sweeping(self, interval: float = SWEEP_SECONDS) -> None:
         """Sweep in the background for as long as the process lives."""
 
         def loop() -> None:
@@ -78,8 +78,8 @@ class Storage:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _runs(process: int) -> bool:
-    """Whether a process of that number is there, as far as one can ask."""
+def _process_exists(process: int) -> bool:
+    """Return whether a process of that number is there, as far as one can ask."""
     if os.name == "nt":  # where asking would stop it
         return True
     try:
@@ -91,7 +91,7 @@ def _runs(process: int) -> bool:
     return True
 
 
-def keep_picture(png: bytes) -> Path:
+def store_picture(png: bytes) -> Path:
     """Write a PNG into Gradio's folder under a name that follows from its content, whole or not at all.
 
     A second time only its age is renewed.
@@ -108,7 +108,7 @@ def keep_picture(png: bytes) -> Path:
     return path
 
 
-def keep_file(name: str, data: bytes) -> Path:
+def store_file(name: str, data: bytes) -> Path:
     """Write a file for download into a folder of its own, so that nobody can guess its address."""
     folder = Path(get_upload_folder()) / "results" / secrets.token_hex(16)
     folder.mkdir(parents=True)

@@ -17,7 +17,8 @@ from diff3m.evaluation.phantom_numbers import first_number
 from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph
 
-from .teach_films import PHANTOM_TAG, phantom_film, run_analysis
+from ..runtime.model_lock import analyze_in_turn
+from .teach_films import PHANTOM_TAG, phantom_film
 
 SET_SIZE = 10  # films of a simulated set
 DISEASED = 6  # of them with a lesion
@@ -100,7 +101,7 @@ class SimulatedSet:
         return SET_SIZE
 
     def phantom(self, index: int) -> tuple[int, str | None]:
-        """The phantom's number and the kind of its lesion, which follow from the set's number."""
+        """Return the phantom's number and the kind of its lesion, which follow from the set's number."""
         rng = np.random.default_rng(self.number)
         lesions = [*map(str, rng.permutation(KINDS)[:DISEASED]), *[None] * (SET_SIZE - DISEASED)]
         number = first_number("test", "teaching") + SET_SIZE * self.number + index
@@ -116,11 +117,11 @@ class SimulatedSet:
 
     def analyze(self, index: int, case: ReadingCase) -> Analysis:
         """Analyze a film when the model is free."""
-        return run_analysis(self.detector, case.film, case.record)
+        return analyze_in_turn(self.detector, case.film, case.record)
 
 
 def mask_truths(mask: np.ndarray, label: str) -> tuple[Truth, ...]:
-    """The connected parts of a mask (H, W) bool, each with its outline."""
+    """Return the connected parts of a mask (H, W) bool, each with its outline."""
     height, width = mask.shape
     count, parts = cv2.connectedComponents(mask.astype(np.uint8))
     truths = []

@@ -18,8 +18,8 @@ from ..components.widgets import SILENT
 from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from ..runtime.runs import Runs
-from ..runtime.storage import keep_file
-from .cohort_run import PART, Row, list_films, list_folder_films, read_again, score_films, summary, table_csv
+from ..runtime.storage import store_file
+from .cohort_run import PART, Row, list_films, list_folder_films, read_again, score_films, summary_html, table_csv
 from .explore import Explore
 
 MAX_FILMS = 5_000
@@ -76,7 +76,7 @@ class CohortTab:
 
     def message(self, text: str, alert: bool = False) -> Updates:
         """Return a sentence for the status line; Cancel goes."""
-        return {self.status: panels.status(text, alert), self.cancel: gr.update(visible=False)}
+        return {self.status: panels.status_line(text, alert), self.cancel: gr.update(visible=False)}
 
     def empty(self) -> Updates:
         """Return the tab without a result."""
@@ -94,8 +94,8 @@ class CohortTab:
 
     def finished(self, rows: Sequence[Row], detector: Detector) -> Updates:
         """Return summary and CSV."""
-        path = keep_file("diff3m-scores.csv", table_csv(rows, detector))
-        return {self.summary: summary(rows), self.download: gr.update(value=str(path), visible=True)}
+        path = store_file("diff3m-scores.csv", table_csv(rows, detector))
+        return {self.summary: summary_html(rows), self.download: gr.update(value=str(path), visible=True)}
 
 
 def build_cohort(
@@ -130,7 +130,7 @@ def build_cohort(
 
 
 def _build(names: list[str], folder: Path | None) -> CohortTab:
-    gr.HTML(panels.quiet(GUIDE))
+    gr.HTML(panels.small_text(GUIDE))
     with gr.Row():
         manifest = gr.File(
             label="Manifest: CSV or Parquet", file_types=list(TABLE_SUFFIXES), height=120, elem_id="cohort-manifest"
@@ -153,7 +153,7 @@ def _build(names: list[str], folder: Path | None) -> CohortTab:
     with gr.Row():
         run = gr.Button("Score all", variant="primary", elem_id="cohort-run", scale=3)
         cancel = gr.Button("Cancel", elem_id="cohort-cancel", scale=1, min_width=80, visible=False)
-    status = gr.HTML(panels.status("Nothing is scored yet."), elem_id="cohort-status")
+    status = gr.HTML(panels.status_line("Nothing is scored yet."), elem_id="cohort-status")
     summary_card = gr.HTML(elem_id="cohort-summary")
     download = gr.File(label="Results: CSV", visible=False, interactive=False, elem_id="cohort-csv")
     table = gr.Dataframe(
@@ -167,7 +167,7 @@ def _build(names: list[str], folder: Path | None) -> CohortTab:
         wrap=True,
         max_height=600,
     )
-    gr.HTML(panels.quiet("Click a heading to sort, a row to open its film in Explore."))
+    gr.HTML(panels.small_text("Click a heading to sort, a row to open its film in Explore."))
     result = gr.State(None, time_to_live=3600)
     return CohortTab(
         manifest, archive, folder_table, model, strict, run, cancel, status, summary_card, download, table, result
@@ -186,7 +186,10 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
             raise ManifestError(
                 f"{len(films):,} films are too many for one run; at most {MAX_FILMS:,}. Use `diff3m evaluate`."
             )
-        yield tab.empty() | {tab.status: panels.status("Waiting for its turn …"), tab.cancel: gr.update(visible=True)}
+        yield tab.empty() | {
+            tab.status: panels.status_line("Waiting for its turn …"),
+            tab.cancel: gr.update(visible=True),
+        }
         start, result = time.perf_counter(), CohortResult(detector.config.name, path, rows)
         for row in score_films(detector, films, values[tab.strict]):
             rows.append(row)
@@ -208,7 +211,7 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
 
 
 def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
-    """A click on a row opens its film in Explore under the record that it was scored under; what runs there stops."""
+    """Open a row's film in Explore at a click, under the record that it was scored under; what runs there stops."""
 
     def open_row(result: CohortResult | None, runs: Runs, event: gr.SelectData) -> Updates:
         number = int(event.row_value[0])
@@ -221,7 +224,7 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
             gr.Warning(GONE)
             return {tabs: gr.skip()}
         runs.end()
-        changes = explore.open_case(result.model, str(keep_file("film", data)), row.film.record)
+        changes = explore.open_case(result.model, str(store_file("film", data)), row.film.record)
         return {tabs: gr.Tabs(selected="explore"), **changes}
 
     tab.table.select(open_row, [tab.result, explore.runs], [tabs, *explore.outputs], **SILENT)

@@ -22,7 +22,7 @@ from diff3m.evaluation.metrics import MIN_CLASS, detection_metrics
 from diff3m.imaging import GateError, RadiographError, pass_gate, read_radiograph
 
 from ..render import figures, panels, wording
-from ..render.images import Frame, inline
+from ..render.images import Frame, inline_image
 from ..runtime.model_lock import MODEL
 
 PART = 2  # films in one turn of the model: whoever comes meanwhile waits for no more
@@ -168,7 +168,7 @@ def _view(film: Film) -> str:
 
 
 def _scored_row(entry: PreparedRow, analysis: Analysis) -> Row:
-    picture = inline(Frame(analysis.film, f"film {entry.film.number}"), THUMBNAIL, analysis.aspect)
+    picture = inline_image(Frame(analysis.film, f"film {entry.film.number}"), THUMBNAIL, analysis.aspect)
     return Row(
         entry.film,
         _view(entry.film),
@@ -189,7 +189,7 @@ def table_csv(rows: Sequence[Row], detector: Detector) -> bytes:
     return text.getvalue().encode()
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary_html(rows: Sequence[Row]) -> str:
     """Sum the rows up as HTML: counts, what was left out and why and, where labels exist, AUROC within and by view."""
     with_score = [row for row in rows if row.score is not None]
     unusual = sum(row.percentile >= LIMIT for row in with_score if row.percentile is not None)
@@ -202,12 +202,12 @@ def summary(rows: Sequence[Row]) -> str:
         return f'<div class="card"><p>{text}{one_class}</p>{missing}</div>'
     score, view = np.array([row.score for row in with_label]), np.array([row.view for row in with_label])
     lines = _metric_sentences(detection_metrics(score, abnormal, view, REPEATS))
-    note = panels.quiet(
+    note = panels.small_text(
         "Sick people are filmed lying, so a number that mixes views flatters any score that can tell AP from PA: "
         f"read the ones within view. Without an interval, a class has fewer than {MIN_CLASS} films."
     )
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    chart = figures.inline_svg(figures.roc(score, abnormal, view), " ".join(lines))
+    chart = figures.inline_svg(figures.roc_curve(score, abnormal, view), " ".join(lines))
     return (
         f'<div class="card columns"><div><h3>Result</h3><p>{text}</p><ul>{items}</ul>{note}{missing}</div>'
         f"<div>{chart}</div></div>"
@@ -215,7 +215,7 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def _reasons(rows: Sequence[Row]) -> str:
-    """The films that were not scored, by reason, as an HTML list."""
+    """Return the films that were not scored, by reason, as an HTML list."""
     films: dict[str, list[str]] = {}
     for row in rows:
         if row.score is None:

@@ -14,7 +14,7 @@ from diff3m.sample import draw_normals, to_pictures
 from ..components.ehr_form import build_form
 from ..components.widgets import ON_MODEL
 from ..render import panels, wording
-from ..render.images import Frame, strip
+from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
 from ..runtime.model_lock import MODEL
 from ..runtime.streaming import Done, stream
@@ -28,7 +28,7 @@ GUIDE = (
 
 def build_drawing(detectors: Sequence[Detector]) -> None:
     """Lay the tab out, a tab in it for each checkpoint; called inside a Blocks."""
-    gr.HTML(panels.quiet(GUIDE))
+    gr.HTML(panels.small_text(GUIDE))
     if len(detectors) == 1:
         _build(detectors[0])
         return
@@ -54,19 +54,19 @@ def _build(detector: Detector) -> None:
         try:
             record = detector.schema.parse(form.record([values[field] for field in form.fields]))
         except EHRError as error:
-            yield {films: panels.status(str(error), alert=True)}
+            yield {films: panels.status_line(str(error), alert=True)}
             return
 
         def work(callback):
             with MODEL.turn():
                 return draw_normals(detector, [record] * COUNT, seed=int(values[seed] or 0), callback=callback)
 
-        yield {films: panels.status("Waiting for its turn …")}
+        yield {films: panels.status_line("Waiting for its turn …")}
         for event in stream(work):
             done = isinstance(event, Done)
             pictures = event.value if done else to_pictures(event.preview)
             text = "Synthetic: no patient's films." if done else f"Step {event.done} of {event.total}"
             frames = [Frame(picture, f"synthetic film {index}") for index, picture in enumerate(pictures, start=1)]
-            yield {films: panels.status(text) + strip(frames)}
+            yield {films: panels.status_line(text) + picture_strip(frames)}
 
     button.click(on_gpu(draw), {seed, *form.fields}, [films], **ON_MODEL)

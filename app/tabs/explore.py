@@ -15,7 +15,7 @@ from ..components.viewer import with_measurements
 from ..components.widgets import ON_MODEL, SILENT
 from ..examples import Example, load_examples
 from ..runtime.gpu import on_gpu
-from .explore_explain import Explaining
+from .explore_explain import ExploreHandlers
 from .explore_layout import Screen, build_screen
 
 __all__ = ["Explore", "build_explore"]
@@ -47,7 +47,7 @@ def build_explore(
     names = [detector.config.name for detector in detectors]
     examples = {name: own_examples.get(name) or load_examples(name) for name in names}
     screen = build_screen(detectors, examples, model)
-    handlers = Explaining(screen)
+    handlers = ExploreHandlers(screen)
     _wire_model(screen, handlers)
     _wire_films(screen, handlers, page)
     screen.save.click(
@@ -60,7 +60,7 @@ def build_explore(
     return Explore(screen.outputs, handlers.open_case, screen.runs)
 
 
-def _wire_model(screen: Screen, handlers: Explaining) -> None:
+def _wire_model(screen: Screen, handlers: ExploreHandlers) -> None:
     """Wire what the model works for. Whatever begins last has the page, see `runtime.runs`."""
     inputs, outputs = screen.inputs, screen.outputs
     screen.explain.click(on_gpu(handlers.explain), inputs | screen.questions, outputs, **ON_MODEL)
@@ -79,24 +79,24 @@ def _wire_model(screen: Screen, handlers: Explaining) -> None:
     screen.cancel.click(handlers.cancel, {screen.runs}, None, queue=False, **SILENT)
 
 
-def _wire_films(screen: Screen, handlers: Explaining, page: gr.Blocks) -> None:
+def _wire_films(screen: Screen, handlers: ExploreHandlers, page: gr.Blocks) -> None:
     """Wire what opens, corrects or takes away a film; whatever still runs belongs to another one."""
     inputs, outputs, tools = screen.inputs, screen.outputs, screen.tools
-    screen.film_file.upload(handlers.open, inputs | {screen.film_file}, outputs, **SILENT)
+    screen.film_file.upload(handlers.open_first, inputs | {screen.film_file}, outputs, **SILENT)
     screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **SILENT)
-    screen.close.click(handlers.close, inputs, outputs, **SILENT)
+    screen.close.click(handlers.close_films, inputs, outputs, **SILENT)
     screen.model.input(handlers.change_model, inputs, outputs, **SILENT)  # a link or a table's row sets it too
     for part in screen.parts.values():
-        choice = part.strip.select(handlers.choose, inputs, outputs, **SILENT)
+        choice = part.strip.select(handlers.open_example, inputs, outputs, **SILENT)
         choice.then(on_gpu(handlers.add_record_effect), inputs, outputs, **ON_MODEL)
-    tools.correct.click(handlers.correct, inputs, outputs, **SILENT)
+    tools.correct.click(handlers.apply_correction, inputs, outputs, **SILENT)
     for button, change in (
         (tools.left, dict(turn=1)),
         (tools.right, dict(turn=-1)),
         (tools.invert, dict(negative=True)),
     ):
-        button.click(lambda values, change=change: handlers.move(values, **change), inputs, outputs, **SILENT)
+        button.click(lambda values, change=change: handlers.turn_or_invert(values, **change), inputs, outputs, **SILENT)
     for cut in tools.cuts:
-        cut.release(handlers.cut, inputs | set(tools.cuts), outputs, **SILENT)
+        cut.release(handlers.crop, inputs | set(tools.cuts), outputs, **SILENT)
     link = page.load(handlers.open_link, None, outputs, **SILENT)
     link.then(on_gpu(handlers.follow_link), inputs, outputs, **ON_MODEL)

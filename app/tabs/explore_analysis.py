@@ -14,7 +14,7 @@ from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.diffusion import Progress
-from diff3m.explain import Need, WithoutRecord, has, without_record
+from diff3m.explain import Need, WithoutRecord, analyze_without_record, meets
 from diff3m.imaging import with_quality
 
 from ..components import film_pictures
@@ -22,9 +22,9 @@ from ..components.viewer import Status, ViewerFilm, read_measurements
 from ..render import panels, report, wording
 from ..runtime.model_lock import MODEL
 from ..runtime.runs import Run
-from ..runtime.storage import keep_file
+from ..runtime.storage import store_file
 from ..runtime.streaming import Cancelled, Done, stream
-from .explore_handlers import NO_FILM, STOPPED_BY_GATE, Opening, Updates, Values
+from .explore_handlers import NO_FILM, STOPPED_BY_GATE, FilmHandlers, Updates, Values
 from .open_films import read_file, with_result
 from .session import Session
 
@@ -41,7 +41,7 @@ class Estimate:
     normal: np.ndarray
 
 
-class Analyzing(Opening):
+class AnalysisHandlers(FilmHandlers):
     """Handlers that need the model. Generators yield {component: value} as they go on."""
 
     def follow_run(
@@ -59,25 +59,25 @@ class Analyzing(Opening):
                 yield updates
         except Cancelled:
             if run.is_current:
-                yield self.finish(session, STOPPED)
+                yield self.run_end_updates(session, STOPPED)
         except Exception as error:
             if run.is_current:
-                yield self.fail(session, error)
+                yield self.error_updates(session, error)
 
     def analyze(self, values: Values) -> Generator[Updates, None, None]:
         """Stream the analysis of all open films: an early estimate, the forming normal film, then the result."""
         session = values[self.screen.session]
         if session.film is None or session.stopped:
-            yield self.fail(session, NO_FILM if session.film is None else STOPPED_BY_GATE)
+            yield self.error_updates(session, NO_FILM if session.film is None else STOPPED_BY_GATE)
             return
         yield from self.follow_run(values, lambda run: self._analyze(values, run))
 
     def _analyze(self, values: Values, run: Run) -> Generator[Updates, None, None]:
         screen, session = self.screen, values[self.screen.session]
-        cases = [self.case(values, index) for index in range(len(session.films))]
+        cases = [self.prepare_case(values, index) for index in range(len(session.films))]
         form = screen.parts[session.model].form
         complete = form.complete(values, cases[0].record)
-        yield {**form.mark(), **complete, **self.working(session, Status(WAITING))}
+        yield {**form.mark(), **complete, **self.progress_updates(session, Status(WAITING))}
         settings = dict(
             noise_level=int(values[screen.level]),
             steps=int(values[screen.steps]),
@@ -86,7 +86,7 @@ class Analyzing(Opening):
         start = time.perf_counter()
         for index, case in enumerate(cases):
             session = yield from self._analyze_one(session, index, case, settings, run)
-        yield self.show(session, f"Done in {time.perf_counter() - start:.1f} s.")
+        yield self.page_updates(session, f"Done in {time.perf_counter() - start:.1f} s.")
         yield from self._add_record_effect(session, run)
 
     def add_record_effect(self, values: Values) -> Generator[Updates, None, None]:
@@ -106,7 +106,7 @@ class Analyzing(Opening):
 
         def work(callback: Callable) -> WithoutRecord:
             with MODEL.turn():
-                return without_record(detector, analysis)
+                return analyze_without_record(detector, analysis)
 
         for event in stream(work, lambda: run.is_wanted):
             if isinstance(event, Done):
@@ -138,10 +138,10 @@ class Analyzing(Opening):
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
                     estimate = event.preview[0, 0].float().cpu().numpy()
                     pictures[index] = film_pictures.forming_normal(estimate, case, film.viewer_film, scoring)
-            yield self.working(session, status, tuple(pictures))
+            yield self.progress_updates(session, status, tuple(pictures))
         raise RuntimeError("an analysis ended without a result")
 
-    def working(self, session: Session, status: Status, pictures: tuple = ()) -> Updates:
+    def progress_updates(self, session: Session, status: Status, pictures: tuple = ()) -> Updates:
         """Return the page while the model works: Analyze has become progress and Cancel; the result there stays."""
         screen = self.screen
         return {
@@ -151,21 +151,21 @@ class Analyzing(Opening):
             screen.cancel: gr.update(visible=True),
         }
 
-    def finish(self, session: Session, status: str) -> Updates:
+    def run_end_updates(self, session: Session, status: str) -> Updates:
         """Return the page after a run; films, record, result and explanations stay."""
-        screen, updates = self.screen, self.show(session, status)
+        screen, updates = self.screen, self.page_updates(session, status)
         for component in (screen.explanation, screen.record_summary, screen.files):
             updates.pop(component)
         return updates
 
-    def case(self, values: Values, index: int = 0) -> Case:
+    def prepare_case(self, values: Values, index: int = 0) -> Case:
         """Return a film that is open with the form's record. Raises RadiographError or EHRError.
 
         The second film has the first one's record, but for what its own header says.
         """
         session = values[self.screen.session]
         film, part = session.films[index], self.screen.parts[session.model]
-        radiograph = with_quality(film.handling.apply(read_file(film.path)), film.quality)
+        radiograph = with_quality(film.corrections.apply(read_file(film.path)), film.quality)
         record = part.form.read(values)
         if index:
             record |= {name: value for name, value in radiograph.facts.items() if name in record}
@@ -177,7 +177,7 @@ class Analyzing(Opening):
 
     def accept_and_analyze(self, values: Values) -> Generator[Updates, None, None]:
         """Go on with a film that the gate stops, and analyze it."""
-        updates = self.accept(values)
+        updates = self.accept_film(values)
         yield updates
         if self.screen.session in updates:
             yield from self.analyze({**values, self.screen.session: updates[self.screen.session]})
@@ -193,7 +193,7 @@ class Analyzing(Opening):
     def answer_notice(self, values: Values, event: gr.EventData) -> Generator[Updates, None, None]:
         """Do what a button of the message over the film says."""
         if event.id == "correct":
-            yield self.correct(values)
+            yield self.apply_correction(values)
             return
         yield from self.accept_and_analyze(values)
 
@@ -206,22 +206,23 @@ class Analyzing(Opening):
         screen, session = self.screen, values[self.screen.session]
         film = session.film
         if film is None or film.analysis is None:
-            return {screen.status: panels.status(NO_RESULT, alert=True)}
+            return {screen.status: panels.status_line(NO_RESULT, alert=True)}
         try:
             measurements = [entry for entry in read_measurements(values[screen.measurements]) if entry.film == 0]
         except ValueError as error:
-            return {screen.status: panels.status(str(error), alert=True)}
+            return {screen.status: panels.status_line(str(error), alert=True)}
         detector = screen.parts[session.model].detector
         sentences = [entry.text for entry in measurements]
         content = report.Report(film.analysis, film.analysis.case, film.findings, detector, sentences)
         files = report.result_files(content)
         alone = {f"diff3m-{name}": data for name, data in files.items() if name.endswith((".pdf", ".dcm"))}
         paths = [
-            str(keep_file(name, data)) for name, data in {"diff3m-result.zip": report.zip_files(files), **alone}.items()
+            str(store_file(name, data))
+            for name, data in {"diff3m-result.zip": report.zip_files(files), **alone}.items()
         ]
         return {
             screen.files: gr.update(value=paths, visible=True),
-            screen.status: panels.status("The files are ready beside the film."),
+            screen.status: panels.status_line("The files are ready beside the film."),
         }
 
 
@@ -237,7 +238,7 @@ def can_compare(detector: Detector, analysis: Analysis) -> bool:
     uses = any(
         feature.trained and analysis.record.get(feature.name) is not None for feature in detector.schema.features
     )
-    return uses and has(detector, Need.UNKNOWN_TOKENS)
+    return uses and meets(detector, Need.UNKNOWN_TOKENS)
 
 
 def first_estimate(detector: Detector, case: Case, level: int, seed: int) -> np.ndarray:

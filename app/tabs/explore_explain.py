@@ -17,7 +17,7 @@ from ..components.viewer import Status
 from ..render import panels, wording
 from ..runtime.runs import Run
 from ..runtime.streaming import Done, stream
-from .explore_analysis import WAITING, Analyzing
+from .explore_analysis import WAITING, AnalysisHandlers
 from .explore_handlers import NO_FILM, STOPPED_BY_GATE, Updates, Values
 from .session import OpenFilm, Session
 
@@ -28,7 +28,7 @@ OUTSIDE = "The rectangle lies beside what the model sees of the film. Draw it ov
 RECTANGLE = "your rectangle"
 
 
-class Explaining(Analyzing):
+class ExploreHandlers(AnalysisHandlers):
     """Handlers that stream explanations, added to those of the analysis."""
 
     def explain(self, values: Values) -> Generator[Updates, None, None]:
@@ -75,11 +75,11 @@ class Explaining(Analyzing):
     ) -> Generator[Updates, None, None]:
         session = values[self.screen.session]
         if len(session.films) <= index or session.stopped:
-            yield self.fail(session, STOPPED_BY_GATE if session.stopped else NO_FILM)
+            yield self.error_updates(session, STOPPED_BY_GATE if session.stopped else NO_FILM)
             return
 
         def steps(run: Run) -> Generator[Updates, None, None]:
-            detector, case = self.screen.parts[session.model].detector, self.case(values, index)
+            detector, case = self.screen.parts[session.model].detector, self.prepare_case(values, index)
             context = Context(detector, case, request_for(case))
             return self._stream(session, run, context, names, explanation_start(session.films[index], context))
 
@@ -91,7 +91,7 @@ class Explaining(Analyzing):
         """Stream the explanations of a context. start: what stands over them."""
         screen, began = self.screen, time.perf_counter()
         form = screen.parts[session.model].form
-        yield {**form.mark(), screen.explanation: "", **self.working(session, Status(WAITING))}
+        yield {**form.mark(), screen.explanation: "", **self.progress_updates(session, Status(WAITING))}
 
         def work(callback: Callable) -> str:
             page = ""
@@ -105,13 +105,13 @@ class Explaining(Analyzing):
                 summary = explain_stream.summary_sentence(context)
                 status = f"Explained in {time.perf_counter() - began:.1f} s."
                 yield {
-                    **self.finish(session, status),
+                    **self.run_end_updates(session, status),
                     screen.explanation: start + event.value,
-                    screen.record_summary: panels.summary(summary),
+                    screen.record_summary: panels.summary_with_link(summary),
                 }
                 return
             progress, page = event
-            yield {screen.explanation: start + page, **self.working(session, Status(progress))}
+            yield {screen.explanation: start + page, **self.progress_updates(session, Status(progress))}
 
 
 def _one_region(name: str, box: tuple[float, float, float, float]) -> Request:
@@ -125,4 +125,4 @@ def explanation_start(film: OpenFilm, context: Context) -> str:
     known = {name: value for name, value in case.record.items() if schema[name].trained}
     is_other_record = film.analysis is not None and film.analysis.record != case.record
     sentence = wording.explained_record(known, schema)
-    return (panels.notes([OTHER_RECORD]) if is_other_record else "") + panels.quiet(sentence)
+    return (panels.note_list([OTHER_RECORD]) if is_other_record else "") + panels.small_text(sentence)

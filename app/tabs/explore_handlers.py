@@ -14,7 +14,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
 from ..components.ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE
-from ..components.film_edit import Handling
+from ..components.film_edit import Corrections
 from ..examples import Example
 from ..render import panels, report, verdict
 from .explore_layout import START, ModelPart, Screen
@@ -32,7 +32,7 @@ STORED = "Computed beforehand. **Analyze** computes it now."
 STOPPED_BY_GATE = "The film was stopped: see the message on it."
 
 
-class Opening:
+class FilmHandlers:
     """Handlers that change which films are open. Each returns {component: value} of what changes."""
 
     def __init__(self, screen: Screen) -> None:
@@ -45,7 +45,7 @@ class Opening:
 
     # --- the page ---
 
-    def show(self, session: Session, status: str = "") -> Updates:
+    def page_updates(self, session: Session, status: str = "") -> Updates:
         """Return everything that follows from the session: films, viewer, result. status: the line over Analyze."""
         screen, is_open = self.screen, session.film is not None
         return {
@@ -60,15 +60,15 @@ class Opening:
             screen.viewer: session.viewer_value(),
             screen.analyze: gr.update(visible=True),
             screen.cancel: gr.update(visible=False),
-            screen.status: panels.status(status),
+            screen.status: panels.status_line(status),
             **self._result(session),
         }
 
     @staticmethod
-    def _gate_view(session: Session) -> tuple[Handling, Any]:
+    def _gate_view(session: Session) -> tuple[Corrections, Any]:
         """Return corrections and gate's answer of the film that is stopped, or else of the first one."""
         film = session.stopped or session.film
-        return (Handling(), None) if film is None else (film.handling, film.quality)
+        return (Corrections(), None) if film is None else (film.corrections, film.quality)
 
     def _strip(self, name: str, session: Session) -> Any:
         part = self.screen.parts[name]
@@ -87,7 +87,11 @@ class Opening:
         }
         if not has_result:
             text = "No film is analyzed yet." if film is None else "This film is not analyzed yet."
-            blank = {screen.verdict: panels.quiet(text), screen.chips: verdict.chips(()), screen.json: None}
+            blank = {
+                screen.verdict: panels.small_text(text),
+                screen.chips: verdict.finding_chips(()),
+                screen.json: None,
+            }
             return empty | blank | {screen.notes: "", screen.numbers: "", screen.link: ""}
         detector, analysis = screen.parts[session.model].detector, film.analysis
         notes = [note for note in analysis.notes if note not in film.notes]
@@ -97,30 +101,30 @@ class Opening:
         ]
         return empty | {
             screen.verdict: self.verdict_html(session),
-            screen.chips: verdict.chips(places),
-            screen.notes: panels.quiet(verdict.findings_meaning()) + panels.notes(notes),
+            screen.chips: verdict.finding_chips(places),
+            screen.notes: panels.small_text(verdict.findings_meaning()) + panels.note_list(notes),
             screen.record_summary: panels.record_summary(analysis, detector),
             screen.numbers: verdict.numbers_table(analysis, film.findings, detector),
             screen.json: report.result_to_dict(analysis, film.findings, detector),
-            screen.link: panels.link(film.example, analysis.settings) if film.example else "",
+            screen.link: panels.example_link(film.example, analysis.settings) if film.example else "",
         }
 
     def verdict_html(self, session: Session) -> str:
         """Return the verdict on the first film, which is analyzed, and how the second one's score differs."""
         detector, film = self.screen.parts[session.model].detector, session.film
         second = session.prior and session.prior.analysis
-        beside = [verdict.comparison(film.analysis, second)] if second else []
+        beside = [verdict.comparison_sentence(film.analysis, second)] if second else []
         card = verdict.verdict_card(film.analysis, film.verdict, detector, film.record_effect)
-        return card + panels.notes(beside)
+        return card + panels.note_list(beside)
 
-    def fail(self, session: Session, error: Exception | str) -> Updates:
+    def error_updates(self, session: Session, error: Exception | str) -> Updates:
         """Return a sentence over Analyze, the fields at fault marked, and everything else as it was."""
         screen = self.screen
         marks = screen.parts[session.model].form.mark(error if isinstance(error, EHRError) else None)
         return {
             **marks,
             screen.viewer: session.viewer_value(),
-            screen.status: panels.status(error if isinstance(error, str) else error_sentence(error), alert=True),
+            screen.status: panels.status_line(error if isinstance(error, str) else error_sentence(error), alert=True),
             screen.analyze: gr.update(visible=True),
             screen.cancel: gr.update(visible=False),
             screen.film_file: gr.update(value=None),
@@ -133,7 +137,7 @@ class Opening:
         """End what still runs, because another film, record or model takes the page."""
         values[self.screen.runs].end()
 
-    def open(self, values: Values) -> Updates:
+    def open_first(self, values: Values) -> Updates:
         """Open an uploaded film in place of what is open, with its header's facts in the form.
 
         What was typed before the first film stays. With a later film it is emptied: it may be another patient's.
@@ -144,13 +148,13 @@ class Opening:
         self.end_runs(values)
         detector = self.screen.parts[session.model].detector
         try:
-            film, case = open_film(path, Handling(), Path(path).name, detector)
+            film, case = open_film(path, Corrections(), Path(path).name, detector)
         except ValueError as error:
-            return self.fail(session, error)
+            return self.error_updates(session, error)
         first = session.film is None
         form = self.screen.parts[session.model].form.fill(case.film.facts, FROM_HEADER, keep=first)
         status = STOPPED_BY_GATE if film.is_stopped else READ if first else EMPTIED
-        return {**self.show(Session(session.model, film), status), **form}
+        return {**self.page_updates(Session(session.model, film), status), **form}
 
     def open_prior(self, values: Values) -> Updates:
         """Open a second film beside the first."""
@@ -159,86 +163,93 @@ class Opening:
             return self.no_change
         self.end_runs(values)
         try:
-            prior, _ = open_film(path, Handling(), Path(path).name, self.screen.parts[session.model].detector)
+            prior, _ = open_film(path, Corrections(), Path(path).name, self.screen.parts[session.model].detector)
         except ValueError as error:
-            return self.fail(session, error)
+            return self.error_updates(session, error)
         status = STOPPED_BY_GATE if prior.is_stopped else "The second film is beside the first. **Analyze** takes both."
-        return self.show(replace(session, prior=prior), status)
+        return self.page_updates(replace(session, prior=prior), status)
 
-    def close(self, values: Values) -> Updates:
+    def close_films(self, values: Values) -> Updates:
         """Take the films away, and with them the record and the results."""
         self.end_runs(values)
         session = Session(values[self.screen.model])
-        return {**self.show(session, START), **self.screen.parts[session.model].form.fill({}, "")}
+        return {**self.page_updates(session, START), **self.screen.parts[session.model].form.fill({}, "")}
 
     def open_case(self, model: str, path: str, record: Mapping[str, object]) -> Updates:
         """Open a film with its record under a model, from elsewhere on the page."""
         known = {name: value for name, value in record.items() if value is not None}
-        film, _ = open_film(path, Handling(), "Film of the table", self.screen.parts[model].detector)
+        film, _ = open_film(path, Corrections(), "Film of the table", self.screen.parts[model].detector)
         status = STOPPED_BY_GATE if film.is_stopped else FILLED
         form = self.screen.parts[model].form.fill(known, FROM_TABLE)
-        return {**self.show(Session(model, film), status), **form, **self.show_model(model), self.screen.model: model}
+        return {
+            **self.page_updates(Session(model, film), status),
+            **form,
+            **self.model_updates(model),
+            self.screen.model: model,
+        }
 
     # --- corrections ---
 
-    def correct(self, values: Values) -> Updates:
+    def apply_correction(self, values: Values) -> Updates:
         """Do what the gate proposes."""
         film = values[self.screen.session].stopped
         return (
             self.no_change
             if film is None
-            else self._handle(values, film.handling.with_change(film.quality.turn, film.quality.negative))
+            else self._handle(values, film.corrections.with_change(film.quality.turn, film.quality.negative))
         )
 
-    def accept(self, values: Values) -> Updates:
+    def accept_film(self, values: Values) -> Updates:
         """Go on with a film that the gate stops."""
         film = values[self.screen.session].stopped
-        return self.no_change if film is None else self._handle(values, replace(film.handling, accepted=True))
+        return self.no_change if film is None else self._handle(values, replace(film.corrections, accepted=True))
 
-    def move(self, values: Values, turn: int = 0, negative: bool = False) -> Updates:
+    def turn_or_invert(self, values: Values, turn: int = 0, negative: bool = False) -> Updates:
         """Turn or invert the first film."""
         film = values[self.screen.session].film
-        return self.no_change if film is None else self._handle(values, film.handling.with_change(turn, negative), film)
+        return (
+            self.no_change if film is None else self._handle(values, film.corrections.with_change(turn, negative), film)
+        )
 
-    def cut(self, values: Values) -> Updates:
+    def crop(self, values: Values) -> Updates:
         """Crop the first film by the sliders' shares."""
         film = values[self.screen.session].film
         shares = tuple((values[slider] or 0) / 100 for slider in self.screen.tools.cuts)
-        if film is None or shares == film.handling.cut:
+        if film is None or shares == film.corrections.cut:
             return self.no_change
-        return self._handle(values, replace(film.handling, cut=shares), film)
+        return self._handle(values, replace(film.corrections, cut=shares), film)
 
-    def _handle(self, values: Values, handling: Handling, film: OpenFilm | None = None) -> Updates:
+    def _handle(self, values: Values, corrections: Corrections, film: OpenFilm | None = None) -> Updates:
         """Read a film (default: the one that is stopped) anew under other corrections, without its result."""
         self.end_runs(values)
         session = values[self.screen.session]
         film = film or session.stopped
         index, detector = session.films.index(film), self.screen.parts[session.model].detector
         try:
-            film, _ = open_film(film.path, handling, film.name, detector, film.example)
+            film, _ = open_film(film.path, corrections, film.name, detector, film.example)
         except ValueError as error:
-            return self.fail(session, error)
+            return self.error_updates(session, error)
         session = session.without_results().with_film(index, film)
-        return self.show(session, STOPPED_BY_GATE if session.stopped else READ)
+        return self.page_updates(session, STOPPED_BY_GATE if session.stopped else READ)
 
     # --- examples, links and models ---
 
-    def choose(self, values: Values, event: gr.SelectData) -> Updates:
+    def open_example(self, values: Values, event: gr.SelectData) -> Updates:
         """Open the example that was clicked."""
         self.end_runs(values)
         part = self.screen.part(values)
-        return self.show_example(part, part.examples[event.index])
+        return self.example_updates(part, part.examples[event.index])
 
-    def show_example(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
+    def example_updates(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
         """Return film, record and, where there is one and `use_stored` is true, the stored result of an example."""
         detector = part.detector
-        film, case = open_film(str(example.path), Handling(accepted=True), example.title, detector, example.id)
+        film, case = open_film(str(example.path), Corrections(accepted=True), example.title, detector, example.id)
         analysis = example.result(detector) if use_stored else None
         if analysis is not None:
             film = with_result(film, analysis, replace(case, record=analysis.record), detector, part.examples)
         session = Session(detector.config.name, film)
         return {
-            **self.show(session, READ if analysis is None else STORED),
+            **self.page_updates(session, READ if analysis is None else STORED),
             **part.form.fill(example.record, FROM_EXAMPLE),
         }
 
@@ -254,8 +265,8 @@ class Opening:
                 continue
             settings = self._settings_of(part.detector, query)
             own = self._settings_of(part.detector, {})
-            choice = {self.screen.model: model, **self.show_model(model), **settings}
-            return {**self.show_example(part, example, use_stored=settings == own), **choice}
+            choice = {self.screen.model: model, **self.model_updates(model), **settings}
+            return {**self.example_updates(part, example, use_stored=settings == own), **choice}
         return self.no_change
 
     def _settings_of(self, detector: Detector, query: Mapping[str, str]) -> Updates:
@@ -272,7 +283,7 @@ class Opening:
             result[component] = int(text) if text.isdigit() and low <= int(text) <= high else own
         return result
 
-    def show_model(self, model: str) -> Updates:
+    def model_updates(self, model: str) -> Updates:
         """Return the form and the questions of a model instead of the others'."""
         updates: Updates = {}
         for name, part in self.screen.parts.items():
@@ -289,8 +300,8 @@ class Opening:
         part = self.screen.parts[model]
         session_of_model = replace(session.without_results(), model=model)
         return {
-            **self.show(session_of_model, START if session.film is None else READ),
-            **self.show_model(model),
+            **self.page_updates(session_of_model, START if session.film is None else READ),
+            **self.model_updates(model),
             **self._settings_of(part.detector, {}),
             **part.form.fill({name: value for name, value in entries.items() if name in part.detector.schema}, ""),
         }

@@ -118,12 +118,12 @@ class Screen:
         return {field for part in self.parts.values() for field in (part.number, part.feature, part.value)}
 
     def part(self, values: Mapping[Component, Any]) -> ModelPart:
-        """The part of the model that is chosen."""
+        """Return the part of the model that is chosen."""
         return self.parts[values[self.model]]
 
 
 def build_model_select(detectors: Sequence[Detector]) -> gr.Dropdown:
-    """The choice of the model, in the top bar; hidden where there is one alone."""
+    """Return the choice of the model, in the top bar; hidden where there is one alone."""
     names = [detector.config.name for detector in detectors]
     return gr.Dropdown(
         [(wording.model_title(name), name) for name in names],
@@ -196,7 +196,7 @@ def _film_part(names: Sequence[str], examples: Mapping[str, Sequence[Example]], 
         prior_file = gr.File(label="Second film", elem_id="prior-file", height=44, min_width=0, visible="hidden")
         close = gr.Button("Close", size="sm", elem_id="close-film", visible="hidden", min_width=0)
     tools = build_film_tools()
-    gr.HTML(panels.quiet(strip_title(examples[names[0]])), elem_id="examples-title")
+    gr.HTML(panels.small_text(strip_title(examples[names[0]])), elem_id="examples-title")
     strips = {
         name: gr.Gallery(
             [(example.picture, example.title.split(",")[0]) for example in examples[name][:MAX_STRIP]],
@@ -246,7 +246,7 @@ def _settings(detector: Detector) -> dict:
 
 
 def _foot() -> dict:
-    status = gr.HTML(panels.status(START), elem_id="status")
+    status = gr.HTML(panels.status_line(START), elem_id="status")
     with gr.Row(elem_id="actions"):
         analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", min_width=0)
         cancel = gr.Button("Cancel", elem_id="cancel", min_width=0, visible=False)
@@ -256,10 +256,10 @@ def _foot() -> dict:
 
 
 def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> tuple[dict, dict]:
-    result = gr.HTML(panels.quiet("No film is analyzed yet."), elem_id="verdict")
+    result = gr.HTML(panels.small_text("No film is analyzed yet."), elem_id="verdict")
     with gr.Tabs(elem_id="result-tabs"):
         with gr.Tab("Findings", id="findings"):
-            chips = gr.HTML(verdict.chips(()), elem_id="findings", js_on_load=CENTER_ON_CLICK)
+            chips = gr.HTML(verdict.finding_chips(()), elem_id="findings", js_on_load=CENTER_ON_CLICK)
             notes = gr.HTML(elem_id="notes")
         with gr.Tab("Record", id="record"):
             summary = gr.HTML(elem_id="record-summary")
@@ -301,7 +301,7 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
 def _questions(
     detector: Detector, suffix: str, visible: bool
 ) -> tuple[gr.Column, gr.Dropdown, gr.Dropdown, gr.Textbox]:
-    """A number whose influence is followed, and another record."""
+    """Return a number whose influence is followed, and another record."""
     numbers = explain_stream.influence_choices(detector.schema)
     features = explain_stream.change_choices(detector.schema)
     with gr.Column(visible=visible, min_width=0) as column:

@@ -19,9 +19,9 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, Record
 from diff3m.imaging import Radiograph, RadiographError, read_film
 
+from ..runtime.model_lock import analyze_in_turn
 from .case_set import ReadingCase, Truth, mask_truths
 from .set_results import SetResults, StoredCase
-from .teach_films import run_analysis
 
 TABLES = ("manifest.csv", "manifest.parquet")
 COLUMNS = ("path", "label", "title", "question", "answer", "boxes", "mask")  # besides the record's
@@ -90,7 +90,7 @@ class FolderSet:
     def analyze(self, index: int, case: ReadingCase) -> Analysis:
         """Return the stored result; without one, analyze when the model is free."""
         prepared = self.detector.case(case.film, case.record)
-        return self.stored[index].load(self.detector, prepared) or run_analysis(self.detector, prepared)
+        return self.stored[index].load(self.detector, prepared) or analyze_in_turn(self.detector, prepared)
 
 
 def read_case_sets(folders: Sequence[Path], detector: Detector) -> tuple[FolderSet, ...]:
@@ -106,7 +106,7 @@ def read_case_sets(folders: Sequence[Path], detector: Detector) -> tuple[FolderS
 
 
 def _set_name(folder: Path, others: set[str]) -> str:
-    """The folder's name, changed where another set or the simulated ones have it."""
+    """Return the folder's name, changed where another set or the simulated ones have it."""
     name = folder.name or "cases"
     name = f"own-{name}" if name.startswith(RESERVED) else name
     numbers = (f"{name}-{number}" if number > 1 else name for number in range(1, len(others) + 2))
@@ -151,7 +151,7 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """The table's rows by number, column names in lower case. Raises ManifestError."""
+    """Return the table's rows by number, column names in lower case. Raises ManifestError."""
     table = read_table(path)
     table.columns = [str(column).strip().lower() for column in table.columns]
     if "path" not in table.columns:
@@ -169,7 +169,7 @@ def _text(value: object) -> str:
 
 
 def _entry(row: int, values: Mapping[str, str], folder: Path, schema: EHRSchema, names: set[str]) -> FolderEntry:
-    """A row, checked as far as it can be without its film. Raises ValueError. names: of the rows before."""
+    """Return a row, checked as far as it can be without its film. Raises ValueError. names: of the rows before."""
     if not values["path"]:
         raise ManifestError("The column `path` is empty. Write the film's file name there.")
     path, note = locate(folder, values["path"])
@@ -186,7 +186,7 @@ def _entry(row: int, values: Mapping[str, str], folder: Path, schema: EHRSchema,
 
 
 def _link_names(path: Path) -> Iterator[str]:
-    """Names for a film in links: its file's, then the same with numbers for further rows of the same film."""
+    """Yield names for a film in links: its file's, then the same with numbers for further rows of the same film."""
     yield path.name
     number = 2
     while True:
@@ -205,7 +205,7 @@ def _read_case(entry: FolderEntry, detector: Detector) -> ReadingCase:
 
 
 def read_truths(entry: FolderEntry, film: Radiograph) -> tuple[Truth, ...]:
-    """The places that a row marks, by boxes and by mask. Raises ManifestError."""
+    """Return the places that a row marks, by boxes and by mask. Raises ManifestError."""
     height, width = film.pixels.shape
     truths = parse_boxes(entry.boxes, height, width)
     if entry.mask is None:
@@ -241,7 +241,7 @@ def parse_boxes(text: str, height: int, width: int) -> tuple[Truth, ...]:
 
 
 def _prepare(entry: FolderEntry, detector: Detector, results: SetResults) -> tuple[StoredCase, Analysis]:
-    """The result of a row, computed and stored where there is none that still holds. Raises ValueError."""
+    """Return the result of a row, computed and stored where there is none that still holds. Raises ValueError."""
     record = {name: value for name, value in entry.record.items() if value is not None}
     stored = results.stored_case(entry.path, entry.mask, record, entry.boxes)
     analysis = stored.load(detector)

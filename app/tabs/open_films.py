@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.case import Case, FilmSource
+from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.findings import find_findings
 from diff3m.imaging import Radiograph, RadiographError, prepare_mask, read_radiograph, with_quality
 
 from ..components import film_pictures
-from ..components.film_edit import Handling, correct_and_inspect
+from ..components.film_edit import Corrections, correct_and_inspect
 from ..examples import Example, read_mask
 from ..render import wording
-from ..render.images import Frame, inline
-from ..runtime.model_lock import MODEL
+from ..render.images import Frame, inline_image
 from .session import OpenFilm
 
 log = logging.getLogger(__name__)
@@ -39,26 +38,28 @@ def read_file(path: str) -> Radiograph:
     return read_radiograph(path)
 
 
-def open_film(path: str, handling: Handling, name: str, detector: Detector, example: str = "") -> tuple[OpenFilm, Case]:
+def open_film(
+    path: str, corrections: Corrections, name: str, detector: Detector, example: str = ""
+) -> tuple[OpenFilm, Case]:
     """Read a film, correct it and inspect it.
 
     Parameters:
-        path: of its file. handling: its corrections. name: for the reader.
+        path: of its file. corrections: by hand. name: for the reader.
         example: id of the example that it is, or "".
 
     Returns the film and its case, whose record is empty. Raises RadiographError or ValueError.
     """
-    radiograph, quality = correct_and_inspect(read_file(path), handling)
+    radiograph, quality = correct_and_inspect(read_file(path), corrections)
     case = detector.case(with_quality(radiograph, quality))
     height, width = radiograph.pixels.shape
     film = OpenFilm(
         path=path,
         name=name,
-        handling=handling,
+        corrections=corrections,
         quality=quality,
         facts=f"{radiograph.source}, {width}×{height} pixels",
         notes=(*radiograph.notes, *quality.notes),
-        thumbnail=inline(Frame(case.x0, name), THUMBNAIL, case.aspect),
+        thumbnail=inline_image(Frame(case.x0, name), THUMBNAIL, case.aspect),
         picture=film_pictures.film_picture(radiograph, name, detector.config.preprocessing.size),
         presets=film_pictures.presets(radiograph),
         preset=film_pictures.first_preset(radiograph),
@@ -70,7 +71,7 @@ def open_film(path: str, handling: Handling, name: str, detector: Detector, exam
 def true_mask(film: OpenFilm, case: Case, detector: Detector, examples: Sequence[Example]) -> np.ndarray | None:
     """Return where an example was changed, (S, S) bool; None where that is unknown or the film was corrected."""
     example = next((entry for entry in examples if entry.id == film.example), None)
-    mask = read_mask(example.mask) if example and film.handling.is_identity else None
+    mask = read_mask(example.mask) if example and film.corrections.is_identity else None
     return None if mask is None else prepare_mask(mask, case.film, detector.config.preprocessing)
 
 
@@ -84,14 +85,6 @@ def with_result(
     picture = film_pictures.analyzed_picture(film.picture, analysis, case, scoring, findings, truth)
     verdict = wording.verdict_sentence(analysis, findings, detector.schema)
     return replace(film, analysis=analysis, findings=findings, result_picture=picture, verdict=verdict)
-
-
-def analyze_in_turn(
-    detector: Detector, film: Case | FilmSource, record: Mapping | None = None, callback=None, **settings
-) -> Analysis:
-    """Analyze a case, or a film and a record, when the model is free."""
-    with MODEL.turn():
-        return detector.analyze(film, record, callback=callback, **settings)
 
 
 def error_sentence(error: Exception) -> str:

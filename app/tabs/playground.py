@@ -12,16 +12,17 @@ from diff3m.data.phantom import KINDS, person
 from diff3m.detector import Detector
 from diff3m.ehr import VIEW_LABELS
 from diff3m.evaluation.phantom_numbers import first_number
-from diff3m.export.files import heat_over_film
-from diff3m.export.overlay import outlined, to_uint8
+from diff3m.export.files import draw_heat_over_film
+from diff3m.export.overlay import draw_outline, to_uint8
 from diff3m.imaging import Radiograph, prepare
 
 from ..components.widgets import ON_MODEL, SILENT, slider
 from ..render import panels, wording
-from ..render.images import Frame, strip
+from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
+from ..runtime.model_lock import analyze_in_turn
 from .lessons.lesson import card
-from .teach_films import MODEL_SIDE, run_analysis
+from .teach_films import MODEL_SIDE
 
 NO_LESION = "none: a normal phantom"
 PICTURE = 420  # pixels; the page makes them smaller where they do not fit
@@ -80,7 +81,7 @@ class Playground:
 def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
     """Lay the playground out and wire it; called inside `tab`. The model runs when the tab is first opened."""
     gr.HTML(
-        panels.quiet(
+        panels.small_text(
             "Move the record of a simulated person. Beside the phantom: its true normal, which only a simulator can "
             "know, and the model's."
         )
@@ -110,7 +111,7 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
             phantom = gr.HTML(elem_id="play-phantom", elem_classes="teach-pictures")
             result = gr.HTML(elem_id="play-result", elem_classes="teach-pictures")
         with gr.Column(min_width=0, elem_classes="teach-result"):
-            text = gr.HTML(panels.status(WORKING), elem_id="play-text", elem_classes="teach-answer")
+            text = gr.HTML(panels.status_line(WORKING), elem_id="play-text", elem_classes="teach-answer")
     page = Playground(number, lesion, age, sex, view, bmi, systolic, is_informed, phantom, result, text)
     phantom.value = _phantom_pictures(_play(detector, page, {control: control.value for control in page.controls}))
 
@@ -118,7 +119,7 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
         return {phantom: _phantom_pictures(_play(detector, page, values))}
 
     def show_result(values: Mapping) -> Iterator[Updates]:
-        yield {text: panels.status(WORKING)}
+        yield {text: panels.status_line(WORKING)}
         pictures, sentences = _result(detector, _play(detector, page, values))
         yield {result: pictures, text: sentences}
 
@@ -131,7 +132,7 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
 
 
 def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
-    """The phantom that the controls' values describe."""
+    """Return the phantom that the controls' values describe."""
     lesion = None if values[page.lesion] == NO_LESION else values[page.lesion]
     number = min(max(int(values[page.person] or 0), 0), MAX_PERSON)
     who = person(first_number("test", "teaching") + number, lesion)
@@ -157,15 +158,15 @@ def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
 def _phantom_pictures(play: Play) -> str:
     picture, caption = play.prepared, "the phantom"
     if play.mask is not None:
-        picture = outlined(np.repeat(to_uint8(picture)[..., None], 3, axis=2), play.mask)
+        picture = draw_outline(np.repeat(to_uint8(picture)[..., None], 3, axis=2), play.mask)
         caption = "the phantom, its lesion outlined"
-    return strip([Frame(picture, caption), Frame(play.normal, "its true normal")], PICTURE)
+    return picture_strip([Frame(picture, caption), Frame(play.normal, "its true normal")], PICTURE)
 
 
 def _result(detector: Detector, play: Play) -> tuple[str, str]:
-    """The model's pictures, and what it says, as HTML."""
-    analysis = run_analysis(detector, play.film, play.record)
-    heat = heat_over_film(analysis.film, analysis.heat_map, detector.scoring.heat_normal)
+    """Return the model's pictures, and what it says, as HTML."""
+    analysis = analyze_in_turn(detector, play.film, play.record)
+    heat = draw_heat_over_film(analysis.film, analysis.heat_map, detector.scoring.heat_normal)
     frames = [
         Frame(analysis.reconstruction, "the model's normal"),
         Frame(heat, "where film and model's normal differ"),
@@ -173,4 +174,4 @@ def _result(detector: Detector, play: Play) -> tuple[str, str]:
     sentences = [wording.score_sentence(analysis), *wording.contradiction_sentences(analysis, detector.schema)]
     error = float(np.abs(analysis.reconstruction - play.normal).mean())
     distance = f"The model's normal lies {error:.1%} of the grey range from the true one, on average over the picture."
-    return strip(frames, PICTURE), card("What the model says", [*sentences, distance])
+    return picture_strip(frames, PICTURE), card("What the model says", [*sentences, distance])

@@ -25,8 +25,8 @@ from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from .case_set import MAX_SET, CaseSet, SimulatedSet
 from .reading_layout import SIMULATED, ReadingPage, Updates, build_reading_page
-from .reading_report import read_csv, report, table_csv
-from .reading_session import Session, carry_confidences, film_sentences, model_marks
+from .reading_report import read_csv, report_html, table_csv
+from .reading_session import ReadingSession, carry_confidences, film_sentences, model_marks
 from .teach_films import analyzed_film, plain_film, scroll_to_answer
 from .truth import truth_findings
 
@@ -60,7 +60,7 @@ class ReadingTab:
     # --- sets ---
 
     def case_set(self, name: str) -> CaseSet:
-        """The set of a name, such as "simulated-3" or a folder's. Raises ManifestError."""
+        """Return the set of a name, such as "simulated-3" or a folder's. Raises ManifestError."""
         if name in self.own_sets:
             return self.own_sets[name]
         number = name.removeprefix(f"{SIMULATED}-")
@@ -87,9 +87,9 @@ class ReadingTab:
         """Begin a set at its first film."""
         page, name = self.page, values[self.page.set_name]
         name = f"{SIMULATED}-{int(values[page.number] or 1)}" if name == SIMULATED else name
-        return self.show_film(Session(name))
+        return self.show_film(ReadingSession(name))
 
-    def show_film(self, session: Session) -> Updates:
+    def show_film(self, session: ReadingSession) -> Updates:
         """Show the film that the session is at, without a map and without its truth."""
         page, number = self.page, session.index + 1
         try:
@@ -107,7 +107,7 @@ class ReadingTab:
             page.task: f"### Film {number} of {len(cases)}\n{case.question or 'What do you see?'}",
             page.link: _link(session.set_name),
             page.viewer: ViewerState(film, description="A film to be read").to_value(),
-            page.result: panels.status("Mark what you see; then press **Done**. A normal film needs no mark."),
+            page.result: panels.status_line("Mark what you see; then press **Done**. A normal film needs no mark."),
             page.submit: gr.update(visible=True),
             page.proceed: gr.update(visible=False),
             page.finish: gr.update(visible=False),
@@ -135,7 +135,7 @@ class ReadingTab:
             yield self.error(NO_SESSION)
             return
         end = time.monotonic()
-        yield {page.submit: gr.update(visible=False), page.result: panels.status("The model is working …")}
+        yield {page.submit: gr.update(visible=False), page.result: panels.status_line("The model is working …")}
         session = self.with_confidences(session, values)
         try:
             cases = self.case_set(session.set_name)
@@ -148,7 +148,7 @@ class ReadingTab:
         name = f"Film {session.index + 1}"
         film = analyzed_film(case.pixels, analysis, cases.detector, truth_findings(case), name=name, tags=case.tags)
         sentences = [case.title, *film_sentences(session.films[-1], case), case.answer]
-        text = panels.notes([sentence for sentence in sentences if sentence])
+        text = panels.note_list([sentence for sentence in sentences if sentence])
         is_last = session.index + 1 == len(cases)
         yield {
             page.session: session,
@@ -158,7 +158,7 @@ class ReadingTab:
             page.finish: gr.update(visible=not is_last),
         }
 
-    def proceed(self, session: Session | None) -> Updates:
+    def proceed(self, session: ReadingSession | None) -> Updates:
         """Go on to the next film, or to the result after the last."""
         if session is None:
             return self.error(NO_SESSION)
@@ -166,14 +166,14 @@ class ReadingTab:
             return self.show_film(session.next_film(time.monotonic()))
         return self.finish(session)
 
-    def finish(self, session: Session | None) -> Updates:
+    def finish(self, session: ReadingSession | None) -> Updates:
         """Show what came of the films that were read."""
         page = self.page
         if session is None or not session.films:
             return self.error(NO_FILM_READ)
         return {
-            page.task: f"### {wording.count(len(session.films), 'film').capitalize()} read",
-            page.result: report({"you": session.films}),
+            page.task: f"### {wording.count_words(len(session.films), 'film').capitalize()} read",
+            page.result: report_html({"you": session.films}),
             page.submit: gr.update(visible=False),
             page.proceed: gr.update(visible=False),
             page.finish: gr.update(visible=False),
@@ -181,36 +181,36 @@ class ReadingTab:
             **self.show_confidences(()),
         }
 
-    def pool(self, paths: Sequence[str] | None, session: Session | None) -> Updates:
+    def pool(self, paths: Sequence[str] | None, session: ReadingSession | None) -> Updates:
         """Count the tables of a class, beside the reader's own films, and delete them from the server."""
         page, films = self.page, []
         try:
             for path in paths or ():
                 films += read_csv(Path(path).read_bytes())
         except ValueError as error:
-            return {page.class_result: panels.status(str(error), alert=True), page.class_files: None}
+            return {page.class_result: panels.status_line(str(error), alert=True), page.class_files: None}
         finally:
             for path in paths or ():
                 Path(path).unlink(missing_ok=True)
         own = {"you": session.films} if session and session.films else {}
-        title = f"The class: {wording.count(len(paths or ()), 'reader')}"
-        return {page.class_result: report({"the class": films, **own}, title), page.class_files: None}
+        title = f"The class: {wording.count_words(len(paths or ()), 'reader')}"
+        return {page.class_result: report_html({"the class": films, **own}, title), page.class_files: None}
 
     # --- parts ---
 
     def error(self, text: str) -> Updates:
-        """A sentence beside the film."""
-        return {self.page.result: panels.status(text, alert=True)}
+        """Return a sentence beside the film."""
+        return {self.page.result: panels.status_line(text, alert=True)}
 
     def show_confidences(self, marks: Sequence) -> Updates:
-        """A question for each mark."""
+        """Return a question for each mark."""
         return {
             radio: gr.update(visible=index < len(marks), value=marks[index].confidence if index < len(marks) else None)
             for index, radio in enumerate(self.page.confidences)
         }
 
-    def with_confidences(self, session: Session, values: Values) -> Session:
-        """The session with the confidences that the reader chose."""
+    def with_confidences(self, session: ReadingSession, values: Values) -> ReadingSession:
+        """Return the session with the confidences that the reader chose."""
         confidences = [values[radio] for radio in self.page.confidences]
         marks = [
             replace(mark, confidence=float(confidence or mark.confidence))
@@ -254,5 +254,5 @@ def _link(set_name: str) -> str:
     return f'<p class="quiet"><a href="?{urlencode({"read": set_name})}">Link to these films</a> (for your class)</p>'
 
 
-def _csv(session: Session | None) -> str:
+def _csv(session: ReadingSession | None) -> str:
     return table_csv(session.set_name, session.films) if session and session.films else ""

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from diff3m.evaluation.free_response import Box, Mark, Reading, free_response_curve, hits, overall_point
+from diff3m.evaluation.free_response import Box, Mark, Reading, free_response_curve, is_hit, overall_point
 
 from ..render import figures, panels, wording
 from .reading_session import FilmReading
@@ -22,8 +22,8 @@ MAX_CSV = 2**20  # bytes
 NOT_OURS = "Drop the CSV files that this page wrote."
 
 
-def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your reading") -> str:
-    """Sensitivity, false marks a film, time and the free-response curves as HTML.
+def report_html(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your reading") -> str:
+    """Return sensitivity, false marks a film, time and the free-response curves as HTML.
 
     readers: the films of each reader or group, by its name. The model's curve stands beside them where its marks are
     known. Films whose truth is not known are left out.
@@ -31,7 +31,7 @@ def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your read
     counted_films = {name: [film for film in films if film.is_counted] for name, films in readers.items()}
     counted_films = {name: films for name, films in counted_films.items() if films}
     if not counted_films:
-        return panels.status("No film with a known truth was read, so there is nothing to count.")
+        return panels.status_line("No film with a known truth was read, so there is nothing to count.")
     curves = {name: [film.reading for film in films] for name, films in counted_films.items()}
     note = "A mark counts as a hit if its middle lies in the true box or close to it. "
     by_model = [film for films in counted_films.values() for film in films if film.model is not None]
@@ -44,12 +44,12 @@ def report(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your read
     has_places = any(reading.truths for readings in curves.values() for reading in readings)
     chart = figures.inline_svg(free_response_figure(curves), " ".join(lines)) if has_places else ""
     note += "A few films say little of a reader."
-    return f'<div class="card"><h3>{html.escape(title)}</h3><ul>{items}</ul>{chart}{panels.quiet(note)}</div>'
+    return f'<div class="card"><h3>{html.escape(title)}</h3><ul>{items}</ul>{chart}{panels.small_text(note)}</div>'
 
 
 def _time_sentence(name: str, films: Sequence[FilmReading]) -> str:
     seconds = statistics.median(film.seconds for film in films)
-    return f"{name.capitalize()}: {seconds:.0f} s for a film (median), {wording.count(len(films), 'film')} read."
+    return f"{name.capitalize()}: {seconds:.0f} s for a film (median), {wording.count_words(len(films), 'film')} read."
 
 
 def _curve_sentence(name: str, readings: Sequence[Reading]) -> str:
@@ -86,7 +86,7 @@ def table_csv(set_name: str, films: Sequence[FilmReading]) -> str:
         truths = "; ".join(_box_text(box) for box in film.reading.truths)
         start = (set_name, film.film, int(film.is_counted), truths, f"{film.seconds:.1f}")
         for number, mark in enumerate(film.reading.marks, start=1):
-            hit = any(hits(mark.box, truth) for truth in film.reading.truths)
+            hit = any(is_hit(mark.box, truth) for truth in film.reading.truths)
             writer.writerow([*start, number, _box_text(mark.box), f"{mark.confidence:g}", int(hit)])
         if not film.reading.marks:
             writer.writerow([*start, "", "", "", ""])

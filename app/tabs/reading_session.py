@@ -37,7 +37,7 @@ class FilmReading:
 
 
 @dataclass(frozen=True)
-class Session:
+class ReadingSession:
     """A reader's way through a set.
 
     index: of the film on the page. marks: on it so far. start: when it came, in seconds of a monotonic clock.
@@ -51,11 +51,11 @@ class Session:
     is_revealed: bool = False
     films: tuple[FilmReading, ...] = field(default=())
 
-    def next_film(self, now: float) -> Session:
+    def next_film(self, now: float) -> ReadingSession:
         """Go on to the next film."""
         return replace(self, index=self.index + 1, marks=(), start=now, is_revealed=False)
 
-    def reveal(self, case: ReadingCase, model: tuple[Mark, ...], now: float) -> Session:
+    def reveal(self, case: ReadingCase, model: tuple[Mark, ...], now: float) -> ReadingSession:
         """End the reading of a film."""
         reading = Reading(tuple(truth.box for truth in case.truths), self.marks)
         film = FilmReading(case.name, reading, now - self.start, case.is_counted, model)
@@ -77,7 +77,7 @@ def carry_confidences(before: Sequence[Mark], boxes: Sequence[Box]) -> tuple[Mar
 
 
 def model_marks(analysis: Analysis, detector: Detector) -> tuple[Mark, ...]:
-    """The places that the model would mark: regions of its difference, by their mean."""
+    """Return the places that the model would mark: regions of its difference, by their mean."""
     scoring = detector.scoring
     regions = find_regions(analysis.heat_map, scoring.heat_normal, scoring.margin)[:MAX_MODEL_MARKS]
     return tuple(Mark(mask_box(region.mask), abs(region.mean)) for region in regions)
@@ -87,7 +87,7 @@ def film_sentences(film: FilmReading, case: ReadingCase) -> list[str]:
     """Say what is on one film, and what the reader and the model found of it."""
     sentences, marks = truth_sentences(case), len(film.reading.marks)
     if not film.is_counted:
-        return [*sentences, f"You made {wording.count(marks, 'mark')}."]
+        return [*sentences, f"You made {wording.count_words(marks, 'mark')}."]
     hit_count, false = count_marks(film.reading)
     count = len(film.reading.truths)
     if count:
@@ -98,5 +98,5 @@ def film_sentences(film: FilmReading, case: ReadingCase) -> list[str]:
         sentences.append(f"False marks: {false}.")
     model_hits, model_false = count_marks(Reading(film.reading.truths, film.model or ()))
     start = f"The model found {model_hits} of {count}, and" if count else "The model"
-    sentences.append(f"{start} made {wording.count(model_false, 'false mark')}.")
+    sentences.append(f"{start} made {wording.count_words(model_false, 'false mark')}.")
     return sentences

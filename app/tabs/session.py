@@ -8,7 +8,7 @@ from diff3m.analysis import Analysis
 from diff3m.findings import Finding
 from diff3m.imaging import Quality
 
-from ..components.film_edit import Handling
+from ..components.film_edit import Corrections
 from ..components.viewer import Notice, Status, ViewerFilm, ViewerState, Window
 
 EMPTY = "Drop a film here, or choose an example."
@@ -19,7 +19,7 @@ GATE_ACTIONS = {"correct": "Correct it", "accept": "Analyze as it is"}
 class OpenFilm:
     """A film that was read.
 
-    path: its file on the server. name: for the reader. handling: its corrections. quality: what the gate says.
+    path: its file on the server. name: for the reader. corrections: by hand. quality: what the gate says.
     facts: its kind and size. notes: of its file and of the gate. thumbnail: an <img>. picture: for the viewer, before
     the analysis. presets, preset: grey windows and the first one's name. example: id of the example that it is, or "".
     analysis: its result, or None; findings, result_picture (for the viewer) and verdict (one sentence) follow from it.
@@ -28,7 +28,7 @@ class OpenFilm:
 
     path: str
     name: str
-    handling: Handling
+    corrections: Corrections
     quality: Quality
     facts: str
     notes: tuple[str, ...]
@@ -46,7 +46,7 @@ class OpenFilm:
     @property
     def is_stopped(self) -> bool:
         """Whether the gate stops it."""
-        return bool(self.quality.reasons) and not self.handling.accepted
+        return bool(self.quality.reasons) and not self.corrections.accepted
 
     @property
     def viewer_film(self) -> ViewerFilm:
@@ -54,7 +54,7 @@ class OpenFilm:
         return self.result_picture or self.picture
 
     def without_result(self) -> OpenFilm:
-        """The same film before its analysis."""
+        """Return the same film before its analysis."""
         return replace(self, analysis=None, findings=(), result_picture=None, verdict="", record_effect="")
 
 
@@ -80,12 +80,12 @@ class Session:
         return next((film for film in self.films if film.is_stopped), None)
 
     def without_results(self) -> Session:
-        """The same films before their analysis."""
+        """Return the same films before their analysis."""
         film, prior = (entry and entry.without_result() for entry in (self.film, self.prior))
         return replace(self, film=film, prior=prior)
 
     def with_film(self, index: int, film: OpenFilm) -> Session:
-        """The same with another first (0) or second (1) film."""
+        """Return the same with another first (0) or second (1) film."""
         return replace(self, film=film) if index == 0 else replace(self, prior=film)
 
     def viewer_value(self, status: Status | None = None, pictures: tuple[ViewerFilm | None, ...] = ()) -> dict:

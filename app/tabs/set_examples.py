@@ -27,17 +27,17 @@ class CaseExample(Example):
         return str(self.stored.picture)
 
     def result(self, detector: Detector) -> Analysis | None:
-        """The result that was computed at the start, if it is still what the checkpoint gives."""
+        """Return the result that was computed at the start, if it is still what the checkpoint gives."""
         return self.stored.load(detector)
 
 
 def case_id(cases: FolderSet, name: str) -> str:
-    """The name of a case in links: its set's and its own."""
+    """Return the name of a case in links: its set's and its own."""
     return f"{cases.name}/{name}"
 
 
 def set_examples(sets: Sequence[FolderSet]) -> dict[str, tuple[CaseExample, ...]]:
-    """The examples of all sets by the name of the model that analyzed them."""
+    """Return the examples of all sets by the name of the model that analyzed them."""
     examples: dict[str, tuple[CaseExample, ...]] = {}
     for cases in sets:
         name = cases.detector.config.name

@@ -88,7 +88,7 @@ class SetResults:
             return cls(other)
 
     def stored_case(self, film: Path, mask: Path | None, record: Mapping, boxes: str) -> StoredCase:
-        """The files of a film: their name changes with the film, its mask, its record and its boxes."""
+        """Return the files of a film: their name changes with the film, its mask, its record and its boxes."""
         digest = hashlib.sha256(film.read_bytes())
         digest.update(mask.read_bytes() if mask else b"")
         digest.update(json.dumps([dict(record), boxes], sort_keys=True).encode())
@@ -103,7 +103,7 @@ class SetResults:
 
 
 def draw_truths(truths: Sequence[Truth], shape: tuple[int, int]) -> np.ndarray:
-    """Known places as a mask, uint8 0 or 255, in the proportions of a film of that shape."""
+    """Draw known places as a mask, uint8 0 or 255, in the proportions of a film of that shape."""
     factor = MASK / max(shape)
     height, width = (max(1, round(side * factor)) for side in shape)
     mask = np.zeros((height, width), np.uint8)

@@ -21,7 +21,7 @@ from .teach_films import PHANTOMS
 
 
 def films_detector(detectors: Sequence[Detector]) -> Detector:
-    """The model for a teacher's own films: the first that did not learn from simulated patients, if there is one."""
+    """Return the model for a teacher's own films: the first that did not learn from simulated patients, if any."""
     return next((detector for detector in detectors if detector.config.name != PHANTOMS), detectors[0])
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.case import Case
 from diff3m.data.phantom import person
 from diff3m.data.phantom.patient import Patient
 from diff3m.detector import Detector
@@ -18,9 +16,8 @@ from diff3m.imaging import Radiograph
 from diff3m.imaging.compose import compose_pseudo_healthy
 
 from ..components.film_pictures import analysis_map
-from ..components.viewer import Finding, ViewerFilm, build_film
-from ..runtime.model_lock import MODEL
-from ..runtime.storage import keep_picture
+from ..components.viewer import ViewerFilm, ViewerFinding, build_film
+from ..runtime.storage import store_picture
 
 PHANTOMS = "phantoms"  # name of the checkpoint that learned from simulated patients
 MODEL_SIDE = 256  # pixels of the phantoms that the model analyzes
@@ -44,7 +41,7 @@ class PhantomFilm:
 
 
 def scroll_to_answer(elem_id: str) -> str:
-    """JavaScript for a button's `js=`: bring the answer into view where it lies below the fold, as on a phone."""
+    """Return JavaScript for a button's `js=` that scrolls to the answer where it lies below the fold, as on a phone."""
     return (
         f"() => {{ const answer = document.getElementById({json.dumps(elem_id)}); "
         "if (answer.getBoundingClientRect().top > innerHeight - 160) answer.scrollIntoView({ block: 'start' }); }"
@@ -67,21 +64,19 @@ def _phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFil
     return PhantomFilm(patient, drawing.film, film, drawing.mask)
 
 
-def run_analysis(detector: Detector, film: Radiograph | Case, record: Mapping | None = None) -> Analysis:
-    """Analyze a film when the model is free."""
-    with MODEL.turn():
-        return detector.analyze(film, record)
-
-
 def plain_film(pixels: np.ndarray, name: str = "Film", **options: object) -> ViewerFilm:
-    """A film (H, W) in [0, 1] for the viewer, not analyzed. options: further fields of `ViewerFilm`."""
-    return build_film(pixels, store=keep_picture, name=name, **options)
+    """Return a film (H, W) in [0, 1] for the viewer, not analyzed. options: further fields of `ViewerFilm`."""
+    return build_film(pixels, store=store_picture, name=name, **options)
 
 
 def analyzed_film(
-    pixels: np.ndarray, analysis: Analysis, detector: Detector, findings: tuple[Finding, ...] = (), **options: object
+    pixels: np.ndarray,
+    analysis: Analysis,
+    detector: Detector,
+    findings: tuple[ViewerFinding, ...] = (),
+    **options: object,
 ) -> ViewerFilm:
-    """A film with its pseudo-healthy version and its maps for the viewer.
+    """Return a film with its pseudo-healthy version and its maps for the viewer.
 
     Parameters:
         pixels: (H, W) float32 in [0, 1], the film as it is shown; the same scene as the analyzed film.
@@ -92,4 +87,4 @@ def analyzed_film(
     limits = analysis.heat_sigma, analysis.heat_normal
     normal = compose_pseudo_healthy(pixels, square, analysis.reconstruction, *limits)
     maps = (analysis_map(analysis, detector.scoring, prepared, pixels.shape),)
-    return build_film(pixels, store=keep_picture, normal=normal, maps=maps, findings=findings, **options)
+    return build_film(pixels, store=store_picture, normal=normal, maps=maps, findings=findings, **options)

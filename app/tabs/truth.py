@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from diff3m.data.manifest import NORMAL
 
-from ..components.viewer import Finding
+from ..components.viewer import ViewerFinding
 from ..render import wording
 from .case_set import ReadingCase
 
 
-def truth_findings(case: ReadingCase) -> tuple[Finding, ...]:
-    """The known places as outlines of the viewer."""
-    return tuple(Finding(f"{truth.label}, the truth", "", truth.box, truth.outline) for truth in case.truths)
+def truth_findings(case: ReadingCase) -> tuple[ViewerFinding, ...]:
+    """Return the known places as outlines of the viewer."""
+    return tuple(ViewerFinding(f"{truth.label}, the truth", "", truth.box, truth.outline) for truth in case.truths)
 
 
 def truth_sentences(case: ReadingCase) -> list[str]:
-    """What the film shows, as far as it is known."""
+    """Return what the film shows, as far as it is known."""
     if case.truths:
         labels = list(dict.fromkeys(truth.label for truth in case.truths))
-        return [f"The truth: {wording.join(labels)}, outlined."]
+        return [f"The truth: {wording.join_words(labels)}, outlined."]
     if case.is_counted:
         return ["The truth: a normal film."]
     if case.label and case.label != NORMAL:

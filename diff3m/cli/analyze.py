@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .options import add_case_options, add_command, add_model_options, add_walk_options
-from .terminal import bar, detector_for, record_for
+from .terminal import load_detector, progress_bar, read_record
 
 
 def add_parser(commands) -> None:
@@ -27,9 +27,9 @@ def run(options) -> None:
     from ..imaging import read_film
 
     film = read_film(options.image, options.accept)
-    detector = detector_for(options)
-    record, facts = record_for(film, detector, options)
-    report = bar("analyzing", "step")
+    detector = load_detector(options)
+    record, facts = read_record(film, detector, options)
+    report = progress_bar("analyzing", "step")
     analysis = detector.analyze(
         film,
         record,

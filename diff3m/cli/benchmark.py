@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..evaluation import BASELINES, RELEASED_STRIDE
-from ..evaluation.format import interval, known
-from .options import add_accept_option, add_command, add_model_options, positive
-from .terminal import detector_for, print_left_out, stage_bars
+from ..evaluation.format import format_interval, format_share
+from .options import add_accept_option, add_command, add_model_options, positive_int
+from .terminal import load_detector, print_left_out, stage_progress_bars
 
 
 def add_parser(commands) -> None:
@@ -21,10 +21,10 @@ def add_parser(commands) -> None:
     )
     phantoms.set_defaults(run=_phantoms)
     phantoms.add_argument("--out", required=True, metavar="DIR", help="phantoms.json is written here")
-    phantoms.add_argument("--normals", type=positive, default=200, help="normal phantoms")
-    phantoms.add_argument("--each", type=positive, default=50, help="phantoms of each kind of lesion")
+    phantoms.add_argument("--normals", type=positive_int, default=200, help="normal phantoms")
+    phantoms.add_argument("--each", type=positive_int, default=50, help="phantoms of each kind of lesion")
     phantoms.add_argument(
-        "--people", type=positive, default=60, help="people whose films are compared under other records"
+        "--people", type=positive_int, default=60, help="people whose films are compared under other records"
     )
     phantoms.add_argument(
         "--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films"
@@ -57,7 +57,7 @@ def add_parser(commands) -> None:
     )
     films.add_argument(
         "--released-stride",
-        type=positive,
+        type=positive_int,
         default=RELEASED_STRIDE,
         metavar="N",
         help="every N-th timestep of the released loop (default: %(default)s)",
@@ -85,9 +85,9 @@ def add_parser(commands) -> None:
         metavar="DIR",
         help="explanations.json, explanations.md, explanations.svg and cases.csv are written here",
     )
-    explanations.add_argument("--each", type=positive, default=100, help="phantoms with each group extreme")
+    explanations.add_argument("--each", type=positive_int, default=100, help="phantoms with each group extreme")
     explanations.add_argument(
-        "--with-oracle", type=positive, default=40, help="of those, how many the oracle explains too"
+        "--with-oracle", type=positive_int, default=40, help="of those, how many the oracle explains too"
     )
     explanations.add_argument(
         "--ignored",
@@ -102,16 +102,18 @@ def add_parser(commands) -> None:
 
 def _phantoms(options) -> None:
     from ..evaluation.phantoms import benchmark_phantoms
-    from ..evaluation.realism import realism_of
+    from ..evaluation.realism import benchmark_realism
 
-    detector = detector_for(options)
-    result = benchmark_phantoms(detector, options.out, options.normals, options.each, options.people, stage_bars())
+    detector = load_detector(options)
+    result = benchmark_phantoms(
+        detector, options.out, options.normals, options.each, options.people, stage_progress_bars()
+    )
     for record, kinds in result["detection"].items():
         print(f"AUROC, {record} record: " + ", ".join(f"{kind} {entry['auroc']:.3f}" for kind, entry in kinds.items()))
     for other, kinds in result["gain"].items():
         print(
             f"AUROC, true above {other}: "
-            + ", ".join(f"{kind} {interval(entry, 'difference')}" for kind, entry in kinds.items())
+            + ", ".join(f"{kind} {format_interval(entry, 'difference')}" for kind, entry in kinds.items())
         )
     for record, entry in result["localization"].items():
         precision, dice = entry["average_precision"]["all"], entry["best_dice"]["all"]
@@ -128,9 +130,12 @@ def _phantoms(options) -> None:
                 f"before and {hearts['after_heart']:.1%} after"
             )
     for name, entry in result["counterfactual"]["features"].items():
-        print(f"counterfactual {name}: correlation {interval(entry, 'correlation')}, control {entry['control']:+.3f}")
+        print(
+            f"counterfactual {name}: correlation {format_interval(entry, 'correlation')}, "
+            f"control {entry['control']:+.3f}"
+        )
     if options.films:
-        distances = realism_of(options.films, detector.config.preprocessing, Path(options.out))
+        distances = benchmark_realism(options.films, detector.config.preprocessing, Path(options.out))
         histograms, spectra = distances["histogram_distance"], distances["spectrum_distance"]
         print(f"phantoms against real films: histograms {histograms:.3f}, spectra {spectra:.3f}")
     print(f"wrote {Path(options.out) / 'phantoms.json'}")
@@ -142,14 +147,14 @@ def _films(options) -> None:
 
     with joined_processes() as processes:
         result = benchmark_films(
-            detector_for(options),
+            load_detector(options),
             options.manifest,
             options.train,
             options.out,
             options.boxes,
             options.halves,
-            detector_for(options, options.simplex) if options.simplex else None,
-            stage_bars() if processes.first else lambda stage, done, total: None,
+            load_detector(options, options.simplex) if options.simplex else None,
+            stage_progress_bars() if processes.first else lambda stage, done, total: None,
             options.baselines,
             options.released_stride,
             options.accept,
@@ -163,12 +168,12 @@ def _films(options) -> None:
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
             for name, scores in entry["methods"].items():
                 text = ", ".join(
-                    f"{score} {known(values['auroc_within_view'])} ({known(values['auroc'])})"
+                    f"{score} {format_share(values['auroc_within_view'])} ({format_share(values['auroc'])})"
                     for score, values in scores.items()
                 )
                 print(f"  {name:<24} {text}, {result['seconds_a_film'][name]:.2f} s")
             for name, difference in entry["difference"].items():
-                print(f"  ours with the true record {name}: {interval(difference, 'difference')}")
+                print(f"  ours with the true record {name}: {format_interval(difference, 'difference')}")
     for name, labels in result["localization"].items():
         for label, entry in (labels or {}).items():
             for side in ("size", "brighter"):
@@ -183,25 +188,31 @@ def _films(options) -> None:
 def _explanations(options) -> None:
     from ..evaluation.explanation_truth import METHODS, benchmark_explanations
 
-    detector, ignored_feature = detector_for(options), None
+    detector, ignored_feature = load_detector(options), None
     if options.ignored:
         source, name = options.ignored
-        ignored_feature = detector_for(options, source), name
+        ignored_feature = load_detector(options, source), name
     result = benchmark_explanations(
-        detector, options.out, options.each, options.with_oracle, other_checkpoint=ignored_feature, report=stage_bars()
+        detector,
+        options.out,
+        options.each,
+        options.with_oracle,
+        other_checkpoint=ignored_feature,
+        report=stage_progress_bars(),
     )
     for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())
         rank = "".join(
-            f"; rank correlation with the oracle, {kind} phantoms {interval(correlation, 'value')}"
+            f"; rank correlation with the oracle, {kind} phantoms {format_interval(correlation, 'value')}"
             for kind, correlation in result[name]["rank_correlation"].items()
         )
         print(f"{name}: top-1 {top}{rank}")
     for feature, entry in result["influence"].items():
-        print(f"influence of {feature}: sign agreement with the oracle {interval(entry, 'agreement')}")
+        print(f"influence of {feature}: sign agreement with the oracle {format_interval(entry, 'agreement')}")
     if ignored_feature:
         entry = result["ignored"]
         print(
-            f"attribution of the ignored {entry['feature']}: {interval(entry, 'mean')}, mean size {entry['size']:.2f}"
+            f"attribution of the ignored {entry['feature']}: {format_interval(entry, 'mean')}, "
+            f"mean size {entry['size']:.2f}"
         )
     print(f"wrote {Path(options.out) / 'explanations.json'}")

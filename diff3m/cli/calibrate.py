@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from .options import add_accept_option, add_command
-from .terminal import bar, own_gpu
+from .terminal import progress_bar, select_gpu
 
 
 def add_parser(commands) -> None:
@@ -39,7 +39,7 @@ def run(options) -> None:
     from ..evaluation.shards import joined_processes
 
     with joined_processes() as processes:
-        detector = Detector.from_pretrained(options.checkpoint, device=own_gpu())
+        detector = Detector.from_pretrained(options.checkpoint, device=select_gpu())
         if options.fit:
             if processes.first:
                 _calibrate_fit(detector, options.manifest, options.accept)
@@ -54,7 +54,7 @@ def _calibrate_score(detector, options, processes) -> None:
 
     scoring = read_score(options.score, detector.scoring) if options.score else None
     folder = detector.checkpoint.saved_folder
-    report = bar("calibrating") if processes.first else None
+    report = progress_bar("calibrating") if processes.first else None
     scoring = calibrate_on_normals(
         detector, options.manifest, scoring, report, options.accept, folder / "calibration-parts", processes
     )
@@ -73,7 +73,7 @@ def _calibrate_fit(detector, manifest: str, accept: bool) -> None:
     from ..explain.calibration import USUAL_FILMS
 
     rows, folder = normal_cases(manifest, detector.schema), detector.checkpoint.folder
-    fit_bar, usual_bar = bar("calibrating"), bar("what is usual")
+    fit_bar, usual_bar = progress_bar("calibrating"), progress_bar("what is usual")
     calibration = calibrate_fit(
         detector, _passing_cases(detector, rows, accept), report=lambda done: fit_bar(done, len(rows))
     )

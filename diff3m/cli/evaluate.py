@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive
-from .terminal import bar, detector_for, print_left_out
+from ..evaluation.format import format_interval
+from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive_int
+from .terminal import load_detector, print_left_out, progress_bar
 
 
 def add_parser(commands) -> None:
@@ -19,8 +20,8 @@ def add_parser(commands) -> None:
     )
     command.add_argument("--manifest", required=True, metavar="CSV")
     command.add_argument("--out", required=True, metavar="DIR", help="a run that was ended goes on from what is there")
-    command.add_argument("--limit", type=positive, default=None, metavar="N", help="only the first N rows")
-    command.add_argument("--batch-size", type=positive, default=16)
+    command.add_argument("--limit", type=positive_int, default=None, metavar="N", help="only the first N rows")
+    command.add_argument("--batch-size", type=positive_int, default=16)
     command.add_argument(
         "--card",
         action="store_true",
@@ -37,14 +38,14 @@ def run(options) -> None:
     from ..evaluation.shards import joined_processes
 
     with joined_processes() as processes:
-        detector = detector_for(options)
+        detector = load_detector(options)
         metrics = evaluate(
             detector,
             options.manifest,
             options.out,
             options.limit,
             options.batch_size,
-            bar("evaluating") if processes.first else None,
+            progress_bar("evaluating") if processes.first else None,
             options.accept,
             processes,
             noise_level=options.noise_level,
@@ -74,12 +75,7 @@ def run(options) -> None:
 
 def _print_metrics(name: str, metrics: dict) -> None:
     def with_interval(key: str) -> str:
-        if metrics[key] is None:
-            return "-"
-        if metrics[f"{key}_interval"] is None:
-            return f"{metrics[key]:.3f}"
-        low, high = metrics[f"{key}_interval"]
-        return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
+        return format_interval({key: metrics[key], "interval": metrics[f"{key}_interval"]}, key, ".3f")
 
     print(f"{name:>16}: AUROC within view {with_interval('auroc_within_view')}, views mixed {with_interval('auroc')}")
     print(

@@ -6,7 +6,7 @@ import sys
 
 from .explain_manifest import explain_manifest
 from .options import add_case_options, add_command, add_model_options
-from .terminal import detector_for, pairs, record_for
+from .terminal import load_detector, parse_pairs, read_record
 
 
 def add_parser(commands) -> None:
@@ -65,7 +65,7 @@ def run(options) -> int:
     from ..imaging import read_film
 
     # one by one, because a feature may be changed twice
-    changes = [change for item in options.change for change in pairs([item], "--change").items()]
+    changes = [change for item in options.change for change in parse_pairs([item], "--change").items()]
     request = Request(
         targets=tuple(options.target.split(",")),
         numbers=tuple(options.curve),
@@ -80,10 +80,10 @@ def run(options) -> int:
     film = read_film(options.image, options.accept)
     for note in film.notes:
         print(f"note: {note}")
-    detector = detector_for(options)
-    record, _ = record_for(film, detector, options)
+    detector = load_detector(options)
+    record, _ = read_record(film, detector, options)
     context = Context(detector, detector.case(film, record), request)
-    for explanation in context.selection():
+    for explanation in context.requested():
         failures = len(context.failures)
         result = context.attempt(explanation.name)
         for line in [] if result is None else explanation.describe(result):

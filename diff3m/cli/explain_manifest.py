@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .options import EHR_FLAGS
-from .terminal import bar, detector_for
+from .terminal import load_detector, progress_bar
 
 RUN_KEYS = ("notice", "checkpoint", "precision", "versions", "date")  # the same for all rows
 
@@ -21,23 +21,23 @@ def explain_manifest(options, request) -> int:
     import pyarrow as pa
 
     from ..data.manifest import Manifest
-    from ..evaluation.run import identity_of
+    from ..evaluation.run import run_identity
     from ..evaluation.shards import Parts, joined_processes
     from ..export.files import NOTICE, provenance, write_json
 
     _check_options(options)
     out = Path(options.out)
     with joined_processes() as processes:
-        detector = detector_for(options)
+        detector = load_detector(options)
         rows = Manifest(options.manifest, detector.schema)
-        identity = identity_of(detector, options.manifest, request=repr(request), accept=options.accept)
+        identity = run_identity(detector, options.manifest, request=repr(request), accept=options.accept)
         schema = pa.schema([("line", pa.string()), ("error", pa.string())])
         parts = Parts(out / "parts", len(rows), 1, schema, identity)
 
         def explain(part) -> Iterator[dict]:
             return (_explained_row(detector, case, request, options.accept) for case in part)
 
-        parts.compute(rows.cases, explain, processes, bar("explaining") if processes.first else None)
+        parts.compute(rows.cases, explain, processes, progress_bar("explaining") if processes.first else None)
         if not processes.first:
             return 0
     failures = 0
@@ -67,7 +67,7 @@ def _check_options(options) -> None:
 
 def _explained_row(detector, case, request, accept: bool) -> dict:
     """Explain one film of a manifest: its line of JSON, and why there is no explanation."""
-    from ..evaluation.run import prepare_case, reason
+    from ..evaluation.run import exclusion_reason, prepare_case
     from ..explain import Context
     from ..export.explanations import explanations_to_dict
     from ..imaging import GateError, RadiographError
@@ -75,11 +75,11 @@ def _explained_row(detector, case, request, accept: bool) -> dict:
     line: dict = {"row": case.row, "path": str(case.path), "label": case.label}
     prepared, error = prepare_case(detector, case, accept), ""
     if isinstance(prepared, RadiographError):
-        error = reason(case, prepared)
+        error = exclusion_reason(case, prepared)
         line |= {"error": error, "stopped": isinstance(prepared, GateError)}
     else:
         context = Context(detector, prepared, request)
-        for explanation in context.selection():
+        for explanation in context.requested():
             context.attempt(explanation.name)
         line |= {name: value for name, value in explanations_to_dict(context).items() if name not in RUN_KEYS}
         line["notes"] = [*line["notes"], *case.notes]

@@ -28,7 +28,7 @@ def add_command(commands, name: str, run: Callable | None, help_text: str) -> ar
     return command
 
 
-def positive(text: str) -> int:
+def positive_int(text: str) -> int:
     """Parse a whole number of at least 1, as an argument's type."""
     value = int(text)
     if value < 1:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .options import add_command, positive
-from .terminal import bar, pairs
+from .options import add_command, positive_int
+from .terminal import parse_pairs, progress_bar
 
 
 def add_parser(commands) -> None:
@@ -16,8 +16,8 @@ def add_parser(commands) -> None:
         run,
         "Simulate chest films whose anatomy follows from the record; write films, masks and a manifest.",
     )
-    command.add_argument("--n", type=positive, required=True, metavar="N", help="how many")
-    command.add_argument("--size", type=positive, default=256, help="pixels a side (default 256)")
+    command.add_argument("--n", type=positive_int, required=True, metavar="N", help="how many")
+    command.add_argument("--size", type=positive_int, default=256, help="pixels a side (default 256)")
     command.add_argument(
         "--seed", type=int, default=0, help="number of the first person; the same number is the same person"
     )
@@ -50,9 +50,9 @@ def run(options) -> None:
         options.size,
         options.seed,
         options.lesions,
-        pairs(options.counterfactual, "--counterfactual"),
+        parse_pairs(options.counterfactual, "--counterfactual"),
         options.ignored,
-        bar("rendering"),
+        progress_bar("rendering"),
     )
     normal = int((table["label"] == "normal").sum())
     print(f"wrote {Path(options.out) / 'manifest.csv'}: {normal} normal phantoms, {len(table) - normal} with a lesion")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .options import add_command, positive
-from .terminal import bar, pairs
+from .options import add_command, positive_int
+from .terminal import parse_pairs, progress_bar
 
 # data sets that are one folder, as released, by the name of `diff3m prepare NAME`
 RELEASES = {
@@ -45,7 +45,7 @@ def add_parser(commands) -> None:
     )
     tree.add_argument("--labels", default=None, metavar="CSV", help="columns label, and accession or path")
     tree.add_argument("--seed", type=int, default=0, help="of the split of patients")
-    tree.add_argument("--processes", type=positive, default=None, metavar="N", help="default: all processors")
+    tree.add_argument("--processes", type=positive_int, default=None, metavar="N", help="default: all processors")
     folder = kinds.add_parser("folder", help="images and a table of anything")
     folder.set_defaults(run=_prepare_folder)
     folder.add_argument("--table", required=True, metavar="CSV")
@@ -70,8 +70,8 @@ def add_parser(commands) -> None:
 def _prepare_folder(options) -> None:
     from ..data.prepare.folder import manifest_from_table
 
-    conditions = {name: set(values.split(",")) for name, values in pairs(options.where, "--where").items()}
-    columns = pairs(options.column, "--column")
+    conditions = {name: set(values.split(",")) for name, values in parse_pairs(options.where, "--where").items()}
+    columns = parse_pairs(options.column, "--column")
     report = manifest_from_table(Path(options.table), Path(options.out), columns, conditions, _film_check(options))
     _print_report(report, options.out)
 
@@ -105,7 +105,7 @@ def _prepare_dicom(options) -> None:
 def _film_check(options):
     from ..data.prepare.films import FilmCheck
 
-    return FilmCheck(whole=not options.quick, accept=options.accept, progress=bar("judging films"))
+    return FilmCheck(whole=not options.quick, accept=options.accept, progress=progress_bar("judging films"))
 
 
 def _print_report(report, out: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .options import add_accept_option, add_command, add_model_options
-from .terminal import detector_for, stage_bars
+from .terminal import load_detector, stage_progress_bars
 
 
 def add_parser(commands) -> None:
@@ -30,14 +30,16 @@ def add_parser(commands) -> None:
 
 def run(options) -> None:
     """Search, print the tables and write them and the chosen score file."""
-    from ..evaluation.score_search import as_markdown, search_score, write_search
+    from ..evaluation.score_search import format_search, search_score, write_search
     from ..scoring.score_file import read_candidates
 
-    detector = detector_for(options)
+    detector = load_detector(options)
     candidates = read_candidates(options.candidates, detector.scoring)
-    result = search_score(detector, candidates, options.manifest, options.labelled, stage_bars(), options.accept)
+    result = search_score(
+        detector, candidates, options.manifest, options.labelled, stage_progress_bars(), options.accept
+    )
     paths = write_search(result, options.out)
-    print(as_markdown(result))
+    print(format_search(result))
     for path in paths:
         print(f"wrote {path}")
     print(f"Use it: diff3m calibrate CHECKPOINT --manifest {options.manifest} --score {paths[0]}")

@@ -11,18 +11,18 @@ from .options import EHR_FLAGS
 LOG_SECONDS = 60.0  # between the lines of a bar that is written to a file
 
 
-def detector_for(options, source: str | None = None):
+def load_detector(options, source: str | None = None):
     """Load the detector that --checkpoint (or `source` instead), --device and --precision name.
 
     Of several processes that a launcher starts on a machine, each takes a GPU of its own.
     """
     from ..detector import Detector
 
-    device = options.device or own_gpu()
+    device = options.device or select_gpu()
     return Detector.from_pretrained(source or options.checkpoint, device=device, precision=options.precision)
 
 
-def own_gpu() -> str | None:
+def select_gpu() -> str | None:
     """Return the GPU of this process where a launcher started several on a machine; None leaves it to the detector."""
     import torch
 
@@ -37,7 +37,7 @@ def bar_intervals() -> dict[str, float]:
     return {} if sys.stderr.isatty() else {"delay": LOG_SECONDS, "mininterval": LOG_SECONDS}
 
 
-def bar(label: str, unit: str = "film") -> Callable[[int, int], None]:
+def progress_bar(label: str, unit: str = "film") -> Callable[[int, int], None]:
     """Return a report(done, total) that draws a progress bar on stderr, see `bar_intervals`."""
     from tqdm import tqdm
 
@@ -52,13 +52,13 @@ def bar(label: str, unit: str = "film") -> Callable[[int, int], None]:
     return report
 
 
-def stage_bars() -> Callable[[str, int, int], None]:
+def stage_progress_bars() -> Callable[[str, int, int], None]:
     """Return a report(stage, done, total) with a bar for each stage."""
     bars: dict[str, Callable[[int, int], None]] = {}
 
     def report(stage: str, done: int, total: int) -> None:
         if stage not in bars:
-            bars[stage] = bar(stage)
+            bars[stage] = progress_bar(stage)
         bars[stage](done, total)
 
     return report
@@ -74,10 +74,12 @@ def print_left_out(counts: Mapping[str, int]) -> None:
         print(f"{counts['unreadable']} films could not be read; scores.csv says why")
 
 
-def record_for(film, detector, options) -> tuple[dict, dict]:
+def read_record(film, detector, options) -> tuple[dict, dict]:
     """Read a command's record: values by name, and those of them from the film's header. Raises ValueError."""
     flags = {feature: getattr(options, f"ehr_{feature}") for feature, _ in EHR_FLAGS.values()}
-    values = {feature: value for feature, value in flags.items() if value is not None} | pairs(options.ehr, "--ehr")
+    values = {feature: value for feature, value in flags.items() if value is not None} | parse_pairs(
+        options.ehr, "--ehr"
+    )
     unknown = [name for name in values if name not in detector.schema]
     if unknown:
         raise ValueError(
@@ -88,7 +90,7 @@ def record_for(film, detector, options) -> tuple[dict, dict]:
     return {**facts, **values}, facts
 
 
-def pairs(items: Sequence[str], flag: str) -> dict[str, str]:
+def parse_pairs(items: Sequence[str], flag: str) -> dict[str, str]:
     """Split ["a=b", …] into {"a": "b"}. Raises ValueError that names the flag."""
     values = {}
     for item in items:

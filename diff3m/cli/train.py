@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from .options import add_command
-from .terminal import bar, bar_intervals
+from .terminal import bar_intervals, progress_bar
 
 
 def add_parser(commands) -> None:
@@ -40,7 +40,7 @@ def run(options) -> None:
 
         # training took these films as they are, so calibration does too
         detector = Detector.from_pretrained(folder)
-        scoring = calibrate_on_normals(detector, config.validation, report=bar("calibrating"), accept=True)
+        scoring = calibrate_on_normals(detector, config.validation, report=progress_bar("calibrating"), accept=True)
         save_scoring(folder, scoring)
         print(f"calibrated on {dict(scoring.calibration)['any'].count} normal films of {config.validation}")
 

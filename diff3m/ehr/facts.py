@@ -146,7 +146,7 @@ def read_age(value: object) -> float | None:
     return number if per_year == 1 else max(YOUNGEST, round(number / per_year, 2))
 
 
-def age_text(years: float) -> str:
+def format_age(years: float) -> str:
     """Return an age as `read_age` reads it: years as a number, of an infant days or months, e.g. "4 days"."""
     if years >= INFANT_YEARS or years == int(years):
         return f"{years:g}"

@@ -9,7 +9,7 @@ from numbers import Real
 
 from .constraints import Value
 from .errors import EHRError
-from .facts import MAX_TEXT, OTHER_VIEWS, age_text, read_age, read_sex, read_text, read_view
+from .facts import MAX_TEXT, OTHER_VIEWS, format_age, read_age, read_sex, read_text, read_view
 from .units import read_number, read_quantity
 
 QUOTES = "Give text, in quotes where YAML would read a number, yes or no."
@@ -158,11 +158,11 @@ class Feature:
             return [float(value == category) for category in self.categories]
         return [(float(value) - self.mean) / self.std]
 
-    def write(self, value: Value) -> str:
+    def format_value(self, value: Value) -> str:
         """Return the value as `parse` reads it and a form shows it, e.g. "63", "4 days", "F"; "" for unknown."""
         if value is None or self.kind == "category":
             return str(value or "")
-        return age_text(float(value)) if self.name == "age" else f"{float(value):g}"
+        return format_age(float(value)) if self.name == "age" else f"{float(value):g}"
 
     def describe(self, value: Value) -> str:
         """Return the value as a person reads it, e.g. "63 years", "Female", "unknown"."""
@@ -170,7 +170,7 @@ class Feature:
             return "unknown"
         if self.kind == "category":
             return dict(zip(self.categories, self.labels or self.categories, strict=True))[str(value)]
-        text = age_text(float(value)) if self.name == "age" else f"{float(value):.4g}"
+        text = format_age(float(value)) if self.name == "age" else f"{float(value):.4g}"
         return text if text.endswith(("days", "day", "months")) else f"{text} {self.unit}".strip()
 
 

@@ -40,7 +40,7 @@ class Fact(NamedTuple):
     note: str = ""
 
 
-def header_age(age: object = "", birth_date: object = "", *study_dates: object) -> Fact:
+def read_header_age(age: object = "", birth_date: object = "", *study_dates: object) -> Fact:
     """Read PatientAge in years, else the years from PatientBirthDate to the first valid date of the study.
 
     Placeholders, and ages that a device counted from them, are not used.
@@ -70,7 +70,7 @@ def _plausible_age(age: object) -> float | None:
     return years if years is not None and AGE_RANGE[0] <= years <= AGE_RANGE[1] else None
 
 
-def header_sex(sex: object) -> Fact:
+def read_header_sex(sex: object) -> Fact:
     """Read PatientSex: F or M; None for O and for what is not understood, which is noted."""
     try:
         return Fact(read_sex(sex))
@@ -78,7 +78,7 @@ def header_sex(sex: object) -> Fact:
         return Fact(None, "The header's sex is neither F nor M, and was not used.")
 
 
-def view_of_header(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> str | None:
+def read_any_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> str | None:
     """Return the view as `facts.read_view` gives it, from ViewPosition, else from (code, meaning) of ViewCodeSequence.
 
     Raises EHRError where the header says something of a view and nothing of it is understood.
@@ -89,8 +89,8 @@ def view_of_header(position: object = "", codes: Iterable[tuple[str, str]] = ())
     return views[0] if views else None
 
 
-def header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> Fact:
-    """Read PA or AP; any other view is None with a note. Arguments as in `view_of_header`."""
+def read_header_view(position: object = "", codes: Iterable[tuple[str, str]] = ()) -> Fact:
+    """Read PA or AP; any other view is None with a note. Arguments as in `read_any_view`."""
     views, problem = _views(position, codes)
     if not views:
         return Fact(None, OTHER_VIEW if problem else "")
@@ -112,17 +112,17 @@ def _views(position: object, codes: Iterable[tuple[str, str]]) -> tuple[list[str
     return views, problem
 
 
-def header_height(size: object) -> Fact:
+def read_header_height(size: object) -> Fact:
     """Read PatientSize in cm. DICOM says meters; some devices write centimeters, and a few the unit."""
-    return _quantity(size, "height_cm", "cm", 100.0)
+    return _read_quantity(size, "height_cm", "cm", 100.0)
 
 
-def header_weight(weight: object) -> Fact:
+def read_header_weight(weight: object) -> Fact:
     """Read PatientWeight in kg."""
-    return _quantity(weight, "weight_kg", "kg", 1.0)
+    return _read_quantity(weight, "weight_kg", "kg", 1.0)
 
 
-def _quantity(value: object, name: str, unit: str, factor: float) -> Fact:
+def _read_quantity(value: object, name: str, unit: str, factor: float) -> Fact:
     text = read_text(value)
     if not text:
         return Fact(None)

@@ -81,7 +81,7 @@ class EHRSchema:
         check_pressures(complete)
         return complete
 
-    def room(self, record: Record, name: str) -> tuple[float, float]:
+    def allowed_range(self, record: Record, name: str) -> tuple[float, float]:
         """Return the lowest and highest value a number may take beside the rest of a record; see `constraints`."""
         return allowed_range(record, name, self[name].plausible)
 
@@ -98,10 +98,10 @@ class EHRSchema:
         return record if value is None else self.with_value(record, name, value + self[name].std)
 
     def with_value(self, record: Record, name: str, value: float) -> Record:
-        """Change one number of a record, and keep BMI, height and weight consistent; see `constraints.with_value`."""
+        """Return the record with another number, BMI, height and weight consistent; see `constraints.with_value`."""
         return with_value(record, name, value)
 
-    def ends(self, group: str) -> tuple[Record, Record]:
+    def contrast_records(self, group: str) -> tuple[Record, Record]:
         """Return two records that know one explanation group alone.
 
         Its numbers lie a standard deviation below and above their mean, or it is the first and the last category.
@@ -126,7 +126,7 @@ class EHRSchema:
                 slots += feature.encode(record.get(feature.name))
         return np.asarray(slots, dtype=np.float32)
 
-    def by_feature(self, group: str, weights: np.ndarray) -> dict[str, float]:
+    def sum_by_feature(self, group: str, weights: np.ndarray) -> dict[str, float]:
         """Return the per-slot weights of one group summed to its features, e.g. for attention."""
         totals, start = {}, 0
         for feature in self.groups[group]:
@@ -134,7 +134,7 @@ class EHRSchema:
             start += feature.slots
         return totals
 
-    def feature_slots(self) -> dict[str, slice]:
+    def feature_slices(self) -> dict[str, slice]:
         """Return where each feature's slots lie in the encoded vector."""
         places, start = {}, 0
         for members in self.groups.values():

@@ -6,5 +6,5 @@ BASELINES = (
     "AnoDDPM, Gaussian",
     "AnoDDPM, simplex",
     "Diff3M as released",
-)  # what `evaluation.films` measures beside ours
+)  # what `film_comparison` measures beside ours
 RELEASED_STRIDE = 40  # of the released loop every 40th timestep: all of them are 798 passes a film

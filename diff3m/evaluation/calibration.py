@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..data.manifest import NORMAL, Case, Manifest, ManifestError
 from ..detector import Detector
+from ..ehr import category_of
 from ..findings import largest_in_organs
 from ..scoring.calibrate import calibrate_scoring
 from ..scoring.score import Scoring
-from .run import CaseResult, analyze_cases, identity_of, view_of
+from .run import CaseResult, analyze_cases, run_identity
 from .shards import ALONE, Parts, Processes, Report, image_bytes, square_image
 
 BATCH = 16
@@ -43,7 +44,7 @@ class Measurements:
     @property
     def views(self) -> list[str | None]:
         """View of each film; None where unknown."""
-        return [view_of(case) or None for case in self.cases]
+        return [category_of(case.record, "view") for case in self.cases]
 
 
 def calibrate_on_normals(
@@ -70,7 +71,7 @@ def calibrate_on_normals(
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
     rows = Manifest(manifest, detector.schema, label=NORMAL)
     stride = -(-len(rows) // MAX_MAPS)
-    parts = Parts(Path(folder), len(rows), BATCH, MEASURED, identity_of(plain, manifest, accept=accept))
+    parts = Parts(Path(folder), len(rows), BATCH, MEASURED, run_identity(plain, manifest, accept=accept))
 
     def items(selects: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
         return zip(filter(selects, range(len(rows))), rows.cases(selects), strict=True)
@@ -86,7 +87,7 @@ def calibrate_on_normals(
     for row in parts.read_rows():
         if row["values"] is not None:
             values.append(row["values"])
-            views.append(row["view"] or None)
+            views.append(row["view"])
         if row["heat"] is not None:
             maps.append(square_image(row["heat"]))
             reconstructions.append(square_image(row["reconstruction"]))
@@ -101,10 +102,10 @@ def calibrate_on_normals(
 
 def _measured_row(result: CaseResult, with_maps: bool) -> dict:
     """Return what a calibration needs of a film: component values, view and, of some films, the maps as float32."""
-    analysis = result.analysis
+    analysis, view = result.analysis, category_of(result.case.record, "view")
     if analysis is None:
-        return {"view": view_of(result.case)}
-    row = {"view": view_of(result.case), "values": [value for _, value, _ in analysis.components]}
+        return {"view": view}
+    row: dict = {"view": view, "values": [value for _, value, _ in analysis.components]}
     if with_maps:
         row |= {"heat": image_bytes(analysis.heat_map), "reconstruction": image_bytes(analysis.reconstruction)}
     return row

@@ -22,7 +22,7 @@ METHOD_COLORS = {
 GROUP_COLORS = ("#c2410c", "#1e3a5f", "#0f766e", "#7aa6c2", "#a16207")
 
 
-def comparison(labels: Mapping[str, dict]) -> Figure:
+def plot_comparison(labels: Mapping[str, dict]) -> Figure:
     """Draw the within-view AUROC of every method's best score with its interval.
 
     labels: of `film_comparison.compare`, a panel for each.
@@ -61,7 +61,7 @@ def _best(scores: Mapping[str, dict]) -> tuple[str, dict]:
     return name, scores[name]
 
 
-def attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
+def plot_attribution_truth(result: Mapping, cases: pd.DataFrame) -> Figure:
     """Draw attributions against known causes.
 
     Left: how often each method names the group that was made extreme. Right: attributions of what is expected before

@@ -23,18 +23,27 @@ from ..explain import (
     Attribution,
     ExplanationError,
     Gradients,
-    attention_by_group,
     attribute,
+    compute_influence,
     explainable_groups,
-    influence,
     integrated_gradients,
+    sum_attention_by_group,
 )
 from ..imaging import Radiograph
 from ..network import Diff3M
-from .charts import attribution_truth
-from .explanation_summary import DRAWN, EXTREME, METHODS, RANDOM, agreement_shares, mean_values, summary, table
+from .charts import plot_attribution_truth
+from .explanation_table import (
+    DRAWN,
+    EXTREME,
+    METHODS,
+    RANDOM,
+    agreement_shares,
+    format_tables,
+    mean_values,
+    summarize_method,
+)
 from .metrics import mean_with_interval
-from .oracle import GROUPS, Oracle, average_patient, averages, implied
+from .oracle import GROUPS, Oracle, average_patient, average_population, infer_population
 from .phantom_numbers import explained_number, first_number
 
 CURVES = ("bmi", "systolic_mmhg", "age")
@@ -125,7 +134,7 @@ def benchmark_explanations(
         "each": each,
         "with_oracle": fewer,
         **{
-            name: summary(control if name.startswith(RANDOM) else phantoms, name.removeprefix(RANDOM))
+            name: summarize_method(control if name.startswith(RANDOM) else phantoms, name.removeprefix(RANDOM))
             for name in METHODS
         },
         "said_to_stand_out": {
@@ -134,18 +143,18 @@ def benchmark_explanations(
         },
         "largest_efficiency_error": max(errors),
         "agreement_with_shapley": agreement_shares(phantoms),
-        "influence": influence_truth(detector, oracle, fewer, split, report),
+        "influence": measure_influence_truth(detector, oracle, fewer, split, report),
         "mean": {kind: mean_values([one for one in phantoms if one.kind == kind]) for kind in (*EXTREME, DRAWN)},
         "ignored": None
         if other_checkpoint is None
-        else ignored_feature(*other_checkpoint, people=fewer, split=split, report=report),
+        else attribute_ignored_feature(*other_checkpoint, people=fewer, split=split, report=report),
     }
     folder, rows = Path(out), value_rows(phantoms)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "explanations.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "explanations.md").write_text(table(result))
+    (folder / "explanations.md").write_text(format_tables(result))
     rows.to_csv(folder / "cases.csv", index=False)
-    attribution_truth(result, rows).savefig(folder / "explanations.svg", metadata={"Date": None})
+    plot_attribution_truth(result, rows).savefig(folder / "explanations.svg", metadata={"Date": None})
     return result
 
 
@@ -189,13 +198,13 @@ def _explain(
     expectation = attribute(detector, case, "expectation", parts=False, before=model)
     prior = attribute(detector, case, "prior", parts=False)
     values = {"shapley": model.groups, "expectation": expectation.groups, "prior": prior.groups}
-    values |= {"ablation": model.ablation, "attention": attention_by_group(detector, case)}
+    values |= {"ablation": model.ablation, "attention": sum_attention_by_group(detector, case)}
     if prior.unusual and with_gradients:  # of a network with random weights nothing is known to be usual
         values["unusual"] = prior.unusual
     gradients = None
     if oracle is not None:
-        values["oracle"] = oracle.attribution(who, patient, implied)
-        values["oracle_averages"] = oracle.attribution(who, patient, averages)
+        values["oracle"] = oracle.attribution(who, patient, infer_population)
+        values["oracle_averages"] = oracle.attribution(who, patient, average_population)
         if with_gradients:
             gradients = integrated_gradients(detector, case)
             values["integrated_gradients"] = gradients.groups
@@ -210,7 +219,7 @@ def _case(
     return detector.case(Radiograph(film), {**(patient or who.patient).record(), **(changes or {})})
 
 
-def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str, report: Report) -> dict:
+def measure_influence_truth(detector: Detector, oracle: Oracle, people: int, split: str, report: Report) -> dict:
     """Measure whether the model's influence curves rise and fall with the oracle's, on normals of the population.
 
     agreement: share of the curves' steps whose sign is the oracle's, where the oracle's misfit changes by more than
@@ -221,7 +230,7 @@ def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str,
         shares = []
         for index in range(people):
             who = person(explained_number(split, 5, index))
-            curve = influence(detector, _case(detector, who), feature, strip=False)
+            curve = compute_influence(detector, _case(detector, who), feature, strip=False)
             truth, model = np.diff(oracle.curve(who, who.patient, feature, curve.values)), np.diff(curve.misfit)
             is_counted = np.abs(truth) > NOISE
             if is_counted.any():
@@ -233,7 +242,7 @@ def influence_truth(detector: Detector, oracle: Oracle, people: int, split: str,
     return result
 
 
-def ignored_feature(detector: Detector, feature: str, people: int, split: str, report: Report) -> dict:
+def attribute_ignored_feature(detector: Detector, feature: str, people: int, split: str, report: Report) -> dict:
     """Attribute a feature on which nothing depends, by a checkpoint that was trained with it, on normals.
 
     mean, interval: of its Shapley values; size: their mean |value|. size_of_others: the same of each other group.

@@ -15,15 +15,15 @@ import torch
 
 from ..data.manifest import NORMAL
 from ..detector import Detector
-from ..scoring.filters import Border, inner
+from ..ehr import category_of
+from ..scoring.filters import Border, crop_borders
 from . import BASELINES, RELEASED_STRIDE
-from .charts import comparison
-from .films_table import tables
+from .charts import plot_comparison
+from .films_table import format_tables
 from .labelled_films import BATCH, Cohort, check_apart, load_cohort
 from .methods import Judge, Judgment, Maps, Method, Report, all_methods
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS
-from .run import view_of
 from .shards import ALONE, Parts, Processes, image_bytes, square_image
 
 REPEATS = 1000  # of each bootstrap
@@ -89,13 +89,15 @@ def benchmark_films(
         "unreadable": sum(not film.by_gate for film in cohort.refusals),
         "seconds_a_film": seconds,
         "parts": {part: compare(judgments, cohort, rows) for part, rows in _parts(cohort).items()},
-        "localization": {name: localization(judgment.heat, cohort, border) for name, judgment in judgments.items()},
+        "localization": {
+            name: measure_localization(judgment.heat, cohort, border) for name, judgment in judgments.items()
+        },
     }
     (out / "films.json").write_text(json.dumps(result, indent=1) + "\n")
-    (out / "films.md").write_text(tables(result))
+    (out / "films.md").write_text(format_tables(result))
     _write_scores(out / "scores.csv", judgments, cohort)
     part = result["parts"]["B" if "B" in result["parts"] else "all"]
-    comparison(part).savefig(out / "films.svg", metadata={"Date": None})
+    plot_comparison(part).savefig(out / "films.svg", metadata={"Date": None})
     return result
 
 
@@ -155,7 +157,7 @@ def _judged_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[d
 
 
 def _parts(cohort: Cohort) -> dict[str, np.ndarray]:
-    """Rows of all films, and of each part alone."""
+    """Return the rows of all films, and of each part alone: (N,) bool by name."""
     names = [name for name in np.unique(cohort.parts) if name]
     return {"all": np.ones(len(cohort.cases), bool)} | {str(name): cohort.parts == name for name in names}
 
@@ -193,13 +195,13 @@ def compare(judgments: Mapping[str, Judgment], cohort: Cohort, part: np.ndarray)
 
 
 def _metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dict:
-    """`detection_metrics` with those of each view cut down to what a table shows."""
+    """Return `detection_metrics`, those of each view cut down to what a table shows."""
     metrics = detection_metrics(scores, abnormal, views, REPEATS)
     keys = ("films", "auroc", "auroc_interval", "average_precision", "average_precision_interval")
     return {**metrics, "views": {view: {key: entry[key] for key in keys} for view, entry in metrics["views"].items()}}
 
 
-def localization(heat: Maps, cohort: Cohort, border: Border) -> dict | None:
+def measure_localization(heat: Maps, cohort: Cohort, border: Border) -> dict | None:
     """Measure where maps point, over films with boxes, by label.
 
     Pointing game (the hottest pixel inside the window lies in a box) and pixel average precision, both for the size of
@@ -230,7 +232,7 @@ def localization(heat: Maps, cohort: Cohort, border: Border) -> dict | None:
 
 
 def _inner(image: np.ndarray, border: Border) -> np.ndarray:
-    return inner(torch.from_numpy(image), border).numpy()
+    return crop_borders(torch.from_numpy(image), border).numpy()
 
 
 def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort) -> None:
@@ -246,5 +248,5 @@ def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort)
             row = [case.row, case.path, case.label, cohort.views[index], cohort.parts[index], *values, "", ""]
             writer.writerow(row)
         for film in cohort.refusals:
-            facts = [film.case.row, film.case.path, film.case.label, view_of(film.case), ""]
+            facts = [film.case.row, film.case.path, film.case.label, category_of(film.case.record, "view") or "", ""]
             writer.writerow([*facts, *[""] * len(columns), "yes" if film.by_gate else "", film.reason])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .format import interval, known, markdown
+from .format import format_interval, format_share, format_table
 
 PARTS = {"all": "All films"}
 SIDES = {"size": "by size", "brighter": "by the brighter side"}
 LOCATED = {"pointing_game": "pointing game", "average_precision": "box average precision"}
 
 
-def tables(result: Mapping) -> str:
+def format_tables(result: Mapping) -> str:
     """Write detection by part of the films, the paired differences of our score, where maps point, and the cost.
 
     No AUROC stands without the one within view beside it.
@@ -28,7 +28,7 @@ def tables(result: Mapping) -> str:
         [name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"]
         for name, seconds in result["seconds_a_film"].items()
     ]
-    pieces += ["Cost:", markdown(["method", "seconds a film"], cost)]
+    pieces += ["Cost:", format_table(["method", "seconds a film"], cost)]
     return "\n\n".join(pieces) + "\n"
 
 
@@ -56,18 +56,20 @@ def _detection(labels: Mapping[str, dict]) -> str:
             row = [name, score]
             for entry in labels.values():
                 values = entry["methods"][name][score]
-                precision = f"{_metric(values, 'average_precision_within_view')}; {known(values['average_precision'])}"
-                row += [_metric(values, "auroc_within_view"), known(values["auroc"]), precision]
+                precision = (
+                    f"{_metric(values, 'average_precision_within_view')}; {format_share(values['average_precision'])}"
+                )
+                row += [_metric(values, "auroc_within_view"), format_share(values["auroc"]), precision]
             rows.append(row)
-    return markdown(head, rows)
+    return format_table(head, rows)
 
 
 def _differences(labels: Mapping[str, dict]) -> str:
     rows = []
     for label, entry in labels.items():
         for against, gain in entry["difference"].items():
-            rows.append([_words(label), against, interval(gain, "difference")])
-    return markdown(["films against normal", "ours", "AUROC within view"], rows)
+            rows.append([_words(label), against, format_interval(gain, "difference")])
+    return format_table(["films against normal", "ours", "AUROC within view"], rows)
 
 
 def _localization(localization: Mapping[str, Mapping]) -> str:
@@ -75,14 +77,14 @@ def _localization(localization: Mapping[str, Mapping]) -> str:
     rows = []
     for name, labels in localization.items():
         for label, entry in labels.items():
-            values = [interval(entry[side][what], "mean", ".2f") for what in LOCATED for side in SIDES]
+            values = [format_interval(entry[side][what], "mean", ".2f") for what in LOCATED for side in SIDES]
             rows.append([name, f"{entry['films']} {_words(label)}", *values, f"{entry['chance']:.2f}"])
-    return markdown(head, rows)
+    return format_table(head, rows)
 
 
 def _metric(values: Mapping, key: str) -> str:
     """Format a metric with its interval, as in 0.911 [0.825, 0.983], or a dash."""
-    return interval({key: values[key], "interval": values[f"{key}_interval"]}, key, ".3f")
+    return format_interval({key: values[key], "interval": values[f"{key}_interval"]}, key, ".3f")
 
 
 def _words(label: str) -> str:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 
 
-def known(value: float | None) -> str:
+def format_share(value: float | None) -> str:
     """Format a share in three digits, or a dash where there is none."""
     return "–" if value is None else f"{value:.3f}"
 
 
-def interval(entry: Mapping, name: str, form: str = "+.3f") -> str:
+def format_interval(entry: Mapping, name: str, form: str = "+.3f") -> str:
     """Format an entry's value and interval as "+0.233 [+0.167, +0.302]".
 
     The value alone where that has no interval, a dash where there is no value.
@@ -25,6 +25,6 @@ def interval(entry: Mapping, name: str, form: str = "+.3f") -> str:
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+def format_table(head: list[str], rows: Iterable[list[str]]) -> str:
     """Format a table, without a line break at its end."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -42,7 +42,7 @@ class CurvePoint:
     false_marks: float
 
 
-def hits(mark: Box, truth: Box) -> bool:
+def is_hit(mark: Box, truth: Box) -> bool:
     """Tell whether a mark points at a true place.
 
     Its middle lies in the box widened by `MARGIN`, and it is not more than `MAX_AREA` times as large as that.
@@ -57,8 +57,8 @@ def hits(mark: Box, truth: Box) -> bool:
 def count_marks(reading: Reading, confidence: float = float("-inf")) -> tuple[int, int]:
     """Count the true places that have a mark of at least a confidence, and the marks that point at none."""
     marks = [mark.box for mark in reading.marks if mark.confidence >= confidence]
-    hit_count = sum(any(hits(mark, truth) for mark in marks) for truth in reading.truths)
-    false = sum(not any(hits(mark, truth) for truth in reading.truths) for mark in marks)
+    hit_count = sum(any(is_hit(mark, truth) for mark in marks) for truth in reading.truths)
+    false = sum(not any(is_hit(mark, truth) for truth in reading.truths) for mark in marks)
     return hit_count, false
 
 

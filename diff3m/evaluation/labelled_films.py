@@ -24,9 +24,9 @@ from ..data.manifest import (
     shared_patients,
 )
 from ..detector import Detector
-from ..ehr import EHRSchema
+from ..ehr import EHRSchema, category_of
 from ..imaging import GateError, Preprocessing, Radiograph, RadiographError, prepare_mask
-from .run import prepare_case, reason
+from .run import exclusion_reason, prepare_case
 from .shards import ALONE, Parts, Processes, image_bytes, square_image
 
 BATCH = 16
@@ -72,10 +72,10 @@ class Cohort:
     @property
     def views(self) -> np.ndarray:
         """(N,) of text, "" where the view is unknown."""
-        return np.array([str(case.record.get("view") or "") for case in self.cases])
+        return np.array([category_of(case.record, "view") or "" for case in self.cases])
 
 
-def half(patient: object) -> str:
+def assign_half(patient: object) -> str:
     """Return "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient's number."""
     return "AB"[hashlib.sha256(patient_key(patient).encode()).digest()[0] % 2]
 
@@ -167,7 +167,7 @@ def load_cohort(
     _check_classes(cohort.cases, manifest, f"has no film of one class left: {reasons}")
     if not halves:
         return cohort
-    return replace(cohort, parts=np.array([half(table[halves].iloc[case.row - 1]) for case in cohort.cases]))
+    return replace(cohort, parts=np.array([assign_half(table[halves].iloc[case.row - 1]) for case in cohort.cases]))
 
 
 def _read_back(detector: Detector, parts: Parts, cases: Sequence[Case]) -> Cohort:
@@ -209,8 +209,8 @@ def _prepared_row(detector: Detector, case: Case, boxes: Sequence[Box], accept: 
     prepared = prepare_case(detector, case, accept)
     if isinstance(prepared, RadiographError):
         by_gate = isinstance(prepared, GateError)
-        return {"error": reason(case, prepared), "stopped": by_gate, "accepted": False}
-    mask = box_mask(boxes, prepared.film, detector.config.preprocessing)
+        return {"error": exclusion_reason(case, prepared), "stopped": by_gate, "accepted": False}
+    mask = draw_boxes(boxes, prepared.film, detector.config.preprocessing)
     return {
         "film": image_bytes(prepared.x0),
         "box": None if mask is None else mask.astype(bool).tobytes(),
@@ -234,7 +234,7 @@ def read_boxes(path: Path) -> dict[str, list[Box]]:
     return boxes
 
 
-def box_mask(boxes: Sequence[Box], film: Radiograph, settings: Preprocessing) -> np.ndarray | None:
+def draw_boxes(boxes: Sequence[Box], film: Radiograph, settings: Preprocessing) -> np.ndarray | None:
     """Draw boxes (x, y, w, h) in pixels of a film as a mask of the prepared film, (S, S) bool; None without boxes."""
     if not boxes:
         return None

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from ..data.manifest import normal_cases
 from ..detector import Detector
-from ..reconstruct import draw_noises, predictor
+from ..reconstruct import draw_noises, make_predictor
 from ..released.inference import RELEASED_LEVEL, reconstruct_as_released, released_scores
-from ..scoring.filters import inner
-from ..scoring.measure import heat_map, measure_component
+from ..scoring.filters import crop_borders
+from ..scoring.measure import compute_heat_map, measure_component
 from ..scoring.score import Component
 from ..training.films import load_films
 from ..training.simplex import SimplexPool
-from .baselines import anoddpm, autoencoder, pca
+from .baselines import fit_pca, load_or_train_autoencoder, reconstruct_by_anoddpm
 from .labelled_films import Cohort
 from .phantoms import RECORDS, records_of_kind
 
@@ -89,13 +89,13 @@ def all_methods(
         return cache[0]
 
     def trained_autoencoder() -> Callable[[Tensor], Tensor]:
-        return autoencoder(
+        return load_or_train_autoencoder(
             training_films(),
             out / f"autoencoder {normals}.safetensors",
             report=lambda done, total: report("autoencoder", done, total),
         )
 
-    yield Method("PCA", normals, lambda: judge_by_residual(pca(training_films()), detector))
+    yield Method("PCA", normals, lambda: judge_by_residual(fit_pca(training_films()), detector))
     yield Method("autoencoder", normals, lambda: judge_by_residual(trained_autoencoder(), detector))
     yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _gaussian(side), detector))
     if simplex is not None:
@@ -115,13 +115,13 @@ def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detecto
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
         reconstruction = reconstruct(x0)
-        whole, inside = (x0, reconstruction), (inner(x0, window), inner(reconstruction, window))
+        whole, inside = (x0, reconstruction), (crop_borders(x0, window), crop_borders(reconstruction, window))
         scores = {
             # scores of single pixels have no window of their own
             name: measure_component(component, *(inside if component.kind in ("mse", "max") else whole), window)
             for name, component in SCORES.items()
         }
-        heat = heat_map(x0, reconstruction, detector.scoring.heat_sigma)[:, 0]
+        heat = compute_heat_map(x0, reconstruction, detector.scoring.heat_sigma)[:, 0]
         return Judgment({name: values.cpu().numpy() for name, values in scores.items()}, heat.cpu().numpy())
 
     return judge
@@ -152,16 +152,16 @@ def _simplex(size: int) -> Callable[[int], Draw]:
 
 
 def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector: Detector) -> Judge:
-    """AnoDDPM knows no record: the network runs with everything unknown.
+    """Return a judge by AnoDDPM, which knows no record: the network runs with everything unknown.
 
     noises: of a seed. That is the number of a batch's first film, so that nothing depends on what was judged before.
     """
 
     def reconstruct(x0: Tensor, draw: Draw) -> Tensor:
         condition = network.condition(x0, [network.schema.parse({})] * len(x0), attention=False)
-        predict = predictor(network.network, condition)
+        predict = make_predictor(network.network, condition)
         with torch.no_grad(), network.autocast():
-            return anoddpm(x0, predict, network.config.schedule, lambda count: draw(count).to(x0))
+            return reconstruct_by_anoddpm(x0, predict, network.config.schedule, lambda count: draw(count).to(x0))
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
         draw = noises(rows.start)
@@ -171,12 +171,15 @@ def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector
 
 
 def _judge_as_released(detector: Detector, cohort: Cohort, stride: int) -> Judge:
-    """The released loop with the masked-pixel estimate and the true record. Scored as it was released, too."""
+    """Return a judge by the released loop with the masked-pixel estimate and the true record.
+
+    It scores as the released code does, too.
+    """
     noise = draw_noises(1, detector.config.network.image_size, RELEASED_LEVEL, 0, detector.device)
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
         records = [case.record for case in cohort.cases[rows]]
-        predict = predictor(detector.network, detector.condition(x0, records, attention=False), "masked_pixels")
+        predict = make_predictor(detector.network, detector.condition(x0, records, attention=False), "masked_pixels")
         schedule = detector.config.schedule
         with torch.no_grad(), detector.autocast():
             reconstruction = reconstruct_as_released(x0, predict, RELEASED_LEVEL, noise, schedule, stride=stride)
@@ -187,7 +190,7 @@ def _judge_as_released(detector: Detector, cohort: Cohort, stride: int) -> Judge
 
 
 def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
-    """The checkpoint's score under a kind of record.
+    """Return a judge by the checkpoint's score under a kind of record.
 
     Placed among normals of the true view, so that kinds differ by what the model saw alone.
     """
@@ -200,7 +203,7 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
         values = detector.measurements(x0, records[rows], estimates, settings)
         views = cohort.views[rows]
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, views, strict=True)]
-        heat = heat_map(x0, estimates.picture(detector.main_key(settings)), detector.scoring.heat_sigma)
+        heat = compute_heat_map(x0, estimates.picture(detector.main_key(settings)), detector.scoring.heat_sigma)
         return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
 
     return judge

@@ -23,7 +23,10 @@ def repeats_for(films: int) -> int:
 
 
 def auroc(scores: np.ndarray, abnormal: np.ndarray) -> float:
-    """Area under the ROC curve (the Mann-Whitney statistic, ties count half); NaN without both classes."""
+    """Return the area under the ROC curve (the Mann-Whitney statistic, ties count half); NaN without both classes.
+
+    scores: (N,), larger = more abnormal. abnormal: (N,) bool.
+    """
     positive = int(abnormal.sum())
     negative = len(abnormal) - positive
     if not positive or not negative:
@@ -33,9 +36,10 @@ def auroc(scores: np.ndarray, abnormal: np.ndarray) -> float:
 
 
 def average_precision(scores: np.ndarray, abnormal: np.ndarray) -> float:
-    """Σ (R_n − R_{n−1}) P_n over distinct thresholds, as scikit-learn's, which takes ten times as long in a bootstrap.
+    """Return Σ (R_n − R_{n−1}) P_n over distinct thresholds; NaN without both classes.
 
-    NaN without both classes.
+    The same as scikit-learn's `average_precision_score`, which takes ten times as long in a bootstrap. scores: (N,).
+    abnormal: (N,) bool.
     """
     if abnormal.all() or not abnormal.any():
         return float("nan")
@@ -47,12 +51,12 @@ def average_precision(scores: np.ndarray, abnormal: np.ndarray) -> float:
 
 
 def auroc_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
-    """Mean of the AUROCs inside each view that has both classes; NaN if none has."""
+    """Return the mean of the AUROCs inside each view that has both classes; NaN if none has."""
     return _within_view(auroc, scores, abnormal, views)
 
 
 def average_precision_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
-    """Mean of the average precisions inside each view that has both classes; NaN if none has."""
+    """Return the mean of the average precisions inside each view that has both classes; NaN if none has."""
     return _within_view(average_precision, scores, abnormal, views)
 
 
@@ -67,7 +71,10 @@ def _within_view(
 def bootstrap_interval(
     statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int = REPEATS, seed: int = 0
 ) -> tuple[float, float] | None:
-    """95 % percentile interval of statistic(indices), resampling inside each stratum; None if it is never finite."""
+    """Return the 95 % percentile interval of a statistic, resampling inside each stratum; None if it is never finite.
+
+    statistic: a function of row indices. strata: (N,), the stratum of each row. seed: of the resampling.
+    """
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     draws = [statistic(np.concatenate([rng.choice(rows, len(rows)) for rows in members])) for _ in range(repeats)]
@@ -84,7 +91,7 @@ def strata_of(views: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
 
 
 def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray, repeats: int = REPEATS) -> dict:
-    """AUROC and average precision with 95 % intervals: over all films, the mean within views, and per view.
+    """Measure AUROC and average precision with 95 % intervals: over all films, the mean within views, and per view.
 
     scores (N,) float, larger = more abnormal; abnormal (N,) bool; views (N,) text, "" = unknown. Values that cannot be
     had (one class only) are None, and so is every interval where a class has fewer than `MIN_CLASS` films; within
@@ -94,14 +101,14 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     result: dict = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     enough = has_enough(abnormal)
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-        result.update(_with_interval(name, _statistic(function, scores, abnormal), strata, repeats, enough))
+        result.update(measure_with_interval(name, function, (scores, abnormal), strata, repeats, enough))
     flags = [abnormal[views == view] for view in np.unique(views[views != ""])]
     enough = all(has_enough(part) for part in flags if part.any() and not part.all())
     for name, within_view in (
         ("auroc_within_view", auroc_within_view),
         ("average_precision_within_view", average_precision_within_view),
     ):
-        result.update(_with_interval(name, _statistic(within_view, scores, abnormal, views), strata, repeats, enough))
+        result.update(measure_with_interval(name, within_view, (scores, abnormal, views), strata, repeats, enough))
     result["views"] = {}
     for view in np.unique(views[views != ""]):
         rows = views == view
@@ -112,8 +119,8 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
         }
         enough = has_enough(abnormal[rows])
         for name, function in (("auroc", auroc), ("average_precision", average_precision)):
-            statistic = _statistic(function, scores[rows], abnormal[rows])
-            part.update(_with_interval(name, statistic, strata[rows], repeats, enough))
+            columns = (scores[rows], abnormal[rows])
+            part.update(measure_with_interval(name, function, columns, strata[rows], repeats, enough))
         result["views"][str(view)] = part
     return result
 
@@ -121,11 +128,6 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
 def has_enough(abnormal: np.ndarray) -> bool:
     """Tell whether both classes of abnormal (N,) bool have the `MIN_CLASS` films that an interval needs."""
     return min(int(abnormal.sum()), int((~abnormal).sum())) >= MIN_CLASS
-
-
-def _statistic(function: Callable[..., float], *columns: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return a function of indices: `function` of those rows of the columns."""
-    return lambda rows: function(*(column[rows] for column in columns))
 
 
 def paired_difference(
@@ -159,7 +161,7 @@ def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
     }
 
 
-def statistic_entry(
+def measure_with_interval(
     name: str,
     function: Callable[..., float],
     columns: tuple[np.ndarray, ...],
@@ -172,13 +174,10 @@ def statistic_entry(
     columns: (N,) each. strata: (N,), inside which films are resampled. enough: whether there are enough films for an
     interval, which is None otherwise; both are None where the function is not finite.
     """
-    return _with_interval(name, _statistic(function, *columns), strata, repeats, enough)
 
+    def statistic(rows: np.ndarray) -> float:
+        return function(*(column[rows] for column in columns))
 
-def _with_interval(
-    name: str, statistic: Callable[[np.ndarray], float], strata: np.ndarray, repeats: int, enough: bool
-) -> dict:
-    """A statistic of indices (N,) and its interval; None for the interval where there are not `enough` films."""
     value = statistic(np.arange(len(strata)))
     if not np.isfinite(value):
         return {name: None, f"{name}_interval": None}

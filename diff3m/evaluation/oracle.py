@@ -30,7 +30,7 @@ from ..data.phantom.patient import (
 from ..detector import Detector
 from ..explain.coalitions import shapley_values
 from ..imaging import Radiograph
-from ..scoring.filters import inner
+from ..scoring.filters import crop_borders
 from .phantom_numbers import explained_number
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
@@ -71,7 +71,7 @@ class Oracle:
         """Return the prepared film without its margin, flat."""
         film = Radiograph(who.film(self.detector.config.network.image_size, patient))
         x0 = torch.from_numpy(self.detector.case(film).x0)
-        return inner(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
+        return crop_borders(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
 
     def directions(self, who: Person, middle: Patient) -> np.ndarray:
         """Return what each group does to an average patient's film: (groups, pixels)."""
@@ -79,7 +79,7 @@ class Oracle:
         for group in GROUPS:
             low, high = (
                 {name: value for name, value in end.items() if value is not None}
-                for end in self.detector.schema.ends(group)
+                for end in self.detector.schema.contrast_records(group)
             )
             directions.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
         return np.stack(directions)
@@ -101,7 +101,7 @@ class Oracle:
         The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: who the
         patient may be with groups unknown, `averages` (default) or `implied`.
         """
-        population = population or averages
+        population = population or average_population
         own, filters = self.film(who, patient), self.filters(who, patient.sex)
         values = {}
         for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
@@ -111,7 +111,7 @@ class Oracle:
         return shapley_values(values, GROUPS)
 
 
-def implied(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
+def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
     """Yield who the patient may be with some groups unknown, given the known ones, with their shares.
 
     By sex and view, the means of the unknown numbers over people drawn from the population, weighted by how likely the
@@ -159,7 +159,7 @@ def _log_normal(value, mean, spread):
     return -0.5 * ((value - mean) / spread) ** 2 - np.log(spread)
 
 
-def averages(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
+def average_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
     """Yield who the patient may be, nothing inferred: numbers at the average, every category by its share."""
     numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
     categories = [

@@ -16,9 +16,9 @@ from ..detector import Detector
 from ..ehr import Record
 from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
 from ..imaging import Radiograph, prepare_mask
-from .metrics import auroc_within_view, average_precision, bootstrap_interval, mean_of, paired_difference
+from .metrics import auroc_within_view, average_precision, bootstrap_interval, mean_of, paired_difference, strata_of
 from .phantom_numbers import first_number
-from .twins import TwinDistance, summarize_twins, twin_distance
+from .twins import TwinDistance, measure_twin_distance, summarize_twins
 
 RECORDS = ("true", "unknown", "shuffled")
 KIND_STRIDE = 10_000  # numbers from one kind's first phantom to the next's
@@ -61,8 +61,11 @@ class _PhantomFilm:
     prepared_mask: np.ndarray | None = None
 
 
-def cohort_of(normals: int, each: int, split: str = "test") -> list[Person]:
-    """Normals, then `each` of every kind of lesion, by number; no number is used twice."""
+def draw_cohort(normals: int, each: int, split: str = "test") -> list[Person]:
+    """Return `normals` people without a lesion, then `each` of every kind of lesion; no number is used twice.
+
+    Raises ValueError for a count that is not from 1 to `KIND_STRIDE`.
+    """
     first = SEEDS[split][0]
     if not (1 <= normals <= KIND_STRIDE and 1 <= each <= KIND_STRIDE):
         raise ValueError(f"Give at least 1 and at most {KIND_STRIDE:,} normals, and as many of each kind.")
@@ -89,7 +92,7 @@ def benchmark_phantoms(
     `people` normals. normals, each: phantoms without a lesion, and of each kind of lesion.
     """
     report = report or (lambda stage, done, total: None)
-    cohort = cohort_of(normals, each, split)
+    cohort = draw_cohort(normals, each, split)
     films = [_render(who, detector) for who in cohort]
     results = {}
     for kind in RECORDS:
@@ -105,11 +108,11 @@ def benchmark_phantoms(
         "first_number": SEEDS[split][0],
         "normals": normals,
         "each": each,
-        "detection": {kind: detection(results[kind], labels, views) for kind in RECORDS},
-        "gain": {other: gain(results["true"], results[other], labels, views) for other in RECORDS[1:]},
-        "localization": {kind: localization(results[kind], labels) for kind in RECORDS},
+        "detection": {kind: measure_detection(results[kind], labels, views) for kind in RECORDS},
+        "gain": {other: measure_gain(results["true"], results[other], labels, views) for other in RECORDS[1:]},
+        "localization": {kind: measure_localization(results[kind], labels) for kind in RECORDS},
         "twins": {kind: summarize_twins([entry.twin for entry in results[kind]], labels) for kind in RECORDS},
-        "counterfactual": counterfactual_fidelity(detector, people, split, report),
+        "counterfactual": measure_counterfactual_fidelity(detector, people, split, report),
     }
     Path(out).mkdir(parents=True, exist_ok=True)
     (Path(out) / "phantoms.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -131,7 +134,7 @@ def _render(who: Person, detector: Detector) -> _PhantomFilm:
 
 
 def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
-    """The cohort's records: their own, none, or each that of another."""
+    """Return the cohort's records: their own, none, or each that of another."""
     return records_of_kind(
         [detector.schema.parse(who.patient.record()) for who in cohort], detector.schema.parse({}), kind
     )
@@ -176,10 +179,10 @@ def _distance_of(entry: _PhantomFilm, pseudo_healthy: np.ndarray) -> TwinDistanc
     """Compare with the healthy twin; None without a lesion, or where it covers nothing or everything."""
     if entry.twin is None or entry.mask is None or not entry.mask.any() or entry.mask.all():
         return None
-    return twin_distance(entry.film.pixels, pseudo_healthy, entry.twin, entry.mask)
+    return measure_twin_distance(entry.film.pixels, pseudo_healthy, entry.twin, entry.mask)
 
 
-def detection(results: Sequence[PhantomResult], labels: np.ndarray, views: np.ndarray) -> dict:
+def measure_detection(results: Sequence[PhantomResult], labels: np.ndarray, views: np.ndarray) -> dict:
     """Measure the within-view AUROC with a 95 % interval of each kind of lesion against the normals, and of all.
 
     Within view, because a score made without the record is not placed among normals of its own view, and that must not
@@ -194,12 +197,12 @@ def detection(results: Sequence[PhantomResult], labels: np.ndarray, views: np.nd
 
         by_kind[kind] = {
             "auroc": statistic(np.arange(len(part))),
-            "interval": bootstrap_interval(statistic, _strata(abnormal, view)),
+            "interval": bootstrap_interval(statistic, strata_of(view, abnormal)),
         }
     return by_kind
 
 
-def gain(
+def measure_gain(
     first: Sequence[PhantomResult], second: Sequence[PhantomResult], labels: np.ndarray, views: np.ndarray
 ) -> dict:
     """Subtract within-view AUROCs on the same films, first minus second, with a paired 95 % interval."""
@@ -211,7 +214,7 @@ def gain(
 
 
 def _contrasts(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows of all films, and of the normals with each kind that is there."""
+    """Return the rows of all films, and of the normals with each kind of lesion that is there: (N,) bool by name."""
     kinds = [kind for kind in KINDS if (labels == kind).any()]
     return {"all": np.ones(len(labels), dtype=bool)} | {kind: np.isin(labels, ("normal", kind)) for kind in kinds}
 
@@ -220,11 +223,7 @@ def _report_record(report: Report, kind: str, total: int, done: int) -> None:
     report(f"{kind} record", done, total)
 
 
-def _strata(abnormal: np.ndarray, view: np.ndarray) -> np.ndarray:
-    return np.char.add(view.astype(str), abnormal.astype(str))
-
-
-def localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
+def measure_localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
     """Measure pixels: average precision of |heat map| by kind, and the best Dice of one threshold over lesion films."""
     pictures = {
         index: (entry.heat, entry.mask)
@@ -259,7 +258,7 @@ def _dice(mask: np.ndarray, truth: np.ndarray) -> float:
     return 2 * float((mask & truth).sum()) / max(float(mask.sum() + truth.sum()), 1.0)
 
 
-def counterfactual_fidelity(
+def measure_counterfactual_fidelity(
     detector: Detector,
     people: int,
     split: str,

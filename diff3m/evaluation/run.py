@@ -18,6 +18,7 @@ from ..case import Case as PreparedCase
 from ..checkpoint.folder import file_sha256
 from ..data.manifest import NORMAL, REPORT_COLUMNS, Case, Manifest, ManifestError
 from ..detector import Detector
+from ..ehr import category_of
 from ..imaging import GateError, RadiographError, read_film
 from .metrics import detection_metrics, repeats_for
 from .shards import ALONE, Parts, Processes, Report
@@ -78,7 +79,7 @@ def analyze_cases(
             analyses = iter(detector.analyze_many(good, batch_size=batch_size, **settings))
             for row, case in zip(batch, prepared, strict=True):
                 if isinstance(case, RadiographError):
-                    yield CaseResult(row, None, reason(row, case), isinstance(case, GateError))
+                    yield CaseResult(row, None, exclusion_reason(row, case), isinstance(case, GateError))
                 else:
                     yield CaseResult(row, next(analyses))
             done += len(batch)
@@ -97,17 +98,12 @@ def prepare_case(detector: Detector, row: Case, accept: bool) -> PreparedCase | 
         return error
 
 
-def reason(row: Case, error: RadiographError) -> str:
+def exclusion_reason(row: Case, error: RadiographError) -> str:
     """Say why a row's film was left out."""
     return f"{error} {row.note}".strip()
 
 
-def view_of(case: Case) -> str:
-    """Return the view that a case's record states; "" where it is unknown."""
-    return str(case.record.get("view") or "")
-
-
-def identity_of(detector: Detector, manifest: str | Path, **more: object) -> dict:
+def run_identity(detector: Detector, manifest: str | Path, **more: object) -> dict:
     """Return what numbers that a detector computes from a manifest depend on; see `shards.Parts`."""
     checkpoint = detector.checkpoint
     return {
@@ -146,7 +142,7 @@ def evaluate(
         raise ManifestError(NOT_CALIBRATED)
     options = asdict(detector.settings(**settings))
     rows, out = Manifest(manifest, detector.schema, limit), Path(out)
-    identity = identity_of(detector, manifest, settings=options, accept=accept, limit=limit)
+    identity = run_identity(detector, manifest, settings=options, accept=accept, limit=limit)
     parts = Parts(out / "parts", len(rows), batch_size, SCORES, identity)
 
     def score(part: list[Case]) -> Iterator[dict]:
@@ -192,7 +188,7 @@ def score_row(result: CaseResult) -> dict:
         "row": case.row,
         "path": str(case.path),
         "label": case.label or "",
-        "view": view_of(case),
+        "view": category_of(case.record, "view") or "",
         **groups_of(case.record, case.report_columns),
         "compared_with": "",
         "accepted": "",

@@ -21,8 +21,8 @@ from ..scoring.calibrate import calibrate_views
 from ..scoring.score import Scoring
 from ..scoring.score_file import write_score
 from .calibration import Measurements, check_count, check_scoring, measure_cases
-from .format import interval, known, markdown
-from .labelled_films import check_apart, half
+from .format import format_interval, format_share, format_table
+from .labelled_films import assign_half, check_apart
 from .metrics import auroc_within_view, detection_metrics
 
 TIE = 0.005  # AUROC
@@ -130,11 +130,11 @@ def write_search(result: SearchResult, out: str | Path) -> list[Path]:
             values = [f"{entry.auroc[label]:.4f}" for label in labels]
             components, combine = len(entry.scoring.components), entry.scoring.combine
             writer.writerow([entry.name, components, combine, *values, f"{entry.mean:.4f}", entry is result.choice])
-    paths[2].write_text(as_markdown(result))
+    paths[2].write_text(format_search(result))
     return paths
 
 
-def as_markdown(result: SearchResult) -> str:
+def format_search(result: SearchResult) -> str:
     """Describe a search in Markdown: the candidates on half A, the choice on half B, notes."""
     labels = list(result.choice.auroc)
     head = ["candidate", "components", *(f"{label}" for label in labels), "mean"]
@@ -142,27 +142,34 @@ def as_markdown(result: SearchResult) -> str:
         [
             f"**{entry.name}**" if entry is result.choice else entry.name,
             str(len(entry.scoring.components)),
-            *(known(entry.auroc[label]) for label in labels),
-            known(entry.mean),
+            *(format_share(entry.auroc[label]) for label in labels),
+            format_share(entry.mean),
         ]
         for entry in result.candidates
     ]
     pieces = [
         f"Half A chooses ({result.films['A']} films): AUROC within view against normal, {result.choice.name} chosen."
     ]
-    pieces += [markdown(head, rows), f"Half B reports ({result.films['B']} films): {result.choice.name}."]
+    pieces += [format_table(head, rows), f"Half B reports ({result.films['B']} films): {result.choice.name}."]
     report_rows = [[label, *_reported(metrics)] for label, metrics in result.report.items()]
-    pieces.append(markdown(["films against normal", "AUROC within view", "average precision within view"], report_rows))
+    pieces.append(
+        format_table(["films against normal", "AUROC within view", "average precision within view"], report_rows)
+    )
     return "\n\n".join([*pieces, *result.notes]) + "\n"
 
 
 def _reported(metrics: Mapping) -> list[str]:
     names = ("auroc_within_view", "average_precision_within_view")
-    return [interval({name: metrics[name], "interval": metrics[f"{name}_interval"]}, name, ".3f") for name in names]
+    return [
+        format_interval({name: metrics[name], "interval": metrics[f"{name}_interval"]}, name, ".3f") for name in names
+    ]
 
 
 def _labelled_cases(manifest: str | Path, detector: Detector) -> tuple[list[Case], dict[int, str], int]:
-    """Labelled films with a patient, the half of each by row, and how many name no patient. Raises ManifestError."""
+    """Return labelled films with a patient, the half of each by row, and how many name no patient.
+
+    Raises ManifestError.
+    """
     keys = patient_keys(read_table(Path(manifest)))
     if keys is None:
         raise ManifestError(
@@ -171,12 +178,12 @@ def _labelled_cases(manifest: str | Path, detector: Detector) -> tuple[list[Case
     cases = [case for case in read_manifest(manifest, detector.schema) if case.label is not None]
     patients = {case.row: keys.iloc[case.row - 1] for case in cases}
     with_patient = [case for case in cases if patients[case.row]]
-    halves = {case.row: half(patients[case.row]) for case in with_patient}
+    halves = {case.row: assign_half(patients[case.row]) for case in with_patient}
     return with_patient, halves, len(cases) - len(with_patient)
 
 
 def _groups(candidates: Mapping[str, Scoring]) -> list[list[str]]:
-    """Names of the candidates that differ in components and combination alone, so that films are measured once."""
+    """Group the names of candidates that differ in components and combination alone: films are measured once."""
     groups: dict[Scoring, list[str]] = {}
     for name, scoring in candidates.items():
         groups.setdefault(replace(scoring, components=(), combine="mean"), []).append(name)
@@ -184,13 +191,13 @@ def _groups(candidates: Mapping[str, Scoring]) -> list[list[str]]:
 
 
 def _merged(scorings: Sequence[Scoring]) -> Scoring:
-    """A scoring that measures every component of a group once."""
+    """Return a scoring that measures every component of a group once."""
     components = dict.fromkeys(component for scoring in scorings for component in scoring.components)
     return replace(scorings[0], components=tuple(components), combine="mean", calibration=())
 
 
 def _scores(scoring: Scoring, union: Scoring, normals: Measurements, films: Measurements) -> np.ndarray:
-    """Scores of films under one candidate, calibrated on the normals: (N,)."""
+    """Score films under one candidate, calibrated on the normals: (N,)."""
     columns = torch.tensor([union.components.index(component) for component in scoring.components])
     calibration = calibrate_views(scoring, normals.values[:, columns], normals.views)
     candidate = replace(scoring, calibration=calibration)
@@ -199,7 +206,10 @@ def _scores(scoring: Scoring, union: Scoring, normals: Measurements, films: Meas
 
 
 def _contrasts(labels: np.ndarray, views: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
-    """By abnormal label: scores of all films (N,) → within-view AUROC against normal, of labels that have one."""
+    """Return by abnormal label a function from scores (N,) to the within-view AUROC against normal.
+
+    Labels for which that is not defined are left out. Raises ManifestError where it is for none.
+    """
 
     def contrast(label: str) -> Callable[[np.ndarray], float]:
         rows = np.isin(labels, (NORMAL, label))
@@ -216,7 +226,7 @@ def _contrasts(labels: np.ndarray, views: np.ndarray) -> dict[str, Callable[[np.
 
 
 def _report(scores: np.ndarray, labels: np.ndarray, views: np.ndarray) -> dict[str, dict]:
-    """Metrics of every abnormal label against normal."""
+    """Measure every abnormal label against normal; see `detection_metrics`."""
     return {
         str(label): detection_metrics(scores[rows], labels[rows] == label, views[rows])
         for label in np.unique(labels[labels != NORMAL])

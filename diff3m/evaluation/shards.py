@@ -61,7 +61,7 @@ class Processes:
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
-        """Context that the first process leaves before the others enter."""
+        """Return a context that the first process leaves before the others enter."""
         if not self.first:
             self.wait()
         yield

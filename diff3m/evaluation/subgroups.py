@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 
 from ..checkpoint.folder import CARD_FILE
 from ..data.manifest import REPORT_COLUMNS
-from .format import interval, markdown
+from .format import format_interval, format_table
 from .metrics import (
     MIN_CLASS,
     REPEATS,
@@ -25,7 +25,7 @@ from .metrics import (
     auroc_within_view,
     has_enough,
     mean_with_interval,
-    statistic_entry,
+    measure_with_interval,
     strata_of,
 )
 
@@ -121,8 +121,8 @@ def _measure(
         "films": len(rows),
         "normal": int((~flags).sum()),
         "abnormal": int(flags.sum()),
-        **statistic_entry("auroc", auroc, (score, flags), strata, repeats, has_enough(flags)),
-        **statistic_entry("auroc_within_view", auroc_within_view, (score, flags, view), strata, repeats, inside),
+        **measure_with_interval("auroc", auroc, (score, flags), strata, repeats, has_enough(flags)),
+        **measure_with_interval("auroc_within_view", auroc_within_view, (score, flags, view), strata, repeats, inside),
         "normal_score": _mean(score[~flags], repeats),
         "abnormal_score": _mean(score[flags], repeats),
         "false_alarms": share_with_interval(percentiles[rows][~flags] >= LIMIT),
@@ -164,14 +164,14 @@ def subgroup_table(subgroups: Mapping[str, Mapping[str, Mapping]]) -> str:
     for kind, groups in subgroups.items():
         for name, entry in groups.items():
             aurocs = [
-                interval({key: entry[key], "interval": entry[f"{key}_interval"]}, key, ".2f")
+                format_interval({key: entry[key], "interval": entry[f"{key}_interval"]}, key, ".2f")
                 for key in ("auroc_within_view", "auroc")
             ]
-            means = [interval(entry[key], "value", "+.2f") for key in ("normal_score", "abnormal_score")]
-            alarms = interval(entry["false_alarms"], "value", ".2f")
+            means = [format_interval(entry[key], "value", "+.2f") for key in ("normal_score", "abnormal_score")]
+            alarms = format_interval(entry["false_alarms"], "value", ".2f")
             counts = [str(entry[key]) for key in ("normal", "abnormal")]
             rows.append([f"{TITLES.get(kind, kind)}: {name}", *counts, *aurocs, *means, alarms])
-    return f"{markdown(head, rows)}\n\n{NOTE}\n"
+    return f"{format_table(head, rows)}\n\n{NOTE}\n"
 
 
 def write_subgroups(folder: Path, subgroups: Mapping) -> str:

@@ -30,7 +30,9 @@ class TwinDistance:
     after_heart: float
 
 
-def twin_distance(film: np.ndarray, pseudo_healthy: np.ndarray, twin: np.ndarray, mask: np.ndarray) -> TwinDistance:
+def measure_twin_distance(
+    film: np.ndarray, pseudo_healthy: np.ndarray, twin: np.ndarray, mask: np.ndarray
+) -> TwinDistance:
     """Compare a film and its pseudo-healthy film with the healthy twin.
 
     film, pseudo_healthy, twin: (H, W) in [0, 1]. mask: (H, W) bool, the lesion; at least one pixel in it and outside.

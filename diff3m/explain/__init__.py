@@ -6,19 +6,19 @@ Importing this package fills the registry: every module in it is imported, and e
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .attention import attention_by_group
+from .attention import sum_attention_by_group
 from .attribution import Attribution, attribute
 from .calibration import FitCalibration, calibrate_fit, calibrate_usual
-from .counterfactual import Counterfactual, counterfactual, counterfactual_films, example_value, other_record
-from .gradients import Agreement, Gradients, SecondOpinion, agreements, integrated_gradients
-from .influence import Influence, influence, influence_strip
-from .information import Information, information
-from .needs import ExplanationError, Need, has
-from .record_fit import RecordFit, explainable_groups, record_fit
+from .counterfactual import Counterfactual, compute_counterfactual, counterfactual_films, example_value, other_record
+from .gradients import Agreement, Gradients, SecondOpinion, compare_methods, integrated_gradients
+from .influence import Influence, compute_influence, with_reconstructions
+from .information import Information, compute_information
+from .needs import ExplanationError, Need, meets
+from .record_fit import RecordFit, explainable_groups, measure_record_fit
 from .region import RegionAttribution, attribute_region, attribute_regions
 from .registry import EXPLANATIONS, Box, Context, Explanation, Picture, Request, register
-from .three_records import ThreeRecords, WithoutRecord, three_records, without_record
-from .uncertainty import Uncertainty, uncertainty
+from .three_records import ThreeRecords, WithoutRecord, analyze_without_record, compare_three_records
+from .uncertainty import Uncertainty, measure_uncertainty
 
 __all__ = [
     "EXPLANATIONS",
@@ -42,28 +42,28 @@ __all__ = [
     "ThreeRecords",
     "Uncertainty",
     "WithoutRecord",
-    "agreements",
-    "attention_by_group",
+    "analyze_without_record",
     "attribute",
     "attribute_region",
     "attribute_regions",
     "calibrate_fit",
     "calibrate_usual",
-    "counterfactual",
+    "compare_methods",
+    "compare_three_records",
+    "compute_counterfactual",
+    "compute_influence",
+    "compute_information",
     "counterfactual_films",
     "example_value",
     "explainable_groups",
-    "has",
-    "influence",
-    "influence_strip",
-    "information",
     "integrated_gradients",
+    "measure_record_fit",
+    "measure_uncertainty",
+    "meets",
     "other_record",
-    "record_fit",
     "register",
-    "three_records",
-    "uncertainty",
-    "without_record",
+    "sum_attention_by_group",
+    "with_reconstructions",
 ]
 
 for _module in iter_modules(__path__):

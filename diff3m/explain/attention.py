@@ -8,7 +8,7 @@ from .registry import Context, Explanation, register
 from .text import join_values
 
 
-def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
+def sum_attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
     """Sum IECA's weights to explanation groups.
 
     Their sum is the number of attention groups, each of which sums to 1.
@@ -16,7 +16,7 @@ def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
     schema = detector.schema
     by_feature: dict[str, float] = {}
     for name, weights in detector.condition(detector.inputs([case]), [case.record]).attention.items():
-        by_feature |= schema.by_feature(name, weights[0].cpu().numpy())
+        by_feature |= schema.sum_by_feature(name, weights[0].cpu().numpy())
     return {
         group: sum(by_feature[member.name] for member in members)
         for group, members in schema.explanation_groups.items()
@@ -24,7 +24,7 @@ def attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
 
 
 def _explain(context: Context) -> dict[str, float]:
-    return attention_by_group(context.detector, context.case)
+    return sum_attention_by_group(context.detector, context.case)
 
 
 def _describe(weights: dict[str, float]) -> list[str]:

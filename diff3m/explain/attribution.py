@@ -17,21 +17,21 @@ from ..case import Case
 from ..detector import Detector
 from ..ehr import Record, category_of
 from ..scoring.record_fit import GroupFit
-from .coalitions import ablation_values, coalitions_of, shapley_values
+from .coalitions import ablation_values, list_coalitions, shapley_values
 from .needs import ExplanationError, Need
 from .record_fit import (
     RecordFit,
     calibrated_fits,
-    deviations,
+    compute_misfit,
+    compute_movement,
     explainable_groups,
     knows,
-    misfit,
-    movement,
-    record_fits,
+    measure_deviations,
+    to_record_fits,
     z_scores,
 )
 from .registry import Context, Cost, Explanation, register
-from .text import of_people
+from .text import format_people_share
 
 TARGETS = ("misfit", "expectation", "prior", "score")
 BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
@@ -43,11 +43,11 @@ STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal le
 class Attribution:
     """What each part of the record adds to a target.
 
-    target: "misfit" (how badly the film contradicts the record, see `record_fit.misfit`), "expectation" (how far what
-    is expected of this film, seen through noise, lies from what the whole record makes expect, see
-    `record_fit.movement`), "prior" (the same before the film is seen) or "score" (the anomaly score). groups, parts:
-    Shapley values by explanation group, and by part (habitus in one piece, other features one by one; empty if not
-    requested); each sums to known − unknown. ablation: known − (value with that group unknown), by group. known,
+    target: "misfit" (how badly the film contradicts the record, see `compute_misfit`), "expectation" (how far what is
+    expected of this film, seen through noise, lies from what the whole record makes expect, see `compute_movement`),
+    "prior" (the same before the film is seen) or "score" (the anomaly score). groups, parts: Shapley values by
+    explanation group, and by part (habitus in one piece, other features one by one; empty if not requested); each sums
+    to known − unknown. ablation: known − (value with that group unknown), by group. known,
     unknown: the target under the whole record and under none. Negative: knowing it makes the film less unusual. fits:
     with targets "misfit" and "expectation", the fit under the whole record. table: what was measured (z-scores by
     group; the score) of every coalition, by which features are known. unusual: with target "prior", the share of
@@ -92,7 +92,7 @@ def attribute(
     fits = () if target == "score" else calibrated_fits(detector, prior=target == "prior")
     if before is not None and before.target != target and not {before.target, target} <= set(BESIDE_THE_FILM):
         raise ExplanationError(f"An attribution of the {before.target} measured other things than the {target} needs.")
-    coalitions = coalitions_of(detector, case.record, single=parts)
+    coalitions = list_coalitions(detector, case.record, single=parts)
     table, whole_fits = _measure(detector, case, target, fits, coalitions.records, before)
     measurements = np.stack([table[known_features(record)] for record in coalitions.records])
     values = dict(zip(coalitions.members, _target_values(target, measurements).tolist(), strict=True))
@@ -129,10 +129,10 @@ def _measure(
     if target == "score":
         measurements = scores_under(detector, x0, missing, category_of(case.record, "view"))[:, None]
     else:
-        along, relative = deviations(detector, x0, missing, fits)
+        along, relative = measure_deviations(detector, x0, missing, fits)
         measurements = z_scores(along, fits)
         if target in BESIDE_THE_FILM and known_features(missing[-1]) == known_features(records[-1]):
-            whole_fits = record_fits(detector, case.record, fits, along[-1], relative[-1])
+            whole_fits = to_record_fits(detector, case.record, fits, along[-1], relative[-1])
     return table | dict(zip(map(known_features, missing), measurements, strict=True)), whole_fits
 
 
@@ -156,8 +156,8 @@ def check_target(target: str) -> None:
 def _target_values(target: str, measurements: np.ndarray) -> np.ndarray:
     """Return the target from what was measured of every coalition (n, k), the whole record last: (n,)."""
     if target == "misfit":
-        return misfit(measurements)
-    return measurements[:, 0] if target == "score" else movement(measurements, measurements[-1])
+        return compute_misfit(measurements)
+    return measurements[:, 0] if target == "score" else compute_movement(measurements, measurements[-1])
 
 
 def known_features(record: Record) -> frozenset[str]:
@@ -216,7 +216,7 @@ def _describe(attribution: Attribution, title: str) -> list[str]:
     for group, value in attribution.groups.items():
         lines.append(f"  {group:<16} {value:+.2f}   (left out alone: {attribution.ablation[group]:+.2f})")
     if attribution.unusual:
-        shares = ", ".join(f"{group} in {of_people(share)}" for group, share in attribution.unusual.items())
+        shares = ", ".join(f"{group} in {format_people_share(share)}" for group, share in attribution.unusual.items())
         lines.append(f"  moves normal more than: {shares}; {attribution.stands_out or 'nothing'} stands out")
     for fit in attribution.fits if attribution.target == "misfit" else ():
         shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"

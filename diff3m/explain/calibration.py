@@ -13,7 +13,7 @@ from ..detector import Detector
 from ..scoring.record_fit import GroupFit
 from .attribution import attribute
 from .needs import ExplanationError
-from .record_fit import calibrated_fits, deviations, explainable_groups, knows
+from .record_fit import calibrated_fits, explainable_groups, knows, measure_deviations
 
 LEVEL, LEVELS = 350, {"sex": 600}  # noise level of a group, chosen by a rule (studies/23-explanation-choices)
 PRIOR_LEVEL = 850  # where noise hides the film, so that an estimate is what the record alone makes expect; same source
@@ -46,7 +46,7 @@ def calibrate_fit(
     unit_fits += [GroupFit(group, PRIOR_LEVEL, 0.0, 1.0, 0) for group in groups]
     rows = []
     for done, case in enumerate(cases, start=1):
-        along, _ = deviations(detector, detector.inputs([case]), [case.record], unit_fits)
+        along, _ = measure_deviations(detector, detector.inputs([case]), [case.record], unit_fits)
         known = [knows(detector, case.record, fit.group) for fit in unit_fits]
         rows.append(np.where(known, along[0], np.nan))
         if report:

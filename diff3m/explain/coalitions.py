@@ -36,13 +36,13 @@ class Coalitions:
         return tuple(player[0] if len(player) == 1 else group for player, group in pairs)
 
 
-def coalitions_of(detector: Detector, record: Record, single: bool) -> Coalitions:
+def list_coalitions(detector: Detector, record: Record, single: bool) -> Coalitions:
     """Return all coalitions of a record's groups or, where `single`, of its single values.
 
     Raises ExplanationError for a checkpoint that cannot leave parts unknown, or a record with too many of them.
     """
     require(detector, Need.UNKNOWN_TOKENS)
-    players = players_of(detector, record, single)
+    players = list_players(detector, record, single)
     if len(players) > MAX_PLAYERS:
         raise ExplanationError(
             f"This record has {len(players)} parts that can be known or unknown; more than {MAX_PLAYERS} have too many "
@@ -63,7 +63,7 @@ def known_members(detector: Detector, record: Record) -> dict[str, list[str]]:
     return {group: names for group, names in groups.items() if names}
 
 
-def players_of(detector: Detector, record: Record, single: bool) -> list[tuple[str, ...]]:
+def list_players(detector: Detector, record: Record, single: bool) -> list[tuple[str, ...]]:
     """Return what can be known or unknown on its own: groups, or, where `single`, single features.
 
     Habitus always moves as one, and so does a group of more features than `MAX_SINGLE`, whose coalitions are too many.

@@ -13,7 +13,7 @@ from ..case import Case
 from ..detector import Detector
 from ..diffusion import denoise, invert
 from ..ehr import EHRError, EHRSchema, Feature, Record
-from ..reconstruct import CLAMP, predictor
+from ..reconstruct import CLAMP, make_predictor
 from .registry import Context, Explanation, Picture, register
 
 COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS = 1000, 40
@@ -39,7 +39,7 @@ class Counterfactual:
         return self.reconstructions - self.reconstruction
 
 
-def counterfactual(
+def compute_counterfactual(
     detector: Detector,
     case: Case,
     others: Sequence[Mapping[str, object]],
@@ -88,9 +88,9 @@ def counterfactual_films(
     conditions = detector.condition(x0.repeat_interleave(count, dim=0), every)
     schedule = detector.config.schedule
     with detector.autocast():
-        noise = invert(x0, predictor(detector.network, own), noise_level, steps, schedule, clamp=CLAMP)
+        noise = invert(x0, make_predictor(detector.network, own), noise_level, steps, schedule, clamp=CLAMP)
         start = noise.repeat_interleave(count, dim=0)
-        films = denoise(start, predictor(detector.network, conditions), noise_level, steps, schedule, clamp=CLAMP)
+        films = denoise(start, make_predictor(detector.network, conditions), noise_level, steps, schedule, clamp=CLAMP)
     return films.clamp(*CLAMP).view(len(records), count, *x0.shape[1:])
 
 
@@ -154,7 +154,9 @@ def _explain_changes(context: Context) -> RecordChanges:
 
 def _whole(context: Context) -> Counterfactual:
     others = [{}, *_changed_records(context)]
-    return context.share("counterfactual", lambda: counterfactual(context.detector, context.case, others))
+    return context.compute_once(
+        "counterfactual", lambda: compute_counterfactual(context.detector, context.case, others)
+    )
 
 
 def _unknown_to_dict(result: Counterfactual) -> dict:

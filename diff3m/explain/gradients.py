@@ -14,11 +14,11 @@ from ..case import Case
 from ..detector import Detector
 from ..ehr import Record
 from ..network import Condition
-from ..reconstruct import draw_noises, estimate_in_one_step, predictor
-from ..scoring.record_fit import deviation
+from ..reconstruct import draw_noises, estimate_in_one_step, make_predictor
+from ..scoring.record_fit import measure_deviation
 from .attribution import Attribution, attribute
 from .needs import Need
-from .record_fit import NOISES, calibrated_fits, explainable_groups, one_step
+from .record_fit import NOISES, calibrated_fits, estimate_one_step, explainable_groups
 from .registry import Context, Explanation, register
 from .text import join_values
 
@@ -43,20 +43,23 @@ def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS
     Sundararajan et al., ICML 2017. A point between two tokens is no record that anybody can have, unlike the coalitions
     of `attribute`. In float32. steps: points on the line. Raises ExplanationError.
     """
-    fits, twin, x0 = calibrated_fits(detector), detector.in_float32, detector.inputs([case])
-    names, known, unknown = _tokens(twin, case.record)
-    ends = {fit.group: one_step(detector, x0, list(detector.schema.ends(fit.group)), fit.level) for fit in fits}
+    fits, exact, x0 = calibrated_fits(detector), detector.in_float32, detector.inputs([case])
+    names, known, unknown = _tokens(exact, case.record)
+    ends = {
+        fit.group: estimate_one_step(detector, x0, list(detector.schema.contrast_records(fit.group)), fit.level)
+        for fit in fits
+    }
 
     def misfit_of(*tokens: Tensor) -> Tensor:
         films = x0.expand(len(tokens[0]), -1, -1, -1)
-        condition = twin.network.condition_of(films, dict(zip(names, tokens, strict=True)))
+        condition = exact.network.condition_of(films, dict(zip(names, tokens, strict=True)))
         total = torch.zeros(len(films), device=x0.device)
         for level in sorted({fit.level for fit in fits}):
-            estimate = _estimate(twin, films, condition, level)
+            estimate = _estimate(exact, films, condition, level)
             for fit in fits:
                 if fit.level == level:
                     low, high = ends[fit.group][:1], ends[fit.group][1:]
-                    along = deviation(x0, estimate, low, high, detector.scoring.margin)[0]
+                    along = measure_deviation(x0, estimate, low, high, detector.scoring.margin)[0]
                     total = total + ((along - fit.mean) / fit.std).square()
         return total
 
@@ -65,7 +68,7 @@ def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS
     )
     by_feature: dict[str, float] = {}
     for name, tensor in zip(names, values, strict=True):
-        by_feature |= detector.schema.by_feature(name, tensor[0].detach().sum(-1).double().cpu().numpy())
+        by_feature |= detector.schema.sum_by_feature(name, tensor[0].detach().sum(-1).double().cpu().numpy())
     members = detector.schema.explanation_groups
     groups = {
         group: sum(by_feature[feature.name] for feature in members[group]) for group in explainable_groups(detector)
@@ -85,9 +88,11 @@ def _tokens(detector: Detector, record: Record) -> tuple[list[str], tuple[Tensor
 
 
 def _estimate(detector: Detector, films: Tensor, condition: Condition, level: int) -> Tensor:
-    """Return what `record_fit.one_step` does, of n conditions, with gradients: (n, 1, S, S)."""
+    """Return what `record_fit.estimate_one_step` does, of n conditions, with gradients: (n, 1, S, S)."""
     noises = draw_noises(NOISES, films.shape[-1], level, 0, detector.device)
-    return estimate_in_one_step(films, predictor(detector.network, condition), level, noises, detector.config.schedule)
+    return estimate_in_one_step(
+        films, make_predictor(detector.network, condition), level, noises, detector.config.schedule
+    )
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class Agreement:
         return self.signs == 1 and self.order and self.largest
 
 
-def agreement(shapley: Mapping[str, float], other: Mapping[str, float]) -> Agreement:
+def compare_attributions(shapley: Mapping[str, float], other: Mapping[str, float]) -> Agreement:
     """Compare two attributions by group."""
     relevant = [group for group in shapley if max(abs(shapley[group]), abs(other[group])) >= SMALL]
     if not relevant:
@@ -121,12 +126,12 @@ def agreement(shapley: Mapping[str, float], other: Mapping[str, float]) -> Agree
     return Agreement(signs, order, largest, len(relevant))
 
 
-def agreements(attribution: Attribution, gradients: Gradients | None = None) -> dict[str, Agreement]:
+def compare_methods(attribution: Attribution, gradients: Gradients | None = None) -> dict[str, Agreement]:
     """Compare leaving one group out and, where they are given, integrated gradients with Shapley values."""
     others = {"leaving one group out": attribution.ablation}
     if gradients is not None:
         others["integrated gradients"] = gradients.groups
-    return {name: agreement(attribution.groups, other) for name, other in others.items()}
+    return {name: compare_attributions(attribution.groups, other) for name, other in others.items()}
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def _explain(context: Context) -> SecondOpinion:
     detector, case = context.detector, context.case
     attribution = attribute(detector, case, before=context.result("misfit"))
     gradients = integrated_gradients(detector, case)
-    return SecondOpinion(attribution, gradients, agreements(attribution, gradients))
+    return SecondOpinion(attribution, gradients, compare_methods(attribution, gradients))
 
 
 def _to_dict(opinion: SecondOpinion) -> dict:

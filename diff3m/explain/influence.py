@@ -13,9 +13,9 @@ from ..detector import Detector
 from ..ehr import EHRSchema, Feature, Record, category_of, number_of
 from .attribution import scores_under
 from .counterfactual import counterfactual_films, highest_level
-from .needs import ExplanationError, Need, has
-from .record_fit import calibrated_fits, deviations, misfit, one_step, z_scores
-from .region import REGION_LEVEL, region_of
+from .needs import ExplanationError, Need, meets
+from .record_fit import calibrated_fits, compute_misfit, estimate_one_step, measure_deviations, z_scores
+from .region import REGION_LEVEL, locate_region
 from .registry import Box, Context, Explanation, Picture, register
 
 STRIP_STEPS = 20
@@ -46,7 +46,7 @@ class Influence:
     score: np.ndarray | None = None
 
 
-def influence(
+def compute_influence(
     detector: Detector,
     case: Case,
     feature: str,
@@ -61,21 +61,21 @@ def influence(
     score. box: the region whose residual is followed; default, the one that differs most under the record. Raises
     ExplanationError.
     """
-    schema, entry, fits = detector.schema, curve_feature(detector.schema, feature), calibrated_fits(detector)
+    schema, entry, fits = detector.schema, select_curve_feature(detector.schema, feature), calibrated_fits(detector)
     if points < 2:
         raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
     record, x0 = case.record, detector.inputs([case])
     own = number_of(record, feature)
-    values = _range(entry, schema.room(record, feature), own, points)
+    values = _range(entry, schema.allowed_range(record, feature), own, points)
     records = [schema.with_value(record, feature, float(value)) for value in values]
-    z = z_scores(deviations(detector, x0, records, fits)[0], fits)
-    residual = (x0 - one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]
-    rows, columns, shares = region_of(residual[0], detector.scoring, box)
+    z = z_scores(measure_deviations(detector, x0, records, fits)[0], fits)
+    residual = (x0 - estimate_one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]
+    rows, columns, shares = locate_region(residual[0], detector.scoring, box)
     return Influence(
         feature,
         entry.explanation_group,
         values,
-        misfit(z),
+        compute_misfit(z),
         z[:, [fit.group for fit in fits].index(entry.explanation_group)],
         residual[1:, rows, columns].double().mean(dim=(1, 2)).cpu().numpy(),
         shares,
@@ -86,7 +86,7 @@ def influence(
     )
 
 
-def curve_feature(schema: EHRSchema, name: str) -> Feature:
+def select_curve_feature(schema: EHRSchema, name: str) -> Feature:
     """Return the number whose influence is followed.
 
     Raises ExplanationError for what is no number, or was not trained with.
@@ -98,7 +98,7 @@ def curve_feature(schema: EHRSchema, name: str) -> Feature:
     return schema[name]
 
 
-def influence_strip(detector: Detector, case: Case, curve: Influence) -> Influence:
+def with_reconstructions(detector: Detector, case: Case, curve: Influence) -> Influence:
     """Return the curve with its reconstructions, where it was computed without."""
     records = [detector.schema.with_value(case.record, curve.feature, float(value)) for value in curve.values]
     reconstructions = _reconstructions(detector, detector.inputs([case]), case.record, records)
@@ -111,35 +111,35 @@ def _reconstructions(detector: Detector, x0: Tensor, record: Record, records: Se
     return films[0, 1:, 0].float().cpu().numpy()
 
 
-def _range(entry: Feature, room: tuple[float, float], own: float | None, points: int) -> np.ndarray:
+def _range(entry: Feature, limits: tuple[float, float], own: float | None, points: int) -> np.ndarray:
     """Return rising values of a number.
 
-    `REACH` standard deviations each way inside its room (one where the room lies beyond them), and as far as the
+    `REACH` standard deviations each way inside its allowed range (one where that lies beyond them), and as far as the
     record's own value.
     """
-    low, high = (float(np.clip(entry.mean + way * REACH * entry.std, *room)) for way in (-1, 1))
+    low, high = (float(np.clip(entry.mean + way * REACH * entry.std, *limits)) for way in (-1, 1))
     if high - low < entry.std:
-        low, high = max(low - entry.std, room[0]), min(high + entry.std, room[1])
+        low, high = max(low - entry.std, limits[0]), min(high + entry.std, limits[1])
     if own is not None:
         low, high = min(low, own), max(high, own)
     return np.linspace(low, high, points)
 
 
 def _explain(context: Context) -> tuple[Influence, ...]:
-    score, box = has(context.detector, Need.SCORE), context.request.box
+    score, box = meets(context.detector, Need.SCORE), context.request.box
     return tuple(
-        influence(context.detector, context.case, name, strip=False, score=score, box=box)
+        compute_influence(context.detector, context.case, name, strip=False, score=score, box=box)
         for name in context.request.numbers
     )
 
 
 def _explain_strip(context: Context) -> tuple[Influence, ...]:
-    return tuple(influence_strip(context.detector, context.case, curve) for curve in context.result("influence"))
+    return tuple(with_reconstructions(context.detector, context.case, curve) for curve in context.result("influence"))
 
 
 def _validate(context: Context) -> None:
     for name in context.request.numbers:
-        curve_feature(context.detector.schema, name)
+        select_curve_feature(context.detector.schema, name)
 
 
 def _to_dict(curves: Sequence[Influence]) -> dict:

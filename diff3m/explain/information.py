@@ -17,10 +17,10 @@ from ..case import Case
 from ..detector import Detector
 from ..diffusion import add_noise, predicted_noise
 from ..ehr import Record
-from ..reconstruct import draw_noises, predictor
+from ..reconstruct import draw_noises, make_predictor
 from .coalitions import coalition_record, known_members
 from .needs import Need, require
-from .record_fit import one_step
+from .record_fit import estimate_one_step
 from .region import REGION_LEVEL
 from .registry import Context, Explanation, Picture, register
 from .text import join_values
@@ -47,7 +47,7 @@ class Information:
 
 
 @torch.no_grad()
-def information(detector: Detector, case: Case) -> Information:
+def compute_information(detector: Detector, case: Case) -> Information:
     """Estimate ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ in bits, λ the log signal-to-noise ratio.
 
     By the trapezoid rule over `LEVELS`. Raises ExplanationError.
@@ -58,23 +58,23 @@ def information(detector: Detector, case: Case) -> Information:
     without_one = [[int(index != place) for index in range(len(players))] for place in range(len(players))]
     coalitions = [[1] * len(players), [0] * len(players), *without_one]
     records = [coalition_record(case.record, players, coalition) for coalition in coalitions]
-    bits = bits_spent(detector, x0.expand(len(records), -1, -1, -1), records, LEVELS).numpy()
+    bits = measure_bits(detector, x0.expand(len(records), -1, -1, -1), records, LEVELS).numpy()
     savings = bits[1:] - bits[:1]
     maps = dict(zip(members, savings[1:].astype(np.float32), strict=True))
     groups = {name: float(part.sum()) for name, part in zip(members, savings[1:], strict=True)}
-    residual = (x0 - one_step(detector, x0, [case.record], REGION_LEVEL))[0, 0].cpu().numpy()
+    residual = (x0 - estimate_one_step(detector, x0, [case.record], REGION_LEVEL))[0, 0].cpu().numpy()
     return Information(float(savings[0].sum()), savings[0].astype(np.float32), groups, maps, residual)
 
 
 @torch.no_grad()
-def bits_spent(detector: Detector, x0: Tensor, records: Sequence[Record], levels: Sequence[int]) -> Tensor:
+def measure_bits(detector: Detector, x0: Tensor, records: Sequence[Record], levels: Sequence[int]) -> Tensor:
     """Return the bits that describing each prepared film (B, 1, S, S) under its record takes, per pixel.
 
     ½ ∫ ‖ε − ε̂‖² dλ by the trapezoid rule over rising noise levels, up to what no record changes, with `NOISES` noises
     that are the same for every film. Returns (B, S, S) float64 on the CPU.
     """
     schedule, errors = detector.config.schedule, []
-    predict = predictor(detector.network, detector.condition(x0, records, attention=False))
+    predict = make_predictor(detector.network, detector.condition(x0, records, attention=False))
     for level in levels:
         noise = draw_noises(NOISES, x0.shape[-1], level, 0, detector.device).repeat_interleave(len(x0), dim=0)
         t = torch.full((len(noise),), level - 1, device=x0.device)
@@ -87,7 +87,7 @@ def bits_spent(detector: Detector, x0: Tensor, records: Sequence[Record], levels
 
 
 def _explain(context: Context) -> Information:
-    return information(context.detector, context.case)
+    return compute_information(context.detector, context.case)
 
 
 def _to_dict(result: Information) -> dict:

@@ -31,7 +31,7 @@ MISSING = {
 }
 
 
-def has(detector: Detector, need: Need) -> bool:
+def meets(detector: Detector, need: Need) -> bool:
     """Tell whether a checkpoint has what a need names."""
     config = detector.config
     return {
@@ -45,5 +45,5 @@ def has(detector: Detector, need: Need) -> bool:
 def require(detector: Detector, *needs: Need) -> None:
     """Raise ExplanationError for the first need that the checkpoint does not meet."""
     for need in needs:
-        if not has(detector, need):
+        if not meets(detector, need):
             raise ExplanationError(MISSING[need])

@@ -12,8 +12,8 @@ from torch import Tensor
 from ..case import Case
 from ..detector import Detector
 from ..ehr import Feature, Record
-from ..reconstruct import draw_noises, estimate_in_one_step, predictor
-from ..scoring.record_fit import GroupFit, deviation
+from ..reconstruct import draw_noises, estimate_in_one_step, make_predictor
+from ..scoring.record_fit import GroupFit, measure_deviation
 from .needs import Need, require
 
 NOISES = 2  # draws averaged by each one-step estimate; the same for every film and record
@@ -37,7 +37,9 @@ class RecordFit:
     shift: float | None
 
 
-def one_step(detector: Detector, x0: Tensor, records: Sequence[Record], level: int, noises: int = NOISES) -> Tensor:
+def estimate_one_step(
+    detector: Detector, x0: Tensor, records: Sequence[Record], level: int, noises: int = NOISES
+) -> Tensor:
     """Estimate x̂_0 of one prepared film (1, 1, S, S) under n records from one noise level: (n, 1, S, S).
 
     In float32, with the same noises for all records, because directions are small differences of estimates.
@@ -47,27 +49,27 @@ def one_step(detector: Detector, x0: Tensor, records: Sequence[Record], level: i
     for start in range(0, len(records), size):
         batch = records[start : start + size]
         films = x0.expand(len(batch), -1, -1, -1)
-        predict = predictor(detector.network, detector.condition(films, batch, attention=False))
+        predict = make_predictor(detector.network, detector.condition(films, batch, attention=False))
         with torch.no_grad():
             estimates.append(estimate_in_one_step(films, predict, level, noise, detector.config.schedule))
     return torch.cat(estimates)
 
 
-def deviations(
+def measure_deviations(
     detector: Detector, x0: Tensor, records: Sequence[Record], fits: Sequence[GroupFit]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Measure one prepared film's deviation and relative shift (see `deviation`) under n records, by group.
+    """Measure one prepared film's deviation and relative shift (see `measure_deviation`) under n records, by group.
 
     The directions do not depend on the record, so they are computed once. Returns (n, groups) float64 each.
     """
     along, relative = np.zeros((len(records), len(fits))), np.zeros((len(records), len(fits)))
     for level in sorted({fit.level for fit in fits}):
         places = [place for place, fit in enumerate(fits) if fit.level == level]
-        ends = [end for place in places for end in detector.schema.ends(fits[place].group)]
-        estimates = one_step(detector, x0, [*ends, *records], level)
+        ends = [end for place in places for end in detector.schema.contrast_records(fits[place].group)]
+        estimates = estimate_one_step(detector, x0, [*ends, *records], level)
         for index, place in enumerate(places):
             low, high = estimates[2 * index : 2 * index + 1], estimates[2 * index + 1 : 2 * index + 2]
-            pair = deviation(x0, estimates[len(ends) :], low, high, detector.scoring.margin)
+            pair = measure_deviation(x0, estimates[len(ends) :], low, high, detector.scoring.margin)
             along[:, place], relative[:, place] = (tensor.double().cpu().numpy() for tensor in pair)
     return along, relative
 
@@ -77,7 +79,7 @@ def z_scores(along: np.ndarray, fits: Sequence[GroupFit]) -> np.ndarray:
     return (along - np.array([fit.mean for fit in fits])) / np.array([fit.std for fit in fits])
 
 
-def misfit(z: np.ndarray) -> np.ndarray:
+def compute_misfit(z: np.ndarray) -> np.ndarray:
     """Return how badly a film contradicts a record: Σ z² over groups, (…, groups) → (…).
 
     About the number of groups for a normal film.
@@ -85,7 +87,7 @@ def misfit(z: np.ndarray) -> np.ndarray:
     return np.square(z).sum(-1)
 
 
-def movement(z: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def compute_movement(z: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return how far what is expected lies from what the whole record makes expect, (…, groups) → (…).
 
     Σ (z − z of the whole record)² over groups. The film's own deviation, which is in every z alike, cancels; 0 for the
@@ -103,14 +105,14 @@ def calibrated_fits(detector: Detector, prior: bool = False) -> tuple[GroupFit, 
     return detector.config.prior_fit if prior else detector.config.fit
 
 
-def record_fit(detector: Detector, case: Case) -> tuple[RecordFit, ...]:
+def measure_record_fit(detector: Detector, case: Case) -> tuple[RecordFit, ...]:
     """Measure whether the film looks as its record says, group by group. Raises ExplanationError."""
     fits = calibrated_fits(detector)
-    along, relative = deviations(detector, detector.inputs([case]), [case.record], fits)
-    return record_fits(detector, case.record, fits, along[0], relative[0])
+    along, relative = measure_deviations(detector, detector.inputs([case]), [case.record], fits)
+    return to_record_fits(detector, case.record, fits, along[0], relative[0])
 
 
-def record_fits(
+def to_record_fits(
     detector: Detector, record: Record, fits: Sequence[GroupFit], along: np.ndarray, relative: np.ndarray
 ) -> tuple[RecordFit, ...]:
     """Return measured deviations and relative shifts (groups,) as `RecordFit`s."""

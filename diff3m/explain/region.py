@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..case import Case
 from ..detector import Detector
-from ..scoring.filters import gaussian_blur, inner
+from ..scoring.filters import crop_borders, gaussian_blur, scale_sigma
 from ..scoring.score import Scoring
-from .coalitions import coalitions_of, shapley_values
+from .coalitions import list_coalitions, shapley_values
 from .needs import ExplanationError, Need
-from .record_fit import explainable_groups, one_step
+from .record_fit import estimate_one_step, explainable_groups
 from .registry import Box, Context, Explanation, register
 from .text import join_values
 
@@ -51,12 +51,15 @@ def attribute_region(
 def attribute_regions(
     detector: Detector, case: Case, boxes: Sequence[Box | None], level: int = REGION_LEVEL
 ) -> tuple[RegionAttribution, ...]:
-    """Do as `attribute_region` for several regions for the price of one: they share the coalitions' estimates."""
-    coalitions, x0 = coalitions_of(detector, case.record, single=False), detector.inputs([case])
-    residual = (x0 - one_step(detector, x0, coalitions.records, level))[:, 0]
+    """Attribute the mean residual in several regions, for the price of one: they share the coalitions' estimates.
+
+    boxes, level: as in `attribute_region`. Returns one attribution a box, in their order.
+    """
+    coalitions, x0 = list_coalitions(detector, case.record, single=False), detector.inputs([case])
+    residual = (x0 - estimate_one_step(detector, x0, coalitions.records, level))[:, 0]
     results = []
     for box in boxes:
-        rows, columns, shares = region_of(residual[-1], detector.scoring, box)
+        rows, columns, shares = locate_region(residual[-1], detector.scoring, box)
         values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
         groups = dict.fromkeys(explainable_groups(detector), 0.0)
         groups |= shapley_values(dict(zip(coalitions.members, values, strict=True)), coalitions.groups)
@@ -64,7 +67,7 @@ def attribute_regions(
     return tuple(results)
 
 
-def region_of(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slice, slice, Box]:
+def locate_region(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slice, slice, Box]:
     """Return rows and columns of a region of a residual (S, S), and the box that they fill.
 
     box: default, the square around the largest blurred residual.
@@ -77,7 +80,9 @@ def region_of(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slic
 def _largest_residual(residual: Tensor, scoring: Scoring) -> Box:
     """Return the square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
     side = residual.shape[-1]
-    heat = inner(gaussian_blur(residual[None, None], scoring.heat_sigma * side / 128), scoring.margin)[0, 0].abs()
+    heat = crop_borders(gaussian_blur(residual[None, None], scale_sigma(scoring.heat_sigma, side)), scoring.margin)[
+        0, 0
+    ].abs()
     margin = (side - heat.shape[-1]) // 2
     row, column = (int(place) + margin for place in np.unravel_index(int(heat.argmax()), heat.shape))
     top, left = (min(max(place / side - REGION_SIDE / 2, 0.0), 1.0 - REGION_SIDE) for place in (row, column))

@@ -96,7 +96,7 @@ class Context:
         for explanation in EXPLANATIONS.values():
             explanation.validate(self)
 
-    def selection(self) -> list[Explanation]:
+    def requested(self) -> list[Explanation]:
         """Return the explanations that the request asks for, in order."""
         return [explanation for explanation in EXPLANATIONS.values() if explanation.is_requested(self.request)]
 
@@ -117,12 +117,12 @@ class Context:
                 self.failures.append(str(error))
             return None
 
-    def share(self, key: str, compute: Callable[[], Any]) -> Any:
+    def compute_once(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return what several explanations need, computed by the first of them."""
         if key not in self._cache:
             self._cache[key] = compute()
         return self._cache[key]
 
-    def finished(self) -> dict[str, Any]:
+    def requested_results(self) -> dict[str, Any]:
         """Return the results of the explanations that were requested and could be given, by name."""
-        return {entry.name: self.results[entry.name] for entry in self.selection() if entry.name in self.results}
+        return {entry.name: self.results[entry.name] for entry in self.requested() if entry.name in self.results}

@@ -10,6 +10,6 @@ def join_values(values: Mapping[str, float], form: str) -> str:
     return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
 
 
-def of_people(share: float) -> str:
+def format_people_share(share: float) -> str:
     """Return a share of people in words: "84 of 100 people"; never all of them."""
     return f"{min(99, int(100 * share))} of 100 people"

@@ -19,7 +19,7 @@ NAMES = ("known", "unknown", "another")
 
 @dataclass(frozen=True, eq=False)
 class ThreeRecords:
-    """One film under the true record, under none, and under another patient's (`mirrored_record`), in this order.
+    """One film under the true record, under none, and under another patient's (`mirror_record`), in this order.
 
     reconstructions: (3, S, S) in [0, 1], pseudo-healthy, by inversion under each record itself. scores: of each, all
     against normals of the film's own view; None for a checkpoint without calibration.
@@ -48,7 +48,7 @@ class WithoutRecord:
     change: float
 
 
-def without_record(detector: Detector, analysis: Analysis) -> WithoutRecord:
+def analyze_without_record(detector: Detector, analysis: Analysis) -> WithoutRecord:
     """Analyze an analysis' film again under no record, with the same settings.
 
     Raises ExplanationError, and ValueError for an analysis that was read from a file without its film.
@@ -65,7 +65,7 @@ def without_record(detector: Detector, analysis: Analysis) -> WithoutRecord:
     return WithoutRecord(placement.score, percentile, change)
 
 
-def mirrored_record(schema: EHRSchema, record: Record) -> Record:
+def mirror_record(schema: EHRSchema, record: Record) -> Record:
     """Return the record of a patient who is as far from average on the other side.
 
     Each known number is mirrored at its mean in training, as far as it is plausible; each known category becomes the
@@ -80,16 +80,16 @@ def mirrored_record(schema: EHRSchema, record: Record) -> Record:
             places = feature.categories
             other[feature.name] = places[(places.index(value) + 1) % len(places)]
         else:
-            mirrored = np.clip(2 * feature.mean - float(value), *schema.room(other, feature.name))
+            mirrored = np.clip(2 * feature.mean - float(value), *schema.allowed_range(other, feature.name))
             other = schema.with_value(other, feature.name, float(mirrored))
     return other
 
 
-def three_records(detector: Detector, case: Case) -> ThreeRecords:
+def compare_three_records(detector: Detector, case: Case) -> ThreeRecords:
     """Analyze one film under the true record, none and another one. Raises ExplanationError."""
     require(detector, Need.UNKNOWN_TOKENS)
     schema = detector.schema
-    records = (case.record, dict.fromkeys(schema.names), mirrored_record(schema, case.record))
+    records = (case.record, dict.fromkeys(schema.names), mirror_record(schema, case.record))
     analyses = list(detector.analyze_many(case.with_record(record) for record in records))
     scores = tuple(_score(detector, analysis, category_of(case.record, "view")) for analysis in analyses)
     return ThreeRecords(records, np.stack([analysis.reconstruction for analysis in analyses]), scores)
@@ -101,7 +101,7 @@ def _score(detector: Detector, analysis: Analysis, view: str | None) -> float | 
 
 
 def _explain(context: Context) -> ThreeRecords:
-    return three_records(context.detector, context.case)
+    return compare_three_records(context.detector, context.case)
 
 
 def _to_dict(result: ThreeRecords) -> dict:

@@ -9,7 +9,7 @@ import torch
 
 from ..case import Case
 from ..detector import Detector
-from ..scoring.measure import heat_map
+from ..scoring.measure import compute_heat_map
 from ..scoring.score import by_noise_level
 from .needs import Need, require
 from .registry import Context, Explanation, Picture, register
@@ -33,7 +33,7 @@ class Uncertainty:
     heat_levels: tuple[int, ...] = LEVELS
 
 
-def uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) -> Uncertainty:
+def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) -> Uncertainty:
     """Analyze one case under several seeds and noise levels. Raises ExplanationError."""
     require(detector, Need.SCORE)
     scoring = detector.scoring
@@ -54,12 +54,12 @@ def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
     condition = detector.condition(x0, [case.record], attention=False)
     estimates = detector.estimates(x0, condition, keys, detector.settings())
     sigma = detector.scoring.heat_sigma
-    maps = [heat_map(x0, estimates.picture((source, level)), sigma)[0, 0].cpu().numpy() for level in LEVELS]
+    maps = [compute_heat_map(x0, estimates.picture((source, level)), sigma)[0, 0].cpu().numpy() for level in LEVELS]
     return np.std(maps, axis=0)
 
 
 def _explain(context: Context) -> Uncertainty:
-    return uncertainty(context.detector, context.case)
+    return measure_uncertainty(context.detector, context.case)
 
 
 def _to_dict(result: Uncertainty) -> dict:

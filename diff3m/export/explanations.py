@@ -8,7 +8,7 @@ import numpy as np
 
 from ..explain import EXPLANATIONS, Context, Picture
 from .files import NOTICE, PICTURE_HEIGHT, provenance, write_png_files
-from .overlay import enlarge, full_color, signed, to_uint8
+from .overlay import draw_signed, enlarge, full_color_limit, to_uint8
 
 
 def explanations_to_dict(context: Context) -> dict:
@@ -20,7 +20,9 @@ def explanations_to_dict(context: Context) -> dict:
     return {
         "notice": NOTICE,
         "record": context.case.record,
-        "explanations": {name: EXPLANATIONS[name].to_dict(result) for name, result in context.finished().items()},
+        "explanations": {
+            name: EXPLANATIONS[name].to_dict(result) for name, result in context.requested_results().items()
+        },
         "not_explained": context.failures,
         "notes": list(context.case.film.notes),
         "accepted": list(context.case.film.accepted),
@@ -34,14 +36,14 @@ def write_explanation_pictures(folder: str | Path, context: Context) -> list[Pat
     Signed maps: red for + (brighter; the record helps), blue for −, full color at the 99.5th percentile of the sizes.
     """
     images = {}
-    for explanation, result in context.finished().items():
+    for explanation, result in context.requested_results().items():
         for name, picture in EXPLANATIONS[explanation].pictures(result).items():
             images[name] = _enlarge(_render(picture), context.case.aspect)
     return write_png_files(folder, images)
 
 
 def _render(picture: Picture) -> np.ndarray:
-    return signed(picture.pixels, full_color(picture.pixels)) if picture.signed else to_uint8(picture.pixels)
+    return draw_signed(picture.pixels, full_color_limit(picture.pixels)) if picture.signed else to_uint8(picture.pixels)
 
 
 def _enlarge(image: np.ndarray, aspect: float) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from ..analysis import Analysis
 from ..detector import Detector
 from ..scoring.score import Scoring
-from .overlay import enlarge, overlay, to_png, to_uint8
+from .overlay import draw_overlay, enlarge, to_png, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
 PICTURE_HEIGHT = 512
@@ -83,12 +83,12 @@ def write_json(path: str | Path, values: dict) -> None:
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) -> np.ndarray:
+def draw_heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) -> np.ndarray:
     """Draw a heat map over its film, both (H, W), with the default display settings: (H, W, 3) uint8."""
-    return overlay(film, heat, alpha=OPACITY, threshold=heat_normal, full=FULL_COLOR * heat_normal)
+    return draw_overlay(film, heat, alpha=OPACITY, threshold=heat_normal, full=FULL_COLOR * heat_normal)
 
 
-def pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
+def render_pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
     """Return film, reconstruction, residual (mid-grey = no difference) and heat_map over the film.
 
     512 pixels high, RGB or grey uint8.
@@ -101,13 +101,13 @@ def pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
         "film": to_uint8(film),
         "reconstruction": to_uint8(reconstruction),
         "residual": to_uint8(0.5 + residual),
-        "heat_map": heat_over_film(film, heat, scoring.heat_normal),
+        "heat_map": draw_heat_over_film(film, heat, scoring.heat_normal),
     }
 
 
 def write_pictures(folder: str | Path, analysis: Analysis, scoring: Scoring) -> list[Path]:
     """Write `pictures` as PNG files; returns their paths."""
-    return write_png_files(folder, pictures(analysis, scoring))
+    return write_png_files(folder, render_pictures(analysis, scoring))
 
 
 def write_png_files(folder: str | Path, images: Mapping[str, np.ndarray]) -> list[Path]:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from ..analysis import Analysis
 from ..detector import Detector
-from .files import NOTICE, pictures, software_versions
+from .files import NOTICE, render_pictures, software_versions
 
 SERIES_NUMBER = 9301
 TITLES = {
@@ -35,7 +35,7 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
     from highdicom.sc import SCImage
 
     study, series = highdicom.UID(), highdicom.UID()
-    images, files = pictures(analysis, detector.scoring), {}
+    images, files = render_pictures(analysis, detector.scoring), {}
     for number, (name, title) in enumerate(
         ((name, title) for name, title in TITLES.items() if name in images), start=1
     ):

@@ -17,7 +17,14 @@ from pydicom.uid import UID
 
 from ..ehr import EHRError
 from ..ehr.facts import read_text, read_view
-from ..ehr.header import Fact, header_age, header_height, header_sex, header_view, header_weight
+from ..ehr.header import (
+    Fact,
+    read_header_age,
+    read_header_height,
+    read_header_sex,
+    read_header_view,
+    read_header_weight,
+)
 from .dicom_values import has_decimal_comma, items, number, numbers, spellings, text, texts, whole
 from .geometry import MAX_PIXEL_ASPECT, Placement, pixels_are_square, stretch_note
 from .radiograph import RadiographError
@@ -171,11 +178,11 @@ def record_facts(dataset: Dataset) -> dict[str, Fact]:
     """Return what the header says of the patient's record, by feature name; values are None where it does not."""
     age, birth_date, *study_dates = (text(dataset, name) for name in AGE_ATTRIBUTES)
     return {
-        "age": header_age(age, birth_date, *study_dates),
-        "sex": header_sex(text(dataset, "PatientSex")),
-        "view": header_view(*view_attributes(dataset)),
-        "height_cm": header_height(text(dataset, "PatientSize")),
-        "weight_kg": header_weight(text(dataset, "PatientWeight")),
+        "age": read_header_age(age, birth_date, *study_dates),
+        "sex": read_header_sex(text(dataset, "PatientSex")),
+        "view": read_header_view(*view_attributes(dataset)),
+        "height_cm": read_header_height(text(dataset, "PatientSize")),
+        "weight_kg": read_header_weight(text(dataset, "PatientWeight")),
     }
 
 

@@ -114,7 +114,7 @@ class Diff3M(nn.Module):
         return self._attend(self.noise_encoder(x0, self.encoder_embedding(self.embed_time(t), condition)), condition)[1]
 
     def _query(self, features: list[Tensor]) -> Tensor:
-        """Global maximum over space, projected: (B, d)."""
+        """Return the global maximum of the deepest feature map over space, projected: (B, d)."""
         return self.query_head(features[-1].amax(dim=(2, 3)))
 
     def _attend(self, features: list[Tensor], condition: Condition) -> tuple[Tensor, dict[str, Tensor]]:

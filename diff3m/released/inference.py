@@ -57,7 +57,7 @@ def reconstruct_as_released(
     one step to the next, 1 as released; more is a cheaper approximation. Returns (B, 1, S, S), not clamped.
     """
     schedule = ReleasedSchedule.of(schedule)
-    up, down = _every(range(1, level + 1), stride), _every(range(level - 2, -2, -1), stride)
+    up, down = _strided(range(1, level + 1), stride), _strided(range(level - 2, -2, -1), stride)
     total, done = len(up) + len(down) - 2, 0
 
     def report(progress: Progress) -> None:
@@ -72,7 +72,7 @@ def reconstruct_as_released(
     return walk(x, predict, down, schedule, clamp=CLAMP, callback=report)
 
 
-def _every(path: Sequence[int], stride: int) -> list[int]:
+def _strided(path: Sequence[int], stride: int) -> list[int]:
     """Return every stride-th timestep of a path, and its last."""
     timesteps = list(path[::stride])
     return timesteps if timesteps[-1] == path[-1] else [*timesteps, path[-1]]

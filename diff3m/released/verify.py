@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..checkpoint.folder import Checkpoint
 from ..diffusion import add_noise, estimate_x0, implied_noise, walk
-from ..reconstruct import predictor
+from ..reconstruct import make_predictor
 from .inference import CLAMP, ReleasedSchedule
-from .weights import ReleasedError, encode, load_released
+from .weights import ReleasedError, encode_released, load_released
 
 TRAJECTORY = re.compile(r"(inverted|denoised)_(\d+)_to_(\d+)")
 
@@ -48,11 +48,11 @@ def verify_released(stem: str | Path) -> list[Difference]:
             )
     settings = json.loads(files[".json"].read_text())
     checkpoint = load_released(files[".weights.safetensors"], settings)
-    return compare(checkpoint, load_file(files[".io.safetensors"]))
+    return compare_outputs(checkpoint, load_file(files[".io.safetensors"]))
 
 
 @torch.no_grad()
-def compare(checkpoint: Checkpoint, io: dict[str, Tensor]) -> list[Difference]:
+def compare_outputs(checkpoint: Checkpoint, io: dict[str, Tensor]) -> list[Difference]:
     """Compare all outputs in `io`, in the order of the method. Raises ReleasedError for a tensor that is no output."""
     ours = _outputs(checkpoint, io)
     inputs = {"x0", "noise", "t", "x_t", "demographics", "ehr"}
@@ -71,9 +71,9 @@ def compare(checkpoint: Checkpoint, io: dict[str, Tensor]) -> list[Difference]:
 
 def _outputs(checkpoint: Checkpoint, io: dict[str, Tensor]) -> dict[str, Tensor]:
     network, schedule = checkpoint.network, ReleasedSchedule.of(checkpoint.config.schedule)
-    x0, x_t, t, values = io["x0"], io["x_t"], io["t"], encode(io["demographics"], io["ehr"])
+    x0, x_t, t, values = io["x0"], io["x_t"], io["t"], encode_released(io["demographics"], io["ehr"])
     condition = network.condition(x0, values)
-    predict = predictor(network, condition, "masked_pixels")
+    predict = make_predictor(network, condition, "masked_pixels")
     noise, pixels = predict(x_t, t)
     estimate = estimate_x0(pixels, noise, t, schedule, CLAMP)
     direction = implied_noise(x_t, estimate, t, schedule)

@@ -77,18 +77,18 @@ def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoin
     if not isinstance(settings, Mapping):
         settings = _read_settings(Path(settings))
     state = read_weights(path)
-    config = network_config(settings, state)
-    diffusion = schedule(settings)
+    config = read_network_config(settings, state)
+    diffusion = read_schedule(settings)
     network = Diff3M(config, diffusion)
     try:
-        network.load_state_dict(rename(state, config))
+        network.load_state_dict(rename_weights(state, config))
     except RuntimeError as error:
         raise ReleasedError(f"{path} does not fit the configuration: {str(error)[:300]}") from None
     constants = "given" if "ehr_mean" in settings else "general adult values"
     checkpoint_config = CheckpointConfig(
         name=str(settings.get("name", "released")),
         network=config,
-        schema=schema(settings),
+        schema=released_schema(settings),
         schedule=diffusion,
         preprocessing=Preprocessing(size=config.image_size),
         scoring=RELEASED_SCORING,
@@ -97,7 +97,7 @@ def load_released(path: str | Path, settings: str | Path | Mapping) -> Checkpoin
     return Checkpoint(checkpoint_config, network.eval())
 
 
-def our_name(name: str) -> str:
+def translate_name(name: str) -> str:
     """Translate the name of a released parameter to ours. Raises ValueError for a name that is none."""
     for theirs, ours in _PREFIXES:
         if name.startswith(theirs):
@@ -114,9 +114,9 @@ def our_name(name: str) -> str:
     return name
 
 
-def rename(state: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
+def rename_weights(state: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
     """Rename a released state dict to our names; spare rows of the token tables are dropped."""
-    weights = {our_name(key): value for key, value in state.items()}
+    weights = {translate_name(key): value for key, value in state.items()}
     for group, slots in config.slots:
         for part in ("weight", "bias"):
             key = f"fusion.tokenizers.{group}.{part}"
@@ -155,7 +155,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
-def network_config(settings: Mapping, state: Mapping[str, Tensor]) -> NetworkConfig:
+def read_network_config(settings: Mapping, state: Mapping[str, Tensor]) -> NetworkConfig:
     """Read the network of a released configuration. Raises ReleasedError.
 
     settings: the configuration. state: the weights, which say where self-attention sits.
@@ -199,7 +199,7 @@ def _multipliers(value: str | Sequence | None, size: int) -> tuple[float, ...]:
     return tuple(int(number) if number == int(number) else number for number in numbers)
 
 
-def schedule(settings: Mapping) -> Schedule:
+def read_schedule(settings: Mapping) -> Schedule:
     """Read the linear schedule of a released configuration. Raises ReleasedError for another schedule."""
     if settings.get("noise_schedule", "linear") != "linear":
         raise ReleasedError(f"Only the linear noise schedule is known, not {settings['noise_schedule']!r}.")
@@ -207,7 +207,7 @@ def schedule(settings: Mapping) -> Schedule:
     return Schedule(steps, 1e-4 * 1000 / steps, 0.02 * 1000 / steps)
 
 
-def schema(settings: Mapping) -> EHRSchema:
+def released_schema(settings: Mapping) -> EHRSchema:
     """Return the paper's features with the released encoding: age' = (age − 1)/99, one-hot sex and view, z-scored EHR.
 
     settings: `ehr_mean` and `ehr_std` (BMI, systolic, diastolic, height in inches, weight in pounds) of the training
@@ -223,7 +223,7 @@ def schema(settings: Mapping) -> EHRSchema:
     return EHRSchema(tuple(features.values()))
 
 
-def encode(demographics: Tensor, ehr: Tensor) -> Tensor:
+def encode_released(demographics: Tensor, ehr: Tensor) -> Tensor:
     """Encode released inputs as our slots (B, 10).
 
     demographics: (B, 3), sex, age' and view. ehr: (B, 5), z-scored.

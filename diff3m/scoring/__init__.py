@@ -4,7 +4,7 @@ filters ← score ← measure, calibrate, settings; regions and record_fit stand
 """
 
 from .calibrate import calibrate_scoring
-from .measure import heat_map, measure_component
+from .measure import compute_heat_map, measure_component
 from .regions import Region, find_regions
 from .score import Component, Scoring, ViewCalibration
 
@@ -14,7 +14,7 @@ __all__ = [
     "Scoring",
     "ViewCalibration",
     "calibrate_scoring",
+    "compute_heat_map",
     "find_regions",
-    "heat_map",
     "measure_component",
 ]

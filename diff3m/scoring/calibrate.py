@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .filters import inner
+from .filters import crop_borders
 from .score import ANY_VIEW, Scoring, ViewCalibration, combine_z_scores
 
 NORMAL_SHARE = 95  # percentile of normal pixels at which the display of heat maps starts
@@ -26,7 +26,7 @@ def calibrate_scoring(
     values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). Returns the
     scoring with `calibration` and `heat_normal`.
     """
-    heat_normal = _normal_limit(inner(heat_maps, scoring.margin).abs())
+    heat_normal = _normal_limit(crop_borders(heat_maps, scoring.margin).abs())
     calibration = calibrate_views(scoring, values, views)
     return replace(scoring, calibration=calibration, heat_normal=heat_normal)
 

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .filters import Border, gaussian_blur, inner, structural_similarity
+from .filters import Border, crop_borders, gaussian_blur, scale_sigma, structural_similarity
 from .score import Component
-
-REFERENCE_SIDE = 128  # pixels; widths of Gaussians are given for a picture of this side
 
 
 def measure_component(component: Component, film: Tensor, reconstruction: Tensor, border: Border) -> Tensor:
     """Measure one component of the score on films and their reconstructions.
 
-    film, reconstruction: (B, 1, S, S) in [0, 1]. border: what is left out, see `inner`. Returns (B,).
+    film, reconstruction: (B, 1, S, S) in [0, 1]. border: what is left out, see `crop_borders`. Returns (B,).
     """
-    sigma = component.sigma * film.shape[-1] / REFERENCE_SIDE
+    sigma = scale_sigma(component.sigma, film.shape[-1])
     residual = film - reconstruction
     if component.kind == "ssim":
-        return 1 - inner(structural_similarity(film, reconstruction, sigma), border).mean(dim=(1, 2, 3))
+        return 1 - crop_borders(structural_similarity(film, reconstruction, sigma), border).mean(dim=(1, 2, 3))
     if component.kind == "mse":
         return residual.square().mean(dim=(1, 2, 3))
     if component.kind == "max":
         return residual.abs().amax(dim=(1, 2, 3))
-    blurred = inner(gaussian_blur(residual, sigma), border).flatten(1)
+    blurred = crop_borders(gaussian_blur(residual, sigma), border).flatten(1)
     if component.relative:
         blurred = blurred / blurred.abs().median(dim=1, keepdim=True).values.clamp_min(1e-6)
     if component.kind == "absolute":
@@ -41,7 +39,7 @@ def _mean_of_largest(values: Tensor, share: float) -> Tensor:
     return values.topk(max(1, round(share * values.shape[1])), dim=1).values.mean(1)
 
 
-def contradiction(film: Tensor, estimate: Tensor, higher: Tensor, border: Border) -> Tensor:
+def measure_contradiction(film: Tensor, estimate: Tensor, higher: Tensor, border: Border) -> Tensor:
     """Measure how far films lie from the estimate under their record toward a higher value of one feature.
 
     All (B, 1, S, S), estimates from the same noises; higher: the estimate under the record with that feature raised.
@@ -49,14 +47,14 @@ def contradiction(film: Tensor, estimate: Tensor, higher: Tensor, border: Border
     higher one, as the gradient of the denoising likelihood gives it. Positive: the film looks like one of a higher
     value. Returns (B,).
     """
-    direction, residual = (inner(image, border).flatten(1) for image in (higher - estimate, film - estimate))
+    direction, residual = (crop_borders(image, border).flatten(1) for image in (higher - estimate, film - estimate))
     return (residual * direction).sum(1) / direction.norm(dim=1).clamp_min(1e-6)
 
 
-def heat_map(film: Tensor, reconstruction: Tensor, sigma: float) -> Tensor:
+def compute_heat_map(film: Tensor, reconstruction: Tensor, sigma: float) -> Tensor:
     """Blur the signed residual: positive where the film is brighter than expected.
 
     film, reconstruction: (B, 1, S, S) in [0, 1]. sigma: of the Gaussian, in pixels of a 128-pixel side. Returns
     (B, 1, S, S) in [−1, 1].
     """
-    return gaussian_blur(film - reconstruction, sigma * film.shape[-1] / REFERENCE_SIDE)
+    return gaussian_blur(film - reconstruction, scale_sigma(sigma, film.shape[-1]))

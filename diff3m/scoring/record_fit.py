@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .filters import inner
+from .filters import crop_borders
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class GroupFit:
         return cls(**{**values, "usual": tuple(usual) if isinstance(usual, list | tuple) else ()})
 
 
-def deviation(film: Tensor, estimate: Tensor, low: Tensor, high: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+def measure_deviation(
+    film: Tensor, estimate: Tensor, low: Tensor, high: Tensor, margin: float
+) -> tuple[Tensor, Tensor]:
     """Measure a film's place along the direction d = x̂_0(high) − x̂_0(low) of one group.
 
     A score test (Rao 1948) along d, or a matched filter. film: (1, 1, S, S). estimate: (n, 1, S, S) under n records.
@@ -64,8 +66,8 @@ def deviation(film: Tensor, estimate: Tensor, low: Tensor, high: Tensor, margin:
     (n,) each: ⟨x − x̂_0, d⟩/‖d‖, and ⟨x − x̂_0, d⟩/‖d‖², which is 1 where the film looks as if the group stood as much
     higher as `high` is above `low`.
     """
-    direction = inner(high - low, margin).flatten()
-    residual = inner(film - estimate, margin).flatten(1)
+    direction = crop_borders(high - low, margin).flatten()
+    residual = crop_borders(film - estimate, margin).flatten(1)
     length = torch.linalg.vector_norm(direction).clamp_min(1e-6)
     along = residual @ direction / length
     return along, along / length

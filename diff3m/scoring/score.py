@@ -34,7 +34,7 @@ class Component:
     kind: "absolute" (mean |blurred residual|), "brighter", "darker" or "largest" (mean of its most positive, most
         negative or largest `share`), "ssim" (1 − mean structural similarity), "mse" and "max" (of the residual as it
         is, as in the released code), "contradiction" (how far the film lies from its record toward a higher value of
-        `feature`, see `measure.contradiction`; NaN where that is unknown).
+        `feature`, see `measure_contradiction`; NaN where that is unknown).
     sigma: of the Gaussian, in pixels of a 128-pixel side; 0 for none.
     level: noise level of the reconstruction, from 1.
     source: "inversion" (DDIM up and down), "noising" (noise added and DDIM down, averaged over noises) or "one_step"
@@ -181,7 +181,7 @@ class Scoring:
         """What the components leave out: `window`, or `margin` where there is none."""
         return self.margin if self.window is None else self.window
 
-    def for_view(self, view: str | None) -> tuple[str, ViewCalibration]:
+    def select_calibration(self, view: str | None) -> tuple[str, ViewCalibration]:
         """Select the normals to compare with: the view's own, or all if the view is unknown or has too few.
 
         Raises LookupError before calibration.
@@ -195,17 +195,17 @@ class Scoring:
 
     def z_scores(self, values: Tensor, view: str | None) -> Tensor:
         """Standardize component values (n,) against normals of the view: float64, NaN where a value is not known."""
-        _, normals = self.for_view(view)
+        _, normals = self.select_calibration(view)
         return (values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)
 
     def score(self, values: Tensor, view: str | None) -> float:
         """Score component values (n,) against normals of the view: 0 for an average normal film, larger if unusual."""
-        normals = self.for_view(view)[1]
+        normals = self.select_calibration(view)[1]
         return float(combine_z_scores(self.z_scores(values, view), self.combine)) - normals.offset
 
     def percentile(self, score: float, view: str | None) -> float:
         """Return the share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
-        scores = self.for_view(view)[1].scores
+        scores = self.select_calibration(view)[1].scores
         return 50.0 * (bisect_left(scores, score) + bisect_right(scores, score)) / len(scores)
 
     def to_dict(self) -> dict:

@@ -93,7 +93,7 @@ def write_score(path: str | Path, scoring: Scoring) -> None:
 
 
 def _component_values(component: Component) -> dict:
-    """Values of a component that are not the default."""
+    """Return the values of a component that are not the default."""
     values = {field.name: getattr(component, field.name) for field in fields(component)}
     return {f.name: values[f.name] for f in fields(component) if f.default is MISSING or values[f.name] != f.default}
 

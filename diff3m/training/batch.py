@@ -61,12 +61,12 @@ class Batch:
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
-def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
+def draw_gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Return standard normal noise (count, 1, size, size)."""
     return torch.randn(count, 1, size, size, generator=generator)
 
 
-def draw(
+def draw_batch(
     films: Films,
     schema: EHRSchema,
     config: TrainingConfig,
@@ -74,7 +74,7 @@ def draw(
     timesteps: int,
     rank: int = 0,
     world: int = 1,
-    sampler: NoiseSampler = gaussian,
+    sampler: NoiseSampler = draw_gaussian,
 ) -> Batch:
     """Draw the batch of one step, a function of (seed, step), so that a resumed run sees what an unbroken one would.
 
@@ -141,7 +141,7 @@ def prefetch(make: Callable[[int], Batch], first: int, last: int, workers: int) 
 
 
 def _epoch_indices(total: int, count: int, step: int, seed: int) -> np.ndarray:
-    """Rows step·count … of an endless stream of shuffled epochs."""
+    """Return rows step·count to (step + 1)·count − 1 of an endless stream of shuffled epochs: (count,)."""
     positions = np.arange(step * count, (step + 1) * count)
     epochs = positions // total
     order = {epoch: np.random.default_rng([seed, int(epoch)]).permutation(total) for epoch in np.unique(epochs)}
@@ -152,7 +152,7 @@ def drop_features(values: Tensor, schema: EHRSchema, config: TrainingConfig, gen
     """Make single features, or whole records, unknown at random: (B, slots) → (B, slots)."""
     values = values.clone()
     whole = torch.rand(len(values), generator=generator) < config.record_dropout
-    places = schema.feature_slots()
+    places = schema.feature_slices()
     for place in places.values():
         single = torch.rand(len(values), generator=generator) < config.feature_dropout
         values[single | whole, place] = math.nan

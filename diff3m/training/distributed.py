@@ -17,7 +17,7 @@ class TrainingError(RuntimeError):
 
 @contextmanager
 def all_or_none() -> Iterator[None]:
-    """Context that every process enters; if one fails inside, each of them raises, so that none waits for it.
+    """Return a context that all processes enter; if one fails inside, each raises, so that none waits for it.
 
     The one that failed raises its own error, the others a TrainingError that quotes it.
     """

@@ -14,7 +14,7 @@ COLUMNS = ("step", "kind", "noise_mse", "masked_pixel_mse", "healing", "learning
 
 
 @dataclass(frozen=True)
-class Means:
+class MeanLosses:
     """Means over the last steps, or over the validation films; NaN where nothing was measured."""
 
     noise: float = math.nan
@@ -24,7 +24,7 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What the `report` callback receives.
 
     stage: "films" or "training". done, total: films or steps. noise, masked_pixels, healing: means of the last steps,
@@ -47,7 +47,7 @@ class TrainingLog:
         self.folder = folder
         self._board: SummaryWriter | None = None
 
-    def write(self, step: int, kind: str, means: Means, learning_rate: float) -> None:
+    def write(self, step: int, kind: str, means: MeanLosses, learning_rate: float) -> None:
         """Write one row. kind: "training", "validation" or "healing of" a kind of lesion that training never paints."""
         path = self.folder / LOG_FILE
         is_new = not path.exists()

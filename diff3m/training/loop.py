@@ -30,18 +30,18 @@ from ..ehr import EHRSchema
 from ..imaging import Preprocessing
 from ..network import Diff3M, count_parameters
 from ..scoring.score import HEALED, Scoring
-from .batch import Batch, draw, gaussian, prefetch
+from .batch import Batch, draw_batch, draw_gaussian, prefetch
 from .config import TrainingConfig
 from .distributed import TrainingError, all_or_none, common_step, leave_group
 from .films import check_apart, load_films
-from .log import LOG_FILE, Means, Progress, TrainingLog
+from .log import LOG_FILE, MeanLosses, TrainingLog, TrainingProgress
 from .loss import DiffusionLoss
 from .preview import PREVIEW_FILMS, write_grid
 from .resume import (
     check_same_run,
     checkpoint_step,
     copy_weights,
-    init_weights,
+    hash_init_weights,
     read_state,
     rounded_features,
     truncate_log,
@@ -55,7 +55,7 @@ PATH_SETTINGS = ("manifest", "validation", "out")  # of the machine that trains;
 
 
 def train(
-    config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[Progress], None] | None = None
+    config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[TrainingProgress], None] | None = None
 ) -> Path:
     """Train, or resume, the run that `config` describes.
 
@@ -82,7 +82,11 @@ class _Run:
     """State of one run: films, network, optimizer, moving average."""
 
     def __init__(
-        self, accelerator: Accelerator, config: TrainingConfig, schema: EHRSchema, report: Callable[[Progress], None]
+        self,
+        accelerator: Accelerator,
+        config: TrainingConfig,
+        schema: EHRSchema,
+        report: Callable[[TrainingProgress], None],
     ) -> None:
         self.accelerator, self.config, self.out = accelerator, config, Path(config.out)
         if config.batch_size % self.accelerator.num_processes:
@@ -124,7 +128,7 @@ class _Run:
                 **config.fixed_settings(),
                 "films": len(cases),
                 "features": rounded_features(self.schema),
-                **init_weights(config.init, self.out / CHECKPOINT_DIR),
+                **hash_init_weights(config.init, self.out / CHECKPOINT_DIR),
             },
         )
         network_config = config.network_config(self.schema.slots)
@@ -134,8 +138,8 @@ class _Run:
         if config.init and not (self.out / STATE_FILE).exists():  # a resumed run has its own weights
             copy_weights(config.init, network)  # before films are read, which takes long
         load = partial(load_films, schema=self.schema, settings=self.preprocessing, with_organs=config.heals)
-        self.films = load(cases, progress=lambda n: self.report(Progress("films", n, len(cases))))
-        self.sampler = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else gaussian
+        self.films = load(cases, progress=lambda n: self.report(TrainingProgress("films", n, len(cases))))
+        self.sampler = SimplexPool(network_config.image_size).draw if config.noise == "simplex" else draw_gaussian
         self.validation = load(validation_cases[:VALIDATION_FILMS]) if validation_cases else None
         self.out.mkdir(parents=True, exist_ok=True)
         return network
@@ -181,7 +185,7 @@ class _Run:
         if self.step >= config.steps and gather_object([checkpoint_step(self.out / CHECKPOINT_DIR)])[0] == self.step:
             return  # complete already; its calibration stays
         with all_or_none():  # the first report, so that the time left counts from the resume
-            self.report(Progress("training", self.step, config.steps))
+            self.report(TrainingProgress("training", self.step, config.steps))
         recent: list[tuple[float, float, float]] = []
         start, first = time.monotonic(), self.step
         for batch in prefetch(self._draw, first, config.steps, self._workers()):
@@ -192,11 +196,11 @@ class _Run:
             if self.step % config.log_every == 0 or self.step == config.steps:
                 rate = (self.step - first) * config.batch_size / (time.monotonic() - start)
                 noise, masked_pixels, healing = np.mean(recent, axis=0).tolist()
-                means = Means(noise, masked_pixels, healing, rate)
+                means = MeanLosses(noise, masked_pixels, healing, rate)
                 recent = []
                 with all_or_none():
                     self._log("training", means)
-                    self.report(Progress("training", self.step, config.steps, *vars(means).values()))
+                    self.report(TrainingProgress("training", self.step, config.steps, *vars(means).values()))
             if self.step % config.validate_every == 0:
                 with all_or_none():
                     self._validate()
@@ -213,7 +217,9 @@ class _Run:
 
     def _draw(self, step: int) -> Batch:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        return draw(self.films, self.schema, self.config, step, self.schedule.timesteps, rank, world, self.sampler)
+        return draw_batch(
+            self.films, self.schema, self.config, step, self.schedule.timesteps, rank, world, self.sampler
+        )
 
     def _workers(self) -> int:
         """Return how many threads draw batches ahead: one where training itself takes the processor."""
@@ -260,7 +266,7 @@ class _Run:
         live = self._unwrap().state_dict()
         torch._foreach_lerp_([self.ema[name] for name in live], [live[name] for name in live], 1 - decay)
 
-    def _log(self, kind: str, means: Means) -> None:
+    def _log(self, kind: str, means: MeanLosses) -> None:
         if self.accelerator.is_main_process:
             self.log.write(self.step, kind, means, self.config.learning_rate_at(self.step))
 
@@ -278,10 +284,10 @@ class _Run:
         with self.accelerator.autocast():
             preview = validation.preview(network)
             if self.validation is not None:
-                self._log("validation", validation.losses(network))
+                self._log("validation", validation.measure_losses(network))
                 if self.config.heals:
-                    for kind, ratio in validation.healing(network).items():
-                        self._log(f"healing of {kind}", Means(healing=ratio))
+                    for kind, ratio in validation.measure_healing(network).items():
+                        self._log(f"healing of {kind}", MeanLosses(healing=ratio))
         write_grid(preview, self.out / "samples" / f"step_{self.step:06d}.png")
 
     def averaged_network(self) -> Diff3M:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..diffusion import Schedule, add_noise
 from ..network import Diff3M
-from ..scoring.filters import gaussian_blur
+from ..scoring.filters import gaussian_blur, scale_sigma
 from .batch import Batch
 
 LESION_WEIGHT = 3.0
@@ -112,6 +112,6 @@ def healing_loss(
     error = estimate - target
     gradients = (error[..., 1:, :] - error[..., :-1, :], error[..., 1:] - error[..., :-1])
     gradient = sum((weight * part.abs()).mean() for part in gradients)
-    smooth = gaussian_blur(error, SMOOTH_SIGMA * error.shape[-1] / 128)
+    smooth = gaussian_blur(error, scale_sigma(SMOOTH_SIGMA, error.shape[-1]))
     size = error.abs() + SMOOTH_WEIGHT * smooth.abs()
     return (weight * size * (1 + lesion_weight * lesions)).mean() + GRADIENT_WEIGHT * gradient

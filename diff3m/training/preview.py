@@ -24,7 +24,7 @@ EXTENTS = {"opacity": (0.06, 0.16), "nodule": (0.02, 0.05), "effusion": (0.12, 0
 STRENGTHS = (0.25, 0.7)
 
 
-def one_step_estimates(network: Diff3M, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
+def estimate_previews(network: Diff3M, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
     """Return films, the same noised to `PREVIEW_TIMESTEP`, and their one-step estimates, each (B, 1, S, S)."""
     t = torch.full((len(batch.x0),), PREVIEW_TIMESTEP, device=batch.x0.device)
     x_t = add_noise(batch.x0, batch.noise, t, schedule)
@@ -39,7 +39,9 @@ def write_grid(rows: list[Tensor], path: Path) -> None:
     cv2.imwrite(str(path), np.round(picture * 255).astype(np.uint8))
 
 
-def unseen_lesions(films: Films, count: int = HEALING_FILMS) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def paint_unseen_lesions(
+    films: Films, count: int = HEALING_FILMS
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Paint lesions that training never paints (`data.painted.lesions`) on the first films that have organ masks.
 
     Returns by kind: films (N, S, S) float32, painted films alike, masks (N, S, S) bool. The same films give the same
@@ -66,7 +68,7 @@ def unseen_lesions(films: Films, count: int = HEALING_FILMS) -> dict[str, tuple[
 
 
 @torch.no_grad()
-def healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: torch.device) -> dict[str, float]:
+def measure_healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: torch.device) -> dict[str, float]:
     """Measure how well one step heals lesions that training never paints.
 
     By kind: the error inside the lesions after healing over that before, so 0 = healed and 1 = untouched, measured on
@@ -89,7 +91,7 @@ def healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: to
         return np.stack([image - smooth_difference(part) for image, part in zip(images, differences, strict=True)])
 
     ratios = {}
-    for kind, (clean, painted, masks) in unseen_lesions(films).items():
+    for kind, (clean, painted, masks) in paint_unseen_lesions(films).items():
         result = heal(painted)
         ratios[kind] = float(np.abs(result - clean)[masks].sum() / np.abs(painted - clean)[masks].sum())
     clean = films.images[:count].astype(np.float32) / 255

@@ -65,7 +65,7 @@ def check_same_run(path: Path, identity: dict) -> dict:
     return current | {name: value for name, value in previous.items() if name == INIT_SHA256}
 
 
-def init_weights(source: str | None, own: Path) -> dict[str, str]:
+def hash_init_weights(source: str | None, own: Path) -> dict[str, str]:
     """Return the SHA-256 of the weights that `init` names, as an entry for `check_same_run`.
 
     Empty without `init`, where it no longer exists, since a resumed run does not need it, and where it is the run's

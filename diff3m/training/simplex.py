@@ -14,7 +14,7 @@ OCTAVES, PERSISTENCE, WAVELENGTH = 6, 0.8, 64 / 256  # the longest wave, as a sh
 FIELDS = 256
 
 
-def simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
+def compute_simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
     """Compute fields of simplex noise of several octaves, each scaled to mean 0 and standard deviation 1.
 
     count, size: number of fields, and their side in pixels. Returns (count, size, size) float32. Needs
@@ -45,7 +45,7 @@ class SimplexPool:
     """
 
     def __init__(self, size: int, fields: int = FIELDS, seed: int = 0) -> None:
-        self.fields = torch.from_numpy(simplex_noises(fields, size, seed))
+        self.fields = torch.from_numpy(compute_simplex_noises(fields, size, seed))
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> Tensor:
         """Return noise (count, 1, size, size), a function of the generator's state.

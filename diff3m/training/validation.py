@@ -13,9 +13,9 @@ from ..diffusion import Schedule
 from ..network import Diff3M
 from .batch import Batch, NoiseSampler
 from .films import Films
-from .log import Means
+from .log import MeanLosses
 from .loss import diffusion_loss
-from .preview import PREVIEW_FILMS, healing_ratios, one_step_estimates
+from .preview import PREVIEW_FILMS, estimate_previews, measure_healing_ratios
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class Validation:
 
     def preview(self, network: Diff3M) -> list[Tensor]:
         """Return the first films, the same noised, and their one-step estimates, each (B, 1, S, S)."""
-        parts = [one_step_estimates(network, part, self.schedule) for part in self._parts(PREVIEW_FILMS)]
+        parts = [estimate_previews(network, part, self.schedule) for part in self._parts(PREVIEW_FILMS)]
         return [torch.cat(row) for row in zip(*parts, strict=True)]
 
-    def losses(self, network: Diff3M) -> Means:
+    def measure_losses(self, network: Diff3M) -> MeanLosses:
         """Return the mean losses of noise and masked pixels over all films."""
         noise = masked_pixels = 0.0
         for part in self._parts(len(self.films)):
             losses = diffusion_loss(network, part, self.schedule)
             noise += losses.noise.item() * len(part.x0)
             masked_pixels += losses.masked_pixels.item() * len(part.x0)
-        return Means(noise / len(self.films), masked_pixels / len(self.films))
+        return MeanLosses(noise / len(self.films), masked_pixels / len(self.films))
 
-    def healing(self, network: Diff3M) -> dict[str, float]:
-        """Return how well lesions heal that training never paints, by kind; see `healing_ratios`."""
-        return healing_ratios(network, self.films, self.schedule, self.device)
+    def measure_healing(self, network: Diff3M) -> dict[str, float]:
+        """Return how well lesions heal that training never paints, by kind; see `measure_healing_ratios`."""
+        return measure_healing_ratios(network, self.films, self.schedule, self.device)
 
     def _parts(self, count: int) -> Iterator[Batch]:
         """Yield the first films of the batch, `share` at a time, on the device."""

@@ -24,7 +24,7 @@ def test_the_storage_forgets_all_but_the_examples(monkeypatch):
         example = storage.folder / "a" / "example.png"
         example.parent.mkdir()
         example.write_bytes(b"x")
-        storage.protect()
+        storage.keep_current_files()
         old, new = storage.folder / "a" / "old.png", storage.folder / "a" / "new.png"
         for path in (old, new):
             path.write_bytes(b"x")

@@ -4,7 +4,7 @@ import pytest
 
 from diff3m.ehr import paper_schema
 from diff3m.ehr.facts import age_from_dates, is_counted_from_placeholder, read_age, read_date, read_view
-from diff3m.ehr.header import header_age, header_view
+from diff3m.ehr.header import read_header_age, read_header_view
 from diff3m.ehr.units import read_quantity
 
 
@@ -16,7 +16,7 @@ from diff3m.ehr.units import read_quantity
 ])  # fmt: skip
 def test_views_of_other_languages(written, view):
     assert read_view(written) == view
-    assert header_view(written).value == (view if view in ("PA", "AP") else None)
+    assert read_header_view(written).value == (view if view in ("PA", "AP") else None)
 
 
 @pytest.mark.parametrize("written, age", [
@@ -40,7 +40,7 @@ def test_infants_by_their_dates_are_no_unknown_ages():
 @pytest.mark.parametrize("study", ["19700101", "19800101", "19000101"])
 def test_a_study_on_the_day_a_clock_begins_tells_no_age(study):
     assert age_from_dates("19400101", study) is None
-    assert header_age("", "19400101", study, "20150601").value == 75
+    assert read_header_age("", "19400101", study, "20150601").value == 75
 
 
 def test_ages_that_a_device_counted_from_a_placeholder():
@@ -48,8 +48,8 @@ def test_ages_that_a_device_counted_from_a_placeholder():
     assert is_counted_from_placeholder(70, "19000101", "19700101")
     assert not is_counted_from_placeholder(63, "19000101", "20190416")
     assert not is_counted_from_placeholder(102, "19170101", "20190416")
-    assert header_age("063Y", "19000101", "20190416") == (63, "")
-    assert header_age("119Y", "19000101", "20190416").value is None
+    assert read_header_age("063Y", "19000101", "20190416") == (63, "")
+    assert read_header_age("119Y", "19000101", "20190416").value is None
 
 
 @pytest.mark.parametrize("written", ["5’11 1/2”", "5' 11 1/2\"", "5'11-1/2", "5’11½”", "5ʼ11.5ˮ"])
@@ -70,5 +70,5 @@ def test_heights_with_halves_of_inches(written):
 def test_an_age_is_written_as_it_is_read(header, text):
     age = paper_schema()["age"]
     years = age.parse(header)
-    assert age.write(years) == text and age.parse(text) == pytest.approx(years, abs=0.01)
+    assert age.format_value(years) == text and age.parse(text) == pytest.approx(years, abs=0.01)
     assert age.describe(years) == (text if " " in text else f"{text} years")

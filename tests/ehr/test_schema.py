@@ -5,7 +5,14 @@ import pytest
 
 from diff3m.ehr import PLAUSIBLE, VITALS, EHRError, EHRSchema, Feature, paper_schema
 from diff3m.ehr.facts import age_from_dates, read_age, read_sex, read_view
-from diff3m.ehr.header import header_age, header_height, header_sex, header_view, header_weight, view_of_header
+from diff3m.ehr.header import (
+    read_any_view,
+    read_header_age,
+    read_header_height,
+    read_header_sex,
+    read_header_view,
+    read_header_weight,
+)
 
 SCHEMA = paper_schema()
 
@@ -83,7 +90,7 @@ def test_another_schema_needs_no_other_code():
     vector = vitals.encode(vitals.parse({"heart_rate": 95, "oxygen": "mask"}))
     assert np.isnan(vector[[0, 2]]).all() and vector[1] == 1.0 and vector[3:].tolist() == [0, 1, 0]
     assert EHRSchema.from_list(vitals.to_list()) == vitals
-    assert vitals.by_feature("vitals", np.array([0.1, 0.2, 0.3, 0.3, 0.1])) == pytest.approx(
+    assert vitals.sum_by_feature("vitals", np.array([0.1, 0.2, 0.3, 0.3, 0.1])) == pytest.approx(
         {"heart_rate": 0.1, "spo2": 0.2, "oxygen": 0.7}
     )
 
@@ -240,7 +247,7 @@ def test_an_age_follows_from_dates_unless_they_are_placeholders(birth, study, ye
     ],
 )
 def test_the_age_of_a_header(age, birth, study, years, note):
-    fact = header_age(age, birth, study)
+    fact = read_header_age(age, birth, study)
     assert fact.value == years and (note in fact.note if note else not fact.note)
 
 
@@ -253,7 +260,7 @@ def test_the_age_of_a_header(age, birth, study, years, note):
     ],
 )  # fmt: skip
 def test_a_sex_is_read_alike_everywhere(text, sex):
-    assert SCHEMA.parse({"sex": text})["sex"] == sex == read_sex(text) == header_sex(text).value
+    assert SCHEMA.parse({"sex": text})["sex"] == sex == read_sex(text) == read_header_sex(text).value
 
 
 def test_numbers_are_a_sex_only_where_a_schema_says_so():
@@ -264,7 +271,7 @@ def test_numbers_are_a_sex_only_where_a_schema_says_so():
         (Feature("sex", "Sex", "category", "demographics", "sex", categories=("0", "1"), labels=("Male", "Female")),)
     )
     assert [coded.parse({"sex": text})["sex"] for text in ("1", "F", "woman", "m", 0)] == ["1", "1", "1", "0", "0"]
-    assert header_sex("1") == (None, "The header's sex is neither F nor M, and was not used.")
+    assert read_header_sex("1") == (None, "The header's sex is neither F nor M, and was not used.")
 
 
 @pytest.mark.parametrize(
@@ -279,8 +286,8 @@ def test_numbers_are_a_sex_only_where_a_schema_says_so():
     ],
 )  # fmt: skip
 def test_a_frontal_view_is_read_alike_everywhere(text, view):
-    assert SCHEMA.parse({"view": text})["view"] == view == read_view(text) == header_view(text).value
-    assert bool(header_view(text).note) == (view is None and text != "")  # what says nothing of PA or AP is noted
+    assert SCHEMA.parse({"view": text})["view"] == view == read_view(text) == read_header_view(text).value
+    assert bool(read_header_view(text).note) == (view is None and text != "")  # what says nothing of PA or AP is noted
 
 
 @pytest.mark.parametrize(
@@ -295,7 +302,7 @@ def test_a_frontal_view_is_read_alike_everywhere(text, view):
 )  # fmt: skip
 def test_another_view_is_noted_and_refused_by_name(text, view):
     assert read_view(text) == view
-    assert header_view(text).value is None and "lateral" in header_view(text).note
+    assert read_header_view(text).value is None and "lateral" in read_header_view(text).note
     with pytest.raises(EHRError, match=r"View: .* view; the model knows frontal films only"):
         SCHEMA.parse({"view": text})
 
@@ -304,7 +311,7 @@ def test_another_view_is_noted_and_refused_by_name(text, view):
 def test_a_view_that_cannot_be_told_gets_a_sentence(text):
     with pytest.raises(EHRError, match="View: "):
         SCHEMA.parse({"view": text})
-    assert header_view(text) == (None, "The header's view is neither PA nor AP, and was not used.")
+    assert read_header_view(text) == (None, "The header's view is neither PA nor AP, and was not used.")
 
 
 @pytest.mark.parametrize(
@@ -321,25 +328,25 @@ def test_a_view_that_cannot_be_told_gets_a_sentence(text):
     ],
 )
 def test_a_view_may_be_a_code(position, codes, view):
-    assert view_of_header(position, codes) == view
-    assert header_view(position, codes).value == (view if view in ("PA", "AP") else None)
+    assert read_any_view(position, codes) == view
+    assert read_header_view(position, codes).value == (view if view in ("PA", "AP") else None)
 
 
 @pytest.mark.parametrize(
     ("fact", "value", "note"),
     [
-        (header_height("1.70"), 170, ""),
-        (header_height("170"), 170, ""),
-        (header_height("170.18"), 170.2, ""),
-        (header_height("5’10”"), 177.8, ""),
-        (header_height("0"), None, ""),
-        (header_height(""), None, ""),
-        (header_height("17"), None, "height is not plausible"),
-        (header_height("tall"), None, "height is no number"),
-        (header_weight("81"), 81, ""),
-        (header_weight("154 lb"), 69.9, ""),
-        (header_weight("0.0"), None, ""),
-        (header_weight("8100"), None, "weight is not plausible"),
+        (read_header_height("1.70"), 170, ""),
+        (read_header_height("170"), 170, ""),
+        (read_header_height("170.18"), 170.2, ""),
+        (read_header_height("5’10”"), 177.8, ""),
+        (read_header_height("0"), None, ""),
+        (read_header_height(""), None, ""),
+        (read_header_height("17"), None, "height is not plausible"),
+        (read_header_height("tall"), None, "height is no number"),
+        (read_header_weight("81"), 81, ""),
+        (read_header_weight("154 lb"), 69.9, ""),
+        (read_header_weight("0.0"), None, ""),
+        (read_header_weight("8100"), None, "weight is not plausible"),
     ],
 )
 def test_height_and_weight_of_a_header(fact, value, note):

@@ -11,8 +11,8 @@ import torch
 from helpers import drawn_film
 
 from diff3m.diffusion import Schedule
-from diff3m.evaluation.baselines import anoddpm, autoencoder, pca
-from diff3m.training.simplex import SimplexPool, simplex_noises
+from diff3m.evaluation.baselines import fit_pca, load_or_train_autoencoder, reconstruct_by_anoddpm
+from diff3m.training.simplex import SimplexPool, compute_simplex_noises
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +25,29 @@ def _films(bright: float) -> torch.Tensor:
 
 
 def test_pca_leaves_what_normals_do_not_have(normals):
-    reconstruct = pca(normals, components=10, side=32)
+    reconstruct = fit_pca(normals, components=10, side=32)
     errors = [(reconstruct(_films(bright)) - _films(bright)).square().mean() for bright in (0.0, 0.6)]
     assert errors[1] > 1.5 * errors[0] and reconstruct(_films(0.0)).shape == (8, 1, 64, 64)
     with pytest.raises(ValueError, match="more than 30 normal films"):
-        pca(normals[:20])
+        fit_pca(normals[:20])
 
 
 def test_the_autoencoder_is_trained_once_and_learns(normals, tmp_path):
     heard = []
     weights = tmp_path / "autoencoder.safetensors"
-    reconstruct = autoencoder(normals, weights, epochs=30, report=lambda done, total: heard.append((done, total)))
+    reconstruct = load_or_train_autoencoder(
+        normals, weights, epochs=30, report=lambda done, total: heard.append((done, total))
+    )
     assert heard[-1] == (30 * 96, 30 * 96) and weights.is_file()
     films = _films(0.0)
     made = reconstruct(films)
     mean = torch.from_numpy(normals).float().mean() / 255
     assert (made - films).square().mean() < 0.5 * (films - mean).square().mean()
-    assert torch.allclose(autoencoder(normals, weights, report=lambda *_: pytest.fail("trained again"))(films), made)
+    assert torch.allclose(
+        load_or_train_autoencoder(normals, weights, report=lambda *_: pytest.fail("trained again"))(films), made
+    )
     with pytest.raises(ValueError, match="multiple of 16"):
-        autoencoder(normals[:, :60, :60], tmp_path / "other")
+        load_or_train_autoencoder(normals[:, :60, :60], tmp_path / "other")
 
 
 def test_ancestral_denoising_with_perfect_knowledge_gives_the_film_back():
@@ -54,13 +58,15 @@ def test_ancestral_denoising_with_perfect_knowledge_gives_the_film_back():
         a = schedule.alpha_bar(t).view(-1, 1, 1, 1).float()
         return (x - a.sqrt() * films) / (1 - a).sqrt()
 
-    made = anoddpm(films, knows, schedule, lambda count: torch.randn(count, 1, 64, 64, generator=generator), steps=10)
+    made = reconstruct_by_anoddpm(
+        films, knows, schedule, lambda count: torch.randn(count, 1, 64, 64, generator=generator), steps=10
+    )
     assert torch.allclose(made, films, atol=1e-4)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
 def test_simplex_noise_is_standardized_structured_and_reproducible():
-    fields = simplex_noises(4, 32, seed=3)
+    fields = compute_simplex_noises(4, 32, seed=3)
     assert np.allclose(fields.mean((1, 2)), 0, atol=1e-5) and np.allclose(fields.std((1, 2)), 1, atol=1e-5)
     neighbours = np.mean(fields[:, :, 1:] * fields[:, :, :-1])
     assert neighbours > 0.5  # Gaussian noise has 0 here
@@ -74,8 +80,8 @@ def test_simplex_noise_is_standardized_structured_and_reproducible():
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
 def test_simplex_noise_leaves_torch_its_number_of_threads():
     code = (
-        "import torch; before = torch.get_num_threads(); from diff3m.training.simplex import simplex_noises;"
-        "simplex_noises(1, 16); print(before, torch.get_num_threads())"
+        "import torch; before = torch.get_num_threads(); from diff3m.training.simplex import compute_simplex_noises;"
+        "compute_simplex_noises(1, 16); print(before, torch.get_num_threads())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

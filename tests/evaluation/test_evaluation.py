@@ -15,8 +15,8 @@ from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
 from diff3m.detector import Detector
 from diff3m.evaluation import calibration
 from diff3m.evaluation.calibration import calibrate_on_normals
-from diff3m.evaluation.format import interval
-from diff3m.evaluation.labelled_films import half
+from diff3m.evaluation.format import format_interval
+from diff3m.evaluation.labelled_films import assign_half
 from diff3m.evaluation.metrics import (
     auroc,
     auroc_within_view,
@@ -27,7 +27,7 @@ from diff3m.evaluation.metrics import (
 )
 from diff3m.evaluation.run import analyze_cases, evaluate
 from diff3m.evaluation.score_search import CandidateResult, choose, search_score
-from diff3m.scoring.filters import inner
+from diff3m.scoring.filters import crop_borders
 from diff3m.scoring.score import Component, Scoring
 
 
@@ -98,8 +98,8 @@ def test_no_interval_is_given_for_fewer_than_ten_films_of_a_class():
     assert fewer["views"]["PA"]["auroc"] is not None and fewer["views"]["PA"]["auroc_interval"] is None
     assert fewer["views"]["AP"]["auroc_interval"] and fewer["auroc_interval"]
     assert fewer["auroc_within_view"] is not None and fewer["auroc_within_view_interval"] is None
-    assert interval({"auroc": 0.7512, "interval": None}, "auroc", ".3f") == "0.751"
-    assert interval({"auroc": None, "interval": None}, "auroc") == "–"
+    assert format_interval({"auroc": 0.7512, "interval": None}, "auroc", ".3f") == "0.751"
+    assert format_interval({"auroc": None, "interval": None}, "auroc") == "–"
 
 
 def test_calibration_measures_normals_only_and_is_stored(calibrated):
@@ -227,7 +227,7 @@ def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_f
         films = read_manifest(labelled, tiny_detector.schema)
         scores = list(analyze_cases(tiny_detector.with_scoring(scoring), films, accept=True))
         for part, metrics in (("A", entry.auroc), ("B", result.report if entry is result.choice else {})):
-            rows = [r for r in scores if half(r.case.row - 1) == part and r.case.label in ("normal", "opacity")]
+            rows = [r for r in scores if assign_half(r.case.row - 1) == part and r.case.label in ("normal", "opacity")]
             columns = [(r.analysis.score, r.case.label == "opacity", r.case.record["view"]) for r in rows]
             expected = auroc_within_view(*(np.array(column) for column in zip(*columns, strict=True)))
             if metrics:
@@ -266,5 +266,5 @@ def test_maps_of_some_films_are_enough_for_a_calibration(tiny_detector, film_fol
     assert part.calibration == whole.calibration and part.heat_normal != whole.heat_normal
     cases = normal_cases(manifest, tiny_detector.schema)[::2]
     maps = torch.from_numpy(np.stack([result.analysis.heat_map for result in analyze_cases(tiny_detector, cases)]))
-    expected = np.percentile(inner(maps, tiny_detector.scoring.margin).abs().numpy(), 95)
+    expected = np.percentile(crop_borders(maps, tiny_detector.scoring.margin).abs().numpy(), 95)
     assert part.heat_normal == pytest.approx(expected, abs=2e-5)

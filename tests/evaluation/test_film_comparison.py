@@ -18,8 +18,8 @@ from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation import film_comparison as benchmark
 from diff3m.evaluation import labelled_films, methods, shards
-from diff3m.evaluation.film_comparison import benchmark_films, compare, localization
-from diff3m.evaluation.labelled_films import Cohort, check_apart, half, load_cohort
+from diff3m.evaluation.film_comparison import benchmark_films, compare, measure_localization
+from diff3m.evaluation.labelled_films import Cohort, assign_half, check_apart, load_cohort
 from diff3m.evaluation.methods import Judgment
 from diff3m.released.inference import released_scores
 
@@ -246,9 +246,9 @@ def test_pointing_game_and_difference_by_hand():
     heat[3, 7, 7], heat[3, 0, 0] = 1, 2  # the hottest pixel lies in the margin, which does not count
     cases = [type("Case", (), {"label": "opacity", "record": {"view": "PA"}, "abnormal": True})() for _ in range(4)]
     cohort = Cohort(None, cases, np.array([""] * 4), boxes)
-    found = localization(heat, cohort, 0.1)["opacity"]
+    found = measure_localization(heat, cohort, 0.1)["opacity"]
     assert found["size"]["pointing_game"]["mean"] == 0.75 and found["films"] == 4
-    assert localization(-heat, cohort, 0.1)["opacity"]["brighter"]["pointing_game"]["mean"] == 0, (
+    assert measure_localization(-heat, cohort, 0.1)["opacity"]["brighter"]["pointing_game"]["mean"] == 0, (
         "darker is not brighter"
     )
     assert found["chance"] == pytest.approx(25 / 256)
@@ -269,8 +269,8 @@ def test_pointing_game_and_difference_by_hand():
 
 
 def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):
-    assert "".join(map(half, range(6))) == "BBAABB"
-    assert {half(written) for written in (1, "1", "1.0", 1.0, " 1 ")} == {half(1)}, (
+    assert "".join(map(assign_half, range(6))) == "BBAABB"
+    assert {assign_half(written) for written in (1, "1", "1.0", 1.0, " 1 ")} == {assign_half(1)}, (
         "a patient is in one half however the number is written"
     )
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
@@ -302,7 +302,7 @@ def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, ta
         lambda method, cohort, folder, *_: asked.append(folder.name) or (SimpleNamespace(heat=None), 0.0),
     )
     monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
-    monkeypatch.setattr(benchmark, "localization", lambda heat, cohort, border: {})
+    monkeypatch.setattr(benchmark, "measure_localization", lambda heat, cohort, border: {})
     monkeypatch.setattr(benchmark, "_write_scores", lambda path, made, cohort: None)
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
     for simplex in (None, Detector(load_checkpoint(calibrated), device="cpu", precision="bfloat16")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diff3m.evaluation.films_table import tables
+from diff3m.evaluation.films_table import format_tables
 
 
 def _metrics(within: float | None) -> dict:
@@ -37,14 +37,14 @@ def _found(within: float | None) -> dict:
 
 
 def test_films_that_were_left_out_are_counted():
-    assert tables(_found(0.9)).startswith("171 films. 2 more were stopped by the gate, 0 could not be read")
-    assert tables({**_found(0.9), "stopped": 0, "accepted": 3}).startswith(
+    assert format_tables(_found(0.9)).startswith("171 films. 2 more were stopped by the gate, 0 could not be read")
+    assert format_tables({**_found(0.9), "stopped": 0, "accepted": 3}).startswith(
         "171 films, 3 of which the gate stops and that were judged knowingly.\n"
     )
 
 
 def test_a_mixed_auroc_stands_beside_the_one_within_view():
-    text = tables(_found(0.9))
+    text = format_tables(_found(0.9))
     assert "| PCA | mse | 0.900 [0.800, 0.950] | 0.750 | 0.900 [0.800, 0.950]; 0.700 |" in text
     assert (
         "| other abnormal | over PCA (mse) | +0.100 [+0.050, +0.200] |" in text
@@ -57,4 +57,4 @@ def test_a_mixed_auroc_stands_beside_the_one_within_view():
 
 
 def test_what_is_not_known_is_a_dash():
-    assert "| PCA | mse | – | 0.750 | –; 0.700 |" in tables(_found(None))
+    assert "| PCA | mse | – | 0.750 | –; 0.700 |" in format_tables(_found(None))

@@ -11,8 +11,15 @@ from diff3m.cli.main import main
 from diff3m.data.phantom import KINDS, SEEDS, person
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
-from diff3m.evaluation.phantoms import CHANGES, PhantomResult, cohort_of, detection, gain, localization
-from diff3m.evaluation.realism import realism
+from diff3m.evaluation.phantoms import (
+    CHANGES,
+    PhantomResult,
+    draw_cohort,
+    measure_detection,
+    measure_gain,
+    measure_localization,
+)
+from diff3m.evaluation.realism import measure_realism
 
 
 def measured(score: float, hot: bool | None = None) -> PhantomResult:
@@ -33,30 +40,35 @@ def test_detection_and_gain_compare_the_same_films():
     ]
     blind = [measured(score) for score in rng.normal(0, 1, 60)]
     assert (
-        detection(good, labels, views)["nodule"]["auroc"] > 0.9 > 0.65 > detection(blind, labels, views)["all"]["auroc"]
+        measure_detection(good, labels, views)["nodule"]["auroc"]
+        > 0.9
+        > 0.65
+        > measure_detection(blind, labels, views)["all"]["auroc"]
     )
-    found = gain(good, blind, labels, views)["nodule"]
+    found = measure_gain(good, blind, labels, views)["nodule"]
     assert found["interval"][0] > 0.1 < found["difference"]
     shifted = [
         PhantomResult(entry.score + 5 * (view == "AP"), entry.heat, entry.mask)
         for entry, view in zip(good, views, strict=True)
     ]
-    assert detection(shifted, labels, views) == detection(good, labels, views)  # an offset of one view is no loss
-    assert gain(good, good, labels, views)["all"] == {"difference": 0.0, "interval": (0.0, 0.0)}
+    assert measure_detection(shifted, labels, views) == measure_detection(
+        good, labels, views
+    )  # an offset of one view is no loss
+    assert measure_gain(good, good, labels, views)["all"] == {"difference": 0.0, "interval": (0.0, 0.0)}
 
 
 def test_localization_rewards_heat_inside_the_mask():
     labels = np.array(["normal", "nodule", "nodule"])
-    right = localization([measured(0), measured(1, True), measured(1, True)], labels)
-    wrong = localization([measured(0), measured(1, False), measured(1, False)], labels)
+    right = measure_localization([measured(0), measured(1, True), measured(1, True)], labels)
+    wrong = measure_localization([measured(0), measured(1, False), measured(1, False)], labels)
     assert right["average_precision"]["nodule"] == pytest.approx(1) and right["best_dice"]["all"] > 0.9
     assert wrong["average_precision"]["all"] < 0.1 and wrong["best_dice"]["all"] < 0.3
 
 
 def test_nobody_is_used_twice_and_training_is_far_away():
-    numbers = [who.number for who in cohort_of(300, 75)] + [SEEDS["test"][0] + 90_000 + index for index in range(60)]
+    numbers = [who.number for who in draw_cohort(300, 75)] + [SEEDS["test"][0] + 90_000 + index for index in range(60)]
     assert len(set(numbers)) == len(numbers) and min(numbers) >= SEEDS["test"][0] > sum(SEEDS["train"])
-    assert {who.lesion.kind for who in cohort_of(2, 2) if who.lesion} == set(KINDS)
+    assert {who.lesion.kind for who in draw_cohort(2, 2) if who.lesion} == set(KINDS)
     for change in CHANGES.values():
         assert person(5).patient.under(**change(person(5).patient)) != person(5).patient
 
@@ -97,6 +109,6 @@ def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, cap
 
 def test_realism_is_zero_for_the_same_films_and_grows_with_blur():
     films = np.stack([person(number).film(64) for number in range(6)])
-    same, darker = realism(films, films), realism(films * 0.7, films)
+    same, darker = measure_realism(films, films), measure_realism(films * 0.7, films)
     assert same == {"histogram_distance": 0.0, "spectrum_distance": 0.0}
     assert darker["histogram_distance"] > 0.05 and darker["spectrum_distance"] > 0.1

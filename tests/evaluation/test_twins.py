@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diff3m.data.phantom import person
-from diff3m.evaluation.twins import TwinDistance, heart_widths, summarize_twins, twin_distance
+from diff3m.evaluation.twins import TwinDistance, heart_widths, measure_twin_distance, summarize_twins
 
 
 def test_distances_inside_and_outside_by_hand():
@@ -14,7 +14,7 @@ def test_distances_inside_and_outside_by_hand():
     mask[:2] = True
     film, healed = twin.copy(), twin.copy()
     film[:2], healed[:2], healed[2:] = 0.4, 0.1, -0.02
-    distance = twin_distance(film, healed, twin, mask)
+    distance = measure_twin_distance(film, healed, twin, mask)
     assert astuple(distance)[:4] == pytest.approx((0.4, 0.1, 0.0, 0.02))
 
 
@@ -22,7 +22,7 @@ def test_the_heart_is_compared_with_the_twins():
     who = person(2_000_000, "cardiomegaly")
     film, twin = who.film_with_lesion(128), who.healthy.film(128)
     large, own = heart_widths(np.stack([film.film, twin]))
-    distance = twin_distance(film.film, twin, twin, film.mask)
+    distance = measure_twin_distance(film.film, twin, twin, film.mask)
     assert large > own + 0.02 and 0.2 < own < 0.6
     assert (distance.before_heart, distance.after_heart) == (pytest.approx(large - own), 0)
 

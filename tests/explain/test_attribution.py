@@ -14,11 +14,11 @@ from diff3m.data.phantom import person
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.oracle import GROUPS
-from diff3m.explain import Context, ExplanationError, Request, attribute, attribution, coalitions, record_fit
+from diff3m.explain import Context, ExplanationError, Request, attribute, attribution, coalitions, measure_record_fit
 from diff3m.explain.calibration import PRIOR_LEVEL
 from diff3m.explain.coalitions import ablation_values, shapley_values
-from diff3m.explain.record_fit import calibrated_fits, deviations, misfit, movement, z_scores
-from diff3m.scoring.record_fit import GroupFit, deviation
+from diff3m.explain.record_fit import calibrated_fits, compute_misfit, compute_movement, measure_deviations, z_scores
+from diff3m.scoring.record_fit import GroupFit, measure_deviation
 
 ALL_TARGETS = Request(targets=attribution.TARGETS)
 
@@ -32,7 +32,7 @@ def test_a_deviation_is_one_where_the_film_stands_at_the_high_end():
     high[..., 8:12, 8:12] = 0.5
     across = torch.zeros(1, 1, 20, 20)
     across[..., 3:6, 3:6] = 1
-    along, relative = deviation(high, torch.cat([low, high, low + across]), low, high, 0.05)
+    along, relative = measure_deviation(high, torch.cat([low, high, low + across]), low, high, 0.05)
     # a change across the direction does not count
     assert torch.allclose(relative, torch.tensor([1.0, 0.0, 1.0]), atol=1e-6)
     assert torch.allclose(along, relative * (high - low).norm(), atol=1e-6)
@@ -99,8 +99,8 @@ def test_an_attribution_is_that_of_its_coalitions(fitted):
             for feature in members[group]
         }
         record = {name: value if name in known else None for name, value in case.record.items()}
-        along, _ = deviations(fitted, x0, [record], fitted.config.fit)
-        values[coalition] = float(misfit(z_scores(along, fitted.config.fit))[0])
+        along, _ = measure_deviations(fitted, x0, [record], fitted.config.fit)
+        values[coalition] = float(compute_misfit(z_scores(along, fitted.config.fit))[0])
     assert result.groups == pytest.approx(captum_values(ShapleyValues, values, GROUPS), rel=1e-3, abs=1e-4)
     assert result.ablation["habitus"] == pytest.approx(values[1, 1, 1, 1, 1] - values[1, 1, 1, 0, 1], rel=1e-3)
 
@@ -112,9 +112,9 @@ def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted):
     contradiction, expectation, prior = (context.result(name) for name in ("misfit", "expectation", "prior"))
     assert expectation.known == prior.known == 0 < contradiction.known
     assert expectation.unknown > 0 and prior.unknown > 0
-    assert movement(np.array([[1.0, 2.0], [4.0, 6.0]]), np.array([4.0, 6.0])).tolist() == [25.0, 0.0]
+    assert compute_movement(np.array([[1.0, 2.0], [4.0, 6.0]]), np.array([4.0, 6.0])).tolist() == [25.0, 0.0]
     fits, nothing = fitted.config.prior_fit, fitted.schema.parse({})
-    z = z_scores(deviations(fitted, fitted.inputs([case]), [nothing, case.record], fits)[0], fits)
+    z = z_scores(measure_deviations(fitted, fitted.inputs([case]), [nothing, case.record], fits)[0], fits)
     assert prior.unknown == pytest.approx(float(np.square(z[0] - z[1]).sum()), rel=1e-3)
     assert {fit.level for fit in fits} == {PRIOR_LEVEL}
     assert expectation.table.keys() == contradiction.table.keys()
@@ -142,13 +142,15 @@ def test_groups_of_many_values_move_as_one(fitted):
     more = tuple(replace(vital, name=f"vital_{number}", explanation_group="vitals") for number in range(4))
     wide = replace(fitted.schema, features=(*fitted.schema.features, *more))
     record = {**fitted.schema.parse(RECORD), **{feature.name: 1.0 for feature in more}}
-    players = coalitions.players_of(SimpleNamespace(schema=wide), record, single=True)
+    players = coalitions.list_players(SimpleNamespace(schema=wide), record, single=True)
     assert tuple(feature.name for feature in more) in players and ("systolic_mmhg",) in players and len(players) == 7
     single = tuple(replace(vital, name=f"lone_{number}", explanation_group=f"lone {number}") for number in range(3))
     many = SimpleNamespace(schema=replace(wide, features=(*wide.features, *single)), config=fitted.config)
     lone = {feature.name: 1.0 for feature in single}
     with pytest.raises(ExplanationError, match="8 parts"):
-        coalitions.coalitions_of(many, {**record, **lone, "systolic_mmhg": None, "diastolic_mmhg": None}, single=False)
+        coalitions.list_coalitions(
+            many, {**record, **lone, "systolic_mmhg": None, "diastolic_mmhg": None}, single=False
+        )
 
 
 def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
@@ -166,7 +168,7 @@ def test_explanations_repeat_and_end_in_sentences_where_they_cannot_be_given(fit
     once, again = (attribute(fitted, case, parts=False) for _ in range(2))
     assert once == again and all(np.array_equal(once.table[known], again.table[known]) for known in once.table)
     fits = attribute(fitted, case).fits
-    assert [fit.z for fit in record_fit(fitted, case)] == pytest.approx([fit.z for fit in fits], rel=1e-3)
+    assert [fit.z for fit in measure_record_fit(fitted, case)] == pytest.approx([fit.z for fit in fits], rel=1e-3)
     with pytest.raises(ExplanationError, match="diff3m calibrate"):
         attribute(tiny_detector, case)
     with pytest.raises(ExplanationError, match="no score to explain"):
@@ -183,9 +185,9 @@ def test_coalitions_that_were_computed_are_not_computed_again(fitted, monkeypatc
 
     def counted(detector, x0, records, fits):
         counts.append(len(records))
-        return deviations(detector, x0, records, fits)
+        return measure_deviations(detector, x0, records, fits)
 
-    monkeypatch.setattr(attribution, "deviations", counted)
+    monkeypatch.setattr(attribution, "measure_deviations", counted)
     second, whole = attribute(fitted, case, before=first), attribute(fitted, case)
     assert counts == [32, 64] and second.fits == first.fits
     assert list(second.parts.values()) == pytest.approx(list(whole.parts.values()), rel=1e-3, abs=1e-4)

@@ -11,7 +11,7 @@ from diff3m.checkpoint.folder import CONFIG_FILE, load_checkpoint
 from diff3m.cli.main import main
 from diff3m.data.phantom import person
 from diff3m.explain import ExplanationError, attribute, calibrate_fit, calibrate_usual
-from diff3m.explain.record_fit import deviations, z_scores
+from diff3m.explain.record_fit import measure_deviations, z_scores
 
 
 def phantom_cases(detector, count=8):
@@ -21,7 +21,7 @@ def phantom_cases(detector, count=8):
 def test_calibrated_normals_have_mean_zero_and_spread_one(fitted):
     fits = fitted.config.fit
     z = [
-        z_scores(deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
+        z_scores(measure_deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
         for case in phantom_cases(fitted)
     ]
     assert np.allclose(np.mean(z, 0), 0, atol=1e-6) and np.allclose(np.std(z, 0, ddof=1), 1, atol=1e-6)

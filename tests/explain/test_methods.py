@@ -18,16 +18,16 @@ from diff3m.explain import (
     attribute,
     attribute_region,
     attribute_regions,
-    counterfactual,
-    influence,
-    information,
+    compute_counterfactual,
+    compute_influence,
+    compute_information,
     integrated_gradients,
+    measure_uncertainty,
     other_record,
-    uncertainty,
 )
-from diff3m.explain.gradients import agreement
-from diff3m.explain.record_fit import one_step
-from diff3m.explain.region import region_of
+from diff3m.explain.gradients import compare_attributions
+from diff3m.explain.record_fit import estimate_one_step
+from diff3m.explain.region import locate_region
 
 
 def phantom_case(detector, number, record=RECORD, size=64):
@@ -48,15 +48,15 @@ def test_integrated_gradients_sum_to_the_whole_change_and_follow_the_definition(
 
 def test_agreement_is_judged_on_groups_that_matter():
     values = {"age": -5.0, "sex": 0.2, "view": 2.0}
-    assert agreement(values, {"age": -3.0, "sex": -0.3, "view": 1.0}).whole  # sex is too small to count
-    other = agreement(values, {"age": -1.0, "sex": 0.0, "view": 4.0})
+    assert compare_attributions(values, {"age": -3.0, "sex": -0.3, "view": 1.0}).whole  # sex is too small to count
+    other = compare_attributions(values, {"age": -1.0, "sex": 0.0, "view": 4.0})
     assert other.signs == 1 and other.order and not other.largest
-    turned = agreement(values, {"age": 5.0, "sex": 0.2, "view": 2.0})
+    turned = compare_attributions(values, {"age": 5.0, "sex": 0.2, "view": 2.0})
     assert turned.signs == 0.5 and not turned.order and not turned.whole
-    nothing = agreement({"age": 0.1}, {"age": -0.1})
+    nothing = compare_attributions({"age": 0.1}, {"age": -0.1})
     assert nothing.whole and "nothing to compare" in agreement_sentence("integrated gradients", nothing)
     assert "50% of the signs" in agreement_sentence("integrated gradients", turned)
-    sentence = agreement_sentence("leaving one group out", agreement(values, values))
+    sentence = agreement_sentence("leaving one group out", compare_attributions(values, values))
     assert sentence.startswith("Leaving one group out agrees")
 
 
@@ -68,13 +68,13 @@ def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted):
     assert sum(result.groups.values()) == pytest.approx(result.known - result.unknown, abs=1e-6)
     everything = attribute_region(fitted, case, box=(0.0, 0.0, 1.0, 1.0))
     x0 = fitted.inputs([case])
-    whole = one_step(fitted, x0, [case.record], 350)
+    whole = estimate_one_step(fitted, x0, [case.record], 350)
     assert everything.known == pytest.approx(float((x0 - whole).mean()), abs=1e-5)
     with pytest.raises(ExplanationError, match="region is empty"):
         attribute_region(fitted, case, box=(0.5, 0.5, 0.5, 0.9))
     residual = torch.zeros(100, 100)
     residual[70:75, 30:35] = -1.0  # an odd side, so that its middle is one pixel
-    rows, columns, box = region_of(residual, fitted.scoring, None)
+    rows, columns, box = locate_region(residual, fitted.scoring, None)
     assert (rows, columns) == (slice(64, 80), slice(24, 40)), "a square of 16 % around the largest residual"
     assert box == (0.64, 0.24, 0.80, 0.40)
 
@@ -88,21 +88,21 @@ def test_regions_share_their_estimates(fitted):
 
 
 def test_information_sums_over_pixels_and_is_nothing_without_a_record(fitted):
-    result = information(fitted, phantom_case(fitted, 8))
+    result = compute_information(fitted, phantom_case(fitted, 8))
     assert result.map.shape == (32, 32) and result.map.sum() == pytest.approx(result.bits, rel=1e-3, abs=1e-3)
     assert set(result.groups) == set(GROUPS) and result.bits != 0
-    nothing = information(fitted, phantom_case(fitted, 8, {}))
+    nothing = compute_information(fitted, phantom_case(fitted, 8, {}))
     assert nothing.bits == 0 and nothing.groups == {}
 
 
 def test_a_counterfactual_is_the_same_person_and_its_own_record_changes_nothing(tiny_detector):
     record = person(3).patient.record()
     case, others = phantom_case(tiny_detector, 3, record), [record, {**record, "systolic_mmhg": 190}]
-    result = counterfactual(tiny_detector, case, others, noise_level=500, steps=4)
+    result = compute_counterfactual(tiny_detector, case, others, noise_level=500, steps=4)
     assert np.abs(result.differences[0]).max() < 1e-5 < np.abs(result.differences[1]).max()
     assert result.reconstructions.shape == (2, 32, 32) and np.array_equal(result.film, case.x0)
     with pytest.raises(ValueError, match="steps must lie"):
-        counterfactual(tiny_detector, case, [record], noise_level=3, steps=4)
+        compute_counterfactual(tiny_detector, case, [record], noise_level=3, steps=4)
 
 
 def test_another_record_changes_what_depends_on_it():
@@ -130,32 +130,34 @@ def test_habitus_stays_consistent_when_one_of_three_changes():
     assert schema.with_value({"weight_kg": 90.0}, "weight_kg", 45.0)
     alone = schema.with_value(schema.parse({"bmi": 30}), "weight_kg", 45.0)
     assert alone["bmi"] == 30, "nothing says what BMI would follow from"
-    low, high = schema.ends("habitus")
+    low, high = schema.contrast_records("habitus")
     assert low["bmi"] < high["bmi"] and low["height_cm"] is None and low["age"] is None
     unknown = dict.fromkeys(schema.names)
-    assert schema.ends("sex") == ({**unknown, "sex": "F"}, {**unknown, "sex": "M"})
+    assert schema.contrast_records("sex") == ({**unknown, "sex": "F"}, {**unknown, "sex": "M"})
 
 
 def test_an_influence_curve_passes_through_the_record_and_marks_what_was_trained(fitted):
-    curve = influence(fitted, phantom_case(fitted, 7, {**RECORD, "diastolic_mmhg": 60}), "systolic_mmhg", points=5)
+    curve = compute_influence(
+        fitted, phantom_case(fitted, 7, {**RECORD, "diastolic_mmhg": 60}), "systolic_mmhg", points=5
+    )
     assert curve.values[0] < curve.trained[0] < curve.trained[1] < curve.values[-1] and curve.own == 150
     assert curve.reconstructions.shape == (5, 32, 32) and np.abs(np.diff(curve.reconstructions, axis=0)).max() > 0
     case = phantom_case(fitted, 7, {**RECORD, "systolic_mmhg": 220})
-    extreme = influence(fitted, case, "systolic_mmhg", points=3, strip=False)
+    extreme = compute_influence(fitted, case, "systolic_mmhg", points=3, strip=False)
     assert extreme.values[-1] == 220 and extreme.reconstructions is None
     assert extreme.misfit[-1] == pytest.approx(attribute(fitted, case).known, rel=1e-3)
     for wrong, sentence in ((("sex", 9), "needs a number"), (("bmi", 1), "at least two points")):
         with pytest.raises(ExplanationError, match=sentence):
-            influence(fitted, case, *wrong)
+            compute_influence(fitted, case, *wrong)
 
 
 def test_pressures_keep_their_order_along_a_curve(fitted):
     case = phantom_case(fitted, 3, {"systolic_mmhg": 130, "diastolic_mmhg": 95})
     systolic, diastolic = (
-        influence(fitted, case, name, 3, strip=False).values for name in ("systolic_mmhg", "diastolic_mmhg")
+        compute_influence(fitted, case, name, 3, strip=False).values for name in ("systolic_mmhg", "diastolic_mmhg")
     )
     assert systolic.min() == 105 and diastolic.max() <= 120
-    alone = influence(fitted, phantom_case(fitted, 3, {"diastolic_mmhg": 178}), "systolic_mmhg", 3, strip=False)
+    alone = compute_influence(fitted, phantom_case(fitted, 3, {"diastolic_mmhg": 178}), "systolic_mmhg", 3, strip=False)
     assert alone.values[0] >= 188, "above the diastolic value, although no patient of training was there"
     assert (np.diff(alone.values) > 0).all()
     assert "far from those of training" in influence_sentence(alone, fitted.schema["systolic_mmhg"])
@@ -163,7 +165,7 @@ def test_pressures_keep_their_order_along_a_curve(fitted):
 
 def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
     case, box = phantom_case(phantoms, 14, person(14).patient.record(), 128), (0.3, 0.3, 0.6, 0.6)
-    curve = influence(phantoms, case, "bmi", points=3, strip=False, score=True, box=box)
+    curve = compute_influence(phantoms, case, "bmi", points=3, strip=False, score=True, box=box)
     changed = case.with_record(phantoms.schema.with_value(case.record, "bmi", float(curve.values[1])))
     own = attribute_region(phantoms, changed, box=box)
     assert curve.region[1] == pytest.approx(own.known, abs=1e-4) and curve.box == pytest.approx(box, abs=0.01)
@@ -172,13 +174,13 @@ def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
 
 def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
     case = phantom_case(phantoms, 13, person(13).patient.record(), 128)
-    result = uncertainty(phantoms, case)
+    result = measure_uncertainty(phantoms, case)
     assert set(result.by_level) == {60, 100, 200} and set(result.by_seed) == {0, 1, 2} and result.heat_spread.max() > 0
     assert "Largest z-score" in uncertainty_card(result, Context(phantoms, case))
     real_case = phantom_case(shipped, 13, {"view": "PA"}, 128)
-    real = uncertainty(shipped, real_case)
+    real = measure_uncertainty(shipped, real_case)
     assert len(set(real.by_seed.values())) == 3, "one-step estimates draw noise"
     assert set(real.by_level) == {60} and real.heat_spread.max() > 0
     assert "Mean z-score" in uncertainty_card(real, Context(shipped, real_case))
     with pytest.raises(ExplanationError, match="no score"):
-        uncertainty(tiny_detector, phantom_case(tiny_detector, 13, {}))
+        measure_uncertainty(tiny_detector, phantom_case(tiny_detector, 13, {}))

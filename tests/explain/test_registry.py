@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from helpers import RECORD, ROOT
 
-from app.components.film_edit import Handling
+from app.components.film_edit import Corrections
 from app.explain_stream import explanation_cards, influence_choices
 from app.render.cards import CARDS
 from app.render.cards.misfit import attribution_sentence, fit_sentence
 from app.render.cards.movement import expectation_sentence, prior_sentence
 from app.render.cards.score import score_sentence
 from app.runtime.runs import Runs
-from app.tabs.explore_explain import Explaining
+from app.tabs.explore_explain import ExploreHandlers
 from app.tabs.explore_layout import build_model_select, build_screen
 from app.tabs.open_films import open_film
 from app.tabs.session import Session
@@ -100,7 +100,7 @@ def test_results_are_shared_and_failures_are_said_once(tiny_detector):
     assert context.attempt("misfit") is None and context.attempt("expectation") is None
     assert len(context.failures) == 1 and "--fit" in context.failures[0]
     assert context.result("region") is context.result("region")
-    assert list(context.finished()) == ["region"]
+    assert list(context.requested_results()) == ["region"]
 
 
 def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
@@ -189,8 +189,8 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
     monkeypatch.setitem(EXPLANATIONS, "information", replace(EXPLANATIONS["information"], explain=broken))
     with gr.Blocks():
         screen = build_screen([fitted], {"tiny": []}, build_model_select([fitted]))
-    handlers = Explaining(screen)
-    film, _ = open_film(str(tmp_path / "film.png"), Handling(accepted=True), "film", fitted)
+    handlers = ExploreHandlers(screen)
+    film, _ = open_film(str(tmp_path / "film.png"), Corrections(accepted=True), "film", fitted)
     values = dict.fromkeys(screen.inputs | screen.questions, "")
     values |= {screen.session: Session("tiny", film), screen.model: "tiny", screen.runs: Runs()}
     values |= handlers.screen.parts["tiny"].form.fill({}, "")

@@ -11,23 +11,23 @@ from app.render.wording import without_record_sentence
 from diff3m.data.phantom import person
 from diff3m.ehr import paper_schema
 from diff3m.explain import EXPLANATIONS, Context
-from diff3m.explain.three_records import mirrored_record, three_records, without_record
+from diff3m.explain.three_records import analyze_without_record, compare_three_records, mirror_record
 from diff3m.scoring.score import ViewCalibration
 
 
 def test_the_other_patient_is_mirrored_at_the_average():
     schema = paper_schema()
     record = schema.parse(RECORD)
-    other = mirrored_record(schema, record)
+    other = mirror_record(schema, record)
     assert (other["age"], other["sex"], other["view"]) == (40, "M", "PA")  # mean age 50
     assert other["bmi"] == 24 and other["height_cm"] == 173  # means 27.5 and 169
     assert other["weight_kg"] is None, "what is unknown stays unknown"
     assert other["systolic_mmhg"] == 100 and other["diastolic_mmhg"] == 70  # means 125 and 75
-    assert mirrored_record(schema, schema.parse({})) == schema.parse({})
-    heavy = mirrored_record(schema, schema.parse({"height_cm": 165, "weight_kg": 110}))
+    assert mirror_record(schema, schema.parse({})) == schema.parse({})
+    heavy = mirror_record(schema, schema.parse({"height_cm": 165, "weight_kg": 110}))
     assert heavy["weight_kg"] == pytest.approx(heavy["bmi"] * (heavy["height_cm"] / 100) ** 2)
     for systolic, diastolic in ((180, 60), (95, 85), (279, 30)):
-        odd = mirrored_record(schema, schema.parse({"systolic_mmhg": systolic, "diastolic_mmhg": diastolic}))
+        odd = mirror_record(schema, schema.parse({"systolic_mmhg": systolic, "diastolic_mmhg": diastolic}))
         schema.parse(odd)  # a record that contradicts itself would raise EHRError
 
 
@@ -43,7 +43,7 @@ def scored(tiny_detector):
 
 def test_pictures_and_scores_are_those_of_the_analyses(scored):
     case = scored.case(person(21).film(64), RECORD)
-    result = three_records(scored, case)
+    result = compare_three_records(scored, case)
     analyses = [scored.analyze(case.with_record(record)) for record in result.records]
     assert [analysis.compared_with for analysis in analyses] == ["AP", "any", "PA"]
     for analysis, reconstruction in zip(analyses, result.reconstructions, strict=True):
@@ -62,7 +62,7 @@ def test_pictures_and_scores_are_those_of_the_analyses(scored):
 
 def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_view(scored):
     analysis = scored.analyze(person(21).film(64), RECORD, steps=3)
-    other = without_record(scored, analysis)
+    other = analyze_without_record(scored, analysis)
     unknown = scored.analyze(person(21).film(64), {}, steps=3)
     assert other.change == pytest.approx(np.abs(unknown.reconstruction - analysis.reconstruction).mean(), abs=1e-5)
     assert other.score == pytest.approx(unknown.score - 2, abs=1e-4) and 0 <= other.percentile <= 100
@@ -73,7 +73,7 @@ def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_v
     same = without_record_sentence(replace(analysis, percentile=40.2), replace(other, percentile=40.2))
     assert same.endswith("the percentile stays 40.2.")
     with pytest.raises(ValueError, match="without its film"):
-        without_record(scored, replace(analysis, case=None))
+        analyze_without_record(scored, replace(analysis, case=None))
 
 
 def test_without_a_calibration_there_are_pictures_and_no_score(tiny_detector):
@@ -81,5 +81,5 @@ def test_without_a_calibration_there_are_pictures_and_no_score(tiny_detector):
     context = Context(tiny_detector, case)
     result = context.result("three_records")
     assert result.scores == (None, None, None) and "score" not in three_records_card(result, context).split("Pseudo")[0]
-    same = three_records(tiny_detector, case.with_record(tiny_detector.schema.parse({})))
+    same = compare_three_records(tiny_detector, case.with_record(tiny_detector.schema.parse({})))
     assert np.abs(same.differences).max() < 1e-5, "three times no record"

@@ -13,12 +13,12 @@ from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError
 from diff3m.data.phantom import SEEDS, person, write_cohort
 from diff3m.data.phantom.cohort import ignored_value
-from diff3m.evaluation import explanation_summary, explanation_truth
-from diff3m.evaluation.explanation_summary import METHODS, spearman
+from diff3m.evaluation import explanation_table, explanation_truth
+from diff3m.evaluation.explanation_table import METHODS, spearman
 from diff3m.evaluation.explanation_truth import extreme_patient
-from diff3m.evaluation.oracle import GROUPS, Oracle, averages, implied
+from diff3m.evaluation.oracle import GROUPS, Oracle, average_population, infer_population
 from diff3m.evaluation.phantom_numbers import FIRST, explained_number
-from diff3m.explain import attention_by_group, attribute, record_fit
+from diff3m.explain import attribute, measure_record_fit, sum_attention_by_group
 from diff3m.imaging import Radiograph
 
 
@@ -43,20 +43,20 @@ def test_the_oracle_infers_what_is_unknown_from_what_is_known():
     alike = [
         p for p in crowd if abs(p.systolic_mmhg - 150) < 4 and abs(p.diastolic_mmhg - 80) < 4 and abs(p.bmi - 30) < 3
     ]
-    (guess, share), *others = implied(patient, ["age", "view"])
+    (guess, share), *others = infer_population(patient, ["age", "view"])
     assert guess.age == pytest.approx(np.mean([p.age for p in alike]), abs=2)
     assert guess.bmi == 30 and share == pytest.approx(0.65)
     assert [one.view for one, _ in others] == ["AP"]
     tall = [p.sex for p in crowd if abs(p.height_cm - 178) < 1 and abs(p.bmi - 30) < 3]
-    by_sex = {one.sex: part for one, part in implied(patient, ["sex"])}
+    by_sex = {one.sex: part for one, part in infer_population(patient, ["sex"])}
     assert by_sex["M"] == pytest.approx(tall.count("M") / len(tall), abs=0.04)
     assert sum(by_sex.values()) == pytest.approx(1)
-    assert [share for _, share in averages(patient, ["sex"])] == [0.5, 0.5]
+    assert [share for _, share in average_population(patient, ["sex"])] == [0.5, 0.5]
     young = [p for p in crowd if p.sex == "M" and abs(p.age - 25) < 2]
-    (guess, _), *_ = implied(replace(patient, age=25.0), ["blood pressure", "habitus"])
+    (guess, _), *_ = infer_population(replace(patient, age=25.0), ["blood pressure", "habitus"])
     assert guess.systolic_mmhg == pytest.approx(np.mean([p.systolic_mmhg for p in young]), abs=1.5)
     assert guess.height_cm == pytest.approx(np.mean([p.height_cm for p in young]), abs=1)
-    whole = list(implied(patient, []))
+    whole = list(infer_population(patient, []))
     assert len(whole) == 1 and whole[0][1] == 1 and whole[0][0].age == pytest.approx(75)
 
 
@@ -66,7 +66,9 @@ def test_a_wrong_pressure_moves_the_fit_toward_the_true_one(phantoms):
     fits = []
     for value in (90.0, 120.0, 190.0):
         record = who.patient.under(systolic_mmhg=value, diastolic_mmhg=75.0).record()
-        by_group = {fit.group: fit for fit in record_fit(phantoms, case.with_record(phantoms.schema.parse(record)))}
+        by_group = {
+            fit.group: fit for fit in measure_record_fit(phantoms, case.with_record(phantoms.schema.parse(record)))
+        }
         fits.append(by_group["blood pressure"])
     assert fits[0].z > fits[1].z > fits[2].z and fits[2].shift < 0 < fits[0].shift
 
@@ -80,7 +82,7 @@ def test_the_oracle_explains_an_extreme_by_its_own_group(phantoms):
     patient = extreme_patient("blood pressure", np.random.default_rng(1))
     truth = oracle.curve(person(11), patient, "systolic_mmhg", [90.0, patient.systolic_mmhg, 200.0])
     assert truth[1] < 1e-9 < truth.max()
-    weights = attention_by_group(phantoms, phantoms.case(Radiograph(person(11).film(128)), RECORD))
+    weights = sum_attention_by_group(phantoms, phantoms.case(Radiograph(person(11).film(128)), RECORD))
     assert sum(weights.values()) == pytest.approx(2, abs=1e-3)  # two attention groups, each summing to 1
 
 
@@ -100,7 +102,7 @@ def test_no_phantom_is_explained_twice():
 def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(explanation_truth, "Oracle", functools.partial(Oracle, people=2))
     monkeypatch.setattr(explanation_truth, "CURVES", ("age",))
-    for module in (explanation_truth, explanation_summary):
+    for module in (explanation_truth, explanation_table):
         monkeypatch.setattr(module, "EXTREME", ("view", "habitus"))
     command = ["benchmark", "explanations", "--checkpoint", str(fitted.checkpoint.folder), "--out", str(tmp_path)]
     assert main([*command, "--each", "1", "--with-oracle", "1"]) == 0
@@ -127,7 +129,7 @@ def test_the_benchmark_of_explanations_says_which_groups_a_checkpoint_lacks(tmp_
 def test_a_feature_that_nothing_depends_on_is_measured(fitted, tmp_path, monkeypatch):
     """That its attribution is small takes a trained network (docs/explanations.md); here, that it is measured."""
     monkeypatch.setattr(explanation_truth, "ignored_value", lambda number: 30.0 + number % 7)  # as an age
-    result = explanation_truth.ignored_feature(fitted, "age", 3, "dev", lambda stage, done, total: None)
+    result = explanation_truth.attribute_ignored_feature(fitted, "age", 3, "dev", lambda stage, done, total: None)
     assert result["people"] == 3 and result["size"] > 0 and set(result["size_of_others"]) == set(GROUPS) - {"age"}
     table = write_cohort(tmp_path / "cohort", 3, 64, 5, ignored_column="lottery")
     assert table["lottery"].tolist() == [ignored_value(number) for number in (5, 6, 7)]

@@ -21,11 +21,11 @@ from diff3m.released.verify import verify_released
 from diff3m.released.weights import (
     ReleasedError,
     load_released,
-    network_config,
-    our_name,
+    read_network_config,
+    read_schedule,
     read_weights,
-    rename,
-    schedule,
+    rename_weights,
+    translate_name,
 )
 from diff3m.scoring.score import Component
 
@@ -193,7 +193,7 @@ def test_other_configurations_load_and_run(size, multipliers, blocks, attended, 
         "num_res_blocks": blocks,
         "num_heads": heads,
     }
-    assert network_config(settings, state) == expected
+    assert read_network_config(settings, state) == expected
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "w.pt")
     checkpoint = load_released(tmp_path / "w.pt", settings)
     with torch.no_grad():
@@ -245,8 +245,8 @@ def test_imported_weights_analyze_as_released(tmp_path, capsys):
 def verify_names(network: Diff3M) -> bool:
     """Every parameter of the network has exactly one released name."""
     state = load_file(GOLDEN / "tiny32.weights.safetensors")
-    return {our_name(name) for name in state} == set(network.state_dict()) and len(
-        {our_name(name) for name in state}
+    return {translate_name(name) for name in state} == set(network.state_dict()) and len(
+        {translate_name(name) for name in state}
     ) == len(state)
 
 
@@ -258,7 +258,9 @@ def test_the_released_loop_makes_its_798_passes_at_its_timesteps():
         return torch.zeros_like(x), x
 
     heard = []
-    reconstruct_as_released(torch.rand(1, 1, 8, 8), predict, 400, torch.randn(1, 1, 8, 8), schedule({}), heard.append)
+    reconstruct_as_released(
+        torch.rand(1, 1, 8, 8), predict, 400, torch.randn(1, 1, 8, 8), read_schedule({}), heard.append
+    )
     assert len(asked) == 798 == heard[-1].total == heard[-1].done
     assert asked == [*range(1, 400), *range(398, -1, -1)]
 
@@ -333,6 +335,6 @@ def test_a_wrong_configuration_gets_a_sentence(change, word):
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="not a parameter"):
-        our_name("classifier.weight")
+        translate_name("classifier.weight")
     with pytest.raises(ValueError, match="not a parameter"):
-        rename({"head.bias": torch.zeros(1)}, NetworkConfig())
+        rename_weights({"head.bias": torch.zeros(1)}, NetworkConfig())

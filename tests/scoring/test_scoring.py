@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from diff3m.scoring.calibrate import calibrate_scoring
-from diff3m.scoring.filters import gaussian_blur, inner, structural_similarity
-from diff3m.scoring.measure import contradiction, heat_map, measure_component
+from diff3m.scoring.filters import crop_borders, gaussian_blur, structural_similarity
+from diff3m.scoring.measure import compute_heat_map, measure_component, measure_contradiction
 from diff3m.scoring.score import Component, Scoring, by_noise_level
 from diff3m.scoring.score_file import ScoreFileError, read_candidates, read_score, write_score
 
@@ -58,14 +58,14 @@ def test_brighter_and_darker_are_told_apart():
     bright[..., 28:36, 28:36] += 0.3
     up, down = (measure_component(Component(kind, 2, 400), bright, film, 0.0).item() for kind in ("brighter", "darker"))
     assert up > 0.1 and abs(down) < 0.01
-    assert heat_map(bright, film, 2).amax() > 0 and heat_map(film, bright, 2).amin() < 0
+    assert compute_heat_map(bright, film, 2).amax() > 0 and compute_heat_map(film, bright, 2).amin() < 0
 
 
 def test_margin_is_left_out():
     film = torch.zeros(1, 1, 100, 100)
     edged = film.clone()
     edged[..., :5, :] = 1
-    assert inner(film, 0.1).shape[-2:] == (80, 80)
+    assert crop_borders(film, 0.1).shape[-2:] == (80, 80)
     assert measure_component(Component("absolute", 0.1, 400), edged, film, 0.1) == 0
 
 
@@ -106,11 +106,11 @@ def test_percentiles_count_normals_below():
 
 def test_a_view_that_is_unknown_or_too_rare_is_compared_with_all():
     scoring, _ = calibrated()
-    assert scoring.for_view("PA")[0] == "PA" and scoring.for_view("PA")[1].count == 60
+    assert scoring.select_calibration("PA")[0] == "PA" and scoring.select_calibration("PA")[1].count == 60
     for view in (None, "LL", "oblique"):
-        assert scoring.for_view(view)[0] == "any" and scoring.for_view(view)[1].count == 100
+        assert scoring.select_calibration(view)[0] == "any" and scoring.select_calibration(view)[1].count == 100
     with pytest.raises(LookupError, match="calibrate"):
-        Scoring().for_view("PA")
+        Scoring().select_calibration("PA")
 
 
 def test_scoring_survives_json():
@@ -126,9 +126,9 @@ def test_a_contradiction_points_where_the_record_points():
     generator = torch.Generator().manual_seed(0)
     estimate, direction = (torch.rand(1, 1, 32, 32, generator=generator) for _ in range(2))
     raised = estimate + 0.1 * direction
-    toward, away = (contradiction(estimate + sign * 0.3 * direction, estimate, raised, 0.0) for sign in (1, -1))
+    toward, away = (measure_contradiction(estimate + sign * 0.3 * direction, estimate, raised, 0.0) for sign in (1, -1))
     assert float(toward) == pytest.approx(0.3 * float(direction.norm()), rel=1e-4) == -float(away)
-    assert float(contradiction(estimate, estimate, raised, 0.0)) == 0
+    assert float(measure_contradiction(estimate, estimate, raised, 0.0)) == 0
     with pytest.raises(ValueError, match="names a feature"):
         Component("contradiction", 0, 300, "one_step")
     with pytest.raises(ValueError, match="names a feature"):
@@ -173,8 +173,8 @@ def test_a_relative_measurement_ignores_the_films_contrast():
 
 def test_a_window_cuts_each_side_by_its_own_share():
     x = torch.arange(400.0).view(1, 1, 20, 20)
-    assert torch.equal(inner(x, (0.1, 0.2, 0.3, 0.05)), x[..., 2:14, 1:16]) and torch.equal(
-        inner(x, 0.1), x[..., 2:18, 2:18]
+    assert torch.equal(crop_borders(x, (0.1, 0.2, 0.3, 0.05)), x[..., 2:14, 1:16]) and torch.equal(
+        crop_borders(x, 0.1), x[..., 2:18, 2:18]
     )
     scoring = Scoring(window=(0.1, 0.2, 0.3, 0.05), mirrored_noises=True)
     assert scoring.border == scoring.window and Scoring().border == Scoring().margin

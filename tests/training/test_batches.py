@@ -7,7 +7,7 @@ from helpers import training_config
 from diff3m.data.manifest import read_manifest
 from diff3m.ehr import paper_schema
 from diff3m.imaging import Preprocessing
-from diff3m.training.batch import augment, draw, drop_features
+from diff3m.training.batch import augment, draw_batch, drop_features
 from diff3m.training.films import load_films
 from diff3m.training.loop import TrainingError, train
 
@@ -20,15 +20,15 @@ def films(folder):
 
 def test_a_batch_depends_on_seed_and_step_alone(film_folder):
     data, settings = films(film_folder), training_config(film_folder)
-    first, again, next_step = (draw(data, SCHEMA, settings, step, 1000) for step in (5, 5, 6))
+    first, again, next_step = (draw_batch(data, SCHEMA, settings, step, 1000) for step in (5, 5, 6))
     assert torch.equal(first.x0, again.x0) and torch.equal(first.noise, again.noise) and torch.equal(first.t, again.t)
     assert not torch.equal(first.noise, next_step.noise)
 
 
 def test_processes_share_the_global_batch(film_folder):
     data, settings = films(film_folder), training_config(film_folder)
-    whole = draw(data, SCHEMA, settings, 3, 1000)
-    parts = [draw(data, SCHEMA, settings, 3, 1000, rank, 2) for rank in (0, 1)]
+    whole = draw_batch(data, SCHEMA, settings, 3, 1000)
+    parts = [draw_batch(data, SCHEMA, settings, 3, 1000, rank, 2) for rank in (0, 1)]
     assert torch.equal(torch.stack([p.x0 for p in parts], 1).flatten(0, 1), whole.x0)
     assert whole.masked_scale == 1 and [int(part.masked.sum()) for part in parts] == [1, 0]  # one of four is masked
     assert [float(part.masked_scale) for part in parts] == [2, 0]  # whose mean over both is the whole batch's
@@ -36,7 +36,7 @@ def test_processes_share_the_global_batch(film_folder):
 
 def test_every_film_is_seen_once_an_epoch(film_folder):
     data, settings = films(film_folder), training_config(film_folder, rotate_degrees=0, shift=0, gamma=0)
-    epoch = torch.cat([draw(data, SCHEMA, settings, step, 1000).x0 for step in range(3)])
+    epoch = torch.cat([draw_batch(data, SCHEMA, settings, step, 1000).x0 for step in range(3)])
     seen = {film.numpy().tobytes() for film in torch.round(epoch * 255).to(torch.uint8)}
     assert len(seen) == 12
 

@@ -17,12 +17,12 @@ from diff3m.ehr import paper_schema
 from diff3m.imaging.organs import segment_organs
 from diff3m.network import Diff3M
 from diff3m.scoring.score import HEALED
-from diff3m.training.batch import draw, prefetch
+from diff3m.training.batch import draw_batch, prefetch
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import Films
 from diff3m.training.loop import train
 from diff3m.training.loss import diffusion_loss, healing_loss
-from diff3m.training.preview import healing_ratios, unseen_lesions
+from diff3m.training.preview import measure_healing_ratios, paint_unseen_lesions
 
 SCHEMA = paper_schema()
 CONFIG = TrainingConfig(
@@ -59,7 +59,7 @@ def test_the_healing_loss_is_the_documented_sum():
 
 def test_lesions_are_painted_on_the_input_of_healing_rows_alone(films):
     config = dataclasses.replace(CONFIG, painted_fraction=1.0)
-    batch = draw(films, SCHEMA, config, 0, 1000)
+    batch = draw_batch(films, SCHEMA, config, 0, 1000)
     assert batch.healing.tolist() == [False] * 4 + [True] * 4
     assert not (batch.healing & batch.masked).any()
     assert torch.equal(batch.x0[:4], batch.target[:4]) and not batch.lesions[:4].any()
@@ -70,14 +70,14 @@ def test_lesions_are_painted_on_the_input_of_healing_rows_alone(films):
 
 def test_timesteps_of_healing_rows_are_mostly_low(films):
     config = dataclasses.replace(CONFIG, batch_size=64, healing_level=100, healing_low_fraction=0.75)
-    steps = torch.cat([(batch := draw(films, SCHEMA, config, step, 1000)).t[batch.healing] for step in range(6)])
+    steps = torch.cat([(batch := draw_batch(films, SCHEMA, config, step, 1000)).t[batch.healing] for step in range(6)])
     assert 0.7 < (steps < 100).float().mean() < 0.9 and steps.max() > 500
 
 
 def test_a_step_draws_the_same_batch_again_and_processes_share_it(films):
-    whole, again = (draw(films, SCHEMA, CONFIG, 3, 1000) for _ in range(2))
+    whole, again = (draw_batch(films, SCHEMA, CONFIG, 3, 1000) for _ in range(2))
     assert torch.equal(whole.x0, again.x0) and torch.equal(whole.t, again.t)
-    shares = [draw(films, SCHEMA, CONFIG, 3, 1000, rank, 2) for rank in range(2)]
+    shares = [draw_batch(films, SCHEMA, CONFIG, 3, 1000, rank, 2) for rank in range(2)]
     assert torch.equal(torch.stack([share.x0 for share in shares], 1).flatten(0, 1), whole.x0)
     assert sum(share.healing_scale for share in shares).item() == pytest.approx(2)
 
@@ -87,9 +87,9 @@ def test_the_loss_of_two_processes_is_that_of_one(films):
     network = Diff3M(tiny_network(SCHEMA, refinement_channels=4))
     randomize(network)
     schedule = Schedule()
-    whole = diffusion_loss(network, draw(films, SCHEMA, CONFIG, 1, 1000), schedule, "velocity", 2.0)
+    whole = diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 1, 1000), schedule, "velocity", 2.0)
     shares = [
-        diffusion_loss(network, draw(films, SCHEMA, CONFIG, 1, 1000, rank, 2), schedule, "velocity", 2.0)
+        diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 1, 1000, rank, 2), schedule, "velocity", 2.0)
         for rank in range(2)
     ]
     for name in ("total", "noise", "masked_pixels", "healing"):
@@ -100,7 +100,7 @@ def test_the_loss_of_two_processes_is_that_of_one(films):
 
 def test_a_network_that_gives_the_noise_to_the_clean_film_heals_perfectly(films):
     """The healing term is 0 exactly where ε̂ is the noise that the painted film lacks to be the clean one."""
-    batch, schedule = draw(films, SCHEMA, CONFIG, 2, 1000), Schedule()
+    batch, schedule = draw_batch(films, SCHEMA, CONFIG, 2, 1000), Schedule()
     x_t = add_noise(batch.x0, batch.noise, batch.t, schedule)
     alpha_bar = schedule.alpha_bar(batch.t).float().view(-1, 1, 1, 1)
     perfect = (x_t - alpha_bar.sqrt() * batch.target) / (1 - alpha_bar).sqrt()
@@ -116,7 +116,7 @@ def test_a_network_that_gives_the_noise_to_the_clean_film_heals_perfectly(films)
 def test_gradients_of_healing_reach_the_noise_branch(films):
     network = Diff3M(tiny_network(SCHEMA, refinement_channels=4))
     randomize(network)
-    losses = diffusion_loss(network, draw(films, SCHEMA, CONFIG, 0, 1000), Schedule(), healing_weight=1.0)
+    losses = diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 0, 1000), Schedule(), healing_weight=1.0)
     losses.healing.backward()
     assert network.noise_decoder.refinement.head.weight.grad.abs().sum() > 0
     assert network.masked_decoder.head.weight.grad is None
@@ -128,7 +128,7 @@ def test_held_out_kinds_are_not_painted(films, monkeypatch):
         "diff3m.training.batch.healing_example",
         lambda film, organs, other, rng, painted, devices, kinds: names.extend(kinds) or _unpainted(film),
     )
-    draw(films, SCHEMA, dataclasses.replace(CONFIG, held_out_kinds=["nodules", "hila"]), 0, 1000)
+    draw_batch(films, SCHEMA, dataclasses.replace(CONFIG, held_out_kinds=["nodules", "hila"]), 0, 1000)
     assert set(KINDS) - set(names) == {"nodules", "hila"}
 
 
@@ -165,14 +165,14 @@ def test_an_error_in_a_batch_is_raised():
 def test_healing_ratios_are_one_for_a_network_that_changes_nothing(films):
     """With v̂ = 0 and little noise x̂_0 is nearly the film: what was painted stays."""
     network = Diff3M(tiny_network(SCHEMA))
-    ratios = healing_ratios(network.eval(), films, Schedule(), torch.device("cpu"))
+    ratios = measure_healing_ratios(network.eval(), films, Schedule(), torch.device("cpu"))
     assert set(ratios) == {"opacity", "nodule", "effusion", "unpainted"}
     assert all(0.7 < ratios[kind] < 1.4 for kind in ("opacity", "nodule", "effusion"))
     assert 0 < ratios["unpainted"] < 0.2
 
 
 def test_unseen_lesions_lie_in_the_lungs_and_are_the_same_again(films):
-    first, second = unseen_lesions(films), unseen_lesions(films)
+    first, second = paint_unseen_lesions(films), paint_unseen_lesions(films)
     for kind, (clean, painted, masks) in first.items():
         assert np.array_equal(painted, second[kind][1])
         difference = np.abs(painted - clean)

@@ -251,13 +251,13 @@ def test_a_finished_run_is_left_as_it_is(film_folder):
 
 
 def test_a_run_whose_loss_is_lost_names_a_way_that_works(film_folder, monkeypatch):
-    settings, drawn = training_config(film_folder, save_minutes=0, validation=None), loop.draw
+    settings, drawn = training_config(film_folder, save_minutes=0, validation=None), loop.draw_batch
 
     def lost(films, schema, config, step, *more):
         batch = drawn(films, schema, config, step, *more)
         return replace(batch, x0=batch.x0 * math.nan) if step == 3 else batch
 
-    monkeypatch.setattr(loop, "draw", lost)
+    monkeypatch.setattr(loop, "draw_batch", lost)
     with pytest.raises(TrainingError) as ended:
         train(settings)
     kept = film_folder / "run" / "checkpoint"
@@ -266,7 +266,7 @@ def test_a_run_whose_loss_is_lost_names_a_way_that_works(film_folder, monkeypatc
         "learning_rate."
     )
     assert load_checkpoint(kept).config.training["steps_done"] == 3
-    monkeypatch.setattr(loop, "draw", drawn)
+    monkeypatch.setattr(loop, "draw_batch", drawn)
     train(replace(settings, out=str(film_folder / "other"), init=str(kept), learning_rate=1e-5, steps=1))
 
 

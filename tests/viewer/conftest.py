@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from viewer_bench import HEIGHT, WIDTH, Bench
 
-from app.components.viewer import Finding, ViewerFilm, ViewerMap, ViewerState, Window, encode_film, encode_map
+from app.components.viewer import ViewerFilm, ViewerFinding, ViewerMap, ViewerState, Window, encode_film, encode_map
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def state(arrays) -> ViewerState:
     """A film after its analysis."""
     difference = ViewerMap("Difference", "map.png", encode_map(arrays["map"])[1], full=0.06, threshold=0.02)
     findings = (
-        Finding("right upper zone", "+4.1 %", (0.2, 0.2, 0.3, 0.35)),
-        Finding("left lower zone", "−2.0 %", (0.6, 0.6, 0.8, 0.8), ((0.6, 0.6), (0.6, 0.8), (0.8, 0.7))),
+        ViewerFinding("right upper zone", "+4.1 %", (0.2, 0.2, 0.3, 0.35)),
+        ViewerFinding("left lower zone", "−2.0 %", (0.6, 0.6, 0.8, 0.8), ((0.6, 0.6), (0.6, 0.8), (0.8, 0.7))),
     )
     film = ViewerFilm("film.png", "normal.png", (difference,), findings, spacing_mm=(0.5, 0.5))
     presets = (Window("Lungs", 0.3, 0.5), Window("Bones", 0.8, 0.3))

@@ -8,7 +8,7 @@ ratio that is carried over to the normal film would still be our code.
 Use in a page
     gr.set_static_paths([STATIC_FOLDER])              # once, before launch(): lets the browser load the modules
     viewer = film_viewer(elem_id="viewer")            # a gr.HTML
-    film = build_film(pixels, store=keep_picture)     # pixels: (H, W) uint8, uint16 or float in [0, 1]
+    film = build_film(pixels, store=store_picture)     # pixels: (H, W) uint8, uint16 or float in [0, 1]
     event(…, outputs=viewer)                          # the function returns ViewerState(film).to_value()
 
 A later value with the same film keeps zoom, window and measurements: send the film at once, and the same film with its
@@ -56,7 +56,7 @@ import gradio as gr
 
 from .encode import MAX_SIDE, build_film, encode_film, encode_map, window_presets
 from .measurements import Measurement, read_measurements
-from .state import Finding, Notice, Status, ViewerFilm, ViewerMap, ViewerState, Window
+from .state import Notice, Status, ViewerFilm, ViewerFinding, ViewerMap, ViewerState, Window
 
 STATIC_FOLDER = Path(__file__).resolve().parent
 TEMPLATE = '<div class="film-viewer" style="height: 100%; min-height: 360px; background: #000"></div>'
@@ -76,11 +76,11 @@ watch("value", () => mounted.then((viewer) => viewer.load(props.value)));
 __all__ = [
     "MAX_SIDE",
     "STATIC_FOLDER",
-    "Finding",
     "Measurement",
     "Notice",
     "Status",
     "ViewerFilm",
+    "ViewerFinding",
     "ViewerMap",
     "ViewerState",
     "Window",
@@ -125,12 +125,12 @@ def film_viewer(
 
 
 def center_on(elem_id: str, index: int, film: int = 0) -> str:
-    """JavaScript for the `js=` of a chip's click: center the viewer on a finding."""
+    """Return JavaScript for the `js=` of a chip's click: center the viewer on a finding."""
     return f"() => {{ {_viewer(elem_id)}?.centerOn({int(index)}, {int(film)}); }}"
 
 
 def with_measurements(elem_id: str) -> str:
-    """JavaScript for the `js=` of an event whose last input, a hidden Textbox, receives the measurements as JSON."""
+    """Return JavaScript for the `js=` of an event whose last input, a hidden Textbox, receives the measurements."""
     return f"(...inputs) => [...inputs.slice(0, -1), JSON.stringify({_viewer(elem_id)}?.measurements() ?? null)]"
 
 

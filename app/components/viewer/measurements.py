@@ -50,7 +50,7 @@ class Measurement:
 
 
 def read_measurements(export: str | dict | None) -> tuple[Measurement, ...]:
-    """The viewer's export (JSON text, or the value of the event `measure`) as checked values; nothing for None.
+    """Return the viewer's export (JSON text, or the value of the event `measure`) as checked values; nothing for None.
 
     Raises ValueError, with a sentence for the reader, for anything else than what the viewer writes.
     """

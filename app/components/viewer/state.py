@@ -19,7 +19,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ViewerFinding:
     """A place that is outlined.
 
     label: what it is, such as "right lower zone".
@@ -75,7 +75,7 @@ class ViewerFilm:
     film: str | Path
     normal: str | Path | None = None
     maps: tuple[ViewerMap, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ViewerFinding, ...] = ()
     name: str = "Film"
     normal_name: str = "Normal for this record"
     maximum: int | None = None
@@ -151,5 +151,5 @@ def _film_value(film: ViewerFilm) -> dict:
 
 
 def _file(file: str | Path) -> str | dict:
-    """A path as Gradio's description of a file, to which Gradio adds its address; an address as it is."""
+    """Return a path as Gradio's description of a file, to which Gradio adds its address; an address as it is."""
     return {"path": str(file), "meta": {"_type": "gradio.FileData"}} if isinstance(file, Path) else file

@@ -11,7 +11,7 @@ from diff3m.ehr import HABITUS, Feature
 from diff3m.explain import Context, Influence
 
 from .. import figures, panels, wording
-from ..images import Frame, strip
+from ..images import Frame, picture_strip
 from .layout import FRAME_HEIGHT
 from .region import named_regions
 from .registry import card
@@ -31,7 +31,7 @@ def _curve_card(curve: Influence, context: Context) -> str:
     place = next((name for name, region in regions.items() if region.box == curve.box), "")
     caption = influence_sentence(curve, feature, place)
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)
-    how = panels.quiet(
+    how = panels.small_text(
         "Misfit: how badly film and record contradict each other. Residual: film minus what is expected. Shaded: "
         "more than two standard deviations from the average of the training films, where few or none were."
     )
@@ -71,6 +71,6 @@ def _strip_card(curve: Influence, label: str, aspect: float) -> str:
         Frame(image, f"{value:.0f}", f"What normal would look like at {label} {value:.0f}")
         for value, image in zip(curve.values, curve.reconstructions, strict=True)
     ]
-    pictures = strip(frames, FRAME_HEIGHT, aspect, tall=False)
-    how = panels.quiet("What normal would look like for this person at each value, from the same noise.")
+    pictures = picture_strip(frames, FRAME_HEIGHT, aspect, tall=False)
+    how = panels.small_text("What normal would look like for this person at each value, from the same noise.")
     return f'<div class="card"><h3>Normal along {html.escape(label)}</h3>{pictures}{how}</div>'

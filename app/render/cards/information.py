@@ -7,10 +7,10 @@ import html
 import cv2
 
 from diff3m.explain import Context, Information
-from diff3m.export.overlay import full_color, signed
+from diff3m.export.overlay import draw_signed, full_color_limit
 
 from .. import panels
-from ..images import Frame, strip
+from ..images import Frame, picture_strip
 from .layout import FRAME_HEIGHT
 from .registry import card
 
@@ -23,22 +23,22 @@ def information_card(result: Information, context: Context) -> str:
     """Return the card of the record's bits, beside where the film differs."""
     caption = information_sentence(result)
     smooth, residual = (cv2.GaussianBlur(image, (0, 0), MAP_SIGMA) for image in (result.map, result.residual))
-    scale, full = (full_color(image) or 1.0 for image in (smooth, residual))
+    scale, full = (full_color_limit(image) or 1.0 for image in (smooth, residual))
     frames = [
-        Frame(signed(smooth, scale), "where the record informs", "Map of where the record informs the picture"),
+        Frame(draw_signed(smooth, scale), "where the record informs", "Map of where the record informs the picture"),
         Frame(
-            signed(residual, full),
+            draw_signed(residual, full),
             f"where the film differs; full color at {full:.1%}",
             "Residual of the film under its record",
         ),
     ]
-    how = panels.quiet(
+    how = panels.small_text(
         "Left, red: where the record helps to predict the picture; blue: where it misleads. Estimated from the "
         "denoising errors with and without the record over ten noise levels; differences of a bit or two are noise. "
         "Right, red: brighter than expected under the record, in one step; blue: darker. Where both are colored, "
         "the record speaks of the place that is out of the ordinary."
     )
-    pictures = strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)
+    pictures = picture_strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)
     return f'<div class="card"><h3>Where the record informs</h3><p>{html.escape(caption)}</p>{pictures}{how}</div>'
 
 

@@ -7,10 +7,10 @@ import html
 import numpy as np
 
 from diff3m.explain import Counterfactual
-from diff3m.export.overlay import full_color, signed
+from diff3m.export.overlay import draw_signed, full_color_limit
 
 from .. import panels
-from ..images import Frame, strip
+from ..images import Frame, picture_strip
 
 FRAME_HEIGHT = 128  # pixels, of small pictures in a strip
 NO_CHANGE = 0.002  # of the grey range: a smaller mean change of the picture is next to nothing
@@ -24,17 +24,17 @@ def two_normals_card(
     index: of the other record. labels: of the two normals and of the difference, other − own.
     """
     change = result.differences[index]
-    full = max(full_color(change), 0.02)
+    full = max(full_color_limit(change), 0.02)
     frames = [
         Frame(result.film, "the film"),
         Frame(result.reconstruction, labels[0]),
         Frame(result.reconstructions[index], labels[1]),
-        Frame(signed(change, full), f"{labels[2]}; full color at {full:.1%}"),
+        Frame(draw_signed(change, full), f"{labels[2]}; full color at {full:.1%}"),
     ]
-    how = panels.quiet(
+    how = panels.small_text(
         "Both from the same noise, inverted under the record over all noise levels, so that only the record differs."
     )
-    pictures = strip(frames, 2 * FRAME_HEIGHT, aspect)
+    pictures = picture_strip(frames, 2 * FRAME_HEIGHT, aspect)
     return f'<div class="card"><h3>{html.escape(title)}</h3><p>{html.escape(caption)}</p>{pictures}{how}</div>'
 
 

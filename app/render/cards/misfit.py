@@ -22,7 +22,7 @@ def misfit_card(attribution: Attribution, context: Context) -> str:
 def fit_card(attribution: Attribution, record: Record) -> str:
     """Return the card that says group by group whether the film fits its record."""
     items = "".join(f"<li>{html.escape(fit_sentence(fit, record))}</li>" for fit in attribution.fits)
-    how = panels.quiet(
+    how = panels.small_text(
         "Measured along what each part of the record does to a film; habitus is BMI, height and weight together. "
         "The values “the film looks like” are the model's guess from the picture: they show direction and rough "
         "size, and are no measurement of the patient."
@@ -54,7 +54,7 @@ def attribution_card(attribution: Attribution) -> str:
     """Return the card of what each part of the record adds to the misfit."""
     caption = attribution_sentence(attribution)
     chart = figures.inline_svg(figures.attribution_bars(attribution.groups), caption)
-    how = panels.quiet(
+    how = panels.small_text(
         "Shapley values: each group's share of the change from knowing nothing to knowing the whole record, "
         "averaged over the orders in which the groups could become known. Read the largest bar, not the order of "
         "the others: on simulated patients in whom one part is extreme, the largest bar names it in most films, but "

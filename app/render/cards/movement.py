@@ -6,7 +6,7 @@ import html
 
 from diff3m.explain import EXPLANATIONS, Attribution, Context
 from diff3m.explain.attribution import MIN_MOVEMENT
-from diff3m.explain.text import of_people
+from diff3m.explain.text import format_people_share
 
 from .. import figures, panels
 from .registry import card
@@ -17,7 +17,7 @@ AXIS = "nearer to the record's normal  ◂   ▸  farther from it"
 @card("prior", "What the record makes expect before the film is seen")
 def prior_card(prior: Attribution, context: Context) -> str:
     """Return the card of what the record moves before the film is seen."""
-    how = panels.quiet(
+    how = panels.small_text(
         "How far normal as expected with parts of the record unknown lies from normal as the whole record makes "
         "expect it, in squared standard deviations of normal people, and each group's Shapley value, under noise "
         "that hides the film. On simulated patients these values follow what truly changes; on real films there is "
@@ -33,7 +33,7 @@ def prior_card(prior: Attribution, context: Context) -> str:
 def expectation_card(expectation: Attribution, context: Context) -> str:
     """Return the card of what the record moves beside the film."""
     prior = context.results.get(EXPLANATIONS["prior"].name)
-    how = panels.quiet(
+    how = panels.small_text(
         "The same with this film there. On simulated patients it follows what truly changes only roughly."
     )
     return _movement_card("… and beside this film", expectation, expectation_sentence(expectation, prior), how)
@@ -65,7 +65,7 @@ def unusual_sentence(prior: Attribution) -> str:
     group = prior.farthest_out
     if group is None:
         return "Nothing in this record stands out: as a whole it hardly moves normal."
-    share = f"more than in {of_people(prior.unusual[group])}"
+    share = f"more than in {format_people_share(prior.unusual[group])}"
     if prior.stands_out is None:
         return (
             f"No part of this record is far out of the ordinary; the nearest to it is {group}, which moves normal "

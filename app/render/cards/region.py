@@ -20,7 +20,7 @@ def region_card(regions: Mapping[str, RegionAttribution], context: Context) -> s
     sentences = "".join(
         f"<p>{html.escape(region_sentence(region, name))}</p>" for name, region in named_regions(regions).items()
     )
-    how = panels.quiet(
+    how = panels.small_text(
         "Measured on estimates of the normal film in one step, on which the record acts more than on the normal film "
         "in the viewer, so the differences are others than those of the findings."
     )

@@ -17,7 +17,7 @@ def score_card(attribution: Attribution, context: Context) -> str:
     """Return the card of the Shapley values of the anomaly score."""
     sentence = score_sentence(attribution)
     bars = figures.attribution_bars(attribution.groups, "lowers the score  ◂   ▸  raises it", digits=2)
-    how = panels.quiet(
+    how = panels.small_text(
         "Shapley values of the anomaly score over all combinations of known and unknown parts of the record. They "
         "are exact, and often small: the score is measured where the film itself, seen through little noise, tells "
         "most of what the record says."

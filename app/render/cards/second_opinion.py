@@ -22,7 +22,7 @@ def second_opinion_card(opinion: SecondOpinion, context: Context) -> str:
         f"{schema[name].label if name in schema else name} {value:+.1f}"
         for name, value in opinion.attribution.parts.items()
     )
-    how = panels.quiet(
+    how = panels.small_text(
         f"Shapley values by single values of the record: {parts or 'none is known'}. Integrated gradients by group: "
         f"{groups} (they miss the whole change by {abs(gradients.gap):.1f}). They walk a straight line from "
         "“unknown” to the record, through records that nobody has; Shapley values use only records that training "

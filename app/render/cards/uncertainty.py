@@ -7,7 +7,7 @@ import html
 from diff3m.explain import Context, Uncertainty
 
 from .. import panels
-from ..images import Frame, inline
+from ..images import Frame, inline_image
 from .layout import FRAME_HEIGHT
 from .registry import card
 
@@ -25,12 +25,12 @@ def uncertainty_card(result: Uncertainty, context: Context) -> str:
     which = "Largest" if context.detector.scoring.combine == "max" else "Mean"
     text = f"{which} z-score of the residuals by noise level (0: an average normal film): {levels}. {by_seed}"
     full = max(float(result.heat_spread.max()), 1e-6)
-    how = panels.quiet(
+    how = panels.small_text(
         "The heat map's standard deviation over reconstructions from noise levels "
         f"{', '.join(map(str, result.heat_levels))} is {float(result.heat_spread.mean()):.1%} of the grey range on "
         f"average, {full:.1%} where it is largest (white). It uses no fresh noise: every seed gives the same map."
     )
     frame = Frame(result.heat_spread / full, "Where the heat map depends on the noise level")
-    picture = inline(frame, 2 * FRAME_HEIGHT, context.case.aspect)
+    picture = inline_image(frame, 2 * FRAME_HEIGHT, context.case.aspect)
     text = f"<h3>How sure is the score?</h3><p>{html.escape(text)}</p>{how}"
     return f'<div class="card columns"><div>{text}</div><div>{picture}</div></div>'

@@ -9,9 +9,10 @@ from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.findings import Finding as Place
 
-from ...components.viewer import Finding, ViewerFilm, ViewerState
+from ...components.viewer import ViewerFilm, ViewerFinding, ViewerState
 from ...render import wording
-from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film, run_analysis
+from ...runtime.model_lock import analyze_in_turn
+from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film
 from .lesson import (
     LIMIT,
     Lesson,
@@ -22,7 +23,7 @@ from .lesson import (
     percentile_text,
     places_text,
     question_state,
-    record_fit,
+    record_fit_text,
     table,
 )
 
@@ -79,13 +80,13 @@ class Outcome:
 
 
 def map_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The film of an ordinary score with the strongest place that stands out; None where there is none."""
+    """Return the film of an ordinary score with the strongest place that stands out; None where there is none."""
     films = [outcome for outcome in outcomes if not outcome.is_unusual and outcome.places]
     return max(films, key=lambda outcome: abs(outcome.places[0].largest), default=None)
 
 
 def score_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The film of the highest unusual score on which no place stands out; None where there is none."""
+    """Return the film of the highest unusual score on which no place stands out; None where there is none."""
     films = [outcome for outcome in outcomes if outcome.is_unusual and not outcome.places]
     return max(films, key=lambda outcome: outcome.analysis.percentile or 0, default=None)
 
@@ -105,7 +106,7 @@ def conclusion_sentences(by_map: Outcome | None, by_score: Outcome | None, detec
     if by_score is None:
         sentences.append("No film of an unusual score was without such a place.")
     else:
-        fit = record_fit(by_score.analysis, detector)
+        fit = record_fit_text(by_score.analysis, detector)
         sentences.append(
             f"Film {by_score.candidate.name}: the score is unusual (percentile {percentile_text(by_score.analysis)}), "
             f"but nothing stands out. {fit} It differs a little in many places, or contradicts its record: check the "
@@ -117,7 +118,8 @@ def conclusion_sentences(by_map: Outcome | None, by_score: Outcome | None, detec
 def _viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
     phantom = outcome.candidate.phantom
     findings = tuple(
-        Finding(place.zone, wording.signed_percent(place.largest), place.box, place.outline) for place in outcome.places
+        ViewerFinding(place.zone, wording.signed_percent(place.largest), place.box, place.outline)
+        for place in outcome.places
     )
     name = f"Film {outcome.candidate.name.split(':')[0]}, percentile {percentile_text(outcome.analysis)}"
     options = dict(name=name, tags=(PHANTOM_TAG,))
@@ -125,7 +127,7 @@ def _viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
 
 
 def show_candidate() -> ViewerState:
-    """The first film before the answer."""
+    """Return the first film before the answer."""
     return question_state(CANDIDATES[0].phantom, "Film 1 of 6")
 
 
@@ -135,7 +137,7 @@ def answer_disagreement(detector: Detector) -> Iterator[Step]:
     head, outcomes, steps = ("film", "percentile", "stands out", ""), [], ""
     for candidate in CANDIDATES:
         phantom = candidate.phantom
-        analysis = run_analysis(detector, phantom.film, {**phantom.patient.record(), **dict(candidate.record)})
+        analysis = analyze_in_turn(detector, phantom.film, {**phantom.patient.record(), **dict(candidate.record)})
         outcomes.append(Outcome(candidate, analysis, tuple(outstanding_places(analysis, detector))))
         steps = card(title, text, table(head, [outcome.row for outcome in outcomes]))
         yield Step(steps)

@@ -16,10 +16,11 @@ from diff3m.findings import Finding as Place
 from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph, prepare_mask
 
-from ...components.viewer import Finding, ViewerState
+from ...components.viewer import ViewerFinding, ViewerState
 from ...render import wording
+from ...runtime.model_lock import analyze_in_turn
 from ..case_set import mask_truths
-from ..teach_films import MODEL_SIDE, PhantomFilm, phantom_film, run_analysis
+from ..teach_films import MODEL_SIDE, PhantomFilm, phantom_film
 from .lesson import (
     LIMIT,
     Lesson,
@@ -96,7 +97,7 @@ def measure_removal(painted: Analysis, twin: Analysis, mask: np.ndarray) -> Remo
 
 
 def place_stands_out(places: Sequence[Place], mask: np.ndarray) -> bool:
-    """Whether the middle of a mask (S, S) lies in the box of a place that stands out."""
+    """Return whether the middle of a mask (S, S) lies in the box of a place that stands out."""
     top, left, bottom, right = mask_box(mask)
     row, column = (top + bottom) / 2, (left + right) / 2
     boxes = (place.prepared_box for place in places)
@@ -105,7 +106,7 @@ def place_stands_out(places: Sequence[Place], mask: np.ndarray) -> bool:
 
 @lru_cache(maxsize=128)
 def painted_film(strength: float) -> tuple[PhantomFilm, tuple[np.ndarray, ...]]:
-    """The phantom with all lesions at a strength, and their masks, (H, W) bool each."""
+    """Return the phantom with all lesions at a strength, and their masks, (H, W) bool each."""
     phantom = phantom_film(PERSON)
     pixels, masks = phantom.pixels, []
     for lesion in LESIONS:
@@ -119,7 +120,7 @@ def painted_film(strength: float) -> tuple[PhantomFilm, tuple[np.ndarray, ...]]:
 
 def _measure(detector: Detector, strength: float, twin: Analysis) -> tuple[Analysis, Measurement]:
     phantom, masks = painted_film(strength)
-    analysis = run_analysis(detector, phantom.film, phantom.patient.record())
+    analysis = analyze_in_turn(detector, phantom.film, phantom.patient.record())
     places = outstanding_places(analysis, detector)
     small = [prepare_mask(mask, phantom.film, detector.config.preprocessing) for mask in masks]
     removals = tuple(measure_removal(analysis, twin, mask) for mask in small)
@@ -167,7 +168,7 @@ def conclusion_text(measurements: Sequence[Measurement], strength: float) -> str
 
 
 def show_painted(strength: float) -> ViewerState:
-    """The painted film before the answer."""
+    """Return the painted film before the answer."""
     phantom, _ = painted_film(round(strength, 2))
     return question_state(phantom, f"Three lesions at strength {strength:.2f}")
 
@@ -176,11 +177,11 @@ def answer_painted(detector: Detector, strength: float) -> Iterator[Step]:
     """Measure the chosen strength, then the series, from gross to invisible."""
     strength = round(strength, 2)
     healthy = phantom_film(PERSON)
-    twin = run_analysis(detector, healthy.film, healthy.patient.record())
+    twin = analyze_in_turn(detector, healthy.film, healthy.patient.record())
     phantom, masks = painted_film(strength)
     analysis, first = _measure(detector, strength, twin)
     truths = [mask_truths(mask, f"{lesion.name}, painted") for lesion, mask in zip(LESIONS, masks, strict=True)]
-    findings = tuple(Finding(truth.label, "", truth.box, truth.outline) for parts in truths for truth in parts)
+    findings = tuple(ViewerFinding(truth.label, "", truth.box, truth.outline) for parts in truths for truth in parts)
     name = f"Painted at strength {strength:.2f}"
     title = "Share of each lesion that the normal film is without"
     text = "Against the same film without lesions, inside each lesion."

@@ -13,11 +13,11 @@ from ..folder_set import FolderSet
 from ..set_examples import case_id
 from ..teach_films import analyzed_film, plain_film
 from ..truth import truth_findings, truth_sentences
-from .lesson import Lesson, Step, card, outstanding_places, places_text, record_fit
+from .lesson import Lesson, Step, card, outstanding_places, places_text, record_fit_text
 
 
 def own_lessons(sets: Sequence[FolderSet]) -> tuple[Lesson, ...]:
-    """A lesson for each row with a question."""
+    """Return a lesson for each row with a question."""
     return tuple(_lesson(cases, index) for cases in sets for index, entry in enumerate(cases.entries) if entry.question)
 
 
@@ -37,7 +37,7 @@ def _lesson(cases: FolderSet, index: int) -> Lesson:
             case = cases.case(index)
             analysis = cases.analyze(index, case)
         except ValueError as error:
-            yield Step(panels.status(str(error), alert=True))
+            yield Step(panels.status_line(str(error), alert=True))
             return
         film = analyzed_film(case.pixels, analysis, cases.detector, truth_findings(case), name=title)
         places = places_text(outstanding_places(analysis, cases.detector))
@@ -45,7 +45,7 @@ def _lesson(cases: FolderSet, index: int) -> Lesson:
             (
                 wording.score_sentence(analysis),
                 f"Places that stand out: {places}.",
-                record_fit(analysis, cases.detector),
+                record_fit_text(analysis, cases.detector),
             )
         )
         text = card("The answer", " ".join(filter(None, (case.answer, *truth_sentences(case)))))

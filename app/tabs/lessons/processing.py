@@ -13,7 +13,8 @@ from diff3m.detector import Detector
 from diff3m.imaging import Radiograph
 
 from ...components.viewer import ViewerState
-from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film, plain_film, run_analysis
+from ...runtime.model_lock import analyze_in_turn
+from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film, plain_film
 from .lesson import (
     LIMIT,
     Lesson,
@@ -37,23 +38,23 @@ Process = Callable[[np.ndarray], np.ndarray]
 
 
 def apply_grey_curve(film: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
-    """Another grey curve: a power of the film (H, W) in [0, 1]."""
+    """Apply another grey curve: a power of the film (H, W) in [0, 1]."""
     return np.clip(film, 0, 1) ** gamma
 
 
 def sharpen(film: np.ndarray, strength: float = SHARPENING) -> np.ndarray:
-    """Unsharp masking: the film (H, W) in [0, 1] plus `strength` times its difference from a blurred copy."""
+    """Sharpen a film (H, W) in [0, 1] by `strength` times its difference from a blurred copy (unsharp masking)."""
     blurred = cv2.GaussianBlur(film, (0, 0), SHARPENING_SIGMA * film.shape[0])
     return np.clip(film + strength * (film - blurred), 0, 1)
 
 
 def darken(film: np.ndarray, factor: float = DARKER) -> np.ndarray:
-    """The film (H, W) with all greys multiplied by a factor."""
+    """Return the film (H, W) with all greys multiplied by a factor."""
     return film * factor
 
 
 def add_grain(film: np.ndarray, size: float = GRAIN) -> np.ndarray:
-    """The film (H, W) in [0, 1] with the noise of a low dose. size: its standard deviation; the same at each call."""
+    """Add the noise of a low dose to a film (H, W) in [0, 1]. size: its standard deviation; the same at each call."""
     noise = np.random.default_rng(0).normal(size=film.shape)
     return np.clip(film + size * noise, 0, 1).astype(np.float32)
 
@@ -67,7 +68,7 @@ class Variant:
     record: tuple[tuple[str, object], ...] = ()
 
     def apply(self, phantom: PhantomFilm) -> PhantomFilm:
-        """The phantom after the processing."""
+        """Return the phantom after the processing."""
         pixels, film = phantom.pixels, phantom.film.pixels
         for step in self.steps:
             pixels, film = step(pixels), step(film)
@@ -128,7 +129,7 @@ def conclusion_text(outcomes: Sequence[Outcome]) -> str:
 
 
 def show_film() -> ViewerState:
-    """The film of both hospitals, before the answer."""
+    """Return the film of both hospitals, before the answer."""
     phantom = phantom_film(PERSON, view="PA")
     other = OTHER_HOSPITAL.apply(phantom)
     films = (plain_film(film.pixels, name, tags=(PHANTOM_TAG,)) for film, name in ((phantom, "A"), (other, "B")))
@@ -140,12 +141,12 @@ def answer_processing(detector: Detector) -> Iterator[Step]:
     phantom = phantom_film(PERSON, view="PA")
     title = "The same patient, one change at a time"
     text = f"Score and map of {FIRST}'s film, then of the same film with each change alone."
-    first = run_analysis(detector, phantom.film, phantom.patient.record())
+    first = analyze_in_turn(detector, phantom.film, phantom.patient.record())
     outcomes = [_outcome(FIRST, first, first, detector)]
     yield Step(card(title, text, _table(outcomes)))
     for variant in (*VARIANTS, OTHER_HOSPITAL):
         variation = variant.apply(phantom)
-        analysis = run_analysis(detector, variation.film, {**phantom.patient.record(), **dict(variant.record)})
+        analysis = analyze_in_turn(detector, variation.film, {**phantom.patient.record(), **dict(variant.record)})
         outcomes.append(_outcome(variant.name, analysis, first, detector))
         yield Step(card(title, text, _table(outcomes)))
     films = (

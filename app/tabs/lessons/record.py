@@ -11,17 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from diff3m.detector import Detector
-from diff3m.explain import attribute, counterfactual
-from diff3m.export.overlay import signed
+from diff3m.explain import attribute, compute_counterfactual
+from diff3m.export.overlay import draw_signed
 from diff3m.findings import mask_box
 from diff3m.imaging import prepare
 
 from ...components.film_pictures import difference_map
-from ...components.viewer import Finding, ViewerState
+from ...components.viewer import ViewerFinding, ViewerState
 from ...render import figures, panels, wording
 from ...render.images import Frame
-from ...runtime.model_lock import MODEL
-from ..teach_films import PhantomFilm, phantom_film, plain_film, run_analysis
+from ...runtime.model_lock import MODEL, analyze_in_turn
+from ..teach_films import PhantomFilm, phantom_film, plain_film
 from .lesson import (
     LIMIT,
     Lesson,
@@ -30,7 +30,7 @@ from .lesson import (
     card,
     conclusion,
     question_state,
-    record_fit,
+    record_fit_text,
     result_pictures,
     small_pictures,
 )
@@ -56,10 +56,10 @@ def _answer_heart(detector: Detector) -> Iterator[Step]:
         ("115/74 mmHg", dict(systolic_mmhg=115.0, diastolic_mmhg=74.0)),
     )
     for name, change in records:
-        analysis = run_analysis(detector, phantom.film, {**phantom.patient.record(), **change})
+        analysis = analyze_in_turn(detector, phantom.film, {**phantom.patient.record(), **change})
         percentiles.append(analysis.percentile or 0)
         reconstructions.append(analysis.reconstruction)
-        sentences = f"{wording.score_sentence(analysis)} {record_fit(analysis, detector)}"
+        sentences = f"{wording.score_sentence(analysis)} {record_fit_text(analysis, detector)}"
         text += card(f"With {name}", sentences, result_pictures(analysis, detector))
         yield Step(text, answer_state(phantom, analysis, detector, f"With {name}"))
     change = percentiles[1] - percentiles[0]
@@ -99,12 +99,14 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
         small_pictures(
             Frame(films[0], "BMI 22"),
             Frame(films[1], "BMI 38"),
-            Frame(signed(truth, FULL_DIFFERENCE), "true difference"),
+            Frame(draw_signed(truth, FULL_DIFFERENCE), "true difference"),
         ),
     )
     yield Step(text, ViewerState(first, description="The same person at BMI 22 and 38, with the true difference"))
     with MODEL.turn():
-        result = counterfactual(detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()])
+        result = compute_counterfactual(
+            detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()]
+        )
     agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
     yield Step(
         text
@@ -117,7 +119,7 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
             small_pictures(
                 Frame(result.reconstruction, "normal at BMI 22"),
                 Frame(result.reconstructions[0], "normal at BMI 38"),
-                Frame(signed(result.differences[0], FULL_DIFFERENCE), "the model's difference"),
+                Frame(draw_signed(result.differences[0], FULL_DIFFERENCE), "the model's difference"),
             ),
         )
     )
@@ -164,7 +166,7 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
     phantom, text = phantom_film(STOUT_PERSON, bmi=41.0), ""
     record = phantom.patient.record()
     for name, known_record in (("Everything known", record), ("Nothing known", {})):
-        analysis = run_analysis(detector, phantom.film, known_record)
+        analysis = analyze_in_turn(detector, phantom.film, known_record)
         text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
         yield Step(text, answer_state(phantom, analysis, detector, name))
     with MODEL.turn():
@@ -183,8 +185,8 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
 
 def _answer_attention(detector: Detector) -> Iterator[Step]:
     phantom = phantom_film(STOUT_PERSON, bmi=41.0)
-    analysis = run_analysis(detector, phantom.film, phantom.patient.record())
-    text = panels.attention(analysis, detector)
+    analysis = analyze_in_turn(detector, phantom.film, phantom.patient.record())
+    text = panels.attention_card(analysis, detector)
     yield Step(text, answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
     with MODEL.turn():
         result = attribute(detector, detector.case(phantom.film, phantom.patient.record()), parts=False)
@@ -212,9 +214,9 @@ def _show_nodule() -> ViewerState:
 
 def _answer_nodule(detector: Detector) -> Iterator[Step]:
     with_nodule, healthy, text, percentiles = phantom_film(NODULE_PERSON, "nodule"), phantom_film(NODULE_PERSON), "", []
-    truth = (Finding("nodule, the truth", "", mask_box(with_nodule.mask)),)
+    truth = (ViewerFinding("nodule, the truth", "", mask_box(with_nodule.mask)),)
     for name, phantom, findings in (("With the nodule", with_nodule, truth), ("The same lung without it", healthy, ())):
-        analysis = run_analysis(detector, phantom.film, phantom.patient.record())
+        analysis = analyze_in_turn(detector, phantom.film, phantom.patient.record())
         percentiles.append(analysis.percentile or 0)
         text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
         if findings:

@@ -80,8 +80,12 @@ class LessonTab:
     def show_answer(self, values: Mapping[Component, Any]) -> Iterator[Updates]:
         """Compute the answer, piece by piece."""
         lesson, guess = self.lessons[values[self.lesson]], values[self.guess]
-        start = panels.quiet(f"The class thinks: {guess}." if guess else "No guess was made.") if lesson.choices else ""
-        working, text = panels.status(WORKING), ""
+        start = (
+            panels.small_text(f"The class thinks: {guess}." if guess else "No guess was made.")
+            if lesson.choices
+            else ""
+        )
+        working, text = panels.status_line(WORKING), ""
         yield {self.answer: start + working, self.has_answer: True}
         for step in lesson.answer(self.detector, *_arguments(lesson, values[self.setting])):
             text = step.html
@@ -156,12 +160,12 @@ def _wire(tab: LessonTab) -> None:
 
 
 def _arguments(lesson: Lesson, setting: float) -> tuple[float, ...]:
-    """The last argument of a lesson that has a setting."""
+    """Return the last argument of a lesson that has a setting."""
     return () if lesson.setting is None else (setting,)
 
 
 def _waiting(lesson: Lesson) -> str:
-    return panels.status(GUESS_FIRST if lesson.choices else LOOK_FIRST)
+    return panels.status_line(GUESS_FIRST if lesson.choices else LOOK_FIRST)
 
 
 def _question(lesson: Lesson) -> str:

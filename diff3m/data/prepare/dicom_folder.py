@@ -25,7 +25,7 @@ import pydicom
 
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
-from ...ehr.header import MINOR, OTHER_VIEW, view_of_header
+from ...ehr.header import MINOR, OTHER_VIEW, read_any_view
 from ...imaging import RadiographError, read_radiograph
 from ...imaging.dicom import read_dataset
 from ...imaging.dicom_content import looks_like_dicom
@@ -192,7 +192,7 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
     for name, tag in (("patient", "PatientID"), ("study", "StudyInstanceUID"), ("accession", "AccessionNumber")):
         entry[name] = hash_id(text(dataset, tag), salt)
     try:
-        view = view_of_header(*view_attributes(dataset))
+        view = read_any_view(*view_attributes(dataset))
     except EHRError:
         view = None
         notes.append("view in the header that is neither PA nor AP")

@@ -1,7 +1,7 @@
 """Other methods of unsupervised anomaly detection, on the same films and by the same protocol as ours."""
 
-from .anoddpm import anoddpm
-from .autoencoder import ConvAutoencoder, autoencoder
-from .pca import pca
+from .anoddpm import reconstruct_by_anoddpm
+from .autoencoder import ConvAutoencoder, load_or_train_autoencoder
+from .pca import fit_pca
 
-__all__ = ["ConvAutoencoder", "anoddpm", "autoencoder", "pca"]
+__all__ = ["ConvAutoencoder", "fit_pca", "load_or_train_autoencoder", "reconstruct_by_anoddpm"]

@@ -12,12 +12,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...diffusion import Predictor, Schedule, add_noise, estimate_x0, implied_noise, levels, predicted_noise
+from ...diffusion import Predictor, Schedule, add_noise, ddim_timesteps, estimate_x0, implied_noise, predicted_noise
 
 LEVEL = 250
 
 
-def anoddpm(
+def reconstruct_by_anoddpm(
     x0: Tensor,
     predict: Predictor,
     schedule: Schedule,
@@ -29,7 +29,7 @@ def anoddpm(
 
     x0: (B, 1, S, S). draw: count → noises (count, 1, S, S) of the network's kind. Returns (B, 1, S, S).
     """
-    path = levels(level, steps)[::-1]
+    path = ddim_timesteps(level, steps)[::-1]
     x = add_noise(x0, draw(len(x0)), path[0], schedule)
     for t, t_next in itertools.pairwise(path):
         noise = predicted_noise(predict(x, torch.full((len(x),), t, device=x.device)))

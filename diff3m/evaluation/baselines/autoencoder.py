@@ -40,11 +40,11 @@ class ConvAutoencoder(nn.Module):
         self.decoder = nn.Sequential(*up, nn.Conv2d(before, 1, 3, padding=1), nn.Sigmoid())
 
     def forward(self, x0: Tensor) -> Tensor:
-        """Films (B, 1, S, S) in [0, 1] → reconstructions of the same shape and range."""
+        """Reconstruct films (B, 1, S, S) in [0, 1]; the shape and range stay."""
         return self.decoder(self.encoder(x0))
 
 
-def autoencoder(
+def load_or_train_autoencoder(
     images: np.ndarray, weights: Path, epochs: int = EPOCHS, report: Callable[[int, int], None] | None = None
 ) -> Callable[[Tensor], Tensor]:
     """Load an autoencoder, or train it by mean squared error (Adam) and save it.

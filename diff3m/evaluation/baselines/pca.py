@@ -12,7 +12,7 @@ from torch import Tensor
 COMPONENTS, SIDE = 30, 64
 
 
-def pca(images: np.ndarray, components: int = COMPONENTS, side: int = SIDE) -> Callable[[Tensor], Tensor]:
+def fit_pca(images: np.ndarray, components: int = COMPONENTS, side: int = SIDE) -> Callable[[Tensor], Tensor]:
     """Fit principal components to normal films.
 
     images: (N, S, S) uint8. components: how many. side: pixels at which they are fitted and applied. Returns films

@@ -1,4 +1,4 @@
-"""What the benchmark of explanations reports: top-1 shares, rank correlations and agreements, and their table."""
+"""What the benchmark of explanations reports: top-1 shares, rank correlations and agreements, and their tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
-from ..explain import agreements
-from .format import interval
+from ..explain import compare_methods
+from .format import format_interval
 from .metrics import bootstrap_interval, mean_with_interval
 from .oracle import GROUPS
 
@@ -33,7 +33,7 @@ METHODS = (
 )
 
 
-def summary(phantoms: Sequence[ExplainedPhantom], method: str) -> dict:
+def summarize_method(phantoms: Sequence[ExplainedPhantom], method: str) -> dict:
     """Return top-1 by group with a 95 % interval, and Spearman's correlation with the oracle over all groups.
 
     The correlation is given for extreme and for drawn phantoms.
@@ -91,7 +91,7 @@ def agreement_shares(phantoms: Sequence[ExplainedPhantom]) -> dict:
     """Return by method the share of films in which it agrees with Shapley values (see `explain.Agreement`)."""
     by_method: dict[str, list] = {}
     for one in phantoms:
-        for name, entry in agreements(one.model, one.gradients).items():
+        for name, entry in compare_methods(one.model, one.gradients).items():
             by_method.setdefault(name, []).append(asdict(entry))
     return {
         name: {
@@ -113,7 +113,7 @@ def mean_values(phantoms: Sequence[ExplainedPhantom]) -> dict:
     }
 
 
-def table(result: Mapping) -> str:
+def format_tables(result: Mapping) -> str:
     """Return the result in Markdown: what each method names first, its rank correlation, and the other checks."""
     heads = [*(f"top-1 {group}" for group in EXTREME), "rank correlation, extreme", "drawn"]
     heads += ["with averages, extreme", "drawn"]
@@ -130,21 +130,23 @@ def table(result: Mapping) -> str:
         lines.append(f"| {name} | {entry['films']} | {parts} |")
     lines += ["", "| influence curve | sign agreement with the oracle | people |", "|---|---|---|"]
     for feature, entry in result["influence"].items():
-        lines.append(f"| {feature} | {interval(entry, 'agreement', '.2f')} | {entry['people']} |")
+        lines.append(f"| {feature} | {format_interval(entry, 'agreement', '.2f')} | {entry['people']} |")
     if entry := result["ignored"]:
         others = ", ".join(f"{group} {value:.2f}" for group, value in entry["size_of_others"].items())
         lines += [
             "",
-            f"The ignored {entry['feature']}: mean attribution {interval(entry, 'mean', '.2f')}, mean size "
+            f"The ignored {entry['feature']}: mean attribution {format_interval(entry, 'mean', '.2f')}, mean size "
             f"{entry['size']:.2f}; of the others: {others}.",
         ]
     return "\n".join(lines) + "\n"
 
 
 def _method_row(name: str, entry: Mapping) -> str:
-    top = [interval(entry["top_1"][group], "share", ".2f") if group in entry["top_1"] else "" for group in EXTREME]
+    top = [
+        format_interval(entry["top_1"][group], "share", ".2f") if group in entry["top_1"] else "" for group in EXTREME
+    ]
     correlations = (
         entry[key].get(kind) for key in ("rank_correlation", "rank_correlation_averages") for kind in ("extreme", DRAWN)
     )
-    ranks = ["" if one is None else interval(one, "value", ".2f") for one in correlations]
+    ranks = ["" if one is None else format_interval(one, "value", ".2f") for one in correlations]
     return f"| {name.replace('_', ' ')} | {' | '.join([*top, *ranks])} |"
