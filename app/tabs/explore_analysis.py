@@ -86,7 +86,7 @@ class AnalysisHandlers(FilmHandlers):
         start = time.perf_counter()
         for index, case in enumerate(cases):
             session = yield from self._analyze_one(session, index, case, settings, run)
-        yield self.page_updates(session, f"Done in {time.perf_counter() - start:.1f} s.")
+        yield self.result_updates(session, f"Done in {time.perf_counter() - start:.1f} s.")
         yield from self._add_record_effect(session, run)
 
     def add_record_effect(self, values: Values) -> Generator[Updates, None, None]:
@@ -153,7 +153,7 @@ class AnalysisHandlers(FilmHandlers):
 
     def run_end_updates(self, session: Session, status: str) -> Updates:
         """Return the page after a run; films, record, result and explanations stay."""
-        screen, updates = self.screen, self.page_updates(session, status)
+        screen, updates = self.screen, self.result_updates(session, status)
         for component in (screen.explanation, screen.record_summary, screen.files):
             updates.pop(component)
         return updates

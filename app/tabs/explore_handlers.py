@@ -49,7 +49,6 @@ class FilmHandlers:
         """Return everything that follows from the session: films, viewer, result. status: the line over Analyze."""
         screen, is_open = self.screen, session.film is not None
         return {
-            screen.session: session,
             screen.film_file: gr.update(value=None, height=44 if is_open else 88),
             screen.prior_file: gr.update(value=None, visible=True if is_open else "hidden"),
             screen.close: gr.update(visible=True if is_open else "hidden"),
@@ -57,6 +56,14 @@ class FilmHandlers:
             screen.tools.fold: gr.update(visible=is_open),
             **screen.tools.show(*self._gate_view(session)),
             **{part.strip: self._strip(name, session) for name, part in screen.parts.items()},
+            **self.result_updates(session, status),
+        }
+
+    def result_updates(self, session: Session, status: str = "") -> Updates:
+        """Return what an analysis can change: viewer and result. The fields that take files stay as they are."""
+        screen = self.screen
+        return {
+            screen.session: session,
             screen.viewer: session.viewer_value(),
             screen.analyze: gr.update(visible=True),
             screen.cancel: gr.update(visible=False),

@@ -170,8 +170,9 @@ class Feature:
             return "unknown"
         if self.kind == "category":
             return dict(zip(self.categories, self.labels or self.categories, strict=True))[str(value)]
-        text = format_age(float(value)) if self.name == "age" else f"{float(value):.4g}"
-        return text if text.endswith(("days", "day", "months")) else f"{text} {self.unit}".strip()
+        if self.name == "age" and (text := format_age(float(value)))[-1].isalpha():
+            return text
+        return f"{float(value):.4g} {self.unit}".strip()
 
 
 def _read_as(reader: Callable[[str], str | None], text: str) -> str | None:

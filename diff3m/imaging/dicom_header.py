@@ -16,15 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from ..ehr import EHRError
+from ..ehr import header as ehr_header
 from ..ehr.facts import read_text, read_view
-from ..ehr.header import (
-    Fact,
-    read_header_age,
-    read_header_height,
-    read_header_sex,
-    read_header_view,
-    read_header_weight,
-)
+from ..ehr.header import Fact
 from .dicom_values import has_decimal_comma, items, number, numbers, spellings, text, texts, whole
 from .geometry import MAX_PIXEL_ASPECT, Placement, pixels_are_square, stretch_note
 from .radiograph import RadiographError
@@ -178,11 +172,11 @@ def record_facts(dataset: Dataset) -> dict[str, Fact]:
     """Return what the header says of the patient's record, by feature name; values are None where it does not."""
     age, birth_date, *study_dates = (text(dataset, name) for name in AGE_ATTRIBUTES)
     return {
-        "age": read_header_age(age, birth_date, *study_dates),
-        "sex": read_header_sex(text(dataset, "PatientSex")),
-        "view": read_header_view(*view_attributes(dataset)),
-        "height_cm": read_header_height(text(dataset, "PatientSize")),
-        "weight_kg": read_header_weight(text(dataset, "PatientWeight")),
+        "age": ehr_header.read_header_age(age, birth_date, *study_dates),
+        "sex": ehr_header.read_header_sex(text(dataset, "PatientSex")),
+        "view": ehr_header.read_header_view(*view_attributes(dataset)),
+        "height_cm": ehr_header.read_header_height(text(dataset, "PatientSize")),
+        "weight_kg": ehr_header.read_header_weight(text(dataset, "PatientWeight")),
     }
 
 
@@ -298,10 +292,10 @@ def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | 
     """(row, column) spacing in millimeters, and whether it is the detector's.
 
     PixelSpacing that differs from ImagerPixelSpacing is calibrated; the same value, or ImagerPixelSpacing alone, is
-    that at the detector, which EstimatedRadiographicMagnificationFactor takes to the patient (PS3.3 10.7.1).
+    that at the detector, which EstimatedRadiographicMagnificationFactor takes to the patient (PS3.3 10.7.1);
+    NominalScannedPixelSpacing is that on the film that was scanned.
     """
     pixel_spacing, imager_spacing = (_two(dataset, name, notes) for name in ("PixelSpacing", "ImagerPixelSpacing"))
-    # the nominal spacing is that on the film that was scanned
     imager_spacing = imager_spacing or _two(dataset, "NominalScannedPixelSpacing", notes)
     spacing = pixel_spacing or imager_spacing
     if pixel_spacing and imager_spacing and not pixels_are_square(_aspect(pixel_spacing) / _aspect(imager_spacing)):
@@ -342,9 +336,9 @@ def _two(dataset: Dataset, name: str, notes: list[str]) -> tuple[float, float] |
 
 def _pixel_aspect_ratio(dataset: Dataset, notes: list[str]) -> float | None:
     """Return height over width of a pixel by PixelAspectRatio; None where it is absent or malformed."""
+    values = numbers(dataset, "PixelAspectRatio")
     if not text(dataset, "PixelAspectRatio"):
         return None
-    values = numbers(dataset, "PixelAspectRatio")
     if len(values) != 2 or min(values) <= 0:
         notes.append(BAD_SPACING.format(name="PixelAspectRatio"))
         return None
