@@ -118,6 +118,14 @@ def calibrated(calibrated_once, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def complete(fitted, labelled_phantoms, tmp_path_factory) -> Detector:
+    """The tiny checkpoint with a calibrated fit and a calibrated score, so that it can explain everything."""
+    folder = Path(shutil.copytree(fitted.checkpoint.folder, tmp_path_factory.mktemp("complete") / "tiny"))
+    save_scoring(folder, calibrate_on_normals(fitted, labelled_phantoms / "manifest.csv"))
+    return Detector(load_checkpoint(folder), device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="session")
 def real_films() -> Path:
     """The folder of real films; tests that need it skip where it is absent."""
     folder = REAL_DATA / "cxr"

@@ -118,10 +118,10 @@ def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
         Context(fitted, case, Request(changes=(("bmi", " "),)))
 
 
-def test_the_page_says_results_in_words(phantoms):
+def test_the_page_says_results_in_words(complete):
     patient = person(12).patient
-    case = phantoms.case(Radiograph(person(12).film(128)), {**patient.record(), "sex": "F"})
-    context = Context(phantoms, case, replace(REQUEST, regions=(("right mid zone", (0.4, 0.4, 0.6, 0.6)),)))
+    case = complete.case(Radiograph(person(12).film(128)), {**patient.record(), "sex": "F"})
+    context = Context(complete, case, replace(REQUEST, regions=(("right mid zone", (0.4, 0.4, 0.6, 0.6)),)))
     steps = list(explanation_cards(context))
     assert [name for name, _ in steps] == [*(entry.progress for entry in EXPLANATIONS.values()), ""]
     assert steps[0][1] == ""
@@ -147,7 +147,7 @@ def test_the_page_says_results_in_words(phantoms):
     images = {name: CARDS[name](context.results[name], context).count("<img") for name in PICTURES}
     assert images == PICTURES
     assert list(explanations_to_dict(context)["explanations"]) == list(EXPLANATIONS)
-    assert ("BMI", "bmi") in influence_choices(phantoms.schema)
+    assert ("BMI", "bmi") in influence_choices(complete.schema)
 
 
 def test_sentences_on_attributions(phantoms):
@@ -202,9 +202,18 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
     assert "Does the film fit" in pages[-1]
 
 
-def test_the_command_explains_and_writes_json(tmp_path, capsys):
+def test_the_command_explains_and_writes_json(complete, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
-    command = ["explain", str(tmp_path / "film.png"), "--checkpoint", "phantoms", "--age", "60", "--view", "PA"]
+    command = [
+        "explain",
+        str(tmp_path / "film.png"),
+        "--checkpoint",
+        str(complete.checkpoint.folder),
+        "--age",
+        "60",
+        "--view",
+        "PA",
+    ]
     command += ["--curve", "age", "--change", "view=AP", "--change", "age=30", "--change", "age=80"]
     assert main([*command, "--json", str(tmp_path / "out.json"), "--out", str(tmp_path / "pictures")]) == 0
     text, values = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
