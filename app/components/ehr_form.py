@@ -11,6 +11,8 @@ from gradio.components import Component
 
 from diff3m.ehr import EHRError, EHRSchema, Feature
 
+from .events import Updates
+
 UNKNOWN = "unknown"
 WRITTEN = {"cm": "170 cm, 5'10\"", "kg": "70 kg, 154 lb"}  # by unit, where another is in use
 FROM_HEADER = "from the header"
@@ -20,7 +22,6 @@ COMPUTED = "from height and weight"
 PRESSURES = ("systolic_mmhg", "diastolic_mmhg")
 
 Facts = Mapping[str, object]
-Updates = dict[Component, Any]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from diff3m.ehr import VIEW_LABELS, EHRSchema, Record
 from diff3m.explain import WithoutRecord
 from diff3m.findings import Finding
 from diff3m.imaging.zones import OUTSIDE
-from diff3m.scoring.score import Component, Scoring
+from diff3m.scoring.score import UNUSUAL, Component, Scoring
 
 FITS = 1.645  # standard deviations: nine normal films in ten lie within
 ATTENTION_LIMIT = (
@@ -75,7 +75,7 @@ def verdict_words(percentile: float) -> str:
     """Return a few words for a percentile among normal films."""
     if percentile >= 99:
         return "Very unusual as a whole"
-    if percentile >= 95:
+    if percentile >= UNUSUAL:
         return "Unusual as a whole"
     if percentile >= 80:
         return "In the upper range of normal films as a whole"
@@ -90,7 +90,7 @@ def verdict_sentence(analysis: Analysis, findings: Sequence[Finding], schema: EH
     places = _places_that_stand_out(findings)
     if analysis.percentile is None:
         return f"{NO_SCORE[:-1]}; {places}."
-    start, usual = verdict_words(analysis.percentile), analysis.percentile < 95
+    start, usual = verdict_words(analysis.percentile), analysis.percentile < UNUSUAL
     unfit = [text for text, z in _fits(analysis, schema) if abs(z) >= FITS]
     if unfit:
         return f"{start}; {join_words(unfit)}, and {places}."
@@ -179,7 +179,7 @@ def without_record_sentence(analysis: Analysis, other: WithoutRecord) -> str:
 def limit_sentences(analysis: Analysis) -> list[str]:
     """Return what a reader must know before believing the result, in two lines or three."""
     lines = [
-        "One normal film in twenty lies above percentile 95, and small or subtle findings can lie below it.",
+        f"One normal film in twenty lies above percentile {UNUSUAL}, and small or subtle findings can lie below it.",
         "A finding is a difference from the normal film, and about one normal film in twenty has one that stands out. "
         "It does not say what it is, nor that there is disease.",
     ]
@@ -285,7 +285,7 @@ def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:
 def cohort_sentence(count: int, films: int, unusual: int) -> str:
     """Say how many films were scored and how many of them are unusual."""
     start = f"{count} of {films} film{'' if films == 1 else 's'} {'was' if films == 1 else 'were'} scored"
-    return f"{start}; {unusual} {'lies' if unusual == 1 else 'lie'} above percentile 95 of normal films."
+    return f"{start}; {unusual} {'lies' if unusual == 1 else 'lie'} above percentile {UNUSUAL} of normal films."
 
 
 def count_words(number: int, noun: str) -> str:

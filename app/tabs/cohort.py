@@ -14,6 +14,7 @@ from diff3m.data.manifest import PARQUET, ManifestError
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
+from ..components.events import WAITING, Updates
 from ..components.widgets import SILENT
 from ..render import panels, wording
 from ..runtime.gpu import on_gpu
@@ -34,8 +35,6 @@ GUIDE = (
     "A table with a column “path” and, as far as known, the record's columns and “label” (“normal” or anything else), "
     "and a ZIP with the films. Without a table every film of the ZIP is scored with an unknown record."
 )
-
-Updates = dict[gr.components.Component, object]
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
                 f"{len(films):,} films are too many for one run; at most {MAX_FILMS:,}. Use `diff3m evaluate`."
             )
         yield tab.empty() | {
-            tab.status: panels.status_line("Waiting for its turn …"),
+            tab.status: panels.status_line(WAITING),
             tab.cancel: gr.update(visible=True),
         }
         start, result = time.perf_counter(), CohortResult(detector.config.name, path, rows)

@@ -20,6 +20,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 from diff3m.evaluation.metrics import MIN_CLASS, detection_metrics
 from diff3m.imaging import GateError, RadiographError, pass_gate, read_radiograph
+from diff3m.scoring.score import UNUSUAL
 
 from ..render import figures, panels, wording
 from ..render.images import Frame, inline_image
@@ -28,7 +29,6 @@ from ..runtime.model_lock import MODEL
 PART = 2  # films in one turn of the model: whoever comes meanwhile waits for no more
 THUMBNAIL = 56  # pixels
 REPEATS = 300  # of the bootstrap
-LIMIT = 95  # percentile that the summary counts films above
 MAX_NAMES = 5  # films that the summary names for one reason
 COLUMNS = ("row", "film", "view", "label", "score", "percentile", "compared_with", "note")
 
@@ -192,7 +192,7 @@ def table_csv(rows: Sequence[Row], detector: Detector) -> bytes:
 def summary_html(rows: Sequence[Row]) -> str:
     """Sum the rows up as HTML: counts, what was left out and why and, where labels exist, AUROC within and by view."""
     with_score = [row for row in rows if row.score is not None]
-    unusual = sum(row.percentile >= LIMIT for row in with_score if row.percentile is not None)
+    unusual = sum(row.percentile >= UNUSUAL for row in with_score if row.percentile is not None)
     text = wording.cohort_sentence(len(with_score), len(rows), unusual)
     missing = _reasons(rows)
     with_label = [row for row in with_score if row.film.label]

@@ -12,6 +12,7 @@ from diff3m.reconstruct import MAX_SEED
 from diff3m.sample import draw_normals, to_pictures
 
 from ..components.ehr_form import build_form
+from ..components.events import WAITING
 from ..components.widgets import ON_MODEL
 from ..render import panels, wording
 from ..render.images import Frame, picture_strip
@@ -61,7 +62,7 @@ def _build(detector: Detector) -> None:
             with MODEL.turn():
                 return draw_normals(detector, [record] * COUNT, seed=int(values[seed] or 0), callback=callback)
 
-        yield {films: panels.status_line("Waiting for its turn …")}
+        yield {films: panels.status_line(WAITING)}
         for event in stream(work):
             done = isinstance(event, Done)
             pictures = event.value if done else to_pictures(event.preview)

@@ -18,17 +18,17 @@ from diff3m.explain import Need, WithoutRecord, analyze_without_record, meets
 from diff3m.imaging import with_quality
 
 from ..components import film_pictures
+from ..components.events import WAITING, Updates, Values
 from ..components.viewer import Status, ViewerFilm, read_measurements
 from ..render import panels, report, wording
 from ..runtime.model_lock import MODEL
 from ..runtime.runs import Run
 from ..runtime.storage import store_file
 from ..runtime.streaming import Cancelled, Done, stream
-from .explore_handlers import NO_FILM, STOPPED_BY_GATE, FilmHandlers, Updates, Values
+from .explore_handlers import NO_FILM, STOPPED_BY_GATE, FilmHandlers
 from .open_films import read_file, with_result
 from .session import Session
 
-WAITING = "Waiting for its turn …"
 STOPPED = "Stopped."
 NO_RESULT = "There is no result yet: press **Analyze** first."
 PREVIEW_EVERY = 2  # denoising steps from one picture to the next

@@ -13,12 +13,13 @@ from diff3m.explain.attribution import TARGETS
 from diff3m.findings import finding_regions, name_box, organ_zones, prepared_box
 
 from .. import explain_stream
+from ..components.events import WAITING, Updates, Values
 from ..components.viewer import Status
 from ..render import panels, wording
 from ..runtime.runs import Run
 from ..runtime.streaming import Done, stream
-from .explore_analysis import WAITING, AnalysisHandlers
-from .explore_handlers import NO_FILM, STOPPED_BY_GATE, Updates, Values
+from .explore_analysis import AnalysisHandlers
+from .explore_handlers import NO_FILM, STOPPED_BY_GATE
 from .session import OpenFilm, Session
 
 OTHER_RECORD = (

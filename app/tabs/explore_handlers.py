@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
 from ..components.ehr_form import FROM_EXAMPLE, FROM_HEADER, FROM_TABLE
+from ..components.events import Updates, Values
 from ..components.film_edit import Corrections
 from ..examples import Example
 from ..render import panels, report, verdict
 from .explore_layout import START, ModelPart, Screen
 from .open_films import error_sentence, open_film, with_result
 from .session import OpenFilm, Session
-
-Values = Mapping[Component, Any]
-Updates = dict[Component, Any]
 
 READ = "Check the record, then press **Analyze**."
 EMPTIED = "The record of the film before was emptied: fill in this patient's."

@@ -16,6 +16,7 @@ from diff3m.export.files import draw_heat_over_film
 from diff3m.export.overlay import draw_outline, to_uint8
 from diff3m.imaging import Radiograph, prepare
 
+from ..components.events import WORKING, Updates
 from ..components.widgets import ON_MODEL, SILENT, slider
 from ..render import panels, wording
 from ..render.images import Frame, picture_strip
@@ -27,9 +28,6 @@ from .teach_films import MODEL_SIDE
 NO_LESION = "none: a normal phantom"
 PICTURE = 420  # pixels; the page makes them smaller where they do not fit
 MAX_PERSON = 9_999
-WORKING = "The model is working …"
-
-Updates = dict[gr.components.Component, object]
 
 
 @dataclass(frozen=True, eq=False)

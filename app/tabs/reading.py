@@ -10,21 +10,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
-from gradio.components import Component
 
 from diff3m.data.manifest import ManifestError
 from diff3m.detector import Detector
 
+from ..components.events import WORKING, Updates, Values
 from ..components.viewer import ViewerState, read_measurements
 from ..components.widgets import ON_MODEL, SILENT
 from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from .case_set import MAX_SET, CaseSet, SimulatedSet
-from .reading_layout import SIMULATED, ReadingPage, Updates, build_reading_page
+from .reading_layout import SIMULATED, ReadingPage, build_reading_page
 from .reading_report import read_csv, report_html, table_csv
 from .reading_session import ReadingSession, carry_confidences, film_sentences, model_marks
 from .teach_films import analyzed_film, plain_film, scroll_to_answer
@@ -42,8 +41,6 @@ DOWNLOAD = """(text) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }"""
-
-Values = Mapping[Component, Any]
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ class ReadingTab:
             yield self.error(NO_SESSION)
             return
         end = time.monotonic()
-        yield {page.submit: gr.update(visible=False), page.result: panels.status_line("The model is working …")}
+        yield {page.submit: gr.update(visible=False), page.result: panels.status_line(WORKING)}
         session = self.with_confidences(session, values)
         try:
             cases = self.case_set(session.set_name)

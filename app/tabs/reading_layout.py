@@ -21,8 +21,6 @@ GUIDE = (
     "Some films are normal: mark nothing there. Every reader of a set sees the same films."
 )
 
-Updates = dict[Component, Any]
-
 
 @dataclass(frozen=True)
 class ReadingPage:

@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 
 from ..checkpoint.folder import CARD_FILE
 from ..data.manifest import REPORT_COLUMNS
+from ..scoring.score import UNUSUAL
 from .format import format_interval, format_table
 from .metrics import (
     MIN_CLASS,
@@ -29,14 +30,13 @@ from .metrics import (
     strata_of,
 )
 
-LIMIT = 95  # percentile of normal films at which a normal film is a false alarm
 AGE_EDGES = (0, 18, 40, 60, 80)  # years; the last band has no end
 BMI_EDGES = (0, 18.5, 25, 30)  # kg/m², the classes of the World Health Organization
 UNKNOWN = "unknown"
 TITLES = {"sex": "sex", "age": "age", "view": "view", "bmi": "BMI"}
 START, END = "<!-- subgroups: written by `diff3m evaluate --card` -->", "<!-- end of subgroups -->"
 NOTE = (
-    f"False alarms: normal films at or above percentile {LIMIT} of the calibration's. Scores are standard deviations "
+    f"False alarms: normal films at or above percentile {UNUSUAL} of the calibration's. Scores are standard deviations "
     "above the average normal film. Each 95 % interval is of one group alone; where a class has fewer than "
     f"{MIN_CLASS} films there is none."
 )
@@ -125,7 +125,7 @@ def _measure(
         **measure_with_interval("auroc_within_view", auroc_within_view, (score, flags, view), strata, repeats, inside),
         "normal_score": _mean(score[~flags], repeats),
         "abnormal_score": _mean(score[flags], repeats),
-        "false_alarms": share_with_interval(percentiles[rows][~flags] >= LIMIT),
+        "false_alarms": share_with_interval(percentiles[rows][~flags] >= UNUSUAL),
     }
 
 

@@ -24,6 +24,7 @@ ESTIMATES = ("x_t", "masked_pixels")
 SOURCES = ("inversion", "noising", "one_step")
 RECONSTRUCTIONS = ("inversion", "noising", "released")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
+UNUSUAL = 95  # percentile of normal films from which a film is called unusual, and a normal one is a false alarm
 MIN_NORMALS = 20  # a view with fewer normal films is compared with all views
 
 

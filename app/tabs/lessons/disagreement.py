@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.findings import Finding as Place
+from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerFilm, ViewerFinding, ViewerState
 from ...render import wording
 from ...runtime.model_lock import analyze_in_turn
 from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film
 from .lesson import (
-    LIMIT,
     Lesson,
     Step,
     card,
@@ -69,7 +69,7 @@ class Outcome:
     @property
     def is_unusual(self) -> bool:
         """Whether the score says so."""
-        return (self.analysis.percentile or 0) >= LIMIT
+        return (self.analysis.percentile or 0) >= UNUSUAL
 
     @property
     def row(self) -> tuple[str, ...]:
@@ -133,7 +133,10 @@ def show_candidate() -> ViewerState:
 
 def answer_disagreement(detector: Detector) -> Iterator[Step]:
     """Analyze the candidates one by one, then show a film of each disagreement side by side."""
-    title, text = "What score and map say", f"Unusual: percentile {LIMIT} or more. Outlined: what stands out."
+    title, text = (
+        "What score and map say",
+        f"Unusual: percentile {UNUSUAL} or more. Outlined: what stands out.",
+    )
     head, outcomes, steps = ("film", "percentile", "stands out", ""), [], ""
     for candidate in CANDIDATES:
         phantom = candidate.phantom
@@ -152,7 +155,7 @@ def answer_disagreement(detector: Detector) -> Iterator[Step]:
 DISAGREEMENT = Lesson(
     "disagree",
     "The score and the map disagree",
-    f"Six films of phantoms, this one first. The score calls a film unusual from percentile {LIMIT} on; the map says "
+    f"Six films of phantoms, this one first. The score calls a film unusual from percentile {UNUSUAL} on; the map says "
     "whether a place stands out. On how many of the six will the two disagree?",
     ("None", "One or two", "Three or more"),
     "Ask before the answer what a mean over 16,384 points can say of a place of a hundred. After it, let the class "

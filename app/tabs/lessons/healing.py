@@ -15,6 +15,7 @@ from diff3m.detector import Detector
 from diff3m.findings import Finding as Place
 from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph, prepare_mask
+from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerFinding, ViewerState
 from ...render import wording
@@ -22,7 +23,6 @@ from ...runtime.model_lock import analyze_in_turn
 from ..case_set import mask_truths
 from ..teach_films import MODEL_SIDE, PhantomFilm, phantom_film
 from .lesson import (
-    LIMIT,
     Lesson,
     Setting,
     Step,
@@ -158,11 +158,11 @@ def conclusion_text(measurements: Sequence[Measurement], strength: float) -> str
         start = f"At strength {strength:.2f} the lesions add less than one grey step: they are not in the file."
     visible = [entry.strength for entry in measurements if any(entry.stands_out)]
     places = f"A place stands out down to strength {min(visible):.2f}" if visible else "No place stands out"
-    unusual = [entry.strength for entry in measurements if (entry.percentile or 0) >= LIMIT]
+    unusual = [entry.strength for entry in measurements if (entry.percentile or 0) >= UNUSUAL]
     score = (
-        f"the score passes percentile {LIMIT} down to {min(unusual):.2f}"
+        f"the score passes percentile {UNUSUAL} down to {min(unusual):.2f}"
         if unusual
-        else (f"the score never passes percentile {LIMIT}")
+        else (f"the score never passes percentile {UNUSUAL}")
     )
     return f"{start} {places}; {score}. Below, the lesion is still in the film, and nothing says so."
 

@@ -17,7 +17,6 @@ from ...render import wording
 from ...render.images import Frame, picture_strip
 from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, plain_film
 
-LIMIT = 95  # percentile from which a film is called unusual
 PICTURE = 104  # pixels: height of the small pictures, so that an answer fits beside its film
 
 

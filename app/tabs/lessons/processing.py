@@ -11,12 +11,12 @@ import numpy as np
 from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.imaging import Radiograph
+from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerState
 from ...runtime.model_lock import analyze_in_turn
 from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film, plain_film
 from .lesson import (
-    LIMIT,
     Lesson,
     Step,
     card,
@@ -118,8 +118,8 @@ def conclusion_text(outcomes: Sequence[Outcome]) -> str:
         text += f"The score moved most by {name}: {moves[name]:+.1f} points of percentile. "
         still = [entry for entry, move in moves.items() if abs(move) < EFFECT]
         text += f"It hardly moved by {' and '.join(still)}. " if still else ""
-        crosses = (first.percentile >= LIMIT) != ((together.percentile or 0) >= LIMIT)
-        limit = f"{'crosses' if crosses else 'does not cross'} the limit at {LIMIT}"
+        crosses = (first.percentile >= UNUSUAL) != ((together.percentile or 0) >= UNUSUAL)
+        limit = f"{'crosses' if crosses else 'does not cross'} the limit at {UNUSUAL}"
         text += f"All together take it from {first.row[1]} to {together.row[1]}, which {limit}. "
     text += f"The map changed most by {by_map.name} ({by_map.row[2]} of the grey range on average). "
     return text + (

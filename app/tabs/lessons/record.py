@@ -15,6 +15,7 @@ from diff3m.explain import attribute, compute_counterfactual
 from diff3m.export.overlay import draw_signed
 from diff3m.findings import mask_box
 from diff3m.imaging import prepare
+from diff3m.scoring.score import UNUSUAL
 
 from ...components.film_pictures import difference_map
 from ...components.viewer import ViewerFinding, ViewerState
@@ -23,7 +24,6 @@ from ...render.images import Frame
 from ...runtime.model_lock import MODEL, analyze_in_turn
 from ..teach_films import PhantomFilm, phantom_film, plain_film
 from .lesson import (
-    LIMIT,
     Lesson,
     Step,
     answer_state,
@@ -221,13 +221,13 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
         text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
         if findings:
             yield Step(text, answer_state(phantom, analysis, detector, name, findings=findings))
-    verdict = "is called unusual" if percentiles[0] >= LIMIT else "is called normal"
+    verdict = "is called unusual" if percentiles[0] >= UNUSUAL else "is called normal"
     yield Step(
         conclusion(
             text,
-            f"By a limit at percentile {LIMIT} the film with the nodule {verdict}; the nodule moves the percentile by "
-            f"{percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of the picture. A "
-            "score over the whole film averages what is small away, and errors at ribs and vessels can be as large. "
+            f"By a limit at percentile {UNUSUAL} the film with the nodule {verdict}; the nodule moves the percentile "
+            f"by {percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of the picture. "
+            "A score over the whole film averages what is small away, and errors at ribs and vessels can be as large. "
             "Absence of color is no proof of health.",
         )
     )
@@ -299,7 +299,7 @@ ATTENTION = Lesson(
 NODULE = Lesson(
     "nodule",
     "When it fails",
-    f"This film has a nodule. Will the model call the film unusual (above {LIMIT} % of normal films)?",
+    f"This film has a nodule. Will the model call the film unusual (above {UNUSUAL} % of normal films)?",
     ("Yes", "No"),
     "Let somebody point at the nodule first: press the minus sign or *R* to see the whole film again. After the answer "
     "its place is outlined. Ask what a reader would lose who trusted the colors alone.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
@@ -13,6 +12,7 @@ from gradio.components import Component
 
 from diff3m.detector import Detector
 
+from ...components.events import WORKING, Updates, Values
 from ...components.viewer import film_viewer
 from ...components.widgets import ON_MODEL, SILENT, slider
 from ...render import panels
@@ -21,10 +21,7 @@ from ..teach_films import FILM_HEIGHT, scroll_to_answer
 from .lesson import Lesson, Setting
 
 GUESS_FIRST, LOOK_FIRST = "Guess first; then press **Show the answer**.", "Look first; then press **Show the answer**."
-WORKING = "The model is working …"
 NO_SETTING = Setting("Setting", 0.0, 1.0, 0.01, 0.0)
-
-Updates = dict[Component, Any]
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class LessonTab:
             self.has_answer: False,
         }
 
-    def show_answer(self, values: Mapping[Component, Any]) -> Iterator[Updates]:
+    def show_answer(self, values: Values) -> Iterator[Updates]:
         """Compute the answer, piece by piece."""
         lesson, guess = self.lessons[values[self.lesson]], values[self.guess]
         start = (
@@ -93,7 +90,7 @@ class LessonTab:
             yield {self.answer: start + text + working} | picture
         yield {self.answer: start + text}
 
-    def change_setting(self, values: Mapping[Component, Any]) -> Iterator[Updates]:
+    def change_setting(self, values: Values) -> Iterator[Updates]:
         """Show the film at another setting, and the answer anew if there was one."""
         lesson = self.lessons[values[self.lesson]]
         if lesson.setting is None:
