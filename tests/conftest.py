@@ -156,7 +156,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url(tmp_path_factory):
     log, storage = tmp_path_factory.mktemp("app") / "log", tmp_path_factory.mktemp("storage")
     with serving(log, TMPDIR=str(storage)) as address:

@@ -35,6 +35,7 @@ def test_the_mimic_linkage_is_measured(script, tmp_path, capfd):
     )
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_measures_and_writes_a_table(script, calibrated, tmp_path, monkeypatch, capsys):
     """On the processor, with a compiler that compiles nothing; what fails is written down and loses nothing else."""
     gpu = script("gpu")

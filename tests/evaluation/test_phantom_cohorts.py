@@ -87,11 +87,11 @@ def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, cap
         "--out",
         str(out),
         "--normals",
-        "6",
+        "3",
         "--each",
-        "2",
+        "1",
         "--people",
-        "2",
+        "1",
     ]
     assert main([*command, "--films", str(cohort / "manifest.csv")]) == 0
     text = capsys.readouterr().out

@@ -154,6 +154,7 @@ def peak_megabytes(folder: Path, rows: int) -> float:
     return result["peak"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_manifest(tmp_path):
     """A list of all cases takes 1.5 kB a row: 45 MB for 30,000 rows."""

@@ -22,7 +22,9 @@ from diff3m.explain import attribute, measure_record_fit, sum_attention_by_group
 from diff3m.imaging import Radiograph
 
 
-@pytest.mark.parametrize("group", ["view", "habitus", "blood pressure"])
+@pytest.mark.parametrize(
+    "group", ["view", *(pytest.param(group, marks=pytest.mark.slow) for group in ("habitus", "blood pressure"))]
+)
 def test_the_extreme_group_is_what_explains_a_normal_phantom(phantoms, group):
     """Shares of 100 films are in docs/explanations.md; here four of "dev", to catch a broken one."""
     hits = 0
@@ -99,6 +101,7 @@ def test_no_phantom_is_explained_twice():
     assert max(numbers) < SEEDS["test"][0] + FIRST["counterfactuals"] and min(numbers) >= 3_070_000
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(explanation_truth, "Oracle", functools.partial(Oracle, people=2))
     monkeypatch.setattr(explanation_truth, "CURVES", ("age",))

@@ -226,7 +226,7 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
         conclusion(
             text,
             f"By a limit at percentile {UNUSUAL} the film with the nodule {verdict}; the nodule moves the percentile "
-            f"by {percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of the picture. "
+            f"by {percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of the film. "
             "A score over the whole film averages what is small away, and errors at ribs and vessels can be as large. "
             "Absence of color is no proof of health.",
         )
