@@ -172,8 +172,8 @@ def test_a_reading_from_the_first_mark_to_the_class(open_teach, folder, storage,
         page.wait_for_selector("#reading-result h3", timeout=SLOW)
         result = page.inner_text("#reading-result")
         assert "You found 1 of 1." in result and "False marks: 1." in result and "An opacity." in result
-        assert page.evaluate(f"{viewer}.films[0].findings[0].label") == "opacity, the truth"
         page.wait_for_function(f"{viewer}.films[0].hasNormal && {viewer}.films[0].maps.length > 0")
+        assert page.evaluate(f"{viewer}.films[0].findings[0].label") == "opacity, the truth"
         page.click("#reading-next")
         page.wait_for_function(f"{viewer}.films[0].name === 'Film 2' && {viewer}.tools.measurements.length === 0")
         page.click("#reading-submit")
