@@ -113,11 +113,7 @@ def attention_bars(groups: dict[str, list[tuple[str, float, bool]]]) -> Figure:
     figure = Figure(figsize=(5.4, 0.30 * sum(heights) + 0.5), layout="constrained")
     panels = figure.subplots(len(groups), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
     for axes, (group, rows) in zip(panels, groups.items(), strict=True):
-        names, weights, known = zip(*rows, strict=True)
-        bars = axes.barh(range(len(rows)), weights, color=[KNOWN if flag else MISSING for flag in known], height=0.65)
-        axes.bar_label(bars, [f"{weight:.2f}" for weight in weights], padding=3, fontsize=9)
-        axes.set_yticks(range(len(rows)), names)
-        axes.invert_yaxis()
+        _draw_weights(axes, rows)
         axes.set_xlim(0, 1.08)
         axes.set_title(group, loc="left", fontsize=10, fontweight="bold")
     panels[-1].set_xlabel("attention weight (each group sums to 1)")
@@ -128,13 +124,19 @@ def group_attention_bars(rows: list[tuple[str, float, bool]]) -> Figure:
     """Draw attention summed to explanation groups. rows: (label, weight, known); unknown groups are pale."""
     figure = Figure(figsize=(5.4, 0.34 * len(rows) + 0.8), layout="constrained")
     axes = figure.add_subplot()
-    names, weights, known = zip(*rows, strict=True)
-    bars = axes.barh(names, weights, color=[KNOWN if flag else MISSING for flag in known], height=0.65)
-    axes.bar_label(bars, [f"{weight:.2f}" for weight in weights], padding=3, fontsize=9)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.12 * max(weights))
+    _draw_weights(axes, rows)
+    axes.set_xlim(0, 1.12 * max(weight for _, weight, _ in rows))
     axes.set_xlabel("attention weight (pale: nothing known)")
     return figure
+
+
+def _draw_weights(axes: Axes, rows: list[tuple[str, float, bool]]) -> None:
+    """Draw (label, weight, known) as bars with their numbers, the first on top; unknown ones are pale."""
+    names, weights, known = zip(*rows, strict=True)
+    bars = axes.barh(range(len(rows)), weights, color=[KNOWN if flag else MISSING for flag in known], height=0.65)
+    axes.bar_label(bars, [f"{weight:.2f}" for weight in weights], padding=3, fontsize=9)
+    axes.set_yticks(range(len(rows)), names)
+    axes.invert_yaxis()
 
 
 def attribution_bars(

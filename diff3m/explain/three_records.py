@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from ..analysis import Analysis, in_tenths, place_among_normals
+from ..analysis import Analysis, Placement, in_tenths, place_among_normals
 from ..case import Case
 from ..detector import Detector
 from ..ehr import EHRSchema, Record, category_of
@@ -58,8 +58,7 @@ def analyze_without_record(detector: Detector, analysis: Analysis) -> WithoutRec
         raise ValueError("The analysis was read from a file without its film.")
     nothing = analysis.case.with_record(dict.fromkeys(detector.schema.names))
     other = detector.analyze(nothing, **asdict(analysis.settings))
-    values = torch.tensor([value for _, value, _ in other.components])
-    placement = place_among_normals(values, category_of(analysis.case.record, "view"), detector.scoring)
+    placement = _place(detector, other, category_of(analysis.case.record, "view"))
     percentile = None if placement.percentile is None else in_tenths(placement.percentile)
     change = float(np.abs(other.reconstruction - analysis.reconstruction).mean())
     return WithoutRecord(placement.score, percentile, change)
@@ -91,13 +90,14 @@ def compare_three_records(detector: Detector, case: Case) -> ThreeRecords:
     schema = detector.schema
     records = (case.record, dict.fromkeys(schema.names), mirror_record(schema, case.record))
     analyses = list(detector.analyze_many(case.with_record(record) for record in records))
-    scores = tuple(_score(detector, analysis, category_of(case.record, "view")) for analysis in analyses)
+    scores = tuple(_place(detector, analysis, category_of(case.record, "view")).score for analysis in analyses)
     return ThreeRecords(records, np.stack([analysis.reconstruction for analysis in analyses]), scores)
 
 
-def _score(detector: Detector, analysis: Analysis, view: str | None) -> float | None:
+def _place(detector: Detector, analysis: Analysis, view: str | None) -> Placement:
+    """Place an analysis among the normal films of a view, whatever view its own record says."""
     values = torch.tensor([value for _, value, _ in analysis.components])
-    return place_among_normals(values, view, detector.scoring).score
+    return place_among_normals(values, view, detector.scoring)
 
 
 def _explain(context: Context) -> ThreeRecords:

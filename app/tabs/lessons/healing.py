@@ -177,24 +177,24 @@ def answer_painted(detector: Detector, strength: float) -> Iterator[Step]:
     """Measure the chosen strength, then the series, from gross to invisible."""
     strength = round(strength, 2)
     healthy = phantom_film(PERSON)
-    twin = analyze_in_turn(detector, healthy.film, healthy.patient.record())
+    healthy_analysis = analyze_in_turn(detector, healthy.film, healthy.patient.record())
     phantom, masks = painted_film(strength)
-    analysis, first = _measure(detector, strength, twin)
+    analysis, first = _measure(detector, strength, healthy_analysis)
     truths = [mask_truths(mask, f"{lesion.name}, painted") for lesion, mask in zip(LESIONS, masks, strict=True)]
     findings = tuple(ViewerFinding(truth.label, "", truth.box, truth.outline) for parts in truths for truth in parts)
     name = f"Painted at strength {strength:.2f}"
     title = "Share of each lesion that the normal film is without"
     text = "Against the same film without lesions, inside each lesion."
     state = answer_state(phantom, analysis, detector, name, findings=findings)
-    yield Step(card(title, text, _table([first], twin, strength)), state)
+    yield Step(card(title, text, _table([first], healthy_analysis, strength)), state)
     measurements = [first]
     for other in STRENGTHS:
         if other == strength:
             continue
-        measurements.append(_measure(detector, other, twin)[1])
+        measurements.append(_measure(detector, other, healthy_analysis)[1])
         measurements.sort(key=lambda entry: -entry.strength)
-        yield Step(card(title, text, _table(measurements, twin, strength)))
-    steps = card(title, text, _table(measurements, twin, strength))
+        yield Step(card(title, text, _table(measurements, healthy_analysis, strength)))
+    steps = card(title, text, _table(measurements, healthy_analysis, strength))
     yield Step(conclusion(steps, conclusion_text(measurements, strength)))
 
 
