@@ -126,7 +126,7 @@ class Analysis:
         if self.case is None:
             raise LookupError("This analysis was stored without its film, so there is nothing to compose with.")
         return compose_pseudo_healthy(
-            self.case.film.pixels, self.case.prepared, self.reconstruction, self.heat_sigma, self.heat_normal
+            self.case.film.pixels, self.case.prepared, self.reconstruction, self.heat_map, self.heat_normal
         )
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from .network import Condition
 from .notes import notes_on
 from .reconstruct import draw_noises, make_predictor, needed_levels, reconstruct, reconstruct_from_noise, scale_steps
 from .released.inference import reconstruct_as_released
-from .scoring.measure import compute_heat_map, measure_component, measure_contradiction
+from .scoring.measure import compute_heat_map, measure_component, measure_contradiction, select_region
 from .scoring.score import Component, Scoring
 
 
@@ -143,7 +143,7 @@ class Detector:
             estimates = self.estimates(x0, condition, self.scoring.keys, settings, callback)
         with _measure_time(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
-            heat_maps = compute_heat_map(x0, estimates.picture(self.main_key(settings)), self.scoring.heat_sigma)
+            heat_maps = compute_heat_map(x0, estimates.picture(self.main_key(settings)), self.scoring)
         batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
         return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 
@@ -239,10 +239,13 @@ class Detector:
     @torch.no_grad()
     def measurements(self, x0: Tensor, records: Sequence[Record], estimates: Estimates, settings: Settings) -> Tensor:
         """Measure the score's components of prepared films under their records: (B, components) on the CPU."""
+        pictures = {
+            key: select_region(x0, estimates.picture(key), self.scoring) for key in dict.fromkeys(self.scoring.keys)
+        }
         columns = [
             self._contradictions(component, x0, records, estimates, settings)
             if component.feature
-            else measure_component(component, x0, estimates.picture(component.key), self.scoring.border)
+            else measure_component(component, x0, pictures[component.key], self.scoring.border)
             for component in self.scoring.components
         ]
         return torch.stack(columns, dim=1).cpu()

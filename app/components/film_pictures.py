@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from diff3m.analysis import Analysis
 from diff3m.case import Case
@@ -15,7 +16,7 @@ from diff3m.export.files import FULL_COLOR
 from diff3m.findings import Finding, mask_box, native_box, outline_mask
 from diff3m.imaging import PreparedFilm, Radiograph
 from diff3m.imaging.compose import compose_pseudo_healthy
-from diff3m.scoring import Scoring
+from diff3m.scoring import Scoring, compute_heat_map
 
 from ..render import wording
 from ..runtime.storage import store_picture
@@ -69,7 +70,7 @@ def _display_pixels(film: Radiograph) -> np.ndarray:
 
 def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:
     """Return the viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
-    film, limits = case.film, (scoring.heat_sigma, scoring.normal_limit)
+    film = case.film
     factor = min(1.0, FORMING_SIDE / max(film.pixels.shape))
 
     def reduce(pixels: np.ndarray) -> np.ndarray:
@@ -78,7 +79,9 @@ def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scorin
     pixels = reduce(film.pixels)
     top, bottom, left, right = (round(factor * edge) for edge in case.prepared.box)
     box = top, min(bottom, pixels.shape[0]), left, min(right, pixels.shape[1])
-    normal = compose_pseudo_healthy(pixels, replace(case.prepared, box=box), estimate, *limits)
+    square, reconstruction = (torch.from_numpy(image)[None, None] for image in (case.x0, estimate))
+    heat = compute_heat_map(square, reconstruction, scoring)[0, 0].numpy()
+    normal = compose_pseudo_healthy(pixels, replace(case.prepared, box=box), estimate, heat, scoring.normal_limit)
     if _has_header_window(film):
         normal = _in_full_range(normal, pixels, reduce(film.unwindowed), film)
     return replace(picture, normal=_store_normal(np.round(normal * 255).astype(np.uint8)))

@@ -84,7 +84,6 @@ def analyzed_film(
     """
     prepared = detector.case(Radiograph(pixels)).prepared
     square = replace(prepared, square=analysis.film)
-    limits = analysis.heat_sigma, analysis.heat_normal
-    normal = compose_pseudo_healthy(pixels, square, analysis.reconstruction, *limits)
+    normal = compose_pseudo_healthy(pixels, square, analysis.reconstruction, analysis.heat_map, analysis.heat_normal)
     maps = (analysis_map(analysis, detector.scoring, prepared, pixels.shape),)
     return build_film(pixels, store=store_picture, normal=normal, maps=maps, findings=findings, **options)

@@ -17,6 +17,7 @@ from ..detector import Detector
 from ..ehr import category_of
 from ..findings import largest_in_organs
 from ..scoring.calibrate import calibrate_scoring
+from ..scoring.chest import chest_regions
 from ..scoring.score import Scoring
 from .run import CaseResult, analyze_cases, run_identity
 from .shards import ALONE, Parts, Processes, Report, image_bytes, square_image
@@ -95,7 +96,8 @@ def calibrate_on_normals(
     if processes.first:
         parts.remove()
     check_count(len(values), manifest)
-    scoring = calibrate_scoring(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(maps)))
+    regions = torch.from_numpy(chest_regions(np.stack(reconstructions)) > 0.5) if plain.scoring.chest else None
+    scoring = calibrate_scoring(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(maps)), regions)
     places = [largest_in_organs(*pair, scoring) for pair in zip(maps, reconstructions, strict=True)]
     return replace(scoring, place_normal=round(float(np.percentile(places, PLACE_SHARE)), 5))
 

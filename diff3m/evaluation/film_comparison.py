@@ -102,9 +102,9 @@ def benchmark_films(
 
 
 def _measured_as(detector: Detector) -> str:
-    """Hash what a judgment depends on besides weights and films: the window, and how the detector computes."""
+    """Hash what a judgment depends on besides weights and films: window and region, and how the detector computes."""
     scoring = detector.scoring
-    how = scoring.border, scoring.heat_sigma, (detector.precision, detector.device.type)
+    how = scoring.border, scoring.chest, scoring.heat_sigma, (detector.precision, detector.device.type)
     return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
 
 

@@ -18,7 +18,7 @@ from ..detector import Detector
 from ..reconstruct import draw_noises, make_predictor
 from ..released.inference import RELEASED_LEVEL, reconstruct_as_released, released_scores
 from ..scoring.filters import crop_borders
-from ..scoring.measure import compute_heat_map, measure_component
+from ..scoring.measure import compute_heat_map, measure_component, select_region
 from ..scoring.score import Component
 from ..training.films import load_films
 from ..training.simplex import SimplexPool
@@ -110,18 +110,18 @@ def all_methods(
 
 
 def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detector) -> Judge:
-    """Judge films by what a reconstruction cannot express, inside the detector's own window."""
+    """Judge films by what a reconstruction cannot express, inside the detector's own window and region."""
     window = detector.scoring.border
 
     def judge(x0: Tensor, rows: slice) -> Judgment:
-        reconstruction = reconstruct(x0)
+        reconstruction = select_region(x0, reconstruct(x0), detector.scoring)
         whole, inside = (x0, reconstruction), (crop_borders(x0, window), crop_borders(reconstruction, window))
         scores = {
             # scores of single pixels have no window of their own
             name: measure_component(component, *(inside if component.kind in ("mse", "max") else whole), window)
             for name, component in SCORES.items()
         }
-        heat = compute_heat_map(x0, reconstruction, detector.scoring.heat_sigma)[:, 0]
+        heat = compute_heat_map(x0, reconstruction, detector.scoring)[:, 0]
         return Judgment({name: values.cpu().numpy() for name, values in scores.items()}, heat.cpu().numpy())
 
     return judge
@@ -203,7 +203,7 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
         values = detector.measurements(x0, records[rows], estimates, settings)
         views = cohort.views[rows]
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, views, strict=True)]
-        heat = compute_heat_map(x0, estimates.picture(detector.main_key(settings)), detector.scoring.heat_sigma)
+        heat = compute_heat_map(x0, estimates.picture(detector.main_key(settings)), detector.scoring)
         return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
 
     return judge

@@ -32,21 +32,20 @@ def compose_pseudo_healthy(
     pixels: np.ndarray,
     prepared: PreparedFilm,
     reconstruction: np.ndarray,
-    heat_sigma: float = 0.0,
-    heat_normal: float = 0.0,
+    heat_map: np.ndarray,
+    heat_normal: float,
 ) -> np.ndarray:
     """Film − upsampled w · Gaussian of (x₀ − x̂₀), on the film's own pixels and proportions.
 
     pixels: (H, W) in [0, 1], the film as read. prepared: its square, box and contrast. reconstruction: (S, S), the
-    model's picture of the square. heat_sigma, heat_normal: of the checkpoint's `Scoring`; where the heat map stays
-    under the limit of normal films, the film stays as it is. With a limit of 0, w = 1 everywhere. Returns (H, W)
-    float32 in [0, 1]; outside the box the film itself.
+    model's picture of the square. heat_map: (S, S), the blurred difference where it counts. heat_normal: the limit of
+    normal films, under which the film stays as it is; with 0, w = 1 everywhere. Returns (H, W) float32 in [0, 1];
+    outside the box the film itself.
     """
     top, bottom, left, right = prepared.box
-    residual = prepared.square - reconstruction
-    difference = smooth_difference(residual)
+    difference = smooth_difference(prepared.square - reconstruction)
     if heat_normal > 0:
-        difference *= opinion_weight(smooth_difference(residual, heat_sigma), heat_normal)
+        difference *= opinion_weight(heat_map, heat_normal)
     difference *= np.float32(prepared.high - prepared.low)
     full_difference = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     result = pixels.astype(np.float32, copy=True)

@@ -20,13 +20,18 @@ def calibrate_scoring(
     values: Tensor,
     views: Sequence[str | None],
     heat_maps: Tensor,
+    regions: Tensor | None = None,
 ) -> Scoring:
     """Calibrate a scoring on normal films.
 
-    values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). Returns the
-    scoring with `calibration` and `heat_normal`.
+    values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). regions:
+    (N, S, S) bool, the points of the maps that count, away from the margin; default, all. Returns the scoring with
+    `calibration` and `heat_normal`.
     """
-    heat_normal = _normal_limit(crop_borders(heat_maps, scoring.margin).abs())
+    points = crop_borders(heat_maps, scoring.margin)
+    if regions is not None:
+        points = points[crop_borders(regions, scoring.margin)]
+    heat_normal = _normal_limit(points.abs())
     calibration = calibrate_views(scoring, values, views)
     return replace(scoring, calibration=calibration, heat_normal=heat_normal)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .chest import within_chest
 from .filters import Border, crop_borders, gaussian_blur, scale_sigma, structural_similarity
-from .score import Component
+from .score import Component, Scoring
 
 
 def measure_component(component: Component, film: Tensor, reconstruction: Tensor, border: Border) -> Tensor:
@@ -51,10 +52,16 @@ def measure_contradiction(film: Tensor, estimate: Tensor, higher: Tensor, border
     return (residual * direction).sum(1) / direction.norm(dim=1).clamp_min(1e-6)
 
 
-def compute_heat_map(film: Tensor, reconstruction: Tensor, sigma: float) -> Tensor:
-    """Blur the signed residual: positive where the film is brighter than expected.
+def select_region(film: Tensor, reconstruction: Tensor, scoring: Scoring) -> Tensor:
+    """Return the reconstruction where a scoring counts differences, and the film itself elsewhere: (B, 1, S, S)."""
+    return within_chest(film, reconstruction) if scoring.chest else reconstruction
 
-    film, reconstruction: (B, 1, S, S) in [0, 1]. sigma: of the Gaussian, in pixels of a 128-pixel side. Returns
-    (B, 1, S, S) in [−1, 1].
+
+def compute_heat_map(film: Tensor, reconstruction: Tensor, scoring: Scoring) -> Tensor:
+    """Blur the signed residual where it counts: positive where the film is brighter than expected.
+
+    film, reconstruction: (B, 1, S, S) in [0, 1]. scoring: its `heat_sigma` and `chest` count. Returns (B, 1, S, S) in
+    [−1, 1].
     """
-    return gaussian_blur(film - reconstruction, scale_sigma(sigma, film.shape[-1]))
+    residual = film - select_region(film, reconstruction, scoring)
+    return gaussian_blur(residual, scale_sigma(scoring.heat_sigma, film.shape[-1]))

@@ -118,6 +118,7 @@ class Scoring:
         a place stands out.
     combine: "mean" of the z-scores, or their "max".
     window: shares of top, right, bottom and left that the components leave out, instead of the margin.
+    chest: count differences in the chest alone (`scoring.chest`), in components, heat map and pseudo-healthy film.
     mirrored_noises: take one-step noises with the other sign too, so that what is odd in a noise cancels.
     calibration: normal films by view; empty before `calibrate_scoring`.
 
@@ -142,6 +143,7 @@ class Scoring:
     combine: str = "mean"
     window: tuple[float, float, float, float] | None = None
     mirrored_noises: bool = False
+    chest: bool = False
     calibration: tuple[tuple[str, ViewCalibration], ...] = ()
 
     def __post_init__(self) -> None:
@@ -242,6 +244,7 @@ HEALED = Scoring(  # of a network that was trained to heal, before a score is ch
     rounds=2,
     one_step_noises=2,
     mirrored_noises=True,
+    chest=True,
 )
 
 

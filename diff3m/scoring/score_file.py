@@ -12,8 +12,8 @@ A score file is a mapping. Keys that it leaves out keep what the checkpoint has:
     combine: mean          # or max
     window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that are left out; null: the margin
 
-and likewise reconstruction, margin, one_step_noises, mirrored_noises and heat_sigma of `score.Scoring`. A component
-needs a kind; sigma is 0 and level is noise_level where they are left out.
+and likewise reconstruction, margin, chest, one_step_noises, mirrored_noises and heat_sigma of `score.Scoring`. A
+component needs a kind; sigma is 0 and level is noise_level where they are left out.
 
 A candidates file holds the same keys for all candidates, and `candidates`: by name, a mapping of the keys that differ.
 """
@@ -47,6 +47,7 @@ SETTING_TYPES = {
     "margin": float,
     "one_step_noises": int,
     "mirrored_noises": bool,
+    "chest": bool,
     "heat_sigma": float,
     "reconstruction": str,
 }

@@ -12,7 +12,7 @@ import torch
 
 from diff3m import Detector
 from diff3m.diffusion import add_noise, estimate_x0
-from diff3m.evaluation.labelled_films import half
+from diff3m.evaluation.labelled_films import assign_half
 from diff3m.evaluation.metrics import auroc_within_view
 from diff3m.imaging.organs import segment_organs
 from diff3m.imaging import Preprocessing, prepare, read_radiograph
@@ -57,7 +57,7 @@ def detection(detector: Detector, folder: Path, halves: str = "A") -> tuple[floa
     """AUROC within view on radiologists' films of the given halves of `dev`: opacity, other abnormal."""
     table = pd.read_csv(folder / "metadata.csv")
     table = table[(table.split == "dev") & table.label.isin(("normal", "opacity", "other_abnormal"))]
-    table = table[[half(patient) in halves for patient in table.patient]]
+    table = table[[assign_half(patient) in halves for patient in table.patient]]
     settings = detector.config.preprocessing
     films = np.stack([prepare(read_radiograph(folder / file), settings) for file in table.file])
     schema = detector.schema

@@ -9,6 +9,7 @@ from diff3m.imaging import Preprocessing, Radiograph, prepare_film
 from diff3m.imaging.compose import compose_pseudo_healthy, opinion_weight, smooth_difference
 
 SETTINGS = Preprocessing(size=128)
+NO_MAP = np.zeros((128, 128), np.float32)  # with a limit of 0, where no map counts
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def film() -> np.ndarray:
 
 def test_a_reconstruction_that_changes_nothing_gives_the_film_itself(film):
     prepared = prepare_film(Radiograph(film), SETTINGS)
-    result = compose_pseudo_healthy(film, prepared, prepared.square)
+    result = compose_pseudo_healthy(film, prepared, prepared.square, NO_MAP, 0)
     assert result.shape == film.shape and result.dtype == np.float32
     assert np.abs(result - film).max() < 1e-6
 
@@ -34,7 +35,7 @@ def test_a_large_opacity_goes_and_fine_detail_stays(film):
         film[slice(*prepared.box[:2]), slice(*prepared.box[2:])], (128, 128), interpolation=cv2.INTER_AREA
     )
     reconstruction = (clean - prepared.low) / (prepared.high - prepared.low)
-    result = compose_pseudo_healthy(sick, prepared, reconstruction.astype(np.float32))
+    result = compose_pseudo_healthy(sick, prepared, reconstruction.astype(np.float32), NO_MAP, 0)
     inside = opacity > 0.05
     assert np.abs(result - film)[inside].mean() < 0.2 * np.abs(sick - film)[inside].mean()
     detail = [image - cv2.GaussianBlur(image, (0, 0), 1.5) for image in (result, film)]
@@ -47,7 +48,7 @@ def test_outside_the_box_nothing_changes():
     prepared = prepare_film(Radiograph(film), SETTINGS)
     top, bottom, left, right = prepared.box
     assert top > 0 and left > 0
-    result = compose_pseudo_healthy(film, prepared, prepared.square - 0.3)
+    result = compose_pseudo_healthy(film, prepared, prepared.square - 0.3, NO_MAP, 0)
     changed = np.abs(result - film) > 0
     assert changed[top:bottom, left:right].any()
     changed[top:bottom, left:right] = False
@@ -66,7 +67,8 @@ def test_what_is_usual_for_normal_films_is_left_as_it_is(film):
     y, x = np.mgrid[0:128, 0:128]
     ripple = 0.02 * np.sin(x / 3).astype(np.float32)  # fine detail that a picture of normal lacks
     bump = 0.2 * np.exp(-(((x - 40) / 8) ** 2 + ((y - 60) / 8) ** 2)).astype(np.float32)
-    result = compose_pseudo_healthy(film, prepared, prepared.square - ripple + bump, 3.0, 0.02)
+    heat = cv2.GaussianBlur(ripple - bump, (0, 0), 3)
+    result = compose_pseudo_healthy(film, prepared, prepared.square - ripple + bump, heat, 0.02)
     box = slice(*prepared.box[:2]), slice(*prepared.box[2:])
     change = cv2.resize((result - film)[box], (128, 128)) / (prepared.high - prepared.low)
     inside, outside = np.hypot(x - 40, y - 60) < 3, np.hypot(x - 40, y - 60) > 30
