@@ -19,7 +19,7 @@ from diff3m.imaging import Preprocessing, prepare, read_radiograph
 from diff3m.imaging.compose import smooth_difference
 from diff3m.scoring.filters import gaussian_blur
 from diff3m.training.films import Films
-from diff3m.training.preview import unseen_lesions
+from diff3m.training.preview import paint_unseen_lesions
 
 LEVEL, NATIVE, BATCH = 60, 224, 16
 
@@ -85,7 +85,7 @@ def healing(detector: Detector, folder: Path, count: int = 96) -> dict[str, floa
     plain = np.stack([cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA) for film in images / np.float32(255)])
     changes = [smooth_difference(film) for film in plain - estimates(detector, plain, values)]
     ratios["unpainted films change by"] = float(np.abs(changes).mean())
-    for kind, (clean, painted, masks) in unseen_lesions(films, count).items():
+    for kind, (clean, painted, masks) in paint_unseen_lesions(films, count).items():
         small = np.stack([cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA) for film in painted])
         difference = small - estimates(detector, small, values)
         smooth = [smooth_difference(film) for film in difference]
