@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from .preprocess import PreparedFilm
+from .scale import scale_sigma
 
 SIGMA = 1.2  # pixels of a 128-pixel film: standard deviation of the Gaussian that the difference is smoothed with
-REFERENCE_SIDE = 128  # pixels, to which SIGMA refers
 OPINION = (0.7, 1.4)  # of the usual limit: blurred differences from which, and beyond which, the model's opinion counts
 FADE = 0.03  # share of the side over which the difference fades out toward the border of the box
 
@@ -24,7 +24,7 @@ def smooth_difference(difference: np.ndarray, sigma: float = SIGMA) -> np.ndarra
     the Gaussian in pixels of a 128-pixel film. Returns (S, S) float32.
     """
     side = difference.shape[0]
-    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), sigma * side / REFERENCE_SIDE)
+    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), scale_sigma(sigma, side))
     return smooth * _fade(side)
 
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +34,8 @@ from pydicom.uid import (
 
 from .dicom_contradictions import use_frame_format
 from .dicom_values import text
+from .jpeg import PictureHeader, read_jpeg_header, read_picture_header
+from .pixel_worker import JPEG_EXTENDED
 from .radiograph import RadiographError
 
 WORKER = Path(__file__).with_name("pixel_worker.py")
@@ -45,8 +45,6 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # th
 GDCM_ONLY = frozenset(
     {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"}
 )
-JPEG_EXTENDED = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-JPEG_SIZED = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
 # by the marker of a JPEG frame's header: the transfer syntaxes that decode it
 JPEG_SYNTAXES = {
     0xC0: ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"),
@@ -119,7 +117,7 @@ def _encapsulated_syntax(data: bytes, declared_syntax: str) -> UID:
         frame = next(generate_frames(data, number_of_frames=1))
     except Exception:
         return UID(declared_syntax or RLELossless)
-    header = _jpeg_header(frame)
+    header = read_jpeg_header(frame)
     if frame[:4] in (b"\xff\x4f\xff\x51", b"\0\0\0\x0c"):
         fitting = (JPEG2000Lossless, *JPEG2000TransferSyntaxes, *HTJ2K_SYNTAXES)
     elif header is not None:
@@ -147,52 +145,15 @@ def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:
     return _decode_in_worker(dataset) if in_worker else pixel_array(dataset, correct_unused_bits=False)
 
 
-@dataclass(frozen=True)
-class _FrameHeader:
-    """What a compressed picture says of itself.
-
-    precision: bits, None for JPEG 2000. marker: of a JPEG's frame header. components: channels, None for JPEG 2000.
-    """
-
-    width: int
-    height: int
-    precision: int | None = None
-    marker: int = 0
-    components: int | None = None
-
-
-def _check_picture_size(dataset: Dataset) -> _FrameHeader:
+def _check_picture_size(dataset: Dataset) -> PictureHeader:
     """Return what the compressed picture says of itself.
 
     Raises ValueError unless the picture's size is the one that the header gives.
     """
-    header = _frame_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+    header = read_picture_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     if header is None or (header.width, header.height) != (dataset.Columns, dataset.Rows):
         raise ValueError("the picture's size is not the header's")
     return header
-
-
-def _frame_header(frame: bytes) -> _FrameHeader | None:
-    """Return what a JPEG, JPEG-LS or JPEG 2000 picture declares; None if it declares nothing."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # JPEG 2000: start of codestream, then SIZ
-    if start >= 0:
-        right, bottom, left, top = struct.unpack(">4I", frame[start + 8 : start + 24])
-        return _FrameHeader(right - left, bottom - top)
-    return _jpeg_header(frame)
-
-
-def _jpeg_header(frame: bytes) -> _FrameHeader | None:
-    place = 2
-    while frame[:2] == b"\xff\xd8" and place + 10 <= len(frame) and frame[place] == 0xFF:
-        marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
-        if marker == 0xFF:  # fill byte
-            place += 1
-        elif marker in JPEG_SIZED:
-            precision, height, width, components = struct.unpack(">B2HB", frame[place + 4 : place + 10])
-            return _FrameHeader(width, height, precision, marker, components)
-        else:
-            place += 2 + length
-    return None
 
 
 def _decode_in_worker(dataset: Dataset) -> np.ndarray:

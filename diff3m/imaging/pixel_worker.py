@@ -8,7 +8,7 @@ import io
 import sys
 
 MEMORY_LIMIT = 3 * 2**29  # bytes of address space
-JPEG_EXTENDED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+JPEG_EXTENDED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # transfer syntaxes
 
 
 def main() -> None:

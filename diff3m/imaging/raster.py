@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -15,6 +13,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from .geometry import MAX_PIXEL_ASPECT, pixels_are_square, square_size, stretch_note, with_square_pixels
+from .jpeg import count_scans, read_jpeg_header
 from .radiograph import Radiograph, RadiographError, check_film, check_size, grey_from_rgb
 
 logging.getLogger("PIL").setLevel(logging.WARNING)  # below that, Pillow logs the text of TIFF and EXIF tags
@@ -23,10 +22,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
 MAX_SCANS = 200  # of a progressive JPEG; about 10 are usual
 MAX_PAGES = 20  # of a TIFF that are looked at: a film and its thumbnails
-JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)  # none of these can stand within a scan
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
-ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline, extended and progressive, of either coding
-FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
+ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # markers of baseline, extended and progressive JPEG, in both codings
 PNG_DEEP_COLOR = (2, 4, 6)  # color types of PNG that Pillow cuts to 8 bits: RGB, grey with alpha, RGBA
 PNG_SPREAD = {2: 85, 4: 17}  # by bits: Pillow spreads grey over 0 to 255, and leaves the transparent one as it is
 # TIFF tags
@@ -36,7 +32,7 @@ WHITE_IS_ZERO, CONTIGUOUS = 0, 1
 UNASSOCIATED_ALPHA = 2  # of ExtraSamples: colors are not multiplied by it; 1: they are, 0: the sample is no alpha
 CLASSIC_TIFF, SHORT = 42, 3  # version of a TIFF with 32-bit offsets; type of a tag's value
 PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, Zstandard: compressions that know a predictor
-UNSIGNED_INTEGER, SIGNED_INTEGER, FLOATING = 1, 2, 3  # of SampleFormat
+UNSIGNED_INTEGER, SIGNED_INTEGER = 1, 2  # of SampleFormat
 ORIENTATION = 0x0112  # EXIF
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
@@ -75,7 +71,7 @@ def read_raster(data: bytes) -> Radiograph:
         check_size(image.width, image.height, aspect)
         height, width = square_size(image.height, image.width, aspect)
         check_size(width, height)
-        if name == "JPEG" and count_scans(data) > MAX_SCANS:
+        if name == "JPEG" and count_scans(data, MAX_SCANS) > MAX_SCANS:
             raise RadiographError("This JPEG file is built of too many scans. Save it again as a plain JPEG or PNG.")
         orientation = _orientation(image)
         pixels = _decode(image, data, name)
@@ -135,31 +131,10 @@ def _can_seek(image: Image.Image, page: int) -> bool:
     return True
 
 
-def count_scans(data: bytes) -> int:
-    """Return how many scans the first picture of a JPEG file has.
-
-    What follows its end, a phone's video perhaps, does not count.
-    """
-    scans = 0
-    for marker, _ in _jpeg_segments(data):
-        if marker == END_OF_IMAGE or scans > MAX_SCANS:
-            break
-        scans += marker == START_OF_SCAN
-    return scans
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the markers of a JPEG file, and where the segment of each begins with its length."""
-    place = 2
-    while match := JPEG_MARKER.search(data, place):
-        yield match[1][0], match.end()
-        place = match.end() + max(2, int.from_bytes(data[match.end() : match.end() + 2], "big"))
-
-
 def _is_rare_jpeg(data: bytes) -> bool:
     """Tell whether a JPEG file is of a kind that Pillow does not know, by its frame header."""
-    start = next(((marker, place) for marker, place in _jpeg_segments(data) if marker in FRAME_HEADERS), None)
-    return start is not None and (start[0] not in ORDINARY_FRAMES or data[start[1] + 2 : start[1] + 3] != b"\x08")
+    header = read_jpeg_header(data)
+    return header is not None and (header.marker not in ORDINARY_FRAMES or header.precision != 8)
 
 
 def _tags(image: Image.Image) -> ImageFileDirectory_v2:

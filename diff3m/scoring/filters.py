@@ -6,14 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REFERENCE_SIDE = 128  # pixels; widths of Gaussians are given for a picture of this side
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for values in [0, 1]; Wang et al. 2004
 Border = float | tuple[float, float, float, float]  # share of every side, or of top, right, bottom and left
-
-
-def scale_sigma(sigma: float, side: int) -> float:
-    """Return a Gaussian's width in pixels of a picture of `side` pixels. sigma: in pixels of `REFERENCE_SIDE`."""
-    return sigma * side / REFERENCE_SIDE
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:

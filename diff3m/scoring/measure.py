@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .filters import Border, crop_borders, gaussian_blur, scale_sigma, structural_similarity
+from ..imaging.scale import scale_sigma
+from .filters import Border, crop_borders, gaussian_blur, structural_similarity
 from .score import Component
 
 

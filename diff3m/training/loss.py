@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..diffusion import Schedule, add_noise
+from ..imaging.scale import scale_sigma
 from ..network import Diff3M
-from ..scoring.filters import gaussian_blur, scale_sigma
+from ..scoring.filters import gaussian_blur
 from .batch import Batch
 
 LESION_WEIGHT = 3.0

@@ -9,7 +9,7 @@ from helpers import DEEP, GREY, scaled, tiff
 from PIL import Image
 
 from diff3m.imaging import RadiographError, read_radiograph
-from diff3m.imaging.raster import count_scans
+from diff3m.imaging.jpeg import count_scans
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -75,10 +75,10 @@ def test_thumbnails_and_depth_maps_are_left_out():
 def test_a_phones_video_behind_a_jpeg_does_not_count():
     data = encoded(Image.fromarray(GREY), "JPEG")
     motion = data + np.random.default_rng(0).bytes(20 * 2**20)
-    assert count_scans(motion) == count_scans(data) == 1
+    assert count_scans(motion, 200) == count_scans(data, 200) == 1
     assert read_radiograph(motion).pixels == pytest.approx(read_radiograph(data).pixels)
     progressive = encoded(Image.fromarray(GREY), "JPEG", progressive=True)
-    assert count_scans(progressive) == progressive.count(b"\xff\xda") > 1
+    assert count_scans(progressive, 200) == progressive.count(b"\xff\xda") > 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])

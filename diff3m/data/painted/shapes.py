@@ -11,7 +11,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-REFERENCE_SIDE = 128  # pixels; blurs and textures are given for films of this side and scale with the side
+from ...imaging.scale import REFERENCE_SIDE, scale_sigma
+
 SUBPIXEL_BITS = 4  # cv2 draws at a sixteenth of a pixel
 
 
@@ -24,14 +25,14 @@ def coordinates(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     """Return Gaussian blur with a standard deviation in pixels of a 128-pixel film."""
-    return cv2.GaussianBlur(image, (0, 0), max(sigma * image.shape[0] / REFERENCE_SIDE, 0.05))
+    return cv2.GaussianBlur(image, (0, 0), max(scale_sigma(sigma, image.shape[0]), 0.05))
 
 
 def smooth_noise(side: int, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Return Gaussian noise of standard deviation 1, blurred by `sigma` pixels of a 128-pixel film."""
     coarse = max(8, min(side, int(2.5 * REFERENCE_SIDE / max(sigma, 0.5))))
     noise: np.ndarray = cv2.GaussianBlur(
-        rng.standard_normal((coarse, coarse), dtype=np.float32), (0, 0), max(sigma * coarse / REFERENCE_SIDE, 0.3)
+        rng.standard_normal((coarse, coarse), dtype=np.float32), (0, 0), max(scale_sigma(sigma, coarse), 0.3)
     )
     noise = noise / max(float(noise.std()), 1e-6)
     return noise if coarse == side else cv2.resize(noise, (side, side), interpolation=cv2.INTER_LINEAR)
