@@ -1,7 +1,7 @@
 """Simplex noise of several octaves, in place of Gaussian noise (AnoDDPM, Wyatt et al., CVPR workshops 2022).
 
-It has structure at every scale, so that a network trained with it learns to repair large shapes too. Frequencies as
-published.
+It has structure at every scale, so a network that is trained with it learns to repair large shapes too. Frequencies are
+those of the publication.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ FIELDS = 256
 
 
 def compute_simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
-    """Compute fields of simplex noise of several octaves, each scaled to mean 0 and standard deviation 1.
+    """Compute fields of simplex noise of several octaves, each with mean 0 and standard deviation 1.
 
-    count, size: number of fields, and their side in pixels. Returns (count, size, size) float32. Needs
-    the package `opensimplex` with numba. Raises ValueError where it is absent.
+    count: number of fields. size: their side in pixels. Returns (count, size, size) float32. Raises ValueError unless
+    the package `opensimplex` is installed.
     """
     try:
         import opensimplex
@@ -41,7 +41,7 @@ def compute_simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
 class SimplexPool:
     """A pool of noise fields that are computed once and reused, rotated, mirrored and negated.
 
-    Training and sampling would otherwise wait for them. size: side of the fields, pixels. fields: how many.
+    Computing new ones for each step would slow training down. size: side of the fields in pixels. fields: their number.
     """
 
     def __init__(self, size: int, fields: int = FIELDS, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What a run measures on validation films: losses at fixed timesteps and noise, previews, and healing."""
+"""Validation: losses at fixed timesteps and noise, previews, and healing of unseen lesions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .preview import PREVIEW_FILMS, estimate_previews, measure_healing_ratios
 class Validation:
     """Films to validate on, with timesteps and noise that are the same at every step of a run.
 
-    sampler: draws the noise. share: how many films one pass of the network takes. device: of the network.
+    sampler: draws the noise. share: number of films in one pass of the network. device: of the network.
     """
 
     films: Films
@@ -33,7 +33,7 @@ class Validation:
 
     @cached_property
     def batch(self) -> Batch:
-        """All films, with timesteps from the first to the last, on the CPU."""
+        """All films, with timesteps spread evenly over the schedule, on the CPU."""
         count, size = len(self.films), self.films.images.shape[-1]
         x0 = torch.from_numpy(self.films.images).float()[:, None] / 255
         noise = self.sampler(count, size, torch.Generator().manual_seed(1))
