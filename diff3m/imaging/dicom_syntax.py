@@ -1,8 +1,8 @@
-"""Transfer syntaxes of DICOM films: what the picture is stored as, completed where the file is wrong, and its decoding.
+"""Transfer syntaxes of DICOM films: how the picture is encoded, also where the file is wrong about it, and decoding.
 
-Before anything is decoded the picture's own size must be the one that the header gives. Compressed pictures whose
-decoder can abort the process on damaged data (GDCM's JPEG Lossless and JPEG-LS, 12-bit JPEG) or whose unpacked size is
-said nowhere (run-length encoding) are decoded in a process of their own (`pixel_worker.py`).
+Before a compressed picture is decoded, its own size must be the one that the header gives. Pictures whose decoder can
+abort the process on damaged data (GDCM's JPEG Lossless and JPEG-LS, 12-bit JPEG), and those that do not state their
+size (run-length encoding), are decoded in a process of their own, `pixel_worker.py`.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def is_native(uid: UID) -> bool:
 def complete_syntax(dataset: Dataset, notes: list[str]) -> UID:
     """Determine the transfer syntax, and write it into the data set's meta information.
 
-    It is the declared one, as far as it is known and fits how the picture is packed and begins; else the one by which
-    the parser could read the file, or the one of the picture's first bytes. notes: gets one where they differ.
+    It is the declared one, if that is known and fits how the picture is packed and begins; else the one by which
+    pydicom could parse the file, or that of the picture's first bytes. notes: gets a sentence where it is not the
+    declared one.
     """
     meta = getattr(dataset, "file_meta", None)
     declared_syntax = text(meta, "TransferSyntaxUID") if meta is not None else ""
@@ -102,7 +103,7 @@ def complete_syntax(dataset: Dataset, notes: list[str]) -> UID:
 
 
 def _native_syntax(dataset: Dataset, declared_syntax: str) -> UID:
-    """Return the transfer syntax of a picture that is not packed in fragments."""
+    """Return the transfer syntax of an uncompressed picture."""
     if declared_syntax == GE_BIG_ENDIAN_PIXELS:
         return ExplicitVRBigEndian
     if is_native(UID(declared_syntax)) or declared_syntax == DeflatedExplicitVRLittleEndian:
@@ -112,7 +113,7 @@ def _native_syntax(dataset: Dataset, declared_syntax: str) -> UID:
 
 
 def _encapsulated_syntax(data: bytes, declared_syntax: str) -> UID:
-    """Return the transfer syntax of a picture in fragments: the declared one, unless the first bytes contradict it."""
+    """Return the transfer syntax of a compressed picture: the declared one, unless the first bytes contradict it."""
     try:
         frame = next(generate_frames(data, number_of_frames=1))
     except Exception:
@@ -128,7 +129,7 @@ def _encapsulated_syntax(data: bytes, declared_syntax: str) -> UID:
 
 
 def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:
-    """Decode the stored values of a single-frame data set, (H, W) or (H, W, 3).
+    """Decode the stored values of a single-frame data set, (H, W) or (H, W, 3) of an integer type.
 
     Bits beyond BitsStored stay as they are. Raises RadiographError where a decoder is not installed, and any exception
     for a picture that cannot be decoded.
@@ -146,10 +147,7 @@ def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:
 
 
 def _check_picture_size(dataset: Dataset) -> PictureHeader:
-    """Return what the compressed picture says of itself.
-
-    Raises ValueError unless the picture's size is the one that the header gives.
-    """
+    """Return the compressed picture's own header. Raises ValueError unless it has the size that the data set gives."""
     header = read_picture_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     if header is None or (header.width, header.height) != (dataset.Columns, dataset.Rows):
         raise ValueError("the picture's size is not the header's")
@@ -157,7 +155,10 @@ def _check_picture_size(dataset: Dataset) -> PictureHeader:
 
 
 def _decode_in_worker(dataset: Dataset) -> np.ndarray:
-    """Decode in another process with a limit on time and memory. Raises any exception if that process fails."""
+    """Decode in another process with limits on time and memory: see `decode_values`.
+
+    Raises subprocess.SubprocessError where that process fails or takes too long.
+    """
     bare = Dataset()
     bare.file_meta = dataset.file_meta
     for tag in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",

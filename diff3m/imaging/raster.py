@@ -1,4 +1,4 @@
-"""PNG, JPEG, WebP and TIFF films, with all of their bits, the right way up and in true proportions."""
+"""PNG, JPEG, WebP and TIFF films, read with all of their bits, upright and in true proportions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from .geometry import MAX_PIXEL_ASPECT, pixels_are_square, square_size, stretch_note, with_square_pixels
 from .jpeg import count_scans, read_jpeg_header
-from .radiograph import Radiograph, RadiographError, check_film, check_size, grey_from_rgb
+from .radiograph import Radiograph, RadiographError, check_size, grey_from_rgb, normalize_film
 
 logging.getLogger("PIL").setLevel(logging.WARNING)  # below that, Pillow logs the text of TIFF and EXIF tags
 
@@ -24,7 +24,7 @@ MAX_SCANS = 200  # of a progressive JPEG; about 10 are usual
 MAX_PAGES = 20  # of a TIFF that are looked at: a film and its thumbnails
 ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # markers of baseline, extended and progressive JPEG, in both codings
 PNG_DEEP_COLOR = (2, 4, 6)  # color types of PNG that Pillow cuts to 8 bits: RGB, grey with alpha, RGBA
-PNG_SPREAD = {2: 85, 4: 17}  # by bits: Pillow spreads grey over 0 to 255, and leaves the transparent one as it is
+PNG_SPREAD = {2: 85, 4: 17}  # by bits: Pillow scales grey levels to 0 to 255, but not the transparent one
 # TIFF tags
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 254, 255, 258, 262, 277, 339
 COMPRESSION, PLANAR, PREDICTOR, EXTRA_SAMPLES = 259, 284, 317, 338
@@ -34,7 +34,7 @@ CLASSIC_TIFF, SHORT = 42, 3  # version of a TIFF with 32-bit offsets; type of a 
 PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, Zstandard: compressions that know a predictor
 UNSIGNED_INTEGER, SIGNED_INTEGER = 1, 2  # of SampleFormat
 ORIENTATION = 0x0112  # EXIF
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 TURNED = "The picture was turned or mirrored, as its EXIF orientation says. Compare the side marker."
 FIRST_PICTURE = (
@@ -55,9 +55,9 @@ def looks_like_raster(data: bytes) -> bool:
 
 
 def read_raster(data: bytes) -> Radiograph:
-    """Return a film from the bytes of a PNG, JPEG, WebP or TIFF file.
+    """Read a film from the bytes of a PNG, JPEG, WebP or TIFF file.
 
-    Raises RadiographError with a sentence that says what to do.
+    Raises RadiographError, whose message says what to do.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -84,10 +84,11 @@ def read_raster(data: bytes) -> Radiograph:
     except Exception:
         message = f"The {name} file is damaged or incomplete. Export or download it again."
         raise RadiographError(KIND_OF_TIFF if name == "TIFF" else message) from None
-    return Radiograph(check_film(pixels), source=name, notes=tuple(notes))
+    return Radiograph(normalize_film(pixels), source=name, notes=tuple(notes))
 
 
 def _open_error(data: bytes) -> str:
+    """Return the error message for bytes that Pillow cannot open."""
     if data.startswith(MAGIC[2:6]):
         return KIND_OF_TIFF
     if data.startswith(MAGIC[1]) and _is_rare_jpeg(data):
@@ -98,7 +99,10 @@ def _open_error(data: bytes) -> str:
 
 
 def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
-    """Seek the one picture of a file. Raises RadiographError for a file of several."""
+    """Seek the film in a file; thumbnails, previews and depth maps beside it do not count, but are noted.
+
+    Raises RadiographError for a file of several pictures.
+    """
     if image.format == "MPO":
         notes.append(FIRST_PICTURE)
         image.seek(0)
@@ -123,7 +127,7 @@ def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
 
 
 def _can_seek(image: Image.Image, page: int) -> bool:
-    """Tell whether a page can be reached; counting them all can take very long."""
+    """Seek a page; tell whether it exists. Pillow's own count of all pages can take very long."""
     try:
         image.seek(page)
     except Exception:  # none, or damaged from there on
@@ -138,7 +142,7 @@ def _is_rare_jpeg(data: bytes) -> bool:
 
 
 def _tags(image: Image.Image) -> ImageFileDirectory_v2:
-    """Return the tags of a TIFF's present page; Pillow opens a TIFF as this class alone."""
+    """Return the tags of the current page of a TIFF, which Pillow always opens as this class."""
     assert isinstance(image, TiffImageFile)
     return image.tag_v2
 
@@ -146,7 +150,7 @@ def _tags(image: Image.Image) -> ImageFileDirectory_v2:
 def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
     """Return height over width of a pixel by the file's resolution: PNG pHYs, JFIF density, TIFF X- and YResolution.
 
-    The pixel is one of the decoded picture: Pillow gives a TIFF upright, other files as they are stored.
+    The pixel is one of the decoded picture, which Pillow turns upright for a TIFF and leaves as stored for other files.
     """
     info = image.info
     resolution: Any = None
@@ -166,7 +170,7 @@ def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
         return 1.0
     if pixels_are_square(aspect):
         return 1.0
-    upright = 1 / aspect if _orientation(image) in SIDEWAYS else aspect
+    upright = 1 / aspect if _orientation(image) in TRANSPOSED else aspect
     notes.append(stretch_note(upright))
     return upright if image.format == "TIFF" else aspect
 
@@ -181,7 +185,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Return the picture turned as its EXIF orientation says."""
+    """Turn a picture as its EXIF orientation says."""
     if orientation == 1:
         return pixels
     carrier = Image.fromarray(pixels)
@@ -190,11 +194,11 @@ def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
-    """Return the picture's pixels as float32 in their own units, bright = dense."""
+    """Decode the picture: (H, W) float32 in its own units, bright = dense."""
     if name == "PNG" and data[24] == 16 and data[25] in PNG_DEEP_COLOR:
-        return _deep(_plain_png(data), image.info.get("transparency"))
+        return _decode_16_bit_channels(_plain_png(data), image.info.get("transparency"))
     if name == "TIFF":
-        return _tiff(image, data)
+        return _decode_tiff(image, data)
     image.load()
     pixels, transparent = _grey(image), image.info.get("transparency")
     if name == "PNG" and image.mode in ("1", "L", "I;16") and isinstance(transparent, int):
@@ -202,8 +206,8 @@ def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     return pixels
 
 
-def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
-    """Return a TIFF's pixels, upright: Pillow turns them when it loads the picture."""
+def _decode_tiff(image: Image.Image, data: bytes) -> np.ndarray:
+    """Decode the current page of a TIFF, upright: Pillow turns it when it loads the picture."""
     tags = _tags(image)
     bits, samples = tags.get(BITS_PER_SAMPLE, (1,)), int(tags.get(SAMPLES, 1))
     depth, kind = int(bits[0]), int(next(iter(tags.get(SAMPLE_FORMAT, (UNSIGNED_INTEGER,)))))
@@ -215,8 +219,8 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
         if depth != 16 or kind != UNSIGNED_INTEGER or image.tell() or tags.get(PLANAR, CONTIGUOUS) != CONTIGUOUS:
             raise RadiographError(KIND_OF_TIFF)
         orientation, has_alpha = _orientation(image), UNASSOCIATED_ALPHA in tags.get(EXTRA_SAMPLES, ())
-        stored = data if orientation == 1 else _as_stored(data)
-        return _turn_upright(_deep(stored, has_alpha=has_alpha), orientation)
+        stored = data if orientation == 1 else _without_orientation(data)
+        return _turn_upright(_decode_16_bit_channels(stored, has_alpha=has_alpha), orientation)
     image.load()
     pixels = _grey(image)
     if depth == 8 and kind == SIGNED_INTEGER:  # Pillow takes them for unsigned
@@ -228,7 +232,7 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     return pixels
 
 
-def _as_stored(data: bytes) -> bytes:
+def _without_orientation(data: bytes) -> bytes:
     """Return a TIFF whose first page says that it is upright, because OpenCV may turn one that is not.
 
     Raises RadiographError for a TIFF of 64-bit offsets.
@@ -246,9 +250,9 @@ def _as_stored(data: bytes) -> bytes:
 
 
 def _plain_png(data: bytes) -> bytes:
-    """Return a PNG of header and pixels alone. OpenCV's reader hangs on chunks that run beyond the file's end.
+    """Return a PNG reduced to its header and pixels.
 
-    Raises ValueError for such a file.
+    Raises ValueError for a file that is cut short: OpenCV's reader hangs on chunks that run beyond the end.
     """
     chunks, place = [data[:8]], 8
     while place < len(data):
@@ -264,11 +268,13 @@ def _plain_png(data: bytes) -> bytes:
     raise ValueError("the file has no end")
 
 
-def _deep(data: bytes, transparent: tuple[int, int, int] | None = None, has_alpha: bool = True) -> np.ndarray:
-    """Decode a picture of several channels of 16 bits, none of which Pillow keeps.
+def _decode_16_bit_channels(
+    data: bytes, transparent: tuple[int, int, int] | None = None, has_alpha: bool = True
+) -> np.ndarray:
+    """Decode a picture of several channels of 16 bits, which Pillow would cut to 8: (H, W) float32.
 
-    transparent: the color, in RGB, that becomes black. has_alpha: whether a fourth channel is alpha by which the colors
-    are still to be multiplied.
+    transparent: the RGB color that becomes black. has_alpha: whether the fourth channel is an alpha by which the colors
+    are still to be multiplied. Raises RadiographError for color, or for another kind of picture.
     """
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
@@ -284,7 +290,7 @@ def _deep(data: bytes, transparent: tuple[int, int, int] | None = None, has_alph
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    """Return a PIL image of any mode as float32 in its own units; what is transparent becomes black."""
+    """Return a PIL image of any mode as (H, W) float32 in its own units; transparent pixels become black."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         return np.asarray(image).astype(np.float32)
     if image.mode in ("1", "L"):
