@@ -1,8 +1,8 @@
-"""The one reader of tables: CSV of any spreadsheet or language, gzipped or not, and Parquet, as columns of text.
+"""Reading tables as columns of text: CSV of any spreadsheet or language, gzipped or not, and Parquet.
 
-Understood: UTF-8 and UTF-16 with and without a byte order mark, Windows-1252; commas, semicolons, tabs and pipes; a
-`sep=` line; decimal commas; cells such as ="063"; blank lines, rows and columns of separators alone; lines that are
-quoted as a whole.
+Supported are UTF-8 and UTF-16 with and without a byte order mark, and Windows-1252; commas, semicolons, tabs and pipes;
+a `sep=` line; decimal commas; cells such as ="063"; blank lines, and rows and columns of separators alone; lines that
+are quoted as a whole.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import IO, TypeVar
 
 import pandas as pd
 
-from .cells import Column, clean_chunk, clean_table, columns_of
+from .cells import Column, clean_chunk, clean_table, inspect_columns
 from .parquet_table import parquet_chunks, read_parquet
 
 Result = TypeVar("Result")
 PARQUET = (".parquet", ".pq")  # ends of the names of tables that are written as Parquet
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 50
-CHUNK_ROWS = 500_000
-STREAM_ROWS = 20_000  # of a table that is read a part at a time
+CHUNK_ROWS = 500_000  # rows that pandas parses at a time
+STREAM_ROWS = 20_000  # rows of a part of a table that is read in parts
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 MARKS = (
@@ -39,10 +39,10 @@ MARKS = (
 )  # fmt: skip
 ZIP_MAGIC, OLD_EXCEL_MAGIC, PARQUET_MAGIC, GZIP_MAGIC = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b"
 TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
-MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those of the header
+MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those that the sample shows
 SAVE_AGAIN = "Save it as “CSV UTF-8”."
-NOTHING = ' \t\r,;|"\ufeff'  # all that a line without a value holds
-# letters that Windows-1252 has beside its main block of them, and other systems have elsewhere
+NO_VALUE = ' \t\r,;|"\ufeff'  # characters of a line without a value
+# letters that Windows-1252 has outside its main block of letters, where other encodings have other characters
 RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆÐðÞþÝý")
 # letters that stand in one word in no Western language, but are read so from Central European and Baltic text
 NORDIC, ROMANCE = frozenset("øØåÅæÆ"), frozenset("áÁíÍúÚìÌùÙèÈûÛâÂ")
@@ -59,8 +59,8 @@ class ManifestError(ValueError):
 class _Format:
     """How a file of text is written.
 
-    skip: lines before the header. beyond: fields that rows may have beyond the header. quoted_lines: whether each line
-    is one quoted field.
+    skip: number of lines before the header. beyond: number of fields that rows may have beyond those of the header.
+    quoted_lines: whether each line is one quoted field.
     """
 
     encoding: str = "utf-8"
@@ -71,49 +71,45 @@ class _Format:
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: object = str) -> pd.DataFrame:
-    """Return a table as text, "" where a cell is empty.
+    """Read a table as text, "" where a cell is empty.
 
-    path: CSV, gzipped CSV or Parquet, told apart by content.
-    columns: the columns to read; all by default.
-    dtype: as `pandas.read_csv` takes it. With another one than str, cells are not cleaned (decimal commas, ="063").
-    Row labels count the rows of the file from 0; rows without any value are left out.
-    Raises ManifestError.
+    path: of CSV, gzipped CSV or Parquet, recognized by content. columns: names of the columns to read; all by default.
+    dtype: as `pandas.read_csv` takes it; cells of another type than str are not cleaned (decimal commas, ="063").
+    Row labels count the rows of the file from 0; rows without any value are left out. Raises ManifestError.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"There is no table {path}. Check the path.")
-    with _sentences(path):
+    with _readable_errors(path):
         sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
             return clean_table(read_parquet(path, columns), semicolons=False)
-        table, form = _any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
+        table, form = _parse_in_any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
         return clean_table(table, form.separator == ";") if dtype is str else table
 
 
 def stream_table(path: str | Path, rows: int = STREAM_ROWS) -> Iterator[pd.DataFrame]:
     """Yield what `read_table` returns, at most `rows` rows at a time, so that a table of any length fits into memory.
 
-    The file is read twice, because what a comma means is decided by whole columns. The first part may be empty: it has
-    the columns of a table without rows. Raises ManifestError.
+    The file is read twice, because the meaning of commas is decided by whole columns. The first part may be empty: it
+    has the columns of a table without rows. Raises ManifestError.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"There is no table {path}. Check the path.")
-    with _sentences(path):
+    with _readable_errors(path):
         sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
             chunks, semicolons = partial(parquet_chunks, path, rows), False
-            columns = columns_of(chunks())
+            columns = inspect_columns(chunks())
         else:
-            columns, form = _any_encoding(path, sample, partial(_scan, path, sample, rows))
+            columns, form = _parse_in_any_encoding(path, sample, partial(_scan, path, sample, rows))
             chunks, semicolons = partial(_chunks, path, form, rows=rows), form.separator == ";"
         for chunk in chunks():
             yield clean_chunk(chunk, columns, semicolons)
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """Turn what a reader raises into a ManifestError that says what to do."""
+def _readable_errors(path: Path) -> Iterator[None]:
+    """Check that a file exists, and turn errors of its reader into a ManifestError that says what to do."""
+    if not path.is_file():
+        raise ManifestError(f"There is no table {path}. Check the path.")
     try:
         yield
     except ManifestError:
@@ -127,13 +123,14 @@ def _sentences(path: Path) -> Iterator[None]:
 
 
 def _sample(path: Path) -> bytes:
+    """Return the beginning of a file, unpacked."""
     with _open(path) as file:
         return file.read(SAMPLE_BYTES)
 
 
 @contextmanager
 def _open(path: Path):
-    """The file's bytes, unpacked where it is gzipped."""
+    """Open a file for reading bytes, unpacked where it is gzipped."""
     with path.open("rb") as file:
         is_gzip = file.read(2) == GZIP_MAGIC
         file.seek(0)
@@ -144,8 +141,11 @@ def _open(path: Path):
             yield content
 
 
-def _any_encoding(path: Path, sample: bytes, parse: Callable[[str], Result]) -> Result:
-    """Return parse(encoding), by UTF-8 or what the sample shows, else by Windows-1252 where that reads well."""
+def _parse_in_any_encoding(path: Path, sample: bytes, parse: Callable[[str], Result]) -> Result:
+    """Return parse(encoding) for UTF-8 or the encoding that the sample shows, else for Windows-1252.
+
+    Raises ManifestError for a workbook, an empty file, or text that Windows-1252 does not fit either.
+    """
     if sample.startswith((ZIP_MAGIC, OLD_EXCEL_MAGIC)):
         raise ManifestError(
             f"The table {path.name} is a workbook or archive, no CSV. Open it in a spreadsheet. {SAVE_AGAIN}"
@@ -166,20 +166,22 @@ def _any_encoding(path: Path, sample: bytes, parse: Callable[[str], Result]) -> 
 def _parse(
     path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object, encoding: str
 ) -> tuple[pd.DataFrame, _Format]:
+    """Return the whole table, and how its file is written."""
     form = _format(sample.decode(encoding, "ignore"), encoding)
     chunks = list(_chunks(path, form, columns, dtype))
     return chunks[0] if len(chunks) == 1 else pd.concat(chunks), form
 
 
 def _scan(path: Path, sample: bytes, rows: int, encoding: str) -> tuple[list[Column], _Format]:
+    """Return the properties of the table's columns, and how its file is written."""
     form = _format(sample.decode(encoding, "ignore"), encoding)
-    return columns_of(_chunks(path, form, rows=rows)), form
+    return inspect_columns(_chunks(path, form, rows=rows)), form
 
 
 def _chunks(
     path: Path, form: _Format, columns: Sequence[str] | None = None, dtype: object = str, rows: int = CHUNK_ROWS
 ) -> Iterator[pd.DataFrame]:
-    """Yield a file's rows, at most `rows` at a time."""
+    """Yield the rows of a text file, at most `rows` at a time."""
     with _open(path) as file:
         if not form.quoted_lines:
             yield from _read_csv(file, path.name, form, columns, dtype, rows)
@@ -193,9 +195,9 @@ def _chunks(
 def _read_csv(
     file: IO[bytes], name: str, form: _Format, columns: Sequence[str] | None, dtype: object, rows: int
 ) -> Iterator[pd.DataFrame]:
-    """Read columns by position, so that names may repeat.
+    """Yield the rows of CSV, at most `rows` at a time; columns are read by position, so that names may repeat.
 
-    Fields beyond the header may only be empty: pandas alone would shift such rows.
+    Raises ManifestError for fields beyond the header that are not empty: pandas alone would shift such rows.
     """
     options = dict(
         sep=form.separator, skiprows=form.skip, encoding=form.encoding, skipinitialspace=form.separator != "\t"
@@ -243,13 +245,14 @@ def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> 
 
 
 def _quote(form: _Format) -> str:
+    """Return the advice for a table whose rows have more fields than its header."""
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
     sign = names.get(form.separator, form.separator)
     return f"Put quotes around values that hold a {sign}, and remove lines above the header."
 
 
 def _encoding(sample: bytes, name: str) -> str:
-    """Guess the encoding of text by its byte order mark or its zero bytes; else UTF-8, which reading then checks."""
+    """Return the encoding of text by its byte order mark or zero bytes; else UTF-8, which decoding then checks."""
     for mark, encoding in MARKS:
         if sample.startswith(mark):
             return encoding
@@ -265,10 +268,10 @@ def _encoding(sample: bytes, name: str) -> str:
 
 
 def check_windows_text(data: bytes, name: str) -> None:
-    """Raise ManifestError unless bytes that are no UTF-8 read well as Windows-1252.
+    """Raise ManifestError unless bytes that are no UTF-8 make sense as Windows-1252.
 
-    Mac Roman, DOS and non-Western encodings give signs or capitals in the middle of words, or words of accents alone.
-    Nor may there be letters in UTF-8: one row of another encoding would change those of all others.
+    Text in Mac Roman, DOS and non-Western encodings would have signs or capitals in the middle of words, or words of
+    accented letters alone. Letters in UTF-8 are refused too: they show that rows are in different encodings.
     """
     refusal = ManifestError(
         f"The text of the table {name} is in an encoding that cannot be told (Mac, DOS or several, perhaps). "
@@ -299,13 +302,14 @@ def check_windows_text(data: bytes, name: str) -> None:
 
 
 def _case_fits(before: str, sign: str, after: str) -> bool:
+    """Tell whether a letter has a case that occurs between its neighbors."""
     return not (before.isupper() and after.isupper()) if sign.islower() else not before.islower()
 
 
 def _format(text: str, encoding: str) -> _Format:
-    """Separator and start of a table from the beginning of its text."""
+    """Return how a table is written, from the beginning of its text."""
     lines = text.splitlines()
-    skip = next((number for number, line in enumerate(lines) if line.strip(NOTHING)), 0)
+    skip = next((number for number, line in enumerate(lines) if line.strip(NO_VALUE)), 0)
     if lines and (match := SEPARATOR_LINE.fullmatch(lines[skip].lstrip("\ufeff"))):
         return _with_separator(_Format(encoding, match[1], skip + 1), lines)
     rows = [line for line in lines[skip : skip + SAMPLE_LINES] if line.strip()]
@@ -318,12 +322,13 @@ def _format(text: str, encoding: str) -> _Format:
 
 
 def _with_separator(form: _Format, lines: list[str]) -> _Format:
-    """Return the format with how many fields its rows have beyond those of the header."""
+    """Return the format with the number of fields that rows of these lines have beyond the header."""
     counts = _fields(lines[form.skip : form.skip + SAMPLE_LINES], form.separator)
     return replace(form, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
 
 
 def _fields(rows: list[str], separator: str) -> list[int]:
+    """Return the number of fields of each row that is not blank."""
     return [len(fields) for fields in csv.reader(rows, delimiter=separator, skipinitialspace=True) if fields]
 
 
