@@ -1,4 +1,4 @@
-"""Pixel-level checkerboard masking (PCM), Diff3M section 2.3."""
+"""Pixel-level checkerboard masking, PCM (docs/method.md, "Network", 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration: from measurements of normal films to the scale of scores and percentiles. Nothing is written here."""
+"""Calibration: the scale of scores and percentiles from measurements of normal films."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def calibrate_scoring(
 ) -> Scoring:
     """Calibrate a scoring on normal films.
 
-    values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). Returns the
-    scoring with `calibration` and `heat_normal`.
+    values: (N, n), the measurements of n components. views: of each film, None where unknown. heat_maps: (N, S, S), of
+    the same films or of some of them. Returns the scoring with `calibration` and `heat_normal`.
     """
-    heat_normal = _normal_limit(crop_borders(heat_maps, scoring.margin).abs())
+    sizes = crop_borders(heat_maps, scoring.margin).abs().numpy()
+    heat_normal = round(float(np.percentile(sizes, NORMAL_SHARE)), 5)
     calibration = calibrate_views(scoring, values, views)
     return replace(scoring, calibration=calibration, heat_normal=heat_normal)
 
@@ -34,7 +35,10 @@ def calibrate_scoring(
 def calibrate_views(
     scoring: Scoring, values: Tensor, views: Sequence[str | None]
 ) -> tuple[tuple[str, ViewCalibration], ...]:
-    """Calibrate the score alone, for all films ("any") and for each view with at least two; as `calibrate_scoring`."""
+    """Calibrate the score alone: for all films together ("any"), and for each view of at least two films.
+
+    values, views: as in `calibrate_scoring`. Returns pairs of view and calibration.
+    """
     groups = {ANY_VIEW: list(range(len(views)))}
     for index, view in enumerate(views):
         if view is not None:
@@ -45,6 +49,7 @@ def calibrate_views(
 
 
 def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
+    """Calibrate on the films of one view, (N, n); NaN for what was not measured."""
     values = values.double()
     mean = values.nanmean(0).nan_to_num(nan=0.0)
     deviation = values - mean
@@ -53,7 +58,3 @@ def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
     offset = float(scores.mean())
     sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
     return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset)
-
-
-def _normal_limit(maps: Tensor) -> float:
-    return round(float(np.percentile(maps.numpy(), NORMAL_SHARE)), 5)
