@@ -123,13 +123,13 @@ def _unicode_path(entry: zipfile.ZipInfo) -> str:
 
     Source: APPNOTE.TXT 4.6.9.
     """
-    place = 0
-    while place + 4 <= len(entry.extra):
-        kind, length = struct.unpack_from("<HH", entry.extra, place)
-        content = entry.extra[place + 4 : place + 4 + length]
+    position = 0
+    while position + 4 <= len(entry.extra):
+        kind, length = struct.unpack_from("<HH", entry.extra, position)
+        content = entry.extra[position + 4 : position + 4 + length]
         if kind == UNICODE_PATH and content[1:5] == struct.pack("<I", zlib.crc32(entry.orig_filename.encode("cp437"))):
             return content[5:].decode("utf-8").partition("\0")[0]
-        place += 4 + length
+        position += 4 + length
     return ""
 
 

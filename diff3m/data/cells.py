@@ -48,8 +48,8 @@ def inspect_columns(chunks: Iterable[pd.DataFrame]) -> list[Column]:
     columns: list[Column] = []
     for chunk in chunks:
         columns = columns or _columns(chunk)
-        for place, column in enumerate(columns):
-            column.update(_plain(chunk.iloc[:, place]))
+        for index, column in enumerate(columns):
+            column.update(_plain(chunk.iloc[:, index]))
     return columns
 
 
@@ -59,7 +59,7 @@ def clean_table(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
     Blanks around text are removed, ="063" becomes 063, and decimal commas become points. Rows without a value, and
     columns without name and value, are left out. semicolons: whether semicolons separate the fields.
     """
-    columns, cells = _columns(table), [_plain(table.iloc[:, place]) for place in range(table.shape[1])]
+    columns, cells = _columns(table), [_plain(table.iloc[:, index]) for index in range(table.shape[1])]
     for column, text in zip(columns, cells, strict=True):
         column.update(text)
     return _assemble(columns, cells, table.index, semicolons)
@@ -67,7 +67,7 @@ def clean_table(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
 
 def clean_chunk(chunk: pd.DataFrame, columns: list[Column], semicolons: bool) -> pd.DataFrame:
     """Clean a part of a table by the properties of its whole columns; see `clean_table`."""
-    cells = [_plain(chunk.iloc[:, place]) for place in range(chunk.shape[1])]
+    cells = [_plain(chunk.iloc[:, index]) for index in range(chunk.shape[1])]
     return _assemble(columns, cells, chunk.index, semicolons)
 
 
@@ -76,17 +76,17 @@ def _columns(table: pd.DataFrame) -> list[Column]:
     return [Column(_excel_text(pd.Series([str(name)], dtype="string"))[0].strip()) for name in table.columns]
 
 
-def _assemble(columns: list[Column], cells: list[pd.Series], index: pd.Index, semicolons: bool) -> pd.DataFrame:
+def _assemble(columns: list[Column], cells: list[pd.Series], rows: pd.Index, semicolons: bool) -> pd.DataFrame:
     """Return a table of plain cells with decimal points, without empty rows and unnamed empty columns."""
-    places = [place for place, column in enumerate(columns) if column.name or column.has_value]
-    if not places:
-        return pd.DataFrame(index=index)
+    indices = [index for index, column in enumerate(columns) if column.name or column.has_value]
+    if not indices:
+        return pd.DataFrame(index=rows)
     texts = [
-        _with_points(cells[place]) if columns[place].has_decimal_commas(semicolons) else cells[place]
-        for place in places
+        _with_points(cells[index]) if columns[index].has_decimal_commas(semicolons) else cells[index]
+        for index in indices
     ]
     result = pd.concat(texts, axis=1)
-    result.columns = [columns[place].name for place in places]
+    result.columns = [columns[index].name for index in indices]
     return result[(result != "").any(axis=1)]
 
 

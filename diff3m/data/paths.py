@@ -101,17 +101,17 @@ def locate(folder: Path, name: str) -> tuple[Path, str]:
 
 def _ignoring_case(folder: Path, name: str) -> Path | None:
     """Find the only file of a path, ignoring case and the form of accents; None for no or several such files."""
-    place = Path("/") if name.startswith("/") else folder
+    path = Path("/") if name.startswith("/") else folder
     parts = [part for part in PurePosixPath(name).parts if part != "/"]
     for number, part in enumerate(parts):
-        if part in (".", "..") or (number < len(parts) - 1 and (place / part).is_dir()):
-            place = place / part
+        if part in (".", "..") or (number < len(parts) - 1 and (path / part).is_dir()):
+            path = path / part
             continue
-        names = _folder_names(str(place)).get(_key(part), ())
+        names = _folder_names(str(path)).get(_key(part), ())
         if len(names) != 1:
             return None
-        place = place / names[0]
-    return place if parts else None
+        path = path / names[0]
+    return path if parts else None
 
 
 @lru_cache(maxsize=4096)

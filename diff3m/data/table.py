@@ -82,8 +82,8 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: ob
         sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
             return clean_table(read_parquet(path, columns), semicolons=False)
-        table, form = _parse_in_any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
-        return clean_table(table, form.separator == ";") if dtype is str else table
+        table, file_format = _parse_in_any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
+        return clean_table(table, file_format.separator == ";") if dtype is str else table
 
 
 def stream_table(path: str | Path, rows: int = STREAM_ROWS) -> Iterator[pd.DataFrame]:
@@ -99,8 +99,8 @@ def stream_table(path: str | Path, rows: int = STREAM_ROWS) -> Iterator[pd.DataF
             chunks, semicolons = partial(parquet_chunks, path, rows), False
             columns = inspect_columns(chunks())
         else:
-            columns, form = _parse_in_any_encoding(path, sample, partial(_scan, path, sample, rows))
-            chunks, semicolons = partial(_chunks, path, form, rows=rows), form.separator == ";"
+            columns, file_format = _parse_in_any_encoding(path, sample, partial(_scan, path, sample, rows))
+            chunks, semicolons = partial(_chunks, path, file_format, rows=rows), file_format.separator == ";"
         for chunk in chunks():
             yield clean_chunk(chunk, columns, semicolons)
 
@@ -167,41 +167,40 @@ def _parse(
     path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object, encoding: str
 ) -> tuple[pd.DataFrame, _Format]:
     """Return the whole table, and how its file is written."""
-    form = _format(sample.decode(encoding, "ignore"), encoding)
-    chunks = list(_chunks(path, form, columns, dtype))
-    return chunks[0] if len(chunks) == 1 else pd.concat(chunks), form
+    file_format = _format(sample.decode(encoding, "ignore"), encoding)
+    chunks = list(_chunks(path, file_format, columns, dtype))
+    return chunks[0] if len(chunks) == 1 else pd.concat(chunks), file_format
 
 
 def _scan(path: Path, sample: bytes, rows: int, encoding: str) -> tuple[list[Column], _Format]:
     """Return the properties of the table's columns, and how its file is written."""
-    form = _format(sample.decode(encoding, "ignore"), encoding)
-    return inspect_columns(_chunks(path, form, rows=rows)), form
+    file_format = _format(sample.decode(encoding, "ignore"), encoding)
+    return inspect_columns(_chunks(path, file_format, rows=rows)), file_format
 
 
 def _chunks(
-    path: Path, form: _Format, columns: Sequence[str] | None = None, dtype: object = str, rows: int = CHUNK_ROWS
+    path: Path, file_format: _Format, columns: Sequence[str] | None = None, dtype: object = str, rows: int = CHUNK_ROWS
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of a text file, at most `rows` at a time."""
     with _open(path) as file:
-        if not form.quoted_lines:
-            yield from _read_csv(file, path.name, form, columns, dtype, rows)
+        if not file_format.quoted_lines:
+            yield from _read_csv(file, path.name, file_format, columns, dtype, rows)
             return
-        lines = csv.reader(io.TextIOWrapper(file, form.encoding, newline=""))
+        lines = csv.reader(io.TextIOWrapper(file, file_format.encoding, newline=""))
         text = "\n".join(row[0] if row else "" for row in lines)
-        plain = replace(form, encoding="utf-8")
+        plain = replace(file_format, encoding="utf-8")
         yield from _read_csv(io.BytesIO(text.encode()), path.name, plain, columns, dtype, rows)
 
 
 def _read_csv(
-    file: IO[bytes], name: str, form: _Format, columns: Sequence[str] | None, dtype: object, rows: int
+    file: IO[bytes], name: str, file_format: _Format, columns: Sequence[str] | None, dtype: object, rows: int
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of CSV, at most `rows` at a time; columns are read by position, so that names may repeat.
 
     Raises ManifestError for fields beyond the header that are not empty: pandas alone would shift such rows.
     """
-    options = dict(
-        sep=form.separator, skiprows=form.skip, encoding=form.encoding, skipinitialspace=form.separator != "\t"
-    )
+    separator, skip = file_format.separator, file_format.skip
+    options = dict(sep=separator, skiprows=skip, encoding=file_format.encoding, skipinitialspace=separator != "\t")
     try:
         head = pd.read_csv(file, header=None, dtype=str, nrows=1, keep_default_na=False, **options).iloc[0]
         names = [str(cell).strip() for cell in head]
@@ -209,46 +208,47 @@ def _read_csv(
             raise ManifestError(
                 f"The table {name} has no column {', '.join(missing)}. Its columns are: {', '.join(names)[:300]}."
             )
-        places = [*range(len(names))] if columns is None else [names.index(column) for column in columns]
+        positions = [*range(len(names))] if columns is None else [names.index(column) for column in columns]
         types = {names.index(column): kind for column, kind in dtype.items()} if isinstance(dtype, dict) else dtype
         file.seek(0)
         # all columns are read, and then chosen from: pandas lets too long rows pass where it is given `usecols`
-        options["skiprows"] = form.skip + 1  # pandas counts a header that holds line breaks once
-        reader = pd.read_csv(file, header=None, names=[*range(len(names) + form.beyond)], dtype=types,
+        options["skiprows"] = skip + 1  # pandas counts a header that holds line breaks once
+        reader = pd.read_csv(file, header=None, names=[*range(len(names) + file_format.beyond)], dtype=types,
                              keep_default_na=dtype is not str, chunksize=rows, **options)  # fmt: skip
         with reader:
             for chunk in reader:
-                part = _within_header(chunk, len(names), name, form)[places]
+                part = _within_header(chunk, len(names), name, file_format)[positions]
                 if not isinstance(part.index, pd.RangeIndex):  # pandas' way with longer rows still
-                    raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(form)}")
-                part.columns = [names[place] for place in places]
+                    raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(file_format)}")
+                part.columns = [names[position] for position in positions]
                 yield part
     except pd.errors.EmptyDataError:
         raise ManifestError(f"The table {name} is empty. It needs a header line and one row a film.") from None
     except pd.errors.ParserError as error:
         if match := TOO_LONG.search(str(error)):
             raise ManifestError(
-                f"Line {int(match[1]) + form.skip} of the table {name} has more fields than the header. {_quote(form)}"
+                f"Line {int(match[1]) + skip} of the table {name} has more fields than the header. "
+                f"{_quote(file_format)}"
             ) from None
         raise
 
 
-def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> pd.DataFrame:
+def _within_header(rows: pd.DataFrame, count: int, name: str, file_format: _Format) -> pd.DataFrame:
     """Cut rows to `count` fields. Raises ManifestError naming the first row that has more that is not empty."""
     beyond = rows.iloc[:, count:]
     has_value = beyond.apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
     if beyond.shape[1] and has_value.any():
         raise ManifestError(
-            f"Row {int(has_value.idxmax()) + 1} of {name} has more fields than the header. {_quote(form)}"
+            f"Row {int(has_value.idxmax()) + 1} of {name} has more fields than the header. {_quote(file_format)}"
         )
     return rows.iloc[:, :count]
 
 
-def _quote(form: _Format) -> str:
+def _quote(file_format: _Format) -> str:
     """Return the advice for a table whose rows have more fields than its header."""
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-    sign = names.get(form.separator, form.separator)
-    return f"Put quotes around values that hold a {sign}, and remove lines above the header."
+    separator = names.get(file_format.separator, file_format.separator)
+    return f"Put quotes around values that hold a {separator}, and remove lines above the header."
 
 
 def _encoding(sample: bytes, name: str) -> str:
@@ -283,27 +283,27 @@ def check_windows_text(data: bytes, name: str) -> None:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
         raise refusal from None
-    well = doubtful = 0
+    clear = doubtful = 0
     for match in re.finditer(r"[^\x00-\x7f]", text):
-        place, sign = match.start(), match[0]
-        before, after = text[place - 1 : place], text[place + 1 : place + 2]
+        position, char = match.start(), match[0]
+        before, after = text[position - 1 : position], text[position + 1 : position + 2]
         inside = before.isalpha() or after.isalpha()
-        if before > "\x7f" and sign.isalpha() and after > "\x7f" and before.isalpha() and after.isalpha():
+        if before > "\x7f" and char.isalpha() and after > "\x7f" and before.isalpha() and after.isalpha():
             raise refusal  # a word of accents alone: Cyrillic, Greek, Chinese
-        if not sign.isalpha() and after > "\x7f" and not after.isalpha():
+        if not char.isalpha() and after > "\x7f" and not after.isalpha():
             raise refusal  # signs side by side: Japanese, Chinese
-        if sign.isalpha() and sign not in RARE_LETTERS and _case_fits(before, sign, after):
-            well += inside
-        elif sign not in "’®©°²³µ±×" or (before.isalpha() and after.isalpha() and sign != "’"):
+        if char.isalpha() and char not in RARE_LETTERS and _case_fits(before, char, after):
+            clear += inside
+        elif char not in "’®©°²³µ±×" or (before.isalpha() and after.isalpha() and char != "’"):
             doubtful += inside
     is_mixed = any(NORDIC & (letters := set(word[0])) and ROMANCE & letters for word in WORD.finditer(text))
-    if is_mixed or (doubtful and doubtful >= well):
+    if is_mixed or (doubtful and doubtful >= clear):
         raise refusal
 
 
-def _case_fits(before: str, sign: str, after: str) -> bool:
+def _case_fits(before: str, char: str, after: str) -> bool:
     """Tell whether a letter has a case that occurs between its neighbors."""
-    return not (before.isupper() and after.isupper()) if sign.islower() else not before.islower()
+    return not (before.isupper() and after.isupper()) if char.islower() else not before.islower()
 
 
 def _format(text: str, encoding: str) -> _Format:
@@ -321,10 +321,10 @@ def _format(text: str, encoding: str) -> _Format:
     return _with_separator(_Format(encoding, separator or ",", skip), lines)
 
 
-def _with_separator(form: _Format, lines: list[str]) -> _Format:
+def _with_separator(file_format: _Format, lines: list[str]) -> _Format:
     """Return the format with the number of fields that rows of these lines have beyond the header."""
-    counts = _fields(lines[form.skip : form.skip + SAMPLE_LINES], form.separator)
-    return replace(form, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
+    counts = _fields(lines[file_format.skip : file_format.skip + SAMPLE_LINES], file_format.separator)
+    return replace(file_format, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
 
 
 def _fields(rows: list[str], separator: str) -> list[int]:

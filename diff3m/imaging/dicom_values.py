@@ -165,6 +165,7 @@ def _value(dataset: Dataset, keyword: str):
 
 
 def _binary_kind(element: RawDataElement | DataElement | None) -> str | None:
+    """Return the numpy type of a binary value by its VR, or by the dictionary's where it has none; None for text."""
     if element is None:
         return None
     kind = element.VR

@@ -189,9 +189,17 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
     if distances[best] <= gate.limit and distances[best] < own - CLEARLY:
         reasons = [TURNED.format(turn=TURNS[turn])] if turn else []
         reasons += [NEGATIVE] if negative else []
-        return Quality(False, turn, negative, own, gate.limit, tuple(reasons), tuple(notes))
-    stops = () if own <= gate.limit else (NOT_A_CHEST,)
-    return Quality(not stops, 0, False, own, gate.limit, stops, tuple(notes))
+    else:
+        turn, negative, reasons = 0, False, [] if own <= gate.limit else [NOT_A_CHEST]
+    return Quality(
+        passes=not reasons,
+        turn=turn,
+        negative=negative,
+        distance=own,
+        limit=gate.limit,
+        reasons=tuple(reasons),
+        notes=tuple(notes),
+    )
 
 
 def _standardize(films: np.ndarray) -> np.ndarray:

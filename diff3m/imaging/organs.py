@@ -21,6 +21,7 @@ from ..resources import resource
 
 WEIGHTS = resource("assets/organs.safetensors")
 SIDE = 64  # pixels of the network's input
+CHANNELS = 12  # of the network's first level
 MIN_LUNG_AREA = 0.02  # share of the film; a smaller mask is not trusted
 BATCH = 64
 
@@ -31,9 +32,9 @@ class OrganNetwork(nn.Module):
     Takes films (B, 1, 64, 64) in [0, 1] and returns logits of left lung, right lung and heart, (B, 3, 64, 64).
     """
 
-    def __init__(self, channels: int = 12) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        c = channels
+        c = CHANNELS
         self.down = nn.ModuleList([_block(1, c), _block(c, 2 * c), _block(2 * c, 4 * c), _block(4 * c, 4 * c)])
         self.up = nn.ModuleList([_block(8 * c, 2 * c), _block(4 * c, c), _block(2 * c, c)])
         self.head = nn.Conv2d(c, 3, 1)
@@ -50,6 +51,7 @@ class OrganNetwork(nn.Module):
 
 
 def _block(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Return two convolutions with normalization and activation, which keep the size."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, padding=1),
         nn.GroupNorm(4, channels_out),

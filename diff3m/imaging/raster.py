@@ -243,9 +243,9 @@ def _without_orientation(data: bytes) -> bytes:
         raise RadiographError(KIND_OF_TIFF)
     (count,) = struct.unpack_from(f"{order}H", data, start)
     result = bytearray(data)
-    for place in range(start + 2, start + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H", data, place)[0] == ORIENTATION:
-            struct.pack_into(f"{order}HIHH", result, place + 2, SHORT, 1, 1, 0)
+    for position in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", data, position)[0] == ORIENTATION:
+            struct.pack_into(f"{order}HIHH", result, position + 2, SHORT, 1, 1, 0)
     return bytes(result)
 
 
@@ -254,17 +254,17 @@ def _plain_png(data: bytes) -> bytes:
 
     Raises ValueError for a file that is cut short: OpenCV's reader hangs on chunks that run beyond the end.
     """
-    chunks, place = [data[:8]], 8
-    while place < len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        kind = data[place + 4 : place + 8]
+    chunks, position = [data[:8]], 8
+    while position < len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
         if end > len(data):
             raise ValueError("a chunk runs beyond the end of the file")
         if kind in (b"IHDR", b"IDAT", b"IEND"):
-            chunks.append(data[place:end])
+            chunks.append(data[position:end])
         if kind == b"IEND":
             return b"".join(chunks)
-        place = end
+        position = end
     raise ValueError("the file has no end")
 
 

@@ -55,7 +55,7 @@ class Diff3M(nn.Module):
     Images are (B, 1, S, S) in [0, 1]; timesteps (B,) integers in 0..999; EHR values (B, slots) as
     `EHRSchema.encode` returns them, NaN for unknown.
 
-    signal, sigma: √ᾱ and √(1 − ᾱ) by timestep, (1000,). pattern: the checkerboard, (1, 1, S, S).
+    signal, sigma: √ᾱ and √(1 − ᾱ) by timestep, (T,). pattern: the checkerboard, (1, 1, S, S).
     """
 
     signal: Tensor

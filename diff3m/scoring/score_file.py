@@ -144,8 +144,8 @@ def _components(entries: object, noise_level: int, name: str) -> tuple[Component
     if not isinstance(entries, list) or not entries:
         raise ScoreFileError(f"{name}: `components` must be a list of at least one component.")
     components = []
-    for place, entry in enumerate(entries, start=1):
-        where = f"{name}, component {place}"
+    for number, entry in enumerate(entries, start=1):
+        where = f"{name}, component {number}"
         if not isinstance(entry, Mapping) or "kind" not in entry:
             raise ScoreFileError(f"{where}: it must be a mapping with a `kind`, e.g. {{kind: absolute, sigma: 2}}.")
         _check_keys(entry, COMPONENT_TYPES, where)

@@ -92,28 +92,35 @@ def draw_batch(
     x0 = torch.from_numpy(films.images[indices]).float()[:, None] / 255
     x0 = augment(x0, config, generator)
     values = drop_features(torch.from_numpy(films.values[indices]), schema, config, generator)
-    low = torch.rand(count, generator=generator) < config.low_fraction
-    top = torch.where(low, torch.tensor(config.low_level), torch.tensor(timesteps))
-    t = (torch.rand(count, generator=generator) * top).long()
+    t = _draw_timesteps(count, config.low_fraction, config.low_level, timesteps, generator)
     noise = sampler(count, size, generator)
     masked = torch.arange(count) < max(1, round(config.masked_fraction * count))
+    tensors = {"x0": x0, "noise": noise, "t": t, "values": values, "masked": masked}
+    scales = {"masked_scale": masked}
+    if config.heals:
+        healing = torch.arange(count) >= count - round(config.healing_fraction * count)
+        low_t = _draw_timesteps(count, config.healing_low_fraction, config.healing_level, timesteps, generator)
+        tensors |= {"t": torch.where(healing, low_t, t), "healing": healing}
+        tensors |= {"target": x0.clone(), "lesions": torch.zeros_like(x0)}
+        for row in range(rank, count, world_size):
+            if healing[row]:
+                example = _healing_example(films, indices[row], config, step, row)
+                for name, part in (("x0", example.painted), ("target", example.target), ("lesions", example.mask)):
+                    tensors[name][row, 0] = torch.from_numpy(part)
+        scales |= {"noise_scale": ~healing, "healing_scale": healing}
     own = slice(rank, None, world_size)
-    if not config.heals:
-        scale = world_size * masked[own].sum() / masked.sum()
-        return Batch(x0[own], noise[own], t[own], values[own], masked[own], masked_scale=scale.float())
-    healing = torch.arange(count) >= count - round(config.healing_fraction * count)
-    low = torch.rand(count, generator=generator) < config.healing_low_fraction
-    top = torch.where(low, torch.tensor(config.healing_level), torch.tensor(timesteps))
-    t = torch.where(healing, (torch.rand(count, generator=generator) * top).long(), t)
-    target, lesions = x0.clone(), torch.zeros_like(x0)
-    for row in range(rank, count, world_size):
-        if healing[row]:
-            example = _healing_example(films, indices[row], config, step, row)
-            parts = (example.painted, example.target, example.mask)
-            x0[row, 0], target[row, 0], lesions[row, 0] = (torch.from_numpy(part) for part in parts)
-    scales = [(world_size * rows[own].sum() / rows.sum().clamp_min(1)).float() for rows in (~healing, masked, healing)]
-    shares = (tensor[own] for tensor in (x0, noise, t, values, masked, healing, target, lesions))
-    return Batch(*shares, *scales)
+    shares = {name: tensor[own] for name, tensor in tensors.items()}
+    weights = {name: world_size * rows[own].sum() / rows.sum().clamp_min(1) for name, rows in scales.items()}
+    return Batch(**shares, **{name: weight.float() for name, weight in weights.items()})
+
+
+def _draw_timesteps(
+    count: int, low_fraction: float, low_level: int, timesteps: int, generator: torch.Generator
+) -> Tensor:
+    """Draw timesteps (count,): with the probability `low_fraction` uniform below `low_level`, else over all."""
+    low = torch.rand(count, generator=generator) < low_fraction
+    top = torch.where(low, torch.tensor(low_level), torch.tensor(timesteps))
+    return (torch.rand(count, generator=generator) * top).long()
 
 
 def _healing_example(films: Films, index: int, config: TrainingConfig, step: int, row: int) -> PaintedFilm:
@@ -166,16 +173,16 @@ def drop_features(values: Tensor, schema: EHRSchema, config: TrainingConfig, gen
     """Make single features, coalitions of groups and whole records unknown at random: (B, slots) → (B, slots)."""
     values = values.clone()
     whole = torch.rand(len(values), generator=generator) < config.record_dropout
-    places = schema.feature_slices()
-    for place in places.values():
+    slices = schema.feature_slices()
+    for slots in slices.values():
         single = torch.rand(len(values), generator=generator) < config.feature_dropout
-        values[single | whole, place] = math.nan
+        values[single | whole, slots] = math.nan
     if config.coalition_dropout:
         coalition = torch.rand(len(values), generator=generator) < config.coalition_dropout
         for members in schema.explanation_groups.values():
             absent = torch.rand(len(values), generator=generator) < 0.5
             for feature in members:
-                values[coalition & absent, places[feature.name]] = math.nan
+                values[coalition & absent, slices[feature.name]] = math.nan
     return values
 
 

@@ -24,7 +24,6 @@ from safetensors import SafetensorError
 from ..checkpoint.folder import CheckpointConfig, save_checkpoint
 from ..device import mixed_precision, to_channels_last
 from ..diffusion import Schedule
-from ..ehr import EHRSchema
 from ..imaging import Preprocessing
 from ..network import Diff3M, count_parameters
 from ..scoring.score import HEALED, Scoring
@@ -53,21 +52,19 @@ VALIDATION_FILMS = 64
 PATH_SETTINGS = ("manifest", "validation", "out")  # of the machine that trains, and so not stored in checkpoints
 
 
-def train(
-    config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[TrainingProgress], None] | None = None
-) -> Path:
+def train(config: TrainingConfig, report: Callable[[TrainingProgress], None] | None = None) -> Path:
     """Train, or resume, the run that `config` describes.
 
-    schema: that of the configuration by default. report: callback, called in the main process alone. Processes leave
-    their group at the end, so a process of several can train only once. Returns the folder of the checkpoint with the
-    averaged (EMA) weights. Raises ManifestError, ConfigError or TrainingError.
+    report: callback, called in the main process alone. Processes leave their group at the end, so a process of several
+    can train only once. Returns the folder of the checkpoint with the averaged (EMA) weights. Raises ManifestError,
+    ConfigError or TrainingError.
     """
     # the image query's encoder has no time embedding, so its embedding layers get no gradient
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=mixed_precision(config.precision), kwargs_handlers=[distributed])
     run = None
     try:
-        run = _Run(accelerator, config, schema or config.ehr_schema(), report or (lambda progress: None))
+        run = _Run(accelerator, config, report or (lambda progress: None))
         run.resume()
         run.train()
         return run.out / CHECKPOINT_DIR
@@ -84,7 +81,6 @@ class _Run:
         self,
         accelerator: Accelerator,
         config: TrainingConfig,
-        schema: EHRSchema,
         report: Callable[[TrainingProgress], None],
     ) -> None:
         self.accelerator, self.config, self.out = accelerator, config, Path(config.out)
@@ -97,7 +93,7 @@ class _Run:
         self.report = report if self.accelerator.is_main_process else (lambda progress: None)
         self.schedule = Schedule()
         with all_or_none():
-            network = self._prepare(schema)
+            network = self._prepare()
         self.ema = {
             name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()
         }
@@ -114,9 +110,9 @@ class _Run:
         self.step, self.seconds = 0, 0.0
         self.log = TrainingLog(self.out)
 
-    def _prepare(self, schema: EHRSchema) -> Diff3M:
+    def _prepare(self) -> Diff3M:
         """Check the settings against the last save, read the films, and return the network to start with."""
-        config = self.config
+        config, schema = self.config, self.config.ehr_schema()
         cases, validation_cases = read_normals(config, schema, warns=self.accelerator.is_main_process)
         self.schema = schema.fit([case.record for case in cases])
         self.identity = check_same_run(
@@ -151,6 +147,7 @@ class _Run:
                 truncate_log(self.out / LOG_FILE, self.step)
 
     def _load(self) -> None:
+        """Load the training state from disk, if there is one. Raises TrainingError for one of another network."""
         path = self.out / STATE_FILE
         if not path.exists():
             return

@@ -31,8 +31,8 @@ def compute_simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
         origin = rng.uniform(-1e4, 1e4, 2)
         field = np.zeros((size, size))
         for octave in range(OCTAVES):
-            places = np.arange(size) * 2**octave / (WAVELENGTH * size)
-            field += PERSISTENCE**octave * generator.noise2array(places + origin[0], places + origin[1])
+            positions = np.arange(size) * 2**octave / (WAVELENGTH * size)
+            field += PERSISTENCE**octave * generator.noise2array(positions + origin[0], positions + origin[1])
         fields[index] = (field - field.mean()) / field.std()
     torch.set_num_threads(threads)  # numba has set them to all cores
     return fields
@@ -44,8 +44,8 @@ class SimplexPool:
     Computing new ones for each step would slow training down. size: side of the fields in pixels. fields: their number.
     """
 
-    def __init__(self, size: int, fields: int = FIELDS, seed: int = 0) -> None:
-        self.fields = torch.from_numpy(compute_simplex_noises(fields, size, seed))
+    def __init__(self, size: int, fields: int = FIELDS) -> None:
+        self.fields = torch.from_numpy(compute_simplex_noises(fields, size))
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> Tensor:
         """Return noise (count, 1, size, size), a function of the generator's state.

@@ -33,11 +33,7 @@ def check(folder, first: str, second: str) -> bool:
 def test_a_patient_or_a_film_in_both_manifests_is_refused(tmp_path):
     assert check(tmp_path, "a.png,1", "b.png,2") is True
     assert check(tmp_path, "a.png,1", "b.png,") is False, "the second names no patient, so none could be compared"
-    with pytest.raises(
-        ManifestError, match=r"^Patients in both .*first\.csv and .*second\.csv: 1 \(1 …\), so noth"
-    ):
+    with pytest.raises(ManifestError, match=r"^Patients in both .*first\.csv and .*second\.csv: 1 \(1 …\), so noth"):
         check(tmp_path, "a.png,1", "b.png,1.0")
-    with pytest.raises(
-        ManifestError, match=r"^Films in both .*: 1 \(a\.png …\), so nothing is measured\. Take th"
-    ):
+    with pytest.raises(ManifestError, match=r"^Films in both .*: 1 \(a\.png …\), so nothing is measured\. Take th"):
         check(tmp_path, "a.png,1", f"../{tmp_path.name}/a.png,2")

@@ -74,7 +74,7 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
 
 def _labels_path(folder: Path) -> Path:
     """Return the first file of labels that the folder has. Raises ManifestError where it has none."""
-    candidates = [folder / place / name for name in LABELS for place in ("chexbert_labels", "")]
+    candidates = [folder / subfolder / name for name in LABELS for subfolder in ("chexbert_labels", "")]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise ManifestError(
@@ -113,9 +113,9 @@ def _film_key(path: str) -> str:
 def _image_paths(paths: pd.Series, folder: Path) -> pd.Series:
     """Return the paths of films relative to the folder, with the subfolder and suffix of the first file that exists."""
     for name in paths:
-        for place in IMAGE_FOLDERS:
+        for subfolder in IMAGE_FOLDERS:
             for suffix in (".png", ".jpg"):
-                if (folder / place / f"{_film_key(name)}{suffix}").is_file():
-                    prefix = f"{place}/" if place else ""
+                if (folder / subfolder / f"{_film_key(name)}{suffix}").is_file():
+                    prefix = f"{subfolder}/" if subfolder else ""
                     return paths.map(lambda path, prefix=prefix, suffix=suffix: f"{prefix}{_film_key(path)}{suffix}")
     return paths

@@ -110,9 +110,9 @@ def hash_id(text: str, salt: bytes) -> str:
 
 def _file_names(folder: Path) -> Iterator[str]:
     """Yield the paths, relative to the folder, of all files below it that `is_junk` does not exclude."""
-    for place, _, files in os.walk(folder):
+    for directory, _, files in os.walk(folder):
         for file in files:
-            name = os.path.relpath(os.path.join(place, file), folder)
+            name = os.path.relpath(os.path.join(directory, file), folder)
             if not is_junk(name):
                 yield name
 

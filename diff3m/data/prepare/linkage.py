@@ -14,12 +14,12 @@ WINDOW_DAYS = 90
 MOMENT = r"\s*(\d{4}-\d{2}-\d{2}|\d{8})(?:\.0)?(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?\s*"
 
 
-def link_nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.DataFrame:
+def link_nearest(films: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Return for each film the mean of the patient's nearest records, and their distance in days.
 
-    films: columns patient (int) and day (int, days since any epoch). records: columns patient, day and value. window:
-    the largest distance, in days. Returns columns value and days, NaN without a record, indexed as `films`. Sorted
-    merges need time n log n and memory for a few columns of either table.
+    films: columns patient (int) and day (int, days since any epoch). records: columns patient, day and value.
+    Returns columns value and days, NaN without a record within `WINDOW_DAYS`, indexed as `films`. Sorted merges need
+    time n log n and memory for a few columns of either table.
     """
     days = (
         records.dropna(subset=["value"])
@@ -29,9 +29,9 @@ def link_nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDO
     )
     film_days = films[["patient", "day"]].drop_duplicates().sort_values("day", kind="stable")
     days = days.assign(at=days["day"])
-    before = pd.merge_asof(film_days, days, on="day", by="patient", direction="backward", tolerance=window)
+    before = pd.merge_asof(film_days, days, on="day", by="patient", direction="backward", tolerance=WINDOW_DAYS)
     after = pd.merge_asof(
-        film_days, days, on="day", by="patient", direction="forward", tolerance=window, allow_exact_matches=False
+        film_days, days, on="day", by="patient", direction="forward", tolerance=WINDOW_DAYS, allow_exact_matches=False
     )
     back, ahead = before["day"] - before["at"], after["at"] - after["day"]  # NaN where there is none
     use_before = back.notna() & ~(ahead < back)

@@ -64,14 +64,14 @@ def _pressures(rows: pd.DataFrame, report: Report) -> list[pd.DataFrame]:
     is_swapped = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
     report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[is_swapped], "blood pressure"))
     bounds = [paper_schema()[name].bounds for name in PRESSURES]
-    plausible = np.logical_and.reduce([both[place].between(*limits) for place, limits in enumerate(bounds)])
+    plausible = np.logical_and.reduce([both[index].between(*limits) for index, limits in enumerate(bounds)])
     unusual = ~is_swapped & complete & ~plausible
     report.omit("pressure outside the plausible range", _names_of(rows[unusual], "blood pressure"))
     report.omit("pressure that is not like 120/80", _names_of(rows[~complete], "blood pressure"))
     usable = ~is_swapped & ~unusual & complete
     return [
-        rows.loc[usable, ["patient", "day"]].assign(name=name, value=both.loc[usable, place])
-        for place, name in enumerate(PRESSURES)
+        rows.loc[usable, ["patient", "day"]].assign(name=name, value=both.loc[usable, index])
+        for index, name in enumerate(PRESSURES)
     ]
 
 

@@ -73,9 +73,12 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
 
 def _image_paths(folder: Path) -> dict[str, str]:
     """Return the path of every PNG, relative to the folder, by file name."""
-    places = [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
+    folders = [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
     return {
-        path.name: str(path.relative_to(folder)) for place in places if place.is_dir() for path in place.glob("*.png")
+        path.name: str(path.relative_to(folder))
+        for parent in folders
+        if parent.is_dir()
+        for path in parent.glob("*.png")
     }
 
 

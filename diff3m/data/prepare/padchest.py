@@ -100,5 +100,5 @@ def _labels(text: str) -> frozenset[str]:
 def _path(folder: Path, image: str, number: str) -> str:
     """Return an image's path relative to the folder: in the subfolder `number`, in images/, or in the folder itself."""
     directory = patient_key(number)
-    places = (f"{directory}/{image}", f"images/{image}", f"images/{directory}/{image}")
-    return next((place for place in places if directory and (folder / place).is_file()), image)
+    candidates = (f"{directory}/{image}", f"images/{image}", f"images/{directory}/{image}")
+    return next((path for path in candidates if directory and (folder / path).is_file()), image)

@@ -50,7 +50,7 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
     return rows.assign(split=keys.map({key: split(key) for key in keys.unique()}))
 
 
-def hold_out_validation(rows: pd.DataFrame, seed: int, share: float = 0.1) -> pd.DataFrame:
-    """Move a share of the training patients to "val", for data sets that are released with train and test alone."""
+def hold_out_validation(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Move a tenth of the training patients to "val", for data sets that are released with train and test alone."""
     training = rows["split"] == "train"
-    return rows.assign(split=rows["split"].mask(training, assign_splits(rows, (1 - share, share), seed)["split"]))
+    return rows.assign(split=rows["split"].mask(training, assign_splits(rows, (0.9, 0.1), seed)["split"]))
