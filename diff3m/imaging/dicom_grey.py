@@ -27,23 +27,11 @@ from .radiograph import Window
 MAX_RESCALE = 1e20  # of slope and intercept: beyond that values overflow
 SATURATED = 0.9  # share of a film that one window or table may show as mere black or white before it is left out
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+# terms of WindowCenterWidthExplanation that may be quoted
 EXPLANATIONS = frozenset(
-    (
-        "NORMAL",
-        "HARD",
-        "HARDER",
-        "SOFT",
-        "SOFTER",
-        "BONE",
-        "LUNG",
-        "CHEST",
-        "STANDARD",
-        "DEFAULT",
-        "MEDIASTINUM",
-        "NARROW",
-        "WIDE",
-    )
-)  # words of WindowCenterWidthExplanation that may be quoted
+    {"NORMAL", "HARD", "HARDER", "SOFT", "SOFTER", "BONE", "LUNG", "CHEST", "STANDARD", "DEFAULT", "MEDIASTINUM",
+     "NARROW", "WIDE"}
+)  # fmt: skip
 
 IGNORED = "The header's {name} cannot be used and was ignored: the film is shown without it. Compare its grey scale."
 ONE_WINDOW = "One of the header's windows cannot be used and was left out."

@@ -19,17 +19,8 @@ BINARY = {
     "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8", "UV": "u8", "SV": "i8",
 }  # fmt: skip
 ENCODINGS = (
-    "utf-8",
-    "iso8859-5",
-    "cp1251",
-    "koi8-r",
-    "shift_jis",
-    "gb18030",
-    "euc_kr",
-    "iso8859-7",
-    "iso8859-9",
-    "cp1256",
-)
+    "utf-8", "iso8859-5", "cp1251", "koi8-r", "shift_jis", "gb18030", "euc_kr", "iso8859-7", "iso8859-9", "cp1256"
+)  # fmt: skip
 # of enhanced objects (PS3.3 C.7.6.16): the attributes of functional groups that older objects have at the top
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 FRAME_ATTRIBUTES = {

@@ -23,11 +23,8 @@ from .report import Report, keep_rows
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
 END_BYTES = 1024  # at the end of a file that are searched for these, because some programs pad files
 BATCH = 256  # films between two calls of `progress`
-MISSING, FOREIGN_PATH, UNREADABLE = (
-    "missing image",
-    "path of another machine, write it relative to the table",
-    "unreadable image",
-)
+MISSING, UNREADABLE = "missing image", "unreadable image"
+FOREIGN_PATH = "path of another machine, write it relative to the table"
 OTHER_NAME = "found under a name that differs in upper and lower case alone"
 NOT_JUDGED = "film not read whole, so neither damage in its middle nor a turned or negative film would be noticed"
 ACCEPTED = "the gate would stop it"
