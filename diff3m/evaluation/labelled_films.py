@@ -85,9 +85,9 @@ def check_held_out(train: str | Path, manifest: str | Path, schema: EHRSchema) -
     train: manifest of films to learn from, of which the normals count. Returns whether patients could be checked; see
     `check_disjoint`. Raises ManifestError where a patient or a film is in both.
     """
-    labelled = [case for case in read_manifest(manifest, schema) if case.label is not None]
+    cases = [case for case in read_manifest(manifest, schema) if case.label is not None]
     consequence = "so methods would be judged on what they learned from"
-    return check_disjoint(train, manifest, normal_cases(train, schema), labelled, consequence)
+    return check_disjoint(train, manifest, normal_cases(train, schema), cases, consequence)
 
 
 class StoredFilms:

@@ -109,8 +109,8 @@ def _masked_pixel_term(network: Diff3M, batch: Batch, x_t: Tensor, condition: Co
     if not bool(rows.any()):
         return x_t.new_zeros(())
     target, t = x_t[rows], batch.t[rows]
-    generated = network.predict_masked_pixels(target, t, condition.map(lambda tensor: tensor[rows])).float()
-    return batch.masked_scale * (generated - target).square().mean()
+    prediction = network.predict_masked_pixels(target, t, condition.map(lambda tensor: tensor[rows])).float()
+    return batch.masked_scale * (prediction - target).square().mean()
 
 
 def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor, lesion_weight: float) -> Tensor:
