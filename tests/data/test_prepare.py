@@ -341,6 +341,16 @@ def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):
     assert report.names["unreadable image"] == ["text.dcm"]
 
 
+def test_every_kind_of_file_that_is_read_passes_the_quick_check(tmp_path):
+    """Among them a TIFF of 64-bit offsets (BigTIFF), of which the quick check sees the first bytes alone."""
+    (tmp_path / "big.tif").write_bytes(b"II+\0\x08\0\0\0" + bytes(600))
+    for name in ("a.png", "a.jpg", "a.tif", "a.webp"):
+        write_film(tmp_path / name)
+    names, report = sorted(path.name for path in tmp_path.iterdir()), Report()
+    rows = usable_films(pd.DataFrame({"path": names}), tmp_path, report, FilmCheck(whole=False))
+    assert rows["path"].tolist() == names and len(names) == 5 and not report.drops
+
+
 def test_a_manifest_behind_a_link_finds_its_films(tmp_path):
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "films").mkdir()
