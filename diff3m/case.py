@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .ehr import Record
-from .imaging import PreparedFilm, Radiograph, check_film, read_film
+from .imaging import PreparedFilm, Radiograph, normalize_film, read_film
 
 FilmSource = Radiograph | np.ndarray | str | os.PathLike
 
@@ -48,5 +48,5 @@ def open_film(source: FilmSource, accept: bool = False) -> Radiograph:
     if isinstance(source, Radiograph):
         return source
     if isinstance(source, np.ndarray):
-        return Radiograph(check_film(source.astype(np.float32)))
+        return Radiograph(normalize_film(source.astype(np.float32)))
     return read_film(source, accept)

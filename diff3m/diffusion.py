@@ -1,8 +1,7 @@
 """The diffusion process: schedule, forward noising, deterministic DDIM inversion and denoising.
 
-See docs/method.md, "Inference".
-
-Pure functions over tensors. A predictor is any callable (x, t) → ε̂ or (ε̂, x̃_t), x (B, 1, S, S) and t (B,) integers.
+See docs/method.md, "Diffusion" and "Inference". All functions are pure. A predictor is any callable (x, t) → ε̂ or
+(ε̂, x̃_t), with x (B, 1, S, S) and integers t (B,). A noise level L has the timesteps 0 to L − 1.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ Predictor = Callable[[Tensor, Tensor], "Tensor | tuple[Tensor, Tensor]"]
 class Progress:
     """What a callback receives after each step of a walk.
 
-    phase: "inversion" or "denoising". done: steps so far, from 1, of total. preview: x̂_0 as it forms, (B, 1, S, S);
-    None where nothing that is shown forms.
+    phase: "inversion" or "denoising". done, total: number of steps so far, from 1, and of all. preview: the current
+    estimate x̂_0, (B, 1, S, S); None where there is none to display.
     """
 
     phase: str
@@ -37,7 +36,10 @@ Callback = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear β from `beta_start` to `beta_end` over `timesteps`; ᾱ_t = Π(1 − β)."""
+    """A linear schedule (Ho et al., NeurIPS 2020): β rises from `beta_start` to `beta_end`; ᾱ_t = Π_{s ≤ t} (1 − β_s).
+
+    timesteps: their number T. Raises ValueError for values out of range.
+    """
 
     timesteps: int = 1000
     beta_start: float = 1e-4
@@ -53,42 +55,46 @@ class Schedule:
 
     @cached_property
     def alpha_bars(self) -> Tensor:
-        """ᾱ for t = −1..T as a (T + 2,) float64 tensor: index t + 1; ᾱ_{−1} counts as 1 and ᾱ_T as 0."""
+        """ᾱ_t for t = −1 … T at the index t + 1, (T + 2,) float64; ᾱ_{−1} is 1 and ᾱ_T is 0."""
         betas = torch.linspace(self.beta_start, self.beta_end, self.timesteps, dtype=torch.float64)
         ends = torch.ones(1, dtype=torch.float64)
         return torch.cat([ends, torch.cumprod(1 - betas, 0), ends * 0])
 
     def alpha_bar(self, t: Tensor | int) -> Tensor:
-        """Return ᾱ_t as float64, for t in −1..T."""
+        """Return ᾱ_t as float64. t: −1 … T."""
         return self.alpha_bars[torch.as_tensor(t).cpu() + 1]
 
     def coefficients(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (√ᾱ_t, √(1 − ᾱ_t)), taken in float64 (1 − ᾱ cancels in float32) and shaped to multiply `like`."""
+        """Return (√ᾱ_t, √(1 − ᾱ_t)) with the device, dtype and number of dimensions of `like`.
+
+        They are computed in float64, because 1 − ᾱ_t loses digits in float32.
+        """
         a = self.alpha_bar(t).view(-1, *[1] * (like.dim() - 1))
         return a.sqrt().to(like.device, like.dtype), (1 - a).sqrt().to(like.device, like.dtype)
 
     def target_coefficients(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the same for a level that is stepped to, which the released code rounds (`released.inference`)."""
+        """Return the same for a timestep that is stepped to; the released code rounds it (`released.inference`)."""
         return self.coefficients(t, like)
 
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
-    """Return x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε. x0, noise: (B, 1, S, S). t: (B,) or a number."""
+    """Compute x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε. x0, noise: (B, 1, S, S). t: (B,) or a number."""
     signal, sigma = schedule.target_coefficients(t, x0)
     return signal * x0 + sigma * noise
 
 
 def predicted_noise(prediction: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    """Return ε̂ of a prediction, with or without x̃_t beside it."""
+    """Return ε̂ of a predictor's output, which is ε̂ or (ε̂, x̃_t)."""
     return prediction[0] if isinstance(prediction, tuple) else prediction
 
 
 def estimate_x0(
     x: Tensor, noise: Tensor, t: Tensor | int, schedule: Schedule, clamp: tuple[float, float] | None = None
 ) -> Tensor:
-    """Return x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t, clamped to `clamp` if given.
+    """Compute x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t.
 
-    x, noise: (B, 1, S, S); x is x̃_t for masked pixel generation. t: (B,) or a number.
+    x: x_t, or x̃_t of masked pixel generation, and noise: ε̂, both (B, 1, S, S). t: (B,) or a number. clamp: range of
+    x̂_0; None for none.
     """
     signal, sigma = schedule.coefficients(t, x)
     x0 = (x - sigma * noise) / signal
@@ -96,7 +102,7 @@ def estimate_x0(
 
 
 def implied_noise(x: Tensor, x0: Tensor, t: Tensor | int, schedule: Schedule) -> Tensor:
-    """Return the noise that x_t holds if x̂_0 is true: (x_t − √ᾱ_t x̂_0)/√(1 − ᾱ_t), for t ≥ 0."""
+    """Compute the noise in x_t if x̂_0 is the film: (x_t − √ᾱ_t x̂_0)/√(1 − ᾱ_t), for t ≥ 0."""
     signal, sigma = schedule.coefficients(t, x)
     return (x - signal * x0) / sigma
 
@@ -104,10 +110,10 @@ def implied_noise(x: Tensor, x0: Tensor, t: Tensor | int, schedule: Schedule) ->
 def ddim_step(
     x: Tensor, predictor: Predictor, t: int, t_next: int, schedule: Schedule, clamp: tuple[float, float] | None
 ) -> tuple[Tensor, Tensor]:
-    """Take one deterministic DDIM step (η = 0) from level t to t_next, up (inversion) or down (denoising).
+    """Take one deterministic DDIM step (η = 0; Song et al., ICLR 2021) from timestep t up or down to t_next.
 
-    x_next = √ᾱ_next x̂_0 + √(1 − ᾱ_next) ε, with ε re-derived from the clamped x̂_0. At t = −1 (the clean image) the
-    network runs at timestep 0. Returns (x_next, x̂_0).
+    x_next = √ᾱ_next x̂_0 + √(1 − ᾱ_next) ε, with ε re-derived from the clamped x̂_0. At t = −1, the clean image, the
+    predictor is called with timestep 0. Returns (x_next, x̂_0).
     """
     timestep = torch.full((x.shape[0],), max(t, 0), device=x.device, dtype=torch.long)
     predicted = predictor(x, timestep)
@@ -119,7 +125,7 @@ def ddim_step(
 
 
 def ddim_timesteps(noise_level: int, steps: int) -> list[int]:
-    """Return `steps` + 1 rising timesteps, evenly spaced, from −1 (the clean image) to `noise_level` − 1.
+    """Return `steps` + 1 ascending timesteps, evenly spaced, from −1 (the clean image) to `noise_level` − 1.
 
     Raises ValueError unless 1 ≤ steps ≤ noise_level.
     """
@@ -137,10 +143,10 @@ def walk(
     clamp: tuple[float, float] | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Walk DDIM along a path of timesteps; rising is inversion, falling is denoising.
+    """Take DDIM steps along a path of timesteps: an ascending path is inversion, a descending one denoising.
 
-    x: (B, 1, S, S) at path[0]. clamp: range of x̂_0; None for none. The callback may raise to cancel. Returns x at
-    path[−1].
+    x: (B, 1, S, S) at path[0]. clamp: range of x̂_0; None for none. callback: called after each step; it may raise an
+    exception to cancel. Returns x at path[−1].
     """
     phase = "inversion" if path[-1] > path[0] else "denoising"
     for done, (t, t_next) in enumerate(itertools.pairwise(path), start=1):
@@ -151,10 +157,10 @@ def walk(
 
 
 def invert(x0: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
-    """Walk from a film to its own noise at `noise_level`. Options as in `walk`."""
+    """Walk from films x0 (B, 1, S, S) up to their own noise at `noise_level`. Options as in `walk`."""
     return walk(x0, predictor, ddim_timesteps(noise_level, steps), schedule, **options)
 
 
 def denoise(x: Tensor, predictor: Predictor, noise_level: int, steps: int, schedule: Schedule, **options) -> Tensor:
-    """Walk from noise at `noise_level` back to a film: the mirror of `invert`."""
+    """Walk from noise x (B, 1, S, S) at `noise_level` down to films. Options as in `walk`."""
     return walk(x, predictor, ddim_timesteps(noise_level, steps)[::-1], schedule, **options)

@@ -1,4 +1,4 @@
-"""Checkpoint folders and where they come from."""
+"""Checkpoints: reading and writing their folders, and finding them by name."""
 
 from .folder import Checkpoint, CheckpointConfig, CheckpointError, load_checkpoint, save_checkpoint
 from .source import DEFAULT_CHECKPOINT, resolve_checkpoint, shipped_checkpoints

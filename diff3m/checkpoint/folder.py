@@ -1,7 +1,7 @@
-"""A checkpoint folder: its files and their reading and writing.
+"""Reading and writing of checkpoint folders.
 
-config.json holds network, schema, diffusion, preprocessing and calibration; beside it stand model.safetensors
-and README.md.
+A checkpoint folder has config.json (network, schema, diffusion schedule, preprocessing, scoring and calibration),
+model.safetensors (weights) and README.md (model card).
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What config.json holds.
+    """The content of config.json.
 
-    scoring: carries the calibration. fit, prior_fit: calibrations of the record's fit by explanation group, beside the
-    film and before it is seen; empty where not measured. training: a free record of how the weights were made.
+    name: of the checkpoint. scoring: of films, with its calibration. training: a record of how the weights were
+    trained, of any keys. fit, prior_fit: calibrations of the fit of film and record by explanation group, for estimates
+    from the film and before the film is seen; empty where not measured.
     """
 
     name: str
@@ -96,7 +97,7 @@ class CheckpointConfig:
 
 
 def _read_schedule(values: dict) -> Schedule:
-    """Read a schedule. `released_rounding` follows from the released path, and is no setting any more."""
+    """Read a schedule. `released_rounding`, a key of some checkpoints, follows from `Scoring.reconstruction`."""
     return Schedule(**{name: value for name, value in values.items() if name != "released_rounding"})
 
 
@@ -104,7 +105,8 @@ def _read_schedule(values: dict) -> Schedule:
 class Checkpoint:
     """A loaded checkpoint.
 
-    folder: where it was loaded from. sha256: of the weights file; "" for one never saved.
+    folder: from which it was loaded; None for one that was never saved. sha256: of the weights file, "" for one that
+    was never saved.
     """
 
     config: CheckpointConfig
@@ -114,14 +116,17 @@ class Checkpoint:
 
     @property
     def saved_folder(self) -> Path:
-        """The folder, to write into. Raises CheckpointError for a checkpoint that was never saved."""
+        """The folder, to write into it. Raises CheckpointError for a checkpoint that was never saved."""
         if self.folder is None:
             raise CheckpointError("This checkpoint was never saved. Save it before anything is written beside it.")
         return self.folder
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Load a folder: weights as float32, networks in evaluation mode. Raises CheckpointError."""
+    """Load a checkpoint folder, with weights as float32 on the CPU and the network in evaluation mode.
+
+    Raises CheckpointError.
+    """
     folder = Path(folder)
     config = read_config(folder)
     network = _load_module(lambda: Diff3M(config.network, config.schedule), folder / WEIGHTS_FILE)
@@ -168,6 +173,7 @@ def save_checkpoint(
 
 
 def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype) -> None:
+    """Replace a weights file in one step."""
     state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in module.state_dict().items()}
     partial = path.with_name(f"{path.name}.partial")
     save_file(state, partial)

@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: a folder, the project's own, or the Hugging Face Hub."""
+"""Finding a checkpoint: a folder, a name that comes with the project, or an id of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_CHECKPOINT = "real-films"
 
 
 def shipped_checkpoints() -> tuple[str, ...]:
-    """Return names of the checkpoints that come with the project, the default first."""
+    """Return the names of the checkpoints that come with the project, the default first."""
     names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG_FILE}"))
     return tuple(sorted(names, key=lambda name: name != DEFAULT_CHECKPOINT))
 

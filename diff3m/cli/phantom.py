@@ -49,10 +49,10 @@ def run(options) -> None:
         options.n,
         options.size,
         options.seed,
-        options.lesions,
-        parse_pairs(options.counterfactual, "--counterfactual"),
-        options.ignored,
-        progress_bar("rendering"),
+        lesions=options.lesions,
+        counterfactual=parse_pairs(options.counterfactual, "--counterfactual"),
+        ignored_column=options.ignored,
+        report=progress_bar("rendering"),
     )
     normal = int((table["label"] == "normal").sum())
     print(f"wrote {Path(options.out) / 'manifest.csv'}: {normal} normal phantoms, {len(table) - normal} with a lesion")

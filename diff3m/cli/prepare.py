@@ -98,7 +98,9 @@ def _prepare_dicom(options) -> None:
     salt = Path(options.salt[1:]).read_text().strip() if options.salt.startswith("@") else options.salt
     labels = Path(options.labels) if options.labels else None
     check = _film_check(options)
-    report = prepare_dicom(Path(options.dir), Path(options.out), salt, labels, options.seed, options.processes, check)
+    report = prepare_dicom(
+        Path(options.dir), Path(options.out), salt, labels, seed=options.seed, processes=options.processes, check=check
+    )
     _print_report(report, options.out)
 
 

@@ -64,9 +64,10 @@ class _TrainingBars:
                 **bar_intervals(),
             )
         stage_bar = self.bars[progress.stage]
-        if not math.isnan(progress.noise):
-            losses = f"noise {progress.noise:.4f}, masked {progress.masked_pixels:.4f}, healing {progress.healing:.4f}"
-            stage_bar.set_postfix_str(f"{losses}, {progress.films_per_second:.1f} films/s", refresh=False)
+        losses = progress.losses
+        if not math.isnan(losses.noise):
+            text = f"noise {losses.noise:.4f}, masked {losses.masked_pixels:.4f}, healing {losses.healing:.4f}"
+            stage_bar.set_postfix_str(f"{text}, {losses.films_per_second:.1f} films/s", refresh=False)
         stage_bar.update(progress.done - stage_bar.n)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""A ZIP of films from a stranger: opened without writing anything, and refused where it means harm.
+"""ZIP archives of films from an unknown sender, read without writing anything; harmful ones are refused.
 
-Names are read as Windows, macOS and Linux write them; what these systems leave behind in a ZIP is not listed.
+Names are read as Windows, macOS and Linux write them. Files that these systems add to a ZIP are left out.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from ..imaging.radiograph import MAX_BYTES as MAX_FILE_BYTES
 from .paths import Match, NameIndex, clean_name, is_junk
 
 MAX_FILES = 5_000
 MAX_BYTES = 4 * 2**30  # unpacked, all files together
-MAX_FILE_BYTES = 256 * 2**20
 MAX_RATIO = 200  # unpacked over packed, of one file of more than a megabyte
 NESTED = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".xz", ".bz2")
 SPECIAL = (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
-# a backslash that may be the second byte of a Japanese or Chinese letter, and part no folders
+# a backslash that may be the second byte of a Japanese or Chinese letter rather than a separator of folders
 TRAIL_BYTE = re.compile(r"(?<=[^\x00-\x7f])\\")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 ENCRYPTED, UTF8_FLAG = 0x1, 0x800
 DOS_DIRECTORY, UNICODE_PATH = 0x10, 0x7075  # an external attribute; the extra field of Info-ZIP, WinZip and 7-Zip
-# of names without the flag for UTF-8: what DOS, Windows and old macOS write in several languages
+# encodings of names without the flag for UTF-8, as DOS, Windows and old macOS write them in several languages
 OTHER_ENCODINGS = (
     "cp850", "cp1252", "mac_roman", "cp932", "gb18030", "cp949", "big5", "euc_jp", "cp866", "cp1251", "cp852", "cp1250",
     "cp737", "cp1253", "cp857", "cp1254", "cp862", "cp1255", "cp864", "cp1256", "cp874",
@@ -41,7 +41,10 @@ class ArchiveError(ValueError):
 
 
 class Archive:
-    """The files of a checked ZIP, read one at a time into memory. Raises ArchiveError."""
+    """The files of a ZIP that was checked when it was opened, read one at a time into memory.
+
+    path: of the ZIP. Raises ArchiveError for a file that is no ZIP, is damaged, or looks harmful.
+    """
 
     def __init__(self, path: str | Path) -> None:
         try:
@@ -53,21 +56,21 @@ class Archive:
             ) from None
         _check_count(entries)
         films = [(_name(entry), entry) for entry in entries if not is_junk(TRAIL_BYTE.sub("_", entry.filename))]
-        _check(films)
+        _check_entries(films)
         self._entries = dict(films)
         self._index = NameIndex(self._entries, _other_spellings(films))
 
     @property
     def names(self) -> list[str]:
-        """Names of all files, with forward slashes, without those that operating systems leave behind."""
+        """Names of all files, with forward slashes, without those that operating systems add."""
         return list(self._entries)
 
     def match(self, name: str) -> Match | None:
-        """Find the file that a manifest calls `name`, with a note where case is ignored; see `NameIndex.find`."""
+        """Find the file that a manifest calls `name`, with a note where case was ignored; see `NameIndex.find`."""
         return self._index.find(name)
 
     def find(self, name: str) -> str | None:
-        """Return the name in the ZIP of the file that a manifest calls `name`."""
+        """Return the name in the ZIP of the file that a manifest calls `name`; None where there is none."""
         match = self.match(name)
         return match.name if match else None
 
@@ -103,10 +106,10 @@ def _is_folder(entry: zipfile.ZipInfo) -> bool:
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """Return the name with forward slashes.
+    """Return an entry's name with forward slashes.
 
-    Without the flag for UTF-8, `zipfile` reads CP437, though macOS writes UTF-8 all the same, and other packers add the
-    name in UTF-8 as an extra field.
+    Without the flag for UTF-8 `zipfile` decodes names as CP437, but macOS writes UTF-8 all the same, and other programs
+    add the name in UTF-8 as an extra field.
     """
     name = entry.filename
     if not entry.flag_bits & UTF8_FLAG:
@@ -120,18 +123,18 @@ def _unicode_path(entry: zipfile.ZipInfo) -> str:
 
     Source: APPNOTE.TXT 4.6.9.
     """
-    place = 0
-    while place + 4 <= len(entry.extra):
-        kind, length = struct.unpack_from("<HH", entry.extra, place)
-        content = entry.extra[place + 4 : place + 4 + length]
+    position = 0
+    while position + 4 <= len(entry.extra):
+        kind, length = struct.unpack_from("<HH", entry.extra, position)
+        content = entry.extra[position + 4 : position + 4 + length]
         if kind == UNICODE_PATH and content[1:5] == struct.pack("<I", zlib.crc32(entry.orig_filename.encode("cp437"))):
             return content[5:].decode("utf-8").partition("\0")[0]
-        place += 4 + length
+        position += 4 + length
     return ""
 
 
 def _other_spellings(films: list[tuple[str, zipfile.ZipInfo]]) -> Iterator[tuple[str, str]]:
-    """Yield what else a name may be where the ZIP does not say in which encoding it is written."""
+    """Yield (spelling, name) for each encoding in which a name may be written where the ZIP does not say which."""
     for name, entry in films:
         if not entry.flag_bits & UTF8_FLAG and not entry.filename.isascii():
             for encoding in OTHER_ENCODINGS:
@@ -140,11 +143,13 @@ def _other_spellings(films: list[tuple[str, zipfile.ZipInfo]]) -> Iterator[tuple
 
 
 def _check_count(entries: list[zipfile.ZipInfo]) -> None:
+    """Raise ArchiveError for too many files."""
     if len(entries) > MAX_FILES:
-        raise ArchiveError(f"The ZIP holds {len(entries):,} files; at most {MAX_FILES:,} are taken. Split it.")
+        raise ArchiveError(f"The ZIP holds {len(entries):,} files; at most {MAX_FILES:,} are read. Split it.")
 
 
-def _check(films: list[tuple[str, zipfile.ZipInfo]]) -> None:
+def _check_entries(films: list[tuple[str, zipfile.ZipInfo]]) -> None:
+    """Raise ArchiveError for names, kinds, encryption or sizes that no ZIP of films has."""
     if not films:
         raise ArchiveError("The ZIP is empty. Put the films into it.")
     if len({PurePosixPath(unicodedata.normalize("NFC", clean_name(name))) for name, _ in films}) < len(films):

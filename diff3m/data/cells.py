@@ -1,4 +1,4 @@
-"""Cells of tables as text, cleaned: blanks, spreadsheets' ="063", decimal commas."""
+"""Cleaning of table cells: blanks around text, numbers that spreadsheets write as ="063", decimal commas."""
 
 from __future__ import annotations
 
@@ -16,88 +16,92 @@ INVISIBLE = "[\x1a\u200b\u200c\u200d\u2060\ufeff]"
 
 @dataclass
 class Column:
-    """What cleaning has to know of a whole column.
+    """Properties of a whole column that decide how its cells are cleaned.
 
-    has_value: whether any cell has a value. commas: whether any is a number with a decimal comma. numbers: whether all
-    that have a value are such numbers or whole ones. thousands: whether all commas could part thousands.
+    has_value: whether any cell has a value. has_commas: whether any is a number with a comma. is_numeric: whether all
+    that have a value are such numbers or whole ones. may_be_thousands: whether all commas could separate thousands.
     """
 
     name: str
     has_value: bool = False
-    commas: bool = False
-    numbers: bool = True
-    thousands: bool = True
+    has_commas: bool = False
+    is_numeric: bool = True
+    may_be_thousands: bool = True
 
-    def add(self, text: pd.Series) -> None:
-        """Take note of more cells of the column, as `_plain` gives them."""
+    def update(self, text: pd.Series) -> None:
+        """Update the properties with more cells of the column, as `_plain` returns them."""
         self.has_value |= bool((text != "").any())
-        if not self.numbers:
+        if not self.is_numeric:
             return
         with_comma = text.str.fullmatch(DECIMAL_COMMA)
-        self.commas |= bool(with_comma.any())
-        self.numbers &= bool((with_comma | text.str.fullmatch(INTEGER) | (text == "")).all())
-        self.thousands &= bool(text[with_comma].str.fullmatch(THOUSANDS).all())
+        self.has_commas |= bool(with_comma.any())
+        self.is_numeric &= bool((with_comma | text.str.fullmatch(INTEGER) | (text == "")).all())
+        self.may_be_thousands &= bool(text[with_comma].str.fullmatch(THOUSANDS).all())
 
     def has_decimal_commas(self, semicolons: bool) -> bool:
-        """Tell whether commas are decimal; "1,000" is left alone where commas part the fields."""
-        return self.commas and self.numbers and (semicolons or not self.thousands)
+        """Tell whether commas are decimal; "1,000" stays as it is where fields are not separated by semicolons."""
+        return self.has_commas and self.is_numeric and (semicolons or not self.may_be_thousands)
 
 
-def columns_of(chunks: Iterable[pd.DataFrame]) -> list[Column]:
-    """Return what cleaning has to know of a table, given its parts."""
+def inspect_columns(chunks: Iterable[pd.DataFrame]) -> list[Column]:
+    """Return the columns of a table that is given in parts."""
     columns: list[Column] = []
     for chunk in chunks:
         columns = columns or _columns(chunk)
-        for place, column in enumerate(columns):
-            column.add(_plain(chunk.iloc[:, place]))
+        for index, column in enumerate(columns):
+            column.update(_plain(chunk.iloc[:, index]))
     return columns
 
 
 def clean_table(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
-    """Return a table's text, cleaned.
+    """Clean the text of a table.
 
-    Without blanks around it, spreadsheets' ="063" as 063, decimal commas as points; rows without a value and columns
-    without name and value are left out. semicolons: whether they part the fields.
+    Blanks around text are removed, ="063" becomes 063, and decimal commas become points. Rows without a value, and
+    columns without name and value, are left out. semicolons: whether semicolons separate the fields.
     """
-    columns, cells = _columns(table), [_plain(table.iloc[:, place]) for place in range(table.shape[1])]
+    columns, cells = _columns(table), [_plain(table.iloc[:, index]) for index in range(table.shape[1])]
     for column, text in zip(columns, cells, strict=True):
-        column.add(text)
+        column.update(text)
     return _assemble(columns, cells, table.index, semicolons)
 
 
 def clean_chunk(chunk: pd.DataFrame, columns: list[Column], semicolons: bool) -> pd.DataFrame:
-    """Return a part of a table cleaned as the whole is; see `clean_table`."""
-    cells = [_plain(chunk.iloc[:, place]) for place in range(chunk.shape[1])]
+    """Clean a part of a table by the properties of its whole columns; see `clean_table`."""
+    cells = [_plain(chunk.iloc[:, index]) for index in range(chunk.shape[1])]
     return _assemble(columns, cells, chunk.index, semicolons)
 
 
 def _columns(table: pd.DataFrame) -> list[Column]:
+    """Return the columns of a table by name, before their cells are looked at."""
     return [Column(_excel_text(pd.Series([str(name)], dtype="string"))[0].strip()) for name in table.columns]
 
 
-def _assemble(columns: list[Column], cells: list[pd.Series], index: pd.Index, semicolons: bool) -> pd.DataFrame:
-    places = [place for place, column in enumerate(columns) if column.name or column.has_value]
-    if not places:
-        return pd.DataFrame(index=index)
+def _assemble(columns: list[Column], cells: list[pd.Series], rows: pd.Index, semicolons: bool) -> pd.DataFrame:
+    """Return a table of plain cells with decimal points, without empty rows and unnamed empty columns."""
+    indices = [index for index, column in enumerate(columns) if column.name or column.has_value]
+    if not indices:
+        return pd.DataFrame(index=rows)
     texts = [
-        _with_points(cells[place]) if columns[place].has_decimal_commas(semicolons) else cells[place]
-        for place in places
+        _with_points(cells[index]) if columns[index].has_decimal_commas(semicolons) else cells[index]
+        for index in indices
     ]
     result = pd.concat(texts, axis=1)
-    result.columns = [columns[place].name for place in places]
+    result.columns = [columns[index].name for index in indices]
     return result[(result != "").any(axis=1)]
 
 
 def _plain(cells: pd.Series) -> pd.Series:
+    """Return cells as text without blanks and invisible characters, "" where there is no value."""
     text = cells.astype("string").fillna("").str.replace("\u00a0", " ", regex=False)
     return _excel_text(text.str.replace(INVISIBLE, "", regex=True).str.strip())
 
 
 def _with_points(text: pd.Series) -> pd.Series:
+    """Return text in which numbers with a decimal comma have a point, and no points between thousands."""
     plain = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
     return text.where(~text.str.fullmatch(DECIMAL_COMMA), plain)
 
 
 def _excel_text(text: pd.Series) -> pd.Series:
-    """="063", as spreadsheets write a number that is to stay text, as 063."""
+    """Return text in which ="063", as spreadsheets write a number that is to stay text, is 063."""
     return text.str.replace(EXCEL_TEXT, r"\1", regex=True) if text.str.startswith('="').any() else text

@@ -1,15 +1,15 @@
-"""The manifest: the one table that every data set becomes. Training, calibration and evaluation all read it.
+"""The manifest, the table of films that training, calibration and evaluation read.
 
-Columns, in any case: `path`; the schema's feature names (empty = unknown); `label` ("normal" or anything else, empty =
-not known); `patient` or `subject_id` (whose film it is, for checks alone). `path` is relative to the manifest's folder,
-or absolute. Any table that `read_table` reads is one, CSV or Parquet; docs/data.md lists the columns that `diff3m
-prepare` writes.
+Columns, in any case: `path`, relative to the manifest's folder or absolute; the schema's feature names (empty =
+unknown); `label` ("normal" or anything else, empty = not known); `patient` or `subject_id` (whose film it is, for
+checks alone). The table is CSV or Parquet, as `read_table` reads it; docs/data.md lists the columns that
+`diff3m prepare` writes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from pathlib import Path
@@ -36,32 +36,32 @@ __all__ = [
     "normal_cases",
     "patient_key",
     "patient_keys",
-    "patients_of",
     "read_manifest",
     "read_table",
-    "shared_films",
-    "shared_patients",
 ]
 
 NORMAL = "normal"
-PATIENT_COLUMNS = ("patient", "subject_id")  # in any case; the first that says something names a row's patient
+PATIENT_COLUMNS = ("patient", "subject_id")  # in any case; the first that is not empty names a row's patient
 REPORT_COLUMNS = ("race", "ethnicity", "insurance")  # for reports on subgroups alone; no model sees them
-FEATURE_WORDS = {  # first words of columns that seem to hold a feature
+FEATURE_WORDS = {  # first words of column names that seem to hold a feature
     "age": "age", "sex": "sex", "gender": "sex", "view": "view", "viewposition": "view", "projection": "view",
     "bmi": "bmi", "height": "height_cm", "weight": "weight_kg", "systolic": "systolic_mmhg", "sbp": "systolic_mmhg",
     "diastolic": "diastolic_mmhg", "dbp": "diastolic_mmhg",
 }  # fmt: skip
-FLOAT_ID = re.compile(r"(\d+)\.0*")  # a number that went through a column of floats
+FLOAT_ID = re.compile(r"(\d+)\.0*")  # an id that was stored in a column of floats
 
 
 @dataclass(frozen=True)
 class Case:
     """One row of a manifest.
 
-    row: its number in the file; the first row of data is 1. path: of the film. record: as the schema parses it. label:
-    None where not known. note: a sentence where the film was found under another name than the manifest's, or cannot be
-    on this machine. report_columns: what the manifest says in `REPORT_COLUMNS`, where it has them. column_note: a
-    sentence where a column that seems to be of the record was not read.
+    row: its number in the file, from 1 for the first row of data.
+    path: of the film.
+    record: as the schema parses it.
+    label: None where not known.
+    note: a sentence where the film was found under another name than the manifest's, or its path is of another machine.
+    report_columns: values of `REPORT_COLUMNS`, where the manifest has them.
+    column_note: a sentence where a column that seems to hold a feature was not read.
     """
 
     row: int
@@ -79,17 +79,18 @@ class Case:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader of a result has to know of the row."""
+        """The notes that are shown beside the row's result."""
         return tuple(note for note in (self.note, self.column_note) if note)
 
 
 class Manifest:
     """A manifest's rows, read some at a time, so that a table of any length fits into memory.
 
-    path: of the table. schema: of the records. limit: only the first rows. label: only rows with this label.
-    duplicates: rows whose film an earlier row names.
-    All rows are checked when it is made; `len` is how many there are, and iteration yields a `Case` for each. Raises
-    ManifestError naming the first row that is wrong.
+    path: of the table. schema: of the records. limit: number of first rows that are read; None for all. label: only
+    rows with this label; None for all. duplicates: how many rows name a film that an earlier row names.
+
+    All rows are checked at once; `len` is their number, and iteration yields a `Case` for each. Raises ManifestError
+    naming the first row that is wrong.
     """
 
     def __init__(self, path: str | Path, schema: EHRSchema, limit: int | None = None, label: str | None = None) -> None:
@@ -112,7 +113,7 @@ class Manifest:
         return self.cases()
 
     def cases(self, is_wanted: Callable[[int], bool] = lambda position: True) -> Iterator[Case]:
-        """Yield the rows at those positions (0, 1, … of `len`) where `is_wanted`; the others are not parsed."""
+        """Yield the rows whose position, 0 to `len` − 1, `is_wanted` accepts; the others are not parsed."""
         for position, (number, values) in enumerate(self._values()):
             if is_wanted(position):
                 yield _case(number, values, self.path.parent, self.schema)
@@ -123,7 +124,7 @@ class Manifest:
 
 
 def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:
-    """All rows, checked, or the first `limit`. Raises ManifestError naming the first row that is wrong."""
+    """Read and check all rows, or the first `limit`. Raises ManifestError naming the first row that is wrong."""
     path = Path(path)
     cases = [_case(number, values, path.parent, schema) for number, values in _rows(path, schema, limit)]
     if not cases:
@@ -132,9 +133,9 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
 
 
 def feature_of_column(column: str, schema: EHRSchema) -> str | None:
-    """Return the feature that a column holds, by its name with or without its unit, as "height (cm)"; None for none.
+    """Return the name of the feature that a column holds, None for none.
 
-    column: its name in small letters.
+    column: its name in lower case; the feature's unit may follow, as in "height (cm)".
     """
     words = _words(column)
     for feature in schema.features:
@@ -147,35 +148,34 @@ def feature_of_column(column: str, schema: EHRSchema) -> str | None:
 def column_note(columns: tuple[str, ...], schema: EHRSchema) -> str:
     """Return sentences on columns that seem to hold a feature under another name or unit; "" where there are none.
 
-    columns: in small letters, with features' names as the schema writes them.
+    columns: their names in lower case, those of features as the schema writes them.
     """
-    of_images = any("width" in _words(column) for column in columns)  # then a height may be that of the picture
+    has_image_size = any("width" in _words(column) for column in columns)  # then a height may be that of the picture
     sentences = []
     for column in columns:
         first_word = _words(column).removeprefix("patient ").removeprefix("s ").partition(" ")[0]
         name = FEATURE_WORDS.get(first_word, "")
-        if name in schema and name not in columns and not (of_images and name == "height_cm"):
+        if name in schema and name not in columns and not (has_image_size and name == "height_cm"):
             unit = f", in {schema[name].unit}" if schema[name].unit else ""
             sentences.append(f"The column `{column[:MAX_TEXT]}` was not read. To use it, name it `{name}`{unit}.")
     return " ".join(sentences)
 
 
 def _words(name: str) -> str:
+    """Return the words of a column's name in lower case, separated by blanks."""
     return " ".join(re.findall(r"[^\W_]+", name.lower().replace("²", "2")))
 
 
 def label_key(value: object) -> str:
-    """A label without blanks around it, `normal` however it is written; "" where there is none, as in "NaN"."""
+    """Return a label stripped of blanks, `normal` in lower case; "" where there is none, as in "NaN"."""
     text = "" if pd.isna(value) else read_text(value)
     return NORMAL if text.casefold() == NORMAL else text
 
 
 def patient_key(value: object) -> str:
-    """A patient's id as text that is the same in every table.
+    """Return a patient's id as text that is the same in every table; "" where it is not known.
 
     Blanks around it and the `.0` of a column of floats are removed.
-
-    "" where it is not known.
     """
     text = "" if value is None or value is pd.NA else str(value).strip()
     if text.casefold() in UNKNOWN_WORDS:
@@ -185,39 +185,17 @@ def patient_key(value: object) -> str:
 
 
 def patient_keys(table: pd.DataFrame) -> pd.Series | None:
-    """Each row's patient as `patient_key` gives it, from the first of `PATIENT_COLUMNS` that names one.
+    """Return each row's patient as `patient_key` writes it, from the first of `PATIENT_COLUMNS` that is not empty.
 
-    None without such a column.
+    None for a table without such a column.
     """
     columns = {str(column).strip().lower(): column for column in table.columns}
     keys = [table[columns[name]].map(patient_key) for name in PATIENT_COLUMNS if name in columns]
     return reduce(lambda first, other: first.where(first != "", other), keys) if keys else None
 
 
-def patients_of(path: str | Path) -> set[str]:
-    """The patients that a manifest names in `patient` or `subject_id`, as `patient_key` gives them.
-
-    Empty without such a column.
-
-    Raises ManifestError.
-    """
-    keys = patient_keys(read_table(Path(path)))
-    return set(keys) - {""} if keys is not None else set()
-
-
-def shared_patients(first: str | Path, second: str | Path) -> tuple[list[str], bool]:
-    """Patients that two manifests both name, sorted, and whether both name any. Raises ManifestError."""
-    one, other = patients_of(first), patients_of(second)
-    return sorted(one & other), bool(one and other)
-
-
-def shared_films(first: Iterable[Case], second: Iterable[Case]) -> list[Path]:
-    """Films that are in both, sorted, however their paths are written."""
-    return sorted({case.path.resolve() for case in first} & {case.path.resolve() for case in second})
-
-
 def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
-    """The rows labelled `normal`, for training and calibration. Raises ManifestError if there is none."""
+    """Read the rows labelled `normal`, for training and calibration. Raises ManifestError if there are none."""
     cases = [case for case in read_manifest(path, schema) if case.abnormal is False]
     if not cases:
         raise ManifestError(
@@ -228,7 +206,7 @@ def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
 
 
 def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[int, dict]]:
-    """Yield the number and the values of each row of a manifest. Raises ManifestError for wrong columns."""
+    """Yield the number, from 1, and the values of each row. Raises ManifestError for no file or wrong columns."""
     if not path.is_file():
         raise ManifestError(f"There is no manifest file {path}. Check the path.")
     if limit is not None and limit < 1:
@@ -245,7 +223,10 @@ def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[in
 
 
 def _name_columns(table: pd.DataFrame, path: Path, schema: EHRSchema) -> None:
-    """Name a table's columns as the schema writes them. Raises ManifestError where that cannot be done."""
+    """Rename a table's columns in place as the schema writes them.
+
+    Raises ManifestError where `path` is missing, or two columns have one name.
+    """
     columns = [str(column).strip().lower() for column in table.columns]
     table.columns = [feature_of_column(column, schema) or column for column in columns]
     if "path" not in table.columns:
@@ -268,6 +249,7 @@ def _parse_row(number: int, values: dict, schema: EHRSchema) -> tuple[str, Recor
 
 
 def _case(number: int, values: dict, folder: Path, schema: EHRSchema) -> Case:
+    """Return a row as a case. folder: of the manifest. Raises ManifestError naming the row."""
     name, record = _parse_row(number, values, schema)
     path, note = locate(folder, name)
     columns = {column: values[column] for column in REPORT_COLUMNS if values.get(column)}

@@ -1,4 +1,4 @@
-"""Parquet tables as text, whole or a part at a time; `table.py` is their caller."""
+"""Parquet tables as text, whole or a part at a time, for `table.py`."""
 
 from __future__ import annotations
 

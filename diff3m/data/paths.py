@@ -1,7 +1,7 @@
-"""File names in tables: found however a table writes them, whatever system it comes from.
+"""Finding the files that a table names, on whatever system the table was written.
 
-Windows writes backslashes, macOS decomposes accents (NFD), web tools write %20 for a blank; some file systems ignore
-case.
+Windows writes backslashes, macOS decomposes accents (NFD), web tools write %20 for a blank, and some file systems
+ignore case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OTHER_CASE = "The file {file} is taken for {name}: they differ in upper and lowe
 FOREIGN = "The path {name} is of another machine. Write it relative to the folder of the table."
 DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 MAX_QUOTED = 80  # characters of a path in a note
-# what is no film, beside whatever begins with a dot, which systems hide
+# files that are no films, beside those whose names begin with a dot
 JUNK_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail.info",
      "dicomdir", "autorun.inf"}
@@ -33,7 +33,7 @@ JUNK_STARTS = ("~$", "thumbs.db:", "desktop.ini:")
 
 @dataclass(frozen=True)
 class Match:
-    """A file that a table's name means.
+    """The file that a name in a table means.
 
     name: as the folder or archive writes it. note: a sentence where it was guessed, else "".
     """
@@ -43,7 +43,7 @@ class Match:
 
 
 def clean_name(name: str) -> str:
-    """Write a table's path with forward slashes, without blanks, quotes or file:// and ./ around it."""
+    """Return a path of a table with forward slashes, without quotes and blanks around it, and without file:// or ./."""
     plain = name.strip().strip("\"'").strip().replace("\\", "/")
     if plain.lower().startswith("file://"):
         plain = unquote(re.sub(r"^file://(?:localhost)?", "", plain, flags=re.IGNORECASE))
@@ -52,7 +52,7 @@ def clean_name(name: str) -> str:
 
 
 def is_junk(name: str) -> bool:
-    """Tell whether a file is one that a system, a storage device or an office program leaves behind, and no film."""
+    """Tell whether a file is one that an operating system, a storage device or an office program adds, and no film."""
     parts = [part.casefold() for part in PurePosixPath(name.replace("\\", "/")).parts]
     is_hidden = any(part.startswith(".") and part.strip(".") for part in parts)
     return bool(parts) and (
@@ -64,12 +64,12 @@ def is_junk(name: str) -> bool:
 
 
 def is_foreign(name: str) -> bool:
-    """Tell whether a path is absolute on Windows, or names a server there: nothing that this machine could open."""
+    """Tell whether a path is absolute on Windows or names a Windows server, while this machine does not run Windows."""
     return os.name != "nt" and (DRIVE.match(name.strip()) is not None or name.strip().startswith("\\\\"))
 
 
 def spellings(name: str) -> Iterator[str]:
-    """Yield the ways to write a table's path, the likeliest first, each once."""
+    """Yield the spellings of a path that a table may mean, the likeliest first, each once."""
     unique: set[str] = set()
     plain = clean_name(name)
     for text in (name, plain, clean_name(unquote(plain))):
@@ -81,10 +81,10 @@ def spellings(name: str) -> Iterator[str]:
 
 
 def locate(folder: Path, name: str) -> tuple[Path, str]:
-    """Return the file that a table in `folder` means by `name`, and a note where it was guessed.
+    """Return the path of the file that a table in `folder` means by `name`, and a note where it was guessed, else "".
 
-    As a last resort, case is ignored. Where there is no such file, the path as the table writes it, with a note if it
-    is one of another machine.
+    Case is ignored if no file has the name in the same case. Where there is no such file, return the path as the table
+    writes it, with a note if it is one of another machine.
     """
     for spelling in spellings(name):
         path = folder / spelling
@@ -100,23 +100,23 @@ def locate(folder: Path, name: str) -> tuple[Path, str]:
 
 
 def _ignoring_case(folder: Path, name: str) -> Path | None:
-    """Find the only file of that path without regard to case and accents' form; None for none or several."""
-    place = Path("/") if name.startswith("/") else folder
+    """Find the only file of a path, ignoring case and the form of accents; None for no or several such files."""
+    path = Path("/") if name.startswith("/") else folder
     parts = [part for part in PurePosixPath(name).parts if part != "/"]
     for number, part in enumerate(parts):
-        if part in (".", "..") or (number < len(parts) - 1 and (place / part).is_dir()):
-            place = place / part
+        if part in (".", "..") or (number < len(parts) - 1 and (path / part).is_dir()):
+            path = path / part
             continue
-        names = _folder_names(str(place)).get(_key(part), ())
+        names = _folder_names(str(path)).get(_key(part), ())
         if len(names) != 1:
             return None
-        place = place / names[0]
-    return place if parts else None
+        path = path / names[0]
+    return path if parts else None
 
 
 @lru_cache(maxsize=4096)
 def _folder_names(folder: str) -> dict[str, tuple[str, ...]]:
-    """Return a folder's names by what is left of them without case. Cached: a table names many files of one folder."""
+    """Return a folder's file names by their `_key`. Cached, because a table names many files of one folder."""
     names: dict[str, tuple[str, ...]] = {}
     try:
         with os.scandir(folder) as entries:
@@ -129,14 +129,17 @@ def _folder_names(folder: str) -> dict[str, tuple[str, ...]]:
 
 
 def _key(name: str) -> str:
+    """Return a name without regard to case and the form of accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 class NameIndex:
-    """The names of an archive's files, found however a table writes them."""
+    """An index of an archive's files, by which the names of a table are found.
+
+    names: as the archive writes them. other_spellings: (spelling, name) for further spellings of names.
+    """
 
     def __init__(self, names: Iterable[str], other_spellings: Iterable[tuple[str, str]] = ()) -> None:
-        """names: as the archive writes them. other_spellings: (spelling, name) of further ways to write one."""
         self._by_path: dict[str, str] = {}
         self._by_file: dict[str, list[str]] = {}
         for name in names:
@@ -147,7 +150,7 @@ class NameIndex:
             self._by_path.setdefault(unicodedata.normalize("NFC", clean_name(spelling)), name)
 
     def find(self, name: str) -> Match | None:
-        """Return the file of that very path; else the only one whose path ends alike.
+        """Return the file of exactly this path, else the only one whose path has the same end; None for other names.
 
         Names are compared first in the same case, then in any.
         """
@@ -167,6 +170,7 @@ class NameIndex:
 
 
 def _parts(name: str) -> tuple[str, ...]:
+    """Return the folders and the file name of a path."""
     return PurePosixPath(unicodedata.normalize("NFC", clean_name(name))).parts
 
 

@@ -1,8 +1,8 @@
-"""The one reader of tables: CSV of any spreadsheet or language, gzipped or not, and Parquet, as columns of text.
+"""Reading tables as columns of text: CSV of any spreadsheet or language, gzipped or not, and Parquet.
 
-Understood: UTF-8 and UTF-16 with and without a byte order mark, Windows-1252; commas, semicolons, tabs and pipes; a
-`sep=` line; decimal commas; cells such as ="063"; blank lines, rows and columns of separators alone; lines that are
-quoted as a whole.
+Supported are UTF-8 and UTF-16 with and without a byte order mark, and Windows-1252; commas, semicolons, tabs and pipes;
+a `sep=` line; decimal commas; cells such as ="063"; blank lines, and rows and columns of separators alone; lines that
+are quoted as a whole.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import IO, TypeVar
 
 import pandas as pd
 
-from .cells import Column, clean_chunk, clean_table, columns_of
+from .cells import Column, clean_chunk, clean_table, inspect_columns
 from .parquet_table import parquet_chunks, read_parquet
 
 Result = TypeVar("Result")
 PARQUET = (".parquet", ".pq")  # ends of the names of tables that are written as Parquet
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 50
-CHUNK_ROWS = 500_000
-STREAM_ROWS = 20_000  # of a table that is read a part at a time
+CHUNK_ROWS = 500_000  # rows that pandas parses at a time
+STREAM_ROWS = 20_000  # rows of a part of a table that is read in parts
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 MARKS = (
@@ -39,10 +39,10 @@ MARKS = (
 )  # fmt: skip
 ZIP_MAGIC, OLD_EXCEL_MAGIC, PARQUET_MAGIC, GZIP_MAGIC = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b"
 TOO_LONG = re.compile(r"Expected \d+ fields in line (\d+), saw \d+")
-MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those of the header
+MAX_BEYOND = 2  # empty fields at the ends of rows, beyond those that the sample shows
 SAVE_AGAIN = "Save it as “CSV UTF-8”."
-NOTHING = ' \t\r,;|"\ufeff'  # all that a line without a value holds
-# letters that Windows-1252 has beside its main block of them, and other systems have elsewhere
+NO_VALUE = ' \t\r,;|"\ufeff'  # characters of a line without a value
+# letters that Windows-1252 has outside its main block of letters, where other encodings have other characters
 RARE_LETTERS = frozenset("ŠšŽžŒœŸƒˆÐðÞþÝý")
 # letters that stand in one word in no Western language, but are read so from Central European and Baltic text
 NORDIC, ROMANCE = frozenset("øØåÅæÆ"), frozenset("áÁíÍúÚìÌùÙèÈûÛâÂ")
@@ -59,8 +59,8 @@ class ManifestError(ValueError):
 class _Format:
     """How a file of text is written.
 
-    skip: lines before the header. beyond: fields that rows may have beyond the header. quoted_lines: whether each line
-    is one quoted field.
+    skip: number of lines before the header. beyond: number of fields that rows may have beyond those of the header.
+    quoted_lines: whether each line is one quoted field.
     """
 
     encoding: str = "utf-8"
@@ -71,49 +71,45 @@ class _Format:
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: object = str) -> pd.DataFrame:
-    """Return a table as text, "" where a cell is empty.
+    """Read a table as text, "" where a cell is empty.
 
-    path: CSV, gzipped CSV or Parquet, told apart by content.
-    columns: the columns to read; all by default.
-    dtype: as `pandas.read_csv` takes it. With another one than str, cells are not cleaned (decimal commas, ="063").
-    Row labels count the rows of the file from 0; rows without any value are left out.
-    Raises ManifestError.
+    path: of CSV, gzipped CSV or Parquet, recognized by content. columns: names of the columns to read; all by default.
+    dtype: as `pandas.read_csv` takes it; cells of another type than str are not cleaned (decimal commas, ="063").
+    Row labels count the rows of the file from 0; rows without any value are left out. Raises ManifestError.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"There is no table {path}. Check the path.")
-    with _sentences(path):
+    with _readable_errors(path):
         sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
             return clean_table(read_parquet(path, columns), semicolons=False)
-        table, form = _any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
-        return clean_table(table, form.separator == ";") if dtype is str else table
+        table, file_format = _parse_in_any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
+        return clean_table(table, file_format.separator == ";") if dtype is str else table
 
 
 def stream_table(path: str | Path, rows: int = STREAM_ROWS) -> Iterator[pd.DataFrame]:
     """Yield what `read_table` returns, at most `rows` rows at a time, so that a table of any length fits into memory.
 
-    The file is read twice, because what a comma means is decided by whole columns. The first part may be empty: it has
-    the columns of a table without rows. Raises ManifestError.
+    The file is read twice, because the meaning of commas is decided by whole columns. The first part may be empty: it
+    has the columns of a table without rows. Raises ManifestError.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"There is no table {path}. Check the path.")
-    with _sentences(path):
+    with _readable_errors(path):
         sample = _sample(path)
         if sample[:4] == PARQUET_MAGIC:
             chunks, semicolons = partial(parquet_chunks, path, rows), False
-            columns = columns_of(chunks())
+            columns = inspect_columns(chunks())
         else:
-            columns, form = _any_encoding(path, sample, partial(_scan, path, sample, rows))
-            chunks, semicolons = partial(_chunks, path, form, rows=rows), form.separator == ";"
+            columns, file_format = _parse_in_any_encoding(path, sample, partial(_scan, path, sample, rows))
+            chunks, semicolons = partial(_chunks, path, file_format, rows=rows), file_format.separator == ";"
         for chunk in chunks():
             yield clean_chunk(chunk, columns, semicolons)
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """Turn what a reader raises into a ManifestError that says what to do."""
+def _readable_errors(path: Path) -> Iterator[None]:
+    """Check that a file exists, and turn errors of its reader into a ManifestError that says what to do."""
+    if not path.is_file():
+        raise ManifestError(f"There is no table {path}. Check the path.")
     try:
         yield
     except ManifestError:
@@ -127,13 +123,14 @@ def _sentences(path: Path) -> Iterator[None]:
 
 
 def _sample(path: Path) -> bytes:
+    """Return the beginning of a file, unpacked."""
     with _open(path) as file:
         return file.read(SAMPLE_BYTES)
 
 
 @contextmanager
 def _open(path: Path):
-    """The file's bytes, unpacked where it is gzipped."""
+    """Open a file for reading bytes, unpacked where it is gzipped."""
     with path.open("rb") as file:
         is_gzip = file.read(2) == GZIP_MAGIC
         file.seek(0)
@@ -144,8 +141,11 @@ def _open(path: Path):
             yield content
 
 
-def _any_encoding(path: Path, sample: bytes, parse: Callable[[str], Result]) -> Result:
-    """Return parse(encoding), by UTF-8 or what the sample shows, else by Windows-1252 where that reads well."""
+def _parse_in_any_encoding(path: Path, sample: bytes, parse: Callable[[str], Result]) -> Result:
+    """Return parse(encoding) for UTF-8 or the encoding that the sample shows, else for Windows-1252.
+
+    Raises ManifestError for a workbook, an empty file, or text that Windows-1252 does not fit either.
+    """
     if sample.startswith((ZIP_MAGIC, OLD_EXCEL_MAGIC)):
         raise ManifestError(
             f"The table {path.name} is a workbook or archive, no CSV. Open it in a spreadsheet. {SAVE_AGAIN}"
@@ -166,40 +166,41 @@ def _any_encoding(path: Path, sample: bytes, parse: Callable[[str], Result]) -> 
 def _parse(
     path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object, encoding: str
 ) -> tuple[pd.DataFrame, _Format]:
-    form = _format(sample.decode(encoding, "ignore"), encoding)
-    chunks = list(_chunks(path, form, columns, dtype))
-    return chunks[0] if len(chunks) == 1 else pd.concat(chunks), form
+    """Return the whole table, and how its file is written."""
+    file_format = _format(sample.decode(encoding, "ignore"), encoding)
+    chunks = list(_chunks(path, file_format, columns, dtype))
+    return chunks[0] if len(chunks) == 1 else pd.concat(chunks), file_format
 
 
 def _scan(path: Path, sample: bytes, rows: int, encoding: str) -> tuple[list[Column], _Format]:
-    form = _format(sample.decode(encoding, "ignore"), encoding)
-    return columns_of(_chunks(path, form, rows=rows)), form
+    """Return the properties of the table's columns, and how its file is written."""
+    file_format = _format(sample.decode(encoding, "ignore"), encoding)
+    return inspect_columns(_chunks(path, file_format, rows=rows)), file_format
 
 
 def _chunks(
-    path: Path, form: _Format, columns: Sequence[str] | None = None, dtype: object = str, rows: int = CHUNK_ROWS
+    path: Path, file_format: _Format, columns: Sequence[str] | None = None, dtype: object = str, rows: int = CHUNK_ROWS
 ) -> Iterator[pd.DataFrame]:
-    """Yield a file's rows, at most `rows` at a time."""
+    """Yield the rows of a text file, at most `rows` at a time."""
     with _open(path) as file:
-        if not form.quoted_lines:
-            yield from _read_csv(file, path.name, form, columns, dtype, rows)
+        if not file_format.quoted_lines:
+            yield from _read_csv(file, path.name, file_format, columns, dtype, rows)
             return
-        lines = csv.reader(io.TextIOWrapper(file, form.encoding, newline=""))
+        lines = csv.reader(io.TextIOWrapper(file, file_format.encoding, newline=""))
         text = "\n".join(row[0] if row else "" for row in lines)
-        plain = replace(form, encoding="utf-8")
+        plain = replace(file_format, encoding="utf-8")
         yield from _read_csv(io.BytesIO(text.encode()), path.name, plain, columns, dtype, rows)
 
 
 def _read_csv(
-    file: IO[bytes], name: str, form: _Format, columns: Sequence[str] | None, dtype: object, rows: int
+    file: IO[bytes], name: str, file_format: _Format, columns: Sequence[str] | None, dtype: object, rows: int
 ) -> Iterator[pd.DataFrame]:
-    """Read columns by position, so that names may repeat.
+    """Yield the rows of CSV, at most `rows` at a time; columns are read by position, so that names may repeat.
 
-    Fields beyond the header may only be empty: pandas alone would shift such rows.
+    Raises ManifestError for fields beyond the header that are not empty: pandas alone would shift such rows.
     """
-    options = dict(
-        sep=form.separator, skiprows=form.skip, encoding=form.encoding, skipinitialspace=form.separator != "\t"
-    )
+    separator, skip = file_format.separator, file_format.skip
+    options = dict(sep=separator, skiprows=skip, encoding=file_format.encoding, skipinitialspace=separator != "\t")
     try:
         head = pd.read_csv(file, header=None, dtype=str, nrows=1, keep_default_na=False, **options).iloc[0]
         names = [str(cell).strip() for cell in head]
@@ -207,49 +208,51 @@ def _read_csv(
             raise ManifestError(
                 f"The table {name} has no column {', '.join(missing)}. Its columns are: {', '.join(names)[:300]}."
             )
-        places = [*range(len(names))] if columns is None else [names.index(column) for column in columns]
+        positions = [*range(len(names))] if columns is None else [names.index(column) for column in columns]
         types = {names.index(column): kind for column, kind in dtype.items()} if isinstance(dtype, dict) else dtype
         file.seek(0)
         # all columns are read, and then chosen from: pandas lets too long rows pass where it is given `usecols`
-        options["skiprows"] = form.skip + 1  # pandas counts a header that holds line breaks once
-        reader = pd.read_csv(file, header=None, names=[*range(len(names) + form.beyond)], dtype=types,
+        options["skiprows"] = skip + 1  # pandas counts a header that holds line breaks once
+        reader = pd.read_csv(file, header=None, names=[*range(len(names) + file_format.beyond)], dtype=types,
                              keep_default_na=dtype is not str, chunksize=rows, **options)  # fmt: skip
         with reader:
             for chunk in reader:
-                part = _within_header(chunk, len(names), name, form)[places]
+                part = _within_header(chunk, len(names), name, file_format)[positions]
                 if not isinstance(part.index, pd.RangeIndex):  # pandas' way with longer rows still
-                    raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(form)}")
-                part.columns = [names[place] for place in places]
+                    raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(file_format)}")
+                part.columns = [names[position] for position in positions]
                 yield part
     except pd.errors.EmptyDataError:
         raise ManifestError(f"The table {name} is empty. It needs a header line and one row a film.") from None
     except pd.errors.ParserError as error:
         if match := TOO_LONG.search(str(error)):
             raise ManifestError(
-                f"Line {int(match[1]) + form.skip} of the table {name} has more fields than the header. {_quote(form)}"
+                f"Line {int(match[1]) + skip} of the table {name} has more fields than the header. "
+                f"{_quote(file_format)}"
             ) from None
         raise
 
 
-def _within_header(rows: pd.DataFrame, count: int, name: str, form: _Format) -> pd.DataFrame:
+def _within_header(rows: pd.DataFrame, count: int, name: str, file_format: _Format) -> pd.DataFrame:
     """Cut rows to `count` fields. Raises ManifestError naming the first row that has more that is not empty."""
     beyond = rows.iloc[:, count:]
     has_value = beyond.apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
     if beyond.shape[1] and has_value.any():
         raise ManifestError(
-            f"Row {int(has_value.idxmax()) + 1} of {name} has more fields than the header. {_quote(form)}"
+            f"Row {int(has_value.idxmax()) + 1} of {name} has more fields than the header. {_quote(file_format)}"
         )
     return rows.iloc[:, :count]
 
 
-def _quote(form: _Format) -> str:
+def _quote(file_format: _Format) -> str:
+    """Return the advice for a table whose rows have more fields than its header."""
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-    sign = names.get(form.separator, form.separator)
-    return f"Put quotes around values that hold a {sign}, and remove lines above the header."
+    separator = names.get(file_format.separator, file_format.separator)
+    return f"Put quotes around values that hold a {separator}, and remove lines above the header."
 
 
 def _encoding(sample: bytes, name: str) -> str:
-    """Guess the encoding of text by its byte order mark or its zero bytes; else UTF-8, which reading then checks."""
+    """Return the encoding of text by its byte order mark or zero bytes; else UTF-8, which decoding then checks."""
     for mark, encoding in MARKS:
         if sample.startswith(mark):
             return encoding
@@ -265,10 +268,10 @@ def _encoding(sample: bytes, name: str) -> str:
 
 
 def check_windows_text(data: bytes, name: str) -> None:
-    """Raise ManifestError unless bytes that are no UTF-8 read well as Windows-1252.
+    """Raise ManifestError unless bytes that are no UTF-8 make sense as Windows-1252.
 
-    Mac Roman, DOS and non-Western encodings give signs or capitals in the middle of words, or words of accents alone.
-    Nor may there be letters in UTF-8: one row of another encoding would change those of all others.
+    Text in Mac Roman, DOS and non-Western encodings would have signs or capitals in the middle of words, or words of
+    accented letters alone. Letters in UTF-8 are refused too: they show that rows are in different encodings.
     """
     refusal = ManifestError(
         f"The text of the table {name} is in an encoding that cannot be told (Mac, DOS or several, perhaps). "
@@ -280,32 +283,33 @@ def check_windows_text(data: bytes, name: str) -> None:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
         raise refusal from None
-    well = doubtful = 0
+    clear = doubtful = 0
     for match in re.finditer(r"[^\x00-\x7f]", text):
-        place, sign = match.start(), match[0]
-        before, after = text[place - 1 : place], text[place + 1 : place + 2]
+        position, char = match.start(), match[0]
+        before, after = text[position - 1 : position], text[position + 1 : position + 2]
         inside = before.isalpha() or after.isalpha()
-        if before > "\x7f" and sign.isalpha() and after > "\x7f" and before.isalpha() and after.isalpha():
+        if before > "\x7f" and char.isalpha() and after > "\x7f" and before.isalpha() and after.isalpha():
             raise refusal  # a word of accents alone: Cyrillic, Greek, Chinese
-        if not sign.isalpha() and after > "\x7f" and not after.isalpha():
+        if not char.isalpha() and after > "\x7f" and not after.isalpha():
             raise refusal  # signs side by side: Japanese, Chinese
-        if sign.isalpha() and sign not in RARE_LETTERS and _case_fits(before, sign, after):
-            well += inside
-        elif sign not in "’®©°²³µ±×" or (before.isalpha() and after.isalpha() and sign != "’"):
+        if char.isalpha() and char not in RARE_LETTERS and _case_fits(before, char, after):
+            clear += inside
+        elif char not in "’®©°²³µ±×" or (before.isalpha() and after.isalpha() and char != "’"):
             doubtful += inside
     is_mixed = any(NORDIC & (letters := set(word[0])) and ROMANCE & letters for word in WORD.finditer(text))
-    if is_mixed or (doubtful and doubtful >= well):
+    if is_mixed or (doubtful and doubtful >= clear):
         raise refusal
 
 
-def _case_fits(before: str, sign: str, after: str) -> bool:
-    return not (before.isupper() and after.isupper()) if sign.islower() else not before.islower()
+def _case_fits(before: str, char: str, after: str) -> bool:
+    """Tell whether a letter has a case that occurs between its neighbors."""
+    return not (before.isupper() and after.isupper()) if char.islower() else not before.islower()
 
 
 def _format(text: str, encoding: str) -> _Format:
-    """Separator and start of a table from the beginning of its text."""
+    """Return how a table is written, from the beginning of its text."""
     lines = text.splitlines()
-    skip = next((number for number, line in enumerate(lines) if line.strip(NOTHING)), 0)
+    skip = next((number for number, line in enumerate(lines) if line.strip(NO_VALUE)), 0)
     if lines and (match := SEPARATOR_LINE.fullmatch(lines[skip].lstrip("\ufeff"))):
         return _with_separator(_Format(encoding, match[1], skip + 1), lines)
     rows = [line for line in lines[skip : skip + SAMPLE_LINES] if line.strip()]
@@ -317,13 +321,14 @@ def _format(text: str, encoding: str) -> _Format:
     return _with_separator(_Format(encoding, separator or ",", skip), lines)
 
 
-def _with_separator(form: _Format, lines: list[str]) -> _Format:
-    """Return the format with how many fields its rows have beyond those of the header."""
-    counts = _fields(lines[form.skip : form.skip + SAMPLE_LINES], form.separator)
-    return replace(form, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
+def _with_separator(file_format: _Format, lines: list[str]) -> _Format:
+    """Return the format with the number of fields that rows of these lines have beyond the header."""
+    counts = _fields(lines[file_format.skip : file_format.skip + SAMPLE_LINES], file_format.separator)
+    return replace(file_format, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
 
 
 def _fields(rows: list[str], separator: str) -> list[int]:
+    """Return the number of fields of each row that is not blank."""
     return [len(fields) for fields in csv.reader(rows, delimiter=separator, skipinitialspace=True) if fields]
 
 

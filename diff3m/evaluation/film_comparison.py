@@ -20,7 +20,7 @@ from ..scoring.filters import Border, crop_borders
 from . import BASELINES, RELEASED_STRIDE
 from .charts import plot_comparison
 from .films_table import format_tables
-from .labelled_films import BATCH, Cohort, check_apart, load_cohort
+from .labelled_films import BATCH, Cohort, check_held_out, load_cohort
 from .methods import Judge, Judgment, Maps, Method, Report, all_methods
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS
@@ -63,7 +63,7 @@ def benchmark_films(
     holds, None in all processes but the first; "patients_checked" says whether both manifests name their patients.
     Raises ManifestError, also where a patient or a film is in both manifests.
     """
-    has_patients, out = check_apart(train, manifest, detector.schema), Path(out)
+    has_patients, out = check_held_out(train, manifest, detector.schema), Path(out)
     stored = out / "kept"
     stored.mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves, stored, accept, processes)

@@ -20,9 +20,8 @@ from ..data.manifest import (
     patient_key,
     read_manifest,
     read_table,
-    shared_films,
-    shared_patients,
 )
+from ..data.overlap import check_disjoint
 from ..detector import Detector
 from ..ehr import EHRSchema, category_of
 from ..imaging import GateError, Preprocessing, Radiograph, RadiographError, prepare_mask
@@ -80,27 +79,15 @@ def assign_half(patient: object) -> str:
     return "AB"[hashlib.sha256(patient_key(patient).encode()).digest()[0] % 2]
 
 
-def check_apart(train: str | Path, manifest: str | Path, schema: EHRSchema) -> bool:
-    """Check that no patient and no film is in both manifests.
+def check_held_out(train: str | Path, manifest: str | Path, schema: EHRSchema) -> bool:
+    """Check that no labelled film of `manifest`, and no patient of it, is one that `train` is learned from.
 
-    Returns whether patients could be checked: both name them (see `patients_of`). Raises ManifestError where a patient
-    is in both, or a labelled film of `manifest` is one of the normals of `train`.
+    train: manifest of films to learn from, of which the normals count. Returns whether patients could be checked; see
+    `check_disjoint`. Raises ManifestError where a patient or a film is in both.
     """
-    both, has_patients = shared_patients(train, manifest)
-    hint = (
-        "so methods would be judged on what they learned from. Take them out of one of the two; "
-        "`diff3m prepare` splits by patient."
-    )
-    if both:
-        raise ManifestError(f"Patients in both {train} and {manifest}: {len(both)} ({', '.join(both[:3])} …), {hint}")
-    if films := shared_films(
-        normal_cases(train, schema), [case for case in read_manifest(manifest, schema) if case.label is not None]
-    ):
-        raise ManifestError(
-            f"Films in both {train} and {manifest}: {len(films)} "
-            f"({', '.join(path.name for path in films[:3])} …), {hint}"
-        )
-    return has_patients
+    cases = [case for case in read_manifest(manifest, schema) if case.label is not None]
+    consequence = "so methods would be judged on what they learned from"
+    return check_disjoint(train, manifest, normal_cases(train, schema), cases, consequence)
 
 
 class StoredFilms:

@@ -22,7 +22,7 @@ from ..scoring.score import Scoring
 from ..scoring.score_file import write_score
 from .calibration import Measurements, check_count, check_scoring, measure_cases
 from .format import format_interval, format_share, format_table
-from .labelled_films import assign_half, check_apart
+from .labelled_films import assign_half, check_held_out
 from .metrics import auroc_within_view, detection_metrics
 
 TIE = 0.005  # AUROC
@@ -75,7 +75,7 @@ def search_score(
     """
     for scoring in candidates.values():
         check_scoring(detector, scoring)
-    has_patients = check_apart(normals, manifest, detector.schema)
+    has_patients = check_held_out(normals, manifest, detector.schema)
     cases, halves, without_patient = _labelled_cases(manifest, detector)
     scores: dict[str, np.ndarray] = {}
     for names in _groups(candidates):

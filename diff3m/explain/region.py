@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..case import Case
 from ..detector import Detector
-from ..scoring.filters import crop_borders, gaussian_blur, scale_sigma
+from ..imaging.scale import scale_sigma
+from ..scoring.filters import crop_borders, gaussian_blur
 from ..scoring.score import Scoring
 from .coalitions import list_coalitions, shapley_values
 from .needs import ExplanationError, Need

@@ -1,4 +1,4 @@
-"""Radiographs: reading files, DICOM, preprocessing, the gate before analysis, and corrections by hand."""
+"""Radiographs: reading files, preprocessing, the gate before analysis, and corrections by hand."""
 
 from .dicom_content import looks_like_dicom
 from .edit import edit_film
@@ -7,12 +7,11 @@ from .preprocess import (
     PreparedFilm,
     Preprocessing,
     border_box,
-    crop_to_film,
     prepare,
     prepare_film,
     prepare_mask,
 )
-from .radiograph import Radiograph, RadiographError, Window, check_film
+from .radiograph import Radiograph, RadiographError, Window, normalize_film
 from .read import read_radiograph
 
 __all__ = [
@@ -24,11 +23,10 @@ __all__ = [
     "RadiographError",
     "Window",
     "border_box",
-    "check_film",
-    "crop_to_film",
     "edit_film",
     "inspect",
     "looks_like_dicom",
+    "normalize_film",
     "pass_gate",
     "prepare",
     "prepare_film",

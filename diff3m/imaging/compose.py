@@ -1,7 +1,7 @@
-"""The pseudo-healthy film at the film's own resolution.
+"""The pseudo-healthy film at the film's own resolution (docs/method.md, "Healing").
 
-Where the model's picture differs by more than it does on normal films, its low frequencies are the model's opinion and
-its fine detail is the patient's; everywhere else it is the patient's film.
+Where the reconstruction differs by more than it does on normal films, the low frequencies are the reconstruction's and
+the fine detail is the film's; everywhere else the pseudo-healthy film is the film itself.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from .preprocess import PreparedFilm
+from .scale import scale_sigma
 
-SIGMA = 1.2  # pixels of a 128-pixel film: standard deviation of the Gaussian that the difference is smoothed with
-REFERENCE_SIDE = 128  # pixels, to which SIGMA refers
-OPINION = (0.7, 1.4)  # of the usual limit: blurred differences from which, and beyond which, the model's opinion counts
+SIGMA = 1.2  # pixels of a 128-pixel film: standard deviation of the Gaussian over the difference
+# multiples of the limit of normal films: up to the first, the reconstruction has no weight; from the second, all of it
+WEIGHT_RANGE = (0.7, 1.4)
 FADE = 0.03  # share of the side over which the difference fades out toward the border of the box
 
 
@@ -24,7 +25,7 @@ def smooth_difference(difference: np.ndarray, sigma: float = SIGMA) -> np.ndarra
     the Gaussian in pixels of a 128-pixel film. Returns (S, S) float32.
     """
     side = difference.shape[0]
-    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), sigma * side / REFERENCE_SIDE)
+    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), scale_sigma(sigma, side))
     return smooth * _fade(side)
 
 
@@ -35,17 +36,17 @@ def compose_pseudo_healthy(
     heat_map: np.ndarray,
     heat_normal: float,
 ) -> np.ndarray:
-    """Film − upsampled w · Gaussian of (x₀ − x̂₀), on the film's own pixels and proportions.
+    """Compose film − upsample(w · Gaussian(x₀ − x̂₀)) on the film's own pixels and proportions.
 
-    pixels: (H, W) in [0, 1], the film as read. prepared: its square, box and contrast. reconstruction: (S, S), the
-    model's picture of the square. heat_map: (S, S), the blurred difference where it counts. heat_normal: the limit of
+    pixels: (H, W) in [0, 1], the film as read. prepared: its square x₀, box and contrast. reconstruction: (S, S) in
+    [0, 1], x̂₀ of the square. heat_map: (S, S), the blurred difference where it counts. heat_normal: the limit of
     normal films, under which the film stays as it is; with 0, w = 1 everywhere. Returns (H, W) float32 in [0, 1];
-    outside the box the film itself.
+    outside the box it is the film itself.
     """
     top, bottom, left, right = prepared.box
     difference = smooth_difference(prepared.square - reconstruction)
     if heat_normal > 0:
-        difference *= opinion_weight(heat_map, heat_normal)
+        difference *= reconstruction_weight(heat_map, heat_normal)
     difference *= np.float32(prepared.high - prepared.low)
     full_difference = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     result = pixels.astype(np.float32, copy=True)
@@ -53,20 +54,24 @@ def compose_pseudo_healthy(
     return result
 
 
-def opinion_weight(heat: np.ndarray, heat_normal: float) -> np.ndarray:
-    """Weight of the model's opinion: 0 where a heat map is usual for normal films, rising smoothly to 1.
+def reconstruction_weight(heat: np.ndarray, heat_normal: float) -> np.ndarray:
+    """Return the weight w of the reconstruction: 0 where a heat map is as on normal films, rising smoothly to 1.
 
-    heat: (S, S), the blurred difference. heat_normal: the size under which 95 % of the points of normal films stay.
-    Returns (S, S) float32 in [0, 1].
+    heat: (S, S), the blurred difference. heat_normal: the |heat| under which 95 % of the pixels of normal films lie,
+    above 0. Returns (S, S) float32 in [0, 1].
     """
-    low, high = (share * heat_normal for share in OPINION)
-    ramp = np.clip((np.abs(heat) - low) / (high - low), 0, 1)
-    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    low, high = (multiple * heat_normal for multiple in WEIGHT_RANGE)
+    return _smoothstep((np.abs(heat) - low) / (high - low))
+
+
+def _smoothstep(x: np.ndarray) -> np.ndarray:
+    """Return 0 below 0, 1 above 1, and the cubic 3x² − 2x³ between: float32."""
+    x = np.clip(x, 0, 1)
+    return (x * x * (3 - 2 * x)).astype(np.float32)
 
 
 def _fade(side: int) -> np.ndarray:
-    """1 inside, falling to 0 at the border: (side, side) float32."""
+    """Return weights that are 1 inside a square and fall to 0 at its border: (side, side) float32."""
     distance = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / side
-    ramp = np.clip(distance / FADE, 0, 1)
-    ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    ramp = _smoothstep(distance / FADE)
     return np.minimum(ramp[:, None], ramp[None])

@@ -1,6 +1,6 @@
-"""DICOM films: upright, with pixels as a viewer would show them.
+"""DICOM films, upright and with the grey levels of a viewer.
 
-Of the header, an allow-list of facts is read and nothing else.
+Of the header, the attributes that `dicom_header` lists are read and nothing else.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from pydicom.pixels import apply_color_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from .dicom_content import has_dicom_prefix, without_blank_preamble
-from .dicom_grey import GreyScale, grey_scale, is_inverted
-from .dicom_header import Geometry, check_kind, geometry, header_facts
-from .dicom_pixels import StoredPixels, decode
-from .dicom_values import lift_frame_attributes, whole
+from .dicom_geometry import Geometry, read_geometry
+from .dicom_grey import GreyScale, apply_grey_scale, read_polarity
+from .dicom_header import check_kind, header_facts
+from .dicom_pixels import StoredPixels, decode_pixels
+from .dicom_values import lift_frame_attributes, whole_number
 from .geometry import square_size, with_square_pixels
-from .radiograph import MAX_BYTES, Radiograph, RadiographError, check_film, check_size, grey_from_rgb
+from .radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, grey_from_rgb, normalize_film
 
 # pydicom quotes malformed header values in its warnings and log lines; a patient's data must reach neither. Silenced
 # for pydicom alone, once, because switching it for each file would not be safe with several threads.
@@ -37,38 +38,38 @@ NO_SIZE = "This DICOM file does not say how large its picture is (Rows, Columns)
 
 
 def read_dicom(data: bytes) -> Radiograph:
-    """Return a single-frame projection radiograph from DICOM bytes.
+    """Read a single-frame projection radiograph from the bytes of a DICOM file.
 
-    Raises RadiographError with a sentence that says what to do.
+    Raises RadiographError, whose message says what to do.
     """
     dataset = read_dataset(data)
     notes = check_kind(dataset)
-    place = geometry(dataset)
-    _check_stored_size(dataset, place)
+    geometry = read_geometry(dataset)
+    _check_stored_size(dataset, geometry)
     facts, fact_notes = header_facts(dataset)
-    grey = _grey(dataset, decode(dataset))
-    pixels = _place(grey.values, place)
-    full_range = None if grey.full_range is None else _place(grey.full_range, place)
-    spacing = place.spacing_mm
+    grey = _grey(dataset, decode_pixels(dataset))
+    pixels = _turn_upright(grey.values, geometry)
+    full_range = None if grey.full_range is None else _turn_upright(grey.full_range, geometry)
+    spacing = geometry.spacing_mm
     if spacing is not None:
-        spacing = _upright_spacing(spacing, grey.values.shape, pixels.shape, place)
+        spacing = _upright_spacing(spacing, grey.values.shape, pixels.shape, geometry)
     return Radiograph(
-        check_film(pixels),
+        normalize_film(pixels),
         "DICOM",
         facts,
-        (*notes, *grey.notes, *place.notes, *fact_notes),
+        (*notes, *grey.notes, *geometry.notes, *fact_notes),
         spacing_mm=spacing,
-        at_detector=place.at_detector,
+        at_detector=geometry.at_detector,
         windows=grey.windows,
-        full_range=None if full_range is None else check_film(full_range),
+        full_range=None if full_range is None else normalize_film(full_range),
     )
 
 
 def read_dataset(data: bytes) -> Dataset:
-    """Read the data set of a DICOM file, whatever its preamble, meta information and encoding.
+    """Read the data set of a DICOM file; preamble and meta information may be absent, or wrong about the encoding.
 
-    What functional groups say of a frame stands at the top, as in older objects. Raises RadiographError for a damaged
-    file.
+    Attributes of functional groups are copied to the top, see `lift_frame_attributes`. Raises RadiographError for a
+    damaged file.
     """
     dataset = _parse(without_blank_preamble(data))
     lift_frame_attributes(dataset)
@@ -76,6 +77,7 @@ def read_dataset(data: bytes) -> Dataset:
 
 
 def _parse(data: bytes) -> Dataset:
+    """Parse a file; where that gives no picture, parse what follows the meta information by its own encoding."""
     _refuse_bomb(data)
     try:
         dataset = pydicom.dcmread(io.BytesIO(data), force=not has_dicom_prefix(data))
@@ -91,7 +93,7 @@ def _parse(data: bytes) -> Dataset:
 
 
 def _refuse_bomb(data: bytes) -> None:
-    """Deflated files are inflated whole by pydicom; refuse one that would not stay within the size of an upload."""
+    """Raise RadiographError for a deflated file that is larger than `MAX_BYTES` once inflated; pydicom has no limit."""
     if DeflatedExplicitVRLittleEndian.encode() not in data:
         return
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -110,18 +112,18 @@ def _refuse_bomb(data: bytes) -> None:
         )
 
 
-def _check_stored_size(dataset: Dataset, place: Geometry) -> None:
-    """Raise RadiographError before anything is decoded, for a picture of no size, or of one that no film has."""
-    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
+def _check_stored_size(dataset: Dataset, geometry: Geometry) -> None:
+    """Raise RadiographError for a picture without a size, or with one that no film has; nothing is decoded for it."""
+    rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
     if not rows or not columns or min(rows, columns) < 0:
         raise RadiographError(NO_SIZE)
-    check_size(columns, rows, place.pixel_aspect)
-    height, width = square_size(rows, columns, place.pixel_aspect)
+    check_size(columns, rows, geometry.pixel_aspect)
+    height, width = square_size(rows, columns, geometry.pixel_aspect)
     check_size(width, height)
 
 
 def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
-    """Decoded pixels as one grey picture. Raises RadiographError for a color picture, or several."""
+    """Return decoded pixels as one grey picture. Raises RadiographError for a color picture, or several pictures."""
     values = stored.values
     try:
         if stored.photometric == "PALETTE COLOR" and values.ndim == 2:
@@ -137,9 +139,9 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
         raise RadiographError("This DICOM file does not hold a single grey picture. Export one frontal film.")
     if not np.isfinite(values).all():
         raise RadiographError("The image holds values that are not numbers. Export it again as PNG or DICOM.")
-    inverted, notes = is_inverted(dataset, stored.photometric)
+    inverted, notes = read_polarity(dataset, stored.photometric)
     try:
-        grey = grey_scale(values, stored.padding, dataset, inverted)
+        grey = apply_grey_scale(values, stored.padding, dataset, inverted)
     except Exception:
         raise RadiographError(
             "The grey scale of this DICOM file (its window or lookup table) is malformed. Export the film as PNG."
@@ -147,16 +149,19 @@ def _grey(dataset: Dataset, stored: StoredPixels) -> GreyScale:
     return GreyScale(grey.values, grey.full_range, grey.windows, (*stored.notes, *notes, *grey.notes))
 
 
-def _place(image: np.ndarray, place: Geometry) -> np.ndarray:
-    """Return a stored picture with square pixels and upright."""
-    return np.ascontiguousarray(place.placement.apply(with_square_pixels(image, place.pixel_aspect)))
+def _turn_upright(image: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Return a stored picture upright and with square pixels."""
+    return np.ascontiguousarray(geometry.placement.apply(with_square_pixels(image, geometry.pixel_aspect)))
 
 
 def _upright_spacing(
-    spacing: tuple[float, float], stored: tuple[int, int], upright: tuple[int, int], place: Geometry
+    spacing: tuple[float, float], stored: tuple[int, int], upright: tuple[int, int], geometry: Geometry
 ) -> tuple[float, float]:
-    """Return the spacing of the picture as it is shown: its size in millimeters does not change."""
+    """Return the (row, column) spacing of the upright picture, in millimeters; its extent does not change.
+
+    spacing: of the stored picture. stored, upright: the shapes of both.
+    """
     height, width = spacing[0] * stored[0], spacing[1] * stored[1]
-    if place.placement.transposed:
+    if geometry.placement.transposed:
         height, width = width, height
     return height / upright[0], width / upright[1]

@@ -1,4 +1,4 @@
-"""Stored pixels that contradict their header: the picture itself shows its byte order and its sign."""
+"""Corrections of headers that contradict the pixels: the picture itself shows its byte order and its sign."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ OTHER_BYTE_ORDER = "The film's pixels are stored in another byte order than the 
 OTHER_SIGN = "The header says that pixels are {header}, which does not fit them; they were read as {picture}."
 
 
-def with_true_byte_order(values: np.ndarray, notes: list[str]) -> np.ndarray:
+def correct_byte_order(values: np.ndarray, notes: list[str]) -> np.ndarray:
     """Swap the bytes of uncompressed values where only that makes a picture.
 
-    values: integers; only (H, W) of 16 bits are examined, others are returned as they are. notes: gets one where the
+    values: integers; other arrays than (H, W) of 16 bits are returned as they are. notes: gets a sentence where the
     bytes are swapped.
     """
     if values.dtype.itemsize != 2 or values.ndim != 2:
@@ -37,13 +37,13 @@ def _noise(values: np.ndarray) -> float:
     return float(np.abs(np.diff(lines, axis=1)).mean() / max(float(lines.std()), 1e-6))
 
 
-def with_true_sign(values: np.ndarray, stored_bits: int, notes: list[str]) -> np.ndarray:
+def correct_sign(values: np.ndarray, stored_bits: int, notes: list[str]) -> np.ndarray:
     """Read unsigned values as signed ones, or the other way, where only that makes a picture without jumps.
 
     Read with the wrong sign, a smooth picture wraps: neighbors lie at the two ends of the range.
 
     values: (H, W) integers. stored_bits: BitsStored; all bits of the type count where the values hold more. notes: gets
-    one where the sign changes.
+    a sentence where the sign changes.
     """
     signed = values.dtype.kind == "i"
     low, high = int(values.min()), int(values.max())
@@ -59,7 +59,7 @@ def with_true_sign(values: np.ndarray, stored_bits: int, notes: list[str]) -> np
 
 
 def _other_sign(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
-    """Return the same bits read as unsigned where they were signed, and the other way."""
+    """Return the same bits, signed values read as unsigned and unsigned ones as signed."""
     if signed:
         return values & ((1 << bits) - 1)
     sign = 1 << (bits - 1)
@@ -67,9 +67,9 @@ def _other_sign(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
 
 
 def _wraps(values: np.ndarray, bits: int, signed: bool) -> float:
-    """Return the share of neighbors in a row of which one lies at the one end of the range and one at the other.
+    """Return the share of neighbors in a row that lie at opposite ends of the range.
 
-    The very ends do not count: there a film is saturated.
+    The very ends do not count, since a film may be saturated there.
     """
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     width = max(2, int((high - low) * SEAM_WIDTH))
@@ -78,9 +78,9 @@ def _wraps(values: np.ndarray, bits: int, signed: bool) -> float:
 
 
 def use_frame_format(dataset: Dataset, components: int | None, precision: int | None) -> None:
-    """Write a JPEG picture's own channels, and its 8 bits a value, into a data set that says otherwise.
+    """Write a JPEG picture's own number of channels and of bits into a data set that says otherwise.
 
-    components: channels of the picture. precision: bits a value of the picture.
+    components: channels of the picture. precision: its bits a value; only 8 replaces what the data set says.
     """
     if components in (1, 3) and dataset.SamplesPerPixel != components:
         dataset.SamplesPerPixel = components

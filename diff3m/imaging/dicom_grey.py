@@ -1,8 +1,7 @@
-"""The grey scale of a DICOM film.
+"""The grey scale of a DICOM film: stored values → modality LUT or rescale → VOI LUT or window → bright = dense.
 
-Stored values → modality LUT or rescale → VOI LUT or window → bright = dense (PS3.3 C.11).
-
-Each attribute that cannot be used is left out with a note, and the film is read through the others.
+Source: PS3.3 C.11. An attribute that cannot be used is left out with a note, and the film is shown through the others.
+In this module `notes` is a list to which functions add sentences for the reader.
 """
 
 from __future__ import annotations
@@ -12,34 +11,31 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .dicom_values import has, has_decimal_comma, items, number, numbers, patterns, text, texts, words
+from .dicom_values import (
+    DECIMAL_COMMA,
+    bit_patterns,
+    has_decimal_comma,
+    items,
+    lut_entries,
+    number,
+    numbers,
+    text,
+    texts,
+)
 from .radiograph import Window
 
 MAX_RESCALE = 1e20  # of slope and intercept: beyond that values overflow
 SATURATED = 0.9  # share of a film that one window or table may show as mere black or white before it is left out
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+# terms of WindowCenterWidthExplanation that may be quoted
 EXPLANATIONS = frozenset(
-    (
-        "NORMAL",
-        "HARD",
-        "HARDER",
-        "SOFT",
-        "SOFTER",
-        "BONE",
-        "LUNG",
-        "CHEST",
-        "STANDARD",
-        "DEFAULT",
-        "MEDIASTINUM",
-        "NARROW",
-        "WIDE",
-    )
-)  # words of WindowCenterWidthExplanation that may be quoted
+    {"NORMAL", "HARD", "HARDER", "SOFT", "SOFTER", "BONE", "LUNG", "CHEST", "STANDARD", "DEFAULT", "MEDIASTINUM",
+     "NARROW", "WIDE"}
+)  # fmt: skip
 
 IGNORED = "The header's {name} cannot be used and was ignored: the film is shown without it. Compare its grey scale."
 ONE_WINDOW = "One of the header's windows cannot be used and was left out."
 EMPTY = "The header's {name} is empty and was ignored."
-COMMA = "The header's {name} is written with a decimal comma and was read as such."
 HIDES = "The header's {name} hides nearly all of the film and was ignored."
 POLARITY_GUESSED = (
     "The header does not say whether bright is dense (PhotometricInterpretation); the film is taken for an ordinary "
@@ -54,10 +50,11 @@ NOT_INVERSE = (
 
 @dataclass(frozen=True)
 class GreyScale:
-    """A film as the header asks it to be shown. values: (H, W) float32 of any range, bright = dense.
+    """A film as the header asks it to be shown.
 
-    full_range: the same before window or table, or None where `values` are that; windows: in units of its own range,
-    0 to 1. notes: sentences for the reader.
+    values: (H, W) float32 of any range, bright = dense. full_range: the same before window or VOI LUT, None where
+    `values` are that. windows: the header's windows, in units in which the full range is 0 to 1. notes: sentences for
+    the reader.
     """
 
     values: np.ndarray
@@ -68,7 +65,10 @@ class GreyScale:
 
 @dataclass(frozen=True)
 class _Voi:
-    """A window of the header in units of the rescaled values: shape is LINEAR, LINEAR_EXACT or SIGMOID."""
+    """A window of the header (value of interest, VOI).
+
+    center, width: in units of the rescaled values. shape: LINEAR, LINEAR_EXACT or SIGMOID. explanation: see `Window`.
+    """
 
     center: float
     width: float
@@ -83,7 +83,7 @@ class _Voi:
         return self.center - self.width / 2, self.center + self.width / 2
 
     def bends(self, low: float, high: float) -> bool:
-        """Tell whether values from low to high do not all keep their distances."""
+        """Tell whether the window changes more than the scale of values from low to high: it clips or curves them."""
         return self.shape == "SIGMOID" or low < self.ends[0] or high > self.ends[1]
 
     def apply(self, values: np.ndarray) -> np.ndarray:
@@ -95,10 +95,11 @@ class _Voi:
         return np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
 
 
-def grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, inverted: bool) -> GreyScale:
-    """Show stored values (H, W) as the header asks.
+def apply_grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, inverted: bool) -> GreyScale:
+    """Apply the header's grey scale to stored values.
 
-    padding: (H, W) bool, where there is no film; it becomes black and sets no range. inverted: the film is MONOCHROME1.
+    stored: (H, W). padding: (H, W) bool, where there is no film; it becomes black and sets no range. inverted: whether
+    low values are bright, as in MONOCHROME1.
     """
     notes: list[str] = []
     if padding.all():
@@ -118,21 +119,21 @@ def grey_scale(stored: np.ndarray, padding: np.ndarray, dataset: Dataset, invert
 
 
 def _to_window(voi: _Voi, low: float, high: float, inverted: bool) -> Window:
-    """Return a window in units of the film's range, which is low to high."""
+    """Return a window in units in which the film's range, low to high, is 0 to 1."""
     black, white = ((end - low) / (high - low) for end in voi.ends)
     return Window(1 - white, 1 - black, voi.explanation) if inverted else Window(black, white, voi.explanation)
 
 
 def _hides(voi: _Voi, inside: np.ndarray, notes: list[str]) -> bool:
-    """Tell whether a window shows nearly nothing of the film, with a note."""
+    """Tell whether a window shows nearly nothing of the film; add a note if so."""
     hides = _saturates(inside, *voi.ends)
     if hides:
         notes.append(HIDES.format(name=voi.explanation if voi.explanation.startswith("window") else "window"))
     return hides
 
 
-def is_inverted(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ...]]:
-    """Return whether low stored values are bright, and notes of what was guessed.
+def read_polarity(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether low stored values are bright, and sentences on what was guessed.
 
     photometric: PhotometricInterpretation in capitals, "" where it is missing.
     """
@@ -145,7 +146,7 @@ def is_inverted(dataset: Dataset, photometric: str) -> tuple[bool, tuple[str, ..
 
 
 def _finish(values: np.ndarray, padding: np.ndarray, inverted: bool) -> np.ndarray:
-    """Bright = dense, and padding black."""
+    """Invert values where asked, so that bright is dense, and make padding black: float32."""
     values = values.astype(np.float32)
     if inverted:
         inside = values[~padding]
@@ -156,8 +157,8 @@ def _finish(values: np.ndarray, padding: np.ndarray, inverted: bool) -> np.ndarr
 
 
 def _rescale(stored: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarray:
-    """Modality LUT, else rescale slope and intercept: float32."""
-    if has(dataset, "ModalityLUTSequence"):
+    """Apply the modality LUT, or else rescale slope and intercept: float32."""
+    if "ModalityLUTSequence" in dataset:
         table = _table(
             next(iter(items(dataset, "ModalityLUTSequence")), None), float(stored.min()), float(stored.max())
         )
@@ -174,25 +175,27 @@ def _rescale(stored: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarr
 
 
 def _rescale_number(dataset: Dataset, name: str, default: float, notes: list[str]) -> float:
-    if not has(dataset, name):
+    """Read RescaleSlope or RescaleIntercept; the default where it is absent or, with a note, cannot be used."""
+    if name not in dataset:
         return default
     value = number(dataset, name)
     if value is None or abs(value) > MAX_RESCALE or (name == "RescaleSlope" and value == 0):
         notes.append((IGNORED if texts(dataset, name) else EMPTY).format(name=name))
         return default
     if has_decimal_comma(dataset, name):
-        notes.append(COMMA.format(name=name))
+        notes.append(DECIMAL_COMMA.format(name=name))
     return value
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A lookup table: entries (n,), the first for the value `first` and below."""
+    """A lookup table. entries: (n,) uint8 or uint16. first: the value whose entry is the first, as of all below it."""
 
     entries: np.ndarray
     first: int
 
     def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return the entries of values, float32; values beyond the table have its first or last entry."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.int32)
         return self.entries[index].astype(np.float32)
 
@@ -200,17 +203,17 @@ class _Table:
 def _table(item: Dataset | None, low: float, high: float) -> _Table | None:
     """Return the table of a LUT item for values between low and high; None where it is malformed.
 
-    The second number of the descriptor is signed or not, as the values are; headers often say it with the wrong VR, so
-    of its two readings the one is taken whose table lies under more of the values.
+    The second number of the descriptor, the first value, is signed if the values are. Headers often give it the wrong
+    VR, so both readings are compared, and the one counts whose table covers more of the values.
     """
-    if item is None or not has(item, "LUTData"):
+    if item is None or "LUTData" not in item:
         return None
-    descriptor = patterns(item, "LUTDescriptor")
+    descriptor = bit_patterns(item, "LUTDescriptor")
     if len(descriptor) != 3:
         return None
     count, first, bits = descriptor[0] or 65536, descriptor[1], descriptor[2]
     try:
-        entries = words(item, "LUTData")
+        entries = lut_entries(item, "LUTData")
     except (TypeError, ValueError, OverflowError):
         return None
     if len(entries) < count:
@@ -223,8 +226,8 @@ def _table(item: Dataset | None, low: float, high: float) -> _Table | None:
 
 
 def _through_table(values: np.ndarray, inside: np.ndarray, dataset: Dataset, notes: list[str]) -> np.ndarray | None:
-    """Values through the first usable VOI LUT; None where there is none."""
-    if not has(dataset, "VOILUTSequence"):
+    """Apply the first usable VOI LUT; None where there is none. inside: the values that are no padding."""
+    if "VOILUTSequence" not in dataset:
         return None
     for item in items(dataset, "VOILUTSequence"):
         table = _table(item, float(inside.min()), float(inside.max()))
@@ -239,16 +242,16 @@ def _through_table(values: np.ndarray, inside: np.ndarray, dataset: Dataset, not
 
 def _windows(dataset: Dataset, notes: list[str]) -> list[_Voi]:
     """Return the header's windows that can be used."""
-    names = [name for name in ("WindowCenter", "WindowWidth") if has(dataset, name)]
+    names = [name for name in ("WindowCenter", "WindowWidth") if name in dataset]
     if not names or not any(texts(dataset, name) for name in names):
         return []
     shape = text(dataset, "VOILUTFunction").upper()
-    if has(dataset, "VOILUTFunction") and shape not in FUNCTIONS:
+    if "VOILUTFunction" in dataset and shape not in FUNCTIONS:
         notes.append((IGNORED if shape else EMPTY).format(name="VOILUTFunction"))
     shape = shape if shape in FUNCTIONS else "LINEAR"
     centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
     if any(has_decimal_comma(dataset, name) for name in names):
-        notes.append(COMMA.format(name="window"))
+        notes.append(DECIMAL_COMMA.format(name="window"))
     explanations = texts(dataset, "WindowCenterWidthExplanation")
     windows, least = [], 1.0 if shape == "LINEAR" else 0.0
     for index, (center, width) in enumerate(zip(centers, widths, strict=False)):

@@ -1,6 +1,7 @@
-"""The stored pixels of a DICOM film, read as the Image Pixel module says, or as the picture shows where that is wrong.
+"""The stored pixels of a DICOM film, read as the Image Pixel module says (PS3.3 C.7.6.3), or as the picture shows.
 
-Transfer syntaxes and decoding: `dicom_syntax.py`.
+Headers are often wrong about sign, bits in use and byte order; the picture itself then decides. Transfer syntaxes and
+decoding are in `dicom_syntax`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
 )
 
-from .dicom_contradictions import with_true_byte_order, with_true_sign
+from .dicom_contradictions import correct_byte_order, correct_sign
 from .dicom_syntax import complete_syntax, decode_values, is_native
-from .dicom_values import has, numbers, text, whole
+from .dicom_values import numbers, text, whole_number
 from .radiograph import RadiographError
 
 CLEARLY_ROUGHER = 1.05  # times: by how much the wrong one of two readings must be rougher to count as wrong
@@ -34,7 +35,8 @@ UNSIGNED = "The header says that pixels are signed, which does not fit them; the
 GUESSED = "The header lacks {tags}; the values were taken from the others and from the picture."
 MISSING = "The DICOM file lacks {tags}, so its pixels cannot be read. Export it again from the archive, or as PNG."
 CUT_SHORT = (
-    "The picture in this DICOM file is cut short: {found} of {needed} bytes are there. Copy or export the file again."
+    "The picture in this DICOM file is cut short: {length} of {expected_length} bytes are there. Copy or export the "
+    "file again."
 )
 UNREADABLE = (
     "The picture in this DICOM file cannot be decoded (transfer syntax: {syntax}). It may be damaged; export the film "
@@ -50,8 +52,8 @@ class StoredPixels:
     """Decoded pixels and how the header says to read them.
 
     values: (H, W) of any integer or float type, or (H, W, 3) RGB. padding: (H, W) bool, where the header says that
-    there is no film. photometric: PhotometricInterpretation in capitals, "" where it is missing. notes: what was
-    guessed.
+    there is no film. photometric: PhotometricInterpretation in capitals, "" where it is missing. notes: sentences on
+    what was guessed.
     """
 
     values: np.ndarray
@@ -62,7 +64,12 @@ class StoredPixels:
 
 @dataclass(frozen=True)
 class _Format:
-    """The Image Pixel module: how the pixel data are laid out."""
+    """The Image Pixel module: how the pixel data are laid out.
+
+    photometric: PhotometricInterpretation in capitals, "" where it is missing. samples: values a pixel, 1 or 3.
+    allocated, stored: bits of a word, and those of them in use. high_bit: the highest bit in use, from 0. signed:
+    whether values are in two's complement.
+    """
 
     photometric: str
     samples: int
@@ -72,10 +79,11 @@ class _Format:
     signed: bool
 
 
-def decode(dataset: Dataset) -> StoredPixels:
-    """Return the stored pixels of a single-frame data set. Raises RadiographError, which says what to do.
+def decode_pixels(dataset: Dataset) -> StoredPixels:
+    """Decode the stored pixels of a single-frame data set.
 
-    The data set's Image Pixel module and transfer syntax are completed in place where the header lacks them.
+    The data set's Image Pixel module and transfer syntax are completed in place where the header lacks them. Raises
+    RadiographError for pixels that cannot be read.
     """
     notes: list[str] = []
     uid = UID("")
@@ -84,7 +92,7 @@ def decode(dataset: Dataset) -> StoredPixels:
         layout = _complete_format(dataset, uid, notes)
         values = decode_values(dataset, uid)
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
-        values = with_true_byte_order(values, notes) if is_native(uid) else values
+        values = correct_byte_order(values, notes) if is_native(uid) else values
     except RadiographError:
         raise
     except Exception:  # decoders raise many kinds of error
@@ -95,7 +103,7 @@ def decode(dataset: Dataset) -> StoredPixels:
         return StoredPixels(values, np.zeros(values.shape[:2], bool), layout.photometric, tuple(notes))
     used_bits = _align(values, layout, dataset, notes)
     if layout.photometric != "PALETTE COLOR":  # whose indices need not be smooth
-        used_bits = with_true_sign(used_bits, layout.stored, notes)
+        used_bits = correct_sign(used_bits, layout.stored, notes)
     padding = _padding(values, used_bits, layout, dataset, notes)
     return StoredPixels(used_bits, padding, layout.photometric, tuple(notes))
 
@@ -103,57 +111,29 @@ def decode(dataset: Dataset) -> StoredPixels:
 def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     """Read the Image Pixel module, and complete it in the data set where a missing attribute can only be one thing.
 
-    Raises RadiographError naming the attributes that are missing otherwise.
+    notes: gets a sentence for each guess. Raises RadiographError naming the attributes that are missing otherwise.
     """
-    rows, columns = dataset.Rows, dataset.Columns = whole(dataset, "Rows"), whole(dataset, "Columns")
+    rows, columns = dataset.Rows, dataset.Columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
     if rows is None or columns is None:
         raise RadiographError(MISSING.format(tags="Rows, Columns"))
-    photometric = (
-        text(dataset, "PhotometricInterpretation").upper().replace(" ", "").replace("PALETTECOLOR", "PALETTE COLOR")
-    )
-    if INVERTED.fullmatch(photometric):
-        photometric = "MONOCHROME1"
-    samples, allocated, signed = (
-        whole(dataset, name) for name in ("SamplesPerPixel", "BitsAllocated", "PixelRepresentation")
-    )
-    missing = [
-        name
-        for name, value in (
-            ("SamplesPerPixel", samples or None),
-            ("BitsAllocated", allocated),
-            ("PixelRepresentation", signed),
-        )
-        if value is None
-    ]
+    missing = ["SamplesPerPixel"] if not whole_number(dataset, "SamplesPerPixel") else []
+    missing += [name for name in ("BitsAllocated", "PixelRepresentation") if whole_number(dataset, name) is None]
     length = len(dataset.PixelData) if is_native(uid) or uid == DeflatedExplicitVRLittleEndian else None
-    if not samples:
-        pixel_bytes = rows * columns * (allocated or 8) // 8
-        is_color = not photometric and length is not None and length // pixel_bytes == 3
-        samples = 3 if is_color or photometric.startswith(("RGB", "YBR")) else 1
-    if samples not in (1, 3):
-        raise RadiographError(CHANNELS.format(samples=samples if 0 < samples < 100 else "an unknown number of"))
-    if allocated is None:
-        per_value = (length or 0) / (rows * columns * samples)
-        stored = whole(dataset, "BitsStored")
-        allocated = next((bits for bits in (8, 16, 32) if bits / 8 <= per_value < bits / 8 + 0.01), None)
-        if length is None and stored:
-            allocated = 8 if stored <= 8 else 16
-        if allocated is None:
-            raise RadiographError(MISSING.format(tags="BitsAllocated"))
-    stored = whole(dataset, "BitsStored") or allocated
+    photometric = _read_photometric(dataset)
+    samples = _read_samples(dataset, photometric, length)
+    allocated = _read_bits_allocated(dataset, samples, length)
+    stored = whole_number(dataset, "BitsStored") or allocated
     if not 1 <= stored <= allocated:
         stored = allocated
-    high_bit = whole(dataset, "HighBit")
+    high_bit = whole_number(dataset, "HighBit")
     if high_bit is None or not stored - 1 <= high_bit < allocated:
         high_bit = stored - 1
     if allocated not in (8, 16, 32) and is_native(uid):
         raise RadiographError(PACKED.format(bits=allocated if 0 < allocated < 65 else "an unknown number of"))
-    subsampling = 1.5 if photometric == "YBR_FULL_422" and samples == 3 else 1  # two pixels share their colors
-    expected_length = int(rows * columns * samples * allocated / 8 / subsampling)
-    if length is not None and expected_length > length:
-        raise RadiographError(CUT_SHORT.format(found=length, needed=expected_length))
-    if length is not None and dataset.PixelData[expected_length : length - 1].strip(b"\0"):  # the last byte may pad
-        notes.append(BEYOND)
+    if length is not None:
+        subsampling = 1.5 if photometric == "YBR_FULL_422" and samples == 3 else 1  # two pixels share their colors
+        _check_length(dataset, int(rows * columns * samples * allocated / 8 / subsampling), notes)
+    signed = whole_number(dataset, "PixelRepresentation")
     if signed is None and length is not None and samples == 1:
         signed = _guess_signed(dataset, allocated, stored, high_bit)
     layout = _Format(photometric, samples, allocated, stored, high_bit, bool(signed))
@@ -163,25 +143,74 @@ def _complete_format(dataset: Dataset, uid: UID, notes: list[str]) -> _Format:
     return layout
 
 
+def _read_photometric(dataset: Dataset) -> str:
+    """Return PhotometricInterpretation in capitals, its odd spellings corrected; "" where it is missing."""
+    photometric = text(dataset, "PhotometricInterpretation").upper().replace(" ", "")
+    photometric = photometric.replace("PALETTECOLOR", "PALETTE COLOR")
+    return "MONOCHROME1" if INVERTED.fullmatch(photometric) else photometric
+
+
+def _read_samples(dataset: Dataset, photometric: str, length: int | None) -> int:
+    """Return the number of values a pixel, 1 or 3, also where the header lacks it.
+
+    length: of uncompressed pixel data in bytes, None for compressed ones. Raises RadiographError for another number.
+    """
+    samples = whole_number(dataset, "SamplesPerPixel")
+    if not samples:
+        plane_bytes = dataset.Rows * dataset.Columns * (whole_number(dataset, "BitsAllocated") or 8) // 8
+        is_color = not photometric and length is not None and length // plane_bytes == 3
+        samples = 3 if is_color or photometric.startswith(("RGB", "YBR")) else 1
+    if samples not in (1, 3):
+        raise RadiographError(CHANNELS.format(samples=samples if 0 < samples < 100 else "an unknown number of"))
+    return samples
+
+
+def _read_bits_allocated(dataset: Dataset, samples: int, length: int | None) -> int:
+    """Return BitsAllocated, also where the header lacks it but the length or BitsStored tells it.
+
+    length: as in `_read_samples`. Raises RadiographError where nothing tells it.
+    """
+    allocated = whole_number(dataset, "BitsAllocated")
+    if allocated is not None:
+        return allocated
+    stored = whole_number(dataset, "BitsStored")
+    if length is None and stored:
+        return 8 if stored <= 8 else 16
+    value_bytes = (length or 0) / (dataset.Rows * dataset.Columns * samples)
+    allocated = next((bits for bits in (8, 16, 32) if bits / 8 <= value_bytes < bits / 8 + 0.01), None)
+    if allocated is None:
+        raise RadiographError(MISSING.format(tags="BitsAllocated"))
+    return allocated
+
+
+def _check_length(dataset: Dataset, expected_length: int, notes: list[str]) -> None:
+    """Note uncompressed pixel data that are longer than expected. Raises RadiographError for shorter ones."""
+    length = len(dataset.PixelData)
+    if expected_length > length:
+        raise RadiographError(CUT_SHORT.format(length=length, expected_length=expected_length))
+    if dataset.PixelData[expected_length : length - 1].strip(b"\0"):  # the last byte may pad
+        notes.append(BEYOND)
+
+
 def _write_format(dataset: Dataset, layout: _Format) -> None:
+    """Write the Image Pixel module into the data set, as pydicom's decoders need it."""
     known = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
     default = "MONOCHROME2" if layout.samples == 1 else "RGB"
     fitting = known if layout.samples > 1 else known[:3]
     dataset.PhotometricInterpretation = layout.photometric if layout.photometric in fitting else default
     dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored = layout.samples, layout.allocated, layout.stored
     dataset.HighBit, dataset.PixelRepresentation = layout.high_bit, int(layout.signed)
-    if layout.samples > 1 and whole(dataset, "PlanarConfiguration") is None:
+    if layout.samples > 1 and whole_number(dataset, "PlanarConfiguration") is None:
         dataset.PlanarConfiguration = 0
-    if has(dataset, "NumberOfFrames") and not whole(dataset, "NumberOfFrames"):
+    if "NumberOfFrames" in dataset and not whole_number(dataset, "NumberOfFrames"):
         del dataset.NumberOfFrames
 
 
 def _guess_signed(dataset: Dataset, allocated: int, stored: int, high_bit: int) -> bool:
-    """Tell whether uncompressed values are signed whose header does not say it.
+    """Tell whether uncompressed values are signed where the header does not say it.
 
-    Where it matters, the smoother picture tells.
-
-    Raises RadiographError where it does not.
+    They are unsigned if no value has the sign bit; else the reading that gives the smoother picture counts. Raises
+    RadiographError where both readings are about as smooth.
     """
     kind = f"{'>' if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else '<'}u{allocated // 8}"
     count = dataset.Rows * dataset.Columns
@@ -197,10 +226,10 @@ def _guess_signed(dataset: Dataset, allocated: int, stored: int, high_bit: int) 
 
 
 def _align(values: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
-    """Values of BitsStored bits below HighBit, without what else stands in the words: overlays, or empty bits below.
+    """Return the values of BitsStored bits below HighBit, without overlays or empty bits in the same words.
 
-    Headers are often wrong here, so a reading that the header asks for is taken only where it makes the picture no
-    rougher than the words as they are.
+    Headers are often wrong here, so the reading that the header asks for is used only where it makes the picture no
+    rougher than the words as they are. notes: gets a sentence where another reading is used.
     """
     width = values.dtype.itemsize * 8
     shift, mask = layout.high_bit + 1 - layout.stored, (1 << layout.stored) - 1
@@ -234,21 +263,26 @@ def _has_embedded_overlays(dataset: Dataset) -> bool:
 
 
 def _roughness(values: np.ndarray) -> float:
-    """Mean absolute difference of neighbors, of the range: a film that is read in a wrong way is full of jumps."""
+    """Return the mean absolute difference of neighbors as a share of the film's range.
+
+    A film that is read in a wrong way is full of jumps.
+    """
     lines = values[::4].astype(np.float32)
     low, high = np.percentile(lines, [5, 95])
     return float(np.abs(np.diff(lines, axis=1)).mean() / max(high - low, 1))
 
 
 def _padding(raw: np.ndarray, used_bits: np.ndarray, layout: _Format, dataset: Dataset, notes: list[str]) -> np.ndarray:
-    """Return where stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit.
+    """Return where stored values are padding by PixelPaddingValue and PixelPaddingRangeLimit: (H, W) bool.
 
-    Both are compared as bit patterns, of 16 bits unless they need more, because headers often write the one VR for
-    pixels of the other; of a signed film also of BitsStored bits.
+    Both are compared as bit patterns, because headers often give a signed value for unsigned pixels and the reverse:
+    patterns of 16 bits unless a value needs more, and for signed films also of BitsStored bits.
+
+    raw: (H, W) words as decoded. used_bits: the same after `_align`.
     """
     limits = [numbers(dataset, name)[:1] for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not limits[0]:
-        if has(dataset, "PixelPaddingValue"):
+        if "PixelPaddingValue" in dataset:
             notes.append(PADDING_IGNORED)
         return np.zeros(raw.shape, bool)
     values = [int(value) for (value,) in (limit for limit in limits if limit)]

@@ -1,18 +1,16 @@
-"""Transfer syntaxes of DICOM films: what the picture is stored as, completed where the file is wrong, and its decoding.
+"""Transfer syntaxes of DICOM films: how the picture is encoded, also where the file is wrong about it, and decoding.
 
-Before anything is decoded the picture's own size must be the one that the header gives. Compressed pictures whose
-decoder can abort the process on damaged data (GDCM's JPEG Lossless and JPEG-LS, 12-bit JPEG) or whose unpacked size is
-said nowhere (run-length encoding) are decoded in a process of their own (`pixel_worker.py`).
+Before a compressed picture is decoded, its own size must be the one that the header gives. Pictures whose decoder can
+abort the process on damaged data (GDCM's JPEG Lossless and JPEG-LS, 12-bit JPEG), and those that do not state their
+size (run-length encoding), are decoded in a process of their own, `pixel_worker.py`.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import struct
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +34,8 @@ from pydicom.uid import (
 
 from .dicom_contradictions import use_frame_format
 from .dicom_values import text
+from .jpeg import PictureHeader, read_jpeg_header, read_picture_header
+from .pixel_worker import JPEG_EXTENDED
 from .radiograph import RadiographError
 
 WORKER = Path(__file__).with_name("pixel_worker.py")
@@ -45,8 +45,6 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # th
 GDCM_ONLY = frozenset(
     {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"}
 )
-JPEG_EXTENDED = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-JPEG_SIZED = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
 # by the marker of a JPEG frame's header: the transfer syntaxes that decode it
 JPEG_SYNTAXES = {
     0xC0: ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"),
@@ -83,8 +81,9 @@ def is_native(uid: UID) -> bool:
 def complete_syntax(dataset: Dataset, notes: list[str]) -> UID:
     """Determine the transfer syntax, and write it into the data set's meta information.
 
-    It is the declared one, as far as it is known and fits how the picture is packed and begins; else the one by which
-    the parser could read the file, or the one of the picture's first bytes. notes: gets one where they differ.
+    It is the declared one, if that is known and fits how the picture is packed and begins; else the one by which
+    pydicom could parse the file, or that of the picture's first bytes. notes: gets a sentence where it is not the
+    declared one.
     """
     meta = getattr(dataset, "file_meta", None)
     declared_syntax = text(meta, "TransferSyntaxUID") if meta is not None else ""
@@ -104,7 +103,7 @@ def complete_syntax(dataset: Dataset, notes: list[str]) -> UID:
 
 
 def _native_syntax(dataset: Dataset, declared_syntax: str) -> UID:
-    """Return the transfer syntax of a picture that is not packed in fragments."""
+    """Return the transfer syntax of an uncompressed picture."""
     if declared_syntax == GE_BIG_ENDIAN_PIXELS:
         return ExplicitVRBigEndian
     if is_native(UID(declared_syntax)) or declared_syntax == DeflatedExplicitVRLittleEndian:
@@ -114,12 +113,12 @@ def _native_syntax(dataset: Dataset, declared_syntax: str) -> UID:
 
 
 def _encapsulated_syntax(data: bytes, declared_syntax: str) -> UID:
-    """Return the transfer syntax of a picture in fragments: the declared one, unless the first bytes contradict it."""
+    """Return the transfer syntax of a compressed picture: the declared one, unless the first bytes contradict it."""
     try:
         frame = next(generate_frames(data, number_of_frames=1))
     except Exception:
         return UID(declared_syntax or RLELossless)
-    header = _jpeg_header(frame)
+    header = read_jpeg_header(frame)
     if frame[:4] in (b"\xff\x4f\xff\x51", b"\0\0\0\x0c"):
         fitting = (JPEG2000Lossless, *JPEG2000TransferSyntaxes, *HTJ2K_SYNTAXES)
     elif header is not None:
@@ -130,7 +129,7 @@ def _encapsulated_syntax(data: bytes, declared_syntax: str) -> UID:
 
 
 def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:
-    """Decode the stored values of a single-frame data set, (H, W) or (H, W, 3).
+    """Decode the stored values of a single-frame data set, (H, W) or (H, W, 3) of an integer type.
 
     Bits beyond BitsStored stay as they are. Raises RadiographError where a decoder is not installed, and any exception
     for a picture that cannot be decoded.
@@ -147,56 +146,19 @@ def decode_values(dataset: Dataset, uid: UID) -> np.ndarray:
     return _decode_in_worker(dataset) if in_worker else pixel_array(dataset, correct_unused_bits=False)
 
 
-@dataclass(frozen=True)
-class _FrameHeader:
-    """What a compressed picture says of itself.
-
-    precision: bits, None for JPEG 2000. marker: of a JPEG's frame header. components: channels, None for JPEG 2000.
-    """
-
-    width: int
-    height: int
-    precision: int | None = None
-    marker: int = 0
-    components: int | None = None
-
-
-def _check_picture_size(dataset: Dataset) -> _FrameHeader:
-    """Return what the compressed picture says of itself.
-
-    Raises ValueError unless the picture's size is the one that the header gives.
-    """
-    header = _frame_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+def _check_picture_size(dataset: Dataset) -> PictureHeader:
+    """Return the compressed picture's own header. Raises ValueError unless it has the size that the data set gives."""
+    header = read_picture_header(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     if header is None or (header.width, header.height) != (dataset.Columns, dataset.Rows):
         raise ValueError("the picture's size is not the header's")
     return header
 
 
-def _frame_header(frame: bytes) -> _FrameHeader | None:
-    """Return what a JPEG, JPEG-LS or JPEG 2000 picture declares; None if it declares nothing."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # JPEG 2000: start of codestream, then SIZ
-    if start >= 0:
-        right, bottom, left, top = struct.unpack(">4I", frame[start + 8 : start + 24])
-        return _FrameHeader(right - left, bottom - top)
-    return _jpeg_header(frame)
-
-
-def _jpeg_header(frame: bytes) -> _FrameHeader | None:
-    place = 2
-    while frame[:2] == b"\xff\xd8" and place + 10 <= len(frame) and frame[place] == 0xFF:
-        marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
-        if marker == 0xFF:  # fill byte
-            place += 1
-        elif marker in JPEG_SIZED:
-            precision, height, width, components = struct.unpack(">B2HB", frame[place + 4 : place + 10])
-            return _FrameHeader(width, height, precision, marker, components)
-        else:
-            place += 2 + length
-    return None
-
-
 def _decode_in_worker(dataset: Dataset) -> np.ndarray:
-    """Decode in another process with a limit on time and memory. Raises any exception if that process fails."""
+    """Decode in another process with limits on time and memory: see `decode_values`.
+
+    Raises subprocess.SubprocessError where that process fails or takes too long.
+    """
     bare = Dataset()
     bare.file_meta = dataset.file_meta
     for tag in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",

@@ -1,6 +1,6 @@
-"""Single values of a DICOM header.
+"""Single values of a DICOM header; a wrong VR, a decimal comma or a malformed value affects that value alone.
 
-They are read so that a wrong VR, a decimal comma or a malformed value costs that value alone.
+A keyword is the name of an attribute as pydicom knows it, e.g. "PatientAge".
 """
 
 from __future__ import annotations
@@ -19,17 +19,8 @@ BINARY = {
     "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8", "UV": "u8", "SV": "i8",
 }  # fmt: skip
 ENCODINGS = (
-    "utf-8",
-    "iso8859-5",
-    "cp1251",
-    "koi8-r",
-    "shift_jis",
-    "gb18030",
-    "euc_kr",
-    "iso8859-7",
-    "iso8859-9",
-    "cp1256",
-)
+    "utf-8", "iso8859-5", "cp1251", "koi8-r", "shift_jis", "gb18030", "euc_kr", "iso8859-7", "iso8859-9", "cp1256"
+)  # fmt: skip
 # of enhanced objects (PS3.3 C.7.6.16): the attributes of functional groups that older objects have at the top
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 FRAME_ATTRIBUTES = {
@@ -40,16 +31,12 @@ FRAME_ATTRIBUTES = {
     "PatientOrientationInFrameSequence": ("PatientOrientation",),
     "FieldOfViewSequence": ("FieldOfViewRotation", "FieldOfViewHorizontalFlip"),
 }
+DECIMAL_COMMA = "The header's {name} is written with a decimal comma and was read as such."
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def has(dataset: Dataset, keyword: str) -> bool:
-    """Tell whether the header holds the attribute, empty or not."""
-    return keyword in dataset
-
-
 def texts(dataset: Dataset, keyword: str) -> list[str]:
-    """Return the components of a text value without blanks around them; [] where it is absent, empty or no text."""
+    """Return the components of a text value, stripped of blanks; [] where it is absent, empty or no text."""
     value = _value(dataset, keyword)
     if isinstance(value, bytes):
         return _split(value.decode("latin-1"))
@@ -79,7 +66,10 @@ def spellings(dataset: Dataset, keyword: str) -> Iterator[str]:
 
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """Return the components of a numeric value of any VR, with decimal commas; [] where one is no number."""
+    """Return the components of a numeric value of any VR; [] where it is absent or any of them is no number.
+
+    Decimal commas are read as points.
+    """
     element = _element(dataset, keyword)
     kind = _binary_kind(element)
     if kind and isinstance(element, RawDataElement) and isinstance(element.value, bytes):
@@ -100,8 +90,8 @@ def number(dataset: Dataset, keyword: str) -> float | None:
     return next(iter(numbers(dataset, keyword)), None)
 
 
-def whole(dataset: Dataset, keyword: str) -> int | None:
-    """Return a whole number; None where there is none, or another kind of number."""
+def whole_number(dataset: Dataset, keyword: str) -> int | None:
+    """Return the first component of a numeric value as an integer; None where it is absent or not whole."""
     value = number(dataset, keyword)
     return int(value) if value is not None and value == int(value) else None
 
@@ -111,16 +101,16 @@ def has_decimal_comma(dataset: Dataset, keyword: str) -> bool:
     return bool(numbers(dataset, keyword)) and any("," in item for item in texts(dataset, keyword))
 
 
-def patterns(dataset: Dataset, keyword: str) -> list[int]:
-    """Return the components of a US or SS value as 16-bit patterns, 0 to 65535.
-
-    Which of the two VRs was written does not matter.
-    """
+def bit_patterns(dataset: Dataset, keyword: str) -> list[int]:
+    """Return the components of a US or SS value as 16-bit patterns, 0 to 65535, which are alike for both VRs."""
     return [int(value) & 0xFFFF for value in numbers(dataset, keyword)]
 
 
-def words(dataset: Dataset, keyword: str) -> np.ndarray:
-    """Return a lookup table's entries, whatever their VR: (n,) uint16."""
+def lut_entries(dataset: Dataset, keyword: str) -> np.ndarray:
+    """Return the entries of a lookup table, whatever their VR: (n,) uint16.
+
+    Raises TypeError, ValueError or OverflowError for entries that are no whole numbers.
+    """
     element = _element(dataset, keyword)
     value = None if element is None else element.value
     if isinstance(value, bytes):
@@ -139,7 +129,10 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def lift_frame_attributes(dataset: Dataset) -> None:
-    """Write what the functional groups say of the first frame to the top of the data set, where that says nothing."""
+    """Copy attributes of the first frame from the functional groups to the top of the data set, where it lacks them.
+
+    Enhanced objects keep them in functional groups (PS3.3 C.7.6.16); older objects have them at the top.
+    """
     groups = [item for keyword in FUNCTIONAL_GROUPS for item in items(dataset, keyword)[:1]]
     for group in groups:
         for sequence, keywords in FRAME_ATTRIBUTES.items():
@@ -163,6 +156,7 @@ def _value(dataset: Dataset, keyword: str):
 
 
 def _binary_kind(element: RawDataElement | DataElement | None) -> str | None:
+    """Return the numpy type of a binary value by its VR, or by the dictionary's where it has none; None for text."""
     if element is None:
         return None
     kind = element.VR

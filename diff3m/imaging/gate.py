@@ -1,9 +1,9 @@
 """The gate before analysis: is this a whole, upright, positive frontal chest film, as the model knows them?
 
-A film shrunk to 32×32 and standardized is compared with the principal components of normal films: its distance is the
-larger of two z-scores, of the log residual outside the components and of the log Mahalanobis length within them
-(Jackson and Mudholkar, Technometrics 1979: Q and T²). The same for its quarter turns and their negatives tells a turned
-or inverted film, and how to set it right.
+A film is resized to 32×32, standardized and compared with the principal components of normal films. Its distance is the
+larger of two z-scores, that of the log residual outside the components and that of the log Mahalanobis length within
+them (Jackson and Mudholkar, Technometrics 1979: Q and T²). If a quarter turn of the film or its negative is much nearer
+to normal films, the film is turned or inverted, and the gate says how to correct it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ WEIGHTS = resource("assets/film-gate.safetensors")
 SIDE, COMPONENTS = 32, 20
 THUMBNAIL = Preprocessing(size=SIDE)
 CLEARLY = 0.5  # z by which another position must be nearer than the film as it is
-SMALL = 128  # pixels: below the side that the shipped networks see
-LETTERS = 6  # marks of one height in one line from which it counts as writing
+SMALL = 128  # pixels, the side that the shipped networks see: a film with a smaller side gets a note
+LETTERS = 6  # marks of one height in one line from which they count as writing
 
 NOT_A_CHEST = (
     "This does not look like a whole frontal chest film: it may be a side view, another part of the body, a detail, or "
@@ -48,11 +48,13 @@ TURNS = {1: "a quarter turn to the left", 2: "half a turn", 3: "a quarter turn t
 
 @dataclass(frozen=True)
 class Quality:
-    """What the gate saw.
+    """What the gate says of a film.
 
-    passes: nothing speaks against an analysis. turn: quarter turns to the left, and negative: whether to invert, that
-    would set the film right. distance: from normal films as it is (limit: the largest that passes). reasons: sentences
-    that stop; notes: that do not.
+    passes: whether nothing speaks against an analysis.
+    turn, negative: the quarter turns to the left, and whether to invert, that would correct the film.
+    distance, limit: the film's distance from normal films, and the largest that passes; see `Gate.distance`.
+    reasons: sentences why the film is stopped; empty if it passes.
+    notes: sentences that do not stop it.
     """
 
     passes: bool
@@ -68,8 +70,9 @@ class Quality:
 class Gate:
     """The fitted gate.
 
-    mean (1024,), components (20, 1024), variances (20,); outside, within: mean and std of the two log measures over
-    normal films that the components were not fitted on; limit: the largest distance that passes.
+    mean (1024,), components (20, 1024), variances (20,): of standardized normal films. outside, within: mean and
+    standard deviation of the two log measures over normal films that the components were not fitted on. limit: the
+    largest distance that passes.
     """
 
     mean: np.ndarray
@@ -81,9 +84,10 @@ class Gate:
 
     @classmethod
     def fit(cls, films: np.ndarray, others: np.ndarray) -> Gate:
-        """Return a gate from normal thumbnails (N, 32, 32) in [0, 1], and others that set its scale and limit.
+        """Fit a gate on thumbnails of normal films.
 
-        The limit is the largest distance of those others.
+        films: (N, 32, 32) in [0, 1], for the components. others: (M, 32, 32) of further normal films, for the scale of
+        distances; the largest distance among them becomes the limit.
         """
         rows = _standardize(films)
         mean = rows.mean(0)
@@ -103,14 +107,15 @@ class Gate:
         return replace(result, limit=float(result.distance(others).max()))
 
     def distance(self, films: np.ndarray) -> np.ndarray:
-        """Return the distance of thumbnails (N, 32, 32) in [0, 1] from normal films: (N,).
+        """Return the distances (N,) of thumbnails (N, 32, 32) in [0, 1] from normal films.
 
-        In standard deviations of normal films.
+        Their unit is the standard deviation of normal films.
         """
         outside, within = self._measures(films)
         return np.maximum((outside - self.outside[0]) / self.outside[1], (within - self.within[0]) / self.within[1])
 
     def _measures(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log residual outside the components and the log Mahalanobis length within them, each (N,)."""
         rows = _standardize(films) - self.mean
         weights = rows @ self.components.T
         residual = rows - weights @ self.components
@@ -127,14 +132,14 @@ class Gate:
 
 @cache
 def shipped_gate() -> Gate:
-    """Return the gate in assets/, made by studies/06-film-gate/fit_gate.py."""
+    """Load the gate in assets/, which studies/06-film-gate/fit_gate.py fitted."""
     arrays = load_file(WEIGHTS)
     limit = float(arrays.pop("limit")[0])
     return Gate(**{name: values.astype(np.float64) for name, values in arrays.items()}, limit=limit)
 
 
 class GateError(RadiographError):
-    """A film that the gate stops. quality: what it saw."""
+    """A film that the gate stops. quality: what the gate says of it."""
 
     def __init__(self, quality: Quality) -> None:
         super().__init__(f"{' '.join(quality.reasons)} {GO_ON}")
@@ -142,18 +147,18 @@ class GateError(RadiographError):
 
 
 def read_film(source: str | os.PathLike | bytes, accept: bool = False) -> Radiograph:
-    """Read a file and pass the film through the gate: see `pass_gate`.
+    """Read a file and pass the film through the gate.
 
-    Raises RadiographError, of which GateError is one.
+    source: see `read_radiograph`. accept: see `pass_gate`. Raises RadiographError, or its subclass GateError.
     """
     return pass_gate(read_radiograph(source), accept)
 
 
 def pass_gate(film: Radiograph, accept: bool = False) -> Radiograph:
-    """Return the film with what the gate saw among its notes. Every door to an analysis calls this.
+    """Inspect a film before analysis, and return it with the gate's notes among its own.
 
-    accept: go on knowingly with a film that the gate stops, which `Radiograph.accepted` and the notes then say. Raises
-    GateError for such a film otherwise, RadiographError for a film without contrast.
+    accept: let films through that the gate would stop; `Radiograph.accepted` and the notes then give its reasons.
+    Raises GateError for such a film otherwise, and RadiographError for a film without contrast.
     """
     quality = inspect(film)
     if quality.reasons and not accept:
@@ -162,13 +167,16 @@ def pass_gate(film: Radiograph, accept: bool = False) -> Radiograph:
 
 
 def with_quality(film: Radiograph, quality: Quality) -> Radiograph:
-    """Return the film with what the gate saw among its notes, so that it stands beside every result."""
+    """Return the film with the gate's reasons and notes among its own, so that they appear beside every result."""
     accepted = tuple(ACCEPTED.format(reason=reason) for reason in quality.reasons)
     return replace(film, notes=(*film.notes, *accepted, *quality.notes), accepted=quality.reasons)
 
 
 def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
-    """Look at a film before analysis. Raises RadiographError for a film without contrast."""
+    """Inspect a film: does it look like the normal films of a gate, and how would it if turned or inverted?
+
+    gate: the shipped one by default. Raises RadiographError for a film without contrast.
+    """
     gate = gate or shipped_gate()
     thumbnail = prepare(film, THUMBNAIL)
     positions = [(turn, negative) for negative in (False, True) for turn in range(4)]
@@ -181,20 +189,30 @@ def inspect(film: Radiograph, gate: Gate | None = None) -> Quality:
     if distances[best] <= gate.limit and distances[best] < own - CLEARLY:
         reasons = [TURNED.format(turn=TURNS[turn])] if turn else []
         reasons += [NEGATIVE] if negative else []
-        return Quality(False, turn, negative, own, gate.limit, tuple(reasons), tuple(notes))
-    stops = () if own <= gate.limit else (NOT_A_CHEST,)
-    return Quality(not stops, 0, False, own, gate.limit, stops, tuple(notes))
+    else:
+        turn, negative, reasons = 0, False, [] if own <= gate.limit else [NOT_A_CHEST]
+    return Quality(
+        passes=not reasons,
+        turn=turn,
+        negative=negative,
+        distance=own,
+        limit=gate.limit,
+        reasons=tuple(reasons),
+        notes=tuple(notes),
+    )
 
 
 def _standardize(films: np.ndarray) -> np.ndarray:
+    """Return thumbnails (N, 32, 32) as rows (N, 1024) of mean 0 and standard deviation 1."""
     rows = np.asarray(films, np.float64).reshape(len(films), -1)
     return (rows - rows.mean(1, keepdims=True)) / (rows.std(1, keepdims=True) + 1e-6)
 
 
 def has_writing(pixels: np.ndarray) -> bool:
-    """Tell whether a line of writing stands in the film.
+    """Tell whether writing is burned into a film (H, W) in [0, 1].
 
-    That is at least six small marks of one height, the brightest or darkest of the picture and sharply cut.
+    Writing is at least six small marks of one height in one line, sharply cut and among the brightest or darkest of the
+    film.
     """
     scale = 1024 / max(pixels.shape)
     picture = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels

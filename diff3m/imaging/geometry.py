@@ -1,4 +1,4 @@
-"""Upright films in true proportions: mirrored or turned as a header says, and pixels that are not square made so."""
+"""Upright films in true proportions: turning and mirroring as a header says, and resampling to square pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Placement:
 
     @property
     def note(self) -> str:
-        """What is done, as a sentence; "" for a film that is upright."""
+        """A sentence on what is done to the film; "" for a film that is upright."""
         is_mirror_image = self.transposed ^ self.mirrored ^ self.upside_down
         upright, upside_down = (3, 1) if self.transposed else (0, 2)  # a transposed picture is turned and mirrored
         turn = upside_down if self.upside_down else upright

@@ -1,8 +1,8 @@
-"""Where lungs and heart lie on a frontal film, by a small network that learned from simulated films.
+"""Masks of lungs and heart on a frontal film, by a small network that was trained on simulated films.
 
-Simulated films (`data.phantom`) come with exact masks of lungs and heart. A U-Net of 0.12 million parameters trained
-on them under strong changes of contrast, exposure and pose (`tools/fit_organs.py`) also outlines real films. The
-masks say where lesions are painted and in which zone a finding lies; nothing is diagnosed from them.
+Simulated films (`data.phantom`) come with exact masks. A U-Net of 0.12 million parameters, trained on them under strong
+changes of contrast, exposure and pose (`tools/fit_organs.py`), also outlines real films. The masks say where lesions
+are painted and in which zone a finding lies; nothing is diagnosed from them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..resources import resource
 
 WEIGHTS = resource("assets/organs.safetensors")
 SIDE = 64  # pixels of the network's input
+CHANNELS = 12  # of the network's first level
 MIN_LUNG_AREA = 0.02  # share of the film; a smaller mask is not trusted
 BATCH = 64
 
@@ -31,15 +32,15 @@ class OrganNetwork(nn.Module):
     Takes films (B, 1, 64, 64) in [0, 1] and returns logits of left lung, right lung and heart, (B, 3, 64, 64).
     """
 
-    def __init__(self, channels: int = 12) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        c = channels
+        c = CHANNELS
         self.down = nn.ModuleList([_block(1, c), _block(c, 2 * c), _block(2 * c, 4 * c), _block(4 * c, 4 * c)])
         self.up = nn.ModuleList([_block(8 * c, 2 * c), _block(4 * c, c), _block(2 * c, c)])
         self.head = nn.Conv2d(c, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of films."""
+        """Compute the logits (B, 3, 64, 64) of films x (B, 1, 64, 64)."""
         skips = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else F.avg_pool2d(x, 2))
@@ -50,6 +51,7 @@ class OrganNetwork(nn.Module):
 
 
 def _block(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Return two convolutions with normalization and activation, which keep the size."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, padding=1),
         nn.GroupNorm(4, channels_out),
@@ -70,10 +72,10 @@ def load_organ_network() -> OrganNetwork:
 
 @torch.no_grad()
 def segment_organs(films: np.ndarray) -> np.ndarray:
-    """Outline left lung, right lung and heart on prepared films.
+    """Outline the lung of the image's left, that of its right, and the heart on prepared films.
 
-    films: (N, S, S) in [0, 1], or uint8. Returns soft masks (N, 3, 64, 64) uint8, 255 = certain; of each organ the
-    largest connected part alone.
+    films: (N, S, S) in [0, 1], or uint8. Returns soft masks (N, 3, 64, 64) uint8, 255 = certain, of each organ the
+    largest connected part.
     """
     network = load_organ_network()
     masks = np.empty((len(films), 3, SIDE, SIDE), np.uint8)
@@ -89,7 +91,7 @@ def segment_organs(films: np.ndarray) -> np.ndarray:
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:
-    """Return a uint8 mask without the parts that do not touch its largest connected part above one half."""
+    """Remove from a soft uint8 mask the parts above one half that are not connected with the largest of them."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
     if len(statistics) < 3:
         return mask
@@ -108,7 +110,7 @@ class Organs:
 
     @classmethod
     def from_masks(cls, masks: np.ndarray, size: int) -> Organs:
-        """Return the masks of one film, uint8 (3, 64, 64) as `segment_organs` returns them, at another side."""
+        """Resize the masks of one film, (3, 64, 64) uint8 as `segment_organs` returns them, to (size, size)."""
         return cls(
             *(
                 cv2.resize(mask, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32).clip(0, 255) / 255
@@ -127,20 +129,20 @@ class Organs:
 
     @cached_property
     def boxes(self) -> dict[int, tuple[float, float, float, float]]:
-        """Left, top, right and bottom of each lung by side, as shares of the film.
+        """Left, top, right and bottom of each lung as shares of the film, by side.
 
-        A usual place where no lung was recognized.
+        A lung that is not recognized has a usual box.
         """
         usual = {-1: (0.12, 0.12, 0.44, 0.72), 1: (0.56, 0.12, 0.88, 0.72)}
         return {side: _box(self.lung(side)) or usual[side] for side in (-1, 1)}
 
     def chest(self) -> tuple[float, float, float, float]:
-        """Return left, top, right and bottom of both lungs together."""
+        """Return left, top, right and bottom of both lungs together, as shares of the film."""
         left, right = self.boxes[-1], self.boxes[1]
         return left[0], min(left[1], right[1]), right[2], max(left[3], right[3])
 
     def point_in_lungs(self, rng: np.random.Generator) -> tuple[float, float]:
-        """Return a random position (x, y) inside a lung."""
+        """Draw a position (x, y) inside a lung, as shares of the film."""
         rows, columns = np.nonzero(self.lungs > 0.5)
         side = self.lungs.shape[0]
         if len(rows) < MIN_LUNG_AREA * side**2:
@@ -150,7 +152,10 @@ class Organs:
         return columns[index] / side, rows[index] / side
 
     def heart_box(self) -> tuple[float, float, float, float]:
-        """Return center x and y, half width and half height of the heart; a usual place where none was recognized."""
+        """Return center x and y, half width and half height of the heart, as shares of the film.
+
+        A usual box where no heart was recognized.
+        """
         box = _box(self.heart)
         left, top, right, bottom = box or (0.38, 0.42, 0.68, 0.74)
         return (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
@@ -161,12 +166,13 @@ class Organs:
         return self.left_lung, self.right_lung, self.heart
 
     def transform(self, matrix: np.ndarray) -> Organs:
-        """Return the masks after the affine map (2, 3) that a film went through."""
+        """Return the masks after an affine map (2, 3) of the film, as `cv2.warpAffine` takes it."""
         size = self.heart.shape[::-1]
         return Organs(*(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR) for mask in self.masks))
 
 
 def _box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
+    """Return left, top, right and bottom of a mask as shares of its side; None where it is too small to be trusted."""
     inside = mask > 0.5
     if inside.mean() < MIN_LUNG_AREA / 2:
         return None

@@ -1,14 +1,14 @@
-"""Run as a script by `dicom_syntax`: a DICOM data set on standard input, its stored pixels as .npy on standard output.
+"""Script that `dicom_syntax` runs: DICOM data set on standard input → its stored pixels as .npy on standard output.
 
-Its argument is how many seconds of processor time it may take. Stands alone (no import from the package), so that it
-starts in a fraction of a second.
+Its argument is the processor time that it may take, in seconds. It imports nothing from the package, so that it starts
+in a fraction of a second.
 """
 
 import io
 import sys
 
 MEMORY_LIMIT = 3 * 2**29  # bytes of address space
-JPEG_EXTENDED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+JPEG_EXTENDED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # transfer syntaxes
 
 
 def main() -> None:

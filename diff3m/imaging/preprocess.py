@@ -1,4 +1,4 @@
-"""The one preprocessing of training and inference: borders cut, contrast stretched, scaled to the network's square."""
+"""Preprocessing, the same for training and inference: cut borders, stretch the contrast, resize to a square."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from .radiograph import Radiograph, RadiographError
 
 TRIM_LIMIT = 0.30  # at most this share of a side is taken for a border
 EVEN = 0.02  # of the film's range: a row or column whose 5th to 95th percentiles differ by less is even
-BORDER_SAMPLES = 256  # rows or columns of the shorter side that the search for borders looks at
-LEAST_CONTRAST = 1e-6  # between the two percentiles, of the film's range
+BORDER_SAMPLES = 256  # rows or columns of the shorter side that are examined for borders
+MIN_CONTRAST = 1e-6  # between the two percentiles, of the film's range
 
 Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a film becomes a network input: stored in the checkpoint.
+    """How a film becomes a network input; a checkpoint stores it.
 
-    size: side in pixels. low, high: percentiles that become 0 and 1. trim: cut constant borders first.
+    size: side in pixels, 8 to 4096. low, high: percentiles that become 0 and 1. trim: whether constant borders are cut
+    first. Raises ValueError for values out of range.
     """
 
     size: int = 128
@@ -39,7 +40,7 @@ class PreparedFilm:
     """A film as the network sees it, and where in the film as read that is.
 
     square: (S, S) float32 in [0, 1], the network's input.
-    box: (top, bottom, left, right) in pixels of the film as read, what the square shows of it.
+    box: (top, bottom, left, right) of the part that the square shows, in pixels of the film as read.
     low, high: the values of the film's pixels that became 0 and 1.
     """
 
@@ -50,17 +51,17 @@ class PreparedFilm:
 
     @property
     def aspect(self) -> float:
-        """Width over height of the film inside the box: the proportions in which the square is to be shown."""
+        """Width over height of the box: the proportions in which the square is displayed."""
         top, bottom, left, right = self.box
         return (right - left) / (bottom - top)
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """Return what the box shows of an image in the film's own frame: (H, W, …) → (h, w, …), a view."""
+        """Crop an image of the film's size to the box: (H, W, …) → (h, w, …), a view."""
         top, bottom, left, right = self.box
         return image[top:bottom, left:right]
 
     def stretch(self, pixels: np.ndarray) -> np.ndarray:
-        """Return pixels of the film as read with the square's contrast: float32 in [0, 1]."""
+        """Stretch pixels of the film as read to the contrast of the square: float32 in [0, 1]."""
         return np.clip((pixels - np.float64(self.low)) / (self.high - self.low), 0, 1).astype(np.float32)
 
 
@@ -74,7 +75,7 @@ def prepare_film(radiograph: Radiograph, settings: Preprocessing) -> PreparedFil
     top, bottom, left, right = box
     pixels, side = radiograph.pixels[top:bottom, left:right], (settings.size, settings.size)
     low, high = np.percentile(cv2.resize(pixels, side, interpolation=cv2.INTER_AREA), [settings.low, settings.high])
-    if not high - low > LEAST_CONTRAST:
+    if not high - low > MIN_CONTRAST:
         raise RadiographError("The image holds almost no contrast. Export the film again with its full grey scale.")
     contrast = np.clip((pixels - low) / (high - low), 0, 1).astype(np.float32)
     square = cv2.resize(contrast, side, interpolation=cv2.INTER_AREA).clip(0, 1)
@@ -82,19 +83,16 @@ def prepare_film(radiograph: Radiograph, settings: Preprocessing) -> PreparedFil
 
 
 def film_box(radiograph: Radiograph, settings: Preprocessing) -> Box:
-    """(top, bottom, left, right) of what is prepared.
-
-    Inside the borders, or everything where the settings do not trim.
-    """
+    """Return (top, bottom, left, right) of the part that is prepared, in pixels: all of the film without `trim`."""
     height, width = radiograph.pixels.shape
     return border_box(radiograph.pixels) if settings.trim else (0, height, 0, width)
 
 
 def border_box(pixels: np.ndarray) -> Box:
-    """(top, bottom, left, right) of the film without constant borders (padding, collimation).
+    """Return (top, bottom, left, right) of a film (H, W) without constant borders such as padding and collimation.
 
-    A row or column at the edge is border while it is even (its 5th to 95th percentiles differ by under 2 % of the
-    film's range). At most 30 % of a side is cut; beyond that the edge is taken for part of the film and left.
+    Rows and columns at an edge are border as long as they are even: their 5th and 95th percentiles differ by under 2 %
+    of the film's range. An even edge of more than 30 % of the side counts as part of the film and is not cut.
     """
     height, width = pixels.shape
     step = max(1, min(height, width) // BORDER_SAMPLES)
@@ -112,9 +110,9 @@ def border_box(pixels: np.ndarray) -> Box:
 
 
 def prepare_mask(mask: np.ndarray, radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
-    """Return a mask of the film as read, cut and scaled as the film: (size, size) bool.
+    """Crop and resize a mask as its film is prepared.
 
-    mask: bool, of any size in the film's proportions.
+    mask: bool, of any size in the proportions of the film as read. Returns (size, size) bool.
     """
     height, width = radiograph.pixels.shape
     top, bottom, left, right = film_box(radiograph, settings)
@@ -124,11 +122,5 @@ def prepare_mask(mask: np.ndarray, radiograph: Radiograph, settings: Preprocessi
 
 
 def prepare(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
-    """Return the network's input alone: see `prepare_film`."""
+    """Return the network's input alone, (size, size) float32 in [0, 1]: see `prepare_film`."""
     return prepare_film(radiograph, settings).square
-
-
-def crop_to_film(radiograph: Radiograph, settings: Preprocessing) -> np.ndarray:
-    """Return the film inside its borders at full size, with the square's contrast: (h, w) float32 in [0, 1]."""
-    prepared = prepare_film(radiograph, settings)
-    return prepared.stretch(prepared.crop(radiograph.pixels))

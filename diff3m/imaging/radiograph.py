@@ -1,4 +1,4 @@
-"""The radiograph: a film's pixels and what its file says of them, and the limits of what counts as a film."""
+"""The radiograph: a film's pixels, what its file says of them, and the limits of what counts as a film."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ COLOR_SHARE = 0.05  # share of colored pixels that makes a picture a color pictu
 
 
 class RadiographError(ValueError):
-    """A file that cannot be judged as a chest film; the message says what to do."""
+    """A file that cannot be analyzed as a chest film; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Window:
     """A grey-scale window that the film's header offers.
 
-    low, high: what becomes black and white, in units of `Radiograph.unwindowed`; they may lie outside [0, 1].
-    explanation: what the window is for, in the header's word where that is a known one, else its number.
+    low, high: the values that become black and white, in units of `Radiograph.unwindowed`; they may lie outside [0, 1].
+    explanation: what the window is for, e.g. "LUNG", where the header has a known term for it; else e.g. "window 2".
     """
 
     low: float
@@ -36,15 +36,16 @@ class Window:
 class Radiograph:
     """One film as read, upright and with square pixels.
 
-    pixels: (H, W) float32 in [0, 1], bright = dense (bone white), through the header's window or lookup table.
+    pixels: (H, W) float32 in [0, 1], bright = dense (bone white), after the header's window or lookup table.
     source: "DICOM", "PNG", "JPEG", "WEBP", "TIFF" or "array".
-    facts: EHR values found in the header, by feature name. notes: sentences for the reader about what was turned,
-    guessed or ignored.
-    spacing_mm: (row, column) distance of neighboring pixels in millimeters, where the header says it. at_detector:
-    whether that is the distance on the detector, so that what lies in the patient is smaller by an unknown amount.
-    windows: the header's windows. full_range: (H, W) float32 in [0, 1], the film before window or lookup table, where
-    these hide or bend some of it; None where `pixels` are that.
-    accepted: why the gate would stop the film, where the reader goes on knowingly; see `gate.pass_gate`.
+    facts: EHR values of the header, by feature name.
+    notes: sentences for the reader about what was turned, guessed or ignored.
+    spacing_mm: (row, column) distance of neighboring pixels in millimeters; None where the header does not say it.
+    at_detector: whether that is on the detector; distances in the patient are smaller by an unknown factor.
+    windows: the header's windows.
+    full_range: (H, W) float32 in [0, 1], the film before window or lookup table, where these clip or curve it; None
+    where `pixels` are that.
+    accepted: the gate's reasons against a film that is analyzed all the same; see `gate.pass_gate`.
     """
 
     pixels: np.ndarray
@@ -59,14 +60,15 @@ class Radiograph:
 
     @property
     def unwindowed(self) -> np.ndarray:
-        """The film's whole range of grey: (H, W) float32 in [0, 1], what `windows` refer to."""
+        """The film's full range of grey levels, to which `windows` refer: (H, W) float32 in [0, 1]."""
         return self.pixels if self.full_range is None else self.full_range
 
 
 def grey_from_rgb(rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) 8- or 16-bit → (H, W) float32, if the picture holds no color.
+    """Average the channels of a picture that holds no color.
 
-    Raises RadiographError for a color picture.
+    rgb: (H, W, 3) uint8 or uint16. Returns (H, W) float32 in the same units. Raises RadiographError for a picture with
+    color.
     """
     spread = rgb.max(axis=2).astype(np.float32) - rgb.min(axis=2)
     if (spread > COLOR_SPREAD * _full_scale(rgb)).mean() > COLOR_SHARE:
@@ -77,12 +79,15 @@ def grey_from_rgb(rgb: np.ndarray) -> np.ndarray:
 
 
 def _full_scale(values: np.ndarray) -> int:
-    """Return the largest value of the depth in use: 255 for bytes, 4095 for 12 bits in 16."""
+    """Return the largest value of the bits in use: 255 for bytes, 4095 for 12 bits in 16."""
     return 255 if values.dtype == np.uint8 else 2 ** int(values.max()).bit_length() - 1
 
 
-def check_film(pixels: np.ndarray) -> np.ndarray:
-    """Scale a decoded film to [0, 1]. Raises RadiographError if it is too small, too long, blank or not finite."""
+def normalize_film(pixels: np.ndarray) -> np.ndarray:
+    """Scale a decoded film (H, W) of any range to [0, 1]: float32.
+
+    Raises RadiographError for a film that is too small, too large, too long, blank or not finite.
+    """
     if pixels.ndim != 2:
         raise RadiographError("The file does not hold a single grey picture. Export one frontal film.")
     check_size(pixels.shape[1], pixels.shape[0])

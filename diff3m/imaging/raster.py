@@ -1,12 +1,10 @@
-"""PNG, JPEG, WebP and TIFF films, with all of their bits, the right way up and in true proportions."""
+"""PNG, JPEG, WebP and TIFF films, read with all of their bits, upright and in true proportions."""
 
 from __future__ import annotations
 
 import io
 import logging
-import re
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -15,7 +13,8 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from .geometry import MAX_PIXEL_ASPECT, pixels_are_square, square_size, stretch_note, with_square_pixels
-from .radiograph import Radiograph, RadiographError, check_film, check_size, grey_from_rgb
+from .jpeg import count_scans, read_jpeg_header
+from .radiograph import Radiograph, RadiographError, check_size, grey_from_rgb, normalize_film
 
 logging.getLogger("PIL").setLevel(logging.WARNING)  # below that, Pillow logs the text of TIFF and EXIF tags
 
@@ -23,12 +22,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
 MAX_SCANS = 200  # of a progressive JPEG; about 10 are usual
 MAX_PAGES = 20  # of a TIFF that are looked at: a film and its thumbnails
-JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)  # none of these can stand within a scan
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
-ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # baseline, extended and progressive, of either coding
-FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # the SOF markers, and JPEG-LS's
+ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # markers of baseline, extended and progressive JPEG, in both codings
 PNG_DEEP_COLOR = (2, 4, 6)  # color types of PNG that Pillow cuts to 8 bits: RGB, grey with alpha, RGBA
-PNG_SPREAD = {2: 85, 4: 17}  # by bits: Pillow spreads grey over 0 to 255, and leaves the transparent one as it is
+PNG_SPREAD = {2: 85, 4: 17}  # by bits: Pillow scales grey levels to 0 to 255, but not the transparent one
 # TIFF tags
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT = 254, 255, 258, 262, 277, 339
 COMPRESSION, PLANAR, PREDICTOR, EXTRA_SAMPLES = 259, 284, 317, 338
@@ -36,9 +32,9 @@ WHITE_IS_ZERO, CONTIGUOUS = 0, 1
 UNASSOCIATED_ALPHA = 2  # of ExtraSamples: colors are not multiplied by it; 1: they are, 0: the sample is no alpha
 CLASSIC_TIFF, SHORT = 42, 3  # version of a TIFF with 32-bit offsets; type of a tag's value
 PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, Zstandard: compressions that know a predictor
-UNSIGNED_INTEGER, SIGNED_INTEGER, FLOATING = 1, 2, 3  # of SampleFormat
+UNSIGNED_INTEGER, SIGNED_INTEGER = 1, 2  # of SampleFormat
 ORIENTATION = 0x0112  # EXIF
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 TURNED = "The picture was turned or mirrored, as its EXIF orientation says. Compare the side marker."
 FIRST_PICTURE = (
@@ -59,9 +55,9 @@ def looks_like_raster(data: bytes) -> bool:
 
 
 def read_raster(data: bytes) -> Radiograph:
-    """Return a film from the bytes of a PNG, JPEG, WebP or TIFF file.
+    """Read a film from the bytes of a PNG, JPEG, WebP or TIFF file.
 
-    Raises RadiographError with a sentence that says what to do.
+    Raises RadiographError, whose message says what to do.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -75,7 +71,7 @@ def read_raster(data: bytes) -> Radiograph:
         check_size(image.width, image.height, aspect)
         height, width = square_size(image.height, image.width, aspect)
         check_size(width, height)
-        if name == "JPEG" and count_scans(data) > MAX_SCANS:
+        if name == "JPEG" and count_scans(data, MAX_SCANS) > MAX_SCANS:
             raise RadiographError("This JPEG file is built of too many scans. Save it again as a plain JPEG or PNG.")
         orientation = _orientation(image)
         pixels = _decode(image, data, name)
@@ -88,10 +84,11 @@ def read_raster(data: bytes) -> Radiograph:
     except Exception:
         message = f"The {name} file is damaged or incomplete. Export or download it again."
         raise RadiographError(KIND_OF_TIFF if name == "TIFF" else message) from None
-    return Radiograph(check_film(pixels), source=name, notes=tuple(notes))
+    return Radiograph(normalize_film(pixels), source=name, notes=tuple(notes))
 
 
 def _open_error(data: bytes) -> str:
+    """Return the error message for bytes that Pillow cannot open."""
     if data.startswith(MAGIC[2:6]):
         return KIND_OF_TIFF
     if data.startswith(MAGIC[1]) and _is_rare_jpeg(data):
@@ -102,7 +99,10 @@ def _open_error(data: bytes) -> str:
 
 
 def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
-    """Seek the one picture of a file. Raises RadiographError for a file of several."""
+    """Seek the film in a file; thumbnails, previews and depth maps beside it do not count, but are noted.
+
+    Raises RadiographError for a file of several pictures.
+    """
     if image.format == "MPO":
         notes.append(FIRST_PICTURE)
         image.seek(0)
@@ -127,7 +127,7 @@ def _choose_picture(image: Image.Image, name: str, notes: list[str]) -> None:
 
 
 def _can_seek(image: Image.Image, page: int) -> bool:
-    """Tell whether a page can be reached; counting them all can take very long."""
+    """Seek a page; tell whether it exists. Pillow's own count of all pages can take very long."""
     try:
         image.seek(page)
     except Exception:  # none, or damaged from there on
@@ -135,35 +135,14 @@ def _can_seek(image: Image.Image, page: int) -> bool:
     return True
 
 
-def count_scans(data: bytes) -> int:
-    """Return how many scans the first picture of a JPEG file has.
-
-    What follows its end, a phone's video perhaps, does not count.
-    """
-    scans = 0
-    for marker, _ in _jpeg_segments(data):
-        if marker == END_OF_IMAGE or scans > MAX_SCANS:
-            break
-        scans += marker == START_OF_SCAN
-    return scans
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the markers of a JPEG file, and where the segment of each begins with its length."""
-    place = 2
-    while match := JPEG_MARKER.search(data, place):
-        yield match[1][0], match.end()
-        place = match.end() + max(2, int.from_bytes(data[match.end() : match.end() + 2], "big"))
-
-
 def _is_rare_jpeg(data: bytes) -> bool:
     """Tell whether a JPEG file is of a kind that Pillow does not know, by its frame header."""
-    start = next(((marker, place) for marker, place in _jpeg_segments(data) if marker in FRAME_HEADERS), None)
-    return start is not None and (start[0] not in ORDINARY_FRAMES or data[start[1] + 2 : start[1] + 3] != b"\x08")
+    header = read_jpeg_header(data)
+    return header is not None and (header.marker not in ORDINARY_FRAMES or header.precision != 8)
 
 
 def _tags(image: Image.Image) -> ImageFileDirectory_v2:
-    """Return the tags of a TIFF's present page; Pillow opens a TIFF as this class alone."""
+    """Return the tags of the current page of a TIFF, which Pillow always opens as this class."""
     assert isinstance(image, TiffImageFile)
     return image.tag_v2
 
@@ -171,7 +150,7 @@ def _tags(image: Image.Image) -> ImageFileDirectory_v2:
 def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
     """Return height over width of a pixel by the file's resolution: PNG pHYs, JFIF density, TIFF X- and YResolution.
 
-    The pixel is one of the decoded picture: Pillow gives a TIFF upright, other files as they are stored.
+    The pixel is one of the decoded picture, which Pillow turns upright for a TIFF and leaves as stored for other files.
     """
     info = image.info
     resolution: Any = None
@@ -191,7 +170,7 @@ def _pixel_aspect(image: Image.Image, notes: list[str]) -> float:
         return 1.0
     if pixels_are_square(aspect):
         return 1.0
-    upright = 1 / aspect if _orientation(image) in SIDEWAYS else aspect
+    upright = 1 / aspect if _orientation(image) in TRANSPOSED else aspect
     notes.append(stretch_note(upright))
     return upright if image.format == "TIFF" else aspect
 
@@ -206,7 +185,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Return the picture turned as its EXIF orientation says."""
+    """Turn a picture as its EXIF orientation says."""
     if orientation == 1:
         return pixels
     carrier = Image.fromarray(pixels)
@@ -215,11 +194,11 @@ def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
-    """Return the picture's pixels as float32 in their own units, bright = dense."""
+    """Decode the picture: (H, W) float32 in its own units, bright = dense."""
     if name == "PNG" and data[24] == 16 and data[25] in PNG_DEEP_COLOR:
-        return _deep(_plain_png(data), image.info.get("transparency"))
+        return _decode_16_bit_channels(_plain_png(data), image.info.get("transparency"))
     if name == "TIFF":
-        return _tiff(image, data)
+        return _decode_tiff(image, data)
     image.load()
     pixels, transparent = _grey(image), image.info.get("transparency")
     if name == "PNG" and image.mode in ("1", "L", "I;16") and isinstance(transparent, int):
@@ -227,8 +206,8 @@ def _decode(image: Image.Image, data: bytes, name: str) -> np.ndarray:
     return pixels
 
 
-def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
-    """Return a TIFF's pixels, upright: Pillow turns them when it loads the picture."""
+def _decode_tiff(image: Image.Image, data: bytes) -> np.ndarray:
+    """Decode the current page of a TIFF, upright: Pillow turns it when it loads the picture."""
     tags = _tags(image)
     bits, samples = tags.get(BITS_PER_SAMPLE, (1,)), int(tags.get(SAMPLES, 1))
     depth, kind = int(bits[0]), int(next(iter(tags.get(SAMPLE_FORMAT, (UNSIGNED_INTEGER,)))))
@@ -240,8 +219,8 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
         if depth != 16 or kind != UNSIGNED_INTEGER or image.tell() or tags.get(PLANAR, CONTIGUOUS) != CONTIGUOUS:
             raise RadiographError(KIND_OF_TIFF)
         orientation, has_alpha = _orientation(image), UNASSOCIATED_ALPHA in tags.get(EXTRA_SAMPLES, ())
-        stored = data if orientation == 1 else _as_stored(data)
-        return _turn_upright(_deep(stored, has_alpha=has_alpha), orientation)
+        stored = data if orientation == 1 else _without_orientation(data)
+        return _turn_upright(_decode_16_bit_channels(stored, has_alpha=has_alpha), orientation)
     image.load()
     pixels = _grey(image)
     if depth == 8 and kind == SIGNED_INTEGER:  # Pillow takes them for unsigned
@@ -253,7 +232,7 @@ def _tiff(image: Image.Image, data: bytes) -> np.ndarray:
     return pixels
 
 
-def _as_stored(data: bytes) -> bytes:
+def _without_orientation(data: bytes) -> bytes:
     """Return a TIFF whose first page says that it is upright, because OpenCV may turn one that is not.
 
     Raises RadiographError for a TIFF of 64-bit offsets.
@@ -264,36 +243,38 @@ def _as_stored(data: bytes) -> bytes:
         raise RadiographError(KIND_OF_TIFF)
     (count,) = struct.unpack_from(f"{order}H", data, start)
     result = bytearray(data)
-    for place in range(start + 2, start + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H", data, place)[0] == ORIENTATION:
-            struct.pack_into(f"{order}HIHH", result, place + 2, SHORT, 1, 1, 0)
+    for position in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", data, position)[0] == ORIENTATION:
+            struct.pack_into(f"{order}HIHH", result, position + 2, SHORT, 1, 1, 0)
     return bytes(result)
 
 
 def _plain_png(data: bytes) -> bytes:
-    """Return a PNG of header and pixels alone. OpenCV's reader hangs on chunks that run beyond the file's end.
+    """Return a PNG reduced to its header and pixels.
 
-    Raises ValueError for such a file.
+    Raises ValueError for a file that is cut short: OpenCV's reader hangs on chunks that run beyond the end.
     """
-    chunks, place = [data[:8]], 8
-    while place < len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        kind = data[place + 4 : place + 8]
+    chunks, position = [data[:8]], 8
+    while position < len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
         if end > len(data):
             raise ValueError("a chunk runs beyond the end of the file")
         if kind in (b"IHDR", b"IDAT", b"IEND"):
-            chunks.append(data[place:end])
+            chunks.append(data[position:end])
         if kind == b"IEND":
             return b"".join(chunks)
-        place = end
+        position = end
     raise ValueError("the file has no end")
 
 
-def _deep(data: bytes, transparent: tuple[int, int, int] | None = None, has_alpha: bool = True) -> np.ndarray:
-    """Decode a picture of several channels of 16 bits, none of which Pillow keeps.
+def _decode_16_bit_channels(
+    data: bytes, transparent: tuple[int, int, int] | None = None, has_alpha: bool = True
+) -> np.ndarray:
+    """Decode a picture of several channels of 16 bits, which Pillow would cut to 8: (H, W) float32.
 
-    transparent: the color, in RGB, that becomes black. has_alpha: whether a fourth channel is alpha by which the colors
-    are still to be multiplied.
+    transparent: the RGB color that becomes black. has_alpha: whether the fourth channel is an alpha by which the colors
+    are still to be multiplied. Raises RadiographError for color, or for another kind of picture.
     """
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
@@ -309,7 +290,7 @@ def _deep(data: bytes, transparent: tuple[int, int, int] | None = None, has_alph
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    """Return a PIL image of any mode as float32 in its own units; what is transparent becomes black."""
+    """Return a PIL image of any mode as (H, W) float32 in its own units; transparent pixels become black."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         return np.asarray(image).astype(np.float32)
     if image.mode in ("1", "L"):

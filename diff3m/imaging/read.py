@@ -1,4 +1,4 @@
-"""Reading a film: any supported file, known by its content and never by its suffix, becomes a Radiograph."""
+"""Reading a film from a file of any supported format, which is recognized by its content and never by its suffix."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .raster import looks_like_raster, read_raster
 
 
 def read_radiograph(source: str | os.PathLike | bytes) -> Radiograph:
-    """Open a film from a path or from bytes.
+    """Read a film.
 
-    Raises RadiographError, whose message says what to do.
+    source: path or bytes of a DICOM, PNG, JPEG, WebP or TIFF file of at most 256 MB. Raises RadiographError, whose
+    message says what to do.
     """
     data = _bytes(source)
     if len(data) > MAX_BYTES:
@@ -29,6 +30,7 @@ def read_radiograph(source: str | os.PathLike | bytes) -> Radiograph:
 
 
 def _bytes(source: str | os.PathLike | bytes) -> bytes:
+    """Return the first `MAX_BYTES` + 1 bytes of a file, or the bytes themselves. Raises RadiographError."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     try:

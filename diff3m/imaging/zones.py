@@ -1,4 +1,4 @@
-"""Names of places on a frontal film, as a radiologist says them: lung zones by side of the patient, heart, mediastinum.
+"""Names of places on a frontal film in a radiologist's words: lung zones by side of the patient, heart, mediastinum.
 
 A frontal film is seen as if the patient faced the reader, so the patient's right lung lies on the image's left.
 """
@@ -14,8 +14,8 @@ HEART, MEDIASTINUM, OUTSIDE = "heart", "mediastinum", "outside the lungs"
 HEIGHTS = ("upper", "mid", "lower")  # thirds of a lung from apex to base
 SIDES = {-1: "right", 1: "left"}  # of the patient, by the image's side
 LUNGS = tuple(f"{side} lung" for side in SIDES.values())
-PART_SHARE = 0.25  # of a place, from which on the part of it in another organ is a place of its own
-ZONE_SHARE = 0.25  # of a place in a lung, from which on a zone is part of its name
+PART_SHARE = 0.25  # share of a place from which its part in another organ becomes a place of its own
+ZONE_SHARE = 0.25  # share of a place in a lung from which a zone is part of its name
 ZONES = (*(f"{side} {height} zone" for side in SIDES.values() for height in HEIGHTS), HEART, MEDIASTINUM, OUTSIDE)
 # of every zone: 0 and 1 the lungs, 2 the middle, 3 outside
 _ORGANS = np.array([0] * len(HEIGHTS) + [1] * len(HEIGHTS) + [2, 2, 3])
@@ -24,7 +24,7 @@ _ORGANS = np.array([0] * len(HEIGHTS) + [1] * len(HEIGHTS) + [2, 2, 3])
 def zone_map(organs: Organs) -> np.ndarray:
     """Return the index into `ZONES` of every pixel: (S, S) uint8.
 
-    organs: of a film on which both lungs can be seen; of a film with a white lung, take the pseudo-healthy one.
+    organs: of a film on which both lungs are visible; for a film with a white lung, those of its reconstruction.
     """
     size = organs.heart.shape[0]
     y = (np.arange(size) + 0.5)[:, None] / size

@@ -1,4 +1,4 @@
-"""The network of the method: configuration, blocks, masking, fusion, assembly."""
+"""The Diff3M network (docs/method.md, "Network"): configuration, blocks, masking, fusion and assembly."""
 
 from .config import PRESETS, NetworkConfig, preset
 from .diff3m import Condition, Diff3M, Prediction, count_parameters

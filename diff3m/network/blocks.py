@@ -34,8 +34,8 @@ def zero_init(module: nn.Module) -> nn.Module:
 class GroupNorm(nn.GroupNorm):
     """Group normalization of feature maps (B, C, H, W).
 
-    With gradients on a processor the map is laid out anew before and after: PyTorch's gradient for channels-last maps
-    takes three times as long as its channels-first gradient and both copies.
+    With gradients on the CPU the map is copied to channels-first layout and back: PyTorch's gradient for channels-last
+    maps takes three times as long as its channels-first gradient and both copies.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,11 +164,10 @@ class Encoder(nn.Module):
 
 
 class Refinement(nn.Module):
-    """A correction of the decoder's output by convolutions at full resolution.
+    """A correction of the decoder's output by convolutions at full resolution, so that no edges of pixel blocks show.
 
-    With it, blocks of a folding stem meet without a seam. It reads the decoder's last feature map (B, width, S/f, S/f),
-    unfolded by the stem's factor f, and the image (B, 1, S, S) that the encoder read. Returns (B, channels_out, S, S);
-    zero before training.
+    Its inputs are the decoder's last feature map (B, width, S/f, S/f), unfolded by the stem's factor f, and the image
+    (B, 1, S, S) of the encoder. Its output (B, channels_out, S, S) is zero before training.
     """
 
     def __init__(self, config: NetworkConfig, width: int, channels_out: int) -> None:
@@ -191,7 +190,7 @@ class Refinement(nn.Module):
 class Decoder(nn.Module):
     """Middle and expanding half. Encoder features and (B, d) → (B, channels_out, S, S).
 
-    has_refinement: correct the output with `Refinement`, which then reads the encoder's image too.
+    has_refinement: whether the output is corrected by `Refinement`.
     """
 
     def __init__(self, config: NetworkConfig, channels_out: int, has_refinement: bool = False) -> None:
@@ -224,14 +223,15 @@ class Decoder(nn.Module):
     def forward(self, features: list[Tensor], e: Tensor, image: Tensor | None = None) -> Tensor:
         """Decode the encoder's feature maps under an embedding e (B, d).
 
-        image: (B, 1, S, S), what the encoder read; needed by a refined decoder alone. Returns (B, channels_out, S, S).
+        image: (B, 1, S, S), the encoder's input, which only a decoder with refinement needs. Returns
+        (B, channels_out, S, S).
         """
         last = F.silu(self.norm(self.maps(features, e)[-1]))
         output = self.unfold(self.head(last))
         return output if self.refinement is None else output + self.refinement(last, image)
 
     def maps(self, features: list[Tensor], e: Tensor) -> list[Tensor]:
-        """Return the feature maps of the middle and of every stage, the last of them what the head reads."""
+        """Return the feature maps of the middle and of every stage; the last of them is the head's input."""
         remaining = list(features)
         outputs = [self.middle(remaining[-1], e)]
         for stage in self.stages:

@@ -1,4 +1,4 @@
-"""The shape of a Diff3M network, as a frozen value that a checkpoint stores."""
+"""The configuration of a Diff3M network, which a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Everything needed to build the network; see docs/method.md, "Network".
+    """The settings of a network; see docs/method.md, "Network".
 
     image_size: side of the square input, pixels.
     space_to_depth: factor of the stem that folds pixels into channels (1 = the paper).
@@ -23,12 +23,12 @@ class NetworkConfig:
     fusion_heads: heads of the multi-head fusion.
     query: the image's side of the cross attention: "film" (paper: a fourth encoder over the clean film), or "features"
         (the noise branch's own bottleneck at x_t, beside a learned query without image). A query from the clean film
-        tells the decoder, through its attention weights, what the noise has hidden, so the record has less to tell.
+        tells the decoder, through its attention weights, what the noise has hidden, so that the record matters less.
     condition_encoders: feed the fused embedding to the encoders too (paper: time only).
     parameterization: what the noise head outputs: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
         (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
     refinement_channels: channels of the convolutions at full resolution that correct the noise head's output
-        (0 = none, as in the paper); of use where space_to_depth is above 1.
+        (0 = none, as in the paper); useful where space_to_depth is above 1.
     slots: token slots of each EHR group, in the schema's order, e.g. (("demographics", 5), ("ehr", 5)).
     unknown_tokens: learn one token per slot that stands for a missing value.
 

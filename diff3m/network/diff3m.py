@@ -17,11 +17,11 @@ from .masking import checkerboard, masks
 
 @dataclass(frozen=True)
 class Condition:
-    """What the record says about a film; computed once, valid at every timestep.
+    """The condition that the record sets for a film; it is computed once and valid at every timestep.
 
-    embedding: (B, d), the sum of the groups' conditions. tokens: {group: (B, slots, d)} for networks whose image
-    query is asked at every step, else empty. attention: {group: (B, slots)}, each summing to 1; empty where only
-    `Diff3M.attention` can say.
+    embedding: (B, d), the sum of the groups' conditions. attention: {group: (B, slots)}, each row summing to 1; empty
+    for networks that compute their image query at every step, see `Diff3M.attention`. tokens: {group: (B, slots, d)}
+    for those networks, else empty.
     """
 
     embedding: Tensor
@@ -29,7 +29,7 @@ class Condition:
     tokens: dict[str, Tensor] = field(default_factory=dict)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Condition:
-        """Return the condition with every tensor changed alike, e.g. rows selected or repeated."""
+        """Apply a function to every tensor of the condition, e.g. one that selects rows."""
         maps = ({name: change(tensor) for name, tensor in part.items()} for part in (self.attention, self.tokens))
         return Condition(change(self.embedding), *maps)
 
@@ -55,7 +55,7 @@ class Diff3M(nn.Module):
     Images are (B, 1, S, S) in [0, 1]; timesteps (B,) integers in 0..999; EHR values (B, slots) as
     `EHRSchema.encode` returns them, NaN for unknown.
 
-    signal, sigma: √ᾱ and √(1 − ᾱ) by timestep. pattern: the checkerboard, (1, 1, S, S).
+    signal, sigma: √ᾱ and √(1 − ᾱ) by timestep, (T,). pattern: the checkerboard, (1, 1, S, S).
     """
 
     signal: Tensor
@@ -106,7 +106,7 @@ class Diff3M(nn.Module):
     def attention(self, x0: Tensor, condition: Condition) -> dict[str, Tensor]:
         """Return IECA's weights for films x0 (B, 1, S, S), {group: (B, slots)}.
 
-        They are those of every step, or, where the query changes at every step, of the film itself at t = 0.
+        They hold for every step; for networks whose query changes at every step they are those at t = 0.
         """
         if condition.attention:
             return condition.attention
@@ -118,6 +118,7 @@ class Diff3M(nn.Module):
         return self.query_head(features[-1].amax(dim=(2, 3)))
 
     def _attend(self, features: list[Tensor], condition: Condition) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the condition (B, d) and the attention by group for the image query of an encoder's features."""
         query = self._query(features)
         with torch.autocast(query.device.type, enabled=False):
             return self.fusion(query.float(), condition.tokens)
@@ -127,7 +128,7 @@ class Diff3M(nn.Module):
         return self.time_embed(sinusoid(t, self.config.channels))
 
     def encoder_embedding(self, e: Tensor, condition: Condition) -> Tensor:
-        """Return what encoders see beside the image, (B, d): time, and the record if the configuration says so."""
+        """Return the encoders' embedding (B, d): that of time, and of the record too if `condition_encoders`."""
         return self.embedding_norm(e + condition.embedding) if self.config.condition_encoders else e
 
     def decoder_embedding(self, e: Tensor, condition: Condition, features: list[Tensor]) -> Tensor:
@@ -146,10 +147,10 @@ class Diff3M(nn.Module):
         return sigma * x_t + signal * head.float()
 
     def features(self, x: Tensor, t: Tensor, condition: Condition) -> list[Tensor]:
-        """Return feature maps of the noise branch for images x (B, 1, S, S).
+        """Return feature maps of the noise branch for images x (B, 1, S, S) at timesteps t (B,).
 
-        They are the encoder's last of every level but the deepest, the decoder's middle, and the decoder's last of
-        every level, the deepest first.
+        They are the last ones of the encoder's levels but the deepest, that of the decoder's middle, and the last ones
+        of the decoder's levels, the deepest first.
         """
         e, blocks = self.embed_time(t), self.config.blocks_per_level
         encoded = self.noise_encoder(x, self.encoder_embedding(e, condition))
@@ -158,7 +159,7 @@ class Diff3M(nn.Module):
         return above + decoded[:: blocks + 1]
 
     def predict_masked_pixels(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """Predict x̃_t = g1⊙m2 + g2⊙m1, every pixel by the branch in which it was masked. Returns (B, 1, S, S)."""
+        """Predict x̃_t = g1⊙m2 + g2⊙m1, each pixel by the branch in which it was masked. Returns (B, 1, S, S)."""
         time = self.embed_time(t)
         e = self.encoder_embedding(time, condition)
         m1, m2 = masks(t, self.pattern)

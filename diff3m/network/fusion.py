@@ -63,7 +63,7 @@ class MultiHeadFusion(nn.Module):
 class Fusion(nn.Module):
     """All groups of EHR tokens against one image query.
 
-    `tokens` does not depend on the image, so it is computed once a record.
+    `tokens` does not depend on the image, so it is computed once for a record.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

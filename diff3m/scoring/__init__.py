@@ -1,6 +1,7 @@
-"""From a film and its reconstruction to measurements, a score and regions.
+"""Scoring: measurements of a film and its reconstruction, their calibration, the anomaly score, and regions.
 
-filters ← score ← measure, calibrate, settings; regions and record_fit stand beside them.
+`score` defines components and scores, `measure` computes components, `calibrate` compares them with normal films,
+`score_file` reads and writes them, and `filters` has the filters. `regions` and `record_fit` are independent of them.
 """
 
 from .calibrate import calibrate_scoring

@@ -1,4 +1,4 @@
-"""Calibration: from measurements of normal films to the scale of scores and percentiles. Nothing is written here."""
+"""Calibration: the scale of scores and percentiles from measurements of normal films."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def calibrate_scoring(
 ) -> Scoring:
     """Calibrate a scoring on normal films.
 
-    values: (N, n) of the n components. views: of each film, None where unknown. heat_maps: (N, S, S). regions:
-    (N, S, S) bool, the points of the maps that count, away from the margin; default, all. Returns the scoring with
-    `calibration` and `heat_normal`.
+    values: (N, n), the measurements of n components. views: of each film, None where unknown. heat_maps: (N, S, S), of
+    the same films or of some of them. regions: (N, S, S) bool, the pixels of the maps that count, away from the margin;
+    all by default. Returns the scoring with `calibration` and `heat_normal`.
     """
-    points = crop_borders(heat_maps, scoring.margin)
+    pixels = crop_borders(heat_maps, scoring.margin)
     if regions is not None:
-        points = points[crop_borders(regions, scoring.margin)]
-    heat_normal = _normal_limit(points.abs())
+        pixels = pixels[crop_borders(regions, scoring.margin)]
+    heat_normal = round(float(np.percentile(pixels.abs().numpy(), NORMAL_SHARE)), 5)
     calibration = calibrate_views(scoring, values, views)
     return replace(scoring, calibration=calibration, heat_normal=heat_normal)
 
@@ -39,7 +39,10 @@ def calibrate_scoring(
 def calibrate_views(
     scoring: Scoring, values: Tensor, views: Sequence[str | None]
 ) -> tuple[tuple[str, ViewCalibration], ...]:
-    """Calibrate the score alone, for all films ("any") and for each view with at least two; as `calibrate_scoring`."""
+    """Calibrate the score alone: for all films together ("any"), and for each view of at least two films.
+
+    values, views: as in `calibrate_scoring`. Returns pairs of view and calibration.
+    """
     groups = {ANY_VIEW: list(range(len(views)))}
     for index, view in enumerate(views):
         if view is not None:
@@ -50,6 +53,7 @@ def calibrate_views(
 
 
 def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
+    """Calibrate on the films of one view, (N, n); NaN for what was not measured."""
     values = values.double()
     mean = values.nanmean(0).nan_to_num(nan=0.0)
     deviation = values - mean
@@ -58,7 +62,3 @@ def _calibrate_view(values: Tensor, scoring: Scoring) -> ViewCalibration:
     offset = float(scores.mean())
     sorted_scores = tuple(round(score - offset, 5) for score in sorted(scores.tolist()))
     return ViewCalibration(len(values), tuple(mean.tolist()), tuple(std.tolist()), sorted_scores, offset)
-
-
-def _normal_limit(maps: Tensor) -> float:
-    return round(float(np.percentile(maps.numpy(), NORMAL_SHARE)), 5)

@@ -1,4 +1,4 @@
-"""Filters over pictures: Gaussian blur, structural similarity, and the inside of a picture without its borders."""
+"""Filters of pictures: Gaussian blur, structural similarity, and cutting borders off."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REFERENCE_SIDE = 128  # pixels; widths of Gaussians are given for a picture of this side
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for values in [0, 1]; Wang et al. 2004
-Border = float | tuple[float, float, float, float]  # share of every side, or of top, right, bottom and left
-
-
-def scale_sigma(sigma: float, side: int) -> float:
-    """Return a Gaussian's width in pixels of a picture of `side` pixels. sigma: in pixels of `REFERENCE_SIDE`."""
-    return sigma * side / REFERENCE_SIDE
+Border = float | tuple[float, float, float, float]  # shares of the side: of all borders, or top, right, bottom, left
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    """Blur pictures with a Gaussian that is cut at 3σ, edges reflected.
+    """Blur pictures with a Gaussian that is truncated at 3σ; edges are reflected.
 
-    x: (B, 1, H, W). sigma: in pixels; 0 returns x. Returns the same shape.
+    x: (B, 1, H, W). sigma: standard deviation in pixels; 0 returns x. Returns the same shape.
     """
     if sigma <= 0:
         return x
@@ -48,7 +42,7 @@ def structural_similarity(a: Tensor, b: Tensor, sigma: float) -> Tensor:
 
 
 def crop_borders(x: Tensor, border: Border) -> Tensor:
-    """Cut the borders off square pictures: markers and collimation edges make false residuals there.
+    """Cut the borders off square pictures, where markers and collimation cause residuals that are no disease.
 
     x: (…, S, S). border: shares of the side, 0 to under 0.5. Returns a view of x, smaller.
     """

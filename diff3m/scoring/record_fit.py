@@ -1,4 +1,4 @@
-"""Does the film fit the record? How far a film lies from where its record puts it, along one group's direction."""
+"""The fit of film and record: how far a film deviates from its estimate along the direction of one group's values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from .filters import crop_borders
 
 @dataclass(frozen=True)
 class GroupFit:
-    """How one explanation group is measured, and what normals under their own record give.
+    """Calibration of one explanation group on normal films under their own records.
 
-    level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over `count` normal
-    films. usual: evenly spaced quantiles, smallest and largest included, over normal films, of the size of the group's
-    Shapley value of what the record moves before the film is seen; empty where it was not measured.
+    group: its name. level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over
+    `count` normal films; see `measure_deviation`. usual: evenly spaced quantiles over normal films, from the smallest
+    to the largest, of the absolute Shapley value of the group for how far the record moves the estimate before the film
+    is seen; empty where that was not measured. Raises ValueError for values out of range.
     """
 
     group: str
@@ -39,7 +40,7 @@ class GroupFit:
             )
 
     def share_below(self, size: float) -> float:
-        """Return the share of people in whom the group moves normal less than `size`, in [0, 1), rising throughout."""
+        """Return the share of normal films whose group has a smaller Shapley value than `size`: 0 to under 1."""
         count = len(self.usual)
         if size > self.usual[-1]:
             return 1 - self.usual[-1] / size / (count + 1)
@@ -51,7 +52,7 @@ class GroupFit:
 
     @classmethod
     def from_dict(cls, values: dict) -> GroupFit:
-        """Read what `to_dict` wrote; what is usual as one number, an earlier form, counts as not measured."""
+        """Read what `to_dict` wrote; a `usual` that is one number, as in some checkpoints, counts as not measured."""
         usual = values.get("usual", ())
         return cls(**{**values, "usual": tuple(usual) if isinstance(usual, list | tuple) else ()})
 
@@ -59,12 +60,14 @@ class GroupFit:
 def measure_deviation(
     film: Tensor, estimate: Tensor, low: Tensor, high: Tensor, margin: float
 ) -> tuple[Tensor, Tensor]:
-    """Measure a film's place along the direction d = x̂_0(high) − x̂_0(low) of one group.
+    """Measure the deviation of a film along the direction d = x̂_0(high) − x̂_0(low) of one group.
 
-    A score test (Rao 1948) along d, or a matched filter. film: (1, 1, S, S). estimate: (n, 1, S, S) under n records.
-    low, high: (1, 1, S, S), estimates that know the group alone. margin: share of every side that is left out. Returns
-    (n,) each: ⟨x − x̂_0, d⟩/‖d‖, and ⟨x − x̂_0, d⟩/‖d‖², which is 1 where the film looks as if the group stood as much
-    higher as `high` is above `low`.
+    It is a score test (Rao 1948) along d, that is, a matched filter.
+
+    film: x, (1, 1, S, S). estimate: x̂_0 under n records, (n, 1, S, S). low, high: (1, 1, S, S), estimates under
+    records that have values of the group alone. margin: share of every side that is left out. Returns two tensors (n,):
+    ⟨x − x̂_0, d⟩/‖d‖, and ⟨x − x̂_0, d⟩/‖d‖², which is 1 for a film that looks as if the group's values were higher by
+    as much as `high` is above `low`.
     """
     direction = crop_borders(high - low, margin).flatten()
     residual = crop_borders(film - estimate, margin).flatten(1)

@@ -1,4 +1,4 @@
-"""Regions of a map: connected places beyond a threshold, with their size and how far they lie beyond it."""
+"""Regions of a map: connected places beyond a threshold, with their size and values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-MIN_SHARE = 0.0015  # share of the picture under which a place is not worth a name
+MIN_SHARE = 0.0015  # share of the picture below which a place is ignored
 
 
 @dataclass(frozen=True)
 class Region:
     """One connected place of a map.
 
-    mask: (S, S) bool. share: of the picture, 0 to 1. mean, largest: of the signed map inside; |mean| ≤ |largest|.
+    mask: (S, S) bool. share: of the picture, 0 to 1. mean, largest: the mean and the value of largest size of the
+    signed map inside.
     """
 
     mask: np.ndarray
@@ -32,8 +33,8 @@ class Region:
 def find_regions(heat: np.ndarray, threshold: float, margin: float) -> list[Region]:
     """Find connected places where a signed map lies beyond ±threshold.
 
-    heat: (S, S). margin: share of every side that is left out. Places above and below are separate. Returns the largest
-    first, by share times |mean|.
+    heat: (S, S). threshold: above 0. margin: share of every side that is left out. Places above and below are separate.
+    Returns regions of at least `MIN_SHARE`, in descending order of share times |mean|.
     """
     side = heat.shape[0]
     border = round(margin * side)

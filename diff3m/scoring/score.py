@@ -1,6 +1,6 @@
-"""What a score is: its components, how they combine, and the normal films that it is compared with.
+"""The anomaly score: its components, their combination, and the normal films that it is compared with.
 
-Several measurements (`measure.py`) are averaged as z-scores against normal films of the same view (`calibrate.py`).
+Measurements (`measure.py`) become z-scores against normal films of the same view (`calibrate.py`) and are combined.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ESTIMATES = ("x_t", "masked_pixels")
 SOURCES = ("inversion", "noising", "one_step")
 RECONSTRUCTIONS = ("inversion", "noising", "released")
 TOP_SHARE = 0.0122  # the 200 most extreme of 128² pixels
-UNUSUAL = 95  # percentile of normal films from which a film is called unusual, and a normal one is a false alarm
+UNUSUAL = 95  # percentile of normal films from which a film is called unusual
 MIN_NORMALS = 20  # a view with fewer normal films is compared with all views
 
 
 @dataclass(frozen=True)
 class Component:
-    """One measurement of a residual.
+    """One measurement that enters a score.
 
     kind: "absolute" (mean |blurred residual|), "brighter", "darker" or "largest" (mean of its most positive, most
         negative or largest `share`), "ssim" (1 − mean structural similarity), "mse" and "max" (of the residual as it
@@ -78,10 +78,10 @@ class Component:
 
 @dataclass(frozen=True)
 class ViewCalibration:
-    """Normal films of one view.
+    """Calibration on the normal films of one view.
 
-    count: of films. mean, std: of each component. scores: of the films, sorted. offset: mean of their combined
-    z-scores, which is subtracted so that an average normal film scores 0.
+    count: number of films. mean, std: of each component. scores: of the films, ascending. offset: mean of their
+    combined z-scores, which is subtracted so that an average normal film scores 0.
     """
 
     count: int
@@ -92,35 +92,36 @@ class ViewCalibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ViewCalibration:
-        """Read what `dataclasses.asdict` returned (lists from JSON become tuples). Raises TypeError."""
+        """Read what `dataclasses.asdict` returned, with tuples as JSON's lists. Raises TypeError for unknown keys."""
         entries: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
-        entries.pop("weights", None)  # of the components, which earlier versions had
+        entries.pop("weights", None)  # an unused key of some checkpoints
         return cls(**entries)
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a checkpoint scores.
+    """How a checkpoint reconstructs and scores films.
 
-    components: what is measured. reconstruction: how the picture of normal is made: by "inversion", by "noising", or
-        by the "released" walk over every timestep (`released.inference`).
+    components: the measurements.
+    reconstruction: how the displayed reconstruction is computed: by "inversion", by "noising", or by the "released"
+        walk over every timestep (`released.inference`).
     noise_level: level whose reconstruction is shown, 1 to the schedule's end (default 400).
     steps: DDIM steps each way at `noise_level` (default 10); other levels take steps in proportion.
-    rounds: how often "noising" is done, each time to the last estimate (default 1).
-    margin: share of every side that the heat map's scale leaves out, and components where `window` is None.
-    estimate: "x_t", or "masked_pixels" to let masked pixel generation stand in for x_t as published.
-    one_step_noises: draws that "noising" and "one_step" average.
+    rounds: how often "noising" is repeated, each time on the previous estimate (default 1).
+    margin: share of every side that calibration of the heat map leaves out, and components where `window` is None.
+    estimate: "x_t", or "masked_pixels" to replace x_t by the output of masked pixel generation, as published.
+    one_step_noises: number of noises over which "noising" and "one_step" average.
     heat_sigma: blur of the heat map, in pixels of a 128-pixel side.
-    heat_normal: the |heat map| value under which 95 % of the pixels of normal films lie; where display starts.
-    place_normal: the |heat map| that 95 % of normal films reach nowhere in lungs, heart and mediastinum; from there on
-        a place stands out.
+    heat_normal: |heat map| below which 95 % of the pixels of normal films lie; its display starts there.
+    place_normal: |heat map| that 95 % of normal films reach nowhere in lungs, heart and mediastinum; a place that
+        reaches it stands out.
     combine: "mean" of the z-scores, or their "max".
     window: shares of top, right, bottom and left that the components leave out, instead of the margin.
     chest: count differences in the chest alone (`scoring.chest`), in components, heat map and pseudo-healthy film.
-    mirrored_noises: take one-step noises with the other sign too, so that what is odd in a noise cancels.
-    calibration: normal films by view; empty before `calibrate_scoring`.
+    mirrored_noises: use each noise with the other sign too, so that terms that are odd in the noise cancel.
+    calibration: pairs of view and calibration; empty before `calibrate_scoring`.
 
     Raises ValueError for values out of range.
     """
@@ -166,7 +167,7 @@ class Scoring:
 
     @property
     def keys(self) -> list[tuple[str, int]]:
-        """The reconstructions that the components measure. Contradictions make estimates of their own."""
+        """The reconstructions that the components measure; contradictions need estimates of their own instead."""
         return [component.key for component in self.components if not component.feature]
 
     @property
@@ -181,13 +182,13 @@ class Scoring:
 
     @property
     def border(self) -> Border:
-        """What the components leave out: `window`, or `margin` where there is none."""
+        """The borders that the components leave out: `window`, or `margin` where there is none."""
         return self.margin if self.window is None else self.window
 
     def select_calibration(self, view: str | None) -> tuple[str, ViewCalibration]:
-        """Select the normals to compare with: the view's own, or all if the view is unknown or has too few.
+        """Select the calibration of a view, or that of all films if the view is unknown or has too few films.
 
-        Raises LookupError before calibration.
+        Returns the name of the view, or "any", and its calibration. Raises LookupError before calibration.
         """
         by_view = dict(self.calibration)
         if view in by_view and by_view[view].count >= MIN_NORMALS:
@@ -197,17 +198,17 @@ class Scoring:
         return ANY_VIEW, by_view[ANY_VIEW]
 
     def z_scores(self, values: Tensor, view: str | None) -> Tensor:
-        """Standardize component values (n,) against normals of the view: float64, NaN where a value is not known."""
+        """Standardize component values (n,) by the normal films of a view: float64, NaN where a value is NaN."""
         _, normals = self.select_calibration(view)
         return (values.double() - torch.tensor(normals.mean)) / torch.tensor(normals.std)
 
     def score(self, values: Tensor, view: str | None) -> float:
-        """Score component values (n,) against normals of the view: 0 for an average normal film, larger if unusual."""
+        """Return the score of component values (n,): 0 for an average normal film of the view, larger if unusual."""
         normals = self.select_calibration(view)[1]
         return float(combine_z_scores(self.z_scores(values, view), self.combine)) - normals.offset
 
     def percentile(self, score: float, view: str | None) -> float:
-        """Return the share of normal films of the view with a lower score, 0 to 100 (ties count half)."""
+        """Return the percentage of normal films of the view with a lower score; equal ones count half."""
         scores = self.select_calibration(view)[1].scores
         return 50.0 * (bisect_left(scores, score) + bisect_right(scores, score)) / len(scores)
 
@@ -221,9 +222,9 @@ class Scoring:
     def from_dict(cls, values: Mapping) -> Scoring:
         """Read what `to_dict` wrote. Raises ValueError or TypeError."""
         plain = dict(values)
-        if plain.pop("released_path", False):  # how earlier versions named it
+        if plain.pop("released_path", False):  # another name of it in some checkpoints
             plain["reconstruction"] = "released"
-        plain.pop("map_normal", None)  # of the anomaly head, which earlier versions had
+        plain.pop("map_normal", None)  # an unused key of some checkpoints
         if any(entry.get("source") == "head" for entry in plain["components"]):
             raise ValueError(
                 "its score uses an anomaly head, which this version does not have: calibrate another score"
@@ -236,7 +237,8 @@ class Scoring:
         return cls(**plain)
 
 
-HEALED = Scoring(  # of a network that was trained to heal, before a score is chosen for it (studies/21-healed-score)
+# default for a network that was trained to heal, until a score is chosen for it (studies/21-healed-score)
+HEALED = Scoring(
     components=(Component("brighter", 4, 60, "noising"),),
     reconstruction="noising",
     noise_level=60,
@@ -249,17 +251,17 @@ HEALED = Scoring(  # of a network that was trained to heal, before a score is ch
 
 
 def combine_z_scores(z: Tensor, combine: str) -> Tensor:
-    """Combine z-scores (…, n) into one score (…), those that are NaN (not known) left out; combine: see `Scoring`."""
+    """Combine z-scores (…, n) into scores (…), leaving out those that are NaN. combine: see `Scoring`."""
     return z.nan_to_num(nan=-torch.inf).amax(-1) if combine == "max" else z.nanmean(-1)
 
 
 def by_noise_level(
     measurements: Sequence[tuple[Component, float | None]], combine: str
 ) -> dict[int, tuple[float, int]]:
-    """Summarize what the residuals of each noise level alone say.
+    """Combine the z-scores of residuals for each noise level separately.
 
-    measurements: components and their z-scores (None or NaN: not measured). combine: see `Scoring`. Returns by level
-    the mean z-score (of "max": the largest) and the number of components.
+    measurements: components and their z-scores, None or NaN where not measured. combine: see `Scoring`. Returns by
+    level the combined z-score and the number of components.
     """
     z_scores: dict[int, list[float]] = {}
     for component, z in measurements:

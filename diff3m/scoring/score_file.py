@@ -1,13 +1,13 @@
 """Score files: components and settings of a score as YAML or JSON, for `diff3m calibrate` and `diff3m search-score`.
 
-A score file is a mapping. Keys that it leaves out keep what the checkpoint has:
+A score file is a mapping. Keys that it leaves out keep the checkpoint's values:
 
-    components:            # what is measured, see `score.Component`
+    components:            # the measurements, see `score.Component`
       - {kind: absolute, sigma: 2, level: 400}
       - {kind: ssim, sigma: 6, level: 30, source: one_step}
-    noise_level: 400       # the level whose reconstruction is shown
+    noise_level: 400       # of the reconstruction that is displayed
     steps: 10              # DDIM steps each way at noise_level
-    rounds: 1              # how often noising is done
+    rounds: 1              # how often noising is repeated
     estimate: x_t          # or masked_pixels
     combine: mean          # or max
     window: [0.11, 0.09, 0.19, 0.09]   # shares of top, right, bottom and left that are left out; null: the margin
@@ -62,15 +62,16 @@ class ScoreFileError(ValueError):
 def read_score(path: str | Path, base: Scoring) -> Scoring:
     """Read a score file.
 
-    base: the scoring whose values stand where the file has none. Returns it without calibration. Raises ScoreFileError.
+    base: the scoring that gives the values of missing keys. Returns a scoring without calibration. Raises
+    ScoreFileError.
     """
     return _scoring(_read_mapping(path), base, Path(path).name)
 
 
 def read_candidates(path: str | Path, base: Scoring) -> dict[str, Scoring]:
-    """Read a candidates file: scorings without calibration by name, in the file's order.
+    """Read a candidates file.
 
-    base: as in `read_score`. Raises ScoreFileError.
+    base: as in `read_score`. Returns scorings without calibration, by name in the file's order. Raises ScoreFileError.
     """
     values, name = _read_mapping(path), Path(path).name
     candidates = values.pop("candidates", None)
@@ -94,12 +95,13 @@ def write_score(path: str | Path, scoring: Scoring) -> None:
 
 
 def _component_values(component: Component) -> dict:
-    """Return the values of a component that are not the default."""
+    """Return the values of a component that differ from the defaults."""
     values = {field.name: getattr(component, field.name) for field in fields(component)}
     return {f.name: values[f.name] for f in fields(component) if f.default is MISSING or values[f.name] != f.default}
 
 
 def _read_mapping(path: str | Path) -> dict:
+    """Read a file as a mapping. Raises ScoreFileError."""
     try:
         values = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
@@ -129,6 +131,7 @@ def _scoring(values: Mapping, base: Scoring, name: str) -> Scoring:
 
 
 def _window(value: object, name: str) -> tuple[float, float, float, float] | None:
+    """Return a window of a file. name: of the file, for messages. Raises ScoreFileError."""
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 4:
@@ -138,11 +141,12 @@ def _window(value: object, name: str) -> tuple[float, float, float, float] | Non
 
 
 def _components(entries: object, noise_level: int, name: str) -> tuple[Component, ...]:
+    """Return the components of a file. noise_level: the default level. Raises ScoreFileError."""
     if not isinstance(entries, list) or not entries:
         raise ScoreFileError(f"{name}: `components` must be a list of at least one component.")
     components = []
-    for place, entry in enumerate(entries, start=1):
-        where = f"{name}, component {place}"
+    for number, entry in enumerate(entries, start=1):
+        where = f"{name}, component {number}"
         if not isinstance(entry, Mapping) or "kind" not in entry:
             raise ScoreFileError(f"{where}: it must be a mapping with a `kind`, e.g. {{kind: absolute, sigma: 2}}.")
         _check_keys(entry, COMPONENT_TYPES, where)
@@ -158,6 +162,7 @@ def _components(entries: object, noise_level: int, name: str) -> tuple[Component
 
 
 def _check_keys(values: Mapping, known, where: str) -> None:
+    """Raise ScoreFileError for keys that are not known. where: beginning of the message."""
     unknown = [str(key) for key in values if key not in known]
     if unknown:
         raise ScoreFileError(f"{where}: there is no key {', '.join(unknown)}; it may hold {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""What a training step sees: films, noise, timesteps and records, drawn by seed and step alone."""
+"""Batches: the films, noise, timesteps and records of a training step, which depend on seed and step alone."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ def _zero() -> Tensor:
 class Batch:
     """One process's share of a step.
 
-    x0: (B, 1, S, S) the films that noise is added to, in about [0, 1]; for healing, with lesions painted in. noise:
-    (B, 1, S, S). t: (B,) timesteps. values: (B, slots) encoded records, NaN = unknown. masked: (B,) bool, films on
-    which masked pixel generation is trained. healing: (B,) bool, films on which healing is trained. target: (B, 1, S,
-    S) the films without lesions; the same as x0 where nothing is painted. lesions: (B, 1, S, S) in [0, 1], where they
-    are painted.
-
-    noise_scale, masked_scale, healing_scale: weights of this share's means, so that the mean over processes is that
-    of the whole batch.
+    x0: (B, 1, S, S) in about [0, 1], the films that noise is added to; for healing, with lesions painted on them.
+    noise: (B, 1, S, S).
+    t: (B,) timesteps, from 0.
+    values: (B, slots) encoded records, NaN = unknown.
+    masked: (B,) bool, the films on which masked pixel generation is trained.
+    healing: (B,) bool, the films on which healing is trained; None, like the next two, for a run without healing.
+    target: (B, 1, S, S), the films without lesions; equal to x0 where nothing is painted.
+    lesions: (B, 1, S, S) in [0, 1], where lesions are painted.
+    noise_scale, masked_scale, healing_scale: weights of this share's means, so that the mean over processes is that of
+    the whole batch.
     """
 
     x0: Tensor
@@ -56,7 +58,7 @@ class Batch:
     healing_scale: Tensor = field(default_factory=_zero)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Return the batch with every tensor changed alike, e.g. moved to a device."""
+        """Apply a function to every tensor of the batch, e.g. one that moves it to a device."""
         tensors = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
@@ -72,14 +74,17 @@ def draw_batch(
     config: TrainingConfig,
     step: int,
     timesteps: int,
+    *,
     rank: int = 0,
-    world: int = 1,
+    world_size: int = 1,
     sampler: NoiseSampler = draw_gaussian,
 ) -> Batch:
     """Draw the batch of one step, a function of (seed, step), so that a resumed run sees what an unbroken one would.
 
-    Each of `world` processes takes every world-th film of the same global batch: the first `masked_fraction` of it
-    for masked pixel generation, the last `healing_fraction` for healing. sampler: what noise is added to films.
+    The first `masked_fraction` of the batch is for masked pixel generation, the last `healing_fraction` for healing.
+
+    step: from 0. timesteps: of the schedule. rank, world_size: the number of this process, from 0, and of all; each
+    takes every `world_size`-th film of the same batch. sampler: draws the noise that is added to films.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     count, size = config.batch_size, films.images.shape[-1]
@@ -87,31 +92,39 @@ def draw_batch(
     x0 = torch.from_numpy(films.images[indices]).float()[:, None] / 255
     x0 = augment(x0, config, generator)
     values = drop_features(torch.from_numpy(films.values[indices]), schema, config, generator)
-    low = torch.rand(count, generator=generator) < config.low_fraction
-    top = torch.where(low, torch.tensor(config.low_level), torch.tensor(timesteps))
-    t = (torch.rand(count, generator=generator) * top).long()
+    t = _draw_timesteps(count, config.low_fraction, config.low_level, timesteps, generator)
     noise = sampler(count, size, generator)
     masked = torch.arange(count) < max(1, round(config.masked_fraction * count))
-    mine = slice(rank, None, world)
-    if not config.heals:
-        scale = world * masked[mine].sum() / masked.sum()
-        return Batch(x0[mine], noise[mine], t[mine], values[mine], masked[mine], masked_scale=scale.float())
-    healing = torch.arange(count) >= count - round(config.healing_fraction * count)
-    low = torch.rand(count, generator=generator) < config.healing_low_fraction
-    top = torch.where(low, torch.tensor(config.healing_level), torch.tensor(timesteps))
-    t = torch.where(healing, (torch.rand(count, generator=generator) * top).long(), t)
-    target, lesions = x0.clone(), torch.zeros_like(x0)
-    for row in range(rank, count, world):
-        if healing[row]:
-            example = _healing_example(films, indices[row], config, step, row)
-            parts = (example.painted, example.target, example.mask)
-            x0[row, 0], target[row, 0], lesions[row, 0] = (torch.from_numpy(part) for part in parts)
-    scales = [(world * rows[mine].sum() / rows.sum().clamp_min(1)).float() for rows in (~healing, masked, healing)]
-    shares = (tensor[mine] for tensor in (x0, noise, t, values, masked, healing, target, lesions))
-    return Batch(*shares, *scales)
+    tensors = {"x0": x0, "noise": noise, "t": t, "values": values, "masked": masked}
+    scales = {"masked_scale": masked}
+    if config.heals:
+        healing = torch.arange(count) >= count - round(config.healing_fraction * count)
+        low_t = _draw_timesteps(count, config.healing_low_fraction, config.healing_level, timesteps, generator)
+        tensors |= {"t": torch.where(healing, low_t, t), "healing": healing}
+        tensors |= {"target": x0.clone(), "lesions": torch.zeros_like(x0)}
+        for row in range(rank, count, world_size):
+            if healing[row]:
+                example = _healing_example(films, indices[row], config, step, row)
+                for name, part in (("x0", example.painted), ("target", example.target), ("lesions", example.mask)):
+                    tensors[name][row, 0] = torch.from_numpy(part)
+        scales |= {"noise_scale": ~healing, "healing_scale": healing}
+    own = slice(rank, None, world_size)
+    shares = {name: tensor[own] for name, tensor in tensors.items()}
+    weights = {name: world_size * rows[own].sum() / rows.sum().clamp_min(1) for name, rows in scales.items()}
+    return Batch(**shares, **{name: weight.float() for name, weight in weights.items()})
+
+
+def _draw_timesteps(
+    count: int, low_fraction: float, low_level: int, timesteps: int, generator: torch.Generator
+) -> Tensor:
+    """Draw timesteps (count,): with the probability `low_fraction` uniform below `low_level`, else over all."""
+    low = torch.rand(count, generator=generator) < low_fraction
+    top = torch.where(low, torch.tensor(low_level), torch.tensor(timesteps))
+    return (torch.rand(count, generator=generator) * top).long()
 
 
 def _healing_example(films: Films, index: int, config: TrainingConfig, step: int, row: int) -> PaintedFilm:
+    """Paint lesions on the film of an index. Random numbers depend on seed, step and row of the batch alone."""
     if films.organs is None:
         raise ValueError("Healing needs films that were loaded with organ masks.")
     rng = np.random.default_rng([config.seed, step, row])
@@ -120,23 +133,31 @@ def _healing_example(films: Films, index: int, config: TrainingConfig, step: int
     film = films.images[index].astype(np.float32) / 255
     organs = Organs.from_masks(films.organs[index], size)
     kinds = tuple(kind for kind in KINDS if kind not in config.held_out_kinds)
-    return healing_example(film, organs, other, rng, config.painted_fraction, config.device_fraction, kinds)
+    return healing_example(
+        film,
+        organs,
+        other,
+        rng,
+        painted_fraction=config.painted_fraction,
+        device_fraction=config.device_fraction,
+        kinds=kinds,
+    )
 
 
 def prefetch(make: Callable[[int], Batch], first: int, last: int, workers: int) -> Iterator[Batch]:
-    """Yield the batches of steps first … last − 1 in order, up to `workers` of them made ahead in threads."""
+    """Yield the batches of the steps `first` to `last` − 1 in order, with up to `workers` made ahead in threads."""
     # one thread each: with more OpenMP threads than processors, those of the training step would not spin
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting: list[Future[Batch]] = []
+        queue: list[Future[Batch]] = []
         step = first
         try:
-            while step < last or waiting:
-                while step < last and len(waiting) < workers:
-                    waiting.append(pool.submit(make, step))
+            while step < last or queue:
+                while step < last and len(queue) < workers:
+                    queue.append(pool.submit(make, step))
                     step += 1
-                yield waiting.pop(0).result()
+                yield queue.pop(0).result()
         finally:
-            for future in waiting:
+            for future in queue:
                 future.cancel()
 
 
@@ -149,24 +170,24 @@ def _epoch_indices(total: int, count: int, step: int, seed: int) -> np.ndarray:
 
 
 def drop_features(values: Tensor, schema: EHRSchema, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    """Make single features, or whole records, unknown at random: (B, slots) → (B, slots)."""
+    """Make single features, coalitions of groups and whole records unknown at random: (B, slots) → (B, slots)."""
     values = values.clone()
     whole = torch.rand(len(values), generator=generator) < config.record_dropout
-    places = schema.feature_slices()
-    for place in places.values():
+    slices = schema.feature_slices()
+    for slots in slices.values():
         single = torch.rand(len(values), generator=generator) < config.feature_dropout
-        values[single | whole, place] = math.nan
+        values[single | whole, slots] = math.nan
     if config.coalition_dropout:
         coalition = torch.rand(len(values), generator=generator) < config.coalition_dropout
         for members in schema.explanation_groups.values():
             absent = torch.rand(len(values), generator=generator) < 0.5
             for feature in members:
-                values[coalition & absent, places[feature.name]] = math.nan
+                values[coalition & absent, slices[feature.name]] = math.nan
     return values
 
 
 def augment(x0: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    """Rotate, shift, zoom and gamma-correct films (B, 1, S, S) in [0, 1] slightly at random; edges repeat."""
+    """Rotate, shift, zoom and gamma-correct films (B, 1, S, S) in [0, 1] at random; the edges are replicated."""
     b = len(x0)
 
     def uniform(limit: float) -> Tensor:

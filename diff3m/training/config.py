@@ -1,4 +1,4 @@
-"""What a training run is: a YAML file read into one frozen value."""
+"""The configuration of a training run, read from a YAML file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHOICES = {
     "precision": ("auto", "bf16", "fp16", "no"),
 }
 POSITIVE = ("learning_rate", "gradient_clip")  # 0 would train nothing
-RANGES = {  # of every other number, both ends allowed
+RANGES = {  # of every other number, ends included
     **dict.fromkeys(("steps", "batch_size", "log_every", "validate_every"), (1, math.inf)),
     **dict.fromkeys(("warmup_steps", "weight_decay", "save_minutes", "zoom", "gamma"), (0, math.inf)),
     **dict.fromkeys(
@@ -34,8 +34,8 @@ RANGES = {  # of every other number, both ends allowed
     "rotate_degrees": (0, 180),
     "seed": (0, 2**32 - 1),
 }
-# settings that change neither what is learned nor from what: a run that goes on may have others. Films and features
-# are compared themselves.
+# settings that may change when a run is resumed, because they do not change what is learned; films and features are
+# compared themselves
 BOOKKEEPING = (
     "name",
     "manifest",
@@ -64,33 +64,31 @@ class TrainingConfig:
     validation: manifest whose normals validation uses; None for no validation.
     schema: YAML or JSON file with a list of features (the fields of `diff3m.ehr.Feature`); default, the paper's eight.
     preset, network: name of a `diff3m.network` preset, and fields of it to replace.
-    init: checkpoint (folder, shipped name or Hub id) to start from: its weights are copied wherever name and shape
-        agree.
+    init: checkpoint (folder, shipped name or Hub id) to start from; weights are copied where name and shape agree.
     steps, batch_size: optimization steps, and films in each over all processes.
     learning_rate, warmup_steps, final_learning_rate: its peak, the steps of its linear rise, and its end as a fraction
         of the peak.
     weight_decay, gradient_clip, ema: of AdamW, the largest norm of the gradient, and the decay of averaged weights.
-    low_level, low_fraction: this fraction of timesteps is uniform under low_level, the rest over all.
+    low_level, low_fraction: the fraction low_fraction of timesteps is uniform below low_level, the rest over all.
     noise: "gaussian", or "simplex" (the baseline AnoDDPM).
-    weighting: of the noise error, "noise" (paper) or "velocity" (see `diffusion_loss`).
+    weighting: of the noise error, "noise" (paper) or "velocity" (see `LossSettings`).
     feature_dropout, record_dropout: probability that one feature, or all, become unknown.
-    coalition_dropout: probability that each explanation group becomes unknown with probability ½ of its own, so that
-        training sees every coalition that attributions evaluate.
+    coalition_dropout: probability that a record loses each explanation group with probability ½, so that training
+        sees every coalition that attributions evaluate.
     masked_fraction: share of each batch on which masked pixel generation is trained (its expected loss is unchanged).
     rotate_degrees, shift, zoom, gamma: augmentation ranges (±; shift as a share of the side, gamma and zoom as log
         factors).
     healing_weight: weight of the healing term in the loss (0 = none).
     lesion_weight: how much more an error inside a painted lesion counts in it than elsewhere.
     healing_fraction: share of each batch that healing is trained on.
-    healing_level, healing_low_fraction: this fraction of healing's timesteps is uniform under healing_level, the rest
-        over all.
+    healing_level, healing_low_fraction: the fraction healing_low_fraction of healing's timesteps is uniform below
+        healing_level, the rest over all.
     painted_fraction, device_fraction: probability that a healing film has lesions on the input alone, and devices,
         writing and the like on input and target.
     held_out_kinds: kinds of painted lesions (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure
         on them.
     precision: "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no".
-    compile: whether `torch.compile` makes the network's branches faster, after some minutes at the start. Needs a C++
-        compiler.
+    compile: whether to use `torch.compile`, which takes some minutes at the start and needs a C++ compiler.
     seed: of weights, order, noise and augmentation.
     save_minutes: time between saves, minutes.
     log_every, validate_every: steps between log rows and between validations.
@@ -236,12 +234,14 @@ class TrainingConfig:
 
 
 def _check_choice(name: str, value: object) -> None:
+    """Raise ConfigError for a value that is not one of the setting's choices."""
     if value not in CHOICES[name]:
         *others, last = (f'"{choice}"' for choice in CHOICES[name])
         raise ConfigError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
 
 
 def _check_kinds(name: str, value: object) -> None:
+    """Raise ConfigError for unknown kinds of lesions, or for all of them."""
     values = value if isinstance(value, list) else [value]
     unknown = [str(kind) for kind in values if kind not in KINDS]
     if unknown:
@@ -251,7 +251,7 @@ def _check_kinds(name: str, value: object) -> None:
 
 
 def _check_number(name: str, kind: str, value: object) -> None:
-    """Raise ConfigError for what is no number of its kind, is not finite or lies outside the setting's range."""
+    """Raise ConfigError for a value that is no finite number of its kind ("int", "float") or is out of range."""
     whole = kind == "int"
     if (
         isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Several processes of one run: they fail together, resume from one step, and end their group."""
+"""Coordination of several processes of one run: failing together, resuming from one step, leaving their group."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from accelerate.utils import gather_object
 
 
 class TrainingError(RuntimeError):
-    """Training that cannot continue; the message says why and what is on disk."""
+    """Training that cannot start or continue; the message says why and what to do."""
 
 
 @contextmanager
 def all_or_none() -> Iterator[None]:
-    """Return a context that all processes enter; if one fails inside, each raises, so that none waits for it.
+    """Run a block in all processes; if one of them fails, all raise, so that none waits for it.
 
-    The one that failed raises its own error, the others a TrainingError that quotes it.
+    The process that failed raises its own error, the others a TrainingError that quotes it.
     """
     try:
         yield
-    except Exception as error:  # of any kind: the others have to learn of it
+    except Exception as error:  # of any kind: the other processes must be informed
         gather_object([str(error) or type(error).__name__])
         raise
     messages = gather_object([""])
@@ -33,10 +33,9 @@ def all_or_none() -> Iterator[None]:
 
 
 def leave_group(accelerator: Accelerator) -> None:
-    """Destroy the group of processes and wait for its threads.
+    """Destroy the group of processes and wait for its threads, which could otherwise abort the interpreter's exit.
 
-    One of them could abort the interpreter's end (SIGABRT). The threads end with the group's last reference, so delete
-    first what `Accelerator.prepare` returned.
+    The threads end with the last reference to the group, so delete first what `Accelerator.prepare` returned.
     """
     accelerator.free_memory()
     if torch.distributed.is_initialized():

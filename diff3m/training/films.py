@@ -1,7 +1,8 @@
-"""Training films: read and prepared once, then held in memory as bytes."""
+"""Training films, read and prepared once and then kept in memory as bytes."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.manifest import Case, ManifestError, shared_films, shared_patients
+from ..data.manifest import Case, ManifestError, normal_cases
+from ..data.overlap import check_disjoint
 from ..ehr import EHRSchema
 from ..imaging import Preprocessing, RadiographError, prepare, read_radiograph
 from ..imaging.organs import segment_organs
-from .distributed import TrainingError
+from .config import TrainingConfig
 
 
 @dataclass(frozen=True)
 class Films:
     """Prepared films and encoded records.
 
-    images: (N, S, S) uint8. values: (N, slots) float32, NaN = unknown. organs: (N, 3, 64, 64) uint8 masks of left
-    lung, right lung and heart, which healing needs; None without it.
+    images: (N, S, S) uint8. values: (N, slots) float32, NaN = unknown. organs: (N, 3, 64, 64) uint8, masks as
+    `segment_organs` returns them, which healing needs; None for a run without healing.
     """
 
     images: np.ndarray
@@ -32,8 +34,31 @@ class Films:
         return len(self.images)
 
     def first(self, count: int) -> Films:
-        """Return the first films alone."""
+        """Return the first `count` films."""
         return Films(self.images[:count], self.values[:count], None if self.organs is None else self.organs[:count])
+
+
+def read_normals(config: TrainingConfig, schema: EHRSchema, warns: bool) -> tuple[list[Case], list[Case]]:
+    """Read the rows of the normal films to train on, and of those to validate on, none without validation.
+
+    warns: whether to warn where patients of the two manifests cannot be compared. Raises ManifestError, also where a
+    patient or a film is in both; the same manifest for both is allowed.
+    """
+    cases = normal_cases(config.manifest, schema)
+    if not config.validation:
+        return cases, []
+    validation_cases = normal_cases(config.validation, schema)
+    if Path(config.validation).resolve() == Path(config.manifest).resolve():
+        return cases, validation_cases
+    consequence = "so validation would be no test"
+    has_patients = check_disjoint(config.manifest, config.validation, cases, validation_cases, consequence)
+    if not has_patients and warns:
+        warnings.warn(
+            f"Whether a patient is in both {config.manifest} and {config.validation} could not be checked: "
+            "give both a column `patient`, or split by patient.",
+            stacklevel=3,
+        )
+    return cases, validation_cases
 
 
 def load_films(
@@ -43,12 +68,14 @@ def load_films(
     progress: Callable[[int], None] | None = None,
     with_organs: bool = False,
 ) -> Films:
-    """Read and prepare every film, and with `with_organs` outline lungs and heart.
+    """Read and prepare films, and encode their records.
 
-    Raises ManifestError naming the row of the first film that cannot be used.
+    cases: rows of a manifest. settings: of the preprocessing. progress: called with the number of films read so far.
+    with_organs: whether lungs and heart are segmented. Raises ManifestError naming the row of the first film that
+    cannot be used.
     """
 
-    def one(case: Case) -> np.ndarray:
+    def read_image(case: Case) -> np.ndarray:
         try:
             return np.round(prepare(read_radiograph(case.path), settings) * 255).astype(np.uint8)
         except RadiographError as error:
@@ -56,33 +83,9 @@ def load_films(
 
     images = np.empty((len(cases), settings.size, settings.size), dtype=np.uint8)
     with ThreadPoolExecutor() as pool:
-        for index, image in enumerate(pool.map(one, cases)):
+        for index, image in enumerate(pool.map(read_image, cases)):
             images[index] = image
             if progress:
                 progress(index + 1)
     values = np.stack([schema.encode(case.record) for case in cases])
     return Films(images, values, segment_organs(images) if with_organs else None)
-
-
-def check_apart(
-    train: str | Path, validation: str | Path, cases: Sequence[Case], validation_cases: Sequence[Case]
-) -> bool:
-    """Check that no film and no patient is in both manifests; the same manifest twice passes.
-
-    train, validation: paths of the manifests. cases, validation_cases: their normals. Returns whether the manifests
-    name patients, so that this could be checked. Raises TrainingError where a film or a patient is in both.
-    """
-    if Path(train).resolve() == Path(validation).resolve():
-        return True
-    both, has_patients = shared_patients(train, validation)
-    if both:
-        raise TrainingError(
-            f"{len(both)} patients are in both manifests ({', '.join(both[:3])} …), so validation would be no test. "
-            "Split by patient: `diff3m prepare` does."
-        )
-    if films := shared_films(cases, validation_cases):
-        raise TrainingError(
-            f"{len(films)} films are in both manifests ({', '.join(path.name for path in films[:3])} …), so validation "
-            "would be no test. Take them out of one of the two."
-        )
-    return has_patients

@@ -1,4 +1,4 @@
-"""The losses of a run: for its callback, as CSV and for TensorBoard."""
+"""Progress and losses of a run: for a callback, as CSV and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ COLUMNS = ("step", "kind", "noise_mse", "masked_pixel_mse", "healing", "learning
 
 @dataclass(frozen=True)
 class MeanLosses:
-    """Means over the last steps, or over the validation films; NaN where nothing was measured."""
+    """Mean losses over the last steps or over the validation films; NaN where a loss was not measured.
+
+    noise, masked_pixels, healing: see `loss.Losses`. films_per_second: speed of training.
+    """
 
     noise: float = math.nan
     masked_pixels: float = math.nan
@@ -27,28 +30,28 @@ class MeanLosses:
 class TrainingProgress:
     """What the `report` callback receives.
 
-    stage: "films" or "training". done, total: films or steps. noise, masked_pixels, healing: means of the last steps,
-    NaN before the first. films_per_second: since the start or the resume.
+    stage: "films" or "training". done, total: films or steps. losses: means of the last steps; films_per_second is
+    counted from the start or the resume.
     """
 
     stage: str
     done: int
     total: int
-    noise: float = math.nan
-    masked_pixels: float = math.nan
-    healing: float = math.nan
-    films_per_second: float = math.nan
+    losses: MeanLosses = MeanLosses()
 
 
 class TrainingLog:
-    """Appends rows to `log.csv` in a run's folder, and the same values to TensorBoard."""
+    """Writer of `log.csv` in a run's folder and of the same values for TensorBoard."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._board: SummaryWriter | None = None
 
     def write(self, step: int, kind: str, means: MeanLosses, learning_rate: float) -> None:
-        """Write one row. kind: "training", "validation" or "healing of" a kind of lesion that training never paints."""
+        """Append a row to both.
+
+        kind: "training", "validation", or "healing of" a kind of lesion that training never paints.
+        """
         path = self.folder / LOG_FILE
         is_new = not path.exists()
         with path.open("a", newline="") as file:

@@ -1,8 +1,8 @@
-"""The training loop, under accelerate: one CPU, one GPU or many processes, same code.
+"""The training loop, with accelerate: the same code for one CPU, one GPU or many processes.
 
-What a step sees depends on (seed, step) alone, and the state on disk is replaced atomically, so a run that was killed
-resumes from its last complete save with the same result. Of several processes the first writes and reports; if one
-fails, all end.
+The batch of a step depends on (seed, step) alone, and the state on disk is replaced atomically, so a run that was
+killed resumes from its last complete save with the same result. Of several processes the first writes and reports; if
+one fails, all end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -23,24 +22,23 @@ from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from safetensors import SafetensorError
 
 from ..checkpoint.folder import CheckpointConfig, save_checkpoint
-from ..data.manifest import normal_cases
 from ..device import mixed_precision, to_channels_last
 from ..diffusion import Schedule
-from ..ehr import EHRSchema
 from ..imaging import Preprocessing
 from ..network import Diff3M, count_parameters
 from ..scoring.score import HEALED, Scoring
 from .batch import Batch, draw_batch, draw_gaussian, prefetch
 from .config import TrainingConfig
 from .distributed import TrainingError, all_or_none, common_step, leave_group
-from .films import check_apart, load_films
+from .films import load_films, read_normals
 from .log import LOG_FILE, MeanLosses, TrainingLog, TrainingProgress
-from .loss import DiffusionLoss
+from .loss import DiffusionLoss, LossSettings
 from .preview import PREVIEW_FILMS, write_grid
 from .resume import (
     check_same_run,
     checkpoint_step,
     copy_weights,
+    divergence_error,
     hash_init_weights,
     read_state,
     rounded_features,
@@ -51,24 +49,22 @@ from .validation import Validation
 
 STATE_FILE, CHECKPOINT_DIR = "state.pt", "checkpoint"
 VALIDATION_FILMS = 64
-PATH_SETTINGS = ("manifest", "validation", "out")  # of the machine that trains; a checkpoint does not hold them
+PATH_SETTINGS = ("manifest", "validation", "out")  # of the machine that trains, and so not stored in checkpoints
 
 
-def train(
-    config: TrainingConfig, schema: EHRSchema | None = None, report: Callable[[TrainingProgress], None] | None = None
-) -> Path:
+def train(config: TrainingConfig, report: Callable[[TrainingProgress], None] | None = None) -> Path:
     """Train, or resume, the run that `config` describes.
 
-    schema: in place of the configuration's. report: called in the main process alone. Several processes leave their
-    group at the end, so each process can train once. Returns the folder of the checkpoint with the averaged (EMA)
-    weights. Raises ManifestError, ConfigError or TrainingError.
+    report: callback, called in the main process alone. Processes leave their group at the end, so a process of several
+    can train only once. Returns the folder of the checkpoint with the averaged (EMA) weights. Raises ManifestError,
+    ConfigError or TrainingError.
     """
     # the image query's encoder has no time embedding, so its embedding layers get no gradient
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=mixed_precision(config.precision), kwargs_handlers=[distributed])
     run = None
     try:
-        run = _Run(accelerator, config, schema or config.ehr_schema(), report or (lambda progress: None))
+        run = _Run(accelerator, config, report or (lambda progress: None))
         run.resume()
         run.train()
         return run.out / CHECKPOINT_DIR
@@ -79,13 +75,12 @@ def train(
 
 
 class _Run:
-    """State of one run: films, network, optimizer, moving average."""
+    """The state of a run: films, network, optimizer and averaged weights."""
 
     def __init__(
         self,
         accelerator: Accelerator,
         config: TrainingConfig,
-        schema: EHRSchema,
         report: Callable[[TrainingProgress], None],
     ) -> None:
         self.accelerator, self.config, self.out = accelerator, config, Path(config.out)
@@ -98,29 +93,27 @@ class _Run:
         self.report = report if self.accelerator.is_main_process else (lambda progress: None)
         self.schedule = Schedule()
         with all_or_none():
-            network = self._prepare(schema)
+            network = self._prepare()
         self.ema = {
             name: tensor.detach().clone().to(self.accelerator.device) for name, tensor in network.state_dict().items()
         }
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self.loss, self.optimizer = self.accelerator.prepare(
-            DiffusionLoss(network, self.schedule, config.weighting, config.healing_weight, config.lesion_weight),
-            optimizer,
+        settings = LossSettings(
+            weighting=config.weighting, healing_weight=config.healing_weight, lesion_weight=config.lesion_weight
         )
+        loss = DiffusionLoss(network, self.schedule, settings)
+        self.loss, self.optimizer = self.accelerator.prepare(loss, optimizer)
         if config.compile:
             network.compile_branches()
         self.step, self.seconds = 0, 0.0
         self.log = TrainingLog(self.out)
 
-    def _prepare(self, schema: EHRSchema) -> Diff3M:
+    def _prepare(self) -> Diff3M:
         """Check the settings against the last save, read the films, and return the network to start with."""
-        config = self.config
-        cases = normal_cases(config.manifest, schema)
-        validation_cases = normal_cases(config.validation, schema) if config.validation else []
-        if config.validation:
-            self._check_patients(config.validation, cases, validation_cases)
+        config, schema = self.config, self.config.ehr_schema()
+        cases, validation_cases = read_normals(config, schema, warns=self.accelerator.is_main_process)
         self.schema = schema.fit([case.record for case in cases])
         self.identity = check_same_run(
             self.out / STATE_FILE,
@@ -144,17 +137,8 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         return network
 
-    def _check_patients(self, validation: str, cases: list, validation_cases: list) -> None:
-        has_patients = check_apart(self.config.manifest, validation, cases, validation_cases)
-        if not has_patients and self.accelerator.is_main_process:
-            warnings.warn(
-                f"Whether a patient is in both {self.config.manifest} and {validation} could not be checked: "
-                "give both a column `patient`, or split by patient.",
-                stacklevel=3,
-            )
-
     def resume(self) -> None:
-        """Load the last complete save, if there is one. Raises TrainingError where processes see different saves."""
+        """Load the last complete save, if there is one. Raises TrainingError where processes have different saves."""
         with all_or_none():
             self._load()
         common_step(gather_object([self.step]))
@@ -163,6 +147,7 @@ class _Run:
                 truncate_log(self.out / LOG_FILE, self.step)
 
     def _load(self) -> None:
+        """Load the training state from disk, if there is one. Raises TrainingError for one of another network."""
         path = self.out / STATE_FILE
         if not path.exists():
             return
@@ -180,7 +165,7 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def train(self) -> None:
-        """Take steps until the end; log, validate and save on the way."""
+        """Train until the last step; log, validate and save in between."""
         config, last_save = self.config, time.monotonic()
         if self.step >= config.steps and gather_object([checkpoint_step(self.out / CHECKPOINT_DIR)])[0] == self.step:
             return  # complete already; its calibration stays
@@ -200,7 +185,7 @@ class _Run:
                 recent = []
                 with all_or_none():
                     self._log("training", means)
-                    self.report(TrainingProgress("training", self.step, config.steps, *vars(means).values()))
+                    self.report(TrainingProgress("training", self.step, config.steps, means))
             if self.step % config.validate_every == 0:
                 with all_or_none():
                     self._validate()
@@ -212,56 +197,58 @@ class _Run:
         self.save()
 
     def release(self) -> None:
-        """Delete what refers to the group of processes; the run cannot be used afterwards."""
+        """Delete references to the group of processes; the run cannot be used afterwards."""
         del self.loss, self.optimizer
 
     def _draw(self, step: int) -> Batch:
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        """Draw this process's share of the batch of a step."""
         return draw_batch(
-            self.films, self.schema, self.config, step, self.schedule.timesteps, rank, world, self.sampler
+            self.films,
+            self.schema,
+            self.config,
+            step,
+            self.schedule.timesteps,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+            sampler=self.sampler,
         )
 
     def _workers(self) -> int:
-        """Return how many threads draw batches ahead: one where training itself takes the processor."""
+        """Return the number of threads that draw batches ahead: one where training itself uses the processor."""
         return 1 if self.accelerator.device.type == "cpu" else min(8, os.cpu_count() or 1)
 
     def _train_step(self, batch: Batch, save: bool) -> tuple[float, float, float, bool]:
-        """Return noise, masked pixel and healing loss of the whole batch, and whether the main process asks to save."""
+        """Take one step. Returns noise, masked pixel and healing loss of the whole batch, and whether to save.
+
+        save: whether it is time to save; the main process's answer counts for all.
+        """
         config, accelerator = self.config, self.accelerator
         batch = batch.map(lambda tensor: tensor.to(accelerator.device))
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate_at(self.step)
         with accelerator.autocast():
             losses = self.loss(batch)
-        total = accelerator.reduce(losses.total.detach(), "mean")  # of every process, so that none continues alone
+        total = accelerator.reduce(losses.total.detach(), "mean")  # of all processes, so that none continues alone
         if not bool(torch.isfinite(total)):
-            raise self._not_finite("The loss")
+            raise divergence_error("The loss", self.step, self.out / CHECKPOINT_DIR)
         accelerator.backward(losses.total)
         norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.gradient_clip)
         if accelerator.scaler is None and not bool(torch.isfinite(norm)):  # a scaler skips such a step itself
-            raise self._not_finite("A gradient")
+            raise divergence_error("A gradient", self.step, self.out / CHECKPOINT_DIR)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._update_average()
         flag = losses.noise.new_tensor(float(save and accelerator.is_main_process))
         own = torch.stack([losses.noise.detach(), losses.masked_pixels.detach(), losses.healing.detach(), flag]).float()
-        noise, masked_pixels, healing, save_votes = accelerator.reduce(own, "mean").tolist()  # alike in every process
+        noise, masked_pixels, healing, save_votes = accelerator.reduce(own, "mean").tolist()  # equal in all processes
         return noise, masked_pixels, healing, save_votes > 0
 
-    def _not_finite(self, what: str) -> TrainingError:
-        """Return the error of a run that diverged. The same settings would diverge again, so it proposes others."""
-        step, hint = checkpoint_step(self.out / CHECKPOINT_DIR), "Lower learning_rate."
-        if step is not None:
-            hint = (
-                f"Step {step} is kept: start another `out` with `init: {self.out / CHECKPOINT_DIR}` and a lower "
-                "learning_rate."
-            )
-        return TrainingError(f"{what} is not finite at step {self.step}. {hint}")
-
     def _unwrap(self) -> Diff3M:
+        """Return the network without its distributed wrapper."""
         return self.accelerator.unwrap_model(self.loss).network
 
     def _update_average(self) -> None:
+        """Update the averaged weights; the decay rises with the steps, so that the first weights are soon forgotten."""
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         live = self._unwrap().state_dict()
         torch._foreach_lerp_([self.ema[name] for name in live], [live[name] for name in live], 1 - decay)
@@ -272,9 +259,9 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self) -> None:
-        """Log the losses on validation films, and how unseen lesions heal on them, with the averaged weights.
+        """Log the losses of the averaged weights on validation films, and how well they heal unseen lesions.
 
-        Also writes a picture of one-step estimates; without validation films, of the first training films.
+        Also write a picture of one-step estimates; without validation films, of the first training films.
         """
         if not self.accelerator.is_main_process:
             return
@@ -306,6 +293,7 @@ class _Run:
                 self._replace()
 
     def _replace(self) -> None:
+        """Write state and checkpoint; remove incomplete files where that fails. Raises TrainingError."""
         try:
             self._write()
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -317,6 +305,7 @@ class _Run:
             raise TrainingError(f"Step {self.step} could not be saved in {self.out} ({reason}). {hint}") from None
 
     def _write(self) -> None:
+        """Write the training state, and then the checkpoint, each replaced in one step."""
         state = {
             "network": self._unwrap().state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -338,12 +327,12 @@ class _Run:
             "parameters": count_parameters(network),
         }
         config = CheckpointConfig(
-            self.config.name,
-            network.config,
-            self.schema,
-            self.schedule,
-            self.preprocessing,
-            HEALED if self.config.heals else Scoring(),
-            training,
+            name=self.config.name,
+            network=network.config,
+            schema=self.schema,
+            schedule=self.schedule,
+            preprocessing=self.preprocessing,
+            scoring=HEALED if self.config.heals else Scoring(),
+            training=training,
         )
         save_checkpoint(self.out / CHECKPOINT_DIR, config, network)

@@ -1,4 +1,4 @@
-"""Previews of a run: pictures of one-step estimates, and how well lesions heal that training never paints."""
+"""Previews of a run: pictures of one-step estimates, and the healing of lesions that training never paints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STRENGTHS = (0.25, 0.7)
 
 
 def estimate_previews(network: Diff3M, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
-    """Return films, the same noised to `PREVIEW_TIMESTEP`, and their one-step estimates, each (B, 1, S, S)."""
+    """Return the films of a batch, the same noised to `PREVIEW_TIMESTEP`, and one-step estimates, each (B, 1, S, S)."""
     t = torch.full((len(batch.x0),), PREVIEW_TIMESTEP, device=batch.x0.device)
     x_t = add_noise(batch.x0, batch.noise, t, schedule)
     noise = network.predict_noise(x_t, t, network.condition(batch.x0, batch.values)).float()
@@ -33,23 +33,21 @@ def estimate_previews(network: Diff3M, batch: Batch, schedule: Schedule) -> tupl
 
 
 def write_grid(rows: list[Tensor], path: Path) -> None:
-    """Write one picture of rows of films, each (B, 1, S, S) in [0, 1]."""
+    """Write a PNG in which each row of films, (B, 1, S, S) in [0, 1], is a row."""
     path.parent.mkdir(exist_ok=True)
     picture = torch.cat([torch.cat(list(row[:, 0].float().cpu()), dim=1) for row in rows]).clamp(0, 1).numpy()
     cv2.imwrite(str(path), np.round(picture * 255).astype(np.uint8))
 
 
-def paint_unseen_lesions(
-    films: Films, count: int = HEALING_FILMS
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Paint lesions that training never paints (`data.painted.lesions`) on the first films that have organ masks.
+def paint_unseen_lesions(films: Films) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Paint lesions that training never paints (`data.painted.lesions`) on the first `HEALING_FILMS` films.
 
-    Returns by kind: films (N, S, S) float32, painted films alike, masks (N, S, S) bool. The same films give the same
-    lesions.
+    Returns by kind the films (N, S, S) float32, the painted films of the same shape, and the masks (N, S, S) bool. The
+    same films get the same lesions. Raises ValueError for films without organ masks.
     """
     if films.organs is None:
         raise ValueError("Unseen lesions need films that were loaded with organ masks.")
-    count, size = min(count, len(films)), films.images.shape[-1]
+    count, size = min(HEALING_FILMS, len(films)), films.images.shape[-1]
     clean = films.images[:count].astype(np.float32) / 255
     lesions = {}
     for number, kind in enumerate(UNSEEN_KINDS):
@@ -71,9 +69,9 @@ def paint_unseen_lesions(
 def measure_healing_ratios(network: Diff3M, films: Films, schedule: Schedule, device: torch.device) -> dict[str, float]:
     """Measure how well one step heals lesions that training never paints.
 
-    By kind: the error inside the lesions after healing over that before, so 0 = healed and 1 = untouched, measured on
-    the composed pseudo-healthy film. Also "unpainted": how much unpainted films change, as the mean absolute difference
-    in grey levels of the film's range.
+    Returns by kind the error inside the lesions after healing over that before it, so 0 = healed and 1 = unchanged,
+    measured on the film minus the smooth difference, as pseudo-healthy films are composed; and under "unpainted" the
+    mean absolute change of unpainted films, in grey levels of the film's range.
     """
     count, size = min(HEALING_FILMS, len(films)), films.images.shape[-1]
     values = torch.from_numpy(films.values[:count]).to(device)

@@ -1,4 +1,4 @@
-"""Resuming a run: reading its last save, checking that it is of the same run, and starting from other weights."""
+"""Resuming a run: reading its last save, checking that it is of the same run, and copying initial weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..ehr import EHRSchema
 from ..network import Diff3M
 from .distributed import TrainingError
 
-INIT_SHA256 = "init_sha256"  # in a save: the hash of the weights that the run started from
+INIT_SHA256 = "init_sha256"  # key of a save: the hash of the weights that the run started from
 
 
 def read_state(path: Path, mmap: bool = False) -> dict:
-    """Read a save. mmap: read from disk only what is used. Raises TrainingError."""
+    """Read a save. mmap: load only the parts that are used. Raises TrainingError for a damaged or other file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         if not {"network", "optimizer", "ema", "step", "seconds"} <= set(state):
@@ -32,7 +32,7 @@ def read_state(path: Path, mmap: bool = False) -> dict:
 
 
 def checkpoint_step(folder: Path) -> int | None:
-    """Return the step of a checkpoint folder, whose config.json is written last; None without a complete one."""
+    """Return the step of a checkpoint folder, None for one that is incomplete: config.json is written last."""
     try:
         return json.loads((folder / CONFIG_FILE).read_text())["training"]["steps_done"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -40,11 +40,11 @@ def checkpoint_step(folder: Path) -> int | None:
 
 
 def check_same_run(path: Path, identity: dict) -> dict:
-    """Check that a save is of the run that would resume from it.
+    """Check that a save, if there is one, is of the run that would resume from it.
 
-    identity: the settings, films and features that a run keeps. Returns what further saves hold: the identity, with
-    the hash of the first weights as the save has it. Raises TrainingError where the save cannot be read or is of
-    another run.
+    path: of the save. identity: the settings, films and features that must not change. Returns the identity for further
+    saves, with the hash of the initial weights as this save has it. Raises TrainingError where the save cannot be read
+    or is of another run.
     """
     if not path.exists():
         return identity
@@ -68,8 +68,8 @@ def check_same_run(path: Path, identity: dict) -> dict:
 def hash_init_weights(source: str | None, own: Path) -> dict[str, str]:
     """Return the SHA-256 of the weights that `init` names, as an entry for `check_same_run`.
 
-    Empty without `init`, where it no longer exists, since a resumed run does not need it, and where it is the run's
-    `own` checkpoint, which each save replaces.
+    It is empty without `init`, for one that no longer exists, because a resumed run does not need it, and for the run's
+    own checkpoint, which each save replaces. own: folder of that.
     """
     if source is None:
         return {}
@@ -81,7 +81,7 @@ def hash_init_weights(source: str | None, own: Path) -> dict[str, str]:
 
 
 def rounded_features(schema: EHRSchema) -> list[dict]:
-    """Return a schema's features with numbers rounded to six digits, equal for runs on the same films and features."""
+    """Return a schema's features with numbers rounded to six digits, so that equal ones compare as equal."""
     return [
         {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in entry.items()}
         for entry in schema.to_list()
@@ -89,7 +89,7 @@ def rounded_features(schema: EHRSchema) -> list[dict]:
 
 
 def truncate_log(path: Path, step: int) -> None:
-    """Remove from a log the lines after a step, which will be repeated, and an incomplete last line."""
+    """Remove the lines after a step, which will be repeated, and an incomplete last line from a log."""
     if not path.exists():
         return
     header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
@@ -106,10 +106,22 @@ def truncate_log(path: Path, step: int) -> None:
         os.replace(partial, path)
 
 
-def copy_weights(source: str, network: Diff3M) -> int:
-    """Copy a checkpoint's weights into a network wherever name and shape agree.
+def divergence_error(what: str, step: int, folder: Path) -> TrainingError:
+    """Return the error of a run that diverged, with advice, because the same settings would diverge again.
 
-    Returns the number of tensors copied. Raises TrainingError where they are less than half of the network.
+    what: that is not finite. folder: of the run's checkpoint.
+    """
+    saved_step, hint = checkpoint_step(folder), "Lower learning_rate."
+    if saved_step is not None:
+        hint = f"Step {saved_step} is kept: start another `out` with `init: {folder}` and a lower learning_rate."
+    return TrainingError(f"{what} is not finite at step {step}. {hint}")
+
+
+def copy_weights(source: str, network: Diff3M) -> int:
+    """Copy a checkpoint's weights into a network where name and shape agree.
+
+    source: see `resolve_checkpoint`. Returns the number of tensors copied. Raises TrainingError where there is no such
+    checkpoint, or its weights are less than half of the network.
     """
     try:
         weights = load_checkpoint(resolve_checkpoint(source)).network.state_dict()

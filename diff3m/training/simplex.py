@@ -1,7 +1,7 @@
 """Simplex noise of several octaves, in place of Gaussian noise (AnoDDPM, Wyatt et al., CVPR workshops 2022).
 
-It has structure at every scale, so that a network trained with it learns to repair large shapes too. Frequencies as
-published.
+It has structure at every scale, so a network that is trained with it learns to repair large shapes too. Frequencies are
+those of the publication.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ FIELDS = 256
 
 
 def compute_simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
-    """Compute fields of simplex noise of several octaves, each scaled to mean 0 and standard deviation 1.
+    """Compute fields of simplex noise of several octaves, each with mean 0 and standard deviation 1.
 
-    count, size: number of fields, and their side in pixels. Returns (count, size, size) float32. Needs
-    the package `opensimplex` with numba. Raises ValueError where it is absent.
+    count: number of fields. size: their side in pixels. Returns (count, size, size) float32. Raises ValueError unless
+    the package `opensimplex` is installed.
     """
     try:
         import opensimplex
@@ -31,8 +31,8 @@ def compute_simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
         origin = rng.uniform(-1e4, 1e4, 2)
         field = np.zeros((size, size))
         for octave in range(OCTAVES):
-            places = np.arange(size) * 2**octave / (WAVELENGTH * size)
-            field += PERSISTENCE**octave * generator.noise2array(places + origin[0], places + origin[1])
+            positions = np.arange(size) * 2**octave / (WAVELENGTH * size)
+            field += PERSISTENCE**octave * generator.noise2array(positions + origin[0], positions + origin[1])
         fields[index] = (field - field.mean()) / field.std()
     torch.set_num_threads(threads)  # numba has set them to all cores
     return fields
@@ -41,11 +41,11 @@ def compute_simplex_noises(count: int, size: int, seed: int = 0) -> np.ndarray:
 class SimplexPool:
     """A pool of noise fields that are computed once and reused, rotated, mirrored and negated.
 
-    Training and sampling would otherwise wait for them. size: side of the fields, pixels. fields: how many.
+    Computing new ones for each step would slow training down. size: side of the fields in pixels. fields: their number.
     """
 
-    def __init__(self, size: int, fields: int = FIELDS, seed: int = 0) -> None:
-        self.fields = torch.from_numpy(compute_simplex_noises(fields, size, seed))
+    def __init__(self, size: int, fields: int = FIELDS) -> None:
+        self.fields = torch.from_numpy(compute_simplex_noises(fields, size))
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> Tensor:
         """Return noise (count, 1, size, size), a function of the generator's state.

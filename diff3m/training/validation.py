@@ -1,4 +1,4 @@
-"""What a run measures on validation films: losses at fixed timesteps and noise, previews, and healing."""
+"""Validation: losses at fixed timesteps and noise, previews, and healing of unseen lesions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .preview import PREVIEW_FILMS, estimate_previews, measure_healing_ratios
 class Validation:
     """Films to validate on, with timesteps and noise that are the same at every step of a run.
 
-    sampler: draws the noise. share: how many films one pass of the network takes. device: of the network.
+    sampler: draws the noise. share: number of films in one pass of the network. device: of the network.
     """
 
     films: Films
@@ -33,12 +33,13 @@ class Validation:
 
     @cached_property
     def batch(self) -> Batch:
-        """All films, with timesteps from the first to the last, on the CPU."""
+        """All films, with timesteps spread evenly over the schedule, on the CPU."""
         count, size = len(self.films), self.films.images.shape[-1]
         x0 = torch.from_numpy(self.films.images).float()[:, None] / 255
         noise = self.sampler(count, size, torch.Generator().manual_seed(1))
         t = torch.arange(count) * self.schedule.timesteps // count
-        return Batch(x0, noise, t, torch.from_numpy(self.films.values), torch.ones(count, dtype=torch.bool))
+        masked = torch.ones(count, dtype=torch.bool)
+        return Batch(x0=x0, noise=noise, t=t, values=torch.from_numpy(self.films.values), masked=masked)
 
     def preview(self, network: Diff3M) -> list[Tensor]:
         """Return the first films, the same noised, and their one-step estimates, each (B, 1, S, S)."""
@@ -63,5 +64,6 @@ class Validation:
         batch = self.batch
         for start in range(0, min(count, len(batch.x0)), self.share):
             rows = slice(start, min(start + self.share, count))
-            part = Batch(batch.x0[rows], batch.noise[rows], batch.t[rows], batch.values[rows], batch.masked[rows])
+            names = ("x0", "noise", "t", "values", "masked")
+            part = Batch(**{name: getattr(batch, name)[rows] for name in names})
             yield part.map(lambda tensor: tensor.to(self.device))

@@ -23,15 +23,15 @@ def pack(tmp_path):
 
 
 def test_files_are_found_by_path_or_by_their_only_name(pack):
-    opened = Archive(pack({"a/one.png": b"1", "b/two.png": b"2", "b/one.png": b"3", "a/": b""}))
-    assert opened.names == ["a/one.png", "b/two.png", "b/one.png"]
-    assert opened.find("a/one.png") == opened.find("a\\one.png") == "a/one.png"
+    zip_archive = Archive(pack({"a/one.png": b"1", "b/two.png": b"2", "b/one.png": b"3", "a/": b""}))
+    assert zip_archive.names == ["a/one.png", "b/two.png", "b/one.png"]
+    assert zip_archive.find("a/one.png") == zip_archive.find("a\\one.png") == "a/one.png"
     assert (
-        opened.find("elsewhere/two.png") == "b/two.png"
-        and opened.find("one.png") is None
-        and opened.find("x.png") is None
+        zip_archive.find("elsewhere/two.png") == "b/two.png"
+        and zip_archive.find("one.png") is None
+        and zip_archive.find("x.png") is None
     )
-    assert opened.read("b/one.png") == b"3"
+    assert zip_archive.read("b/one.png") == b"3"
 
 
 @pytest.mark.parametrize(
@@ -129,23 +129,23 @@ def zip_of(tmp_path, entries: list[tuple[bytes, int]]):
     ],
 )
 def test_names_of_all_systems_are_found(tmp_path, raw, flags, name):
-    opened = Archive(zip_of(tmp_path, [(b"other.png", 0), (raw, flags)]))
-    for written in (name, name.replace("/", "\\"), f"./{name}"):
-        match = opened.match(written)
-        assert match is not None and opened.read(match.name) == b"film 1" and not match.note
-    assert "\\" not in "".join(opened.names)
+    zip_archive = Archive(zip_of(tmp_path, [(b"other.png", 0), (raw, flags)]))
+    for spelling in (name, name.replace("/", "\\"), f"./{name}"):
+        match = zip_archive.match(spelling)
+        assert match is not None and zip_archive.read(match.name) == b"film 1" and not match.note
+    assert "\\" not in "".join(zip_archive.names)
 
 
 def test_case_is_ignored_as_a_last_resort_and_said(pack):
-    opened = Archive(pack({"Films/A.PNG": b"1", "films/b.png": b"2"}))
-    match = opened.match("films/a.png")
+    zip_archive = Archive(pack({"Films/A.PNG": b"1", "films/b.png": b"2"}))
+    match = zip_archive.match("films/a.png")
     assert match.name == "Films/A.PNG" and "upper and lower case alone" in match.note
-    assert opened.match("films/b.png").note == ""
+    assert zip_archive.match("films/b.png").note == ""
 
 
 def test_of_files_of_one_name_the_path_that_ends_alike_is_meant(pack):
-    opened = Archive(pack({"set/p1/view.png": b"1", "set/p2/view.png": b"2"}))
-    assert opened.find("C:\\data\\p2\\view.png") == "set/p2/view.png" and opened.find("view.png") is None
+    zip_archive = Archive(pack({"set/p1/view.png": b"1", "set/p2/view.png": b"2"}))
+    assert zip_archive.find("C:\\data\\p2\\view.png") == "set/p2/view.png" and zip_archive.find("view.png") is None
 
 
 def test_what_operating_systems_leave_behind_is_no_film(pack):
@@ -158,7 +158,7 @@ def test_what_operating_systems_leave_behind_is_no_film(pack):
         "films/._a.png",
         "~$films.csv",
     )
-    opened = Archive(pack({"films/a.png": b"1", **dict.fromkeys(junk, b"x")}))
-    assert opened.names == ["films/a.png"] and opened.find("a.png") == "films/a.png"
+    zip_archive = Archive(pack({"films/a.png": b"1", **dict.fromkeys(junk, b"x")}))
+    assert zip_archive.names == ["films/a.png"] and zip_archive.find("a.png") == "films/a.png"
     with pytest.raises(ArchiveError, match="empty"):
         Archive(pack(dict.fromkeys(junk, b"x")))

@@ -7,9 +7,7 @@ from diff3m.data.manifest import (
     ManifestError,
     normal_cases,
     patient_key,
-    patients_of,
     read_manifest,
-    shared_patients,
 )
 from diff3m.data.prepare import FilmCheck, manifest_from_table
 from diff3m.ehr import EHRSchema, Feature, paper_schema
@@ -130,7 +128,7 @@ def test_commas_at_the_ends_of_lines_are_no_fields(film_folder):
 
 
 @pytest.mark.parametrize(
-    ("written", "key"),
+    ("spelling", "key"),
     [
         (" 10000032 ", "10000032"),
         ("10000032.0", "10000032"),
@@ -140,25 +138,12 @@ def test_commas_at_the_ends_of_lines_are_no_fields(film_folder):
         ("007", "007"),
     ],
 )
-def test_a_patient_has_one_key_however_the_id_is_written(written, key):
-    assert patient_key(written) == key
-
-
-def test_patients_are_compared_by_their_keys_and_unknown_ones_not_at_all(tmp_path):
-    (tmp_path / "a.csv").write_text("path,patient\na.png,10000032.0\nb.png,unknown\nc.png,NaN\nd.png,\n")
-    (tmp_path / "b.csv").write_text("path,Subject_ID\na.png, 10000032 \nb.png,Unknown\nc.png,nan\nd.png,N/A\n")
-    (tmp_path / "c.csv").write_text("path,patient\na.png,unknown\n")
-    assert patients_of(tmp_path / "b.csv") == {"10000032"}
-    assert shared_patients(tmp_path / "a.csv", tmp_path / "b.csv") == (["10000032"], True)
-    (tmp_path / "d.csv").write_text("path,patient,subject_id\na.png,,10000032\nb.png,7,10000033\n")
-    assert patients_of(tmp_path / "d.csv") == {"10000032", "7"}, "a blank in one column hides nothing in the other"
-    assert shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), (
-        "nobody is named, so nothing was checked"
-    )
+def test_a_patient_has_one_key_however_the_id_is_written(spelling, key):
+    assert patient_key(spelling) == key
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "spelling"),
     [
         ("films/a.png", "films\\a.png"), ("films/a.png", ".\\films\\a.png"), ("films/a.png", " 'films/a.png' "),
         ("films/a b.png", "films/a%20b.png"),
@@ -166,10 +151,10 @@ def test_patients_are_compared_by_their_keys_and_unknown_ones_not_at_all(tmp_pat
         ("films/a.png", "./films/./a.png"),
     ],
 )  # fmt: skip
-def test_a_film_is_found_however_its_path_is_written(tmp_path, name, written):
+def test_a_film_is_found_however_its_path_is_written(tmp_path, name, spelling):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"film")
-    (tmp_path / "m.csv").write_text(f"path,age\n{written},063Y\n")
+    (tmp_path / "m.csv").write_text(f"path,age\n{spelling},063Y\n")
     (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
     assert case.path.read_bytes() == b"film" and case.record["age"] == 63 and not case.note
 
@@ -188,10 +173,10 @@ def test_case_is_ignored_as_a_last_resort_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "written", ["C:\\data\\a.png", "\\\\server\\share\\a.png", "/nowhere/else/a.png", "file:///C:/data/a.png"]
+    "spelling", ["C:\\data\\a.png", "\\\\server\\share\\a.png", "/nowhere/else/a.png", "file:///C:/data/a.png"]
 )
-def test_a_path_of_another_machine_is_named(tmp_path, written):
-    (tmp_path / "m.csv").write_text(f"path\n{written}\n")
+def test_a_path_of_another_machine_is_named(tmp_path, spelling):
+    (tmp_path / "m.csv").write_text(f"path\n{spelling}\n")
     (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
     assert case.note.startswith("The path ") and "another machine. Write it relative to the folder" in case.note
 
@@ -199,9 +184,9 @@ def test_a_path_of_another_machine_is_named(tmp_path, written):
 def test_a_manifest_in_parts_has_the_rows_of_the_whole(film_folder):
     path = film_folder / "manifest.csv"
     path.write_text(path.read_text().replace("label", "label,Race", 1).replace(",normal", ",normal,Asian", 1))
-    whole, streamed = read_manifest(path, SCHEMA), Manifest(path, SCHEMA)
-    assert list(streamed) == whole and len(streamed) == 12
-    assert list(streamed.cases(lambda position: position in (3, 7))) == [whole[3], whole[7]]
+    whole, manifest = read_manifest(path, SCHEMA), Manifest(path, SCHEMA)
+    assert list(manifest) == whole and len(manifest) == 12
+    assert list(manifest.cases(lambda position: position in (3, 7))) == [whole[3], whole[7]]
     assert list(Manifest(path, SCHEMA, limit=5)) == whole[:5]
     assert list(Manifest(path, SCHEMA, label="normal")) == normal_cases(path, SCHEMA)
     assert [case.report_columns for case in whole[:2]] == [{"race": "Asian"}, {}]

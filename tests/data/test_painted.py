@@ -34,8 +34,8 @@ def test_a_lesion_changes_the_film_where_its_mask_says(kind, films, organs):
         assert np.isfinite(example.painted).all() and -0.2 < example.painted.min() and example.painted.max() < 1.3
         assert example.mask.min() >= 0 and example.mask.max() <= 1
         changes.append(difference.max())
-        untouched = example.mask < 0.01
-        outside.append(difference[untouched].mean() if untouched.any() else 0.0)
+        is_same = example.mask < 0.01
+        outside.append(difference[is_same].mean() if is_same.any() else 0.0)
     assert max(changes) > 0.05
     assert max(outside) < 0.01
 
@@ -44,8 +44,8 @@ def test_tissue_of_full_detail_keeps_the_contrast_of_ribs():
     film = np.full((64, 64), 0.3, np.float32)
     film[::8] = 0.4  # ribs
     density = np.full_like(film, 0.5)
-    faded, detailed = (add_density(film, density, detail) for detail in (0.0, 1.0))
-    contrast = [image[24, 32] - image[28, 32] for image in (faded, detailed)]
+    smooth_film, detail_film = (add_density(film, density, detail) for detail in (0.0, 1.0))
+    contrast = [image[24, 32] - image[28, 32] for image in (smooth_film, detail_film)]
     assert contrast[0] == pytest.approx(0.05, abs=1e-5) and contrast[1] == pytest.approx(0.1, abs=0.02)
 
 
@@ -57,16 +57,16 @@ def test_density_adds_nothing_where_the_film_is_brighter_than_its_level():
 
 def test_the_mask_of_a_change_ignores_what_cannot_be_seen():
     film = np.zeros((64, 64), np.float32)
-    changed = film.copy()
-    changed[20:40, 20:40] = 0.2
-    mask = change_mask(film, changed)
+    brighter = film.copy()
+    brighter[20:40, 20:40] = 0.2
+    mask = change_mask(film, brighter)
     assert mask[30, 30] == 1 and mask[5, 5] == 0 and change_mask(film, film).max() == 0
 
 
 def test_devices_are_on_the_target_as_well_as_on_the_input(films, organs):
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        example = healing_example(films[0], organs[0], films[1], rng, painted_share=0.0, device_share=1.0)
+        example = healing_example(films[0], organs[0], films[1], rng, painted_fraction=0.0, device_fraction=1.0)
         assert example.painted is example.target and not example.mask.any() and example.kinds == ()
 
 
@@ -80,7 +80,7 @@ def test_every_device_is_drawn_and_stays_in_range(add):
 
 def test_the_same_random_numbers_give_the_same_example(films, organs):
     first, second = (
-        healing_example(films[0], organs[0], films[1], np.random.default_rng(3), painted_share=1.0) for _ in range(2)
+        healing_example(films[0], organs[0], films[1], np.random.default_rng(3), painted_fraction=1.0) for _ in range(2)
     )
     assert np.array_equal(first.painted, second.painted) and first.kinds == second.kinds
 
@@ -90,9 +90,9 @@ def test_painted_and_target_are_in_one_grey_scale(films, organs):
     for seed in range(8):
         rng = np.random.default_rng(seed)
         kinds = tuple(kind for kind in KINDS if kind not in (HIDDEN, "large heart", "shift", "raised diaphragm"))
-        example = healing_example(films[2], organs[2], films[3], rng, painted_share=1.0, kinds=kinds)
-        unchanged = example.mask < 0.02
-        if unchanged.mean() > 0.1:
-            assert np.abs(example.painted - example.target)[unchanged].mean() < 0.006
+        example = healing_example(films[2], organs[2], films[3], rng, painted_fraction=1.0, kinds=kinds)
+        is_same_film = example.mask < 0.02
+        if is_same_film.mean() > 0.1:
+            assert np.abs(example.painted - example.target)[is_same_film].mean() < 0.006
         low, high = np.percentile(example.painted[::2, ::2], [1, 99])
         assert low == pytest.approx(0, abs=1e-3) and high == pytest.approx(1, abs=1e-3)

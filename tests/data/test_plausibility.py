@@ -9,7 +9,7 @@ from helpers import write_film
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import read_manifest
-from diff3m.data.prepare.plausibility import plausible
+from diff3m.data.prepare.plausibility import mask_implausible
 from diff3m.data.prepare.report import Report
 from diff3m.ehr import paper_schema
 
@@ -43,8 +43,8 @@ def test_single_weights_in_pounds_are_noticed_by_their_height(tmp_path, capsys):
         cases = read_manifest(tmp_path / "m.csv", SCHEMA)
         assert [case.record["weight_kg"] is None for case in cases] == [number < wrong for number in range(24)]
         assert all(case.record["height_cm"] == 165 for case in cases)
-        named = json.loads((tmp_path / "m-report.json").read_text())["names"]
-        assert next(names for reason, names in named.items() if "lb" in reason)[:3] == ["0.png", "1.png", "2.png"]
+        row_names = json.loads((tmp_path / "m-report.json").read_text())["names"]
+        assert next(names for reason, names in row_names.items() if "lb" in reason)[:3] == ["0.png", "1.png", "2.png"]
 
 
 def test_a_light_populations_weights_in_pounds_are_noticed_by_their_heights():
@@ -57,24 +57,24 @@ def test_a_light_populations_weights_in_pounds_are_noticed_by_their_heights():
         }
     )
     report = Report()
-    kept = plausible(rows, SCHEMA, report)
-    assert kept["weight_kg"].isna().all() and (kept["height_cm"] == 165).all()
+    result = mask_implausible(rows, SCHEMA, report)
+    assert result["weight_kg"].isna().all() and (result["height_cm"] == 165).all()
     assert report.refusals == {"the weights as a whole (median 122) seem to be in lb, not kg": 24}
-    assert plausible(rows.iloc[:19], SCHEMA, Report())["weight_kg"].notna().all(), "too few to judge a column by"
+    assert mask_implausible(rows.iloc[:19], SCHEMA, Report())["weight_kg"].notna().all(), "too few to judge a column by"
     stout = rows.assign(bmi=(rows["weight_kg"] / 1.65**2).round(1))
-    assert plausible(stout, SCHEMA, Report())["weight_kg"].notna().all(), "their own BMIs say that they are kg"
-    assert plausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].notna().all()
+    assert mask_implausible(stout, SCHEMA, Report())["weight_kg"].notna().all(), "their own BMIs say that they are kg"
+    assert mask_implausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].notna().all()
 
 
 def test_a_bmi_of_the_rows_own_decides_on_its_weight():
     rows = pd.DataFrame(
         {"path": list("abcdef"), "height_cm": [165.0] * 6, "weight_kg": [150.0, 150.0, 150.0, 150.0, 290.0, 135.0]}
     )
-    implied = 150 / 1.65**2  # 55; 25 if the weight is lb
-    rows["bmi"] = [np.nan, round(implied, 1), 0.91 * implied, 25.0, np.nan, np.nan]
+    bmi_of_body = 150 / 1.65**2  # 55; 25 if the weight is lb
+    rows["bmi"] = [np.nan, round(bmi_of_body, 1), 0.91 * bmi_of_body, 25.0, np.nan, np.nan]
     report = Report()
-    kept = plausible(rows, SCHEMA, report)
-    assert kept["weight_kg"].isna().tolist() == [
+    result = mask_implausible(rows, SCHEMA, report)
+    assert result["weight_kg"].isna().tolist() == [
         True,
         False,
         False,
@@ -82,7 +82,7 @@ def test_a_bmi_of_the_rows_own_decides_on_its_weight():
         True,
         False,
     ]  # as now where BMI contradicts; 135 kg make 49.6
-    assert kept["height_cm"].isna().tolist() == [
+    assert result["height_cm"].isna().tolist() == [
         False,
         False,
         False,
@@ -90,13 +90,13 @@ def test_a_bmi_of_the_rows_own_decides_on_its_weight():
         True,
         False,
     ]  # 290 make 107, no usual BMI as lb either
-    assert kept["bmi"].isna().tolist() == [True, False, True, True, True, True]
+    assert result["bmi"].isna().tolist() == [True, False, True, True, True, True]
     assert report.names["weight_kg that makes a BMI above 50 as kg, a usual one as lb (wrong unit?)"] == ["a"]
-    apart = plausible(rows.assign(bmi=0.7 * implied), SCHEMA, Report(), max_difference=0.5)
+    apart = mask_implausible(rows.assign(bmi=0.7 * bmi_of_body), SCHEMA, Report(), max_difference=0.5)
     assert apart["weight_kg"].isna().tolist()[:4] == [True] * 4 and apart["bmi"].notna().tolist()[:4] == [True] * 4, (
         "no contradiction, no proof"
     )
-    assert plausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].tolist()[0] == 150, (
+    assert mask_implausible(rows, SCHEMA, Report(), doubt_units=False)["weight_kg"].tolist()[0] == 150, (
         "a source that says each unit is believed"
     )
 
@@ -111,12 +111,12 @@ def test_a_slim_persons_weight_in_pounds_is_kept_and_counted():
         }
     )
     report = Report()
-    kept = plausible(rows, SCHEMA, report)
-    assert kept["weight_kg"].isna().tolist() == [False, False, False, True], "45.7 is a BMI that people have"
+    result = mask_implausible(rows, SCHEMA, report)
+    assert result["weight_kg"].isna().tolist() == [False, False, False, True], "45.7 is a BMI that people have"
     assert report.names["weight_kg that may be in lb: it makes a BMI above 38 as kg, a usual one as lb"] == ["a"], (
         "b is borne out, c makes 37.7"
     )
-    plausible(rows, SCHEMA, report := Report(), doubt_units=False)
+    mask_implausible(rows, SCHEMA, report := Report(), doubt_units=False)
     assert not report.notes, "a source that says each unit is believed"
 
 
@@ -124,10 +124,10 @@ def test_measurements_of_other_days_may_differ_by_more():
     rows = pd.DataFrame(
         {"path": ["a", "b"], "height_cm": [170.0, 170.0], "weight_kg": [80.0, 80.0], "bmi": [33.0, 61.0]}
     )
-    kept = plausible(rows, SCHEMA, Report(), max_difference=0.5)
+    result = mask_implausible(rows, SCHEMA, Report(), max_difference=0.5)
     assert (
-        kept["weight_kg"].tolist()[0] == 80
-        and kept["weight_kg"].isna().tolist() == [False, True]
-        and kept["bmi"].isna().all()
+        result["weight_kg"].tolist()[0] == 80
+        and result["weight_kg"].isna().tolist() == [False, True]
+        and result["bmi"].isna().all()
     )
-    assert plausible(rows, SCHEMA, Report())["weight_kg"].isna().all()
+    assert mask_implausible(rows, SCHEMA, Report())["weight_kg"].isna().all()

@@ -16,9 +16,10 @@ import yaml
 from helpers import dicom_film, phantom_png, write_film, write_gzip
 
 from diff3m.cli.main import main
-from diff3m.data.manifest import patients_of, read_manifest
+from diff3m.data.manifest import read_manifest
+from diff3m.data.overlap import read_patients
 from diff3m.data.prepare.films import FilmCheck, usable_films
-from diff3m.data.prepare.linkage import nearest_mean
+from diff3m.data.prepare.linkage import link_nearest
 from diff3m.data.prepare.report import Report
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.evaluation.labelled_films import read_boxes
@@ -34,7 +35,7 @@ def test_the_nearest_values_equal_a_brute_force_answer():
     records = pd.DataFrame(
         {"patient": rng.integers(0, 13, 500), "day": rng.integers(-50, 460, 500), "value": rng.normal(25, 4, 500)}
     )
-    found, ties = nearest_mean(films, records), 0
+    values, ties = link_nearest(films, records)["value"], 0
     for place, film in films.iterrows():
         near = [
             (abs(entry.day - film.day), entry.day, entry.value)
@@ -42,12 +43,12 @@ def test_the_nearest_values_equal_a_brute_force_answer():
             if entry.patient == film.patient and abs(entry.day - film.day) <= 90
         ]
         if not near:
-            assert np.isnan(found[place])
+            assert np.isnan(values[place])
             continue
-        chosen = [(day, value) for distance, day, value in near if distance == min(near)[0]]
-        ties += len({day for day, _ in chosen}) > 1
-        assert found[place] == pytest.approx(np.mean([value for _, value in chosen]))
-    assert ties > 3 and found.notna().sum() > 100
+        nearest_values = [(day, value) for distance, day, value in near if distance == min(near)[0]]
+        ties += len({day for day, _ in nearest_values}) > 1
+        assert values[place] == pytest.approx(np.mean([value for _, value in nearest_values]))
+    assert ties > 3 and values.notna().sum() > 100
 
 
 def test_mimic_is_linked_as_the_paper_does(mimic, tmp_path, capsys):
@@ -238,10 +239,10 @@ def test_a_folders_bad_rows_are_counted_and_named(tmp_path, capsys):
         "height_cm"
     ] is None
     assert cases[3].record["weight_kg"] is None and cases[4].record["age"] == 62.5
-    named = json.loads((tmp_path / "m-report.json").read_text())["names"]
+    row_names = json.loads((tmp_path / "m-report.json").read_text())["names"]
     assert (
-        named["missing image"] == ["gone.png"]
-        and "b.png" in named["height_cm outside the plausible range (wrong unit?)"]
+        row_names["missing image"] == ["gone.png"]
+        and "b.png" in row_names["height_cm outside the plausible range (wrong unit?)"]
     )
 
 
@@ -292,7 +293,7 @@ def test_films_without_a_patient_number_are_in_no_two_splits(tmp_path, capsys, c
         and "without a patient number, so that its split could not be checked: 3" in text
     )
     assert [case.path.stem for case in read_manifest(tmp_path / "m.csv", SCHEMA)] == list("abcd")
-    assert patients_of(tmp_path / "m.csv") == {"7"}
+    assert read_patients(tmp_path / "m.csv") == {"7"}
     report = json.loads((tmp_path / "m-report.json").read_text())
     assert list(report["notes"].values()) == [3] and ["a.png", "b.png", "c.png"] in report["names"].values()
 
@@ -313,15 +314,15 @@ def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, c
     for number in range(4):
         write_film(tmp_path / f"{number}.png")
     command = ["prepare", "folder", "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m.csv")]
-    for normal, line, warned in (
+    for normal, line, has_warning in (
         ("Normal ", "label: normal 1, Mass 2, without one 1\n", False),
         ("Sick", "normal 0, Mass 2, Sick 1, without", True),
     ):
         (tmp_path / "t.csv").write_text(f"path,label\n0.png,Mass\n1.png,{normal}\n2.png,\n3.png,Mass\n")
         assert main(command) == 0 and line in (text := capsys.readouterr().out)
-        assert ("no film is labelled `normal`" in text) == warned and (
+        assert ("no film is labelled `normal`" in text) == has_warning and (
             "Write `normal` in the column `label`" in text
-        ) == warned
+        ) == has_warning
     assert json.loads((tmp_path / "m-report.json").read_text())["labels"] == {"Mass": 2, "Sick": 1, "": 1}
     (tmp_path / "t.csv").write_text("path\n0.png\n1.png\n")
     assert (
@@ -338,6 +339,16 @@ def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):
     rows, report = pd.DataFrame({"path": ["whole.dcm", "bare.dcm", "text.dcm"]}), Report()
     assert usable_films(rows, tmp_path, report, FilmCheck(whole=False))["path"].tolist() == ["whole.dcm", "bare.dcm"]
     assert report.names["unreadable image"] == ["text.dcm"]
+
+
+def test_every_kind_of_file_that_is_read_passes_the_quick_check(tmp_path):
+    """Among them a TIFF of 64-bit offsets (BigTIFF), of which the quick check sees the first bytes alone."""
+    (tmp_path / "big.tif").write_bytes(b"II+\0\x08\0\0\0" + bytes(600))
+    for name in ("a.png", "a.jpg", "a.tif", "a.webp"):
+        write_film(tmp_path / name)
+    names, report = sorted(path.name for path in tmp_path.iterdir()), Report()
+    rows = usable_films(pd.DataFrame({"path": names}), tmp_path, report, FilmCheck(whole=False))
+    assert rows["path"].tolist() == names and len(names) == 5 and not report.drops
 
 
 def test_a_manifest_behind_a_link_finds_its_films(tmp_path):
@@ -379,6 +390,6 @@ def test_an_absent_data_set_gets_a_sentence(command, sentence, tmp_path, capsys)
 def test_days_far_from_any_film_are_never_linked():
     film = date(2180, 5, 10)
     films = pd.DataFrame({"patient": [1], "day": [film.toordinal()]})
-    for offset, linked in ((-91, False), (-90, True), (0, True), (90, True), (91, False)):
+    for offset, is_linked in ((-91, False), (-90, True), (0, True), (90, True), (91, False)):
         record = pd.DataFrame({"patient": [1], "day": [(film + timedelta(days=offset)).toordinal()], "value": [20.0]})
-        assert nearest_mean(films, record).notna().all() == linked
+        assert link_nearest(films, record)["value"].notna().all() == is_linked

@@ -11,7 +11,7 @@ from helpers import with_commas, write_gzip
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError
 from diff3m.data.prepare.chexpert import prepare_chexpert
-from diff3m.data.prepare.linkage import day_number, nearest, second_number
+from diff3m.data.prepare.linkage import day_number, link_nearest, second_number
 from diff3m.data.prepare.mimic import _nearer_body, prepare_mimic
 from diff3m.data.prepare.nih import prepare_nih
 from diff3m.data.prepare.report import Report
@@ -164,9 +164,9 @@ def test_of_a_bmi_and_height_and_weight_what_was_measured_nearer_counts():
     films = pd.DataFrame({"path": list("abcd"), "bmi": [33.0, 33.0, 33.0, 61.0], "height_cm": 170.0, "weight_kg": 80.0})
     days = {"bmi": pd.Series([0, 5, 9, 0]), "height_cm": pd.Series([0, 5, 0, 9]), "weight_kg": pd.Series([9, 0, 0, 9])}
     report = Report()
-    found = _nearer_body(films, days, report)
-    assert found["bmi"].isna().tolist() == [False, True, True, False]
-    assert found["height_cm"].isna().tolist() == found["weight_kg"].isna().tolist() == [True, False, False, False], (
+    result = _nearer_body(films, days, report)
+    assert result["bmi"].isna().tolist() == [False, True, True, False]
+    assert result["height_cm"].isna().tolist() == result["weight_kg"].isna().tolist() == [True, False, False, False], (
         "61 is left to `plausible`"
     )
     assert report.names["height and weight that contradict a bmi measured nearer to the film"] == ["a"]
@@ -187,8 +187,8 @@ def test_mimic_keeps_the_bmi_of_the_day_against_a_weight_of_last_month(mimic, tm
 def test_the_days_to_a_linked_value():
     films = pd.DataFrame({"patient": [1, 2], "day": [100, 100]}, index=[5, 3])
     records = pd.DataFrame({"patient": [1, 1, 1], "day": [97, 103, 60], "value": [20.0, 22.0, 30.0]})
-    found = nearest(films, records)
-    assert found.loc[5].tolist() == [21, 3] and found.loc[3].isna().all()
+    result = link_nearest(films, records)
+    assert result.loc[5].tolist() == [21, 3] and result.loc[3].isna().all()
 
 
 def test_tables_of_data_sets_are_not_overwritten(mimic, tmp_path):

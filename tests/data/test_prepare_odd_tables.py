@@ -7,7 +7,8 @@ import pytest
 from helpers import with_commas, write_film
 
 from diff3m.cli.main import main
-from diff3m.data.manifest import ManifestError, patients_of, read_manifest
+from diff3m.data.manifest import ManifestError, read_manifest
+from diff3m.data.overlap import read_patients
 from diff3m.data.prepare.chexpert import prepare_chexpert
 from diff3m.data.prepare.films import FilmCheck
 from diff3m.data.prepare.folder import manifest_from_table
@@ -184,7 +185,7 @@ def test_a_patient_is_named_by_either_column_and_a_split_in_any_case(tmp_path):
         and report.drops == {"patient in two splits": 2}
         and list(report.notes.values()) == [1]
     )
-    assert patients_of(tmp_path / "m.csv") == {"8"}
+    assert read_patients(tmp_path / "m.csv") == {"8"}
 
 
 def test_a_film_in_both_lists_of_nih_is_dropped(tmp_path):

@@ -285,10 +285,12 @@ def test_a_run_that_was_stopped_goes_on(tree, tmp_path, monkeypatch):
     journal = tmp_path / "m-headers.jsonl"
     journal.write_text(journal.read_text() + '{"path": "cut o')
     assert "MRN" not in journal.read_text() and SALT not in journal.read_text()
-    read = dicom_folder.read_header
+    read_header = dicom_folder.read_header
     names = []
     monkeypatch.setattr(
-        dicom_folder, "read_header", lambda folder, name, **more: names.append(name) or read(folder, name, **more)
+        dicom_folder,
+        "read_header",
+        lambda folder, name, **more: names.append(name) or read_header(folder, name, **more),
     )
     prepare_dicom(tree, tmp_path / "m.csv", SALT, check=QUICK)
     assert len(names) == 2 and (tmp_path / "m.csv").read_text() == (tmp_path / "whole.csv").read_text()

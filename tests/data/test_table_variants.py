@@ -72,8 +72,8 @@ def test_long_ids_of_a_parquet_column_with_empty_cells_keep_all_digits(tmp_path)
     ids = [2**53 + 1, None, 2**53]
     table = pa.table({"path": ["a.png", "b.png", "c.png"], "patient": pa.array(ids, pa.int64())})
     parquet.write_table(table, tmp_path / "m.parquet")
-    for read in (read_table(tmp_path / "m.parquet"), pd.concat(stream_table(tmp_path / "m.parquet", 2))):
-        assert list(patient_keys(read)) == ["9007199254740993", "", "9007199254740992"]
+    for result in (read_table(tmp_path / "m.parquet"), pd.concat(stream_table(tmp_path / "m.parquet", 2))):
+        assert list(patient_keys(result)) == ["9007199254740993", "", "9007199254740992"]
 
 
 def test_one_feature_under_two_names_is_refused(tmp_path):

@@ -19,7 +19,7 @@ from diff3m.ehr import paper_schema
 from diff3m.evaluation import film_comparison as benchmark
 from diff3m.evaluation import labelled_films, methods, shards
 from diff3m.evaluation.film_comparison import benchmark_films, compare, measure_localization
-from diff3m.evaluation.labelled_films import Cohort, assign_half, check_apart, load_cohort
+from diff3m.evaluation.labelled_films import Cohort, assign_half, check_held_out, load_cohort
 from diff3m.evaluation.methods import Judgment
 from diff3m.released.inference import released_scores
 
@@ -197,8 +197,8 @@ def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, ta
     )
     assert status == 1 and "Films in both" in error and "dev.csv: 1 (41.png …)" in error, "42.png is not learned from"
     assert not (tables / "out").exists()
-    assert check_apart(learned("0.png,0,normal"), tables / "dev.csv", SCHEMA) is True
-    assert check_apart(learned("0.png,,normal"), tables / "dev.csv", SCHEMA) is False
+    assert check_held_out(learned("0.png,0,normal"), tables / "dev.csv", SCHEMA) is True
+    assert check_held_out(learned("0.png,,normal"), tables / "dev.csv", SCHEMA) is False
 
 
 def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):

@@ -6,7 +6,7 @@ import pytest
 
 from diff3m.data.phantom import person
 from diff3m.imaging import Preprocessing, Radiograph, prepare_film
-from diff3m.imaging.compose import compose_pseudo_healthy, opinion_weight, smooth_difference
+from diff3m.imaging.compose import compose_pseudo_healthy, reconstruction_weight, smooth_difference
 
 SETTINGS = Preprocessing(size=128)
 NO_MAP = np.zeros((128, 128), np.float32)  # with a limit of 0, where no map counts
@@ -49,10 +49,10 @@ def test_outside_the_box_nothing_changes():
     top, bottom, left, right = prepared.box
     assert top > 0 and left > 0
     result = compose_pseudo_healthy(film, prepared, prepared.square - 0.3, NO_MAP, 0)
-    changed = np.abs(result - film) > 0
-    assert changed[top:bottom, left:right].any()
-    changed[top:bottom, left:right] = False
-    assert not changed.any()
+    differs = np.abs(result - film) > 0
+    assert differs[top:bottom, left:right].any()
+    differs[top:bottom, left:right] = False
+    assert not differs.any()
 
 
 def test_the_difference_is_zero_at_the_border_and_keeps_its_sign():
@@ -77,6 +77,6 @@ def test_what_is_usual_for_normal_films_is_left_as_it_is(film):
 
 
 def test_the_opinion_rises_from_nothing_to_all_around_the_limit_of_normal_films():
-    weight = opinion_weight(np.array([[0.0, 0.013, -0.021, 0.029, -0.5]]), 0.02)
+    weight = reconstruction_weight(np.array([[0.0, 0.013, -0.021, 0.029, -0.5]]), 0.02)
     assert weight[0, :2].tolist() == [0, 0] and weight[0, 3:].tolist() == [1, 1]
     assert weight[0, 2] == pytest.approx(0.5)

@@ -47,9 +47,9 @@ def test_negative_values_are_read():
 
 
 def test_padding_does_not_set_the_range():
-    padded = FILM.astype(np.int16).copy()
-    padded[:30] = -2000
-    film = read_radiograph(dicom(padded, PixelPaddingValue=-2000))
+    pixels = FILM.astype(np.int16).copy()
+    pixels[:30] = -2000
+    film = read_radiograph(dicom(pixels, PixelPaddingValue=-2000))
     inside = FILM[30:].astype(np.float32)
     assert film.pixels[:30].max() == 0
     assert film.pixels[30:] == pytest.approx((inside - inside.min()) / np.ptp(inside), abs=1e-6)
@@ -64,7 +64,7 @@ def test_run_length_encoding_is_read():
 
 
 def test_header_facts_come_from_the_allow_list_only():
-    allowed = dict(
+    attributes = dict(
         PatientAge="063Y",
         PatientSex="F",
         ViewPosition="AP",
@@ -73,7 +73,7 @@ def test_header_facts_come_from_the_allow_list_only():
         BodyPartExamined="CHEST",
     )
     film = read_radiograph(
-        dicom(FILM, **allowed, PatientName="Somebody^Else", PatientID="1234", InstitutionName="Nowhere")
+        dicom(FILM, **attributes, PatientName="Somebody^Else", PatientID="1234", InstitutionName="Nowhere")
     )
     assert film.facts == {"age": 63.0, "sex": "F", "view": "AP", "height_cm": 170.0, "weight_kg": 81.0}
     assert "Somebody" not in repr(film) and "1234" not in repr(film) and "Nowhere" not in repr(film)
@@ -118,9 +118,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_dicom_gets_a_sentence(name):
     data, word = BAD[name]
-    with pytest.raises(RadiographError, match=word) as caught:
+    with pytest.raises(RadiographError, match=word) as excinfo:
         read_radiograph(data)
-    assert str(caught.value).endswith(".")
+    assert str(excinfo.value).endswith(".")
 
 
 PYDICOMS_OWN = sorted(Path(get_testdata_file("CT_small.dcm")).parent.glob("*.dcm"))
@@ -206,19 +206,19 @@ def with_secrets() -> dict[str, bytes]:
         SpecificCharacterSet="ISO_IR 100",
         BodyPartExamined="CHEST",
     )
-    malformed = plain
+    bad_header = plain
     for valid, wrong in (
         (b"063Y", b"SECR"),
         (b"1.70", b"SECR"),
         (b"19600101", b"SECRET33"),
         (b"ISO_IR 100", b"SECRETSET1"),
     ):
-        assert valid in malformed
-        malformed = malformed.replace(valid, wrong)
+        assert valid in bad_header
+        bad_header = bad_header.replace(valid, wrong)
     syntax = b"1.2.840.10008.1.2.1\0"
     assert syntax in plain
     return {
-        "malformed values": malformed,
+        "malformed values": bad_header,
         "modality": dicom(FILM, Modality="SECRET NAME"),
         "body part": dicom(FILM, BodyPartExamined="SECRET NAME"),
         "transfer syntax": plain.replace(syntax, b"SECRET^NAME^1951020\0"),
@@ -227,9 +227,11 @@ def with_secrets() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("case", ["malformed values", "modality", "body part", "transfer syntax"])
 def test_no_header_value_is_said_anywhere(case):
-    made = subprocess.run([sys.executable, "-c", SAY_ALL], input=with_secrets()[case], capture_output=True, timeout=120)
-    assert made.stdout and b"Traceback" not in made.stderr
-    assert b"SECR" not in made.stdout + made.stderr
+    process = subprocess.run(
+        [sys.executable, "-c", SAY_ALL], input=with_secrets()[case], capture_output=True, timeout=120
+    )
+    assert process.stdout and b"Traceback" not in process.stderr
+    assert b"SECR" not in process.stdout + process.stderr
 
 
 def jpeg() -> bytes:
@@ -250,12 +252,12 @@ def test_pictures_of_another_size_than_the_header_says_are_never_decoded(monkeyp
         compressed_dicom(huge, JPEG2000Lossless),
         compressed_dicom(b"\xff\xd8 no jpeg", JPEGBaseline8Bit),
     ]
-    asked = []
-    monkeypatch.setattr(Dataset, "pixel_array", property(lambda self: asked.append(self)))
+    calls = []
+    monkeypatch.setattr(Dataset, "pixel_array", property(lambda self: calls.append(self)))
     for data in films:
         with pytest.raises(RadiographError, match="decoded"):
             read_radiograph(data)
-    assert not asked
+    assert not calls
 
 
 def test_a_decoder_that_dies_takes_nothing_with_it(monkeypatch, tmp_path):
@@ -286,19 +288,19 @@ def test_a_deflated_bomb_is_refused_without_being_unpacked():
     dataset.file_meta.PrivateInformation = bytes(5000)  # pushes the transfer syntax away from the start
     late = io.BytesIO()
     dataset.save_as(late, enforce_file_format=False)
-    moved = late.getvalue()
-    for data in (bomb, without_preamble, without_length, moved):
+    late_file = late.getvalue()
+    for data in (bomb, without_preamble, without_length, late_file):
         with pytest.raises(RadiographError, match="Unpacked"):
             read_radiograph(data)
 
 
 def test_a_sequence_where_text_is_expected_is_no_value():
-    nested = Dataset()
+    inner = Dataset()
     for _ in range(600):
         outer = Dataset()
-        outer.add_new(0x00180015, "SQ", [nested])
-        nested = outer
-    assert header_facts(nested) == ({}, ())
+        outer.add_new(0x00180015, "SQ", [inner])
+        inner = outer
+    assert header_facts(inner) == ({}, ())
 
 
 def test_a_real_dicom_film(real_uploads):

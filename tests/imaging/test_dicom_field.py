@@ -165,8 +165,8 @@ def test_two_views_in_one_header_are_noted():
     "word", ["흉부", "RINTA", "ทรวงอก", "صدر", "Krūtinė", "Органы грудной клетки", "klatka_piersiowa"]
 )
 def test_the_chest_in_more_languages(word):
-    written = word.encode() + b" " * (len(word.encode()) % 2)
-    film = read_radiograph(dicom(FILM, BodyPartExamined="Q" * len(written)).replace(b"Q" * len(written), written))
+    text = word.encode() + b" " * (len(word.encode()) % 2)
+    film = read_radiograph(dicom(FILM, BodyPartExamined="Q" * len(text)).replace(b"Q" * len(text), text))
     assert not film.notes
 
 

@@ -57,11 +57,11 @@ def test_left_justified_pixels_are_shifted(bits, signed):
 
 
 def test_bits_above_the_stored_ones_are_overlays_or_a_wrong_header():
-    annotated = FILM.copy()
-    annotated[30:40, 30:90] |= 0x8000
-    assert read_radiograph(dicom(annotated)).pixels == pytest.approx(EXPECTED, **EXACT)
-    declared = with_element((FILM | np.uint16(0x8000) * (X > 60)).astype(np.uint16), (0x60000102, "US", 15))
-    film = read_radiograph(declared)
+    with_overlay = FILM.copy()
+    with_overlay[30:40, 30:90] |= 0x8000
+    assert read_radiograph(dicom(with_overlay)).pixels == pytest.approx(EXPECTED, **EXACT)
+    overlay_file = with_element((FILM | np.uint16(0x8000) * (X > 60)).astype(np.uint16), (0x60000102, "US", 15))
+    film = read_radiograph(overlay_file)
     assert film.pixels == pytest.approx(EXPECTED, **EXACT) and any("overlay" in note for note in film.notes)
     deep = read_radiograph(dicom((FILM * 16).astype(np.uint16)))  # 16 bits under a header of 12
     assert deep.pixels == pytest.approx(EXPECTED, **EXACT) and any("BitsStored" in note for note in deep.notes)
@@ -188,9 +188,9 @@ def test_missing_tags_are_named_and_uncompressed_films_never_sent_to_be_uncompre
     with pytest.raises(RadiographError, match="lacks PixelRepresentation"):
         read_radiograph(dicom(noise, PixelRepresentation=None, BitsStored=16, HighBit=15))
     for tags in (dict(BitsAllocated=12), dict(BitsAllocated=64), dict(BitsAllocated=None, Rows=200), dict(Rows=250)):
-        with pytest.raises(RadiographError) as caught:
+        with pytest.raises(RadiographError) as excinfo:
             read_radiograph(dicom(FILM, **tags))
-        assert "uncompressed" not in str(caught.value), tags
+        assert "uncompressed" not in str(excinfo.value), tags
 
 
 def test_headless_films_are_read_with_the_encoding_that_the_parser_found():
@@ -246,5 +246,5 @@ def test_the_whole_chain_agrees_with_gdcm(tmp_path):
     assert reader.Read()
     image = reader.GetImage()
     values = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), np.int16).reshape(128, 128)
-    shown = values * image.GetSlope() + image.GetIntercept()
-    assert read_radiograph(tmp_path / "film.dcm").pixels == pytest.approx(scaled(shown), **EXACT)
+    display = values * image.GetSlope() + image.GetIntercept()
+    assert read_radiograph(tmp_path / "film.dcm").pixels == pytest.approx(scaled(display), **EXACT)

@@ -50,8 +50,8 @@ def test_pixels_that_are_not_square_are_made_so(tags):
     assert film.pixels == pytest.approx((expected - expected.min()) / np.ptp(expected), abs=1e-6)
     assert film.spacing_mm is None or film.spacing_mm == pytest.approx((0.2, 0.2))
     assert any("not square" in note for note in film.notes)
-    turned = read_radiograph(dicom(stored, PatientOrientation=["F", "R"], **tags))
-    assert turned.pixels == pytest.approx(np.rot90(film.pixels, -1), abs=1e-6)
+    sideways = read_radiograph(dicom(stored, PatientOrientation=["F", "R"], **tags))
+    assert sideways.pixels == pytest.approx(np.rot90(film.pixels, -1), abs=1e-6)
 
 
 def test_proportions_decide_whether_a_film_is_too_long():
@@ -93,11 +93,11 @@ def test_millimeters(tags, spacing, at_detector):
 
 def test_spacing_and_windows_follow_a_film_that_is_corrected_by_hand():
     film = read_radiograph(dicom(FILM[:, :100], PixelSpacing=[0.2, 0.201], WindowCenter=2000, WindowWidth=1500))
-    turned = edit_film(film, turn=1, negative=True, cut=(0.1, 0, 0, 0))
-    assert turned.spacing_mm == pytest.approx(film.spacing_mm[::-1])
-    window, full = turned.windows[0], turned.unwindowed
-    shown = np.clip((full - window.low) / (window.high - window.low), 0, 1)
-    assert (shown - shown.min()) / np.ptp(shown) == pytest.approx(turned.pixels, abs=1e-5)
+    sideways = edit_film(film, turn=1, negative=True, cut=(0.1, 0, 0, 0))
+    assert sideways.spacing_mm == pytest.approx(film.spacing_mm[::-1])
+    window, full = sideways.windows[0], sideways.unwindowed
+    display = np.clip((full - window.low) / (window.high - window.low), 0, 1)
+    assert (display - display.min()) / np.ptp(display) == pytest.approx(sideways.pixels, abs=1e-5)
 
 
 def view_code(value: str, meaning: str = "") -> Sequence:
@@ -158,9 +158,9 @@ def test_the_chest_in_several_languages(word):
 
 
 def test_other_body_parts_are_noted():
-    for word, named in (("HAND", "HAND"), ("T SPINE", "another"), ("COLUMNA DORSAL", "another"), ("SECRET", "another")):
+    for word, term in (("HAND", "HAND"), ("T SPINE", "another"), ("COLUMNA DORSAL", "another"), ("SECRET", "another")):
         (note,) = read_radiograph(dicom(FILM, BodyPartExamined=word)).notes
-        assert named in note and "SECRET" not in note
+        assert term in note and "SECRET" not in note
 
 
 def test_raw_detector_values_are_noted():

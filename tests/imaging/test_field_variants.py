@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from diff3m.imaging import RadiographError, read_radiograph
-from diff3m.imaging.dicom_contradictions import with_true_byte_order, with_true_sign
+from diff3m.imaging.dicom_contradictions import correct_byte_order, correct_sign
 
 EXACT = dict(abs=3e-6)
 SIXTEEN = np.round(EXPECTED * 65535).astype(np.uint16)
@@ -34,18 +34,18 @@ def channels(pixels: np.ndarray, **tags) -> bytes:
     return dicom(pixels, **{**layout, **own, **tags})
 
 
-@pytest.mark.parametrize("pixels, tags, said", [
+@pytest.mark.parametrize("pixels, tags, sign", [
     (SIXTEEN, dict(BitsStored=16, HighBit=15, PixelRepresentation=1), "signed"),
     (EIGHT, dict(BitsAllocated=8, BitsStored=8, HighBit=7, PixelRepresentation=1), "signed"),
     ((FILM.astype(int) - 2048).astype(np.int16), dict(PixelRepresentation=0), "unsigned"),
     ((FILM.astype(int) - 1024).astype(np.int16), dict(BitsStored=16, HighBit=15, PixelRepresentation=0), "unsigned"),
     (((FILM.astype(int) - 2048) & 0xFFF).astype(np.uint16), dict(BitsStored=12, HighBit=11), "unsigned"),
 ])  # fmt: skip
-def test_a_sign_that_does_not_fit_the_pixels_is_corrected_with_a_note(pixels, tags, said):
+def test_a_sign_that_does_not_fit_the_pixels_is_corrected_with_a_note(pixels, tags, sign):
     film = read_radiograph(dicom(pixels, **tags))
     expected = EXPECTED_EIGHT if pixels.dtype == np.uint8 else EXPECTED
     assert film.pixels == pytest.approx(expected, abs=2e-5)
-    assert any(f"pixels are {said}, which does not fit" in note for note in film.notes)
+    assert any(f"pixels are {sign}, which does not fit" in note for note in film.notes)
 
 
 @pytest.mark.parametrize("stored", [FILM, SIXTEEN])
@@ -57,22 +57,22 @@ def test_pixels_in_another_byte_order_are_read_with_a_note(stored):
 @pytest.mark.parametrize("seed", range(5))
 def test_true_headers_are_never_corrected(seed):
     film = drawn_film(128, seed)
-    written = film.copy()
-    written[:20] = 0
-    written[5:15, 8:120:3] = 0.999  # letters on black
-    for values in (film, written, 1 - film):
+    variant = film.copy()
+    variant[:20] = 0
+    variant[5:15, 8:120:3] = 0.999  # letters on black
+    for values in (film, variant, 1 - film):
         deep = np.round(values * 65535).astype(np.uint16)
         for stored, bits in ((deep, 16), (deep >> 4, 12), (deep >> 4, 16), ((deep >> 8).astype(np.uint8), 8),
                              (((deep >> 4).astype(int) - 2048).astype(np.int16), 12),
                              (((deep >> 4).astype(int) - 1024).astype(np.int16), 16)):  # fmt: skip
             notes = []
-            assert with_true_sign(stored, bits, notes) is stored and with_true_byte_order(stored, notes) is stored
+            assert correct_sign(stored, bits, notes) is stored and correct_byte_order(stored, notes) is stored
             assert not notes
 
 
-@pytest.mark.parametrize("written", ["MONOCHROM1", "MONO1", "MONOCHROME_1", "MINISWHITE", "WHITEISZERO"])
-def test_odd_spellings_of_monochrome1_are_inverted(written):
-    film = read_radiograph(dicom(4095 - FILM, PhotometricInterpretation=written))
+@pytest.mark.parametrize("variant", ["MONOCHROM1", "MONO1", "MONOCHROME_1", "MINISWHITE", "WHITEISZERO"])
+def test_odd_spellings_of_monochrome1_are_inverted(variant):
+    film = read_radiograph(dicom(4095 - FILM, PhotometricInterpretation=variant))
     assert film.pixels == pytest.approx(EXPECTED, **EXACT) and not film.notes
 
 
@@ -146,8 +146,8 @@ def test_a_presentation_table_that_is_not_used_is_noted():
 def test_the_spacing_of_a_scanned_film_is_that_of_the_film_and_not_of_the_patient():
     film = read_radiograph(dicom(FILM, NominalScannedPixelSpacing=[0.2, 0.2]))
     assert film.spacing_mm == (0.2, 0.2) and film.at_detector
-    magnified = dict(NominalScannedPixelSpacing=[0.22, 0.22], EstimatedRadiographicMagnificationFactor=1.1)
-    assert read_radiograph(dicom(FILM, **magnified)).spacing_mm == pytest.approx((0.2, 0.2))
+    magnification = dict(NominalScannedPixelSpacing=[0.22, 0.22], EstimatedRadiographicMagnificationFactor=1.1)
+    assert read_radiograph(dicom(FILM, **magnification)).spacing_mm == pytest.approx((0.2, 0.2))
 
 
 def test_consistent_proportions_are_not_noted():
@@ -163,12 +163,12 @@ def test_no_other_body_part_is_named_where_none_is(word):
     assert not read_radiograph(dicom(FILM, BodyPartExamined=word)).notes
 
 
-@pytest.mark.parametrize("written, view", [
+@pytest.mark.parametrize("variant, view", [
     ("后前位", "PA"), ("前后位", "AP"), ("A→P", "AP"), ("задне-передняя", "PA"), ("postéro-ant.", "PA"), ("側面", None)
 ])  # fmt: skip
-def test_views_in_any_character_set(written, view):
-    for encoding in ("utf-8", "gb18030" if "位" in written else "cp1251" if "з" in written else "utf-8"):
-        text = written.encode(encoding)
+def test_views_in_any_character_set(variant, view):
+    for encoding in ("utf-8", "gb18030" if "位" in variant else "cp1251" if "з" in variant else "utf-8"):
+        text = variant.encode(encoding)
         text += b" " * (len(text) % 2)
         film = read_radiograph(dicom(FILM, ViewPosition="Q" * len(text)).replace(b"Q" * len(text), text))
         assert film.facts.get("view") == view, encoding

@@ -20,9 +20,9 @@ def dev(real_films) -> list[Radiograph]:
 def test_real_films_pass_and_are_set_right(dev):
     assert np.mean([inspect(film).passes for film in dev]) >= 0.95
     for turn, negative in ((1, False), (2, False), (3, False), (0, True), (1, True)):
-        seen = [inspect(edit_film(film, turn, negative)) for film in dev[::3]]
-        assert np.mean([not found.passes for found in seen]) >= 0.95
-        assert np.mean([(found.turn, found.negative) == ((-turn) % 4, negative) for found in seen]) >= 0.9
+        qualities = [inspect(edit_film(film, turn, negative)) for film in dev[::3]]
+        assert np.mean([not quality.passes for quality in qualities]) >= 0.95
+        assert np.mean([(quality.turn, quality.negative) == ((-turn) % 4, negative) for quality in qualities]) >= 0.9
 
 
 def test_other_pictures_are_stopped():
@@ -34,18 +34,18 @@ def test_other_pictures_are_stopped():
     )
     ramp = np.tile(np.linspace(0, 1, 200, dtype=np.float32), (200, 1))
     for picture in (*noise, chart, ramp):
-        found = inspect(Radiograph(picture))
-        assert not found.passes and found.reasons and found.distance > found.limit
+        quality = inspect(Radiograph(picture))
+        assert not quality.passes and quality.reasons and quality.distance > quality.limit
 
 
 def test_phantoms_pass_and_what_is_proposed_is_what_mends():
     film = edit_film(Radiograph(person(2_050_001).film(256)))
     assert inspect(film).passes
-    spoiled = edit_film(film, turn=1, negative=True)
-    found = inspect(spoiled)
-    assert not found.passes and len(found.reasons) == 2 and "negative" in found.reasons[1]
-    mended = edit_film(spoiled, found.turn, found.negative)
-    assert np.allclose(mended.pixels, film.pixels, atol=1e-6) and inspect(mended).passes
+    bad_film = edit_film(film, turn=1, negative=True)
+    quality = inspect(bad_film)
+    assert not quality.passes and len(quality.reasons) == 2 and "negative" in quality.reasons[1]
+    upright_film = edit_film(bad_film, quality.turn, quality.negative)
+    assert np.allclose(upright_film.pixels, film.pixels, atol=1e-6) and inspect(upright_film).passes
 
 
 def test_every_door_judges_a_film_alike_and_says_what_was_accepted(tmp_path):

@@ -36,8 +36,11 @@ def test_lungs_of_unseen_simulated_films_are_outlined():
 
 def test_bytes_and_floats_give_the_same_masks():
     film = person(5).film(96)
-    rounded = np.round(film * 255).astype(np.uint8)
-    from_bytes, from_floats = segment_organs(rounded[None]), segment_organs(rounded[None].astype(np.float32) / 255)
+    bytes_film = np.round(film * 255).astype(np.uint8)
+    from_bytes, from_floats = (
+        segment_organs(bytes_film[None]),
+        segment_organs(bytes_film[None].astype(np.float32) / 255),
+    )
     assert np.abs(from_bytes.astype(int) - from_floats).mean() < 1
 
 
@@ -57,9 +60,9 @@ def test_a_film_without_lungs_still_has_a_place_for_them():
 
 
 def test_boxes_are_shares_of_the_side():
-    left = np.zeros((100, 100), np.float32)
-    left[20:60, 10:40] = 1
-    organs = Organs(left, np.zeros_like(left), np.zeros_like(left))
+    left_lung = np.zeros((100, 100), np.float32)
+    left_lung[20:60, 10:40] = 1
+    organs = Organs(left_lung, np.zeros_like(left_lung), np.zeros_like(left_lung))
     assert organs.boxes[-1] == (0.1, 0.2, 0.4, 0.6)
 
 

@@ -13,8 +13,8 @@ from diff3m.imaging import (
     Radiograph,
     RadiographError,
     border_box,
-    crop_to_film,
     prepare,
+    prepare_film,
     prepare_mask,
     read_radiograph,
 )
@@ -86,9 +86,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_files_get_a_sentence(name):
     data, word = BAD[name]
-    with pytest.raises(RadiographError, match=word) as caught:
+    with pytest.raises(RadiographError, match=word) as excinfo:
         read_radiograph(data)
-    assert str(caught.value).endswith(".") and "Traceback" not in str(caught.value)
+    assert str(excinfo.value).endswith(".") and "Traceback" not in str(excinfo.value)
 
 
 def test_bad_paths_get_a_sentence(tmp_path):
@@ -110,8 +110,8 @@ def test_pixel_limit_is_checked_before_decoding(monkeypatch):
 def test_white_is_zero_tiffs_are_turned_around():
     for bits, image in ((8, grey()), (16, Image.fromarray(np.asarray(grey()).astype(np.uint16) * 257))):
         data = encoded(image, "TIFF")
-        turned = read_radiograph(white_is_zero(data)).pixels
-        assert turned == pytest.approx(1 - read_radiograph(data).pixels, abs=1e-5), bits
+        inverse = read_radiograph(white_is_zero(data)).pixels
+        assert inverse == pytest.approx(1 - read_radiograph(data).pixels, abs=1e-5), bits
 
 
 def white_is_zero(data: bytes) -> bytes:
@@ -154,14 +154,14 @@ def test_pipes_devices_and_nonsense_are_no_files(tmp_path):
 
 def test_borders_do_not_change_what_the_model_sees():
     film = drawn_film(400)
-    padded = np.zeros((500, 480), dtype=np.float32)
-    padded[60:460, 30:430] = film
-    top, bottom, left, right = border_box(padded)
+    film_with_border = np.zeros((500, 480), dtype=np.float32)
+    film_with_border[60:460, 30:430] = film
+    top, bottom, left, right = border_box(film_with_border)
     assert abs(top - 60) <= 2 and abs(bottom - 460) <= 2 and abs(left - 30) <= 2 and abs(right - 430) <= 2
-    bare, framed = (prepare(Radiograph(image), Preprocessing(64)) for image in (film, padded))
-    assert np.abs(bare - framed).mean() < 0.02
-    untrimmed = prepare(Radiograph(padded), Preprocessing(64, trim=False))
-    assert np.abs(bare - untrimmed).mean() > 0.1
+    bare, with_border = (prepare(Radiograph(image), Preprocessing(64)) for image in (film, film_with_border))
+    assert np.abs(bare - with_border).mean() < 0.02
+    whole_film = prepare(Radiograph(film_with_border), Preprocessing(64, trim=False))
+    assert np.abs(bare - whole_film).mean() > 0.1
 
 
 def test_a_film_without_borders_is_left_whole():
@@ -179,11 +179,10 @@ def test_preparation_is_contrast_invariant_and_bounded():
 
 def test_full_size_crop_shrinks_to_the_prepared_film():
     film = Radiograph(drawn_film(256))
-    crop = crop_to_film(film, Preprocessing(64))
+    prepared = prepare_film(film, Preprocessing(64))
+    crop = prepared.stretch(prepared.crop(film.pixels))
     assert crop.shape == (256, 256)
-    assert cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA) == pytest.approx(
-        prepare(film, Preprocessing(64)), abs=1e-5
-    )
+    assert cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA) == pytest.approx(prepared.square, abs=1e-5)
 
 
 def test_real_films_are_read(real_uploads):
@@ -199,9 +198,9 @@ def test_a_mask_is_cut_and_scaled_as_its_film():
     film[40:80, 70:130], film[200:240, 70:130] = 1.0, 0.0  # so that the mark does not change the contrast stretch
     mask = np.zeros((150, 150), bool)  # at half the film's size
     mask[60:75, 75:90] = True  # a square of the film's pixels 120:150, 150:180
-    marked = film.copy()
-    marked[120:150, 150:180] = 1.0
+    film_with_mark = film.copy()
+    film_with_mark[120:150, 150:180] = 1.0
     for settings in (Preprocessing(size=64), Preprocessing(size=64, trim=False)):
-        difference = np.abs(prepare(Radiograph(marked), settings) - prepare(Radiograph(film), settings))
-        found, prepared = difference > 0.5 * difference.max(), prepare_mask(mask, Radiograph(film), settings)
-        assert prepared.shape == (64, 64) and 2 * (found & prepared).sum() / (found.sum() + prepared.sum()) > 0.85
+        difference = np.abs(prepare(Radiograph(film_with_mark), settings) - prepare(Radiograph(film), settings))
+        differs, prepared = difference > 0.5 * difference.max(), prepare_mask(mask, Radiograph(film), settings)
+        assert prepared.shape == (64, 64) and 2 * (differs & prepared).sum() / (differs.sum() + prepared.sum()) > 0.85

@@ -39,10 +39,10 @@ def test_a_transparent_color_becomes_black_at_any_depth(pixels, color):
     film = pixels.copy()
     film[:20] = white
     key = struct.pack(">H", white) * (3 if color else 1)
-    read = read_radiograph(png(np.dstack([film] * 3) if color else film, 2 if color else 0, key))
+    result = read_radiograph(png(np.dstack([film] * 3) if color else film, 2 if color else 0, key))
     expected = pixels.copy()
     expected[:20] = 0
-    assert read.pixels == pytest.approx(scaled(expected), **EXACT)
+    assert result.pixels == pytest.approx(scaled(expected), **EXACT)
 
 
 @pytest.mark.parametrize("depth", [2, 4])
@@ -50,8 +50,8 @@ def test_a_transparent_grey_of_few_bits_becomes_black(depth):
     white = 2**depth - 1
     film = np.round(scaled(GREY) * white).astype(np.uint8)
     film[:20] = white
-    read = read_radiograph(png(film, 0, struct.pack(">H", white), depth))
-    assert read.pixels == pytest.approx(scaled(np.where(film == white, 0, film)), **EXACT)
+    result = read_radiograph(png(film, 0, struct.pack(">H", white), depth))
+    assert result.pixels == pytest.approx(scaled(np.where(film == white, 0, film)), **EXACT)
 
 
 @pytest.mark.parametrize("meaning", [0, 1, 2])  # of ExtraSamples: no alpha; multiplied already; not yet
@@ -61,9 +61,9 @@ def test_the_fourth_channel_of_a_16_bit_tiff_counts_as_the_file_says(meaning, or
     stored = np.dstack([DEEP] * 3 + [alpha])[:: 1 if orientation == 1 else -1, :: 1 if orientation == 1 else -1]
     height, width = DEEP.shape
     changes = {256: width, 258: 16, 262: 2, 277: 4, 338: meaning, 274: orientation}
-    read = read_radiograph(tiff(np.ascontiguousarray(stored).reshape(height, 4 * width), changes=changes))
+    result = read_radiograph(tiff(np.ascontiguousarray(stored).reshape(height, 4 * width), changes=changes))
     expected = DEEP * (alpha / 65535) if meaning == 2 else DEEP
-    assert read.pixels == pytest.approx(scaled(expected), **EXACT)
+    assert result.pixels == pytest.approx(scaled(expected), **EXACT)
 
 
 @pytest.mark.parametrize("orientation", BACK)
@@ -76,8 +76,8 @@ def test_tiffs_are_turned_once_and_the_turn_is_noted(orientation, kind, order):
     changes = {274: orientation} | ({256: width, 258: 16, 262: 2, 277: 3} if kind == "rgb" else {})
     pixels = np.dstack([stored] * 3).reshape(height, 3 * width) if kind == "rgb" else stored.astype(kind)
     changes = dict(sorted(changes.items()))
-    read = read_radiograph(tiff(np.ascontiguousarray(pixels), order=order, changes=changes))
-    assert read.pixels == pytest.approx(scaled(film), **EXACT) and "EXIF" in read.notes[0]
+    result = read_radiograph(tiff(np.ascontiguousarray(pixels), order=order, changes=changes))
+    assert result.pixels == pytest.approx(scaled(film), **EXACT) and "EXIF" in result.notes[0]
 
 
 def test_a_tiff_that_lies_on_its_side_is_stretched_in_its_true_direction():
@@ -86,9 +86,9 @@ def test_a_tiff_that_lies_on_its_side_is_stretched_in_its_true_direction():
     tags[274] = 6
     buffer = io.BytesIO()
     Image.fromarray(np.rot90(flat).copy()).save(buffer, "TIFF", tiffinfo=tags, dpi=(100, 200))
-    read = read_radiograph(buffer.getvalue())
-    assert read.pixels == pytest.approx(scaled(cv2.resize(flat.astype(np.float32), (160, 160))), abs=1e-5)
-    assert any("2 times as high as wide" in note for note in read.notes)
+    result = read_radiograph(buffer.getvalue())
+    assert result.pixels == pytest.approx(scaled(cv2.resize(flat.astype(np.float32), (160, 160))), abs=1e-5)
+    assert any("2 times as high as wide" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("encode", [

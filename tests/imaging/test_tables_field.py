@@ -76,8 +76,8 @@ def test_names_in_a_zip_of_any_country_are_found(tmp_path, encoding, name):
     with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
         archive.writestr(entry, b"film")
         archive.writestr("other.png", b"another")
-    opened = Archive(tmp_path / "films.zip")
-    assert opened.read(opened.find(name)) == b"film"
+    films = Archive(tmp_path / "films.zip")
+    assert films.read(films.find(name)) == b"film"
 
 
 def test_what_systems_and_devices_leave_behind_is_no_film():

@@ -12,9 +12,9 @@ SCHEMA = paper_schema()
 
 def network(**changes) -> Diff3M:
     torch.manual_seed(0)
-    made = Diff3M(tiny_network(SCHEMA, **changes)).eval()
-    randomize(made, scale=0.1)
-    return made
+    result = Diff3M(tiny_network(SCHEMA, **changes)).eval()
+    randomize(result, scale=0.1)
+    return result
 
 
 def inputs(batch: int = 2, size: int = 32):
@@ -42,10 +42,10 @@ def test_sinusoid_has_cosines_first():
 
 
 @pytest.mark.parametrize("fusion", ["paper", "multihead"])
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("is_shared", [True, False])
 @pytest.mark.parametrize("fold", [1, 2])
-def test_shapes_and_attention_sums(fusion, shared, fold):
-    net = network(fusion=fusion, shared_masked_encoder=shared, space_to_depth=fold)
+def test_shapes_and_attention_sums(fusion, is_shared, fold):
+    net = network(fusion=fusion, shared_masked_encoder=is_shared, space_to_depth=fold)
     x_t, t, x0, values = inputs()
     prediction, attention = net(x_t, t, x0, values)
     assert prediction.noise.shape == prediction.masked_pixels.shape == (2, 1, 32, 32)
@@ -107,8 +107,8 @@ def test_a_query_from_features_never_sees_the_clean_film():
     attention = net.attention(x0, first)
     assert all(torch.allclose(weights.sum(1), torch.ones(len(x0))) for weights in attention.values())
     assert not torch.equal(attention["ehr"], net.attention(1 - x0, second)["ehr"])
-    repeated = net.predict_noise(x_t.repeat(2, 1, 1, 1), t.repeat(2), first.repeat(2))
-    torch.testing.assert_close(repeated[len(x_t) :], repeated[: len(x_t)])
+    twice = net.predict_noise(x_t.repeat(2, 1, 1, 1), t.repeat(2), first.repeat(2))
+    torch.testing.assert_close(twice[len(x_t) :], twice[: len(x_t)])
     paper = network(fusion="multihead", query="film", condition_encoders=True)
     first, second = (paper.condition(film, values) for film in (x0, 1 - x0))
     assert not torch.equal(first.embedding, second.embedding)
@@ -118,9 +118,9 @@ def test_at_time_zero_a_masked_pixel_is_drawn_from_its_neighbors_alone():
     net = network()
     _, _, x0, values = inputs(1)
     t, condition = torch.zeros(1, dtype=torch.long), net.condition(x0, values)
-    changed = x0.clone()
-    changed[0, 0, 10, 11] += 1
-    difference = net.predict_masked_pixels(changed, t, condition) - net.predict_masked_pixels(x0, t, condition)
+    brighter = x0.clone()
+    brighter[0, 0, 10, 11] += 1
+    difference = net.predict_masked_pixels(brighter, t, condition) - net.predict_masked_pixels(x0, t, condition)
     assert difference[0, 0, 10, 11] == 0
     assert difference.abs().max() > 0
 

@@ -63,10 +63,10 @@ def test_brighter_and_darker_are_told_apart():
 
 def test_margin_is_left_out():
     film = torch.zeros(1, 1, 100, 100)
-    edged = film.clone()
-    edged[..., :5, :] = 1
+    bright_edge = film.clone()
+    bright_edge[..., :5, :] = 1
     assert crop_borders(film, 0.1).shape[-2:] == (80, 80)
-    assert measure_component(Component("absolute", 0.1, 400), edged, film, 0.1) == 0
+    assert measure_component(Component("absolute", 0.1, 400), bright_edge, film, 0.1) == 0
 
 
 def test_sigma_scales_with_the_picture():
@@ -125,10 +125,10 @@ def test_scoring_survives_json():
 def test_a_contradiction_points_where_the_record_points():
     generator = torch.Generator().manual_seed(0)
     estimate, direction = (torch.rand(1, 1, 32, 32, generator=generator) for _ in range(2))
-    raised = estimate + 0.1 * direction
-    toward, away = (measure_contradiction(estimate + sign * 0.3 * direction, estimate, raised, 0.0) for sign in (1, -1))
+    higher = estimate + 0.1 * direction
+    toward, away = (measure_contradiction(estimate + sign * 0.3 * direction, estimate, higher, 0.0) for sign in (1, -1))
     assert float(toward) == pytest.approx(0.3 * float(direction.norm()), rel=1e-4) == -float(away)
-    assert float(measure_contradiction(estimate, estimate, raised, 0.0)) == 0
+    assert float(measure_contradiction(estimate, estimate, higher, 0.0)) == 0
     with pytest.raises(ValueError, match="names a feature"):
         Component("contradiction", 0, 300, "one_step")
     with pytest.raises(ValueError, match="names a feature"):
@@ -255,11 +255,11 @@ def test_candidates_share_settings_and_may_override_them(tmp_path):
 
 
 def test_by_noise_level_leaves_out_what_is_no_residual():
-    measured = [
+    measurements = [
         (Component("brighter", 2, 60), 1.8),
         (Component("darker", 2, 60), -1.0),
         (Component("absolute", 2, 400), 0.4),
         (Component("contradiction", 0, 350, "one_step", feature="age"), 9.0),
     ]
-    assert by_noise_level(measured, "max") == {60: (1.8, 2), 400: (0.4, 1)}
-    assert by_noise_level(measured, "mean") == {60: (pytest.approx(0.4), 2), 400: (0.4, 1)}
+    assert by_noise_level(measurements, "max") == {60: (1.8, 2), 400: (0.4, 1)}
+    assert by_noise_level(measurements, "mean") == {60: (pytest.approx(0.4), 2), 400: (0.4, 1)}

@@ -63,9 +63,9 @@ def mishap(what: str, rank: int, port: int, settings: TrainingConfig) -> None:
         loop._Run._log = full_disk
     if what == "loss" and rank == 1:
         Diff3M.predict_noise = lambda self, x, t, c: x * math.nan
-    with pytest.raises((TrainingError, ManifestError, OSError)) as ended:
+    with pytest.raises((TrainingError, ManifestError, OSError)) as excinfo:
         one_of_two(rank, port, settings)
-    folder.with_name(f"said-{rank}").write_text(str(ended.value))
+    folder.with_name(f"said-{rank}").write_text(str(excinfo.value))
 
 
 def two_processes(function, settings: TrainingConfig) -> None:

@@ -21,7 +21,7 @@ from diff3m.training.batch import draw_batch, prefetch
 from diff3m.training.config import ConfigError, TrainingConfig
 from diff3m.training.films import Films
 from diff3m.training.loop import train
-from diff3m.training.loss import diffusion_loss, healing_loss
+from diff3m.training.loss import LossSettings, diffusion_loss, healing_loss
 from diff3m.training.preview import measure_healing_ratios, paint_unseen_lesions
 
 SCHEMA = paper_schema()
@@ -63,8 +63,8 @@ def test_lesions_are_painted_on_the_input_of_healing_rows_alone(films):
     assert batch.healing.tolist() == [False] * 4 + [True] * 4
     assert not (batch.healing & batch.masked).any()
     assert torch.equal(batch.x0[:4], batch.target[:4]) and not batch.lesions[:4].any()
-    changed = (batch.x0 - batch.target).abs().amax((1, 2, 3))
-    assert changed[4:].amax() > 0.05 and batch.lesions[4:].amax() > 0.5
+    differences = (batch.x0 - batch.target).abs().amax((1, 2, 3))
+    assert differences[4:].amax() > 0.05 and batch.lesions[4:].amax() > 0.5
     assert batch.x0.dtype == batch.target.dtype == batch.lesions.dtype == torch.float32
 
 
@@ -77,7 +77,7 @@ def test_timesteps_of_healing_rows_are_mostly_low(films):
 def test_a_step_draws_the_same_batch_again_and_processes_share_it(films):
     whole, again = (draw_batch(films, SCHEMA, CONFIG, 3, 1000) for _ in range(2))
     assert torch.equal(whole.x0, again.x0) and torch.equal(whole.t, again.t)
-    shares = [draw_batch(films, SCHEMA, CONFIG, 3, 1000, rank, 2) for rank in range(2)]
+    shares = [draw_batch(films, SCHEMA, CONFIG, 3, 1000, rank=rank, world_size=2) for rank in range(2)]
     assert torch.equal(torch.stack([share.x0 for share in shares], 1).flatten(0, 1), whole.x0)
     assert sum(share.healing_scale for share in shares).item() == pytest.approx(2)
 
@@ -86,10 +86,10 @@ def test_the_loss_of_two_processes_is_that_of_one(films):
     torch.manual_seed(0)
     network = Diff3M(tiny_network(SCHEMA, refinement_channels=4))
     randomize(network)
-    schedule = Schedule()
-    whole = diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 1, 1000), schedule, "velocity", 2.0)
+    schedule, settings = Schedule(), LossSettings(weighting="velocity", healing_weight=2.0)
+    whole = diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 1, 1000), schedule, settings)
     shares = [
-        diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 1, 1000, rank, 2), schedule, "velocity", 2.0)
+        diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 1, 1000, rank=rank, world_size=2), schedule, settings)
         for rank in range(2)
     ]
     for name in ("total", "noise", "masked_pixels", "healing"):
@@ -109,14 +109,16 @@ def test_a_network_that_gives_the_noise_to_the_clean_film_heals_perfectly(films)
         def predict_noise(self, *_):
             return perfect
 
-    losses = diffusion_loss(Oracle(tiny_network(SCHEMA)), batch, schedule, healing_weight=1.0)
+    losses = diffusion_loss(Oracle(tiny_network(SCHEMA)), batch, schedule, LossSettings(healing_weight=1.0))
     assert losses.healing.item() == pytest.approx(0, abs=1e-3)
 
 
 def test_gradients_of_healing_reach_the_noise_branch(films):
     network = Diff3M(tiny_network(SCHEMA, refinement_channels=4))
     randomize(network)
-    losses = diffusion_loss(network, draw_batch(films, SCHEMA, CONFIG, 0, 1000), Schedule(), healing_weight=1.0)
+    losses = diffusion_loss(
+        network, draw_batch(films, SCHEMA, CONFIG, 0, 1000), Schedule(), LossSettings(healing_weight=1.0)
+    )
     losses.healing.backward()
     assert network.noise_decoder.refinement.head.weight.grad.abs().sum() > 0
     assert network.masked_decoder.head.weight.grad is None
@@ -126,7 +128,7 @@ def test_held_out_kinds_are_not_painted(films, monkeypatch):
     names = []
     monkeypatch.setattr(
         "diff3m.training.batch.healing_example",
-        lambda film, organs, other, rng, painted, devices, kinds: names.extend(kinds) or _unpainted(film),
+        lambda film, organs, other, rng, kinds, **chances: names.extend(kinds) or _unpainted(film),
     )
     draw_batch(films, SCHEMA, dataclasses.replace(CONFIG, held_out_kinds=["nodules", "hila"]), 0, 1000)
     assert set(KINDS) - set(names) == {"nodules", "hila"}

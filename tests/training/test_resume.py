@@ -34,12 +34,12 @@ def test_a_stopped_run_ends_as_an_unbroken_one(film_folder):
         if progress.stage == "training" and progress.done == 4:
             raise Killed
 
-    broken = training_config(film_folder, out=str(film_folder / "broken"), save_minutes=0)
+    interrupted_run = training_config(film_folder, out=str(film_folder / "broken"), save_minutes=0)
     with pytest.raises(Killed):
-        train(broken, report=kill)
+        train(interrupted_run, report=kill)
     (film_folder / "broken" / "state.pt.partial").write_bytes(b"half a save")
-    resumed = train(broken)
-    first, second = (load_checkpoint(folder).network.state_dict() for folder in (whole, resumed))
+    resumed_folder = train(interrupted_run)
+    first, second = (load_checkpoint(folder).network.state_dict() for folder in (whole, resumed_folder))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
     curves = [
@@ -68,7 +68,7 @@ def test_a_log_ends_where_the_run_goes_on(tmp_path):
 def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
     settings = training_config(film_folder, steps=2, validation=None)
     train(settings)
-    for changes, said in (
+    for changes, message in (
         (
             dict(learning_rate=1e-3, seed=3),
             r"learning_rate \(0.0004 there, 0.001 here\), seed \(0 there, 3 here\)\. Restore",
@@ -76,7 +76,7 @@ def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
         (dict(network={**TRAINING_NETWORK, "fusion_heads": 2}), r"other settings: network\. "),
         (dict(manifest=listed(film_folder, "fewer.csv", range(5))), r"films \(8 there, 5 here\), features\. "),
     ):
-        with pytest.raises(TrainingError, match=said):
+        with pytest.raises(TrainingError, match=message):
             train(replace(settings, steps=3, **changes))
     (film_folder / "copy.csv").write_text((film_folder / "manifest.csv").read_text())
     later = replace(
@@ -96,7 +96,7 @@ def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
 
 
 def test_a_run_goes_on_with_the_weights_that_it_began_with(film_folder, tiny_checkpoint):
-    init, moved = film_folder / "init", film_folder / "moved"
+    init, other_folder = film_folder / "init", film_folder / "moved"
     shutil.copytree(tiny_checkpoint, init)
     settings = training_config(film_folder, steps=1, validation=None, init=str(init))
     train(settings)
@@ -108,9 +108,9 @@ def test_a_run_goes_on_with_the_weights_that_it_began_with(film_folder, tiny_che
             TrainingError, match=r"other settings: init_sha256 \([0-9a-f]{64} there, [0-9a-f]{64} here\)\. Restore"
         ):
             train(replace(settings, steps=3))
-        init.rename(moved)
+        init.rename(other_folder)
         train(replace(settings, steps=2))  # what is gone cannot be compared, nor is it needed
-        moved.rename(init)
+        other_folder.rename(init)
     state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
     identity = json.loads(state["identity"])
     del identity["init_sha256"]  # as earlier versions saved it
@@ -234,10 +234,10 @@ def test_a_run_that_ended_in_its_last_save_writes_its_checkpoint(film_folder, mo
     assert torch.load(film_folder / "run" / "state.pt", weights_only=True)["step"] == 6
     assert load_checkpoint(film_folder / "run" / "checkpoint").config.training["steps_done"] == 5
     monkeypatch.setattr(loop, "save_checkpoint", save)
-    mended, unbroken = (load_checkpoint(folder) for folder in (train(settings), whole))
-    assert mended.config.training["steps_done"] == 6
+    repeat, unbroken = (load_checkpoint(folder) for folder in (train(settings), whole))
+    assert repeat.config.training["steps_done"] == 6
     for name, tensor in unbroken.network.state_dict().items():
-        assert torch.equal(tensor, mended.network.state_dict()[name]), name
+        assert torch.equal(tensor, repeat.network.state_dict()[name]), name
 
 
 def test_a_finished_run_is_left_as_it_is(film_folder):
@@ -251,23 +251,23 @@ def test_a_finished_run_is_left_as_it_is(film_folder):
 
 
 def test_a_run_whose_loss_is_lost_names_a_way_that_works(film_folder, monkeypatch):
-    settings, drawn = training_config(film_folder, save_minutes=0, validation=None), loop.draw_batch
+    settings, draw = training_config(film_folder, save_minutes=0, validation=None), loop.draw_batch
 
-    def lost(films, schema, config, step, *more):
-        batch = drawn(films, schema, config, step, *more)
+    def lost(films, schema, config, step, *more, **options):
+        batch = draw(films, schema, config, step, *more, **options)
         return replace(batch, x0=batch.x0 * math.nan) if step == 3 else batch
 
     monkeypatch.setattr(loop, "draw_batch", lost)
-    with pytest.raises(TrainingError) as ended:
+    with pytest.raises(TrainingError) as excinfo:
         train(settings)
-    kept = film_folder / "run" / "checkpoint"
-    assert str(ended.value) == (
-        f"The loss is not finite at step 3. Step 3 is kept: start another `out` with `init: {kept}` and a lower "
-        "learning_rate."
+    last_checkpoint = film_folder / "run" / "checkpoint"
+    assert str(excinfo.value) == (
+        "The loss is not finite at step 3. "
+        f"Step 3 is kept: start another `out` with `init: {last_checkpoint}` and a lower learning_rate."
     )
-    assert load_checkpoint(kept).config.training["steps_done"] == 3
-    monkeypatch.setattr(loop, "draw_batch", drawn)
-    train(replace(settings, out=str(film_folder / "other"), init=str(kept), learning_rate=1e-5, steps=1))
+    assert load_checkpoint(last_checkpoint).config.training["steps_done"] == 3
+    monkeypatch.setattr(loop, "draw_batch", draw)
+    train(replace(settings, out=str(film_folder / "other"), init=str(last_checkpoint), learning_rate=1e-5, steps=1))
 
 
 def test_nothing_is_said_to_be_kept_before_the_first_save(film_folder, monkeypatch):

@@ -28,7 +28,7 @@ PaintedPair = tuple[np.ndarray, np.ndarray]
 
 
 def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> float:
-    """Return a random strength between barely visible and gross, log-uniform so that faint lesions are common."""
+    """Draw a strength between barely visible and gross, log-uniform so that faint lesions are common."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -52,7 +52,7 @@ def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generat
 
 
 def _bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Branching air-filled bronchi from the hila: (S, S) in [0, 1]."""
+    """Draw branching air-filled bronchi from the hila: (S, S) in [0, 1]."""
     paths = []
     for lung_side in (-1, 1):
         left, top, right, bottom = organs.boxes[lung_side]
@@ -65,7 +65,7 @@ def _bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Return a faint, even haze over one or both lungs or a part of them; ribs and vessels stay visible."""
+    """Paint a faint, even haze over one or both lungs or a part of them; ribs and vessels stay visible."""
     side = film.shape[0]
     mask = _lung_region(organs, side, rng)
     cloud = np.clip(1 + rng.uniform(0.1, 0.5) * smooth_noise(side, rng.uniform(4, 12), rng), 0.1, 1.9)
@@ -73,7 +73,7 @@ def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generato
 
 
 def _lung_region(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Return both lungs, one of them, or a zone, with a soft border: (S, S) in [0, 1]."""
+    """Choose both lungs, one of them, or a zone, with a soft border: (S, S) in [0, 1]."""
     x, y = coordinates(side)
     mask = organs.lungs if rng.random() < 0.5 else organs.lung(int(rng.choice([-1, 1])))
     mask = blur(mask, rng.uniform(0.8, 3))
@@ -159,7 +159,7 @@ def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generato
 
 
 def _network(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Crossing fine lines, short and irregular: (S, S) in [0, 1]."""
+    """Draw fine, short, irregular lines that cross: (S, S) in [0, 1]."""
     paths = []
     for _ in range(int(rng.integers(80, 260))):
         start = np.array(organs.point_in_lungs(rng))
@@ -192,7 +192,8 @@ def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Pa
 def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint fluid on one or both sides.
 
-    A meniscus that climbs toward the chest wall, a layer behind the lung of a lying patient, or a blunted angle.
+    It has a meniscus that climbs toward the chest wall, or is a layer behind the lung of a lying patient; little of it
+    only blunts the angle.
     """
     both = rng.random() < 0.25
     sides = (-1, 1) if both else (int(rng.choice([-1, 1])),)
@@ -204,6 +205,7 @@ def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -
 
 
 def _fluid(film: np.ndarray, organs: Organs, lung_side: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the density of fluid on one side: (S, S) in [0, 1]. lung_side: −1 the image's left, 1 its right."""
     side = film.shape[0]
     x, y = coordinates(side)
     left, top, right, bottom = organs.boxes[lung_side]
@@ -225,7 +227,7 @@ def _fluid(film: np.ndarray, organs: Organs, lung_side: int, rng: np.random.Gene
 
 
 def paint_pleura(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Paint thickened pleura along the chest wall or a loculated, lens-shaped collection at its border."""
+    """Paint thickened pleura along the chest wall, or a loculated, lens-shaped collection at it."""
     side = film.shape[0]
     lung_side = int(rng.choice([-1, 1]))
     left, top, right, bottom = organs.boxes[lung_side]

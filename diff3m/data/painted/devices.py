@@ -1,7 +1,7 @@
-"""What stands on normal films and is no disease: devices, wires, writing, clothes, jewelry, arms, chin, collimation.
+"""Objects on normal films that are no disease: devices, wires, writing, clothes, jewelry, arms, chin, collimation.
 
-Each function draws on a film (S, S) float32 and returns the film. They are drawn on the target as well as on the
-input of the healing objective, so that the network learns to leave them alone.
+Each function draws an object at random on a film (S, S) float32 in [0, 1] and returns the film. Objects are drawn on
+the target as well as on the input of the healing objective, so that the network learns to keep them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ...imaging.scale import REFERENCE_SIDE
 from .shapes import (
     blur,
     coordinates,
@@ -24,17 +25,17 @@ FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_DUPL
 
 
 def _brighten(film: np.ndarray, layer: np.ndarray, rng: np.random.Generator, low: float = 0.15) -> np.ndarray:
-    """Metal and plastic over a film: part of the way to white."""
+    """Brighten a film where a layer (S, S) in [0, 1] of metal or plastic is: at least `low` of the way to white."""
     return film + layer * rng.uniform(low, 1.0) * np.clip(rng.uniform(0.8, 1.1) - film, 0, None)
 
 
 def add_writing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint a side marker, a word, a date or an arrow, bright or dark, perhaps in a box, mostly near the border."""
+    """Draw a side marker, a word, a time or an arrow, bright or dark, perhaps in a box, mostly near the border."""
     side = film.shape[0]
     if rng.random() < 0.2:
         return _add_disc(film, rng) if rng.random() < 0.6 else _add_hollow_arrow(film, rng)
     layer: np.ndarray = np.zeros((side, side), np.uint8)
-    scale = side / 128
+    scale = side / REFERENCE_SIDE
     if rng.random() < 0.2:
         start = rng.uniform(0.05, 0.95, 2) * side
         end = start + rng.uniform(-0.15, 0.15, 2) * side
@@ -66,7 +67,7 @@ def add_writing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _add_disc(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A dark disc with a bright letter, as of a marker that is filled with lead."""
+    """Draw a dark disc with a bright letter, as of a marker filled with lead."""
     side = film.shape[0]
     center, radius = rng.uniform([0.04, 0.08], [0.96, 0.9]), rng.uniform(0.018, 0.036)
     disc = logistic((1 - ellipse_radius(side, tuple(center), radius, radius)) * rng.uniform(6, 20))
@@ -81,7 +82,7 @@ def _add_disc(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _add_hollow_arrow(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A thick arrow of a bright outline and a dark inside, or the reverse, as burned in by a portable machine."""
+    """Draw a thick arrow with a bright outline and a dark inside, or the reverse, as portable machines burn it in."""
     side = film.shape[0]
     outline = np.array([[0, -1], [0.7, -0.2], [0.3, -0.2], [0.3, 0.8], [-0.3, 0.8], [-0.3, -0.2], [-0.7, -0.2]])
     angle = rng.choice([0, 0, 0.5, 1, 1.5]) * np.pi
@@ -97,7 +98,7 @@ def _add_hollow_arrow(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_wires(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint leads of an electrocardiogram with their electrodes, or a loose cable."""
+    """Draw leads of an electrocardiogram with their electrodes, or loose cables."""
     side = film.shape[0]
     layer = np.zeros((side, side), np.float32)
     for _ in range(int(rng.integers(1, 5))):
@@ -114,7 +115,7 @@ def add_wires(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_tubes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint central lines, endotracheal, gastric and drainage tubes: one dense line, or two walls with a dark lumen."""
+    """Draw central lines, endotracheal, gastric and drainage tubes: one dense line, or two walls with a dark lumen."""
     side = film.shape[0]
     middle = rng.normal(0.5, 0.03)
     kinds = {
@@ -136,7 +137,7 @@ def add_tubes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a port, a pacemaker with its lead, wires and clips of the sternum, a valve ring, a stent, or a plate."""
+    """Draw a port, a pacemaker with its lead, wires of the sternum, surgical clips, or a ring such as a valve's."""
     side = film.shape[0]
     if rng.random() < 0.25:
         return _add_port(film, rng)
@@ -176,7 +177,7 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The reservoir of a port, a bright ring of three to eleven corners over a lung, with its line to the heart."""
+    """Draw a port: its reservoir, a bright ring of three to eleven corners over a lung, and its line to the heart."""
     side = film.shape[0]
     center = np.array([rng.choice([rng.uniform(0.2, 0.38), rng.uniform(0.62, 0.8)]), rng.uniform(0.2, 0.45)])
     radius, corners = rng.uniform(0.015, 0.035), int(rng.integers(3, 12))
@@ -190,7 +191,7 @@ def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a necklace, buttons, a zipper, hooks of a brassiere or coins in a pocket."""
+    """Draw a necklace, or a row of buttons or single coins."""
     side = film.shape[0]
     middle = rng.normal(0.5, 0.02)
     if rng.random() < 0.4:
@@ -212,7 +213,7 @@ def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_clothes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint folds of a gown, a sheet or skin: long soft lines and bands, slightly brighter or darker."""
+    """Draw folds of a gown, a sheet or skin: long soft lines and bands, slightly brighter or darker."""
     side = film.shape[0]
     for _ in range(int(rng.integers(1, 5))):
         path = curve(rng.uniform(-0.1, 1.1, 2), rng.uniform(-0.1, 1.1, 2), 0.08, rng)
@@ -222,7 +223,7 @@ def add_clothes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_body_parts(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return an arm along the side, or the chin and the neck of a bent head over the upper border."""
+    """Draw an arm along the side, or the chin of a bent head over the upper border."""
     side = film.shape[0]
     x, y = coordinates(side)
     if rng.random() < 0.5:
@@ -239,7 +240,7 @@ def add_body_parts(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_collimation(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint black or grey borders of the collimator, straight or tilted, and burned or dark corners."""
+    """Draw black, grey or bright borders of the collimator, straight or tilted."""
     side = film.shape[0]
     low, high = rng.uniform(-0.05, 0.09, 2), rng.uniform(0.91, 1.05, 2)
     corners = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]])
@@ -251,7 +252,7 @@ def add_collimation(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return film * open_part + (1 - open_part) * rng.choice([0.0, 0.0, rng.uniform(0, 0.3), rng.uniform(0.7, 1)])
 
 
-DEVICES = {
+DEVICES = {  # the probability of each on a film
     add_writing: 0.45,
     add_wires: 0.16,
     add_tubes: 0.14,
@@ -260,14 +261,14 @@ DEVICES = {
     add_clothes: 0.15,
     add_body_parts: 0.16,
     add_collimation: 0.14,
-}  # the chance of each on a film
+}
 
 
 def add_devices(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a film with what its random numbers put on it; about a third of films stay as they are."""
+    """Draw each kind of object with its own probability; about a third of films stay as they are."""
     if rng.random() < 0.2:
         return film
-    for add, chance in DEVICES.items():
-        if rng.random() < chance:
+    for add, probability in DEVICES.items():
+        if rng.random() < probability:
             film = add(film, rng)
     return film.astype(np.float32)

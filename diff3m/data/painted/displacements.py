@@ -1,4 +1,4 @@
-"""PaintedPair changes of size, place and air: hearts, collapse, raised diaphragms, pneumothorax, emphysema.
+"""Painted changes of size, place and air: large hearts, collapse, raised diaphragms, pneumothorax, emphysema.
 
 Painters have the signature of `densities`: `paint(film, organs, rng) -> (painted film, mask)`.
 """
@@ -24,7 +24,7 @@ from .shapes import (
 
 
 def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Return the heart magnified by a warp, up to half as wide again; what lies beside it is pressed together."""
+    """Magnify the heart by a warp, up to one and a half times its width; the lungs beside it are compressed."""
     side = film.shape[0]
     x, y = coordinates(side)
     center_x, center_y, half_width, half_height = organs.heart_box()
@@ -69,7 +69,7 @@ def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> P
 
 
 def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Paint one half of the diaphragm higher than usual, without a dense lung."""
+    """Raise one half of the diaphragm, without making the lung denser."""
     x, y = coordinates(film.shape[0])
     left, _, right, bottom = organs.boxes[int(rng.choice([-1, 1]))]
     half = max((right - left) / 2, 0.08)
@@ -79,7 +79,7 @@ def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Gene
 
 
 def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Paint air around a lung: darker, no vessels outside a thin pleural line, the lung inside slightly denser."""
+    """Paint air around a lung: dark, without vessels, outside a thin pleural line; the lung inside is denser."""
     side = film.shape[0]
     _, y = coordinates(side)
     lung_side = int(rng.choice([-1, 1]))
@@ -98,7 +98,7 @@ def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generato
 
 
 def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Return a zone with too much air: a bulla, or emphysema of a part of a lung."""
+    """Paint a zone with too much air: a bulla, or emphysema of a part of a lung."""
     mask = irregular_patch(film.shape[0], organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
     mask = mask * np.clip(blur(organs.lungs, 1.5) + 0.2, 0, 1)
     smooth = blur(film, rng.uniform(1.5, 4))

@@ -1,4 +1,4 @@
-"""Lesions painted into a film: for synthetic examples whose truth is known. Each comes with its mask."""
+"""Synthetic lesions whose place is known exactly, for tests, lessons and measurements; training never paints them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-MASK_FROM = 0.25  # of the lesion's peak
+MASK_FROM = 0.25  # share of the lesion's largest density from which a pixel is in its mask
 
 
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return y and x of every pixel as shares of the side, each (size, size) float64."""
     y, x = np.mgrid[0:size, 0:size] / size
     return y, x
 
 
 def _texture(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cloudy noise around 1, as patchy air space disease has."""
+    """Return cloudy noise around 1, (size, size) in [0.3, 1.7], as of patchy air space disease."""
     cloud = cv2.GaussianBlur(rng.normal(size=(size, size)).astype(np.float32), (0, 0), size / 40)
     return np.clip(1 + 0.25 * cloud / cloud.std(), 0.3, 1.7)
 
 
 def opacity(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a patchy cloud with soft edges. center (x, y) and extent as shares of the side; (size, size) in [0, 1]."""
+    """Return the density of a patchy cloud with soft edges: (size, size) in [0, 1].
+
+    center: (x, y), and extent: shares of the side, as for the other kinds.
+    """
     y, x = _grid(size)
     angle = rng.uniform(0, np.pi)
     u = (x - center[0]) * np.cos(angle) + (y - center[1]) * np.sin(angle)
@@ -32,14 +36,17 @@ def opacity(size: int, center: tuple[float, float], extent: float, rng: np.rando
 
 
 def nodule(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a round density with a fairly sharp edge, thicker in the middle."""
+    """Return the density of a round nodule with a fairly sharp edge, densest in the middle: (size, size) in [0, 1]."""
     y, x = _grid(size)
     radius = np.hypot(x - center[0], (y - center[1]) * rng.uniform(0.9, 1.1)) / extent
     return np.sqrt(np.clip(1 - radius**2, 0, None)) ** 0.7
 
 
 def effusion(size: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
-    """Paint fluid at a lung's base, bright below a level that climbs toward the chest wall. center: its middle."""
+    """Return the density of fluid at a lung's base, below a level that climbs toward the chest wall.
+
+    center: of its surface. Returns (size, size) in [0, 1].
+    """
     y, x = _grid(size)
     outward = np.clip((x - center[0]) / extent * np.sign(center[0] - 0.5), -1, 1.5)
     level = center[1] - 0.30 * extent * np.clip(outward, 0, None) ** 2 * 2
@@ -55,9 +62,11 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {"opacity": opacity, "nodule": nod
 def paint(
     film: np.ndarray, kind: str, center: tuple[float, float], extent: float, strength: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a film (S, S) in [0, 1] with a lesion, and the lesion's mask (S, S) bool.
+    """Paint a lesion on a film (S, S) in [0, 1].
 
-    strength in (0, 1]: share of the way to white at the lesion's densest point. Raises ValueError for an unknown kind.
+    kind: one of `KINDS`. center: (x, y), and extent: shares of the side. strength: in (0, 1], the share of the way to
+    white where the density is 1. seed: of shape and texture. Returns the film (S, S) float32 and the lesion's mask
+    (S, S) bool. Raises ValueError for an unknown kind or a strength out of range.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown lesion {kind!r}; choose one of {', '.join(KINDS)}")

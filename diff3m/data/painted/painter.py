@@ -1,9 +1,9 @@
-"""Examples for the healing objective: a normal film, and the same film with lesions painted in.
+"""Examples for the healing objective: a normal film, and the same film with lesions painted into it.
 
-After the idea of learning from synthetic anomalies (Foreign Patch Interpolation, Tan et al., 2020; AnatPaste, Sato et
-al., iScience 2023); what is painted, and where, is our own. Lesions are painted on the input alone; devices, writing,
-pose and processing vary on input and target alike, so that the network learns to take away the first and to leave the
-others.
+The idea of learning from synthetic anomalies is that of Foreign Patch Interpolation (Tan et al., 2020) and AnatPaste
+(Sato et al., iScience 2023); the lesions and their places are our own. Lesions are painted on the input alone; devices,
+writing, pose and processing vary on input and target alike, so that the network learns to remove the first and to keep
+the others.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .devices import add_devices
 from .shapes import change_mask
 from .variation import stretch_contrast, vary_pose, vary_processing
 
-MORE_LESIONS = 0.3  # chance of another lesion on a film that has one, up to three
-HIDDEN = "hidden part"  # teaches to fill in from the rest and the record; no lesion
+MORE_LESIONS = 0.3  # probability of another lesion on a film that has one, up to three
+HIDDEN = "hidden part"  # no lesion: it trains the network to fill in a part from the rest of the film and the record
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PaintedFilm:
     """A normal film and the same film with lesions.
 
     target: the normal film (S, S) float32 in about [0, 1]. painted: the film with lesions, in the same grey scale.
-    mask: (S, S) in [0, 1], where it was changed. kinds: names of the lesions, empty for a film without.
+    mask: (S, S) float32 in [0, 1], where the two differ. kinds: names of the lesions, empty for a film without.
     """
 
     target: np.ndarray
@@ -37,25 +37,26 @@ class PaintedFilm:
     kinds: tuple[str, ...]
 
 
-def _alone(paint: Callable) -> Callable:
+def _without_other(paint: Callable) -> Callable:
+    """Return a painter that ignores the other film, so that all have one signature."""
     return lambda film, organs, other, rng: paint(film, organs, rng)
 
 
-# kind: painter and its share among lesions
+# by kind: its painter, and its share of all lesions
 KINDS: dict[str, tuple[Callable, float]] = {
-    "consolidation": (_alone(densities.paint_consolidation), 0.22),
-    "ground glass": (_alone(densities.paint_ground_glass), 0.10),
-    "white lung": (_alone(densities.paint_white_lung), 0.05),
-    "nodules": (_alone(densities.paint_nodules), 0.12),
-    "interstitium": (_alone(densities.paint_interstitium), 0.07),
-    "hila": (_alone(densities.paint_hila), 0.05),
-    "effusion": (_alone(densities.paint_effusion), 0.11),
-    "pleura": (_alone(densities.paint_pleura), 0.04),
-    "large heart": (_alone(displacements.paint_large_heart), 0.08),
-    "shift": (_alone(displacements.paint_shift), 0.04),
-    "raised diaphragm": (_alone(displacements.paint_raised_diaphragm), 0.02),
-    "pneumothorax": (_alone(displacements.paint_pneumothorax), 0.04),
-    "lucency": (_alone(displacements.paint_lucency), 0.02),
+    "consolidation": (_without_other(densities.paint_consolidation), 0.22),
+    "ground glass": (_without_other(densities.paint_ground_glass), 0.10),
+    "white lung": (_without_other(densities.paint_white_lung), 0.05),
+    "nodules": (_without_other(densities.paint_nodules), 0.12),
+    "interstitium": (_without_other(densities.paint_interstitium), 0.07),
+    "hila": (_without_other(densities.paint_hila), 0.05),
+    "effusion": (_without_other(densities.paint_effusion), 0.11),
+    "pleura": (_without_other(densities.paint_pleura), 0.04),
+    "large heart": (_without_other(displacements.paint_large_heart), 0.08),
+    "shift": (_without_other(displacements.paint_shift), 0.04),
+    "raised diaphragm": (_without_other(displacements.paint_raised_diaphragm), 0.02),
+    "pneumothorax": (_without_other(displacements.paint_pneumothorax), 0.04),
+    "lucency": (_without_other(displacements.paint_lucency), 0.02),
     "foreign patch": (transplants.paint_foreign_patch, 0.07),
     HIDDEN: (transplants.paint_hidden, 0.10),
 }
@@ -66,8 +67,8 @@ def paint_lesions(
 ) -> PaintedFilm:
     """Paint one to three lesions of random kinds on a film.
 
-    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. kinds: names of `KINDS` to
-    choose from.
+    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. organs: of the first. kinds:
+    names of `KINDS` to choose from.
     """
     shares = np.array([KINDS[kind][1] for kind in kinds])
     painted, mask = film, np.zeros_like(film)
@@ -86,20 +87,24 @@ def healing_example(
     organs: Organs,
     other: np.ndarray,
     rng: np.random.Generator,
-    painted_share: float = 0.6,
-    device_share: float = 0.5,
+    *,
+    painted_fraction: float = 0.6,
+    device_fraction: float = 0.5,
     kinds: tuple[str, ...] = tuple(KINDS),
 ) -> PaintedFilm:
     """Draw a random example of the healing objective.
 
-    Pose, devices and processing vary on target and input alike; lesions are painted on a share of the inputs.
-    painted_share, device_share: chance in [0, 1] of lesions, and of devices, writing and the like, on an example.
+    Pose, devices and processing vary on target and input alike; lesions are painted on the input alone.
+
+    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. organs: of the first.
+    painted_fraction, device_fraction: probability of lesions, and of devices, writing and the like, on an example.
+    kinds: names of `KINDS` to choose from.
     """
     target, organs = vary_pose(film, organs, rng)
-    if rng.random() < device_share:
+    if rng.random() < device_fraction:
         target = add_devices(target, rng)
     target = vary_processing(target, rng)
-    if rng.random() >= painted_share:
+    if rng.random() >= painted_fraction:
         (target,) = stretch_contrast(target)
         return PaintedFilm(target, target, np.zeros_like(target), ())
     example = paint_lesions(target, organs, other, rng, kinds)

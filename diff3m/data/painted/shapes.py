@@ -11,7 +11,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-REFERENCE_SIDE = 128  # pixels; blurs and textures are given for films of this side and scale with the side
+from ...imaging.scale import REFERENCE_SIDE, scale_sigma
+
 SUBPIXEL_BITS = 4  # cv2 draws at a sixteenth of a pixel
 
 
@@ -23,29 +24,32 @@ def coordinates(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Return Gaussian blur with a standard deviation in pixels of a 128-pixel film."""
-    return cv2.GaussianBlur(image, (0, 0), max(sigma * image.shape[0] / REFERENCE_SIDE, 0.05))
+    """Blur an image (S, S) with a Gaussian. sigma: standard deviation in pixels of a 128-pixel film."""
+    return cv2.GaussianBlur(image, (0, 0), max(scale_sigma(sigma, image.shape[0]), 0.05))
 
 
 def smooth_noise(side: int, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Return Gaussian noise of standard deviation 1, blurred by `sigma` pixels of a 128-pixel film."""
+    """Draw noise of standard deviation 1 that is smooth over `sigma` pixels of a 128-pixel film: (side, side)."""
     coarse = max(8, min(side, int(2.5 * REFERENCE_SIDE / max(sigma, 0.5))))
     noise: np.ndarray = cv2.GaussianBlur(
-        rng.standard_normal((coarse, coarse), dtype=np.float32), (0, 0), max(sigma * coarse / REFERENCE_SIDE, 0.3)
+        rng.standard_normal((coarse, coarse), dtype=np.float32), (0, 0), max(scale_sigma(sigma, coarse), 0.3)
     )
     noise = noise / max(float(noise.std()), 1e-6)
     return noise if coarse == side else cv2.resize(noise, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
-    """Return the logistic function."""
+    """Compute the logistic function 1/(1 + exp(−x)); x is clipped to ±30."""
     return 1 / (1 + np.exp(np.clip(-x, -30, 30)))
 
 
 def ellipse_radius(
     side: int, center: tuple[float, float], width: float, height: float, angle: float = 0.0
 ) -> np.ndarray:
-    """Return the distance from a center in units of an ellipse's half axes: 1 on the ellipse."""
+    """Return the distance from a center in units of an ellipse's half axes, which is 1 on the ellipse: (side, side).
+
+    width, height: half axes. angle: radians.
+    """
     x, y = coordinates(side)
     dx, dy = x - center[0], y - center[1]
     u, v = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
@@ -53,7 +57,7 @@ def ellipse_radius(
 
 
 def irregular_patch(side: int, center: tuple[float, float], extent: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a patch with an irregular outline and an edge between sharp and very soft, in [0, 1]."""
+    """Draw a patch with an irregular outline and an edge between sharp and very soft: (side, side) in [0, 1]."""
     axes = extent * rng.uniform(0.6, 1.25, 2)
     radius = ellipse_radius(side, center, axes[0], axes[1], rng.uniform(0, np.pi))
     outline = 1 + rng.uniform(0.1, 0.35) * smooth_noise(side, np.clip(extent * 40, 2, 9), rng)
@@ -63,7 +67,10 @@ def irregular_patch(side: int, center: tuple[float, float], extent: float, rng: 
 def lines(
     side: int, paths: list[np.ndarray], width: float, sharpness: float = 0.35, is_closed: bool = False
 ) -> np.ndarray:
-    """Return anti-aliased polylines (N, 2) of a width, in [0, 1]; lines thinner than a pixel are drawn fainter."""
+    """Draw anti-aliased polylines, each (N, 2), of a width: (side, side) in [0, 1].
+
+    Lines thinner than a pixel are drawn fainter. sharpness: pixels of a 128-pixel film by which they are blurred.
+    """
     layer = np.zeros((side, side), np.uint8)
     thickness = max(1, round(width * side))
     points = [np.round(path * side * 2**SUBPIXEL_BITS).astype(np.int32) for path in paths]
@@ -72,14 +79,14 @@ def lines(
 
 
 def filled_polygon(side: int, points: np.ndarray, softness: float = 0.5) -> np.ndarray:
-    """Return a filled polygon (N, 2), its edge blurred by `softness` pixels of a 128-pixel film, in [0, 1]."""
+    """Draw a filled polygon (N, 2), blurred by `softness` pixels of a 128-pixel film: (side, side) in [0, 1]."""
     layer = np.zeros((side, side), np.uint8)
     cv2.fillPoly(layer, [np.round(points * side * 2**SUBPIXEL_BITS).astype(np.int32)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
     return blur(layer.astype(np.float32) / 255, softness)
 
 
 def curve(start: np.ndarray, end: np.ndarray, bend: float, rng: np.random.Generator, points: int = 16) -> np.ndarray:
-    """Return a smooth curve between two points that bows out sideways by about `bend`: (points, 2)."""
+    """Draw a smooth curve between two points that bows sideways by about `bend`: (points, 2)."""
     t = np.linspace(0, 1, points)[:, None]
     along = end - start
     sideways = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
@@ -88,11 +95,11 @@ def curve(start: np.ndarray, end: np.ndarray, bend: float, rng: np.random.Genera
 
 
 def add_density(film: np.ndarray, density: np.ndarray, detail: float, level: float | np.ndarray = 1.0) -> np.ndarray:
-    """Return a film with tissue added along the beam.
+    """Add tissue along the beam to a film.
 
-    density: (S, S) in [0, 1], the share of the way to `level`, the grey of tissue without air, where that is brighter
-    than the film. detail: in [0, 1], how much of the film's structure stays visible beneath: at 0 it fades with the
-    density, at 1 the added brightness is as smooth as the density, so that ribs and vessels keep their contrast.
+    density: (S, S) in [0, 1], the share of the way to `level`, the grey level of tissue without air, where that is
+    brighter than the film. detail: in [0, 1], how much of the film's structure stays visible: at 0 it fades with the
+    density; at 1 the added brightness is as smooth as the density, so that ribs and vessels keep their contrast.
     """
     headroom = np.clip(level - film, 0, None)
     if detail > 0:
@@ -101,7 +108,7 @@ def add_density(film: np.ndarray, density: np.ndarray, detail: float, level: flo
 
 
 def warp(film: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return a film sampled at other positions: the value at each pixel is that of the film at (x, y)."""
+    """Resample a film: the value at each pixel is that of the film at the position (x, y), each (S, S)."""
     side = film.shape[0]
     return cv2.remap(
         film,
@@ -113,17 +120,17 @@ def warp(film: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def change_mask(film: np.ndarray, painted: np.ndarray) -> np.ndarray:
-    """Return where two films differ by more than about a twentieth of the grey scale, smoothed: (S, S) in [0, 1]."""
+    """Return where two films differ, (S, S) in [0, 1]: 1 from a twentieth of the grey scale on, after smoothing."""
     return np.clip(blur(np.abs(painted - film).astype(np.float32), 1.5) / 0.05, 0, 1)
 
 
 def lung_depth(mask: np.ndarray) -> np.ndarray:
-    """Return the distance from the border of a mask inside it, as a share of the side: (S, S)."""
+    """Return the distance of each pixel of a mask from its border, as a share of the side, and 0 outside: (S, S)."""
     inside = (mask > 0.5).astype(np.uint8)
     return cv2.distanceTransform(inside, cv2.DIST_L2, 3) / mask.shape[0]
 
 
 def below(side: int, level: np.ndarray | float, sharpness: float) -> np.ndarray:
-    """Return a soft step that is 1 below the height `level`."""
+    """Return a soft step that is 1 below the height `level` and 0 above it: (side, side)."""
     _, y = coordinates(side)
-    return 1 / (1 + np.exp(np.clip(-(y - level) * sharpness, -30, 30)))
+    return logistic((y - level) * sharpness)

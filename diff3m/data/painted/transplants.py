@@ -1,7 +1,7 @@
-"""PaintedPair changes that take pixels of another film, or hide a part of the film.
+"""Painted changes that use pixels of another film, or hide a part of the film.
 
-Painters have the signature of `densities` with the other film besides: `paint(film, organs, other, rng) -> (painted
-film, mask)`.
+Painters have the signature of `densities` with the other film as a further argument: `paint(film, organs, other, rng)
+-> (painted film, mask)`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .shapes import blur, change_mask, coordinates, irregular_patch, logistic, s
 def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> PaintedPair:
     """Paint a patch of another film, shifted and perhaps mirrored.
 
-    It is blended softly or by Poisson cloning (Pérez et al., 2003).
+    It is blended with soft edges, or by Poisson image editing (Pérez et al., SIGGRAPH 2003).
     """
     side = film.shape[0]
     center = organs.point_in_lungs(rng)
@@ -27,16 +27,17 @@ def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng
     if rng.random() < 0.5:
         source = source[:, ::-1]
     if rng.random() < 0.4:
-        result = _poisson(film, np.ascontiguousarray(source), center, extent, rng)
+        result = _clone_patch(film, np.ascontiguousarray(source), center, extent, rng)
     else:
         mask = irregular_patch(side, center, extent, rng) * rng.uniform(0.4, 1)
         result = film * (1 - mask) + source * mask
     return result, change_mask(film, result)
 
 
-def _poisson(
+def _clone_patch(
     film: np.ndarray, source: np.ndarray, center: tuple[float, float], extent: float, rng: np.random.Generator
 ) -> np.ndarray:
+    """Clone an ellipse of a source film into a film by Poisson image editing."""
     side = film.shape[0]
     x, y = coordinates(side)
     axes = extent * rng.uniform(0.7, 1.3, 2)

@@ -1,4 +1,4 @@
-"""How normal films differ without disease: pose, exposure, processing."""
+"""Random variation of normal films that is no disease: pose, exposure and processing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .shapes import blur, coordinates
 
 
 def vary_pose(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> tuple[np.ndarray, Organs]:
-    """Turn, shift, zoom and stretch a film and its organ masks; one film in six is badly placed."""
+    """Turn, shift, zoom and stretch a film (S, S) and its organs at random; one film in six is badly positioned."""
     side = film.shape[0]
     gross = 2.2 if rng.random() < 1 / 6 else 1.0
     matrix = cv2.getRotationMatrix2D(
@@ -27,7 +27,7 @@ def vary_pose(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> tup
 def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Vary blur, sharpness, grain, gamma, contrast and exposure, as devices and their software differ.
 
-    Returns values in [0, 1].
+    film: (S, S) in [0, 1]. Returns (S, S) float32 in [0, 1].
     """
     if rng.random() < 0.5:
         blurred = blur(film, rng.uniform(0.3, 1.1))
@@ -44,7 +44,10 @@ def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def stretch_contrast(film: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Stretch films so that the 1st and 99th percentile of the first become 0 and 1, as in preprocessing."""
+    """Stretch films (S, S) alike, so that the 1st and 99th percentiles of the first become 0 and 1.
+
+    Preprocessing stretches a film in the same way.
+    """
     low, high = np.percentile(film[::2, ::2], [1, 99])
     scale = 1 / max(float(high - low), 0.1)
     return tuple(((image - low) * scale).astype(np.float32) for image in (film, *others))

@@ -1,7 +1,7 @@
 """Simulated chest radiographs whose anatomy follows from a patient's record by stated equations.
 
 `person(number)` draws a patient and their individual variation, `Person.film` renders them under their own record or
-another, `render_with` puts a lesion in with its exact mask, `write_cohort` makes a folder of them.
+another, `render_with` adds a lesion with its exact mask, and `write_cohort` writes a folder of films.
 """
 
 from .anatomy import Anatomy, anatomy, cardiothoracic_ratio

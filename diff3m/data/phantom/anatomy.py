@@ -1,8 +1,8 @@
-"""From a record to anatomy, by stated equations; what the record does not explain is drawn.
+"""Anatomy from a record by stated equations; what the record does not explain is drawn at random.
 
-Lengths are cm on the detector. A coefficient's source stands beside it, "assumed" where there is none. The direction of
-every effect is textbook radiology (Goodman, *Felson's Principles of Chest Roentgenology*); sizes are of the right
-order, and exact only in that this simulator uses them.
+Lengths are in cm on the detector. Beside each coefficient is its source, or "assumed" where there is none. The
+direction of each effect is that of textbook radiology (Goodman, *Felson's Principles of Chest Roentgenology*); sizes
+are of the right order, and exact only in that this simulator uses them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,24 @@ CTR_SPREAD = 0.016  # assumed
 class Anatomy:
     """Everything that `render` needs; lengths in cm on the detector, y downward from the field's upper edge.
 
-    field_cm: side of the square field. thorax_width: inner width of the rib cage at its widest. thorax_length: of the
-    rib cage, apex to the average diaphragm of a slim person standing. lung_length: apex to the right dome of the
-    diaphragm. ctr: cardiothoracic ratio. rim_cm: soft tissue beside the ribs. depth_cm: front to back. diaphragm_tilt:
-    how much lower the left dome lies. scapula_shift: of the scapulae, outward. clavicle_slope: rise per cm outward.
-    rib_density, exposure, noise, contrast: factors. breast_cm: radius, 0 = none. texture_seed: of vessels, parenchyma
-    and noise. collimation: black border on (left, right, top, bottom) as shares of the side. devices: seeds of wires or
-    lines on the film. mediastinal_shift: of heart, trachea and great vessels, to the image's right.
+    field_cm: side of the square field. center_x, apex_y: position of the midline and of the lungs' apices in it.
+    rotation: of the chest in the field, radians.
+    thorax_width: inner width of the rib cage at its widest. thorax_length: of the rib cage, from the apex to the
+    average diaphragm of a slim standing person. lung_length: from the apex to the right dome of the diaphragm.
+    diaphragm_tilt: how much lower the left dome is. diaphragm_dome: height of the domes.
+    ctr: cardiothoracic ratio. heart_left_share: share of the heart's width to the image's right of the midline.
+    rim_cm: soft tissue beside the ribs. depth_cm: of the body, front to back. shoulder_cm, shoulder_y: half width and
+    height of the shoulders. breast_cm, breast_depth_cm: radius, 0 for none, and depth.
+    aortic_knob_cm, aortic_unfolding_cm, mediastinum_cm: radius of the aortic knob, bulge of the descending aorta, half
+    width of the mediastinum.
+    rib_slope, clavicle_slope: of the ribs as a factor, of the clavicles in cm of rise per cm outward. scapula_shift: of
+    the scapulae, outward. stomach_cm: of the stomach's air bubble, 0 for none.
+    rib_density, vessels, exposure, contrast, noise, scatter: factors or offsets of bone, vessels and exposure.
+    texture_seed: of vessels, parenchyma and noise.
+    collimation: black borders at the left, right, top and bottom, as shares of the side. marker: x, y and brightness of
+    the side marker, or None. devices: names of the devices on the film, "leads" and "line".
+    mediastinal_shift: of heart, trachea and great vessels, to the image's right. diaphragm_elevation: of the image's
+    left and right dome.
     """
 
     field_cm: float
@@ -73,36 +84,31 @@ class Anatomy:
 
 
 def cardiothoracic_ratio(patient: Patient) -> float:
-    """Return the expected ratio for a record, without individual variation."""
+    """Return the expected cardiothoracic ratio of a record, without individual variation."""
     ctr = CTR_NORMAL + CTR_PER_MMHG * (patient.systolic_mmhg - 120) + CTR_PER_BMI * (patient.bmi - 25)
     ctr += CTR_PER_YEAR * (patient.age - 50) + (CTR_AP if patient.view == "AP" else 0.0)
     return float(np.clip(ctr, 0.34, 0.68))
 
 
 def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
-    """Return the anatomy of a patient. The same `rng` state with another patient is the same person otherwise."""
-    z, u = rng.normal(size=24), rng.uniform(size=18)  # always all of them: individual variation belongs to the person
+    """Draw the anatomy of a patient.
+
+    With the same state of `rng`, another patient has the same individual variation: they are the same person otherwise.
+    """
+    z, u = rng.normal(size=24), rng.uniform(size=18)  # always all of them, so that none depends on the patient
     seed = int(rng.integers(2**31))
     male, ap = patient.sex == "M", patient.view == "AP"
     over = patient.bmi - 25
     magnification = 1.10 if ap else 1.05  # SID 100 cm against 180 cm, mid-thorax 10 cm from the detector
     older = max(patient.age - 40, 0.0)
-    width = (
-        (26.6 if male else 24.6) + 0.07 * (patient.height_cm - (175 if male else 161)) + 0.05 * over + 0.6 * z[0]
-    )  # assumed
+    taller = patient.height_cm - (175 if male else 161)
+    systolic, diastolic = patient.systolic_mmhg, patient.diastolic_mmhg
+    width = (26.6 if male else 24.6) + 0.07 * taller + 0.05 * over + 0.6 * z[0]  # assumed
     length = (0.138 * patient.height_cm + 0.5 * z[1]) * magnification  # assumed share of the height
-    elevation = (
-        0.11 * over + (1.8 if ap else 0.0) + 0.7 * z[23]
-    )  # abdominal fat and lying down raise the diaphragm; assumed
+    elevation = 0.11 * over + (1.8 if ap else 0.0) + 0.7 * z[23]  # abdominal fat and lying raise the diaphragm; assumed
     rim = np.clip(1.3 + 0.17 * over + (0.35 if not male else 0.0) + 0.25 * z[2], 0.5, None)  # assumed
     depth = 20.0 + 0.42 * over + (1.0 if male else 0.0) + 0.7 * z[3]  # chest depth 20-25 cm; assumed slope
-    knob = (
-        1.45
-        + 0.013 * older
-        + 0.006 * (patient.systolic_mmhg - 120)
-        + 0.006 * (patient.diastolic_mmhg - 75)
-        + 0.12 * z[4]
-    )  # assumed
+    knob = 1.45 + 0.013 * older + 0.006 * (systolic - 120) + 0.006 * (diastolic - 75) + 0.12 * z[4]  # assumed
     bone = 1.05 - (0.0055 if male else 0.0085) * older + 0.06 * z[5]  # bone loss, faster in women; assumed
     breast = 0.0 if male else float(np.clip(4.6 + 0.13 * over + 0.5 * z[6], 3.0, 9.0))
     length = float(np.clip(length, 17.0, 31.0))
@@ -147,13 +153,14 @@ def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
 
 
 def _collimation(u: np.ndarray, ap: bool) -> tuple[float, float, float, float]:
+    """Return the black borders of a film, more often on AP films. Shares assumed."""
     present = u[4] < (0.45 if ap else 0.25)
     left, right, top, bottom = (float(0.05 * share * (share > 0.5)) if present else 0.0 for share in u[:4])
     return left, right, top, bottom
 
 
 def _devices(first: float, second: float, ap: bool) -> tuple[str, ...]:
-    """Normal films carry wires and lines too, more often at the bedside. Shares assumed."""
+    """Return the devices of a film; normal films have leads and lines too, more often AP films. Shares assumed."""
     devices = []
     if first < (0.45 if ap else 0.06):
         devices.append("leads")

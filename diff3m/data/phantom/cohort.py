@@ -1,4 +1,4 @@
-"""Write a cohort of phantoms: PNGs, masks and a manifest in the project's one format."""
+"""Cohorts of phantoms on disk: PNGs, masks of lesions and a manifest."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ def write_cohort(
     count: int,
     size: int,
     seed: int,
+    *,
     lesions: float = 0.0,
     counterfactual: Mapping[str, object] | None = None,
     ignored_column: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Write phantoms `seed` … `seed + count − 1` under `out`; returns the manifest, which is also written there.
+    """Write the phantoms of the numbers `seed` to `seed` + `count` − 1, and their manifest.
 
-    size: pixels a side, 64 to 1024. lesions: share of films with one. counterfactual: features and values; each
-    person's film under that record is written too and named in the column `counterfactual`. ignored_column: name of
-    a further column of standard normal numbers on which nothing in a film depends. Raises ManifestError or
-    EHRError.
+    out: folder, without a cohort. size: pixels a side, 64 to 1024. lesions: share of films with a lesion.
+    counterfactual: values by feature name; each person's film under the record with these values is written too, and
+    named in the column `counterfactual`. ignored_column: name of a further column of standard normal numbers on which
+    nothing in a film depends. report: called with the number of films written so far, and of all. Returns the
+    manifest. Raises ManifestError or EHRError.
     """
     if count < 1 or not 64 <= size <= 1024 or seed < 0 or not 0 <= lesions <= 1:
         raise ManifestError(
@@ -70,7 +72,7 @@ def write_cohort(
 
 
 def check_changes(values: Mapping[str, object]) -> dict:
-    """Parse the feature values of a counterfactual. Raises EHRError for an unknown feature or an implausible value."""
+    """Parse the values of a counterfactual by feature name. Raises EHRError for an unknown feature or a bad value."""
     schema, changes = paper_schema(), {}
     for name, value in values.items():
         if name not in schema:
@@ -82,6 +84,7 @@ def check_changes(values: Mapping[str, object]) -> dict:
 
 
 def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mapping, ignored_column: str | None) -> dict:
+    """Write the films and the mask of one phantom, and return its row of the manifest."""
     cv2.setNumThreads(1)
     who = person(number, "any" if is_diseased(number, lesions) else None)
     name = f"{number:07d}.png"
@@ -106,7 +109,7 @@ def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mappi
 
 
 def ignored_value(number: int) -> float:
-    """Return a standard normal number of a person, on which nothing in the film depends."""
+    """Return the standard normal number of a person on which nothing in the film depends."""
     return float(np.random.default_rng([number, 7]).standard_normal())
 
 

@@ -1,8 +1,8 @@
-"""Six kinds of disease put into a phantom before the film is taken, each with its exact mask.
+"""Lesions of six kinds in a phantom, present before the film is exposed, each with its exact mask.
 
-A lesion changes the anatomy (heart, diaphragm, mediastinum) or what the beam passes (fluid for air, air for lung). Its
-mask is where the line integral of attenuation differs from the same person's without it by more than 15 % of its
-largest change.
+A lesion changes the anatomy (heart, diaphragm, mediastinum) or the matter along the beam (fluid for air, air for lung).
+Its mask is where the line integral of attenuation differs from that of the same person without the lesion by more than
+15 % of the largest difference.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import cv2
 import numpy as np
 
 from .anatomy import Anatomy
-from .render import LUNG, SOFT, Layers, dome, expose, layers, lung_outline
-from .shapes import smooth_noise
+from .organs import dome, lung_outline
+from .render import LUNG, SOFT, Layers, expose, layers
+from .shapes import Grid, smooth_noise
 
 KINDS = ("opacity", "nodule", "effusion", "pneumothorax", "cardiomegaly", "atelectasis")
-MASK_FROM = 0.15  # of the largest change of attenuation
+MASK_FROM = 0.15  # share of the largest change of attenuation from which a pixel is in the mask
 
 
 @dataclass(frozen=True)
 class Lesion:
     """A lesion of a phantom: kind, place, size and strength.
 
-    kind: one of KINDS. side: −1 the image's left, 1 its right. x, y: middle, as shares of half the thorax width and of
-    the lung length. extent: cm (radius, height of fluid, gap, raised diaphragm), or the addition to the cardiothoracic
-    ratio. strength: share of the air replaced, or density against soft tissue. seed: of its texture.
+    kind: one of `KINDS`. side: −1 for the image's left, 1 for its right. x, y: of its middle, as shares of half the
+    thorax width and of the lung length. extent: in cm a radius, the height of fluid, the width of the gap or the
+    elevation of the diaphragm; for cardiomegaly the addition to the cardiothoracic ratio. strength: share of the air
+    that is replaced, or density relative to soft tissue. seed: of its texture. Raises ValueError for an unknown kind.
     """
 
     kind: str
@@ -42,7 +44,7 @@ class Lesion:
             raise ValueError(f"unknown lesion {self.kind!r}; choose one of {', '.join(KINDS)}")
 
 
-# extent from barely visible to gross, and strength
+# by kind: the range of extents, from barely visible to gross, and that of strengths
 RANGES = {
     "opacity": ((1.2, 4.0), (0.15, 0.80)),
     "nodule": ((0.5, 2.0), (0.60, 1.20)),
@@ -54,7 +56,10 @@ RANGES = {
 
 
 def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
-    """Draw a lesion of a kind, its size and contrast uniform over `RANGES`. The same number of draws for every kind."""
+    """Draw a lesion of a kind, with extent and strength uniform over `RANGES`, from as many draws for every kind.
+
+    Raises ValueError for an unknown kind.
+    """
     if kind not in KINDS:
         raise ValueError(f"unknown lesion {kind!r}; choose one of {', '.join(KINDS)}")
     u = rng.uniform(size=5)
@@ -73,7 +78,10 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
 
 @dataclass(frozen=True)
 class LesionFilm:
-    """film (S, S) float32 in [0, 1]; mask (S, S) bool; anatomy: with the lesion's displacement."""
+    """A film with a lesion.
+
+    film: (S, S) float32 in [0, 1]. mask: (S, S) bool, the lesion's. anatomy: as the lesion displaced it.
+    """
 
     film: np.ndarray
     mask: np.ndarray
@@ -81,7 +89,7 @@ class LesionFilm:
 
 
 def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm:
-    """Return the film of an anatomy with a lesion, under the same exposure and noise as without."""
+    """Render a film (size, size) of an anatomy with a lesion, with the same exposure and noise as without it."""
     healthy = layers(anatomy, size).attenuation
     new_anatomy = displace(anatomy, lesion)
     maps = layers(new_anatomy, size)
@@ -91,9 +99,9 @@ def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm
 
 
 def displace(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
-    """Return the anatomy with what the lesion moves.
+    """Return the anatomy as a lesion displaces it.
 
-    A larger heart; with volume loss a raised diaphragm and the mediastinum drawn to that side.
+    Cardiomegaly enlarges the heart; atelectasis raises the diaphragm and shifts the mediastinum to its side.
     """
     if lesion.kind == "cardiomegaly":
         return replace(anatomy, ctr=min(anatomy.ctr + lesion.extent, 0.80))
@@ -104,7 +112,7 @@ def displace(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
 
 
 def _density_change(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
-    """Change of the line integral on top of the displaced anatomy."""
+    """Return the change of the line integral beyond that of the displaced anatomy: (S, S)."""
     if lesion.kind == "cardiomegaly":
         return 0.0
     g, rng = maps.grid, np.random.default_rng(lesion.seed)
@@ -133,8 +141,8 @@ def _density_change(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | fl
     return lesion.strength * air * _wedge(lesion, a, g)
 
 
-def _fluid(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
-    """Share of the lung's depth that fluid takes: up to a meniscus that climbs toward the chest wall."""
+def _fluid(lesion: Lesion, a: Anatomy, g: Grid) -> np.ndarray:
+    """Return 1 below the surface of fluid, a meniscus that climbs toward the chest wall, and 0 above it."""
     outward = np.clip(np.abs(g.x) / (a.thorax_width / 2), 0, 1)
     angle = float(dome(a, np.array(lesion.side * a.thorax_width / 2), lesion.side))
     surface = angle - lesion.extent * (0.55 + 0.45 * outward**3)
@@ -142,20 +150,18 @@ def _fluid(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
 
 
 def _pneumothorax(lesion: Lesion, a: Anatomy, maps: Layers, lung: np.ndarray) -> np.ndarray:
-    """Air outside a collapsed lung: no vessels, no lung tissue, and the thin line of the visceral pleura."""
+    """Return the change by air outside a collapsed lung: no vessels or lung tissue, and a thin line of pleura."""
     g = maps.grid
     gap = lesion.extent * np.clip(1.15 - 0.75 * g.y / a.lung_length, 0.2, 1.15)
-    inward = np.minimum(
-        lung_outline(a, g.y) - np.abs(g.x), 1.15 * (g.y + 0.2)
-    )  # distance from the chest wall and the apex
+    inward = np.minimum(lung_outline(a, g.y) - np.abs(g.x), 1.15 * (g.y + 0.2))  # distance from chest wall and apex
     outside = g.inside(gap - inward, 0.2) * lung
     pleura = 0.10 * np.exp(-0.5 * ((inward - gap) / max(0.12, 0.5 * g.pixel)) ** 2) * lung
     tissue = SOFT * LUNG * maps.lung_depth
     return pleura - outside * (0.9 * tissue + maps.vessels) + 0.10 * (lung - outside) * tissue
 
 
-def _wedge(lesion: Lesion, a: Anatomy, g) -> np.ndarray:
-    """Return an airless wedge from the hilum to the base, or to the apex."""
+def _wedge(lesion: Lesion, a: Anatomy, g: Grid) -> np.ndarray:
+    """Return an airless wedge from the hilum to the base or to the apex: 1 inside, 0 outside."""
     half, length = a.thorax_width / 2, a.lung_length
     lower = lesion.y > 0.42
     far = 1.02 * length if lower else 0.02 * length

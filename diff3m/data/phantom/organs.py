@@ -1,4 +1,4 @@
-"""Outlines and thickness of the lungs and the heart, in cm on a grid."""
+"""Outlines and thickness of lungs and heart, in cm on a grid. In this module `a` is the anatomy and `g` the grid."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .shapes import Grid
 
 
 def lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
-    """Return the half of the inner width of the rib cage at heights y below the apices, cm.
+    """Return half the inner width of the rib cage, in cm, at heights y in cm below the apices.
 
-    Its widest is half of `thorax_width`.
+    At its widest it is half of `thorax_width`.
     """
     u = np.clip(y / (0.78 * a.thorax_length), 0.0, 1.0)
     return a.thorax_width / 2 * (0.30 + 0.70 * np.sqrt(1 - (1 - u) ** 2.4))
 
 
 def dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
-    """Return the height of the diaphragm, cm below the apices.
+    """Return the height of the diaphragm, in cm below the apices.
 
-    x: cm from the midline. side: −1 the image's left (the patient's right), 1 the other.
+    x: cm from the midline. side: −1 for the image's left (the patient's right), 1 for its right.
     """
     half = a.thorax_width / 2
     xi = (np.abs(x) - 0.46 * half) / (0.54 * half)
@@ -29,7 +29,7 @@ def dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
 
 
 def lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the lung of the image's left and right, each 1 inside, and the depth of lung along the beam, cm."""
+    """Return the lungs on the image's left and right, 1 inside and 0 outside, and their depth along the beam in cm."""
     half = a.thorax_width / 2
     outer = lung_outline(a, g.y)
     apex_x, apex_half = 0.40 * half, 0.36 * half
@@ -41,19 +41,14 @@ def lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fields.append(g.inside(distance, 0.25))
     across = np.clip(1 - ((np.abs(g.x) - 0.42 * half) / (0.62 * half)) ** 2, 0.0, 1)
     down = np.clip(0.62 + 0.45 * g.y / a.thorax_length, 0.5, 1.0)
-    return (
-        fields[0],
-        fields[1],
-        (0.62 * 21.5 * down * across**0.5).astype(np.float32),
-    )  # the lung's own depth does not grow with fat
+    depth = 0.62 * 21.5 * down * across**0.5  # does not grow with fat, unlike that of the body
+    return fields[0], fields[1], depth.astype(np.float32)
 
 
 def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far the heart reaches to the image's left and right of the midline, cm; NaN above and below it.
+    """Return how far the heart reaches to the image's left and right of the midline, in cm; NaN above and below it.
 
-    y: heights, cm below the apices.
-
-    The two maxima add up to `ctr` times `thorax_width`.
+    y: heights in cm below the apices. The two maxima add up to `ctr` times `thorax_width`.
     """
     width = a.ctr * a.thorax_width
     to_right, to_left = width * a.heart_left_share, width * (1 - a.heart_left_share)
@@ -70,14 +65,13 @@ def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def heart(a: Anatomy, g: Grid) -> np.ndarray:
-    """Return the thickness of the heart along the beam, cm."""
+    """Return the thickness of the heart along the beam, in cm."""
     left, right = heart_borders(a, g.y)
     left, right = np.nan_to_num(left, nan=-1.0), np.nan_to_num(right, nan=-1.0)
     x = g.x - a.mediastinal_shift
     mask = g.inside(np.minimum(right - x, x + left), 0.3)
     middle, half = (right - left) / 2, np.maximum((right + left) / 2, 0.5)
     profile = np.sqrt(np.clip(1 - 0.80 * ((x - middle) / half) ** 2, 0, 1))
-    rising = (
-        np.clip((g.y / a.thorax_length - 0.40) / 0.30, 0, 1) ** 0.7
-    )  # the great vessels' end is thinner than the ventricles
-    return mask * profile * rising * 9.0 * (0.7 + 0.3 * a.ctr / 0.45)
+    # the end of the great vessels is thinner than the ventricles
+    rise = np.clip((g.y / a.thorax_length - 0.40) / 0.30, 0, 1) ** 0.7
+    return mask * profile * rise * 9.0 * (0.7 + 0.3 * a.ctr / 0.45)

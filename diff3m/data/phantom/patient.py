@@ -19,16 +19,13 @@ AP_SHARE = 0.35
 HEIGHT = {"M": (175.3, 7.5), "F": (161.3, 7.0)}  # cm: mean, standard deviation
 BMI = {"M": (28.6, 0.19), "F": (28.7, 0.24)}  # kg/m²: median, standard deviation of the logarithm
 AGE = (52.0, 17.0)  # years: mean, standard deviation
-PRESSURE_SPREAD = (
-    14.0,
-    7.0,
-)  # mmHg: standard deviation of systolic and diastolic pressure around what age and BMI make expect
+PRESSURE_SPREAD = (14.0, 7.0)  # mmHg: standard deviations of systolic and diastolic pressure around the expected ones
 AGE_RANGE, BMI_RANGE = (18.0, 95.0), (16.0, 52.0)
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One person's record, named and in units as `paper_schema` has them; BMI = weight / height² always holds."""
+    """A person's record, with the names and units of `paper_schema`; BMI = weight / height² always holds."""
 
     age: float
     sex: str
@@ -40,9 +37,10 @@ class Patient:
     weight_kg: float
 
     def under(self, **changes) -> Patient:
-        """Return the same person with other values.
+        """Return the record with other values.
 
-        Weight follows BMI and height, unless weight itself is given: then BMI follows.
+        changes: by feature name. Weight follows from BMI and height, unless weight is given and BMI is not; then BMI
+        follows.
         """
         patient = replace(self, **changes)
         if "weight_kg" in changes and "bmi" not in changes:
@@ -50,24 +48,24 @@ class Patient:
         return replace(patient, weight_kg=patient.bmi * (patient.height_cm / 100) ** 2)
 
     def record(self, decimals: int = 1) -> dict[str, float | str]:
-        """Return values by feature name, rounded as a record would hold them."""
+        """Return the values by feature name, numbers rounded to `decimals`."""
         return {
             name: round(value, decimals) if isinstance(value, float) else value for name, value in asdict(self).items()
         }
 
 
 def usual_systolic(age, bmi):
-    """Return the systolic pressure, mmHg, that age and BMI (numbers or arrays) make expect."""
+    """Return the expected systolic pressure in mmHg. age, bmi: numbers or arrays."""
     return 122 + 0.5 * (age - 50) + 0.5 * (bmi - 28)
 
 
 def usual_diastolic(systolic, age, bmi):
-    """Return the diastolic pressure, mmHg, that the systolic one, age and BMI (numbers or arrays) make expect."""
+    """Return the expected diastolic pressure in mmHg. systolic, age, bmi: numbers or arrays."""
     return 75 + 0.35 * (systolic - 122) - 0.006 * (age - 50) ** 2 + 0.2 * (bmi - 28)
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
-    """Draw one adult. The number of draws is the same for everyone."""
+    """Draw an adult, with the same number of random draws for all."""
     z, u = rng.normal(size=5), rng.uniform(size=2)
     sex, view = "FM"[int(u[0] < 0.5)], "AP" if u[1] < AP_SHARE else "PA"
     age = float(np.clip(AGE[0] + AGE[1] * z[0], *AGE_RANGE))

@@ -1,4 +1,4 @@
-"""Phantoms by number: the same number is the same person, film and lesion, anywhere."""
+"""Phantoms by number: a number always gives the same person, film and lesion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .lesion import KINDS, Lesion, LesionFilm, draw_lesion, render_with
 from .patient import Patient, draw_patient
 from .render import render
 
-# first number and how many of each use; training must stay in "train", and nothing is chosen on "test"
+# by use: the first number, and how many; training uses "train" alone, and nothing is chosen on "test"
 SEEDS = {
     "train": (0, 1_000_000),
     "val": (1_000_000, 100_000),
@@ -22,7 +22,7 @@ SEEDS = {
 
 @dataclass(frozen=True)
 class Person:
-    """number; patient: the record; lesion: None for a normal."""
+    """A simulated person. number: that draws them. patient: their record. lesion: None for a normal person."""
 
     number: int
     patient: Patient
@@ -34,22 +34,25 @@ class Person:
         return replace(self, lesion=None)
 
     def anatomy(self, patient: Patient | None = None) -> Anatomy:
-        """Return the person's anatomy, under their own record or another one (the counterfactual)."""
+        """Return the person's anatomy under their own record, or under that of `patient` (a counterfactual)."""
         return anatomy(patient or self.patient, np.random.default_rng([self.number, 1]))
 
     def film(self, size: int = 256, patient: Patient | None = None) -> np.ndarray:
-        """Return the film (size, size) float32 in [0, 1], with the lesion if there is one."""
+        """Render the person's film (size, size) float32 in [0, 1], with the lesion if there is one.
+
+        patient: another record, as in `anatomy`.
+        """
         return self.film_with_lesion(size, patient).film if self.lesion else render(self.anatomy(patient), size)
 
     def film_with_lesion(self, size: int = 256, patient: Patient | None = None) -> LesionFilm:
-        """Return film, mask and moved anatomy. Raises ValueError for a normal."""
+        """Render the film with its lesion's mask and anatomy; see `film`. Raises ValueError for a normal person."""
         if self.lesion is None:
             raise ValueError(f"phantom {self.number} has no lesion")
         return render_with(self.anatomy(patient), self.lesion, size)
 
 
 def person(number: int, lesion: str | None = None) -> Person:
-    """Return the phantom of a number, normal or with a lesion of a kind ("any" draws the kind too)."""
+    """Draw the person of a number. lesion: a kind of `KINDS`, "any" to draw the kind too, or None for none."""
     rng = np.random.default_rng([number, 2])
     kind = KINDS[int(rng.integers(len(KINDS)))]
     instance = None if lesion is None else draw_lesion(kind if lesion == "any" else lesion, rng)
@@ -57,5 +60,5 @@ def person(number: int, lesion: str | None = None) -> Person:
 
 
 def is_diseased(number: int, share: float) -> bool:
-    """Tell whether a phantom of a mixed cohort gets a lesion, by its number."""
+    """Tell whether the person of a number has a lesion, in a cohort of which `share` have one."""
     return float(np.random.default_rng([number, 3]).random()) < share

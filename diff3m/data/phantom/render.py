@@ -1,7 +1,8 @@
-"""Attenuation along the beam, Beer-Lambert, scatter, noise and display: anatomy → a film.
+"""Rendering of a film from anatomy: attenuation along the beam, Beer-Lambert law, scatter, noise and display.
 
-Two-dimensional: every organ is a map of its thickness along the beam, times its attenuation per cm at about 60 keV
-(soft tissue 0.20, bone about 0.35, lung a quarter of soft tissue; Hubbell and Seltzer, NIST, rounded).
+The simulation is two-dimensional: an organ is a map of its thickness along the beam, times its attenuation per cm at
+about 60 keV (soft tissue 0.20, bone about 0.35, lung a quarter of soft tissue; Hubbell and Seltzer, NIST, rounded).
+In this module `a` is the anatomy and `g` the grid, and maps are (S, S) arrays on the grid.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from .shapes import Grid, smooth_noise
 SOFT, BONE = 0.20, 0.34  # per cm
 LUNG = 0.25  # density against soft tissue
 VESSEL_CM, VESSEL_WEIGHT = (0.50, 0.32, 0.20, 0.13), (0.16, 0.15, 0.14, 0.12)  # by generation: width, attenuation
-EQUALIZATION = 0.32  # share of the very low frequencies that the display processing takes away
+EQUALIZATION = 0.32  # share of the very low frequencies that display processing removes
 GREY_LOW, GREY_HIGH = 0.85, 4.0  # −log intensity shown as black and as white, before exposure and contrast
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Maps of a body on one grid.
+    """Maps (S, S) of a body on one grid.
 
-    lung_left and lung_right (of the image): 1 inside aerated lung. lung_depth: cm of lung along the beam, less the
-    heart in front of it. vessels: their attenuation. attenuation: the whole line integral, unitless.
+    lung_left, lung_right: 1 inside the aerated lung on the image's left and right, 0 outside. lung_depth: cm of lung
+    along the beam, less the heart in front of it. vessels: attenuation of the lung's vessels. attenuation: the whole
+    line integral, without unit.
     """
 
     grid: Grid
@@ -39,12 +41,12 @@ class Layers:
 
 
 def render(anatomy: Anatomy, size: int = 256) -> np.ndarray:
-    """Return a film (size, size) float32 in [0, 1], bright = dense, of an anatomy without lesion."""
+    """Render a film of an anatomy without lesion: (size, size) float32 in [0, 1], bright = dense."""
     return expose(layers(anatomy, size).attenuation, anatomy)
 
 
 def layers(anatomy: Anatomy, size: int) -> Layers:
-    """Return all maps of an anatomy. size: pixels a side, at least 32."""
+    """Compute all maps of an anatomy. size: pixels a side; raises ValueError for less than 32."""
     if size < 32:
         raise ValueError(f"a phantom needs a side of at least 32 pixels, got {size}")
     a, rng = anatomy, np.random.default_rng(anatomy.texture_seed)
@@ -67,18 +69,19 @@ def layers(anatomy: Anatomy, size: int) -> Layers:
 
 
 def expose(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
-    """Expose and display a film: Beer-Lambert, scatter, quantum noise, logarithm, window, marker and collimation."""
+    """Expose and display a film: Beer-Lambert law, scatter, quantum noise, logarithm, window, marker and collimation.
+
+    attenuation: (S, S) line integrals. Returns (S, S) float32 in [0, 1].
+    """
     a, size = anatomy, attenuation.shape[0]
     rng = np.random.default_rng([a.texture_seed, 1])
     primary = np.exp(-attenuation)
     signal = primary + 0.35 * a.scatter * _blur(primary, 3.5 / a.field_cm)
-    grain = rng.normal(size=(size, size)).astype(np.float32) * np.float32(
-        a.noise * size / 128
-    )  # the same after reduction to any size
+    # noise of a pixel rises with resolution, so that films have the same noise after reduction to one size
+    grain = rng.normal(size=(size, size)).astype(np.float32) * np.float32(a.noise * size / 128)
     signal = signal * (1 + grain * (0.12 / (signal + 0.03)) ** 0.5)
-    display = (
-        -np.log(np.maximum(signal, 1e-4)) + a.exposure - 0.85 * SOFT * (a.depth_cm - 22)
-    )  # automatic exposure control
+    # the last term is automatic exposure control
+    display = -np.log(np.maximum(signal, 1e-4)) + a.exposure - 0.85 * SOFT * (a.depth_cm - 22)
     display -= EQUALIZATION * (_blur(display, 5.0 / a.field_cm) - 2.6)
     level = (display - GREY_LOW) / (GREY_HIGH - GREY_LOW)
     grey = 1 / (1 + np.exp(-4.6 * a.contrast * (level - 0.52)))
@@ -87,13 +90,13 @@ def expose(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, share: float) -> np.ndarray:
-    """Return a wide Gaussian, its standard deviation a share of the side, computed at 64 pixels."""
+    """Blur an image (S, S) with a wide Gaussian, computed at 64 pixels. share: its standard deviation, of the side."""
     small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), share * 64, borderType=cv2.BORDER_REPLICATE), image.shape[::-1])
 
 
 def _body(a: Anatomy, g: Grid) -> np.ndarray:
-    """Depth of chest wall, shoulders, arms, neck and abdomen, cm."""
+    """Return the depth of chest wall, shoulders, arms, neck and abdomen, in cm."""
     half = a.thorax_width / 2
     axilla = 8.5
     chest = (
@@ -116,6 +119,7 @@ def _body(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _breasts(a: Anatomy, g: Grid) -> np.ndarray:
+    """Return the depth of both breasts, in cm."""
     if a.breast_cm <= 0:
         return np.zeros_like(g.x)
     total = np.zeros_like(g.x)
@@ -128,7 +132,7 @@ def _breasts(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
-    """Return the mediastinum above the heart, in cm of soft tissue, and the great vessels' shadows."""
+    """Return the depth of the mediastinum above the heart and of the great vessels, in cm of soft tissue."""
     x = g.x - 0.8 * a.mediastinal_shift
     length = a.thorax_length
     across = np.clip(1 - (np.abs(x) / (a.mediastinum_cm * np.where(x > 0, 0.92, 1.05))) ** 3, 0, 1) ** 0.5
@@ -146,7 +150,7 @@ def _mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _vessels(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
-    """Hila and the branching vessels of both lungs, as attenuation; drawn relative to the rib cage."""
+    """Return the attenuation of hila and branching vessels of both lungs, drawn relative to the rib cage."""
     half, length = a.thorax_width / 2, a.thorax_length
     generations: list[list[np.ndarray]] = [[] for _ in VESSEL_CM]
     for side in (-1, 1):
@@ -171,7 +175,7 @@ def _branch(
     rng: np.random.Generator,
     paths: list[list],
 ) -> None:
-    """One vessel and its daughters, added to `paths` by generation. x in half thorax widths, y in thorax lengths."""
+    """Add a vessel and its daughters to `paths`, by generation; x is in half thorax widths, y in thorax lengths."""
     steps = np.linspace(0, 1, 5)[:, None]
     bend = rng.normal(scale=0.15)
     direction = np.array([side * np.cos(angle), np.sin(angle)])
@@ -185,7 +189,7 @@ def _branch(
 
 
 def _bones(a: Anatomy, g: Grid) -> np.ndarray:
-    """Thickness of bone along the beam, cm: spine, ribs, clavicles, scapulae."""
+    """Return the thickness of bone along the beam, in cm: spine, ribs, clavicles and scapulae."""
     half, length = a.thorax_width / 2, a.thorax_length
     spacing = length / 9.2
     phase = np.cos(2 * np.pi * (g.y - 0.3) / (1.05 * spacing))
@@ -213,7 +217,7 @@ def _bones(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _scapulae(a: Anatomy, g: Grid) -> np.ndarray:
-    """Return two thin triangles with a thick lateral border, and the humeral heads."""
+    """Return the thickness of scapulae, thin triangles with a thick lateral border, and humeral heads, in cm."""
     total = np.zeros_like(g.x)
     for side in (-1, 1):
         at = 0.66 * a.thorax_width / 2 + a.scapula_shift
@@ -228,7 +232,7 @@ def _scapulae(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _air(a: Anatomy, g: Grid) -> np.ndarray:
-    """Air that is not lung, as cm of soft tissue it stands in for: trachea, main bronchi, stomach bubble."""
+    """Return the air of trachea, main bronchi and stomach, in cm of the soft tissue that it replaces."""
     length = a.thorax_length
     x = g.x - 0.9 * a.mediastinal_shift * np.clip(g.y / (0.25 * length), 0, 1)
     carina = 0.30 * length
@@ -245,6 +249,7 @@ def _air(a: Anatomy, g: Grid) -> np.ndarray:
 
 
 def _devices(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
+    """Return the attenuation of leads and lines."""
     total = np.zeros_like(g.x)
     half, length = a.thorax_width / 2, a.thorax_length
     if "leads" in a.devices:
@@ -262,25 +267,19 @@ def _devices(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
 
 
 def _add_marker(film: np.ndarray, a: Anatomy) -> np.ndarray:
+    """Draw the side marker, an L, on a film."""
     if a.marker is None:
         return film
     size = film.shape[0]
     x, y, brightness = a.marker
     layer = np.zeros((size, size), np.uint8)
-    cv2.putText(
-        layer,
-        "L",
-        (int(x * size), int(y * size)),
-        cv2.FONT_HERSHEY_SIMPLEX,
-        size / 330,
-        255,
-        max(1, size // 110),
-        cv2.LINE_AA,
-    )
+    corner, thickness = (int(x * size), int(y * size)), max(1, size // 110)
+    cv2.putText(layer, "L", corner, cv2.FONT_HERSHEY_SIMPLEX, size / 330, 255, thickness, cv2.LINE_AA)
     return np.maximum(film, layer.astype(np.float32) / 255 * np.float32(brightness))
 
 
 def _collimate(film: np.ndarray, a: Anatomy) -> np.ndarray:
+    """Make the collimated borders of a film black."""
     left, right, top, bottom = (round(share * film.shape[0]) for share in a.collimation)
     open_part = np.zeros_like(film)
     rows, columns = slice(top, film.shape[0] - bottom), slice(left, film.shape[1] - right)

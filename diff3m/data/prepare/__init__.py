@@ -1,4 +1,4 @@
-"""From the tables of public data sets, folders and archives to manifests."""
+"""Manifests from the tables of public data sets, from folders of images and from archives of DICOM files."""
 
 from .chexpert import prepare_chexpert
 from .chexpert_plus import prepare_chexpert_plus

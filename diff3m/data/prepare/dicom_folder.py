@@ -1,9 +1,7 @@
-"""Any archive's tree of DICOM files → a manifest.
+"""A manifest from a folder of DICOM files: age, sex, view, height and weight of the headers, and labels of a table.
 
-Age, sex, view, height and weight come from the headers, labels from a table.
-
-Nothing that identifies a patient enters the manifest: ids are hashed with a salt of the user's, dates and names are not
-read into it, and film paths are written only as the tree has them.
+Nothing of a header that identifies a patient enters the manifest: ids are hashed with a salt of the user's, dates and
+names are left out. The paths of the films are written as the folder has them.
 """
 
 from __future__ import annotations
@@ -26,29 +24,24 @@ import pydicom
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, OTHER_VIEWS
 from ...ehr.header import MINOR, OTHER_VIEW, read_any_view
-from ...imaging import RadiographError, read_radiograph
 from ...imaging.dicom import read_dataset
 from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.dicom_header import RECORD_ATTRIBUTES, record_facts, view_attributes
 from ...imaging.dicom_values import text
-from ...imaging.gate import inspect
 from ..manifest import ManifestError, label_key, patient_key, read_table
 from ..paths import clean_name, is_junk
-from .films import ACCEPTED, NOT_JUDGED, FilmCheck
-from .report import NOT_FRONTAL, Report, keep
+from .films import NOT_JUDGED, FilmCheck, inspect_film, to_clause
+from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import UNCHECKED, assign_splits
-from .tables import CONTRADICTORY, beside, contradictory, refuse_overwriting, write_manifests
+from .tables import CONTRADICTORY, find_contradictions, path_beside, refuse_overwriting, write_manifests
 
 COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "height_cm", "weight_kg"]
 TAGS = ["PatientID", "StudyInstanceUID", "AccessionNumber", *RECORD_ATTRIBUTES]
-ACCESSION_COLUMNS = (
-    "accession",
-    "accessionnumber",
-    "accession_number",
-)  # in any case; what a label's table names a film by
+# columns, in any case, by which a table of labels names a film
+ACCESSION_COLUMNS = ("accession", "accessionnumber", "accession_number")
 FILE_COLUMNS = ("path", "file", "filename")
 MIN_SALT = 8  # characters
-BATCH = 512  # files between two writes of what was read, so that a run can go on
+BATCH = 512  # files between two writes of the journal
 MIN_FILES_FOR_PROCESSES = 200
 HASH_DIGITS = 16
 NO_DICOM = "no DICOM file"
@@ -60,24 +53,28 @@ def prepare_dicom(
     out: Path,
     salt: str,
     labels: Path | None = None,
+    *,
     seed: int = 0,
     processes: int | None = None,
     check: FilmCheck | None = None,
 ) -> Report:
     """Write a manifest of the DICOM files below `folder`. Frontal films only.
 
-    salt: at least 8 characters that nobody else knows; ids of patients and studies are hashed with it, and the same
-    salt gives the same ids in another run.
-    labels: a table with a column `label`, and a column `accession` or `path` (relative to the table's folder or to
-    `folder`). Without it, and for films that it does not name, the label is empty.
-    seed: of the split of patients, 80, 10 and 10 %. processes: all processors by default. check: see `usable_films`.
+    salt: at least 8 characters that nobody else knows. Ids of patients and studies are hashed with it; the same salt
+    gives the same ids in another run.
+    labels: a table with the columns `label` and `accession` or `path` (relative to the table's folder or to `folder`).
+    Without it, and for films that it does not name, the label is empty.
+    seed: of the split of patients into train, val and test, 80, 10 and 10 %.
+    processes: how many read files; all processors by default.
+    check: see `usable_films`.
 
-    What was read is kept in OUT-headers.jsonl: a run that was stopped goes on from there. Raises ManifestError.
+    What was read is stored in OUT-headers.jsonl until the manifest is written, so that an interrupted run continues
+    from there. Raises ManifestError.
     """
     if len(salt) < MIN_SALT:
         raise ManifestError(f"The salt must have at least {MIN_SALT} characters. Choose any, and keep it to yourself.")
     check, salt_key = check or FilmCheck(), salt.encode()
-    journal = beside(out, "headers.jsonl")
+    journal = path_beside(out, "headers.jsonl")
     refuse_overwriting(out, [] if labels is None else [labels])
     names = sorted(_file_names(folder))
     if not names:
@@ -86,15 +83,15 @@ def prepare_dicom(
     entries = _read_all(folder, names, journal, salt_key, check, processes)
     rows = pd.DataFrame([entries[name] for name in names])
     report = Report(input_rows=len(rows))
-    rows = keep(rows, rows["problem"] != NO_DICOM, report, NO_DICOM)
+    rows = keep_rows(rows, rows["problem"] != NO_DICOM, report, NO_DICOM)
     for problem in sorted(set(rows["problem"]) - {""}):
-        rows = keep(rows, rows["problem"] != problem, report, problem)
+        rows = keep_rows(rows, rows["problem"] != problem, report, problem)
     for note in sorted({note for notes in rows["notes"] for note in notes}):
         report.note(note, rows.loc[rows["notes"].map(lambda notes, note=note: note in notes), "path"])
     if not check.whole:
         report.note(NOT_JUDGED, rows["path"])
     known = rows[(rows["sex"] != "") & (rows["patient"] != "")]
-    is_mixed = rows["patient"].isin(known.loc[contradictory(known[["sex"]], known["patient"]), "patient"])
+    is_mixed = rows["patient"].isin(known.loc[find_contradictions(known[["sex"]], known["patient"]), "patient"])
     report.refuse(MIXED_RECORD, rows.loc[is_mixed, "path"])
     rows = rows.assign(sex=rows["sex"].mask(is_mixed, ""))
     report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
@@ -106,16 +103,16 @@ def prepare_dicom(
 
 
 def hash_id(text: str, salt: bytes) -> str:
-    """Return an id that says nothing without the salt: HMAC-SHA256, 16 digits; "" for an unknown one."""
+    """Return the HMAC-SHA256 of an id, 16 hexadecimal digits, which does not reveal it; "" for an unknown id."""
     key = patient_key(text)
     return hmac.new(salt, key.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS] if key else ""
 
 
 def _file_names(folder: Path) -> Iterator[str]:
-    """Paths below the folder of all files but those that are no films by name; see `is_junk`."""
-    for place, _, files in os.walk(folder):
+    """Yield the paths, relative to the folder, of all files below it that `is_junk` does not exclude."""
+    for directory, _, files in os.walk(folder):
         for file in files:
-            name = os.path.relpath(os.path.join(place, file), folder)
+            name = os.path.relpath(os.path.join(directory, file), folder)
             if not is_junk(name):
                 yield name
 
@@ -123,7 +120,7 @@ def _file_names(folder: Path) -> Iterator[str]:
 def _read_all(
     folder: Path, names: list[str], journal: Path, salt: bytes, check: FilmCheck, processes: int | None
 ) -> dict[str, dict]:
-    """Return what each file says, by name: from the journal where it is there, else read in several processes."""
+    """Return each file's entry by name: from the journal where it is there, else read in several processes."""
     settings = hashlib.sha256(salt + f"{os.path.realpath(folder)} {check.whole} {check.accept}".encode()).hexdigest()
     entries = _read_journal(journal, settings)
     remaining = [name for name in names if name not in entries]
@@ -145,16 +142,16 @@ def _read_all(
 
 
 def _pool(processes: int, files: int) -> Executor:
-    """Processes, each of which takes seconds to start; threads where one is asked for, or the files are few."""
+    """Return a pool of processes; of threads for one process or few files, because a process takes seconds to start."""
     if processes == 1 or files < MIN_FILES_FOR_PROCESSES:
         return ThreadPoolExecutor(processes)
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
 
 def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
-    """Return the entries of a run that was stopped; none where it had other settings.
+    """Return the entries of an interrupted run, by file name; none where it had other settings.
 
-    A last line that was cut off is left out.
+    A last line that is incomplete is left out.
     """
     entries: dict[str, dict] = {}
     with suppress(OSError):
@@ -170,9 +167,9 @@ def _read_journal(journal: Path, settings: str) -> dict[str, dict]:
 
 
 def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept: bool = False) -> dict:
-    """Read one file's entry in the manifest.
+    """Read one file's entry: path, problem ("" if there is none), notes, hashed ids, and the record, "" where unknown.
 
-    path, problem ("" if there is none), notes, hashed ids, and the record's values, "" where unknown.
+    name: of the file below the folder. whole, accept: see `FilmCheck`.
     """
     notes: list[str] = []
     entry: dict = {"path": name, "problem": "", "notes": notes, "accession": ""}
@@ -204,28 +201,19 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
     if facts["view"].value is None:  # noted above
         del facts["view"]
     sentences = (fact.note.replace(MINOR, "").strip() for fact in facts.values())  # the whole table counts minors
-    notes += [sentence.rstrip(".") for sentence in sentences if sentence]
-    return _apply_gate(entry, path, accept) if whole else entry
-
-
-def _apply_gate(entry: dict, path: Path, accept: bool) -> dict:
-    try:
-        film = read_radiograph(path)
-        quality = inspect(film)
-    except RadiographError as error:
-        return entry | {"problem": f"image that no film can be made of: {str(error).rstrip('.')}"}
-    counted_elsewhere = (MINOR, OTHER_VIEW)  # with the whole table, and in other words
-    film_notes = [note.rstrip(".") for note in film.notes if note not in counted_elsewhere]
-    entry = entry | {"notes": list(dict.fromkeys([*entry["notes"], *film_notes]))}
-    if quality.passes:
+    notes += [to_clause(sentence) for sentence in sentences if sentence]
+    if not whole:
         return entry
-    reason = " ".join(quality.reasons).rstrip(".")
-    return entry | ({"notes": [*entry["notes"], f"{ACCEPTED}: {reason}"]} if accept else {"problem": reason})
+    problem, film_notes = inspect_film(path, accept)
+    counted_elsewhere = {to_clause(MINOR), to_clause(OTHER_VIEW)}  # with the whole table, and in other words
+    film_notes = [note for note in film_notes if note not in counted_elsewhere]
+    return entry | {"problem": problem, "notes": list(dict.fromkeys([*notes, *film_notes]))}
 
 
 def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
-    """Return a table of labels: key (accession, or path relative to `folder`), by (accession or path), label.
+    """Read a table of labels.
 
+    Returns columns key (an accession number, or a path relative to `folder`), by ("accession" or "path") and label.
     Raises ManifestError.
     """
     table = read_table(path)
@@ -245,6 +233,7 @@ def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
 
 
 def _with_labels(rows: pd.DataFrame, labels: pd.DataFrame | None, salt: bytes, report: Report) -> pd.DataFrame:
+    """Add the column `label`. Rows to which the table gives two labels are dropped."""
     if labels is None:
         return rows.assign(label="")
     by = labels["by"].iloc[0] if len(labels) else "path"
@@ -252,7 +241,7 @@ def _with_labels(rows: pd.DataFrame, labels: pd.DataFrame | None, salt: bytes, r
     several = keys.duplicated(keep=False)
     label_of_key = labels["label"][~several].set_axis(keys[~several])
     own = rows[by] if by == "accession" else rows["path"].map(os.path.normpath)
-    rows = keep(rows, ~own.isin(set(keys[several]) - {""}), report, CONTRADICTORY)
+    rows = keep_rows(rows, ~own.isin(set(keys[several]) - {""}), report, CONTRADICTORY)
     own = own[rows.index]
     has_label = own.isin(label_of_key.index) & (own != "")
     report.note("in no row of the table of labels, so without one", rows.loc[~has_label, "path"])

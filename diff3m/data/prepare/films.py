@@ -1,4 +1,4 @@
-"""Which films of a table can be used: whole files that the gate takes for upright, positive frontal chest films."""
+"""Selection of the films of a table that can be used: whole files that pass the gate."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ import pandas as pd
 from ...imaging import RadiographError, read_radiograph
 from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.gate import inspect
+from ...imaging.raster import looks_like_raster
 from ..paths import FOREIGN, OTHER_CASE, locate
-from .report import Report, keep
+from .report import Report, keep_rows
 
-MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"RIFF")
+# the last bytes of a whole file, by its first
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
-END_BYTES = 1024  # some writers pad their files
+END_BYTES = 1024  # at the end of a file that are searched for these, because some programs pad files
 BATCH = 256  # films between two calls of `progress`
-MISSING, FOREIGN_PATH, UNREADABLE = (
-    "missing image",
-    "path of another machine, write it relative to the table",
-    "unreadable image",
-)
+MISSING, UNREADABLE = "missing image", "unreadable image"
+FOREIGN_PATH = "path of another machine, write it relative to the table"
 OTHER_NAME = "found under a name that differs in upper and lower case alone"
 NOT_JUDGED = "film not read whole, so neither damage in its middle nor a turned or negative film would be noticed"
 ACCEPTED = "the gate would stop it"
@@ -34,12 +32,11 @@ ACCEPTED = "the gate would stop it"
 
 @dataclass(frozen=True)
 class FilmCheck:
-    """How each film of a table is looked at.
+    """How each film of a table is checked.
 
     whole: read each film and judge it by `diff3m.imaging.gate.inspect`; otherwise only its first and last bytes are
-    read.
-    accept: use films that the gate would stop, and count them with the reason.
-    progress: called with the number of films looked at, and of all.
+    read. accept: use films that the gate would stop, and count them with the reason. progress: called with the number
+    of films checked so far, and of all.
     """
 
     whole: bool = True
@@ -50,7 +47,8 @@ class FilmCheck:
 class _State(NamedTuple):
     """The result of checking one film.
 
-    Its path under the root, why it is left out ("" if it is not), and what is to be known of it.
+    path: of the file, relative to the root as far as the table's is. problem: why the film is left out, "" if it is
+    not. notes: what the user should know of it.
     """
 
     path: str
@@ -59,9 +57,10 @@ class _State(NamedTuple):
 
 
 def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmCheck | None = None) -> pd.DataFrame:
-    """Return the rows whose film, `path` under `root`, can be used; the report counts the others with the reason.
+    """Return the rows whose film can be used, and count the others in the report with the reason.
 
-    `path` becomes that of the file that was found, where the table writes it in another way.
+    rows: with the column `path`, relative to `root` or absolute; it becomes the path of the file as the folder writes
+    it. check: the defaults of `FilmCheck` where it is None.
     """
     check = check or FilmCheck()
     names = list(rows["path"])
@@ -78,13 +77,14 @@ def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmChec
         has_note = np.array([reason in state.notes for state in states], dtype=bool)
         report.note(reason, rows.loc[has_note & (problems == ""), "path"])
     for reason in sorted(set(problems) - {""}):
-        rows, problems = keep(rows, problems != reason, report, reason), problems[problems != reason]
+        rows, problems = keep_rows(rows, problems != reason, report, reason), problems[problems != reason]
     if not check.whole:
         report.note(NOT_JUDGED, rows["path"])
     return rows
 
 
 def _inspect_file(root: Path, name: str, check: FilmCheck) -> _State:
+    """Check the film that a table calls `name`."""
     path, note = locate(root, name)
     path_in_root = os.path.relpath(path, root) if not os.path.isabs(name) else str(path)
     state = _State(path_in_root, notes=(OTHER_NAME,) if note.startswith(OTHER_CASE.partition("{")[0]) else ())
@@ -96,29 +96,34 @@ def _inspect_file(root: Path, name: str, check: FilmCheck) -> _State:
     except OSError:
         foreign = note.startswith(FOREIGN.partition("{")[0])
         return state._replace(problem=FOREIGN_PATH if foreign else MISSING)
-    known = start.startswith(MAGIC) or looks_like_dicom(start)
-    whole = all(mark in end for begin, mark in ENDS.items() if start.startswith(begin))
-    if not (known and whole):
+    is_film = looks_like_raster(start) or looks_like_dicom(start)
+    is_whole = all(mark in end for begin, mark in ENDS.items() if start.startswith(begin))
+    if not (is_film and is_whole):
         return state._replace(problem=UNREADABLE)
-    return _apply_gate(state, path, check) if check.whole else state
+    if not check.whole:
+        return state
+    problem, notes = inspect_film(path, check.accept)
+    return state._replace(problem=problem, notes=(*state.notes, *notes))
 
 
-def _apply_gate(state: _State, path: Path, check: FilmCheck) -> _State:
-    """Return the state after the film was read whole and seen by the gate."""
+def inspect_film(path: Path, accept: bool) -> tuple[str, list[str]]:
+    """Read a film whole and let the gate judge it.
+
+    accept: use a film that the gate would stop. Returns why the film is left out ("" if it is not), and clauses on what
+    the user should know of it.
+    """
     try:
         film = read_radiograph(path)
         quality = inspect(film)
     except RadiographError as error:
-        return state._replace(problem=f"image that no film can be made of: {_clause(str(error))}")
-    state = state._replace(notes=(*state.notes, *map(_clause, film.notes)))
+        return f"image that no film can be made of: {to_clause(str(error))}", []
+    notes = [to_clause(note) for note in film.notes]
     if quality.passes:
-        return state
-    reason = _clause(" ".join(quality.reasons))
-    if not check.accept:
-        return state._replace(problem=reason)
-    return state._replace(notes=(*state.notes, f"{ACCEPTED}: {reason}"))
+        return "", notes
+    reason = to_clause(" ".join(quality.reasons))
+    return ("", [*notes, f"{ACCEPTED}: {reason}"]) if accept else (reason, notes)
 
 
-def _clause(sentence: str) -> str:
-    """Return a sentence as a reason in the report, which goes on behind it."""
+def to_clause(sentence: str) -> str:
+    """Return a sentence without its period, as a reason of a report."""
     return sentence.rstrip(".")

@@ -1,4 +1,4 @@
-"""Any folder of images with a table → a manifest, by naming which column is which."""
+"""A manifest from any folder of images with a table, whose columns the user names."""
 
 from __future__ import annotations
 
@@ -14,18 +14,13 @@ from ...ehr.facts import OTHER_VIEWS, age_from_dates, read_age, read_view
 from ..manifest import PATIENT_COLUMNS, ManifestError, column_note, feature_of_column, patient_keys, read_table
 from ..paths import clean_name
 from .films import FilmCheck, usable_films
-from .report import NOT_FRONTAL, Report, keep
+from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import TWO_SPLITS, UNCHECKED, in_one_split
-from .tables import CONTRADICTORY, DUPLICATE, contradictory, refuse_overwriting, write_manifests
+from .tables import CONTRADICTORY, DUPLICATE, find_contradictions, refuse_overwriting, write_manifests
 
-COMPARED = (
-    "path",
-    "label",
-    "split",
-    *PATIENT_COLUMNS,
-    *paper_schema().names,
-)  # what rows of one film may not differ in
-DATES = ("birth_date", "study_date")  # columns that tell the age where the table does not
+# columns in which rows of one film must agree
+COMPARED = ("path", "label", "split", *PATIENT_COLUMNS, *paper_schema().names)
+DATES = ("birth_date", "study_date")  # columns of which the age follows where it is unknown
 UNCHECKED_SPLIT = f"{UNCHECKED} (if a column names patients, say --column patient=COLUMN)"
 
 
@@ -38,13 +33,13 @@ def manifest_from_table(
 ) -> Report:
     """Select rows of a table (CSV or Parquet) and rename its columns into a manifest at `out`.
 
-    columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. conditions: the
-    table's column → the values to keep. check: see `usable_films`. Paths are read relative to the table's folder and
-    written relative to that of `out`.
+    Dropped are rows of one film that contradict each other, films whose view is not frontal, and, where the table has
+    `split` and `patient` or `subject_id`, patients who are in two splits. Films without a patient number stay, and are
+    counted. Paths are read relative to the table's folder and written relative to that of `out`.
 
-    Rows of one film that contradict each other are dropped, as are films whose view is not frontal, and, where columns
-    `patient` (or `subject_id`) and `split` are there, patients in two splits; films without a patient number stay, and
-    are counted. Raises ManifestError if a column is missing or ambiguous, no row is left, or `out` is the table.
+    columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. conditions: the
+    table's column → the values to keep. check: see `usable_films`. Raises ManifestError if a column is missing or
+    ambiguous, no row is left, or `out` is the table.
     """
     refuse_overwriting(out, [table], splits=False)
     rows = read_table(table).reset_index(drop=True)
@@ -67,7 +62,7 @@ def manifest_from_table(
         rows = rows.assign(age=_ages(rows))
     rows = _one_row_a_film(rows, selection, patient, table.parent, report)
     if "view" in rows.columns:
-        rows = keep(rows, ~rows["view"].map(_is_not_frontal).astype(bool), report, NOT_FRONTAL)
+        rows = keep_rows(rows, ~rows["view"].map(_is_not_frontal).astype(bool), report, NOT_FRONTAL)
     rows = usable_films(rows, table.parent, report, check)
     if note := column_note(tuple(rows.columns), paper_schema()):
         report.note(note.rstrip("."), rows["path"])
@@ -82,37 +77,38 @@ def manifest_from_table(
 def _one_row_a_film(
     rows: pd.DataFrame, selection: np.ndarray, patient: str | None, folder: Path, report: Report
 ) -> pd.DataFrame:
-    """Return the selected rows, one a film: a.png, ./a.png and its absolute path are one film.
+    """Return the selected rows, one for each film; a.png, ./a.png and its absolute path are one film.
 
-    Patients in two splits and rows of one film that contradict each other are looked for in the whole table: rows that
-    are not selected count too.
+    Patients in two splits, and rows of one film that contradict each other, are searched for in the whole table, not
+    only among the selected rows.
     """
     films = rows["path"].map(lambda name: os.path.abspath(folder / clean_name(name)))
     values = rows[[name for name in COMPARED if name in rows.columns]].apply(lambda cells: cells.str.casefold())
-    differ = contradictory(values.assign(path=films), films)
+    differ = find_contradictions(values.assign(path=films), films)
     one_split = pd.Series(True, rows.index)
     if patient is not None and {patient, "split"} <= set(rows.columns):
         one_split = in_one_split(rows, patient)
-    rows = keep(rows[selection], one_split[selection], report, TWO_SPLITS)
-    rows = keep(rows, rows["path"] != "", report, "no path")
-    rows = keep(rows, ~differ[rows.index], report, CONTRADICTORY)
-    return keep(rows, ~films[rows.index].duplicated(), report, DUPLICATE)
+    rows = keep_rows(rows[selection], one_split[selection], report, TWO_SPLITS)
+    rows = keep_rows(rows, rows["path"] != "", report, "no path")
+    rows = keep_rows(rows, ~differ[rows.index], report, CONTRADICTORY)
+    return keep_rows(rows, ~films[rows.index].duplicated(), report, DUPLICATE)
 
 
 def _ages(rows: pd.DataFrame) -> list[object]:
-    """Return each row's age: as the table says, or from its dates where that is empty or a placeholder."""
+    """Return each row's age as the table has it, or from its dates where that is empty or a placeholder."""
     ages = rows["age"] if "age" in rows.columns else [""] * len(rows)
     return [
-        (age_from_dates(birth, study) or "") if _says_no_age(age) else age
+        (age_from_dates(birth, study) or "") if _is_unknown_age(age) else age
         for age, birth, study in zip(ages, *(rows[name] for name in DATES), strict=True)
     ]
 
 
-def _says_no_age(age: str) -> bool:
+def _is_unknown_age(age: str) -> bool:
+    """Tell whether a cell is empty or a placeholder; text that is no age is not, and is counted later."""
     try:
         return read_age(age) is None
     except EHRError:
-        return False  # what it says instead is counted
+        return False
 
 
 def _is_not_frontal(view: str) -> bool:
@@ -123,10 +119,10 @@ def _is_not_frontal(view: str) -> bool:
 
 
 def _rename(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.DataFrame:
-    """Return the table under the manifest's names, in lower case as the manifest's reader takes them.
+    """Rename the columns of a table to those of the manifest, in lower case.
 
-    A column that `columns` names counts; one of the table's own that has the same name once case is ignored is left
-    out. Raises ManifestError where two remain.
+    A column that `columns` names replaces one of the table's own with the same name in any case. Raises ManifestError
+    where two columns then have one name.
     """
     targets = [name.strip().lower() for name in columns]
     if len(set(targets)) < len(targets):

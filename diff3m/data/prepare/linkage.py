@@ -1,7 +1,7 @@
-"""Measurements on other days than the film's: the nearest within a window, ties averaged (docs/method.md, "Data").
+"""Linking films with measurements of other days (docs/method.md, "Data").
 
-For each film and measurement: the patient's records within 90 days of the film; of those, the ones at the smallest
-distance in days (both dates, where one before and one after are as near); their mean.
+Of the patient's records within 90 days of the film, those at the smallest distance in days count, on both dates where
+one before and one after the film are equally near; the linked value is their mean.
 """
 
 from __future__ import annotations
@@ -10,22 +10,16 @@ import numpy as np
 import pandas as pd
 
 WINDOW_DAYS = 90
-# 2180-12-31 or 21801231 (.0 after a column of floats), and the time where there is one
+# 2180-12-31 or 21801231 (with .0 in a column of floats), and perhaps a time
 MOMENT = r"\s*(\d{4}-\d{2}-\d{2}|\d{8})(?:\.0)?(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?\s*"
 
 
-def nearest_mean(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.Series:
-    """Return the linked value of each film, NaN without one, indexed as `films`; see `nearest`."""
-    return nearest(films, records, window)["value"]
+def link_nearest(films: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Return for each film the mean of the patient's nearest records, and their distance in days.
 
-
-def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAYS) -> pd.DataFrame:
-    """Return the linked value of each film and how many days off it was measured.
-
-    Columns value and days, NaN without one, indexed as `films`.
-
-    films: columns patient (int) and day (int, days since any epoch). records: patient, day, value. Sorted merges, so
-    time is n log n and memory a few columns of either table.
+    films: columns patient (int) and day (int, days since any epoch). records: columns patient, day and value.
+    Returns columns value and days, NaN without a record within `WINDOW_DAYS`, indexed as `films`. Sorted merges need
+    time n log n and memory for a few columns of either table.
     """
     days = (
         records.dropna(subset=["value"])
@@ -35,9 +29,9 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
     )
     film_days = films[["patient", "day"]].drop_duplicates().sort_values("day", kind="stable")
     days = days.assign(at=days["day"])
-    before = pd.merge_asof(film_days, days, on="day", by="patient", direction="backward", tolerance=window)
+    before = pd.merge_asof(film_days, days, on="day", by="patient", direction="backward", tolerance=WINDOW_DAYS)
     after = pd.merge_asof(
-        film_days, days, on="day", by="patient", direction="forward", tolerance=window, allow_exact_matches=False
+        film_days, days, on="day", by="patient", direction="forward", tolerance=WINDOW_DAYS, allow_exact_matches=False
     )
     back, ahead = before["day"] - before["at"], after["at"] - after["day"]  # NaN where there is none
     use_before = back.notna() & ~(ahead < back)
@@ -51,9 +45,9 @@ def nearest(films: pd.DataFrame, records: pd.DataFrame, window: int = WINDOW_DAY
 
 
 def day_number(dates: pd.Series) -> pd.Series:
-    """Return dates as whole days since 1970; <NA> for what is no such date.
+    """Return dates as whole days since 1970; <NA> for other values.
 
-    Dates are text or numbers like 21801231 or 2180-12-31, with or without a time.
+    dates: text or numbers like 21801231 or 2180-12-31, with or without a time.
     """
     digits = dates.astype("string").str.extract(f"^{MOMENT}$")[0].str.replace("-", "", regex=False)
     return (
@@ -62,7 +56,7 @@ def day_number(dates: pd.Series) -> pd.Series:
 
 
 def second_number(moments: pd.Series) -> pd.Series:
-    """Return moments (text like 2180-12-31 14:30:00) as whole seconds since 1970; <NA> for what is no such moment."""
+    """Return moments, text like 2180-12-31 14:30:00, as whole seconds since 1970; <NA> for other values."""
     text = moments.astype("string")
     times = pd.to_datetime(
         text.where(text.str.fullmatch(MOMENT).fillna(False)).str.strip(), format="ISO8601", errors="coerce"

@@ -1,4 +1,4 @@
-"""MIMIC-CXR-JPG and MIMIC-IV, as PhysioNet ships them, to one manifest with the EHR linked as the paper does."""
+"""A manifest from MIMIC-CXR-JPG and MIMIC-IV, as PhysioNet releases them, with the EHR linked as in the paper."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import yaml
 from ...ehr import FRONTAL_VIEWS, VITALS, EHRError, EHRSchema, paper_schema
 from ...ehr.facts import read_age, read_text
 from .films import FilmCheck, usable_films
-from .linkage import day_number, nearest, second_number
+from .linkage import day_number, link_nearest, second_number
 from .mimic_omr import NAMES, OMR, read_omr
-from .plausibility import bmi_differs, numbers
-from .report import NOT_FRONTAL, Report, keep
-from .splits import disjoint
+from .plausibility import bmi_differs, parse_numbers
+from .report import NOT_FRONTAL, Report, keep_rows
+from .splits import drop_shared_patients
 from .tables import (
-    beside,
-    label_of,
-    one_row_each,
+    assign_labels,
+    drop_ambiguous_keys,
+    drop_duplicate_films,
     open_table,
-    places,
+    path_beside,
     refuse_overwriting,
-    without_duplicates,
+    table_paths,
     write_manifests,
 )
 
 VERSIONS = ("2.1.0", "2.0.0")
 PARTS = ("metadata", "split", "chexpert")
 PATIENTS, STAYS, TRIAGES = "patients.csv", "edstays.csv", "triage.csv"
-STAY_HOURS = 6  # an emergency stay this long before or after the film still counts
-# share by which BMI, height and weight of different days may differ: people change, units differ by more
+STAY_HOURS = 6  # how long before its arrival or after its departure an emergency stay still counts
+# share by which BMI, height and weight of different days may differ: people change, but wrong units differ by more
 MAX_DIFFERENCE_OF_DAYS = 0.5
 TRIAGE = {
     "heartrate": "heart_rate_bpm",
@@ -42,14 +42,19 @@ TRIAGE = {
 
 
 def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, check: FilmCheck | None = None) -> Report:
-    """Link MIMIC-CXR-JPG (`cxr`) with MIMIC-IV (`iv`), and MIMIC-IV-ED triage (`ed`), into a manifest at `out`.
+    """Write a manifest of the frontal films of MIMIC-CXR-JPG with the records of MIMIC-IV.
 
-    Frontal films only; normal = "No Finding"; age at the study. A film whose patient lacks a measurement is kept with
-    that value unknown. check: see `usable_films`. With `ed`, the schema to train with is written beside the manifest.
-    Raises ManifestError.
+    Normal films are those with "No Finding"; age is that at the study. A measurement that a patient lacks is unknown.
+
+    cxr, iv: folders of MIMIC-CXR-JPG and MIMIC-IV. out: path of the manifest. ed: folder of MIMIC-IV-ED, whose triage
+    adds vital signs; the schema to train with is then written to OUT-schema.yaml. check: see `usable_films`. Raises
+    ManifestError.
     """
-    tables = [*places(cxr, *(name for part in PARTS for name in _names(part))), *places(iv / "hosp", PATIENTS, OMR)]
-    refuse_overwriting(out, tables + (places(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
+    tables = [
+        *table_paths(cxr, *(name for part in PARTS for name in _names(part))),
+        *table_paths(iv / "hosp", PATIENTS, OMR),
+    ]
+    refuse_overwriting(out, tables + (table_paths(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
     report = Report()
     films = _films(cxr, report)
     films = _demographics(films, iv, report)
@@ -67,11 +72,12 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, check:
         lists = [
             {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()} for entry in plain
         ]
-        beside(out, "schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
+        path_beside(out, "schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
     return report
 
 
 def _table(cxr: Path, part: str, **options) -> pd.DataFrame:
+    """Read a part of MIMIC-CXR-JPG, one of `PARTS`. Options as in `open_table`."""
     return open_table(cxr, *_names(part), **options)
 
 
@@ -80,9 +86,9 @@ def _names(part: str) -> list[str]:
 
 
 def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """Return the table with its ids as int64, also where a column of floats made 10000032.0 of them.
+    """Return the table with its ids as int64, and by row whether all of them are whole numbers; others become 0.
 
-    Also, by row, whether all of them are whole numbers.
+    An id may be written as 10000032.0, as in a column of floats.
     """
     ids = rows[names].apply(lambda cells: pd.to_numeric(cells, errors="coerce").astype("float64"))
     good = (ids % 1 == 0).all(axis=1)
@@ -90,7 +96,7 @@ def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Se
 
 
 def _with_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
-    """Return the rows of a table of the source that have whole numbers as ids; the others are counted."""
+    """Return the rows of a source table whose ids are whole numbers, and count the others as omissions."""
     rows, good = _with_ids(rows, names)
     report.omit(
         f"row of the {table} table whose {' or '.join(names)} is no number",
@@ -100,22 +106,22 @@ def _with_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Re
 
 
 def _films(cxr: Path, report: Report) -> pd.DataFrame:
-    """Frontal films with path, split, label, study day and second."""
+    """Return the frontal films with path, split, label, patient, study, and day and second of the study since 1970."""
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
     films = _table(cxr, "metadata", columns=columns)
     report.input_rows = len(films)
     films, good = _with_ids(films, ["subject_id", "study_id"])
-    films = keep(films, good, report, "no patient or study number", "dicom_id")
-    films = without_duplicates(films, "dicom_id", report)
-    films = keep(films, films["ViewPosition"].isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "dicom_id")
+    films = keep_rows(films, good, report, "no patient or study number", "dicom_id")
+    films = drop_duplicate_films(films, "dicom_id", report)
+    films = keep_rows(films, films["ViewPosition"].isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "dicom_id")
     films = films.assign(day=day_number(films["StudyDate"]))
-    films = keep(films, films["day"].notna(), report, "no study date like 21801231", "dicom_id")
+    films = keep_rows(films, films["day"].notna(), report, "no study date like 21801231", "dicom_id")
     films = _split(films, cxr, report)
     films = films.merge(_findings(films, cxr, report), on="study_id", how="left")
     subject, study = films["subject_id"].astype(str), films["study_id"].astype(str)
     films = films.assign(
         path="files/p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"] + ".jpg",
-        label=label_of(films["No Finding"] == 1, films["known"].eq(True)),
+        label=assign_labels(films["No Finding"] == 1, films["known"].eq(True)),
         view=films["ViewPosition"].astype(str),
         split=films["split"].replace({"validate": "val"}),
         patient=films["subject_id"],
@@ -123,44 +129,49 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
         day=films["day"].astype("int64"),
         second=films["day"].astype("int64") * 86400 + _second_of_day(films["StudyTime"]),
     )
-    return disjoint(films, report)
+    return drop_shared_patients(films, report)
 
 
 def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
-    """Return the films that the split table names, once, with their split."""
+    """Return the films that are in exactly one split of the split table, with the column `split`."""
     splits = _table(cxr, "split", columns=["dicom_id", "split"]).drop_duplicates()
     several = splits.loc[splits["dicom_id"].duplicated(), "dicom_id"]
-    films = keep(films, ~films["dicom_id"].isin(several), report, "film in two splits of the split table", "dicom_id")
+    films = keep_rows(
+        films, ~films["dicom_id"].isin(several), report, "film in two splits of the split table", "dicom_id"
+    )
     films = films.merge(splits[~splits["dicom_id"].isin(several)], on="dicom_id", how="left")
-    return keep(films, films["split"].notna(), report, "in no split", "dicom_id")
+    return keep_rows(films, films["split"].notna(), report, "in no split", "dicom_id")
 
 
 def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
-    """Join films and the table of findings by study: "No Finding" as a number, and whether it is known."""
+    """Return the studies of films with "No Finding" as a number, and whether that is `known`."""
     findings = _with_whole_ids(
         _table(cxr, "chexpert", columns=["study_id", "No Finding"]), ["study_id"], "chexpert", report
     )
     findings = findings[findings["study_id"].isin(films["study_id"])]
-    values, is_malformed = numbers(findings, "No Finding", report, "study_id")
+    values, is_malformed = parse_numbers(findings, "No Finding", report, "study_id")
     findings = findings.assign(**{"No Finding": values}, known=~is_malformed)
-    return one_row_each(findings, "study_id", report, "study with two labels in the chexpert table")
+    return drop_ambiguous_keys(findings, "study_id", report, "study with two labels in the chexpert table")
 
 
 def _second_of_day(times: pd.Series) -> pd.Series:
-    """HHMMSS.ffff as a number → seconds; midday where it is missing."""
+    """Convert times, written as numbers HHMMSS.ffff, to seconds of the day; midday where one is missing."""
     whole = pd.to_numeric(times, errors="coerce").astype("float64").fillna(120000.0).astype("int64")
     return whole // 10000 * 3600 + whole // 100 % 100 * 60 + whole % 100
 
 
 def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
-    """Sex, and the age at the study: anchor_age + (study year − anchor_year)."""
+    """Add sex, and the age at the study: anchor_age + study year − anchor_year."""
     people = open_table(iv / "hosp", PATIENTS, columns=["subject_id", "gender", "anchor_age", "anchor_year"])
     people = _with_whole_ids(people, ["subject_id"], "patients", report)
     people = people[people["subject_id"].isin(films["subject_id"])]
     report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
-    people = one_row_each(people, "subject_id", report, "patient with two rows in the patients table that differ")
+    people = drop_ambiguous_keys(
+        people, "subject_id", report, "patient with two rows in the patients table that differ"
+    )
     people = people.assign(
-        anchor_age=_anchor_ages(people, report), anchor_year=numbers(people, "anchor_year", report, "subject_id")[0]
+        anchor_age=_anchor_ages(people, report),
+        anchor_year=parse_numbers(people, "anchor_year", report, "subject_id")[0],
     )
     films = films.merge(people, on="subject_id", how="left")
     year = (pd.Timestamp(0) + pd.to_timedelta(films["day"], unit="D")).dt.year
@@ -168,7 +179,7 @@ def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
 
 
 def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
-    """Ages in years, read as everywhere; what is no age, or stands for an unknown one, is counted."""
+    """Return ages in years, read as `read_age` reads them; count cells that hold text but no age."""
     ages, is_malformed = [], []
     for cell in people["anchor_age"]:
         try:
@@ -181,17 +192,19 @@ def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
 
 
 def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
+    """Add the measurements of the outpatient records, linked by day and rounded to one decimal."""
     records = read_omr(iv, films["patient"].unique(), report)
-    links = {name: nearest(films, records[records["name"] == name]) for name in NAMES}
+    links = {name: link_nearest(films, records[records["name"] == name]) for name in NAMES}
     films = films.assign(**{name: link["value"].round(1) for name, link in links.items()})
     return _nearer_body(films, {name: link["days"] for name, link in links.items()}, report)
 
 
 def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
-    """Of a BMI and a height and weight of other days that differ, keep what was measured nearer to the film.
+    """Where BMI differs from that of height and weight, keep what was measured nearer to the film.
 
-    That is BMI, or height and weight together, of which the farther counts; theirs where as near. The other becomes
-    unknown. Contradictions by more than `MAX_DIFFERENCE_OF_DAYS` are left to `plausible`.
+    That is the BMI, or else height and weight, of which the one of the more distant day counts; where both are as near,
+    height and weight. The others become unknown. Differences above `MAX_DIFFERENCE_OF_DAYS` are left to
+    `mask_implausible`. days: distance of each measurement in days, by name.
     """
     differ, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], MAX_DIFFERENCE_OF_DAYS)
     nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])
@@ -207,9 +220,9 @@ def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report
 
 
 def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
-    """Vitals of the emergency stay around the film, the nearest arrival first.
+    """Add the vital signs of the emergency stay around each film, that of the nearest arrival where there are several.
 
-    A film belongs to a stay from STAY_HOURS before arrival until STAY_HOURS after leaving.
+    A film belongs to a stay from STAY_HOURS before arrival until STAY_HOURS after departure.
     """
     stays = open_table(ed / "ed", STAYS, columns=["subject_id", "stay_id", "intime", "outtime"])
     stays = _with_whole_ids(stays, ["subject_id", "stay_id"], "edstays", report)
@@ -232,9 +245,11 @@ def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
         open_table(ed / "ed", TRIAGES, columns=["stay_id", *TRIAGE]), ["stay_id"], "triage", report
     )
     triage = triage[triage["stay_id"].isin(pairs["stay_id"])]
-    triage = one_row_each(triage, "stay_id", report, "emergency stay with two rows in the triage table that differ")
+    triage = drop_ambiguous_keys(
+        triage, "stay_id", report, "emergency stay with two rows in the triage table that differ"
+    )
     triage = triage.assign(
-        temperature=((numbers(triage, "temperature", report, "stay_id")[0] - 32) / 1.8).round(1)
+        temperature=((parse_numbers(triage, "temperature", report, "stay_id")[0] - 32) / 1.8).round(1)
     )  # °F in the file
     vitals = pairs.merge(triage, on="stay_id")[["dicom_id", *TRIAGE]].rename(columns=TRIAGE)
     return films.merge(vitals, on="dicom_id", how="left")

@@ -17,11 +17,11 @@ OMR = "omr.csv"
 PRESSURE = "Blood Pressure"
 MEASUREMENTS = {
     "BMI (kg/m2)": ("bmi", 1.0),
-    "BMI": ("bmi", 1.0),  # of which there is one unit only
+    "BMI": ("bmi", 1.0),  # which has one unit only
     "Height (Inches)": ("height_cm", CM_PER_INCH),
     "Weight (Lbs)": ("weight_kg", KG_PER_POUND),
 }
-# result names of omr that begin like these and are not used: height and weight without a unit, pressures by posture
+# beginnings of result names that are counted but not used: height and weight without a unit, pressures by posture
 RELATED_RESULTS = ("BMI", "Height", "Weight", "Blood Pressure")
 PRESSURES = ("systolic_mmhg", "diastolic_mmhg")
 NAMES = (*dict.fromkeys(name for name, _ in MEASUREMENTS.values()), *PRESSURES)  # of the schema's features
@@ -44,7 +44,7 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     records = records[records["subject_id"].isin(patients)].rename(columns={"subject_id": "patient"})
     usable = records["result_name"].isin((*MEASUREMENTS, PRESSURE))
     _omit_related(records[~usable], report)
-    records = _once(records[usable], report)
+    records = _drop_duplicates(records[usable], report)
     parts = []
     for source, (name, factor) in MEASUREMENTS.items():
         rows = records[records["result_name"] == source]
@@ -54,32 +54,29 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
     measurements = pd.concat(parts, ignore_index=True)
     is_malformed = measurements["value"].isna()
     report.omit("measurement is no number", _names_of(measurements[is_malformed]))
-    return _plausible(measurements[~is_malformed], report)
+    return _within_ranges(measurements[~is_malformed], report)
 
 
 def _pressures(rows: pd.DataFrame, report: Report) -> list[pd.DataFrame]:
-    """Split pressures such as "120/80" into systolic and diastolic measurements; count those that cannot be used."""
+    """Split pressures such as "120/80" into systolic and diastolic ones, and count those that cannot be used."""
     both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
     complete = both.notna().all(axis=1)
     is_swapped = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
     report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[is_swapped], "blood pressure"))
     bounds = [paper_schema()[name].bounds for name in PRESSURES]
-    plausible = np.logical_and.reduce([both[place].between(*limits) for place, limits in enumerate(bounds)])
+    plausible = np.logical_and.reduce([both[index].between(*limits) for index, limits in enumerate(bounds)])
     unusual = ~is_swapped & complete & ~plausible
     report.omit("pressure outside the plausible range", _names_of(rows[unusual], "blood pressure"))
     report.omit("pressure that is not like 120/80", _names_of(rows[~complete], "blood pressure"))
     usable = ~is_swapped & ~unusual & complete
     return [
-        rows.loc[usable, ["patient", "day"]].assign(name=name, value=both.loc[usable, place])
-        for place, name in enumerate(PRESSURES)
+        rows.loc[usable, ["patient", "day"]].assign(name=name, value=both.loc[usable, index])
+        for index, name in enumerate(PRESSURES)
     ]
 
 
 def _omit_related(records: pd.DataFrame, report: Report) -> None:
-    """Count the measurements that lack a unit or the usual posture, and so are of no use.
-
-    They are counted under the name that omr gives them.
-    """
+    """Count measurements without a unit or in an unusual posture, which are not used, under their name in omr."""
     names = records["result_name"].astype("string").str.strip().str.casefold()
     records = records[names.str.startswith(tuple(map(str.casefold, RELATED_RESULTS))).fillna(False)]
     for name in sorted(records["result_name"].unique()):
@@ -91,10 +88,10 @@ def _omit_related(records: pd.DataFrame, report: Report) -> None:
         )
 
 
-def _once(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Records of omr with a day, each once.
+def _drop_duplicates(records: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Return the records of omr that have a day, each once, with the column `day`.
 
-    A row that is the same in every column, its number of the day included, is no second measurement.
+    A row that is the same in every column, `seq_num` included, is no second measurement.
     """
 
     def names(rows: pd.DataFrame) -> list[str]:
@@ -122,14 +119,14 @@ def _names_of(records: pd.DataFrame, name: str | None = None) -> list[str]:
 
 
 def _days_of(dates: pd.Series) -> pd.Series:
-    """Dates as days; each distinct text is parsed once."""
+    """Return dates as days since 1970, NaN for other text; each distinct text is parsed once."""
     codes, distinct = pd.factorize(dates)
     days = day_number(pd.Series(distinct, dtype="string")).astype("float64").to_numpy()
     return pd.Series(np.where(codes >= 0, days[codes], np.nan), index=dates.index)
 
 
-def _plausible(records: pd.DataFrame, report: Report) -> pd.DataFrame:
-    """Measurements within the schema's range: a height in m would spoil the mean with a good one of the same day."""
+def _within_ranges(records: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Return the measurements within the schema's ranges; a height in m would spoil the mean of its day."""
     schema = paper_schema()
     low, high = (
         records["name"].map({name: schema[name].bounds[end] for name in records["name"].unique()}).astype(float)

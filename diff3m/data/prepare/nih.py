@@ -1,4 +1,7 @@
-"""NIH ChestX-ray14, as released, to one manifest. Of the record it holds age, sex and view."""
+"""A manifest from NIH ChestX-ray14, as released; of the record it has age, sex and view.
+
+Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,17 @@ import pandas as pd
 from ...ehr import paper_schema
 from ..manifest import ManifestError, patient_key, read_table
 from .films import MISSING, FilmCheck, usable_films
-from .report import Report, keep
-from .splits import UNCHECKED, assign_splits, disjoint, hold_out_validation
-from .tables import beside, label_of, open_table, places, refuse_overwriting, without_duplicates, write_manifests
+from .report import Report, keep_rows
+from .splits import UNCHECKED, assign_splits, drop_shared_patients, hold_out_validation
+from .tables import (
+    assign_labels,
+    drop_duplicate_films,
+    open_table,
+    path_beside,
+    refuse_overwriting,
+    table_paths,
+    write_manifests,
+)
 
 COLUMNS = ["path", "label", "split", "patient", "age", "sex", "view", "image", "findings"]
 TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
@@ -22,13 +33,14 @@ BOXES = "BBox_List_2017.csv"
 def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
     """Write a manifest from Data_Entry_2017*.csv of ChestX-ray14.
 
-    Boxes of BBox_List_2017.csv, where it is there, go to OUT-boxes.csv, in pixels.
+    Where the folder has BBox_List_2017.csv, its boxes are written to OUT-boxes.csv, in pixels. The splits are those of
+    train_val_list.txt and test_list.txt, with a tenth of the patients of the first list as "val"; without these files,
+    80, 10 and 10 % of the patients are train, val and test. Films without a patient number stay.
 
-    Splits: train_val_list.txt and test_list.txt where they are (a tenth of the first list's patients becomes "val"),
-    else 80, 10 and 10 % of the patients. Images may lie in images/, images_001/images/ … or in the folder itself. Films
-    without a patient number are kept. seed: of the split of patients. check: see `usable_films`. Raises ManifestError.
+    folder: of the release; images are in it, in images/ or in images_001/images/ … out: path of the manifest. seed: of
+    the split of patients. check: see `usable_films`. Raises ManifestError.
     """
-    refuse_overwriting(out, [*places(folder, *TABLES, BOXES), *_list_files(folder).values()])
+    refuse_overwriting(out, [*table_paths(folder, *TABLES, BOXES), *_list_files(folder).values()])
     rows = open_table(folder, *TABLES)
     report = Report(input_rows=len(rows))
     sex = "Patient Sex" if "Patient Sex" in rows.columns else "Patient Gender"
@@ -36,46 +48,50 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
     if missing := sorted(set(columns) - set(rows.columns)):
         raise ManifestError(f"The table in {folder} lacks {', '.join(missing)}.")
     boxes = _read_boxes(folder / BOXES) if (folder / BOXES).is_file() else None
-    rows = without_duplicates(rows, "Image Index", report, columns)
+    rows = drop_duplicate_films(rows, "Image Index", report, columns)
     images = _image_paths(folder)
-    rows = keep(rows, rows["Image Index"].isin(images.keys()), report, MISSING, "Image Index")
+    rows = keep_rows(rows, rows["Image Index"].isin(images.keys()), report, MISSING, "Image Index")
     findings = rows["Finding Labels"]
     rows = rows.assign(
         path=rows["Image Index"].map(images),
         image=rows["Image Index"],
-        label=label_of(findings.str.casefold() == "no finding", findings != ""),
+        label=assign_labels(findings.str.casefold() == "no finding", findings != ""),
         findings=findings,
         patient=rows["Patient ID"].map(patient_key),
         age=rows["Patient Age"],
         sex=rows[sex],
         view=rows["View Position"],
     )
-    rows = disjoint(_with_splits(rows, folder, seed, report), report)
+    rows = drop_shared_patients(_with_splits(rows, folder, seed, report), report)
     report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
     rows = usable_films(rows, folder, report, check)
     write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
     if boxes is not None:
-        boxes.to_csv(beside(out, "boxes.csv"), index=False)
+        boxes.to_csv(path_beside(out, "boxes.csv"), index=False)
     return report
 
 
 def _image_paths(folder: Path) -> dict[str, str]:
-    """Return every PNG's path under the folder, by name."""
-    places = [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
+    """Return the path of every PNG, relative to the folder, by file name."""
+    folders = [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
     return {
-        path.name: str(path.relative_to(folder)) for place in places if place.is_dir() for path in place.glob("*.png")
+        path.name: str(path.relative_to(folder))
+        for parent in folders
+        if parent.is_dir()
+        for path in parent.glob("*.png")
     }
 
 
 def _with_splits(rows: pd.DataFrame, folder: Path, seed: int, report: Report) -> pd.DataFrame:
+    """Add the column `split`; see `prepare_nih`."""
     files = _list_files(folder)
     if not all(path.is_file() for path in files.values()):
         return assign_splits(rows, seed=seed)
     lists = {name: set(path.read_text().split()) for name, path in files.items()}
     train, test = (rows["image"].isin(lists[name]) for name in ("train_val", "test"))
-    rows = keep(rows.assign(split=np.where(train, "train", "test")), train | test, report, "in no split")
-    rows = keep(rows, ~rows["image"].isin(lists["train_val"] & lists["test"]), report, "film in both lists")
-    return hold_out_validation(disjoint(rows, report), seed)
+    rows = keep_rows(rows.assign(split=np.where(train, "train", "test")), train | test, report, "in no split")
+    rows = keep_rows(rows, ~rows["image"].isin(lists["train_val"] & lists["test"]), report, "film in both lists")
+    return hold_out_validation(drop_shared_patients(rows, report), seed)
 
 
 def _list_files(folder: Path) -> dict[str, Path]:
@@ -83,11 +99,10 @@ def _list_files(folder: Path) -> dict[str, Path]:
 
 
 def _read_boxes(path: Path) -> pd.DataFrame:
-    """Boxes as `diff3m benchmark films --boxes` reads them.
+    """Read boxes for `diff3m benchmark films --boxes`.
 
-    Columns image, finding, x, y, w, h in pixels, x and y of the upper left corner.
-
-    Raises ManifestError.
+    Returns columns image, finding, x, y, w and h, in pixels; x and y are those of the upper left corner. Raises
+    ManifestError.
     """
     advice = "It must hold image, finding, x, y, w and h: load it again, or take it out of the folder."
     try:

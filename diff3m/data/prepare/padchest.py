@@ -1,4 +1,4 @@
-"""PadChest, as released, to one manifest. Of the record it holds age (from the year of birth), sex and view.
+"""A manifest from PadChest, as released; of the record it has age (from the year of birth), sex and view.
 
 Bustos et al., "PadChest: a large chest x-ray image dataset with multi-label annotated reports", Medical Image Analysis,
 2020.
@@ -15,9 +15,9 @@ from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, read_view
 from ..manifest import patient_key
 from .films import FilmCheck, usable_films
-from .report import NOT_FRONTAL, Report, keep
+from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import UNCHECKED, assign_splits
-from .tables import label_of, open_table, places, refuse_overwriting, without_duplicates, write_manifests
+from .tables import assign_labels, drop_duplicate_films, open_table, refuse_overwriting, table_paths, write_manifests
 
 TABLES = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
@@ -30,31 +30,33 @@ SOURCE_COLUMNS = [
 COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "findings"]
 PLACEHOLDER_YEAR = 1900
 NORMAL_LABELS = frozenset({"normal"})
-UNUSABLE_LABELS = frozenset({"exclude", "suboptimal study", "unchanged"})  # say nothing of what the film shows
+UNUSABLE_LABELS = frozenset({"exclude", "suboptimal study", "unchanged"})  # do not say what the film shows
 
 
 def prepare_padchest(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None = None) -> Report:
-    """Write a manifest from the table of PadChest and its images. Frontal films only; normal = "normal" alone.
+    """Write a manifest of the frontal films of PadChest; normal films are those whose only label is "normal".
 
-    The age is the year of the study less that of birth, so it may be a year too high. View: `Projection`, which readers
-    gave, before the header's `ViewPosition_DICOM`. Films whose labels say nothing of what they show ("unchanged",
-    "exclude", "suboptimal study") have none. 80, 10 and 10 % of the patients become train, val and test by `seed`.
-    Images lie in the folder itself, in images/, or in a folder of the number that `ImageDir` says. check: see
-    `usable_films`. Raises ManifestError.
+    The age is the year of the study minus that of birth, so it may be a year too high. The view is `Projection`, which
+    readers gave, or else the header's `ViewPosition_DICOM`. Films whose labels do not say what they show ("unchanged",
+    "exclude", "suboptimal study") have an empty label.
+
+    folder: of the release; images are in it, in images/, or in the subfolder that `ImageDir` names. out: path of the
+    manifest. seed: of the split of patients into train, val and test, 80, 10 and 10 %. check: see `usable_films`.
+    Raises ManifestError.
     """
-    refuse_overwriting(out, places(folder, *TABLES))
+    refuse_overwriting(out, table_paths(folder, *TABLES))
     rows = open_table(folder, *TABLES, columns=SOURCE_COLUMNS)
     report = Report(input_rows=len(rows))
-    rows = without_duplicates(rows, "ImageID", report)
-    rows = keep(rows, rows["ImageID"] != "", report, "no path", "StudyID")
+    rows = drop_duplicate_films(rows, "ImageID", report)
+    rows = keep_rows(rows, rows["ImageID"] != "", report, "no path", "StudyID")
     views = [_view(*cells) for cells in zip(rows["Projection"], rows["ViewPosition_DICOM"], strict=True)]
-    rows = keep(rows.assign(view=views), pd.Series(views).isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "ImageID")
+    rows = keep_rows(rows.assign(view=views), pd.Series(views).isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "ImageID")
     findings = rows["Labels"].map(_labels)
     years = rows[["StudyDate_DICOM", "PatientBirth"]].apply(_years)
     study_year, birth_year = years["StudyDate_DICOM"], years["PatientBirth"].replace(PLACEHOLDER_YEAR, float("nan"))
     rows = rows.assign(
         path=[_path(folder, *cells) for cells in zip(rows["ImageID"], rows["ImageDir"], strict=True)],
-        label=label_of(findings.map(lambda names: names <= NORMAL_LABELS), findings.map(bool)),
+        label=assign_labels(findings.map(lambda names: names <= NORMAL_LABELS), findings.map(bool)),
         findings=findings.map(lambda names: "|".join(sorted(names))),
         patient=rows["PatientID"].map(patient_key),
         study=rows["StudyID"],
@@ -69,11 +71,12 @@ def prepare_padchest(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
 
 
 def _years(dates: pd.Series) -> pd.Series:
+    """Return the years of dates that begin with four digits, NaN for other text."""
     return pd.to_numeric(dates.str.slice(0, 4), errors="coerce").astype("float64")
 
 
 def _view(projection: str, position: str) -> str | None:
-    """PA, AP, another view, or None. In `Projection`, L is a lateral film and COSTAL one of the ribs."""
+    """Return "PA", "AP", another view, or None. In `Projection`, L is a lateral film and COSTAL one of the ribs."""
     if projection:
         try:
             return read_view({"L": "lateral", "COSTAL": "oblique"}.get(projection.upper(), projection))
@@ -86,7 +89,7 @@ def _view(projection: str, position: str) -> str | None:
 
 
 def _labels(text: str) -> frozenset[str]:
-    """Return the findings that a film's list of labels names; empty where it says nothing of the film."""
+    """Return the findings of a film's list of labels; empty where it does not say what the film shows."""
     try:
         names = frozenset(str(name).strip().casefold() for name in ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError):
@@ -95,7 +98,7 @@ def _labels(text: str) -> frozenset[str]:
 
 
 def _path(folder: Path, image: str, number: str) -> str:
-    """Return where an image lies: in the folder of its number, in images/, or in the folder itself."""
+    """Return an image's path relative to the folder: in the subfolder `number`, in images/, or in the folder itself."""
     directory = patient_key(number)
-    places = (f"{directory}/{image}", f"images/{image}", f"images/{directory}/{image}")
-    return next((place for place in places if directory and (folder / place).is_file()), image)
+    candidates = (f"{directory}/{image}", f"images/{image}", f"images/{directory}/{image}")
+    return next((path for path in candidates if directory and (folder / path).is_file()), image)

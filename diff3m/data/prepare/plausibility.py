@@ -1,6 +1,6 @@
-"""Values that can be true: numbers, units and measurements that fit each other.
+"""Plausibility of a record's values: numbers, units, and measurements that fit each other.
 
-All else becomes unknown, and is counted and named.
+Implausible values become unknown, and the report counts and names them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from ...ehr.units import KG_PER_POUND
 from .report import Report
 
 MAX_DIFFERENCE = 0.1  # share by which BMI may differ from that of height and weight
-HEAVY_MEDIAN, MIN_WEIGHTS = 125.0, 20  # kg: no population has such a median; of as many weights as that
-RARE_BMI = 50.0  # kg/m²: where a weight makes a larger one, and as lb a usual one, it is taken for lb
+HEAVY_MEDIAN = 125.0  # kg: no population has such a median weight
+MIN_WEIGHTS = 20  # weights of which a median is trusted
+RARE_BMI = 50.0  # kg/m²: a weight that makes a larger BMI as kg, and a usual one as lb, is assumed to be in lb
 USUAL_BMI = (15.0, 45.0)  # kg/m²
-STOUT_BMI = 38.0  # kg/m²: no population has such a median as kg that is a usual one as lb
-CONFIRMATION = (
-    0.1  # share by which a BMI of the row's own may differ from that of height and weight and still confirm it
-)
+STOUT_BMI = 38.0  # kg/m²: no population has a larger median BMI
+CONFIRMATION = 0.1  # share by which a row's BMI may differ from that of height and weight and still confirm it
 
 
-def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path") -> tuple[pd.Series, pd.Series]:
-    """Return a column as float64, NaN for what is empty or no number.
+def parse_numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path") -> tuple[pd.Series, pd.Series]:
+    """Return a column as float64, and by row whether its cell holds text that is no number.
 
-    Also, by row, whether a cell says something that is no number; such cells are counted.
+    Empty cells and other text are NaN; the report counts the latter under the values of the column `name`.
     """
     values = pd.to_numeric(rows[column], errors="coerce").astype("float64")
     is_malformed = values.isna() & rows[column].map(read_text).astype(bool)
@@ -34,21 +33,22 @@ def numbers(rows: pd.DataFrame, column: str, report: Report, name: str = "path")
     return values, is_malformed
 
 
-def plausible(
+def mask_implausible(
     rows: pd.DataFrame,
     schema: EHRSchema,
     report: Report,
+    *,
     max_difference: float = MAX_DIFFERENCE,
     doubt_units: bool = True,
 ) -> pd.DataFrame:
-    """Return every feature's column as the schema reads it; values it refuses become unknown, counted and named.
+    """Parse every feature's column by the schema; implausible values become unknown.
 
-    Refused are placeholders (an age of 0), a height in m or inches, a weight in lb declared as kg where its height, a
-    BMI or the whole column show it, a category that is not listed, and swapped pressures.
+    Implausible are placeholders (an age of 0), a height in m or inches, a weight in lb where the height, a BMI or the
+    whole column shows that it is not in kg, a category that is not listed, and swapped pressures.
 
-    max_difference: share by which BMI may differ from that of height and weight before all three are refused; larger
-    where each was measured on a day of its own.
-    doubt_units: whether weights that heights speak against may be in lb; False where the source says the unit of each.
+    max_difference: share by which BMI may differ from that of height and weight before all three become unknown; larger
+    where they were measured on different days. doubt_units: whether a weight may be in lb though the column says kg;
+    False where the source gives the unit of each.
     """
     rows = rows.copy()
     for feature in schema.features:
@@ -71,7 +71,7 @@ def plausible(
 
 
 def _parse_column(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Series:
-    """One column read by the feature itself, each distinct value once."""
+    """Parse one feature's column, each distinct value once."""
     codes, distinct = pd.factorize(rows[feature.name])
     values, reasons = [], []
     for value in distinct:
@@ -86,7 +86,7 @@ def _parse_column(rows: pd.DataFrame, feature: Feature, report: Report) -> pd.Se
 
 
 def _parse(feature: Feature, value: object) -> tuple[Value, str]:
-    """Return a cell's value, and why it is unknown though the cell says something; "" otherwise."""
+    """Return a cell's value, and the reason why it is unknown though the cell is not empty; "" otherwise."""
     try:
         result = feature.parse(value)
     except EHRError as error:
@@ -97,10 +97,11 @@ def _parse(feature: Feature, value: object) -> tuple[Value, str]:
 
 
 def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
-    """Make height, weight and BMI unknown that contradict each other or imply an impossible BMI.
+    """Make height, weight and BMI unknown where they contradict each other or imply an impossible BMI.
 
-    They contradict each other if they differ by more than a share; a BMI that differs by less (the three were taken on
-    different days) is left out, and follows from height and weight wherever the manifest is read.
+    They contradict each other if BMI differs by more than `share`. A BMI that differs by less, for example because it
+    was measured on another day, becomes unknown alone; it then follows from height and weight when the manifest is
+    read.
     """
     height, weight = rows["height_cm"], rows["weight_kg"]
     bmi_of_body: pd.Series = body_mass_index(height, weight)
@@ -120,9 +121,9 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
 
 
 def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
-    """Tell by row whether BMI differs from that of height and weight by rounding or other days, and by more.
+    """Tell by row whether BMI differs from that of height and weight.
 
-    First: by more than rounding explains, but no more than a share. Second: by more than that share.
+    Returns where it differs by more than rounding explains but at most by `share`, and where it differs by more.
     """
     bmi_of_body = body_mass_index(height, weight)
     difference = (bmi - bmi_of_body).abs()
@@ -131,10 +132,9 @@ def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: flo
 
 
 def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd.DataFrame:
-    """Make a column of weights that can only be pounds unknown.
+    """Make all weights unknown if the column as a whole can only be in pounds.
 
-    They are too heavy for people as a whole (median above `HEAVY_MEDIAN`), or for their heights, where units are in
-    doubt.
+    Its median is then at least `HEAVY_MEDIAN`, or, if `doubt_units`, too heavy for the heights.
     """
     weight = rows["weight_kg"].dropna()
     if len(weight) < MIN_WEIGHTS or not (float(weight.median()) >= HEAVY_MEDIAN or (doubt_units and _too_stout(rows))):
@@ -147,10 +147,10 @@ def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd
 
 
 def _too_stout(rows: pd.DataFrame) -> bool:
-    """Tell whether weights fit their heights as pounds and not as kilograms.
+    """Tell whether weights as a whole fit their heights as pounds and not as kilograms.
 
-    That is a median BMI above `STOUT_BMI` as kg and one in `USUAL_BMI` as lb, which most BMIs of the rows' own do not
-    confirm.
+    Their median BMI is then above `STOUT_BMI` as kg and in `USUAL_BMI` as lb, and at most half of the rows' own BMIs
+    confirm the former.
     """
     if "height_cm" not in rows.columns:
         return False
@@ -171,10 +171,10 @@ def _too_stout(rows: pd.DataFrame) -> bool:
 def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
     """Make single weights unknown that fit their heights as pounds only.
 
-    Such a weight makes a BMI above `RARE_BMI` with its height, but one in `USUAL_BMI` if it is lb; the height stays. A
-    BMI of the row's own goes before: the weight stays if it confirms it, and one that differs by more than a share is
-    left to `_consistent_body`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a stout one's in
-    kg look alike, it stays and is counted.
+    Such a weight gives a BMI above `RARE_BMI` as kg, and one in `USUAL_BMI` as lb; the height stays. The row's own BMI
+    has precedence: the weight stays if that confirms it, and is left to `_consistent_body` if that differs by more than
+    `share`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a heavy person's in kg look alike,
+    the weight stays and is counted.
     """
     bmi_of_body: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
     doubtful = (bmi_of_body > STOUT_BMI) & (bmi_of_body * KG_PER_POUND).between(*USUAL_BMI)

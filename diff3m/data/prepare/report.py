@@ -1,4 +1,4 @@
-"""What became of the rows of a table, counted and named, for who has to answer for the data."""
+"""A report on the rows of a table: which were dropped, changed or noted, and why."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ import pandas as pd
 
 from ..manifest import NORMAL
 
-NOT_FRONTAL = (
-    "not a frontal film"  # no problem of the table: a report names `MAX_NAMES` of them, of any other reason all
-)
-MAX_NAMES = 20
-MAX_LABELS = 10  # the most frequent, as lines
+NOT_FRONTAL = "not a frontal film"
+MAX_NAMES = 20  # rows that a report names of those that are no frontal films; of any other reason it names all
+MAX_LABELS = 10  # labels that are listed, the most frequent first
 
 
 @dataclass
 class Report:
-    """What became of a table's rows.
+    """Counts of a table's rows by what was done with them.
 
-    input_rows, output_rows: of the table, and in the manifest. drops: rows left out, by reason. refusals: values set to
-    unknown.
-    omissions: records of the source that entered no value. notes: rows that stay, of which something is to be known.
-    missing: rows without a value, by feature. labels: rows by label, "" for none. names: which rows, by reason.
+    input_rows, output_rows: of the table, and of the manifest.
+    drops: rows that were left out, by reason.
+    refusals: values that were set to unknown, by reason; their rows stay.
+    omissions: records of the source that gave no value, by reason.
+    notes: rows that stay as they are, by what the user should know of them.
+    missing: rows without a value, by feature.
+    labels: rows by label, "" for none.
+    names: the rows of each reason.
     """
 
     input_rows: int = 0
@@ -47,11 +49,11 @@ class Report:
         self._count(self.refusals, reason, names)
 
     def omit(self, reason: str, names: Iterable[object]) -> None:
-        """Count records of the source that entered no value; a film may have it from another record all the same."""
+        """Count records of the source that gave no value; a film may still have the value from another record."""
         self._count(self.omissions, reason, names)
 
     def note(self, reason: str, names: Iterable[object]) -> None:
-        """Count rows that stay as they are, of which something is to be known."""
+        """Count rows that stay as they are, but of which the user should know something."""
         self._count(self.notes, reason, names)
 
     def _count(self, counter: Counter, reason: str, names: Iterable[object]) -> None:
@@ -72,7 +74,7 @@ class Report:
         return lines + self._label_lines() if self.output_rows else lines
 
     def _label_lines(self) -> list[str]:
-        """Return how many films have which label, `normal` first; and a warning where no film can be learned from."""
+        """Return a line on the number of films by label, `normal` first, and a warning where none is normal."""
         others = [(label, count) for label, count in self.labels.most_common() if label not in (NORMAL, "")]
         counts = [(NORMAL, self.labels[NORMAL]), *others[:MAX_LABELS]]
         if rest := others[MAX_LABELS:]:
@@ -92,10 +94,10 @@ class Report:
         return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
 
-def keep(
+def keep_rows(
     rows: pd.DataFrame, good: pd.Series | np.ndarray, report: Report, reason: str, name: str = "path"
 ) -> pd.DataFrame:
-    """Return the rows that are good; the others are counted under a reason."""
+    """Return the rows that are good; the others are counted as dropped, under the values of the column `name`."""
     good = np.asarray(good, dtype=bool)
     report.drop(reason, rows.loc[~good, name])
     return rows[good]

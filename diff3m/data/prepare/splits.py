@@ -1,4 +1,4 @@
-"""Train, val and test by patient: nobody in two of them."""
+"""Splits into train, val and test, in which no patient is in two."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import numpy as np
 import pandas as pd
 
 from ..manifest import patient_key
-from .report import Report, keep
+from .report import Report, keep_rows
 
 SPLITS = ("train", "val", "test")
 TWO_SPLITS = "patient in two splits"
-UNCHECKED = "without a patient number, so that its split could not be checked"  # something to know of a row
+UNCHECKED = "without a patient number, so that its split could not be checked"
 
 
-def disjoint(rows: pd.DataFrame, report: Report, patient: str = "patient", split: str = "split") -> pd.DataFrame:
-    """Return rows of patients who are in one split only."""
-    return keep(rows, in_one_split(rows, patient, split), report, TWO_SPLITS)
+def drop_shared_patients(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """Drop the rows of patients who are in two splits."""
+    return keep_rows(rows, in_one_split(rows), report, TWO_SPLITS)
 
 
-def in_one_split(rows: pd.DataFrame, patient: str = "patient", split: str = "split") -> pd.Series:
-    """Tell by row whether its patient is in one split only, however it is spelled.
+def in_one_split(rows: pd.DataFrame, patient: str = "patient") -> pd.Series:
+    """Tell by row whether its patient is in one split only, however ids and splits are spelled.
 
-    Rows without a patient, of whom nobody can say, are True.
+    patient: the column of patients. Rows without a patient, which cannot be checked, are True.
     """
     keys = rows[patient].map(patient_key)
-    return (keys == "") | (split_key(rows[split]).groupby(keys).transform("nunique") <= 1)
+    return (keys == "") | (split_key(rows["split"]).groupby(keys).transform("nunique") <= 1)
 
 
 def split_key(splits: pd.Series) -> pd.Series:
-    """Return a split's name without case or blanks around it; <NA> where there is none."""
+    """Return the names of splits in lower case and stripped of blanks; <NA> where there is none."""
     names = splits.astype("string").str.strip().str.casefold()
     return names.mask(names == "")
 
 
 def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), seed: int = 0) -> pd.DataFrame:
-    """Return the rows with `split`: train, val and test by a hash of (seed, patient).
+    """Add the column `split`: train, val or test by a hash of (seed, patient).
 
-    A patient's split is the same whatever else the table holds. All films without a patient go to one split, since any
-    two of them may be of one patient. shares: of train and val.
+    A patient's split does not depend on the other rows of the table. All films without a patient go to one split,
+    because any two of them may be of one patient. shares: of the patients in train and in val; the rest is test.
     """
 
     def split(patient: str) -> str:
@@ -50,7 +50,7 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
     return rows.assign(split=keys.map({key: split(key) for key in keys.unique()}))
 
 
-def hold_out_validation(rows: pd.DataFrame, seed: int, share: float = 0.1) -> pd.DataFrame:
-    """Move a share of the training patients to "val", for releases that have train and test alone."""
+def hold_out_validation(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Move a tenth of the training patients to "val", for data sets that are released with train and test alone."""
     training = rows["split"] == "train"
-    return rows.assign(split=rows["split"].mask(training, assign_splits(rows, (1 - share, share), seed)["split"]))
+    return rows.assign(split=rows["split"].mask(training, assign_splits(rows, (0.9, 0.1), seed)["split"]))

@@ -1,4 +1,4 @@
-"""What every `diff3m prepare` does with its tables: open them, keep one row a film, write manifests and a report."""
+"""Steps that all `diff3m prepare` commands share: open tables, keep one row a film, write manifests and a report."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pandas as pd
 
 from ...ehr import EHRSchema
 from ..manifest import NORMAL, PARQUET, ManifestError, label_key, read_table
-from .plausibility import MAX_DIFFERENCE, plausible
-from .report import Report, keep
+from .plausibility import MAX_DIFFERENCE, mask_implausible
+from .report import Report, keep_rows
 from .splits import SPLITS
 
-CONTRADICTORY, DUPLICATE = "rows of one film that contradict each other", "duplicate row"  # why rows are dropped
+CONTRADICTORY, DUPLICATE = "rows of one film that contradict each other", "duplicate row"  # reasons of a report
 
 
 def open_table(folder: Path, *names: str, columns: Sequence[str] | None = None, dtype: object = str) -> pd.DataFrame:
-    """Read a table of a data set: the first of several file names under a folder, each tried plain and gzipped.
+    """Read a table of a data set: the first of several file names that the folder has, plain or gzipped.
 
-    columns, dtype: as `read_table` takes them. Raises ManifestError naming what was looked for, or what is wrong with
-    the file; a table without rows is wrong.
+    columns, dtype: as `read_table` takes them. Raises ManifestError if there is no such file, or if it has no rows or
+    cannot be read.
     """
-    path = next((path for path in places(folder, *names) if path.is_file()), None)
+    path = next((path for path in table_paths(folder, *names) if path.is_file()), None)
     if path is None:
         raise ManifestError(f"There is no {' or '.join(names)} (or .gz) in {folder}. Check the folder.")
     table = read_table(path, columns, dtype)
@@ -35,56 +35,59 @@ def open_table(folder: Path, *names: str, columns: Sequence[str] | None = None, 
     return table
 
 
-def places(folder: Path, *names: str) -> list[Path]:
-    """Return where `open_table` looks for a table, in turn."""
+def table_paths(folder: Path, *names: str) -> list[Path]:
+    """Return the paths at which `open_table` looks for a table, in order."""
     return [folder / f"{name}{end}" for name in names for end in ("", ".gz")]
 
 
-def beside(out: Path, end: str) -> Path:
-    """Return what is written beside OUT: OUT-report.json for report.json."""
+def path_beside(out: Path, end: str) -> Path:
+    """Return the path of a file beside OUT: OUT-report.json for "report.json"."""
     return out.with_name(f"{out.stem}-{end}")
 
 
 def refuse_overwriting(out: Path, tables: Iterable[Path], splits: bool = True) -> None:
-    """Raise ManifestError where OUT is a table that is to be read.
+    """Raise ManifestError if OUT, or a file that is written beside it, is one of the tables to be read.
 
-    So it does for a file that is written beside OUT, those of splits too if `splits`.
+    splits: whether files of splits are written beside OUT too.
     """
     ends = [
         "report.json",
         *([f"{name}{out.suffix}" for name in SPLITS] + ["boxes.csv", "schema.yaml"] if splits else []),
     ]
-    targets = [path for path in (out, *(beside(out, end) for end in ends)) if path.exists()]
+    targets = [path for path in (out, *(path_beside(out, end) for end in ends)) if path.exists()]
     for table in tables:
         if same := next((path for path in targets if table.exists() and path.samefile(table)), None):
             raise ManifestError(f"{same} is a table to be read, and would be overwritten. Choose another --out.")
 
 
-def contradictory(values: pd.DataFrame, keys: pd.Series) -> pd.Series:
-    """Tell by row whether another row of the same key says something else; rows without a key are False."""
+def find_contradictions(values: pd.DataFrame, keys: pd.Series) -> pd.Series:
+    """Tell by row whether another row of the same key has other values; rows without a key are False."""
     answers = values.groupby(list(values.columns), sort=False, dropna=False).ngroup()
     return answers.groupby(keys).transform("nunique") > 1
 
 
-def without_duplicates(
+def drop_duplicate_films(
     rows: pd.DataFrame, column: str, report: Report, columns: list[str] | None = None
 ) -> pd.DataFrame:
-    """Return one row for each film that a column names.
+    """Return one row for each film.
 
-    The same row twice counts once; of rows that differ in the `columns` columns (all by default) none is kept, since
-    nobody can say which is right.
+    Equal rows count once. Rows of one film that differ are all dropped, because it is unknown which is right.
+
+    column: that names the film. columns: those in which rows of one film are compared, all by default.
     """
-    rows = keep(rows, ~contradictory(rows[columns or list(rows.columns)], rows[column]), report, CONTRADICTORY, column)
-    return keep(rows, ~rows[column].duplicated(), report, DUPLICATE, column)
+    rows = keep_rows(
+        rows, ~find_contradictions(rows[columns or list(rows.columns)], rows[column]), report, CONTRADICTORY, column
+    )
+    return keep_rows(rows, ~rows[column].duplicated(), report, DUPLICATE, column)
 
 
-def one_row_each(rows: pd.DataFrame, key: str, report: Report, reason: str) -> pd.DataFrame:
-    """Return rows of a table of the source that should have one for each key.
+def drop_ambiguous_keys(rows: pd.DataFrame, key: str, report: Report, reason: str) -> pd.DataFrame:
+    """Return one row for each key of a source table.
 
-    The same row twice counts once; keys whose rows differ are left out, since nobody can say which is right, and
-    counted under a reason.
+    Equal rows count once. Keys whose rows differ are left out, because it is unknown which is right, and counted as
+    omissions under a reason.
     """
-    several = contradictory(rows, rows[key])
+    several = find_contradictions(rows, rows[key])
     report.omit(reason, [f"{key} {value}" for value in rows.loc[several, key].unique()])
     return rows[~several].drop_duplicates()
 
@@ -95,18 +98,19 @@ def write_manifests(
     out: Path,
     schema: EHRSchema,
     report: Report,
+    *,
     split: bool = True,
     max_difference: float = MAX_DIFFERENCE,
     doubt_units: bool = True,
 ) -> pd.DataFrame:
-    """Write OUT, OUT-report.json and, if `split`, one file a split (OUT-train.csv …).
+    """Write OUT, OUT-report.json and, if `split`, one file for each split (OUT-train.csv …).
 
-    Paths become relative to OUT's folder.
-
-    CSV, or Parquet where OUT ends in .parquet. max_difference, doubt_units: see `plausible`. Raises ManifestError if no
-    row is left.
+    root: folder to which the rows' paths are relative; the written paths are relative to OUT's folder. Files are CSV,
+    or Parquet where OUT ends in .parquet. max_difference, doubt_units: see `mask_implausible`. Raises ManifestError if
+    no row is left.
     """
-    rows = plausible(rows, schema, report, max_difference, doubt_units).reset_index(drop=True)
+    rows = mask_implausible(rows, schema, report, max_difference=max_difference, doubt_units=doubt_units)
+    rows = rows.reset_index(drop=True)
     if rows.empty:
         raise ManifestError(f"No film is left of {report.input_rows} rows. " + "; ".join(report.lines()[1:]))
     report.output_rows = len(rows)
@@ -118,19 +122,19 @@ def write_manifests(
     }
     if {"height_cm", "weight_kg", "bmi"} <= set(rows.columns):
         report.missing["bmi"] = int((rows["bmi"].isna() & (rows["height_cm"].isna() | rows["weight_kg"].isna())).sum())
-    start = os.path.relpath(
-        os.path.realpath(root), os.path.realpath(out.parent)
-    )  # the folders themselves: links do not survive "../"
+    # without symbolic links, which ".." would not lead back through
+    start = os.path.relpath(os.path.realpath(root), os.path.realpath(out.parent))
     rows = rows.assign(path=[os.path.normpath(os.path.join(start, name)) for name in rows["path"]])
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(rows, out)
     for name in sorted(rows["split"].unique()) if split else ():
-        _write(rows[rows["split"] == name], beside(out, f"{name}{out.suffix}"))
-    beside(out, "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+        _write(rows[rows["split"] == name], path_beside(out, f"{name}{out.suffix}"))
+    path_beside(out, "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
     return rows
 
 
 def _write(rows: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV or Parquet; the file appears whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     if path.suffix.lower() in PARQUET:
         rows.to_parquet(partial, index=False)
@@ -139,7 +143,7 @@ def _write(rows: pd.DataFrame, path: Path) -> None:
     os.replace(partial, path)
 
 
-def label_of(normal: pd.Series, known: pd.Series) -> np.ndarray:
-    """Return `normal`, `abnormal`, or empty where nothing is known. Both by row; unknown counts as False."""
+def assign_labels(normal: pd.Series, known: pd.Series) -> np.ndarray:
+    """Return by row "normal", "abnormal", or "" where the label is not known; a missing value counts as False."""
     is_normal, is_known = (values.astype("boolean").fillna(False).to_numpy(bool) for values in (normal, known))
     return np.where(~is_known, "", np.where(is_normal, NORMAL, "abnormal"))
