@@ -18,14 +18,13 @@ WEIGHT_RANGE = (0.7, 1.4)
 FADE = 0.03  # share of the side over which the difference fades out toward the border of the box
 
 
-def smooth_difference(difference: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
+def smooth_difference(difference: np.ndarray) -> np.ndarray:
     """Smooth the difference of a prepared film and its reconstruction, and fade it out at the border.
 
-    difference: (S, S), film − reconstruction in grey levels of the prepared film's range. sigma: standard deviation of
-    the Gaussian in pixels of a 128-pixel film. Returns (S, S) float32.
+    difference: (S, S), film − reconstruction in grey levels of the prepared film's range. Returns (S, S) float32.
     """
     side = difference.shape[0]
-    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), scale_sigma(sigma, side))
+    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), scale_sigma(SIGMA, side))
     return smooth * _fade(side)
 
 

@@ -1,4 +1,7 @@
-"""Measure checkpoints by the rule of this study: python studies/healing-pilots/measure.py CXR_DIR CHECKPOINT [CHECKPOINT …]"""
+"""Measure checkpoints by the rule of this study and of study 22.
+
+PYTHONPATH=. python studies/18-healing-pilots/measure.py CXR_DIR CHECKPOINT [CHECKPOINT …]
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,11 @@ def largest_mean(difference: np.ndarray, sigma: float = 4.0, share: float = 0.01
     return inner.topk(max(1, round(share * inner.shape[1])), dim=1).values.mean(1).numpy()
 
 
-def detection(detector: Detector, folder: Path, halves: str = "A") -> tuple[float, float]:
-    """AUROC within view on radiologists' films of the given halves of `dev`: opacity, other abnormal."""
+def detection(detector: Detector, folder: Path, normals: tuple[str, ...]) -> tuple[float, float]:
+    """AUROC within view on half A of `dev`: radiologists' opacity and other abnormal films against labels of normals."""
     table = pd.read_csv(folder / "metadata.csv")
-    table = table[(table.split == "dev") & table.label.isin(("normal", "opacity", "other_abnormal"))]
-    table = table[[assign_half(patient) in halves for patient in table.patient]]
+    table = table[(table.split == "dev") & table.label.isin((*normals, "opacity", "other_abnormal"))]
+    table = table[[assign_half(patient) == "A" for patient in table.patient]]
     settings = detector.config.preprocessing
     films = np.stack([prepare(read_radiograph(folder / file), settings) for file in table.file])
     schema = detector.schema
@@ -66,7 +69,7 @@ def detection(detector: Detector, folder: Path, halves: str = "A") -> tuple[floa
     scores = largest_mean(films - estimates(detector, films, values))
     results = []
     for label in ("opacity", "other_abnormal"):
-        rows = table.label.isin(("normal", label)).to_numpy()
+        rows = table.label.isin((*normals, label)).to_numpy()
         results.append(auroc_within_view(scores[rows], table.label[rows] == label, table.view[rows].to_numpy()))
     return tuple(results)
 
@@ -99,12 +102,14 @@ def main() -> None:
     folder = Path(sys.argv[1])
     for source in sys.argv[2:]:
         detector = Detector.from_pretrained(source)
-        opacity, other = detection(detector, folder)
+        opacity, other = detection(detector, folder, ("normal",))
+        more = sum(detection(detector, folder, ("normal", "nih_no_finding"))) / 2
         ratios = healing(detector, folder)
         criteria = (opacity + other) / 2, (ratios["opacity"] + ratios["nodule"]) / 2
         heals = ", ".join(f"{kind} {ratio:.3f}" for kind, ratio in ratios.items())
         print(
-            f"{source}: opacity {opacity:.3f}, other {other:.3f}; healing {heals}; criteria {criteria[0]:.3f}, {criteria[1]:.3f}",
+            f"{source}: opacity {opacity:.3f}, other {other:.3f}; healing {heals}; criteria {criteria[0]:.3f}, "
+            f"{criteria[1]:.3f}; mean AUROC with text-mined normals {more:.3f}",
             flush=True,
         )
 
