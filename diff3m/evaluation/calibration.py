@@ -91,9 +91,7 @@ def calibrate_on_normals(
         if row["heat"] is not None:
             maps.append(square_image(row["heat"]))
             reconstructions.append(square_image(row["reconstruction"]))
-    processes.wait()
-    if processes.first:
-        parts.remove()
+    parts.remove(processes)
     check_count(len(values), manifest)
     scoring = calibrate_scoring(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(maps)))
     places = [largest_in_organs(*pair, scoring) for pair in zip(maps, reconstructions, strict=True)]
