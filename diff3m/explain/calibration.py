@@ -94,11 +94,11 @@ def fit_normals(fits: Sequence[GroupFit], deviations: Sequence[np.ndarray]) -> F
             f"Fewer than two films of the manifest know {', '.join(missing)}; a calibration needs more."
         )
     means, spreads = np.nanmean(table, 0), np.nanstd(table, 0, ddof=1)
-    calibrated = tuple(
+    result = tuple(
         replace(fit, mean=float(mean), std=float(max(spread, 1e-6)), count=int(count))
         for fit, mean, spread, count in zip(fits, means, spreads, counts, strict=True)
     )
-    return FitCalibration(calibrated[: len(fits) // 2], calibrated[len(fits) // 2 :])
+    return FitCalibration(result[: len(fits) // 2], result[len(fits) // 2 :])
 
 
 def with_usual(fits: Sequence[GroupFit], movements: Sequence[np.ndarray]) -> tuple[GroupFit, ...]:
