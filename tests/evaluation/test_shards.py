@@ -76,7 +76,8 @@ def test_two_processes_calibrate_the_fit_as_one_after_a_kill(tiny_copy, film_fol
     (film_folder / "film3.png").write_bytes(b"no picture")
     manifest = film_folder / "fit.csv"
     manifest.write_text("\n".join(["path,age,sex,view,bmi,systolic_mmhg,diastolic_mmhg,label", *lines]) + "\n")
-    assert run_command(capsys, "calibrate", tiny_copy, "--fit", "--manifest", manifest)[0] == 0
+    status, _, said = run_command(capsys, "calibrate", tiny_copy, "--fit", "--manifest", manifest)
+    assert status == 0, said
     command = ["calibrate", both, "--fit", "--manifest", manifest]
     (survivor, _, said), (killed, _, _) = two_processes(command, killed=1)
     assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said, said
