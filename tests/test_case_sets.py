@@ -64,6 +64,11 @@ def test_a_folder_becomes_a_set(folder, tiny_detector):
     assert third.label == "pneumonia" and third.record["view"] == "PA", "from the DICOM header"
 
 
+def test_the_link_of_a_set_can_be_copied(folder, tiny_detector, capsys):
+    read_case_set(folder, tiny_detector, "ward é 3")
+    assert "Link: ?read=ward+%C3%A9+3\n" in capsys.readouterr().err
+
+
 def test_columns_are_named_as_in_any_manifest_and_others_are_said(folder, tiny_detector, capsys):
     (folder / "manifest.csv").write_text("Path,BMI (kg/m²),Gender,Label\n0.png,31,F,Normal\n")
     cases = read_case_set(folder, tiny_detector)

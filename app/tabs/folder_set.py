@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
 
 import cv2
 from tqdm import tqdm
@@ -148,7 +149,7 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
         raise ManifestError(f"No row of {path} can be used. {problems[0]}")
     results.remove_others(stored)
     left_out = f", {len(problems)} left out" if problems else ""
-    print(f"Case set {name}: {len(entries)} films ready{left_out}. Link: ?read={name}", file=sys.stderr)
+    print(f"Case set {name}: {len(entries)} films ready{left_out}. Link: ?{urlencode({'read': name})}", file=sys.stderr)
     return FolderSet(name, folder.resolve(), detector, tuple(entries), tuple(stored), tuple(problems))
 
 

@@ -137,8 +137,8 @@ def answer_disagreement(detector: Detector) -> Iterator[Step]:
         outcomes.append(Outcome(candidate, analysis, tuple(answers.outstanding_places(analysis, detector))))
         steps = answers.card(title, text, answers.table(head, [outcome.row for outcome in outcomes]))
         yield Step(steps)
-    shown = [outcome for outcome in (map_alone(outcomes), score_alone(outcomes)) if outcome] or outcomes[:1]
-    films = (_viewer_film(outcome, detector) for outcome in shown)
+    examples = [outcome for outcome in (map_alone(outcomes), score_alone(outcomes)) if outcome] or outcomes[:1]
+    films = (_viewer_film(outcome, detector) for outcome in examples)
     state = ViewerState(*films, description="Films on which score and map disagree")
     yield Step(answers.conclusion(steps, conclusion_sentences(outcomes, detector)), state)
 
