@@ -116,8 +116,8 @@ def conclusion_text(outcomes: Sequence[Outcome]) -> str:
         text += f"All changes together take it from {first.row[1]} to {together.row[1]}, which {limit}. "
     text += f"The map changed most with: {by_map.name} ({by_map.row[2]} of the grey range on average). "
     return text + (
-        "Overall brightness and contrast are normalized before the model sees a film; the shape of the grey curve, "
-        "edges and grain are not. Compare scores within one hospital, or calibrate on its own normal films."
+        "Overall brightness and contrast are normalized before the model sees a film; the shape of the grey curve and "
+        "sharpened edges are not. Compare scores within one hospital, or calibrate on its own normal films."
     )
 
 

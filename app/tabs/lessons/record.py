@@ -172,6 +172,7 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
             text,
             f"The misfit says how badly the film contradicts what the model expects (about {len(result.fits)} for a "
             f"normal film). It is {result.unknown:.1f} without the record and {result.known:.1f} with it: {meaning}. "
+            "The percentiles below answer less: without a view the film is compared with normal films of all views. "
             f"The two normal films differ by {difference} of the grey range on average: inversion carries the "
             "patient's shape in the noise, whatever the record says.",
         )
