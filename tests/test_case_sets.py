@@ -64,6 +64,18 @@ def test_a_folder_becomes_a_set(folder, tiny_detector):
     assert third.label == "pneumonia" and third.record["view"] == "PA", "from the DICOM header"
 
 
+def test_the_link_of_a_set_can_be_copied(folder, tiny_detector, capsys):
+    read_case_set(folder, tiny_detector, "ward é 3")
+    assert "Link: ?read=ward+%C3%A9+3\n" in capsys.readouterr().err
+
+
+def test_columns_are_named_as_in_any_manifest_and_others_are_said(folder, tiny_detector, capsys):
+    (folder / "manifest.csv").write_text("Path,BMI (kg/m²),Gender,Label\n0.png,31,F,Normal\n")
+    cases = read_case_set(folder, tiny_detector)
+    assert cases.case(0).record["bmi"] == 31 and cases.case(0).is_counted
+    assert "The column `gender` was not read. To use it, name it `sex`." in capsys.readouterr().err
+
+
 def test_a_bad_row_is_left_out_with_its_reason(folder, tiny_detector, capsys):
     (folder / "text.png").write_text("no picture")
     bad = (
@@ -212,7 +224,10 @@ def run_recipe(heading: str, place: Path) -> Path:
     return place / "my-cases"
 
 
-def test_the_recipe_for_chestxray14_makes_a_set(tmp_path, tiny_detector):
+@pytest.mark.parametrize(
+    ("table", "sex"), [("Data_Entry_2017.csv", "Patient Gender"), ("Data_Entry_2017_v2020.csv", "Patient Sex")]
+)
+def test_the_recipe_for_chestxray14_makes_a_set(tmp_path, tiny_detector, table, sex):
     source = tmp_path / "ChestX-ray14"
     (source / "images_001" / "images").mkdir(parents=True)
     for number in range(3):
@@ -223,8 +238,8 @@ def test_the_recipe_for_chestxray14_makes_a_set(tmp_path, tiny_detector):
         "00000001_000.png,Infiltrate,10.5,20.25,30,40,,,\n00000001_000.png,Mass,50,20,30,40,,,\n"
         "00009999_000.png,Mass,1,2,3,4,,,\n"
     )
-    (source / "Data_Entry_2017.csv").write_text(
-        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+    (source / table).write_text(
+        f"Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,{sex},View Position\n"
         "00000000_000.png,No Finding,0,0,58,M,PA\n00000001_000.png,Infiltration|Mass,0,1,81,F,AP\n"
         "00000002_000.png,Effusion,0,2,60,F,PA\n00009999_000.png,Mass,0,9,60,F,PA\n"
     )
@@ -232,20 +247,27 @@ def test_the_recipe_for_chestxray14_makes_a_set(tmp_path, tiny_detector):
     assert cases.problems == () and len(cases) == 2
     normal, marked = cases.case(0), cases.case(1)
     assert normal.is_counted and not normal.truths and normal.record["view"] == "PA"
-    assert [truth.label for truth in marked.truths] == ["Infiltrate", "Mass"] and marked.record["age"] == 81
+    assert [truth.label for truth in marked.truths] == ["Infiltrate", "Mass"]
+    assert marked.record["age"] == 81 and marked.record["sex"] == "F"
     assert marked.truths[0].box == pytest.approx((20.25 / 96, 10.5 / 96, 60.25 / 96, 40.5 / 96))
 
 
 def test_the_recipe_for_vindr_makes_a_set(tmp_path, tiny_detector):
-    source = tmp_path / "vindr-cxr"
-    (source / "test").mkdir(parents=True)
-    lines = ["image_id,class_name,x_min,y_min,x_max,y_max"]
-    for number in range(6):
+    source = tmp_path / "vindr-cxr" / "1.0.0"
+    for name in ("test", "annotations"):
+        (source / name).mkdir(parents=True)
+    boxes, labels = ["image_id,class_name,x_min,y_min,x_max,y_max"], ["image_id,Nodule/Mass,Pneumonia,No finding"]
+    for number in range(7):
         (source / "test" / f"a{number}.dicom").write_bytes(dicom_film())
-        lines.append(f"a{number},No finding,,,," if number < 4 else f"a{number},Nodule/Mass,32,16,64.5,48")
-    (source / "annotations_test.csv").write_text("\n".join(lines) + "\n")
+        has_box = number in (4, 5)
+        boxes.append(f"a{number},Nodule/Mass,32,16,64.5,48" if has_box else f"a{number},No finding,,,,")
+        labels.append(f"a{number},{int(has_box)},{int(number == 6)},{int(number < 4)}")
+    (source / "annotations" / "annotations_test.csv").write_text("\n".join(boxes) + "\n")
+    (source / "annotations" / "image_labels_test.csv").write_text("\n".join(labels) + "\n")
     cases = read_case_set(run_recipe("From VinDr-CXR", tmp_path), tiny_detector)
-    assert cases.problems == () and len(cases) == 5, "three normal films, and both others"
+    assert cases.problems == () and len(cases) == 5, (
+        "three normal films and both with a box; a pneumonia without one is neither"
+    )
     assert [bool(cases.case(index).truths) for index in range(5)] == [False] * 3 + [True] * 2
     truth = cases.case(4).truths[0]
     assert truth.label == "Nodule/Mass" and truth.box == pytest.approx((16 / 128, 32 / 128, 48 / 128, 64.5 / 128))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from app.components.viewer import ViewerState
-from app.tabs.lessons import LESSONS, Lesson, Setting, Step, disagreement, healing, processing
+from app.render import wording
+from app.tabs.lessons import LESSONS, Lesson, Setting, Step, answers, disagreement, healing, processing, record
 from app.tabs.lessons.tab import build_lessons
 from diff3m.detector import Detector
 from diff3m.imaging import Preprocessing, Radiograph, prepare
@@ -79,9 +81,9 @@ def test_the_answer_says_what_was_measured_and_nothing_else():
     rows = [measurement(0.8, 99, (0.2, 0.9, 0.4), True), measurement(0.4, 97, (0.2, 0.8, 0.1), True)]
     text = healing.conclusion_text([*rows, measurement(0.1, 30, (0.2, 0.8, 0.1), False)], 0.4)
     assert "without 80% of the nodule and 10% of the fluid" in text
-    assert "A place stands out down to strength 0.40; the score passes percentile 95 down to 0.40" in text
+    assert "A place stands out down to strength 0.40; the score reaches percentile 95 down to 0.40" in text
     text = healing.conclusion_text([measurement(0.1, 30, (0.2, 0.8, 0.1), False)], 0.1)
-    assert "No place stands out; the score never passes percentile 95" in text
+    assert "No place stands out; the score never reaches percentile 95" in text
     invisible = replace(rows[0], removals=(healing.Removal(0.001, 0.0),) * 3)
     assert "less than one grey step" in healing.conclusion_text([invisible], 0.8)
 
@@ -120,8 +122,8 @@ def outcome(name: str, percentile: float, change: float) -> processing.Outcome:
 def test_the_hospitals_answer_names_the_largest_changes():
     outcomes = [outcome("hospital A", 50, 0), outcome("grey curve", 47, 0.02), outcome("sharpening", 90, 0.01)]
     text = processing.conclusion_text([*outcomes, outcome("darker", 50.5, 0), outcome("all of these", 97, 0.03)])
-    assert "The score moved most by sharpening: +40.0 points" in text and "hardly moved by darker" in text
-    assert "from 50.0 to 97.0, which crosses the limit" in text and "most by grey curve (2.0%" in text
+    assert "moved the score most: sharpening, by +40.0 points" in text and "hardly moved with: darker." in text
+    assert "from 50.0 to 97.0, which crosses the limit" in text and "most with: grey curve (2.0%" in text
     fewer = processing.conclusion_text([*outcomes, outcome("all of these", 60, 0.03)])
     assert "does not cross" in fewer and "hardly" not in fewer
 
@@ -158,16 +160,48 @@ def test_films_are_chosen_by_what_was_measured():
         "score alone",
         "score alone",
     ]
-    sentences = disagreement.conclusion_sentences(films[2], None, SimpleNamespace(schema={}))
-    assert "percentile 10.0" in sentences[0] and "heart differs by −7.0 %" in sentences[0]
-    assert sentences[1] == "No film of an unusual score was without such a place."
-    assert "No film of an ordinary score" in disagreement.conclusion_sentences(None, None, None)[0]
+    sentences = disagreement.conclusion_sentences(films[:4], SimpleNamespace(schema={}))
+    assert sentences[0] == "Score and map disagree on 2 of 4 films."
+    assert "percentile 10.0" in sentences[1] and "heart differs by −7.0 %" in sentences[1]
+    assert sentences[2] == "No film of an unusual score is without such a place."
+    sentences = disagreement.conclusion_sentences(films[:1], None)
+    assert sentences[0] == "Score and map disagree on 0 of 1 films." and "On no film of an ordinary" in sentences[1]
+
+
+def test_the_notes_name_the_candidates_without_a_lesion():
+    healthy = [place for place, film in enumerate(disagreement.CANDIDATES, start=1) if film.lesion is None]
+    assert healthy == [2, 3, 5] and "Films 2, 3 and 5 hold no lesion" in disagreement.DISAGREEMENT.notes
 
 
 def test_candidates_are_analyzed_one_by_one(simulated, monkeypatch):
     monkeypatch.setattr(disagreement, "CANDIDATES", disagreement.CANDIDATES[:2])
     steps = list(disagreement.answer_disagreement(simulated))
     assert len(steps) == 3 and "The answer" in steps[-1].html and steps[-1].state.film.normal is not None
+
+
+# The view, and nothing known
+
+
+def test_the_view_lesson_says_whether_the_model_notices(fitted, monkeypatch):
+    def attribute(detector, case, parts):
+        seen.append(case.record["view"])
+        return SimpleNamespace(fits=[SimpleNamespace(group="view", z=3.0 if case.record["view"] == "PA" else 0.5)])
+
+    seen: list[str] = []
+    monkeypatch.setattr(record, "attribute", attribute)
+    *_, step = record.VIEW.answer(fitted)
+    assert seen == ["AP", "PA"] and "the model notices the wrong record" in step.html
+    monkeypatch.setattr(wording, "FITS", 4.0)
+    *_, step = record.VIEW.answer(fitted)
+    assert "the model does not notice the wrong record" in step.html
+
+
+def test_nothing_known_is_an_empty_record(simulated):
+    first, second = list(itertools.islice(record.WITHOUT_RECORD.answer(simulated), 2))
+    assert "Everything known" in first.html and "Nothing known" in second.html
+    phantom = record.phantom_film(record.STOUT_PERSON, bmi=41.0)
+    unknown = answers.analyze(simulated, phantom, dict.fromkeys(phantom.patient.record()))
+    assert set(unknown.case.record.values()) == {None}
 
 
 # The tab

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
 
 import cv2
 from tqdm import tqdm
 
 from diff3m.analysis import Analysis
-from diff3m.data.manifest import NORMAL, ManifestError, label_key
+from diff3m.data.manifest import NORMAL, ManifestError, column_note, label_key, name_columns
 from diff3m.data.paths import locate
 from diff3m.data.table import read_table
 from diff3m.detector import Detector
@@ -123,10 +124,12 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
     if path is None:
         raise ManifestError(f"There is no {TABLES[0]} in {folder}. Write one with a column `path`; see docs/teach.md.")
     name = name or folder.resolve().name
-    rows = _rows(path)
+    rows = _rows(path, detector.schema)
     results = SetResults.of_folder(folder)
     entries, stored, problems = [], [], []
     names: set[str] = set()
+    if note := column_note(tuple(rows[0][1]), detector.schema):
+        print(f"{name}: {note}", file=sys.stderr)
     progress = tqdm(rows, desc=f"Case set {name}", unit="film", file=sys.stderr, leave=False, disable=None)
     for row, values in progress:
         try:
@@ -146,17 +149,14 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
         raise ManifestError(f"No row of {path} can be used. {problems[0]}")
     results.remove_others(stored)
     left_out = f", {len(problems)} left out" if problems else ""
-    print(f"Case set {name}: {len(entries)} films ready{left_out}. Link: ?read={name}", file=sys.stderr)
+    print(f"Case set {name}: {len(entries)} films ready{left_out}. Link: ?{urlencode({'read': name})}", file=sys.stderr)
     return FolderSet(name, folder.resolve(), detector, tuple(entries), tuple(stored), tuple(problems))
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the table's rows by number, column names in lower case. Raises ManifestError."""
+def _rows(path: Path, schema: EHRSchema) -> list[tuple[int, dict[str, str]]]:
+    """Return the table's rows by number, with columns named as in any manifest. Raises ManifestError."""
     table = read_table(path)
-    table.columns = [str(column).strip().lower() for column in table.columns]
-    if "path" not in table.columns:
-        columns = ", ".join(table.columns)[:300]
-        raise ManifestError(f"The manifest {path} has no column `path`. Its columns are: {columns}.")
+    name_columns(table, path, schema)
     if not len(table):
         raise ManifestError(f"The manifest {path} has no rows. Write one for each film.")
     texts = ({name: _text(value) for name, value in values.items()} for values in table.to_dict("records"))
@@ -178,8 +178,7 @@ def _entry(row: int, values: Mapping[str, str], folder: Path, schema: EHRSchema,
     mask = locate(folder, values["mask"])[0] if values.get("mask") else None
     if mask is not None and not mask.is_file():
         raise ManifestError(f"There is no file {values['mask']} for its mask. Check the name.")
-    by_feature = {name.lower(): name for name in schema.names}
-    record = schema.parse({by_feature[key]: value for key, value in values.items() if key in by_feature})
+    record = schema.parse({name: values[name] for name in schema.names if name in values})
     texts = {name: values.get(name, "") for name in ("boxes", "title", "question", "answer")}
     name = next(name for name in _link_names(path) if name not in names)
     return FolderEntry(row, name, path, record, label_key(values.get("label", "")), mask=mask, **texts)

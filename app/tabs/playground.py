@@ -22,7 +22,7 @@ from ..render import panels, wording
 from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
 from ..runtime.model_lock import analyze_in_turn
-from .lessons.lesson import card
+from .lessons import answers
 from .teach_films import MODEL_SIDE
 
 NO_LESION = "none: a normal phantom"
@@ -172,4 +172,4 @@ def _result(detector: Detector, play: Play) -> tuple[str, str]:
     sentences = [wording.score_sentence(analysis), *wording.contradiction_sentences(analysis, detector.schema)]
     error = float(np.abs(analysis.reconstruction - play.normal).mean())
     distance = f"The model's normal lies {error:.1%} of the grey range from the true one, on average over the picture."
-    return picture_strip(frames, PICTURE), card("What the model says", [*sentences, distance])
+    return picture_strip(frames, PICTURE), answers.card("What the model says", [*sentences, distance])

@@ -1,7 +1,7 @@
 """Tab: read first, then look. A film without a map; the reader marks what he sees; then normal film, map and truth.
 
-Nothing is stored on the server: the answers live in the state of the reader's page, the CSV is written by the browser,
-and the tables of a class are deleted as soon as they are counted.
+Nothing is written to the server's disk: the answers live in the state of the reader's session, in memory, the CSV is
+written by the browser, and the tables of a class are deleted as soon as they are counted.
 """
 
 from __future__ import annotations

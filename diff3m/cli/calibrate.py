@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from .options import add_accept_option, add_command
-from .terminal import progress_bar, select_gpu
+from .terminal import progress_bar, select_gpu, stage_progress_bars
 
 
 def add_parser(commands) -> None:
@@ -16,7 +15,7 @@ def add_parser(commands) -> None:
         "calibrate",
         run,
         "Measure normal films, so that scores and percentiles have a scale. Runs in many processes under `accelerate "
-        "launch`; --fit in the first alone.",
+        "launch`.",
     )
     command.add_argument("checkpoint", help="checkpoint folder; its config.json is rewritten")
     command.add_argument("--manifest", required=True, metavar="CSV", help="normal films that training never saw")
@@ -40,11 +39,8 @@ def run(options) -> None:
 
     with joined_processes() as processes:
         detector = Detector.from_pretrained(options.checkpoint, device=select_gpu())
-        if options.fit:
-            if processes.first:
-                _calibrate_fit(detector, options.manifest, options.accept)
-        else:
-            _calibrate_score(detector, options, processes)
+        calibrate = _calibrate_fit if options.fit else _calibrate_score
+        calibrate(detector, options, processes)
 
 
 def _calibrate_score(detector, options, processes) -> None:
@@ -66,36 +62,19 @@ def _calibrate_score(detector, options, processes) -> None:
     print(f"wrote {folder / 'config.json'}")
 
 
-def _calibrate_fit(detector, manifest: str, accept: bool) -> None:
+def _calibrate_fit(detector, options, processes) -> None:
     from ..checkpoint.folder import write_config
-    from ..data.manifest import normal_cases
-    from ..explain import calibrate_fit, calibrate_usual
-    from ..explain.calibration import USUAL_FILMS
+    from ..evaluation.fit_calibration import calibrate_fit_on_normals
 
-    rows, folder = normal_cases(manifest, detector.schema), detector.checkpoint.folder
-    fit_bar, usual_bar = progress_bar("calibrating"), progress_bar("what is usual")
-    calibration = calibrate_fit(
-        detector, _passing_cases(detector, rows, accept), report=lambda done: fit_bar(done, len(rows))
-    )
-    detector = detector.with_config(replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit))
-    write_config(folder, detector.config)
+    folder = detector.checkpoint.saved_folder
+    report = stage_progress_bars() if processes.first else None
+    calibration = calibrate_fit_on_normals(detector, options.manifest, folder, report, options.accept, processes)
+    if not processes.first:
+        return
+    write_config(folder, replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit))
     for fit in calibration.fit:
         print(f"{fit.group}: {fit.count} normal films, noise level {fit.level}")
-    total = min(len(rows), USUAL_FILMS)
-    fits = calibrate_usual(detector, _passing_cases(detector, rows, accept), report=lambda done: usual_bar(done, total))
-    write_config(folder, replace(detector.config, prior_fit=fits))
-    for fit in fits:
+    for fit in calibration.prior_fit:
         if fit.usual:
             print(f"{fit.group}: moves normal by {fit.usual[len(fit.usual) // 2]:.2f} in half of the people")
-
-
-def _passing_cases(detector, rows: Iterable, accept: bool) -> Iterator:
-    """Yield a case for each row of a manifest whose film the gate lets pass. Raises RadiographError."""
-    from ..imaging import GateError, read_film
-
-    for row in rows:
-        try:
-            film = read_film(row.path, accept)
-        except GateError:
-            continue
-        yield detector.case(film, row.record)
+    print(f"wrote {folder / 'config.json'}")

@@ -95,13 +95,23 @@ def _prepare_release(options) -> None:
 def _prepare_dicom(options) -> None:
     from ..data.prepare import prepare_dicom
 
-    salt = Path(options.salt[1:]).read_text().strip() if options.salt.startswith("@") else options.salt
+    salt = _read_salt(Path(options.salt[1:])) if options.salt.startswith("@") else options.salt
     labels = Path(options.labels) if options.labels else None
     check = _film_check(options)
     report = prepare_dicom(
         Path(options.dir), Path(options.out), salt, labels, seed=options.seed, processes=options.processes, check=check
     )
     _print_report(report, options.out)
+
+
+def _read_salt(path: Path) -> str:
+    """Read the salt from a file. Raises ValueError."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(
+            f"The salt cannot be read from {path}. Write any 8 characters or more into that file."
+        ) from None
 
 
 def _film_check(options):

@@ -33,6 +33,7 @@ __all__ = [
     "column_note",
     "feature_of_column",
     "label_key",
+    "name_columns",
     "normal_cases",
     "patient_key",
     "patient_keys",
@@ -213,7 +214,7 @@ def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[in
         raise ManifestError(f"The limit must be at least 1, got {limit}.")
     remaining = limit
     for chunk in stream_table(path):
-        _name_columns(chunk, path, schema)
+        name_columns(chunk, path, schema)
         part = chunk if remaining is None else chunk.head(remaining)
         yield from zip((part.index + 1).tolist(), part.to_dict("records"), strict=True)
         if remaining is not None:
@@ -222,7 +223,7 @@ def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[in
                 return
 
 
-def _name_columns(table: pd.DataFrame, path: Path, schema: EHRSchema) -> None:
+def name_columns(table: pd.DataFrame, path: Path, schema: EHRSchema) -> None:
     """Rename a table's columns in place as the schema writes them.
 
     Raises ManifestError where `path` is missing, or two columns have one name.

@@ -92,9 +92,7 @@ def calibrate_on_normals(
         if row["heat"] is not None:
             maps.append(square_image(row["heat"]))
             reconstructions.append(square_image(row["reconstruction"]))
-    processes.wait()
-    if processes.first:
-        parts.remove()
+    parts.remove(processes)
     check_count(len(values), manifest)
     regions = torch.from_numpy(chest_regions(np.stack(reconstructions)) > 0.5) if plain.scoring.chest else None
     scoring = calibrate_scoring(plain.scoring, torch.tensor(values), views, torch.from_numpy(np.stack(maps)), regions)

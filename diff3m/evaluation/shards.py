@@ -201,9 +201,11 @@ class Parts:
             for number in range(self.count):
                 self.read(number).to_pandas().to_csv(file, index=False, header=number == 0)
 
-    def remove(self) -> None:
-        """Remove the folder with all parts."""
-        shutil.rmtree(self.folder)
+    def remove(self, processes: Processes = ALONE) -> None:
+        """Remove the folder with all parts, once all processes have read what they need."""
+        processes.wait()
+        if processes.first:
+            shutil.rmtree(self.folder)
 
 
 def _join(columns: Sequence[pd.Series]) -> pd.Categorical | np.ndarray:

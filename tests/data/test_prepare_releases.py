@@ -60,8 +60,9 @@ def chexpert_plus(folder, section: str = "report_fixed") -> None:
         for row in rows
         if row[3] in findings
     ]
-    (folder / "chexbert_labels").mkdir()
-    (folder / "chexbert_labels" / f"{section}.json").write_text("\n".join(lines) + "\n")
+    labels = folder / ("CheXpert_Labels" if section == "impression_fixed" else "chexbert_labels")
+    labels.mkdir()
+    (labels / f"{section}.json").write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize("section", ["report_fixed", "impression_fixed"])
@@ -270,6 +271,31 @@ def test_labels_may_name_files_and_may_not_contradict_each_other(tree, tmp_path)
         ManifestError, match=r"needs the columns `label` and `accession` or `path`\. Its columns are: id, label"
     ):
         prepare_dicom(tree, tmp_path / "m.csv", SALT, tmp_path / "labels.csv", check=QUICK)
+
+
+def test_copies_count_once_and_labels_without_a_film_are_said(tree, tmp_path):
+    for name, instance in {"A/1": "1.2.3.1", "F/1 copy": "1.2.3.1", "F/8": "1.2.3.8"}.items():
+        dicom(tree / name, **who(1, ViewPosition="PA", SOPInstanceUID=instance))
+    labels = "Accession Number , Label\n ACC1 ,normal\nACC77,normal\n,Mass\n"
+    (tmp_path / "labels.csv").write_text(labels)
+    report = prepare_dicom(tree, tmp_path / "m.csv", SALT, tmp_path / "labels.csv", check=QUICK)
+    table = pd.read_csv(tmp_path / "m.csv", dtype=str, keep_default_na=False).set_index("path")
+    assert report.drops["copy of another file (same SOP instance)"] == 1
+    assert (
+        "tree/F/1 copy" not in table.index and table.loc[["tree/A/1", "tree/F/8"], "label"].tolist() == ["normal"] * 2
+    )
+    (unused,) = report.omissions
+    assert unused.startswith("row of the table of labels whose film") and report.omissions[unused] == 2
+    assert "ACC" not in (tmp_path / "m-report.json").read_text()
+
+
+def test_a_salt_that_cannot_be_read_gets_a_sentence(tree, tmp_path, capsys):
+    command = ["prepare", "dicom", str(tree), "--out", str(tmp_path / "m.csv"), "--salt", f"@{tmp_path / 'absent.txt'}"]
+    assert main(command) == 1
+    assert "The salt cannot be read from" in capsys.readouterr().err
+    (tmp_path / "empty.txt").write_text("")
+    assert main([*command[:-1], f"@{tmp_path / 'empty.txt'}"]) == 1
+    assert "at least 8 characters" in capsys.readouterr().err
 
 
 def test_a_run_that_was_stopped_goes_on(tree, tmp_path, monkeypatch):

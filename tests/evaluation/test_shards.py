@@ -67,6 +67,27 @@ def test_two_processes_calibrate_as_one_after_a_kill(calibrated, film_folder, tm
     assert not (both / "calibration-parts").exists()
 
 
+@pytest.mark.slow
+def test_two_processes_calibrate_the_fit_as_one_after_a_kill(tiny_copy, film_folder, tmp_path, small_parts, capsys):
+    both = Path(shutil.copytree(tiny_copy, tmp_path / "both"))
+    lines = [
+        f"film{film}.png,{50 + film},{'FM'[film % 2]},{('PA', 'AP')[film % 2]},24,130,80,normal" for film in range(5)
+    ]
+    (film_folder / "film3.png").write_bytes(b"no picture")
+    manifest = film_folder / "fit.csv"
+    manifest.write_text("\n".join(["path,age,sex,view,bmi,systolic_mmhg,diastolic_mmhg,label", *lines]) + "\n")
+    status, _, said = run_command(capsys, "calibrate", tiny_copy, "--fit", "--manifest", manifest)
+    assert status == 0, said
+    command = ["calibrate", both, "--fit", "--manifest", manifest]
+    (survivor, _, said), (killed, _, _) = two_processes(command, killed=1)
+    assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said, said
+    assert len(list((both / "fit-parts").glob("*.parquet"))) == 4, "of five films"
+    (first, out, said), (second, silent, _) = two_processes(command)
+    assert (first, second) == (0, 0) and "age: 4 normal films" in out and not silent, said
+    assert (both / "config.json").read_text() == (tiny_copy / "config.json").read_text()
+    assert not list(both.glob("*-parts"))
+
+
 def compute(parts: Parts, processes: Processes = shards.ALONE) -> list[int]:
     """Compute squares of 0 … 9 in parts; returns the items that were computed."""
     seen: list[int] = []

@@ -9,9 +9,14 @@ import pytest
 from app.render.cards.movement import unusual_sentence
 from diff3m.checkpoint.folder import CONFIG_FILE, load_checkpoint
 from diff3m.cli.main import main
+from diff3m.data.manifest import normal_cases
 from diff3m.data.phantom import person
+from diff3m.detector import Detector
+from diff3m.evaluation import fit_calibration
+from diff3m.evaluation.fit_calibration import calibrate_fit_on_normals
 from diff3m.explain import ExplanationError, attribute, calibrate_fit, calibrate_usual
 from diff3m.explain.record_fit import measure_deviations, z_scores
+from diff3m.imaging import read_film
 
 
 def phantom_cases(detector, count=8):
@@ -42,18 +47,73 @@ def test_calibration_returns_a_value_and_writes_nothing(tiny_detector):
         calibrate_fit(tiny_detector, some)
 
 
-def test_the_command_writes_the_calibration(tiny_copy, tmp_path, capsys):
+@pytest.fixture
+def normals(tmp_path):
+    """Write a manifest of four normal phantoms with their records; returns its path."""
     lines = ["path,label,age,sex,view,bmi,systolic_mmhg,diastolic_mmhg"]
     for number in range(4):
         cv2.imwrite(str(tmp_path / f"{number}.png"), (person(number).film(64) * 255).astype(np.uint8))
         record = person(number).patient.record()
         values = (record[name] for name in ("age", "sex", "view", "bmi", "systolic_mmhg", "diastolic_mmhg"))
         lines.append(f"{number}.png,normal," + ",".join(map(str, values)))
-    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
-    assert main(["calibrate", str(tiny_copy), "--manifest", str(tmp_path / "manifest.csv"), "--fit"]) == 0
+    path = tmp_path / "manifest.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_command_writes_the_calibration(tiny_copy, normals, capsys):
+    detector = Detector(load_checkpoint(tiny_copy), device="cpu", precision="float32")
+    cases = [detector.case(read_film(row.path), row.record) for row in normal_cases(normals, detector.schema)]
+    assert main(["calibrate", str(tiny_copy), "--manifest", str(normals), "--fit"]) == 0
     config, text = load_checkpoint(tiny_copy).config, capsys.readouterr().out
     assert [fit.count for fit in config.fit] == [4] * 5 and all(len(fit.usual) == 101 for fit in config.prior_fit)
+    assert config.fit == calibrate_fit(detector, cases).fit
     assert "age: 4 normal films, noise level 350" in text and "age: moves normal by" in text
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Replace the two measurements of a film by quick ones; returns the list of those that were called."""
+    calls = []
+
+    def deviations(detector, case, fits):
+        calls.append("deviations")
+        return np.linspace(0, 1, len(fits)) * case.record["age"]
+
+    def movements(detector, case):
+        calls.append("movements")
+        if calls.count("movements") == calls.count("stop here") == 2:
+            raise KeyboardInterrupt
+        return np.array([fit.mean * case.record["age"] for fit in detector.config.prior_fit])
+
+    monkeypatch.setattr(fit_calibration, "case_deviations", deviations)
+    monkeypatch.setattr(fit_calibration, "case_movements", movements)
+    return calls
+
+
+def test_a_run_that_was_ended_goes_on_with_the_film_at_which_it_ended(tiny_detector, normals, tmp_path, measured):
+    whole = calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "whole")
+    measured[:] = ["stop here"] * 2
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts")
+    assert measured.count("deviations") == 4
+    measured.clear()
+    assert calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts") == whole
+    assert measured == ["movements"] * 3, "of four films one was measured before the end"
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_films_that_cannot_be_used_are_left_out_of_the_fit(tiny_detector, normals, tmp_path, measured):
+    (normals.parent / "1.png").write_bytes(b"no picture")
+    upside_down = cv2.imread(str(normals.parent / "2.png"), cv2.IMREAD_GRAYSCALE)[::-1]
+    cv2.imwrite(str(normals.parent / "2.png"), upside_down)
+    calibration = calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts")
+    assert {fit.count for fit in (*calibration.fit, *calibration.prior_fit)} == {2}
+    assert measured == ["deviations"] * 2 + ["movements"] * 2
+    (normals.parent / "0.png").write_bytes(b"no picture")
+    with pytest.raises(ExplanationError, match="at least two normal films"):
+        calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts")
+    assert not list((tmp_path / "parts").iterdir()), "so that another manifest can be tried"
 
 
 def test_what_is_unusual_is_measured_against_normals_own_records(fitted):

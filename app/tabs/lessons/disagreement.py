@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from diff3m.analysis import Analysis
@@ -12,22 +12,11 @@ from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerFilm, ViewerFinding, ViewerState
 from ...render import wording
-from ...runtime.model_lock import analyze_in_turn
-from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film
-from .lesson import (
-    Lesson,
-    Step,
-    card,
-    conclusion,
-    outstanding_places,
-    percentile_text,
-    places_text,
-    question_state,
-    record_fit_text,
-    table,
-)
+from ..teach_films import PhantomFilm, phantom_film
+from . import answers
+from .lesson import Lesson, Step
 
-LOW_PRESSURE = (("systolic_mmhg", 95.0), ("diastolic_mmhg", 60.0))
+LOW_PRESSURE = {"systolic_mmhg": 95.0, "diastolic_mmhg": 60.0}
 
 
 @dataclass(frozen=True)
@@ -40,7 +29,7 @@ class Candidate:
     name: str
     number: int
     lesion: str | None = None
-    record: tuple[tuple[str, object], ...] = ()
+    record: Mapping[str, object] | None = None
 
     @property
     def phantom(self) -> PhantomFilm:
@@ -72,11 +61,17 @@ class Outcome:
         return (self.analysis.percentile or 0) >= UNUSUAL
 
     @property
+    def agrees(self) -> bool:
+        """Whether score and map say the same."""
+        return self.is_unusual == bool(self.places)
+
+    @property
     def row(self) -> tuple[str, ...]:
         """The row of the table: name, percentile, places, and whether score and map agree."""
         alone = "score alone" if self.is_unusual else "map alone"
-        agreement = "agree" if self.is_unusual == bool(self.places) else alone
-        return self.candidate.name, percentile_text(self.analysis), places_text(self.places), agreement
+        agreement = "agree" if self.agrees else alone
+        percentile = answers.percentile_text(self.analysis.percentile)
+        return self.candidate.name, percentile, answers.places_text(self.places), agreement
 
 
 def map_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -91,28 +86,31 @@ def score_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
     return max(films, key=lambda outcome: outcome.analysis.percentile or 0, default=None)
 
 
-def conclusion_sentences(by_map: Outcome | None, by_score: Outcome | None, detector: Detector) -> list[str]:
-    """Say how to read each kind of disagreement, or that it did not occur."""
-    sentences = []
+def conclusion_sentences(outcomes: Sequence[Outcome], detector: Detector) -> list[str]:
+    """Say how often score and map disagree, and how to read each kind of disagreement, or that it did not occur."""
+    by_map, by_score = map_alone(outcomes), score_alone(outcomes)
+    count = sum(not outcome.agrees for outcome in outcomes)
+    sentences = [f"Score and map disagree on {count} of {len(outcomes)} films."]
     if by_map is None:
-        sentences.append("No film of an ordinary score had a place that stands out.")
+        sentences.append("On no film of an ordinary score does a place stand out.")
     else:
         place = by_map.places[0]
         sentences.append(
-            f"Film {by_map.candidate.name}: the score is ordinary (percentile {percentile_text(by_map.analysis)}), but "
-            f"{place.zone} differs by {wording.signed_percent(place.largest)} on {place.share:.1%} of the picture. A "
-            "score over the whole film averages a small place away: look there."
+            f"Film {by_map.candidate.name}: the score is ordinary (percentile "
+            f"{answers.percentile_text(by_map.analysis.percentile)}), but {place.zone} differs by "
+            f"{wording.signed_percent(place.largest)} on {place.share:.1%} of the picture. A score over the whole film "
+            "averages a small place away: look there."
         )
     if by_score is None:
-        sentences.append("No film of an unusual score was without such a place.")
+        sentences.append("No film of an unusual score is without such a place.")
     else:
-        fit = record_fit_text(by_score.analysis, detector)
+        fit = answers.record_fit_text(by_score.analysis, detector)
         sentences.append(
-            f"Film {by_score.candidate.name}: the score is unusual (percentile {percentile_text(by_score.analysis)}), "
-            f"but nothing stands out. {fit} It differs a little in many places, or contradicts its record: check the "
-            "record and the view first."
+            f"Film {by_score.candidate.name}: the score is unusual (percentile "
+            f"{answers.percentile_text(by_score.analysis.percentile)}), but no place stands out. {fit} Such a film "
+            "differs a little in many places, or contradicts its record: check record and view first."
         )
-    return [*sentences, "Neither alone is a diagnosis; where they disagree, say which of the two you follow."]
+    return [*sentences, "Neither is a diagnosis; where they disagree, say which of the two you follow."]
 
 
 def _viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
@@ -121,46 +119,39 @@ def _viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
         ViewerFinding(place.zone, wording.signed_percent(place.largest), place.box, place.outline)
         for place in outcome.places
     )
-    name = f"Film {outcome.candidate.name.split(':')[0]}, percentile {percentile_text(outcome.analysis)}"
-    options = dict(name=name, tags=(PHANTOM_TAG,))
-    return analyzed_film(phantom.pixels, outcome.analysis, detector, findings=findings, **options)
+    name = f"Film {outcome.candidate.name}, percentile {answers.percentile_text(outcome.analysis.percentile)}"
+    return answers.analyzed_view(phantom, outcome.analysis, detector, name, findings)
 
 
 def show_candidate() -> ViewerState:
     """Return the first film before the answer."""
-    return question_state(CANDIDATES[0].phantom, "Film 1 of 6")
+    return answers.question_state(CANDIDATES[0].phantom, "Film 1 of 6")
 
 
 def answer_disagreement(detector: Detector) -> Iterator[Step]:
     """Analyze the candidates one by one, then show a film of each disagreement side by side."""
-    title, text = (
-        "What score and map say",
-        f"Unusual: percentile {UNUSUAL} or more. Outlined: what stands out.",
-    )
+    title, text = "What score and map say", f"Unusual: percentile {UNUSUAL} or more. Outlined: what stands out."
     head, outcomes, steps = ("film", "percentile", "stands out", ""), [], ""
     for candidate in CANDIDATES:
-        phantom = candidate.phantom
-        analysis = analyze_in_turn(detector, phantom.film, {**phantom.patient.record(), **dict(candidate.record)})
-        outcomes.append(Outcome(candidate, analysis, tuple(outstanding_places(analysis, detector))))
-        steps = card(title, text, table(head, [outcome.row for outcome in outcomes]))
+        analysis = answers.analyze(detector, candidate.phantom, candidate.record)
+        outcomes.append(Outcome(candidate, analysis, tuple(answers.outstanding_places(analysis, detector))))
+        steps = answers.card(title, text, answers.table(head, [outcome.row for outcome in outcomes]))
         yield Step(steps)
-    by_map, by_score = map_alone(outcomes), score_alone(outcomes)
-    films = [_viewer_film(outcome, detector) for outcome in (by_map, by_score) if outcome] or [
-        _viewer_film(outcomes[0], detector)
-    ]
+    examples = [outcome for outcome in (map_alone(outcomes), score_alone(outcomes)) if outcome] or outcomes[:1]
+    films = (_viewer_film(outcome, detector) for outcome in examples)
     state = ViewerState(*films, description="Films on which score and map disagree")
-    yield Step(conclusion(steps, conclusion_sentences(by_map, by_score, detector)), state)
+    yield Step(answers.conclusion(steps, conclusion_sentences(outcomes, detector)), state)
 
 
 DISAGREEMENT = Lesson(
     "disagree",
     "The score and the map disagree",
-    f"Six films of phantoms, this one first. The score calls a film unusual from percentile {UNUSUAL} on; the map says "
-    "whether a place stands out. On how many of the six will the two disagree?",
+    f"Six films of phantoms; this is the first. The score calls a film unusual from percentile {UNUSUAL} on; the map "
+    "says whether a place stands out. On how many of the six do the two disagree?",
     ("None", "One or two", "Three or more"),
-    "Ask before the answer what a mean over 16,384 points can say of a place of a hundred. After it, let the class "
-    "explain each disagreement: a place too small for the score, or a record that does not fit the film. Films 2 and 5 "
-    "hold no lesion.",
+    "Before the answer, ask what a mean over 16,384 points can say about a place of a hundred. Afterwards let the "
+    "class explain each disagreement: a place too small for the score, or a record that does not fit the film. Films "
+    "2, 3 and 5 hold no lesion.",
     show_candidate,
     answer_disagreement,
 )

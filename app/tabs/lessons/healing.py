@@ -18,22 +18,10 @@ from diff3m.imaging import Radiograph, prepare_mask
 from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerFinding, ViewerState
-from ...render import wording
-from ...runtime.model_lock import analyze_in_turn
 from ..case_set import mask_truths
 from ..teach_films import MODEL_SIDE, PhantomFilm, phantom_film
-from .lesson import (
-    Lesson,
-    Setting,
-    Step,
-    answer_state,
-    card,
-    conclusion,
-    outstanding_places,
-    percentile_text,
-    question_state,
-    table,
-)
+from . import answers
+from .lesson import Lesson, Setting, Step
 
 PERSON = 2_050_202  # number of the phantom that the lesions are painted into
 STRENGTHS = (0.8, 0.4, 0.2, 0.1, 0.05)  # of the series, shares of the way to white
@@ -120,8 +108,8 @@ def painted_film(strength: float) -> tuple[PhantomFilm, tuple[np.ndarray, ...]]:
 
 def _measure(detector: Detector, strength: float, twin: Analysis) -> tuple[Analysis, Measurement]:
     phantom, masks = painted_film(strength)
-    analysis = analyze_in_turn(detector, phantom.film, phantom.patient.record())
-    places = outstanding_places(analysis, detector)
+    analysis = answers.analyze(detector, phantom)
+    places = answers.outstanding_places(analysis, detector)
     small = [prepare_mask(mask, phantom.film, detector.config.preprocessing) for mask in masks]
     removals = tuple(measure_removal(analysis, twin, mask) for mask in small)
     stands_out = tuple(place_stands_out(places, mask) for mask in small)
@@ -138,11 +126,10 @@ def _table(measurements: Sequence[Measurement], twin: Analysis, strength: float)
     head = ["strength", "percentile", *(f"{lesion.name}: removed" for lesion in LESIONS)]
     rows = []
     for entry in measurements:
-        percentile = "–" if entry.percentile is None else wording.percentile_text(entry.percentile)
         cells = map(_removal_text, entry.removals, entry.stands_out)
-        rows.append([f"{entry.strength:.2f}", percentile, *cells])
-    rows.append(["unpainted", percentile_text(twin), *["–"] * len(LESIONS)])
-    return table(head, rows, next(i for i, entry in enumerate(measurements) if entry.strength == strength))
+        rows.append([f"{entry.strength:.2f}", answers.percentile_text(entry.percentile), *cells])
+    rows.append(["unpainted", answers.percentile_text(twin.percentile), *["–"] * len(LESIONS)])
+    return answers.table(head, rows, next(i for i, entry in enumerate(measurements) if entry.strength == strength))
 
 
 def conclusion_text(measurements: Sequence[Measurement], strength: float) -> str:
@@ -152,61 +139,59 @@ def conclusion_text(measurements: Sequence[Measurement], strength: float) -> str
     known = sorted((share, name) for share, name in shares if share is not None)
     if known:
         (low, least), (high, most) = known[0], known[-1]
-        start = f"At strength {strength:.2f} the normal film is without {high:.0%} of the {most}"
-        start += f" and {low:.0%} of the {least}; what it keeps of a lesion, the difference cannot show."
+        start = f"At strength {strength:.2f} the normal film is without {high:.0%} of the {most} and {low:.0%} of the "
+        start += f"{least}. The difference cannot show what the normal film keeps of a lesion."
     else:
         start = f"At strength {strength:.2f} the lesions add less than one grey step: they are not in the file."
     visible = [entry.strength for entry in measurements if any(entry.stands_out)]
     places = f"A place stands out down to strength {min(visible):.2f}" if visible else "No place stands out"
     unusual = [entry.strength for entry in measurements if (entry.percentile or 0) >= UNUSUAL]
-    score = (
-        f"the score passes percentile {UNUSUAL} down to {min(unusual):.2f}"
-        if unusual
-        else (f"the score never passes percentile {UNUSUAL}")
-    )
-    return f"{start} {places}; {score}. Below, the lesion is still in the film, and nothing says so."
+    limit = f"percentile {UNUSUAL}"
+    score = f"the score reaches {limit} down to {min(unusual):.2f}" if unusual else f"the score never reaches {limit}"
+    return f"{start} {places}; {score}. Where neither reports a lesion, it is still in the film."
 
 
 def show_painted(strength: float) -> ViewerState:
     """Return the painted film before the answer."""
     phantom, _ = painted_film(round(strength, 2))
-    return question_state(phantom, f"Three lesions at strength {strength:.2f}")
+    return answers.question_state(phantom, f"Three lesions at strength {strength:.2f}")
 
 
 def answer_painted(detector: Detector, strength: float) -> Iterator[Step]:
     """Measure the chosen strength, then the series, from gross to invisible."""
     strength = round(strength, 2)
     healthy = phantom_film(PERSON)
-    healthy_analysis = analyze_in_turn(detector, healthy.film, healthy.patient.record())
+    healthy_analysis = answers.analyze(detector, healthy)
     phantom, masks = painted_film(strength)
     analysis, first = _measure(detector, strength, healthy_analysis)
     truths = [mask_truths(mask, f"{lesion.name}, painted") for lesion, mask in zip(LESIONS, masks, strict=True)]
     findings = tuple(ViewerFinding(truth.label, "", truth.box, truth.outline) for parts in truths for truth in parts)
     name = f"Painted at strength {strength:.2f}"
-    title = "Share of each lesion that the normal film is without"
-    text = "Against the same film without lesions, inside each lesion."
-    state = answer_state(phantom, analysis, detector, name, findings=findings)
-    yield Step(card(title, text, _table([first], healthy_analysis, strength)), state)
+    title = "How much of each lesion the normal film removes"
+    text = "Measured inside each lesion, against the same film without lesions."
+    state = answers.answer_state(phantom, analysis, detector, name, findings=findings)
+    yield Step(answers.card(title, text, _table([first], healthy_analysis, strength)), state)
     measurements = [first]
     for other in STRENGTHS:
         if other == strength:
             continue
         measurements.append(_measure(detector, other, healthy_analysis)[1])
         measurements.sort(key=lambda entry: -entry.strength)
-        yield Step(card(title, text, _table(measurements, healthy_analysis, strength)))
-    steps = card(title, text, _table(measurements, healthy_analysis, strength))
-    yield Step(conclusion(steps, conclusion_text(measurements, strength)))
+        yield Step(answers.card(title, text, _table(measurements, healthy_analysis, strength)))
+    steps = answers.card(title, text, _table(measurements, healthy_analysis, strength))
+    yield Step(answers.conclusion(steps, conclusion_text(measurements, strength)))
 
 
 HEALING = Lesson(
     "heal",
     "What heals and what does not",
-    "Three lesions were painted into the film of a healthy phantom: a **cloud** (picture left), a **nodule** (right, "
-    "above) and **fluid** (right, below). The model draws what would be normal. Which does it take away most of?",
-    ("The cloud", "The nodule", "The fluid", "All alike", "Nothing of any"),
-    "Set the strength so that the class just sees all three; after the answer press *Swipe*, and move the slider down "
-    "until nobody sees them: the answer follows. Ask where the class stops seeing, and where the score does. Inversion "
-    "carries what is in the film into the noise, so part of a lesion comes back.",
+    "Three lesions were painted into the film of a healthy phantom: a **cloud** (left in the picture), a **nodule** "
+    "(right, above) and **fluid** (right, below). The model draws what would be normal. Which lesion does it remove "
+    "most of?",
+    ("The cloud", "The nodule", "The fluid", "All alike", "None of them"),
+    "Set the strength so that the class just sees all three. After the answer press *Swipe*, then move the slider down "
+    "until nobody sees them: the answer follows. Ask where the class stops seeing them, and where the score does. "
+    "Inversion carries what is in the film into the noise, so part of a lesion comes back.",
     show_painted,
     answer_painted,
     SETTING,

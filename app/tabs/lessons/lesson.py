@@ -1,23 +1,11 @@
-"""What a lesson is, and the pieces of HTML and viewer states that answers are built from."""
+"""What a lesson is."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from diff3m.analysis import Analysis
-from diff3m.detector import Detector
-from diff3m.export.files import draw_heat_over_film
-from diff3m.findings import Finding as Place
-from diff3m.findings import find_findings
-
 from ...components.viewer import ViewerState
-from ...render import wording
-from ...render.images import Frame, picture_strip
-from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, plain_film
-
-PICTURE = 104  # pixels: height of the small pictures, so that an answer fits beside its film
 
 
 @dataclass(frozen=True)
@@ -59,82 +47,3 @@ class Lesson:
     show: Callable[..., ViewerState]
     answer: Callable[..., Iterator[Step]]
     setting: Setting | None = None
-
-
-def card(title: str, text: str | Sequence[str], content: str = "") -> str:
-    """Return a card with a title, a paragraph or several, and further HTML."""
-    paragraphs = "".join(f"<p>{html.escape(part)}</p>" for part in ([text] if isinstance(text, str) else text))
-    return f'<div class="card"><h3>{html.escape(title)}</h3>{paragraphs}{content}</div>'
-
-
-def conclusion(steps: str, answer: str | Sequence[str]) -> str:
-    """Return the answer above the steps that led to it, so that it is seen without scrolling."""
-    return card("The answer", answer) + steps
-
-
-def small_pictures(*frames: Frame) -> str:
-    """Return small pictures side by side."""
-    return picture_strip(frames, PICTURE, tall=False)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], emphasis: int | None = None) -> str:
-    """Return a table whose first column names its rows. emphasis: index of the row that is set in bold."""
-    cells = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in head)
-    lines = [f"<tr>{cells}</tr>"]
-    for index, (name, *values) in enumerate(rows):
-        row_class = ' class="emphasis"' if index == emphasis else ""
-        columns = "".join(f"<td>{html.escape(value)}</td>" for value in values)
-        lines.append(f'<tr{row_class}><th scope="row">{html.escape(name)}</th>{columns}</tr>')
-    return f'<div class="table"><table class="measured">{"".join(lines)}</table></div>'
-
-
-def percentile_text(analysis: Analysis) -> str:
-    """Return the percentile, or a dash for a model without a score."""
-    return "–" if analysis.percentile is None else wording.percentile_text(analysis.percentile)
-
-
-def outstanding_places(analysis: Analysis, detector: Detector) -> list[Place]:
-    """Return the places that stand out from those of nearly all normal films, the largest difference first."""
-    places = find_findings(analysis, analysis.case, detector.scoring)
-    return sorted((place for place in places if place.stands_out), key=lambda place: -abs(place.largest))
-
-
-def places_text(places: Sequence[Place]) -> str:
-    """Return the first place that stands out and how many more do; "none" where there is none."""
-    if not places:
-        return "none"
-    more = f" and {wording.count_words(len(places) - 1, 'other')}" if len(places) > 1 else ""
-    return f"{places[0].zone}, {wording.signed_percent(places[0].largest)}{more}"
-
-
-def question_state(phantom: PhantomFilm, name: str) -> ViewerState:
-    """Return a phantom before it is analyzed."""
-    return ViewerState(plain_film(phantom.pixels, name, tags=(PHANTOM_TAG,)), description=name)
-
-
-def answer_state(
-    phantom: PhantomFilm, analysis: Analysis, detector: Detector, name: str, **options: object
-) -> ViewerState:
-    """Return a phantom with its analysis. options: of `analyzed_film`."""
-    film = analyzed_film(phantom.pixels, analysis, detector, name=name, tags=(PHANTOM_TAG,), **options)
-    return ViewerState(film, description=name)
-
-
-def result_pictures(analysis: Analysis, detector: Detector) -> str:
-    """Return film, normal film and difference as small pictures."""
-    limit = detector.scoring.heat_normal
-    findings = find_findings(analysis, analysis.case, detector.scoring)
-    return small_pictures(
-        Frame(analysis.film, "the film"),
-        Frame(analysis.reconstruction, "normal"),
-        Frame(
-            draw_heat_over_film(analysis.film, analysis.heat_map, limit),
-            "difference",
-            wording.findings_summary(findings, limit),
-        ),
-    )
-
-
-def record_fit_text(analysis: Analysis, detector: Detector) -> str:
-    """Return how the film fits its record, in words."""
-    return " ".join(wording.contradiction_sentences(analysis, detector.schema))

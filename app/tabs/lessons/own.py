@@ -13,7 +13,8 @@ from ..folder_set import FolderSet
 from ..set_examples import case_id
 from ..teach_films import analyzed_film, plain_film
 from ..truth import truth_findings, truth_sentences
-from .lesson import Lesson, Step, card, outstanding_places, places_text, record_fit_text
+from . import answers
+from .lesson import Lesson, Step
 
 
 def own_lessons(sets: Sequence[FolderSet]) -> tuple[Lesson, ...]:
@@ -40,15 +41,15 @@ def _lesson(cases: FolderSet, index: int) -> Lesson:
             yield Step(panels.status_line(str(error), alert=True))
             return
         film = analyzed_film(case.pixels, analysis, cases.detector, truth_findings(case), name=title)
-        places = places_text(outstanding_places(analysis, cases.detector))
+        places = answers.places_text(answers.outstanding_places(analysis, cases.detector))
         model = " ".join(
             (
                 wording.score_sentence(analysis),
                 f"Places that stand out: {places}.",
-                record_fit_text(analysis, cases.detector),
+                answers.record_fit_text(analysis, cases.detector),
             )
         )
-        text = card("The answer", " ".join(filter(None, (case.answer, *truth_sentences(case)))))
-        yield Step(text + card("The model", model), ViewerState(film, description=title))
+        text = answers.card("The answer", " ".join(filter(None, (case.answer, *truth_sentences(case)))))
+        yield Step(text + answers.card("The model", model), ViewerState(film, description=title))
 
     return Lesson(case_id(cases, entry.name), f"{cases.title}: {title}", entry.question, (), "", show, answer)

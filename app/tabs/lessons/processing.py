@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -14,18 +14,9 @@ from diff3m.imaging import Radiograph
 from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerState
-from ...runtime.model_lock import analyze_in_turn
-from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, phantom_film, plain_film
-from .lesson import (
-    Lesson,
-    Step,
-    card,
-    conclusion,
-    outstanding_places,
-    percentile_text,
-    places_text,
-    table,
-)
+from ..teach_films import PhantomFilm, phantom_film
+from . import answers
+from .lesson import Lesson, Step
 
 PERSON = 2_050_202  # number of the phantom
 GAMMA = 1.5
@@ -61,11 +52,11 @@ def add_grain(film: np.ndarray, size: float = GRAIN) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Variant:
-    """What another hospital does otherwise: a name, steps of processing, and changes of the record."""
+    """What another hospital does differently: a name, steps of processing, and changes of the record."""
 
     name: str
     steps: tuple[Process, ...] = ()
-    record: tuple[tuple[str, object], ...] = ()
+    record: Mapping[str, object] | None = None
 
     def apply(self, phantom: PhantomFilm) -> PhantomFilm:
         """Return the phantom after the processing."""
@@ -75,7 +66,7 @@ class Variant:
         return replace(phantom, pixels=pixels, film=Radiograph(np.ascontiguousarray(film, np.float32)))
 
 
-WRONG_VIEW = (("view", "AP"),)
+WRONG_VIEW = {"view": "AP"}
 VARIANTS = (
     Variant("grey curve", (apply_grey_curve,)),
     Variant("sharpening", (sharpen,)),
@@ -98,13 +89,15 @@ class Outcome:
 
 
 def _outcome(name: str, analysis: Analysis, first: Analysis, detector: Detector) -> Outcome:
-    places = places_text(outstanding_places(analysis, detector))
+    places = answers.places_text(answers.outstanding_places(analysis, detector))
     change = float(np.abs(analysis.heat_map - first.heat_map).mean())
-    return Outcome(name, analysis.percentile, (name, percentile_text(analysis), f"{change:.1%}", places), change)
+    percentile = answers.percentile_text(analysis.percentile)
+    return Outcome(name, analysis.percentile, (name, percentile, f"{change:.1%}", places), change)
 
 
 def _table(outcomes: Sequence[Outcome]) -> str:
-    return table(["what differs", "percentile", "map changes by", "stands out"], [entry.row for entry in outcomes])
+    head = ["what differs", "percentile", "map changes by", "stands out"]
+    return answers.table(head, [entry.row for entry in outcomes])
 
 
 def conclusion_text(outcomes: Sequence[Outcome]) -> str:
@@ -115,16 +108,16 @@ def conclusion_text(outcomes: Sequence[Outcome]) -> str:
     if first.percentile is not None:
         moves = {entry.name: (entry.percentile or 0) - first.percentile for entry in single}
         name = max(moves, key=lambda key: abs(moves[key]))
-        text += f"The score moved most by {name}: {moves[name]:+.1f} points of percentile. "
+        text += f"One change moved the score most: {name}, by {moves[name]:+.1f} points of percentile. "
         still = [entry for entry, move in moves.items() if abs(move) < EFFECT]
-        text += f"It hardly moved by {' and '.join(still)}. " if still else ""
+        text += f"The score hardly moved with: {', '.join(still)}. " if still else ""
         crosses = (first.percentile >= UNUSUAL) != ((together.percentile or 0) >= UNUSUAL)
         limit = f"{'crosses' if crosses else 'does not cross'} the limit at {UNUSUAL}"
-        text += f"All together take it from {first.row[1]} to {together.row[1]}, which {limit}. "
-    text += f"The map changed most by {by_map.name} ({by_map.row[2]} of the grey range on average). "
+        text += f"All changes together take it from {first.row[1]} to {together.row[1]}, which {limit}. "
+    text += f"The map changed most with: {by_map.name} ({by_map.row[2]} of the grey range on average). "
     return text + (
-        "Brightness and contrast as such are stretched away before the model sees a film; a bent curve, edges and "
-        "grain are not. Compare scores within one hospital, or calibrate on its own normal films."
+        "Overall brightness and contrast are normalized before the model sees a film; the shape of the grey curve and "
+        "sharpened edges are not. Compare scores within one hospital, or calibrate on its own normal films."
     )
 
 
@@ -132,7 +125,7 @@ def show_film() -> ViewerState:
     """Return the film of both hospitals, before the answer."""
     phantom = phantom_film(PERSON, view="PA")
     other = OTHER_HOSPITAL.apply(phantom)
-    films = (plain_film(film.pixels, name, tags=(PHANTOM_TAG,)) for film, name in ((phantom, "A"), (other, "B")))
+    films = (answers.phantom_view(film, name) for film, name in ((phantom, "A"), (other, "B")))
     return ViewerState(*films, description="The same patient's film as hospital A and hospital B show it")
 
 
@@ -141,31 +134,31 @@ def answer_processing(detector: Detector) -> Iterator[Step]:
     phantom = phantom_film(PERSON, view="PA")
     title = "The same patient, one change at a time"
     text = f"Score and map of {FIRST}'s film, then of the same film with each change alone."
-    first = analyze_in_turn(detector, phantom.film, phantom.patient.record())
+    first = answers.analyze(detector, phantom)
     outcomes = [_outcome(FIRST, first, first, detector)]
-    yield Step(card(title, text, _table(outcomes)))
+    yield Step(answers.card(title, text, _table(outcomes)))
     for variant in (*VARIANTS, OTHER_HOSPITAL):
         variation = variant.apply(phantom)
-        analysis = analyze_in_turn(detector, variation.film, {**phantom.patient.record(), **dict(variant.record)})
+        analysis = answers.analyze(detector, variation, variant.record)
         outcomes.append(_outcome(variant.name, analysis, first, detector))
-        yield Step(card(title, text, _table(outcomes)))
+        yield Step(answers.card(title, text, _table(outcomes)))
     films = (
-        analyzed_film(film.pixels, result, detector, name=name, tags=(PHANTOM_TAG,))
+        answers.analyzed_view(film, result, detector, name)
         for film, result, name in ((phantom, first, "A"), (variation, analysis, "B"))
     )
     state = ViewerState(*films, description="The films of both hospitals with their maps")
-    yield Step(conclusion(card(title, text, _table(outcomes)), conclusion_text(outcomes)), state)
+    yield Step(answers.conclusion(answers.card(title, text, _table(outcomes)), conclusion_text(outcomes)), state)
 
 
 PROCESSING = Lesson(
     "hospitals",
     "Same film, two hospitals",
-    "One exposure of one healthy phantom, shown as two hospitals would. **B** uses another grey curve, sharpens, shows "
-    "it darker, saves dose, and its record says AP instead of PA. Which of these alone moves the score most?",
+    "One healthy phantom as two hospitals would show it. **B** uses another grey curve, sharpens, shows the film "
+    "darker, saves dose, which adds grain, and records AP instead of PA. Which of these alone moves the score most?",
     ("The grey curve", "The sharpening", "The darker picture", "The grain", "The record", "None of them"),
-    "Let the class find differences between A and B first, and ask whether any of them is the patient's. After the "
-    "answer switch the map on: what is colored in B and not in A is processing. Ask what a score that was calibrated "
-    "in A is worth in B.",
+    "First let the class find differences between A and B, and ask whether any of them is the patient's. After the "
+    "answer switch the map on: what is colored in B and not in A comes from the hospital. Ask what a score that was "
+    "calibrated in A is worth in B.",
     show_film,
     answer_processing,
 )

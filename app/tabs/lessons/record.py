@@ -5,7 +5,6 @@ Every number in an answer is measured. The film stands in the viewer; small pict
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,19 +20,10 @@ from ...components.film_pictures import difference_map
 from ...components.viewer import ViewerFinding, ViewerState
 from ...render import figures, panels, wording
 from ...render.images import Frame
-from ...runtime.model_lock import MODEL, analyze_in_turn
+from ...runtime.model_lock import MODEL
 from ..teach_films import PhantomFilm, phantom_film, plain_film
-from .lesson import (
-    Lesson,
-    Step,
-    answer_state,
-    card,
-    conclusion,
-    question_state,
-    record_fit_text,
-    result_pictures,
-    small_pictures,
-)
+from . import answers
+from .lesson import Lesson, Step
 
 # numbers of phantoms
 HEART_PERSON, STOUT_PERSON, VIEW_PERSON, NODULE_PERSON = 2_050_016, 2_050_120, 2_050_131, 2_050_030
@@ -45,7 +35,7 @@ FULL_DIFFERENCE = 0.3  # of the grey range: full color of the true and the learn
 
 
 def _show_heart() -> ViewerState:
-    return question_state(phantom_film(HEART_PERSON, **HIGH_PRESSURE), "Is this heart too large?")
+    return answers.question_state(phantom_film(HEART_PERSON, **HIGH_PRESSURE), "Is this heart too large?")
 
 
 def _answer_heart(detector: Detector) -> Iterator[Step]:
@@ -56,22 +46,22 @@ def _answer_heart(detector: Detector) -> Iterator[Step]:
         ("115/74 mmHg", dict(systolic_mmhg=115.0, diastolic_mmhg=74.0)),
     )
     for name, change in records:
-        analysis = analyze_in_turn(detector, phantom.film, {**phantom.patient.record(), **change})
+        analysis = answers.analyze(detector, phantom, change)
         percentiles.append(analysis.percentile or 0)
         reconstructions.append(analysis.reconstruction)
-        sentences = f"{wording.score_sentence(analysis)} {record_fit_text(analysis, detector)}"
-        text += card(f"With {name}", sentences, result_pictures(analysis, detector))
-        yield Step(text, answer_state(phantom, analysis, detector, f"With {name}"))
+        sentences = f"{wording.score_sentence(analysis)} {answers.record_fit_text(analysis, detector)}"
+        text += answers.card(f"With {name}", sentences, answers.result_pictures(analysis, detector))
+        yield Step(text, answers.answer_state(phantom, analysis, detector, f"With {name}"))
     change = percentiles[1] - percentiles[0]
     difference = float(np.abs(reconstructions[1] - reconstructions[0]).mean())
-    effect = f"moves the percentile by {change:+.0f} points" if abs(change) >= 1 else "leaves the percentile unchanged"
+    effect = f"{change:+.0f} points" if abs(change) >= 1 else "less than a point"
     yield Step(
-        conclusion(
+        answers.conclusion(
             text,
-            f"The same picture under the second record {effect}. A heart is large for somebody: what is expected under "
-            "high pressure is a contradiction under a low one. The two normal films differ by "
-            f"{wording.percent(difference)} of the grey range on average: inversion keeps the patient's own shape, so "
-            "look at the fit of film and record.",
+            f"The picture is the same; the second record moves its percentile by {effect}. A heart is too large for "
+            "somebody: a width that is expected under high pressure is not expected under low pressure. The two normal "
+            f"films differ by {wording.percent(difference)} of the grey range on average: inversion keeps the "
+            "patient's own shape, so what the record changes is the fit of film and record.",
         )
     )
 
@@ -84,7 +74,7 @@ def _bmi_films() -> tuple[PhantomFilm, PhantomFilm]:
 
 
 def _show_bmi() -> ViewerState:
-    return question_state(_bmi_films()[0], "The person at BMI 22")
+    return answers.question_state(_bmi_films()[0], "The person at BMI 22")
 
 
 def _answer_bmi(detector: Detector) -> Iterator[Step]:
@@ -93,10 +83,10 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
     truth = films[1] - films[0]
     difference = difference_map(stout.pixels - thin.pixels, 0.0, FULL_DIFFERENCE, "True difference")
     first = plain_film(thin.pixels, "BMI 22", normal=stout.pixels, normal_name="BMI 38", maps=(difference,))
-    text = card(
+    text = answers.card(
         "What the simulator does",
         "The same person at both values, by the equations behind the phantom. Red is brighter at BMI 38, blue darker.",
-        small_pictures(
+        answers.small_pictures(
             Frame(films[0], "BMI 22"),
             Frame(films[1], "BMI 38"),
             Frame(draw_signed(truth, FULL_DIFFERENCE), "true difference"),
@@ -110,13 +100,13 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
     agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
     yield Step(
         text
-        + card(
+        + answers.card(
             "What the model learned",
             "The model was given the second record and drew what normal would look like. Its difference agrees with "
             f"the true one at a correlation of {agreement:.2f} over the picture (1 would be perfect; the model never "
             "saw this person). A larger body absorbs more: soft tissue is brighter, contrast in the lungs falls, and "
             "the diaphragm stands higher.",
-            small_pictures(
+            answers.small_pictures(
                 Frame(result.reconstruction, "normal at BMI 22"),
                 Frame(result.reconstructions[0], "normal at BMI 38"),
                 Frame(draw_signed(result.differences[0], FULL_DIFFERENCE), "the model's difference"),
@@ -129,27 +119,29 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
 
 
 def _show_view() -> ViewerState:
-    return question_state(phantom_film(VIEW_PERSON, view="AP"), "Which way did the X-rays go?")
+    return answers.question_state(phantom_film(VIEW_PERSON, view="AP"), "Which way did the X-rays go?")
 
 
 def _answer_view(detector: Detector) -> Iterator[Step]:
     lying, standing, text = phantom_film(VIEW_PERSON, view="AP"), phantom_film(VIEW_PERSON, view="PA"), ""
+    contradicts = False
     for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
         case = detector.case(lying.film, {**lying.patient.record(), "view": view})
         with MODEL.turn():
             fits = attribute(detector, case, parts=False).fits
         fit = next(entry for entry in fits if entry.group == "view")
-        verb = "contradicts" if abs(fit.z) >= wording.FITS else "does not contradict"
-        text += card(
+        contradicts = abs(fit.z) >= wording.FITS
+        verb = "contradicts" if contradicts else "does not contradict"
+        text += answers.card(
             f"The record says {name}",
             f"The film {verb} the view: {fit.z:+.1f} standard deviations of normal films under their own view.",
         )
         yield Step(text)
-    answer = conclusion(
+    answer = answers.conclusion(
         text,
-        "The film is AP. Lying, with the tube near and in front, the heart is magnified and the diaphragm stands high. "
-        "A detector that does not know the view takes that for disease or, where sick people are filmed lying, takes "
-        "the view for the disease.",
+        f"The film is AP, and the model {'notices' if contradicts else 'does not notice'} the wrong record. Lying, "
+        "with the tube near and in front, the heart is magnified and the diaphragm stands high. A detector that does "
+        "not know the view may take that for disease or, where sick people are filmed lying, the view for disease.",
     )
     films = plain_film(lying.pixels, "AP, lying"), plain_film(standing.pixels, "The same person PA, standing")
     yield Step(answer, ViewerState(*films, description="The same person AP and PA"))
@@ -159,76 +151,79 @@ def _answer_view(detector: Detector) -> Iterator[Step]:
 
 
 def _show_stout() -> ViewerState:
-    return question_state(phantom_film(STOUT_PERSON, bmi=41.0), "A healthy person at BMI 41")
+    return answers.question_state(phantom_film(STOUT_PERSON, bmi=41.0), "A healthy person at BMI 41")
 
 
 def _answer_without(detector: Detector) -> Iterator[Step]:
-    phantom, text = phantom_film(STOUT_PERSON, bmi=41.0), ""
+    phantom, text, normals = phantom_film(STOUT_PERSON, bmi=41.0), "", []
     record = phantom.patient.record()
-    for name, known_record in (("Everything known", record), ("Nothing known", {})):
-        analysis = analyze_in_turn(detector, phantom.film, known_record)
-        text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
-        yield Step(text, answer_state(phantom, analysis, detector, name))
+    for name, changes in (("Everything known", {}), ("Nothing known", dict.fromkeys(record))):
+        analysis = answers.analyze(detector, phantom, changes)
+        normals.append(analysis.reconstruction)
+        text += answers.card(name, wording.score_sentence(analysis), answers.result_pictures(analysis, detector))
+        yield Step(text, answers.answer_state(phantom, analysis, detector, name))
     with MODEL.turn():
         result = attribute(detector, detector.case(phantom.film, record), parts=False)
     is_explained = result.known < result.unknown
     meaning = "the record explains an unusual but healthy body" if is_explained else "here the record explains nothing"
+    difference = wording.percent(float(np.abs(normals[1] - normals[0]).mean()))
     yield Step(
-        conclusion(
+        answers.conclusion(
             text,
-            f"How badly the film contradicts what the model expects (the misfit; about {len(result.fits)} for a normal "
-            f"film) is {result.unknown:.1f} without the record and {result.known:.1f} with it: {meaning}. In the "
-            "normal films look for less: inversion carries the patient's shape in the noise, whatever the record says.",
+            f"The misfit says how badly the film contradicts what the model expects (about {len(result.fits)} for a "
+            f"normal film). It is {result.unknown:.1f} without the record and {result.known:.1f} with it: {meaning}. "
+            "The percentiles below answer less: without a view the film is compared with normal films of all views. "
+            f"The two normal films differ by {difference} of the grey range on average: inversion carries the "
+            "patient's shape in the noise, whatever the record says.",
         )
     )
 
 
 def _answer_attention(detector: Detector) -> Iterator[Step]:
     phantom = phantom_film(STOUT_PERSON, bmi=41.0)
-    analysis = analyze_in_turn(detector, phantom.film, phantom.patient.record())
+    analysis = answers.analyze(detector, phantom)
     text = panels.attention_card(analysis, detector)
-    yield Step(text, answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
+    yield Step(text, answers.answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
     with MODEL.turn():
         result = attribute(detector, detector.case(phantom.film, phantom.patient.record()), parts=False)
     top = max(result.groups, key=lambda group: abs(result.groups[group]))
     chart = figures.inline_svg(
         figures.attribution_bars(result.groups), "Shapley values of the misfit by group of the record"
     )
-    highest = ", ".join(max(weights, key=weights.get) for weights in analysis.attention.values()).replace("_", " ")
+    highest = dict.fromkeys(max(weights, key=weights.get) for weights in analysis.attention.values())
     sentences = (
-        f"The only unusual thing about this phantom is its BMI of 41. Attention was highest on: {highest}. The Shapley "
-        f"values put {top} first ({result.groups[top]:+.1f}).",
-        "Attention is part of how the answer is made, whatever the film shows; it does not know the score. What a "
-        "value changed is found by taking it away and looking again, which is what Shapley values do.",
+        "The only unusual thing about this phantom is its BMI of 41. Attention was highest on: "
+        f"{', '.join(highest).replace('_', ' ')}. The Shapley values put {top} first ({result.groups[top]:+.1f}).",
+        "Attention says where the network looked in the record, not what changed the result. What a value changed is "
+        "found by taking it away and looking again, which is what Shapley values do.",
     )
-    paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
-    yield Step(f'<div class="card"><h3>The answer</h3>{paragraphs}{chart}</div>{text}')
+    yield Step(answers.conclusion(text, sentences, chart))
 
 
 # When it fails
 
 
 def _show_nodule() -> ViewerState:
-    return question_state(phantom_film(NODULE_PERSON, "nodule"), "There is a nodule in this lung")
+    return answers.question_state(phantom_film(NODULE_PERSON, "nodule"), "There is a nodule in this lung")
 
 
 def _answer_nodule(detector: Detector) -> Iterator[Step]:
     with_nodule, healthy, text, percentiles = phantom_film(NODULE_PERSON, "nodule"), phantom_film(NODULE_PERSON), "", []
     truth = (ViewerFinding("nodule, the truth", "", mask_box(with_nodule.mask)),)
     for name, phantom, findings in (("With the nodule", with_nodule, truth), ("The same lung without it", healthy, ())):
-        analysis = analyze_in_turn(detector, phantom.film, phantom.patient.record())
+        analysis = answers.analyze(detector, phantom)
         percentiles.append(analysis.percentile or 0)
-        text += card(name, wording.score_sentence(analysis), result_pictures(analysis, detector))
+        text += answers.card(name, wording.score_sentence(analysis), answers.result_pictures(analysis, detector))
         if findings:
-            yield Step(text, answer_state(phantom, analysis, detector, name, findings=findings))
+            yield Step(text, answers.answer_state(phantom, analysis, detector, name, findings=findings))
     verdict = "is called unusual" if percentiles[0] >= UNUSUAL else "is called normal"
     yield Step(
-        conclusion(
+        answers.conclusion(
             text,
-            f"By a limit at percentile {UNUSUAL} the film with the nodule {verdict}; the nodule moves the percentile "
-            f"by {percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of the film. "
-            "A score over the whole film averages what is small away, and errors at ribs and vessels can be as large. "
-            "Absence of color is no proof of health.",
+            f"With the limit at percentile {UNUSUAL} the film with the nodule {verdict}; the nodule moves the "
+            f"percentile by {percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of "
+            "the film. A score over the whole film averages a small place away, and errors at ribs and vessels can be "
+            "as large as a nodule. A film without color is not proof of health.",
         )
     )
 
@@ -239,8 +234,8 @@ HEART = Lesson(
     "This heart is wide. The record may say a pressure of **188/104** or of **115/74** mmHg. Under which is it "
     "unusual?",
     ("188/104 mmHg", "115/74 mmHg", "Under both alike", "Under neither"),
-    "Let the class measure the cardiothoracic ratio in the viewer (tool *CTR*) before they guess. Ask afterwards: what "
-    "else than pressure makes a heart look wide (AP view, a small breath)? Point out that the picture never changed.",
+    "Let the class measure the cardiothoracic ratio in the viewer (tool *CTR*) before they guess. Afterwards, ask what "
+    "else makes a heart look wide (AP view, shallow breath), and point out that the picture never changed.",
     _show_heart,
     _answer_heart,
 )
@@ -248,15 +243,15 @@ HEART = Lesson(
 BODY = Lesson(
     "bmi",
     "What BMI does to a chest film",
-    "The same person gains weight, from BMI **22** to **38**. What changes most in the film?",
+    "The same person gains weight, from BMI **22** to **38**. What changes in the film?",
     (
         "The heart doubles",
         "Soft tissue brightens and the diaphragm rises",
         "The lungs grow",
         "Nothing that can be seen",
     ),
-    "After the answer press *Swipe* in the viewer and drag the line over the two films. The true difference is the "
-    "simulator's; the second card is what the model learned of it from other people.",
+    "After the answer press *Swipe* in the viewer and drag the line over the two films. The first card shows the true "
+    "difference, which the simulator knows; the second what the model learned of it from other people.",
     _show_bmi,
     _answer_bmi,
 )
@@ -267,8 +262,8 @@ VIEW = Lesson(
     "Was this film taken standing, from behind (PA), or lying, from the front (AP)? And would the model notice a wrong "
     "record?",
     ("AP, and it notices", "AP, and it does not notice", "PA, and it notices", "PA, and it does not notice"),
-    "Signs of AP: a magnified heart, a high diaphragm, shoulder blades over the lungs. Ask why the view of a film is a "
-    "trap for a detector that was trained in one hospital.",
+    "Signs of AP: a magnified heart, a high diaphragm, shoulder blades over the lungs. Ask why the view is a trap for "
+    "a detector that was trained in one hospital.",
     _show_view,
     _answer_view,
 )
@@ -278,8 +273,8 @@ WITHOUT_RECORD = Lesson(
     "What the model does without the record",
     "A healthy person with BMI **41**. What happens if the model knows nothing about them?",
     ("The film looks more unusual", "The film looks less unusual", "Nothing changes"),
-    "The point is fairness: who is rare in the training films looks ill unless the model knows why they look "
-    "different. Continue with *Attention is not explanation*, which uses the same film.",
+    "The point is fairness: people who are rare in the training films may look ill to a model that does not know why "
+    "they look different. Continue with *Attention is not explanation*, which uses the same film.",
     _show_stout,
     _answer_without,
 )
@@ -287,11 +282,11 @@ WITHOUT_RECORD = Lesson(
 ATTENTION = Lesson(
     "attention",
     "Attention is not explanation",
-    "The same person, everything known. The network has *attention* over the record. Does the highest attention show "
+    "The same person, everything known. The network has *attention* over the record. Does the highest attention lie on "
     "what made the result?",
-    ("Yes, it lies on BMI", "No, it lies elsewhere", "It cannot be said"),
-    "For a class that knows attention from language models. On phantoms with one known cause, attention and Shapley "
-    "values were compared: see docs/explanations.md.",
+    ("Yes, it lies on BMI", "No, it lies elsewhere"),
+    "For a class that knows attention from language models. docs/explanations.md compares attention and Shapley values "
+    "on phantoms with one known cause.",
     _show_stout,
     _answer_attention,
 )
@@ -301,8 +296,8 @@ NODULE = Lesson(
     "When it fails",
     f"This film has a nodule. Will the model call the film unusual (above {UNUSUAL} % of normal films)?",
     ("Yes", "No"),
-    "Let somebody point at the nodule first: press the minus sign or *R* to see the whole film again. After the answer "
-    "its place is outlined. Ask what a reader would lose who trusted the colors alone.",
+    "Let somebody point at the nodule first; press *R* to see the whole film again. The answer outlines its place. Ask "
+    "what a reader who trusts the colors alone would miss.",
     _show_nodule,
     _answer_nodule,
 )

@@ -21,10 +21,11 @@ from .tables import assign_labels, drop_duplicate_films, open_table, refuse_over
 
 TABLE = "df_chexpert_plus_240401.csv"
 SOURCE_COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "deid_patient_id", "age", "sex", "recent_bmi", "split")
-SUBGROUPS = {"race": ("race",), "ethnicity": ("ethnicity",), "insurance": ("insurance_type", "insurance")}
+SUBGROUPS = {"race": "race", "ethnicity": "ethnicity", "insurance": "insurance_type"}  # by column of the manifest
 COLUMNS = ["path", "label", "split", "patient", "age", "sex", "view", "bmi", *SUBGROUPS]
 # labels of whole reports; in the files of single sections, a report without that section has "No Finding"
 LABELS = ("report_fixed.json", "impression_fixed.json")
+LABEL_FOLDERS = ("chexbert_labels", "CheXpert_Labels", "")  # of the archive, and of the release at Redivis
 IMAGE_FOLDERS = ("", "PNG", "PNG/PNG")
 SPLITS = {"train": "train", "valid": "test"}
 
@@ -42,10 +43,8 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
     labels_path = _labels_path(folder)
     refuse_overwriting(out, [*table_paths(folder, TABLE), labels_path])
     columns = open_table(folder, TABLE).columns
-    optional = {
-        name: next((source for source in sources if source in columns), None) for name, sources in SUBGROUPS.items()
-    }
-    columns = [*SOURCE_COLUMNS, *(source for source in optional.values() if source)]
+    subgroups = {name: source for name, source in SUBGROUPS.items() if source in columns}
+    columns = [*SOURCE_COLUMNS, *subgroups.values()]
     rows = open_table(folder, TABLE, columns=columns)
     report = Report(input_rows=len(rows))
     rows = drop_duplicate_films(rows, "path_to_image", report, columns).rename(columns={"path_to_image": "path"})
@@ -63,7 +62,7 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
         label=assign_labels(key.map(labels).eq(True), key.isin(labels.index)),
         view=rows["ap_pa"],
         bmi=rows["recent_bmi"],
-        **{name: rows[source] if source else "" for name, source in optional.items()},
+        **{name: rows[subgroups[name]] if name in subgroups else "" for name in SUBGROUPS},
     )
     rows = rows.assign(path=_image_paths(rows["path"], folder))
     rows = hold_out_validation(drop_shared_patients(rows, report), seed)
@@ -74,11 +73,11 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
 
 def _labels_path(folder: Path) -> Path:
     """Return the first file of labels that the folder has. Raises ManifestError where it has none."""
-    candidates = [folder / subfolder / name for name in LABELS for subfolder in ("chexbert_labels", "")]
+    candidates = [folder / subfolder / name for name in LABELS for subfolder in LABEL_FOLDERS]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise ManifestError(
-            f"There is no chexbert_labels/{LABELS[0]} in {folder}. Load the labels of CheXpert Plus and unpack them "
+            f"There is no {LABEL_FOLDERS[0]}/{LABELS[0]} in {folder}. Load the labels of CheXpert Plus and unpack them "
             "there."
         )
     return path

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
@@ -36,15 +37,18 @@ from .splits import UNCHECKED, assign_splits
 from .tables import CONTRADICTORY, find_contradictions, path_beside, refuse_overwriting, write_manifests
 
 COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "height_cm", "weight_kg"]
-TAGS = ["PatientID", "StudyInstanceUID", "AccessionNumber", *RECORD_ATTRIBUTES]
-# columns, in any case, by which a table of labels names a film
-ACCESSION_COLUMNS = ("accession", "accessionnumber", "accession_number")
+IDS = {"patient": "PatientID", "study": "StudyInstanceUID", "accession": "AccessionNumber", "film": "SOPInstanceUID"}
+TAGS = [*IDS.values(), *RECORD_ATTRIBUTES]
+# columns, in any case and spacing, by which a table of labels names a film
+ACCESSION_COLUMNS = ("accession", "accessionnumber")
 FILE_COLUMNS = ("path", "file", "filename")
 MIN_SALT = 8  # characters
 BATCH = 512  # files between two writes of the journal
 MIN_FILES_FOR_PROCESSES = 200
 HASH_DIGITS = 16
 NO_DICOM = "no DICOM file"
+COPY = "copy of another file (same SOP instance)"
+UNUSED_LABEL = "row of the table of labels whose film is not there or was dropped"
 MIXED_RECORD = "patient whose films say two sexes"
 
 
@@ -90,6 +94,7 @@ def prepare_dicom(
         report.note(note, rows.loc[rows["notes"].map(lambda notes, note=note: note in notes), "path"])
     if not check.whole:
         report.note(NOT_JUDGED, rows["path"])
+    rows = keep_rows(rows, (rows["film"] == "") | ~rows["film"].duplicated(), report, COPY)
     known = rows[(rows["sex"] != "") & (rows["patient"] != "")]
     is_mixed = rows["patient"].isin(known.loc[find_contradictions(known[["sex"]], known["patient"]), "patient"])
     report.refuse(MIXED_RECORD, rows.loc[is_mixed, "path"])
@@ -172,8 +177,7 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
     name: of the file below the folder. whole, accept: see `FilmCheck`.
     """
     notes: list[str] = []
-    entry: dict = {"path": name, "problem": "", "notes": notes, "accession": ""}
-    entry |= dict.fromkeys(COLUMNS[4:], "") | {"patient": ""}
+    entry: dict = {"path": name, "problem": "", "notes": notes, **dict.fromkeys((*IDS, *COLUMNS[4:]), "")}
     path = folder / name
     try:
         with path.open("rb") as file:
@@ -186,8 +190,7 @@ def read_header(folder: Path, name: str, salt: bytes, whole: bool = True, accept
             dataset = read_dataset(path.read_bytes())
     except Exception:  # pydicom raises many kinds of error on damaged files
         return entry | {"problem": "header that cannot be read"}
-    for name, tag in (("patient", "PatientID"), ("study", "StudyInstanceUID"), ("accession", "AccessionNumber")):
-        entry[name] = hash_id(text(dataset, tag), salt)
+    entry |= {name: hash_id(text(dataset, tag), salt) for name, tag in IDS.items()}
     try:
         view = read_any_view(*view_attributes(dataset))
     except EHRError:
@@ -217,7 +220,7 @@ def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
     Raises ManifestError.
     """
     table = read_table(path)
-    table.columns = [str(name).strip().lower() for name in table.columns]
+    table.columns = [re.sub(r"[\s_]+", "", str(name)).lower() for name in table.columns]
     by = next((name for name in (*ACCESSION_COLUMNS, *FILE_COLUMNS) if name in table.columns), None)
     if by is None or "label" not in table.columns:
         raise ManifestError(
@@ -241,6 +244,8 @@ def _with_labels(rows: pd.DataFrame, labels: pd.DataFrame | None, salt: bytes, r
     several = keys.duplicated(keep=False)
     label_of_key = labels["label"][~several].set_axis(keys[~several])
     own = rows[by] if by == "accession" else rows["path"].map(os.path.normpath)
+    unused = sorted((set(keys) - set(own)) | (set(keys) & {""}))  # accession numbers are hashed
+    report.omit(UNUSED_LABEL, [key or "without accession or path" for key in unused])
     rows = keep_rows(rows, ~own.isin(set(keys[several]) - {""}), report, CONTRADICTORY)
     own = own[rows.index]
     has_label = own.isin(label_of_key.index) & (own != "")
