@@ -192,7 +192,8 @@ def _outlines(axes: Axes, findings: Sequence[Finding]) -> None:
     box = axes.get_position()
     width, height = box.width * A4[0], box.height * A4[1]
     sizes = [(NUMBER_WIDTH * len(str(number)), NUMBER_HEIGHT) for number in range(1, len(findings) + 1)]
-    best = [(finding.box[3] * width, finding.box[0] * height - NUMBER_HEIGHT) for finding in findings]
+    peaks = [min(finding.outline) for finding in findings]  # (row, column) of each one's highest point
+    best = [(column * width - NUMBER_WIDTH / 2, row * height - NUMBER_HEIGHT) for row, column in peaks]
     places = place_labels(best, sizes, (width, height))
     for number, (left, top) in enumerate(places, start=1):
         axes.text(
