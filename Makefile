@@ -46,8 +46,9 @@ bench-gpu: $(VENV)/.installed
 load: $(VENV)/.installed
 	$(BIN)/python benchmarks/load.py --users 100
 
+# SPACE=USER/NAME is the id of the Space, for its thumbnail.
 space: $(VENV)/.installed
-	$(BIN)/python tools/make_space.py
+	$(BIN)/python tools/make_space.py $(if $(SPACE),--repo $(SPACE))
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -9,6 +12,7 @@ import pytest
 from helpers import phantom_png
 
 from app.components.film_edit import Corrections
+from app.render import report
 from app.runtime.model_lock import MODEL
 from app.runtime.runs import Runs
 from app.tabs.explore_analysis import STOPPED
@@ -94,3 +98,17 @@ def test_an_explanation_is_of_the_findings_or_of_one_region_alone(page):
     assert of_rectangle.box == box == pytest.approx((0.2, 0.2, 0.4, 0.4), abs=0.02)
     with pytest.raises(ValueError, match="beside what the model sees"):
         list(page.handlers.explain_region(page.values, SimpleNamespace(film=0, box=[1.2, 1.2, 1.4, 1.4])))
+
+
+def test_measurements_of_both_films_are_saved(page, monkeypatch):
+    *_, last = page.handlers.analyze(page.values)
+    session = last[page.screen.session]
+    page.values[page.screen.session] = replace(session, prior=session.film)
+    rulers = [{"kind": "ruler", "film": film, "unit": "mm", "length": 10.0 + film} for film in (0, 1)]
+    page.values[page.screen.measurements] = json.dumps({"version": 1, "measurements": rulers})
+    monkeypatch.setattr(
+        report, "result_files", lambda content: {"measured.pdf": "\n".join(content.measurements).encode()}
+    )
+    updates = page.handlers.save(page.values)
+    (path,) = [path for path in updates[page.screen.files]["value"] if path.endswith(".pdf")]
+    assert Path(path).read_text() == "Length 10.0 mm\nSecond film: Length 11.0 mm"

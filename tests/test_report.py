@@ -105,6 +105,25 @@ def overlaps(page: Figure) -> list[tuple[str, str]]:
     return result
 
 
+def test_numbers_on_the_map_never_overlap_and_stay_inside_it(longest):
+    page, _ = report.report_pages(longest)
+    page.draw_without_rendering()
+    renderer = FigureCanvasAgg(page).get_renderer()
+    (axes,) = [axes for axes in page.axes if axes.texts and axes.images]
+    labels = [text.get_window_extent(renderer) for text in axes.texts]
+    assert len(labels) == len(longest.findings) == 6
+    assert not [pair for pair in combinations(labels, 2) if pair[0].overlaps(pair[1])]
+    picture = axes.get_window_extent(renderer).padded(2)
+    assert all(picture.x0 <= box.x0 and box.x1 <= picture.x1 for box in labels)
+    assert all(picture.y0 <= box.y0 and box.y1 <= picture.y1 for box in labels)
+
+
+def test_labels_go_to_the_nearest_free_place():
+    places = paper.place_labels([(4.0, 4.0), (4.0, 4.0), (99.0, -5.0)], [(2.0, 2.0)] * 3, (10.0, 10.0))
+    assert places[0] == (4.0, 4.0) and places[2] == (8.0, 0.0)
+    assert max(abs(places[1][0] - 4.0), abs(places[1][1] - 4.0)) == 2.0, "beside the first"
+
+
 @pytest.mark.parametrize("which", ["shortest", "longest"])
 def test_nothing_overlaps(which, request):
     for page in report.report_pages(request.getfixturevalue(which)):

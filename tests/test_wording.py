@@ -68,6 +68,11 @@ def finding_of(zone: str, stands_out: bool = True, mean: float = 0.043, largest:
         ),
         (99.6, [], "Very unusual as a whole; no place stands out."),
         (
+            99.6,
+            [finding_of("left mid and lower zones"), finding_of("heart")],
+            "Very unusual as a whole; two places stand out: left mid and lower zones; heart.",
+        ),
+        (
             None,
             [finding_of("heart")],
             "This model gives no score: it was not compared with normal films; one place stands out: heart.",

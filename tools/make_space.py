@@ -35,9 +35,11 @@ runs this Space, and is deleted within the hour. Drop no film of a patient unles
 - It knows adult frontal films. Other pictures are stopped or noted.
 - Every example is synthetic; no film of a patient is in this folder.
 
-The models' cards say what they learned from and how well they do: {cards}. The functions of the page are an API ("Use
-via API" at its foot). The method is Diff3M: Kim et al., *Harnessing EHRs for Diffusion-based Anomaly Detection on Chest
-X-rays*, MICCAI 2025 ([arXiv 2505.17311](https://arxiv.org/abs/2505.17311)); this is an independent implementation.
+The models' cards say what they learned from and how well they do: {cards}. What they name of docs, configs and
+studies is in the source repository. The functions of the page are an API ("Use via API" at its foot).
+
+The method is Diff3M: Kim et al., *Harnessing EHRs for Diffusion-based Anomaly Detection on Chest X-rays*, MICCAI 2025
+([arXiv 2505.17311](https://arxiv.org/abs/2505.17311)); this is an independent implementation.
 
 Code and weights: [Apache-2.0](LICENSE).
 """

@@ -138,7 +138,10 @@ def _truth_findings(truth: np.ndarray, case: Case) -> list[ViewerFinding]:
     """Return each connected part of the truth (S, S) as a place of the film as read."""
     count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
     parts = [labels == index for index in range(1, count)]
-    return [ViewerFinding(TRUTH, "", native_box(mask_box(part), case), outline_mask(part, case)) for part in parts]
+    return [
+        ViewerFinding(TRUTH, "", native_box(mask_box(part), case), outline_mask(part, case), known=True)
+        for part in parts
+    ]
 
 
 def analysis_map(analysis: Analysis, scoring: Scoring, prepared: PreparedFilm, shape: tuple[int, int]) -> ViewerMap:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
@@ -141,6 +142,35 @@ class Column:
             verticalalignment="baseline",
             parse_math=False,
         )
+
+
+def place_labels(
+    places: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], room: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Return where labels begin so that none covers another and each stays inside a picture.
+
+    Each goes to the free place that is nearest to its best one, in their order; to its best one where all is taken.
+    Lengths are in millimeters from the picture's upper left corner.
+
+    Parameters:
+        places: (left, top) where each label would best begin.
+        sizes: (width, height) of each label.
+        room: (width, height) of the picture.
+    """
+    result: list[tuple[float, float]] = []
+    for (left, top), (width, height) in zip(places, sizes, strict=True):
+        limits = max(room[0] - width, 0.0), max(room[1] - height, 0.0)
+        best = min(max(left, 0.0), limits[0]), min(max(top, 0.0), limits[1])
+        columns, rows = (np.append(np.arange(0.0, limit, height / 2), limit) for limit in limits)
+        grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+        candidates = np.vstack([best, grid[np.argsort(np.linalg.norm(grid - best, axis=1), kind="stable")]])
+        free = np.ones(len(candidates), bool)
+        for (x, y), (other_width, other_height) in zip(result, sizes, strict=False):
+            beside = (candidates[:, 0] >= x + other_width) | (candidates[:, 0] + width <= x)
+            free &= beside | (candidates[:, 1] >= y + other_height) | (candidates[:, 1] + height <= y)
+        x, y = candidates[np.argmax(free)]
+        result.append((float(x), float(y)))
+    return result
 
 
 def _plain(text: str) -> str:

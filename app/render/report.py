@@ -28,7 +28,7 @@ from diff3m.imaging.zones import OUTSIDE
 from diff3m.scoring.score import ViewCalibration
 
 from . import figures, wording
-from .paper import DPI, Column, area, new_page
+from .paper import A4, DPI, Column, area, new_page, place_labels
 
 MARGIN = 15.0  # millimeters
 WIDTH = 180.0  # millimeters between the margins
@@ -36,6 +36,7 @@ PICTURE = 80.0  # millimeters: height of film and normal film, and of the map
 PRINTED_HEIGHT = 945  # pixels of a printed picture: 300 a inch
 SMALL, TEXT, HEADING = 7.0, 8.5, 10.0  # points
 OUTLINE = "#facc15"
+NUMBER_WIDTH, NUMBER_HEIGHT = 2.3, 3.8  # millimeters of a digit in bold `TEXT`, and of its line
 README = (
     "report.pdf         a page for the reader, then a page of numbers\n"
     "result.json        score, percentile, findings, record, settings, hash of the weights, versions, date\n"
@@ -185,16 +186,24 @@ def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: floa
 
 def _outlines(axes: Axes, findings: Sequence[Finding]) -> None:
     """Draw the findings' outlines and numbers over a picture of the whole film."""
-    for number, finding in enumerate(findings, start=1):
+    for finding in findings:
         rows, columns = np.array([*finding.outline, finding.outline[0]]).T
         axes.plot(columns, rows, color=OUTLINE, linewidth=0.8, transform=_shares(axes))
+    box = axes.get_position()
+    width, height = box.width * A4[0], box.height * A4[1]
+    sizes = [(NUMBER_WIDTH * len(str(number)), NUMBER_HEIGHT) for number in range(1, len(findings) + 1)]
+    peaks = [min(finding.outline) for finding in findings]  # (row, column) of each one's highest point
+    best = [(column * width - NUMBER_WIDTH / 2, row * height - NUMBER_HEIGHT) for row, column in peaks]
+    places = place_labels(best, sizes, (width, height))
+    for number, (left, top) in enumerate(places, start=1):
         axes.text(
-            min(finding.box[3], 0.95),
-            max(finding.box[0], 0.05),
+            left / width,
+            (top + NUMBER_HEIGHT) / height,
             str(number),
             color=OUTLINE,
             fontsize=TEXT,
             fontweight="bold",
+            verticalalignment="bottom",
             transform=_shares(axes),
             path_effects=[withStroke(linewidth=2, foreground="black")],
         )

@@ -104,7 +104,9 @@ def _places_that_stand_out(findings: Sequence[Finding]) -> str:
     zones = list(dict.fromkeys(finding.zone for finding in findings if finding.stands_out))
     if not zones:
         return "no place stands out"
-    return f"{count_words(len(zones), 'place')} stand{'s' if len(zones) == 1 else ''} out: {join_words(zones)}"
+    is_clear = len(zones) == 1 or not any(" and " in zone for zone in zones)
+    names = join_words(zones) if is_clear else "; ".join(zones)
+    return f"{count_words(len(zones), 'place')} stand{'s' if len(zones) == 1 else ''} out: {names}"
 
 
 def finding_sentence(finding: Finding) -> str:

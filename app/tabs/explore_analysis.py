@@ -202,17 +202,17 @@ class AnalysisHandlers(FilmHandlers):
         values[self.screen.runs].stop()
 
     def save(self, values: Values) -> Updates:
-        """Write the files of the first film's result, with what was measured on it."""
+        """Write the files of the first film's result, with what was measured on either film."""
         screen, session = self.screen, values[self.screen.session]
         film = session.film
         if film is None or film.analysis is None:
             return {screen.status: panels.status_line(NO_RESULT, alert=True)}
         try:
-            measurements = [entry for entry in read_measurements(values[screen.measurements]) if entry.film == 0]
+            measurements = read_measurements(values[screen.measurements])
         except ValueError as error:
             return {screen.status: panels.status_line(str(error), alert=True)}
         detector = screen.parts[session.model].detector
-        sentences = [entry.text for entry in measurements]
+        sentences = [entry.text if entry.film == 0 else f"Second film: {entry.text}" for entry in measurements]
         content = report.Report(film.analysis, film.analysis.case, film.findings, detector, sentences)
         files = report.result_files(content)
         alone = {f"diff3m-{name}": data for name, data in files.items() if name.endswith((".pdf", ".dcm"))}

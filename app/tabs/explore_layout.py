@@ -191,11 +191,11 @@ def build_screen(
 
 def _film_part(names: Sequence[str], examples: Mapping[str, Sequence[Example]], suffixes: Mapping[str, str]) -> dict:
     film_card = gr.HTML(elem_id="film-card")
+    tools = build_film_tools()
     with gr.Row(elem_id="film-files"):
         film_file = gr.File(label="Film: DICOM, PNG, JPEG, TIFF", elem_id="film-file", height=88, min_width=0)
         prior_file = gr.File(label="Second film", elem_id="prior-file", height=44, min_width=0, visible="hidden")
         close = gr.Button("Close", size="sm", elem_id="close-film", visible="hidden", min_width=0)
-    tools = build_film_tools()
     gr.HTML(panels.small_text(strip_title(examples[names[0]])), elem_id="examples-title")
     strips = {
         name: gr.Gallery(

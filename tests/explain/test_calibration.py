@@ -131,7 +131,7 @@ def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
     assert set(unusual) == {"age"}, "what is unknown is not out of the ordinary"
     moving = replace(result, unknown=4.0, unusual={"age": 0.4, "view": 0.97})
     sentence = unusual_sentence(moving)
-    assert moving.stands_out == "view" and "view" in sentence and "in 97 of 100" in sentence
+    assert moving.stands_out == "view" and "view" in sentence and "in 97 of 100 normal films" in sentence
     assert "No part" in unusual_sentence(replace(moving, unusual={"age": 0.4}))
     still = replace(moving, unknown=0.4)
     assert "Nothing in this record stands out" in unusual_sentence(still), "what moves normal by next to nothing"

@@ -7,9 +7,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from viewer_bench import HEIGHT, RENDERERS, WIDTH, decode
+from viewer_bench import HEIGHT, RENDERERS, VIEWER, WIDTH, decode
 
-from app.components.viewer import Window, encode_film
+from app.components.viewer import ViewerFinding, Window, encode_film
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)
@@ -134,3 +134,113 @@ def test_the_map_is_colored_by_its_sign_above_the_threshold(bench, state, files,
     opened.key("M", "M", "]", "[", "[")
     assert opened.ask("v.look.map") == "0" and opened.ask("v.look.opacity") == pytest.approx(0.8)
     assert opened.requests == []
+
+
+def test_the_canvas_paints_no_more_of_a_large_film_than_is_near_what_is_seen(bench, before, files):
+    film = np.random.default_rng(5).integers(0, 256, (2000, 2400), np.uint8)
+    files["film.png"] = encode_film(film)
+    opened = bench(before, files, renderer="canvas")
+    opened.page.evaluate(
+        f"""() => {{
+            const {{ renderer }} = {VIEWER};
+            const paint = renderer.paintFilm;
+            window.painted = [];
+            renderer.paintFilm = function (level, maximum, look, part, out) {{
+                window.painted.push(part.width * part.height);
+                paint.call(this, level, maximum, look, part, out);
+            }};
+        }}"""
+    )
+    opened.key("0")
+    stage = opened.page.locator(".fv-stage").bounding_box()
+    x, y = stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2
+    for across, down in ((60, 10), (60, 10), (-300, -200), (5, 5), (0, 0)):
+        opened.drag((x, y), (x + across, y + down))
+        shown = opened.picture()[..., 0]
+        left, top = opened.ask("Object.values(v.view.originOf(v.view.panes[0]))")
+        assert np.array_equal(shown, film[-top : shown.shape[0] - top, -left : shown.shape[1] - left])
+    painted = opened.page.evaluate("window.painted")
+    assert max(painted) <= 2.3 * stage["width"] * stage["height"], "the seen part and a quarter around it"
+    assert len(painted) < 8, "a short movement needs nothing new"
+
+
+RECTANGLES = """(selector) => [...document.querySelectorAll(selector)]
+    .filter((node) => node.checkVisibility({ visibilityProperty: true }))
+    .map((node) => node.getBoundingClientRect().toJSON())"""
+
+
+def overlap(a: dict, b: dict) -> bool:
+    return a["left"] < b["right"] and b["left"] < a["right"] and a["top"] < b["bottom"] and b["top"] < a["bottom"]
+
+
+def inside(a: dict, b: dict, slack: float = 1) -> bool:
+    return (
+        a["left"] >= b["left"] - slack
+        and a["right"] <= b["right"] + slack
+        and a["top"] >= b["top"] - slack
+        and a["bottom"] <= b["bottom"] + slack
+    )
+
+
+@pytest.mark.parametrize("size", [(830, 760), (390, 600)])
+def test_numbers_of_findings_never_overlap_and_stay_inside_the_picture(bench, state, files, size):
+    boxes = [(0.3, 0.4, 0.4, 0.5)] * 6 + [(0, 0, 0.05, 0.05), (0, 0.01, 0.06, 0.06), (0.9, 0.95, 1, 1)]
+    findings = tuple(ViewerFinding("heart", "+4.1 %", box) for box in boxes)
+    opened = bench(replace(state, film=replace(state.film, findings=findings)), files)
+    opened.page.set_viewport_size({"width": size[0], "height": size[1]})
+    opened.ask("v.setTool('ruler')")
+    opened.key("Enter")
+    for key in "1234":
+        opened.key(key)
+        labels = opened.page.evaluate(RECTANGLES, ".fv-label")
+        panes = opened.page.evaluate(RECTANGLES, ".fv-frame")
+        assert len(labels) == (len(findings) + 1) * len(panes)
+        for index, label in enumerate(labels):
+            assert not [other for other in labels[:index] if overlap(label, other)], (key, index)
+            assert any(inside(label, pane) for pane in panes), (key, label)
+    opened.key("1")
+    opened.ask("(v.zoomTo(v.view.fitting * 8), v.view.moveTo({x: 0.45, y: 0.35}), v.changed())")
+    opened.settle()
+    (stage,) = opened.page.evaluate(RECTANGLES, ".fv-stage")
+    labels = opened.page.evaluate(RECTANGLES, "[data-finding] + .fv-label")
+    assert len(labels) == 6 and all(inside(label, stage) for label in labels), "what is out of view has no number"
+
+
+@pytest.mark.parametrize("size", [(830, 760), (390, 600)])
+def test_legend_scale_and_zoom_lie_beside_the_picture(bench, pair, files, size):
+    opened = bench(pair, files)
+    opened.page.set_viewport_size({"width": size[0], "height": size[1]})
+    for choice in ("Difference", "Between films"):
+        opened.choose(choice)
+        opened.settle()
+        (stage,) = opened.page.evaluate(RECTANGLES, ".fv-stage")
+        (root,) = opened.page.evaluate(RECTANGLES, ".film-viewer")
+        pieces = [opened.page.evaluate(RECTANGLES, name) for name in (".fv-legend", ".fv-scale", ".fv-zoom")]
+        assert pieces[0] and pieces[2]
+        pieces = [piece for found in pieces for piece in found]
+        assert all(inside(piece, root) and not overlap(piece, stage) for piece in pieces)
+        assert not any(overlap(a, b) for index, a in enumerate(pieces) for b in pieces[:index])
+
+
+def test_names_stand_right_over_their_films(bench, state, files):
+    opened = bench(state, files)
+    opened.key("3")
+    tops = [opened.on_screen(0, 0, pane)[1] for pane in (0, 1)]
+    names = opened.page.evaluate(RECTANGLES, ".fv-title")
+    assert [name["bottom"] for name in names] == pytest.approx(tops, abs=1)
+    opened.ask("v.zoomTo(4)")
+    opened.settle()
+    (stage,) = opened.page.evaluate(RECTANGLES, ".fv-stage")
+    assert all(name["top"] == stage["top"] for name in opened.page.evaluate(RECTANGLES, ".fv-title"))
+
+
+@pytest.mark.parametrize(("size", "columns"), [((830, 760), 2), ((390, 760), 1)])
+def test_films_beside_each_other_are_as_large_as_they_can_be(bench, state, files, size, columns):
+    opened = bench(state, files)
+    opened.page.set_viewport_size({"width": size[0], "height": size[1]})
+    opened.key("3")
+    assert len(set(opened.ask("v.view.panes.map(({ x }) => x)"))) == columns
+    width, height = opened.ask("[v.view.width, v.view.height]")
+    beside = min((width - 4) / 2 / WIDTH, height / HEIGHT)
+    stacked = min(width / WIDTH, (height - 4) / 2 / HEIGHT)
+    assert opened.ask("v.view.fitting") == pytest.approx(max(beside, stacked), rel=0.01)

@@ -35,8 +35,8 @@ box = [top, left, bottom, right].
       maximum             the stored value that is white: 255, 4095 …; null: the largest that the file can hold
       spacing_mm          [row, column] millimeters between pixels, or null
       maps                [{name, file, scale, signed, full, threshold, factor, unit, box}]: see `ViewerMap`
-      findings            [{label, value, box, outline, stands_out}]: outline is a list of [row, column], or null for
-                          the box itself; what stands out has a full line
+      findings            [{label, value, box, outline, stands_out, known}]: outline is a list of [row, column], or null
+                          for the box itself; what stands out has a full line, what is known another color
       tags                short texts in the corner, such as "the model sees 128 pixels"
     presets       [{name, center, width}], shares of `maximum`; "Full range" is always there
     window        name of the preset to begin with, or null for the full range

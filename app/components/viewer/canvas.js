@@ -2,6 +2,19 @@
 
 import { levelFor } from "./png.js";
 
+const MARGIN = 0.25; // of the sides of what is seen
+
+const contains = (outer, { x, y, width, height }) =>
+  x >= outer.x && y >= outer.y && x + width <= outer.x + outer.width && y + height <= outer.y + outer.height;
+
+/** A part of a level with a margin around it, as far as the level reaches. */
+function withMargin({ x, y, width, height }, level) {
+  const [left, top] = [Math.max(0, Math.floor(x - MARGIN * width)), Math.max(0, Math.floor(y - MARGIN * height))];
+  const right = Math.min(level.width, Math.ceil(x + (1 + MARGIN) * width));
+  const bottom = Math.min(level.height, Math.ceil(y + (1 + MARGIN) * height));
+  return { x: left, y: top, width: right - left, height: bottom - top };
+}
+
 export class CanvasRenderer {
   constructor(canvas) {
     Object.assign(this, {
@@ -14,23 +27,22 @@ export class CanvasRenderer {
   }
 
   /**
-   * A part of a level of the film under the window. While the window changes, only the part that is seen is made; once
-   * it rests, the whole.
+   * A part of a level of the film under the window: {canvas, part}. While the window changes, only the part that is
+   * seen is made; once it rests, a margin too, so that most movements need nothing new.
    */
   film(image, index, look, seen) {
     const level = image.levels[index];
     const setting = `${look.low} ${look.high} ${look.inverted}`;
     const entry = this.pictures.get(level) ?? { canvas: document.createElement("canvas") };
-    const whole = { x: 0, y: 0, width: level.width, height: level.height };
-    if (entry.setting === setting && entry.part === whole.width * whole.height)
-      return { canvas: entry.canvas, part: whole };
-    const part = entry.setting === setting ? whole : seen;
+    const rests = entry.setting === setting;
+    if (rests && contains(entry.part, seen)) return entry;
+    const part = rests ? withMargin(seen, level) : seen;
     const pixels = this.scratch(part.width, part.height);
     this.paintFilm(level, image.maximum, look, part, new Uint32Array(pixels.data.buffer));
     Object.assign(entry.canvas, { width: part.width, height: part.height });
     entry.canvas.getContext("2d").putImageData(pixels, 0, 0);
-    this.pictures.set(level, Object.assign(entry, { setting, part: part.width * part.height }));
-    return { canvas: entry.canvas, part };
+    this.pictures.set(level, Object.assign(entry, { setting, part }));
+    return entry;
   }
 
   scratch(width, height) {

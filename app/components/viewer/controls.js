@@ -74,7 +74,8 @@ export function build(root, viewer) {
     canvas: h("canvas", { "aria-hidden": "true" }),
     overlay: document.createElementNS("http://www.w3.org/2000/svg", "svg"),
     pointer: h("p", { class: "fv-pointer" }),
-    scale: h("p", { class: "fv-scale" }),
+    ruler: h("span", { class: "fv-5cm", hidden: true }, "5 cm"),
+    scale: h("span", { class: "fv-scale" }),
     legend: h("div", { class: "fv-legend" }),
     hint: h("p", { class: "fv-hint" }),
     empty: h("div", { class: "fv-empty" }),
@@ -110,16 +111,15 @@ export function build(root, viewer) {
     parts.canvas,
     parts.overlay,
     parts.panes,
-    parts.legend,
     parts.pointer,
-    parts.scale,
+    parts.ruler,
     parts.hint,
     parts.empty,
     parts.status,
     parts.measured,
-    parts.zoom,
     parts.notice,
   );
+  parts.foot = h("div", { class: "fv-foot" }, parts.legend, parts.scale, parts.zoom);
   parts.bar = h(
     "div",
     { class: "fv-bar", role: "toolbar", "aria-label": "Viewer" },
@@ -156,7 +156,7 @@ export function build(root, viewer) {
     h("p", {}, "Wheel: magnify at the pointer. Drag: move. Two fingers: move and magnify. Long press: tools."),
     button("Close", "Close", () => parts.help.close()),
   );
-  root.replaceChildren(parts.bar, parts.stage, parts.description, parts.live, parts.help);
+  root.replaceChildren(parts.bar, parts.stage, parts.foot, parts.description, parts.live, parts.help);
   parts.opacity.input.value = look.opacity;
   return parts;
 }
@@ -200,6 +200,6 @@ export function refresh(parts, viewer) {
   parts.fullScreen.setAttribute("aria-pressed", viewer.isFullScreen);
   parts.stage.dataset.tool = tools.tool;
   parts.stage.classList.toggle("fv-holds", tools.tool !== "move" || !view.isWhole || viewer.isFullScreen);
-  showScale(parts.scale, viewer);
+  showScale(parts, viewer);
   showLegend(parts.legend, viewer, map);
 }

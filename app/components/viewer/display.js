@@ -214,6 +214,7 @@ export class Display {
       setting,
     );
     this.tools.place();
+    panels.moveNames(this.parts.panes, this);
     controls.refresh(this.parts, this);
   }
 }

@@ -75,7 +75,10 @@ export function evaluate(measurement, film) {
       ],
       film,
     ),
-    grey: meanGrey(film.image, bounds),
+    // of up to millions of pixels: only when it is asked for, not with every frame
+    get grey() {
+      return meanGrey(film.image, bounds);
+    },
     difference: map ? meanInside(map, bounds) : null,
     map,
   };

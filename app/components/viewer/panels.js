@@ -3,6 +3,8 @@
 import { valueAt } from "./maps.js";
 import { describe, signedText } from "./measure.js";
 
+const MAX_BAR = 400; // CSS pixels of the bar of five centimeters
+
 /** A DOM element. Attributes that begin with "on" are listeners; children are elements or texts. */
 export function h(name, attributes = {}, ...children) {
   const node = document.createElement(name);
@@ -17,16 +19,16 @@ export function h(name, attributes = {}, ...children) {
 export const button = (text, label, onclick, attributes = {}) =>
   h("button", { type: "button", "aria-label": label, title: label, onclick, ...attributes }, text);
 
-/** Magnification, window and, where the spacing is known, a bar of five centimeters. */
-export function showScale(node, { films: [film], view, ratio }) {
-  node.hidden = !film;
-  if (!film) return;
+/** Magnification and window and, where the spacing is known, a bar of five centimeters. */
+export function showScale({ scale, ruler }, { films: [film], view, ratio }) {
   const percent = (value) => `${Math.round(100 * value)} %`;
   const { center, width } = view.window;
-  node.replaceChildren(`${percent(view.drawnScale)} · level ${percent(center)} · width ${percent(width)}`);
-  if (!film.spacing_mm) return;
-  const length = ((50 / film.spacing_mm[1]) * view.drawnScale) / ratio;
-  if (length < 400) node.prepend(h("span", { class: "fv-5cm", style: `width: ${length}px` }, "5 cm"));
+  scale.textContent = film
+    ? `${percent(view.drawnScale)} · level ${percent(center)} · width ${percent(width)}`
+    : "";
+  const length = film?.spacing_mm ? ((50 / film.spacing_mm[1]) * view.drawnScale) / ratio : 0;
+  ruler.hidden = !length || length > MAX_BAR;
+  ruler.style.width = `${length}px`;
 }
 
 /** The values at a place of a film, in words: grey, normal, maps and position; nothing outside of it. */
@@ -55,18 +57,18 @@ export function valuesAt(film, { x, y }) {
 export function showLegend(node, { look, colors }, map) {
   node.hidden = !map;
   if (!map) return;
-  const value = (share) => `${(Math.abs(share) * map.full * map.factor).toFixed(0)} ${map.unit}`;
-  const ends = colors.signed ? [`${value(1)} brighter`, `${value(1)} darker`] : [value(1), "0"];
+  const value = (share) => `${(share * map.full * map.factor).toFixed(0)} ${map.unit}`;
+  const ends = colors.signed ? [`${value(1)} darker`, `${value(1)} brighter`] : ["0", value(1)];
   const stops = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((index) => {
-    const share = 1 - index / 8;
+    const share = index / 8;
     const hidden = (colors.signed ? Math.abs(2 * share - 1) : share) * map.full <= look.threshold;
     const at = 4 * Math.round(share * 255);
     return hidden ? "transparent" : `rgb(${colors.table.slice(at, at + 3).join(" ")})`;
   });
   node.replaceChildren(
-    h("span", {}, map.name),
+    h("span", { title: map.name }, map.name),
     h("span", {}, ends[0]),
-    h("i", { style: `background-image: linear-gradient(${stops.join(", ")})` }),
+    h("i", { style: `background-image: linear-gradient(to right, ${stops.join(", ")})` }),
     h("span", {}, ends[1]),
   );
 }
@@ -81,7 +83,8 @@ export function showPanes(node, viewer) {
       const place = Object.entries(sides)
         .map(([side, pixels]) => `${side}: ${pixels / ratio}px`)
         .join("; ");
-      const tags = film.tags.map((tag) => h("small", {}, tag));
+      const isFirst = view.panes.find((other) => other.film === pane.film) === pane;
+      const tags = isFirst ? film.tags.map((tag) => h("small", {}, tag)) : [];
       const names = h(
         "div",
         { class: "fv-title" },
@@ -125,6 +128,14 @@ export function showPanes(node, viewer) {
       return [frame];
     }),
   );
+}
+
+/** Write each pane's names right over its film where there is room, otherwise at the pane's upper edge. */
+export function moveNames(node, { view, ratio }) {
+  view.panes.forEach((pane, index) => {
+    const above = Math.min(Math.max(view.originOf(pane).y - pane.y, 0), pane.height) / ratio;
+    node.children[index]?.style.setProperty("--fv-above", `${above}px`);
+  });
 }
 
 export function moveDividers(node, { view }) {

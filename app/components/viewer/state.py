@@ -27,6 +27,7 @@ class ViewerFinding:
     box: (top, left, bottom, right), shares of the film's sides.
     outline: places (row, column), shares; None for the box itself.
     stands_out: whether it is drawn with a full line, in front of the others.
+    known: whether it is no finding but a place that is known to be abnormal, drawn in another color.
     """
 
     label: str
@@ -34,6 +35,7 @@ class ViewerFinding:
     box: Box
     outline: tuple[tuple[float, float], ...] | None = None
     stands_out: bool = False
+    known: bool = False
 
 
 @dataclass(frozen=True)

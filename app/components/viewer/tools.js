@@ -1,6 +1,7 @@
 // Rulers, the cardiothoracic ratio and areas, drawn over the film, and the outlines of the findings.
 
-import { evaluate, signedText, describe } from "./measure.js";
+import { arrangeLabels } from "./labels.js";
+import { describe, evaluate, signedText } from "./measure.js";
 
 // value, text, longer name, what to do
 export const TOOLS = [
@@ -15,6 +16,7 @@ export const TOOLS = [
   ["rectangle", "Area", "Mean difference inside a rectangle", "Draw a rectangle"],
 ];
 const SVG = "http://www.w3.org/2000/svg";
+const TITLE_HEIGHT = 28; // CSS pixels at a pane's upper edge, where its name may stand
 const LINES = [
   ["heart", "Heart"],
   ["thorax", "Chest"],
@@ -36,6 +38,7 @@ export class Tools {
       tool: "move",
       measurements: [],
       parts: [],
+      labels: [],
       drawing: null,
       showsFindings: true,
       next: 1,
@@ -149,15 +152,19 @@ export class Tools {
   rebuild() {
     const focused = document.activeElement?.dataset?.key;
     this.parts = [];
+    this.labels = [];
     this.svg.replaceChildren();
     this.viewer.view.panes.forEach((pane, index) => {
       const group = element("svg", { class: "fv-pane", "data-pane": index });
       this.svg.append(group);
       this.parts.push({ node: group, update: () => this.clip(group, pane) });
+      const first = this.labels.length;
       if (this.showsFindings) this.addFindings(group, pane);
+      const findings = this.labels.splice(first);
       for (const measurement of this.measurements) {
         if (measurement.film === pane.film) this.addMeasurement(group, pane, index, measurement);
       }
+      this.labels.push(...findings); // what the reader drew is named first
     });
     if (focused) this.svg.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
     this.place();
@@ -165,6 +172,20 @@ export class Tools {
 
   place() {
     for (const { update } of this.parts) update();
+    for (const pane of this.viewer.view.panes) {
+      arrangeLabels(
+        this.labels.filter((label) => label.pane === pane),
+        this.visiblePart(pane),
+      );
+    }
+  }
+
+  /** The part of a pane, in CSS pixels from its corner, that shows the film and is free of its name. */
+  visiblePart(pane) {
+    const [from, to] = [this.project(pane, { x: 0, y: 0 }), this.project(pane, { x: 1, y: 1 })];
+    const [x, y] = [Math.max(from.x, 0), Math.max(from.y, TITLE_HEIGHT)];
+    const { ratio } = this.viewer;
+    return { x, y, width: Math.min(to.x, pane.width / ratio) - x, height: Math.min(to.y, pane.height / ratio) - y };
   }
 
   clip(group, pane) {
@@ -179,7 +200,7 @@ export class Tools {
   }
 
   addFindings(group, pane) {
-    this.viewer.films[pane.film].findings.forEach(({ box, outline, stands_out }, index) => {
+    this.viewer.films[pane.film].findings.forEach(({ box, outline, stands_out, known }, index) => {
       const [top, left, bottom, right] = box;
       const corners =
         outline?.length > 2
@@ -191,22 +212,28 @@ export class Tools {
               [bottom, left],
             ];
       const active = pane.film === this.viewer.finding.film && index === this.viewer.finding.index;
-      const kind = `fv-finding${stands_out ? " fv-stands-out" : ""}${active ? " fv-active" : ""}`;
+      const kinds = { "fv-stands-out": stands_out, "fv-known": known, "fv-active": active };
+      const kind = ["fv-finding", ...Object.keys(kinds).filter((name) => kinds[name])].join(" ");
       const polygon = element("polygon", { class: kind, "data-finding": index });
-      const [highest, beside] = corners.reduce((first, corner) => (corner[0] < first[0] ? corner : first));
-      const label = element("text", { class: "fv-label", "text-anchor": "middle" }, String(index + 1));
-      group.append(polygon, label);
+      const label = this.addLabel(group, pane, String(index + 1));
+      group.insertBefore(polygon, label.node);
       this.parts.push({
         node: polygon,
         update: () => {
-          const points = corners.map(([y, x]) => this.project(pane, { x, y }));
-          polygon.setAttribute("points", points.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "));
-          const peak = this.project(pane, { x: beside, y: highest });
-          label.setAttribute("x", peak.x);
-          label.setAttribute("y", peak.y - 4);
+          label.points = label.beside = corners.map(([y, x]) => this.project(pane, { x, y }));
+          polygon.setAttribute("points", label.points.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "));
         },
       });
     });
+  }
+
+  /** A text beside a shape, which keeps the label's points up to date; see `arrangeLabels`. */
+  addLabel(group, pane, text = "") {
+    const node = element("text", { class: "fv-label", "text-anchor": "middle" }, text);
+    group.append(node);
+    const label = { node, pane, points: [], beside: [] };
+    this.labels.push(label);
+    return label;
   }
 
   addMeasurement(group, pane, paneIndex, measurement) {
@@ -229,8 +256,8 @@ export class Tools {
     const shape = element(rectangle ? "rect" : "line", {
       class: `fv-shape${layer === "normal" ? " fv-of-normal" : ""}`,
     });
-    const label = element("text", { class: "fv-label", "text-anchor": rectangle ? "end" : "middle" });
-    group.append(shape, label);
+    group.append(shape);
+    const label = this.addLabel(group, pane);
     this.parts.push({
       node: shape,
       update: () => {
@@ -243,9 +270,10 @@ export class Tools {
           for (const [key, value] of Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y }))
             shape.setAttribute(key, value);
         }
-        label.textContent = this.short(measurement, layer, name);
-        label.setAttribute("x", rectangle ? Math.max(from.x, to.x) : (from.x + to.x) / 2);
-        label.setAttribute("y", rectangle ? Math.max(from.y, to.y) + 20 : (from.y + to.y) / 2 - 8);
+        label.node.textContent = this.short(measurement, layer, name);
+        label.points = [from, to];
+        const [x, y] = [(from.x + to.x) / 2, (from.y + to.y) / 2];
+        label.beside = rectangle ? label.points.flatMap((end) => [{ x, y: end.y }, { x: end.x, y }]) : [{ x, y }];
       },
     });
     points.forEach((point, end) => {

@@ -1,6 +1,5 @@
 // Where every film lies on the canvas, and how its greys are windowed. Lengths are pixels of the canvas; places in a
-// film are
-// shares of its sides, from its upper left corner.
+// film are shares of its sides, from its upper left corner.
 
 export const MODES = [
   ["film", "Film"],
@@ -29,8 +28,8 @@ export class View {
   }
 
   /**
-   * Side lengths of the pictures: films[0] is the one that `scale` counts the pixels of; others are drawn as high as
-   * it.
+   * Give each film and layer its pane, in as many columns as leave the films largest. films: their side lengths;
+   * films[0] is the one that `scale` counts the pixels of; others are drawn as high as it.
    */
   arrange(films) {
     this.films = films;
@@ -40,26 +39,32 @@ export class View {
       both: [["film"], ["normal"]],
       swipe: [["film", "normal"]],
     }[this.mode];
-    const rows = films.length > 1 ? films.map((_, film) => layers.map((names) => ({ film, layers: names }))) : null;
-    // one film: its layers beside each other; two films with two layers each: one row a film
-    const grid = !rows
-      ? [layers.map((names) => ({ film: 0, layers: names }))]
-      : layers.length > 1
-        ? rows
-        : [rows.flat()];
-    const upright = this.width < 0.8 * this.height && grid.length === 1 && grid[0].length > 1;
-    const cells = upright ? grid[0].map((cell) => [cell]) : grid;
-    const height = Math.max(Math.floor((this.height - GAP * (cells.length - 1)) / cells.length), 1);
-    this.panes = cells.flatMap((row, r) => {
-      const width = Math.max(Math.floor((this.width - GAP * (row.length - 1)) / row.length), 1);
-      return row.map((cell, c) => ({ ...cell, x: c * (width + GAP), y: r * (height + GAP), width, height }));
-    });
+    const cells = films.flatMap((_, film) => layers.map((names) => ({ film, layers: names })));
+    const counts = [4, 2, 1].filter((columns) => cells.length % columns === 0);
+    const divisions = counts.map((columns) => this.divide(cells, columns));
+    const scales = divisions.map((panes) => this.fittingOf(panes));
+    this.panes = divisions[scales.indexOf(Math.max(...scales))];
     return this.panes;
   }
 
+  /** Divide the canvas among cells, from left to right and from top to bottom. */
+  divide(cells, columns) {
+    const side = (whole, parts) => Math.max(Math.floor((whole - GAP * (parts - 1)) / parts), 1);
+    const [width, height] = [side(this.width, columns), side(this.height, cells.length / columns)];
+    return cells.map((cell, index) => {
+      const [column, row] = [index % columns, Math.floor(index / columns)];
+      return { ...cell, x: column * (width + GAP), y: row * (height + GAP), width, height };
+    });
+  }
+
   get fitting() {
+    return this.fittingOf(this.panes);
+  }
+
+  /** The scale at which every film is whole in its pane. */
+  fittingOf(panes) {
     return Math.min(
-      ...this.panes.map((pane) => {
+      ...panes.map((pane) => {
         const film = this.films[pane.film];
         return Math.min(pane.width / film.width, pane.height / film.height) * (film.height / this.films[0].height);
       }),

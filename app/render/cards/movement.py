@@ -6,7 +6,6 @@ import html
 
 from diff3m.explain import EXPLANATIONS, Attribution, Context
 from diff3m.explain.attribution import MIN_MOVEMENT
-from diff3m.explain.text import format_people_share
 
 from .. import figures, panels
 from .registry import card
@@ -65,7 +64,8 @@ def unusual_sentence(prior: Attribution) -> str:
     group = prior.farthest_out
     if group is None:
         return "Nothing in this record stands out: as a whole it hardly moves normal."
-    share = f"more than in {format_people_share(prior.unusual[group])}"
+    hundredths = min(99, int(100 * prior.unusual[group]))
+    share = f"more than in {hundredths} of 100 normal films"  # not people: a view is none of their properties
     if prior.stands_out is None:
         return (
             f"No part of this record is far out of the ordinary; the nearest to it is {group}, which moves normal "
