@@ -162,7 +162,7 @@ def test_a_link_opens_an_example_under_its_model(open_page):
         assert page.locator("#unused").count() == 0 or page.locator("#unused").is_hidden()
         filled = [field(page, name, "_phantoms").input_value() for name in ("age", "bmi", "systolic_mmhg", "weight_kg")]
         assert filled == ["45", "27", "128", "85.5"]
-        assert "the truth" in page.inner_text("#findings")
+        page.wait_for_selector("#findings:has-text('the truth')")
         page.get_by_role("tab", name="Record", exact=True).click()
         assert "systolic pressure" in page.inner_text("#record-summary")
         page.locator("#model input").click()
