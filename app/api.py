@@ -79,8 +79,8 @@ class Api:
     ) -> tuple[dict, list[str]]:
         """What would a normal chest film of this patient look like, and where and how much does the real one differ?
 
-        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film, reconstruction,
-        residual and heat map.
+        For research and teaching; not for diagnosis. Returns the numbers, and PNG files: film and normal_film
+        on the film's own pixels, difference (over the film), reconstruction (the model's own picture) and residual.
 
         The numbers say under "percentile" how many of a hundred normal films have a lower score, and list under
         "findings" the places that differ, the main one first: "zone" and "side" of the patient, "box" (top, left,

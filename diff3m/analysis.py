@@ -117,16 +117,22 @@ class Analysis:
     accepted: tuple[str, ...] = ()
     case: Case | None = None
 
+    @property
+    def analyzed_case(self) -> Case:
+        """The film and record that were analyzed. Raises LookupError for an analysis that was stored without them."""
+        if self.case is None:
+            raise LookupError("This analysis was stored without its film.")
+        return self.case
+
     @cached_property
     def pseudo_healthy(self) -> np.ndarray:
         """The pseudo-healthy film on the film's own pixels, (H, W) float32 in [0, 1] (see `imaging.compose`).
 
         Raises LookupError for an analysis without its film.
         """
-        if self.case is None:
-            raise LookupError("This analysis was stored without its film, so there is nothing to compose with.")
+        case = self.analyzed_case
         return compose_pseudo_healthy(
-            self.case.film.pixels, self.case.prepared, self.reconstruction, self.heat_map, self.heat_normal
+            case.film.pixels, case.prepared, self.reconstruction, self.heat_map, self.heat_normal
         )
 
     def __post_init__(self) -> None:

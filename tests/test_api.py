@@ -21,6 +21,7 @@ from helpers import ROOT, dicom_film, drawn_film, serving
 
 from diff3m.imaging import Preprocessing, prepare, read_radiograph
 
+PICTURES = ("film", "normal_film", "difference", "reconstruction", "residual")
 ZONE = r"(right|left) (lung|(upper|mid|lower)( and (mid|lower))? zones?)|heart|mediastinum|outside the lungs"
 
 
@@ -56,8 +57,9 @@ def test_an_analysis_through_the_api(url, film):
         and 0 <= numbers["percentile"] <= 100
     )
     shown = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
-    assert set(shown) == {"film.png", "reconstruction.png", "residual.png", "heat_map.png"}
-    assert 0 < np.abs(shown["film.png"].astype(int) - shown["reconstruction.png"]).mean() < 60
+    assert set(shown) == {f"{name}.png" for name in PICTURES}
+    assert shown["film.png"].shape == shown["normal_film.png"].shape == cv2.imread(str(film), 0).shape
+    assert 0 < np.abs(shown["film.png"].astype(int) - shown["normal_film.png"]).mean() < 60
     assert numbers["findings"], "a drawn film differs somewhere"
     for finding in numbers["findings"]:
         top, left, bottom, right = finding["box"]

@@ -199,20 +199,27 @@ def test_what_is_saved_holds_everything_and_names_nobody(longest, detector):
     with zipfile.ZipFile(io.BytesIO(report.zip_files(report.result_files(longest)))) as archive:
         names = set(archive.namelist())
         values = json.loads(archive.read("result.json"))
-        native = cv2.imdecode(np.frombuffer(archive.read("normal_native.png"), np.uint8), cv2.IMREAD_UNCHANGED)
-    pictures = {f"{name}.png" for name in ("film", "reconstruction", "residual", "heat_map", "normal_native")}
+        native = cv2.imdecode(np.frombuffer(archive.read("normal_film_16bit.png"), np.uint8), cv2.IMREAD_UNCHANGED)
+        film, normal_film = (
+            cv2.imdecode(np.frombuffer(archive.read(f"{name}.png"), np.uint8), cv2.IMREAD_UNCHANGED)
+            for name in ("film", "normal_film")
+        )
+    names_of_pictures = ("film", "normal_film", "normal_film_16bit", "difference", "reconstruction", "residual")
+    pictures = {f"{name}.png" for name in names_of_pictures}
     assert {"README.txt", "report.pdf", "result.json", *pictures} <= names
     assert values["checkpoint"]["weights_sha256"] == detector.checkpoint.sha256
     assert "not for diagnosis" in values["notice"] and values["percentile"] == longest.analysis.percentile
     assert values["findings"][0]["zone"] == ZONES[0] and len(values["measurements"]) == 40
     assert native.dtype == np.uint16 and native.shape == longest.case.film.pixels.shape
     assert np.abs(native / 65535 - longest.normal_film).max() < 1e-4
+    assert np.abs(normal_film / 255 - longest.normal_film).max() < 0.003
+    assert np.abs(film / 255 - longest.case.film.pixels).max() < 0.003
 
 
 def test_dicom_files_are_secondary_captures_of_nobody(longest, detector):
     assert can_export_dicom(), "highdicom is among the requirements, so that the button keeps its promise"
-    files = secondary_captures(longest.analysis, detector)
-    assert set(files) == {"film", "reconstruction", "heat_map"}
+    files = secondary_captures(longest.complete_analysis, detector)
+    assert set(files) == {"film", "normal_film", "difference"}
     images = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in files.items()}
     assert {image.SOPClassUID.name for image in images.values()} == {"Secondary Capture Image Storage"}
     assert len({image.SeriesInstanceUID for image in images.values()}) == 1
@@ -220,7 +227,9 @@ def test_dicom_files_are_secondary_captures_of_nobody(longest, detector):
     assert all(not image.PatientOrientation and "BurnedInAnnotation" not in image for image in images.values()), (
         "neither is known"
     )
-    assert images["film"].pixel_array.shape == (512, 410) and images["heat_map"].pixel_array.shape == (512, 410, 3)
+    shape = longest.case.film.pixels.shape
+    assert images["film"].pixel_array.shape == images["normal_film"].pixel_array.shape == shape
+    assert images["difference"].pixel_array.shape[2] == 3
 
 
 def test_highdicom_is_installed_with_the_page():

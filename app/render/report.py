@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
@@ -20,8 +19,8 @@ from matplotlib.transforms import Affine2D, Transform
 from diff3m.analysis import Analysis
 from diff3m.case import Case
 from diff3m.detector import Detector
-from diff3m.export.files import NOTICE, analysis_to_dict, draw_heat_over_film, render_pictures
-from diff3m.export.overlay import to_png
+from diff3m.export.files import NOTICE, analysis_to_dict, draw_difference, render_pictures
+from diff3m.export.overlay import reduce_height, to_png
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.findings import Finding
 from diff3m.imaging.zones import OUTSIDE
@@ -38,12 +37,14 @@ SMALL, TEXT, HEADING = 7.0, 8.5, 10.0  # points
 OUTLINE = "#facc15"
 NUMBER_WIDTH, NUMBER_HEIGHT = 2.3, 3.8  # millimeters of a digit in bold `TEXT`, and of its line
 README = (
-    "report.pdf         a page for the reader, then a page of numbers\n"
-    "result.json        score, percentile, findings, record, settings, hash of the weights, versions, date\n"
-    "normal_native.png  the normal film at the film's own resolution, 16 bits\n"
-    "*.png              film, normal film (reconstruction), difference (residual, mid-grey = none), difference over "
-    "the film (heat_map), as the model sees them\n"
-    "*.dcm              the same as DICOM Secondary Capture; no patient is named\n"
+    "report.pdf                 a page for the reader, then a page of numbers\n"
+    "result.json                score, percentile, findings, record, settings, hash of the weights, versions, date\n"
+    "film.png, normal_film.png  on the film's own pixels\n"
+    "normal_film_16bit.png      the same normal film with 16 bits\n"
+    "difference.png             film minus normal film, over the film\n"
+    "reconstruction.png         the model's own picture, from which the normal film is composed\n"
+    "residual.png               film minus reconstruction, mid-grey = none\n"
+    "*.dcm                      film, normal film and difference as DICOM Secondary Capture; no patient is named\n"
 )
 
 
@@ -62,10 +63,14 @@ class Report:
     measurements: Sequence[str] = ()
 
     @cached_property
+    def complete_analysis(self) -> Analysis:
+        """The analysis with its film, also where it was stored without."""
+        return self.analysis if self.analysis.case is self.case else replace(self.analysis, case=self.case)
+
+    @property
     def normal_film(self) -> np.ndarray:
         """The normal film at the film's own resolution: (H, W) float32 in [0, 1]."""
-        of_case = self.analysis.case is self.case  # composed once, for the page
-        return (self.analysis if of_case else replace(self.analysis, case=self.case)).pseudo_healthy
+        return self.complete_analysis.pseudo_healthy
 
     @property
     def normals(self) -> ViewCalibration | None:
@@ -119,7 +124,13 @@ def _first_page(report: Report, date: str) -> Figure:
     film = report.case.film.pixels
     _picture(page, film, "Film", MARGIN, 48)
     _picture(page, report.normal_film, "Normal film for this record", MARGIN + WIDTH / 2 + 2, 48)
-    axes = _picture(page, _map(report), "Difference (red: brighter, blue: darker)", MARGIN, 135)
+    axes = _picture(
+        page,
+        draw_difference(report.complete_analysis, report.detector.scoring, PRINTED_HEIGHT),
+        "Difference (red: brighter, blue: darker)",
+        MARGIN,
+        135,
+    )
     _outlines(axes, report.findings)
     beside = Column(page, MARGIN + WIDTH / 2 + 2, WIDTH / 2 - 2, 135, 220)
     beside.write("Findings", HEADING, "bold")
@@ -179,7 +190,13 @@ def _picture(page: Figure, image: np.ndarray, title: str, left: float, top: floa
     height, width = image.shape[:2]
     side = min(PICTURE, (WIDTH / 2 - 2) * height / width)
     axes = page.add_axes(area(left, top + 5, side * width / height, side))
-    axes.imshow(_printed(image), cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, aspect="auto")
+    axes.imshow(
+        reduce_height(image, PRINTED_HEIGHT),
+        cmap="gray",
+        vmin=0,
+        vmax=1 if image.dtype.kind == "f" else 255,
+        aspect="auto",
+    )
     axes.set_axis_off()
     return axes
 
@@ -212,27 +229,6 @@ def _outlines(axes: Axes, findings: Sequence[Finding]) -> None:
 def _shares(axes: Axes) -> Transform:
     """Return the transform of (column, row) in shares of a picture's sides, rows downward."""
     return Affine2D().scale(1, -1).translate(0, 1) + axes.transAxes
-
-
-def _printed(image: np.ndarray) -> np.ndarray:
-    """Return a picture no larger than it is printed, so that the file stays small."""
-    height, width = image.shape[:2]
-    if height <= PRINTED_HEIGHT:
-        return image
-    return cv2.resize(image, (round(PRINTED_HEIGHT * width / height), PRINTED_HEIGHT), interpolation=cv2.INTER_AREA)
-
-
-def _map(report: Report) -> np.ndarray:
-    """Return the difference over the whole native film: (H, W, 3) uint8."""
-    film = _printed(report.case.film.pixels)
-    (height, width), native = film.shape, report.case.film.pixels.shape
-    top, bottom, left, right = report.case.prepared.box
-    rows = slice(round(top * height / native[0]), round(bottom * height / native[0]))
-    columns = slice(round(left * width / native[1]), round(right * width / native[1]))
-    heat = np.zeros(film.shape, np.float32)
-    size = (columns.stop - columns.start, rows.stop - rows.start)
-    heat[rows, columns] = cv2.resize(report.analysis.heat_map, size, interpolation=cv2.INTER_CUBIC)
-    return draw_heat_over_film(film, heat, report.detector.scoring.heat_normal)
 
 
 def _findings(column: Column, findings: Sequence[Finding], threshold: float) -> None:
@@ -301,12 +297,12 @@ def result_files(report: Report) -> dict[str, bytes]:
         "README.txt": f"{NOTICE}\n\n{README}".encode(),
         "report.pdf": pdf_report(report),
         "result.json": json.dumps(report.to_dict(), indent=1, ensure_ascii=False).encode(),
-        "normal_native.png": to_png(native),
+        "normal_film_16bit.png": to_png(native),
     }
-    images = render_pictures(report.analysis, report.detector.scoring)
+    images = render_pictures(report.complete_analysis, report.detector.scoring)
     files |= {f"{name}.png": to_png(picture) for name, picture in images.items()}
     if can_export_dicom():
-        captures = secondary_captures(report.analysis, report.detector)
+        captures = secondary_captures(report.complete_analysis, report.detector)
         files |= {f"{name}.dcm": data for name, data in captures.items()}
     return files
 

@@ -15,7 +15,7 @@ def add_parser(commands) -> None:
         "--out",
         default=None,
         metavar="DIR",
-        help="write film, reconstruction, residual and heat map as PNG",
+        help="write film, normal film, difference, reconstruction and residual as PNG",
     )
     add_model_options(command)
     add_walk_options(command)

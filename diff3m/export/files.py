@@ -11,16 +11,18 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from ..analysis import Analysis
 from ..detector import Detector
 from ..scoring.score import Scoring
-from .overlay import draw_overlay, enlarge, to_png, to_uint8
+from .overlay import draw_overlay, enlarge, reduce_height, to_png, to_uint8
 
 NOTICE = "For research and teaching. Not a medical device; not for diagnosis."
-PICTURE_HEIGHT = 512
+PICTURE_HEIGHT = 512  # pixels of the pictures at the model's side
+MAX_MAP_HEIGHT = 1024  # pixels of the film under the difference
 OPACITY = 0.6  # of the colors over the film
 FULL_COLOR = 4.0  # full color at this multiple of the normal heat
 
@@ -88,25 +90,45 @@ def draw_heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) 
     return draw_overlay(film, heat, alpha=OPACITY, threshold=heat_normal, full=FULL_COLOR * heat_normal)
 
 
-def render_pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
-    """Return film, reconstruction, residual (mid-grey = no difference) and heat_map over the film.
+def draw_difference(analysis: Analysis, scoring: Scoring, max_height: int = MAX_MAP_HEIGHT) -> np.ndarray:
+    """Draw the heat map over the whole film, reduced to at most `max_height` pixels: (H, W, 3) uint8.
 
-    512 pixels high, RGB or grey uint8.
+    Raises LookupError for an analysis without its film.
     """
-    film, reconstruction, heat, residual = (
-        enlarge(image, PICTURE_HEIGHT, analysis.aspect)
-        for image in (analysis.film, analysis.reconstruction, analysis.heat_map, analysis.residual)
+    pixels, prepared = analysis.analyzed_case.film.pixels, analysis.analyzed_case.prepared
+    film = reduce_height(pixels, max_height)
+    scale = np.array(film.shape) / pixels.shape
+    (top, left), (bottom, right) = (
+        np.round(np.array(corner) * scale).astype(int) for corner in (prepared.box[::2], prepared.box[1::2])
+    )
+    heat = np.zeros(film.shape, np.float32)
+    heat[top:bottom, left:right] = cv2.resize(
+        analysis.heat_map, (int(right - left), int(bottom - top)), interpolation=cv2.INTER_CUBIC
+    )
+    return draw_heat_over_film(film, heat, scoring.heat_normal)
+
+
+def render_pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
+    """Return what an analysis can be seen by, as grey or RGB uint8.
+
+    film, normal_film: on the film's own pixels. difference: the heat map over the film, at most 1,024 pixels high.
+    reconstruction: the model's own picture, at its side. residual: film − reconstruction, mid-grey = none. Both are
+    512 pixels high. Raises LookupError for an analysis without its film.
+    """
+    reconstruction, residual = (
+        enlarge(image, PICTURE_HEIGHT, analysis.aspect) for image in (analysis.reconstruction, analysis.residual)
     )
     return {
-        "film": to_uint8(film),
+        "film": to_uint8(analysis.analyzed_case.film.pixels),
+        "normal_film": to_uint8(analysis.pseudo_healthy),
+        "difference": draw_difference(analysis, scoring),
         "reconstruction": to_uint8(reconstruction),
         "residual": to_uint8(0.5 + residual),
-        "heat_map": draw_heat_over_film(film, heat, scoring.heat_normal),
     }
 
 
 def write_pictures(folder: str | Path, analysis: Analysis, scoring: Scoring) -> list[Path]:
-    """Write `pictures` as PNG files; returns their paths."""
+    """Write the pictures of `render_pictures` as PNG files; returns their paths."""
     return write_png_files(folder, render_pictures(analysis, scoring))
 
 

@@ -43,6 +43,14 @@ def enlarge(image: np.ndarray, height: int, aspect: float = 1.0) -> np.ndarray:
     return np.clip(larger, image.min(), image.max())
 
 
+def reduce_height(image: np.ndarray, height: int) -> np.ndarray:
+    """Return an image (H, W) or (H, W, 3) of at most `height` pixels, in its own proportions."""
+    rows, columns = image.shape[:2]
+    if rows <= height:
+        return image
+    return cv2.resize(image, (max(1, round(height * columns / rows)), height), interpolation=cv2.INTER_AREA)
+
+
 def draw_outline(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the outline of a mask (any size, bool) in green over a color picture (H, W, 3) uint8."""
     resized_mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)

@@ -11,9 +11,9 @@ from .files import NOTICE, render_pictures, software_versions
 
 SERIES_NUMBER = 9301
 TITLES = {
-    "film": "Film as the model sees it",
-    "reconstruction": "Pseudo-healthy reconstruction",
-    "heat_map": "Difference over the film",
+    "film": "Film",
+    "normal_film": "Pseudo-healthy film",
+    "difference": "Difference over the film",
 }
 
 
@@ -25,7 +25,7 @@ def can_export_dicom() -> bool:
 def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
     """Return Secondary Capture files by name, in one new series of a new study.
 
-    One each of film, reconstruction and heat map.
+    One each of film, pseudo-healthy film and difference over the film.
     No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without
     highdicom.
     """
@@ -36,9 +36,7 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
 
     study, series = highdicom.UID(), highdicom.UID()
     images, files = render_pictures(analysis, detector.scoring), {}
-    for number, (name, title) in enumerate(
-        ((name, title) for name, title in TITLES.items() if name in images), start=1
-    ):
+    for number, (name, title) in enumerate(TITLES.items(), start=1):
         pixels = images[name]
         image = SCImage(
             pixel_array=pixels,

@@ -36,8 +36,11 @@ def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):
         1, abs=1e-4
     )
     assert len(values["checkpoint"]["weights_sha256"]) == 64 and "film0" not in json.dumps(values)
-    for name in ("film", "reconstruction", "residual", "heat_map"):
+    for name in ("reconstruction", "residual"):
         assert cv2.imread(str(tmp_path / "pictures" / f"{name}.png")).shape == (512, 512, 3)
+    pixels = cv2.imread(str(film_folder / "film0.png"))
+    for name in ("film", "normal_film", "difference"):
+        assert cv2.imread(str(tmp_path / "pictures" / f"{name}.png")).shape == pixels.shape
 
 
 def test_a_stopped_film_is_analyzed_knowingly_only(calibrated, film_folder, tmp_path, capsys):
