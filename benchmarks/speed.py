@@ -65,7 +65,7 @@ def masked_pixels(network: Diff3M, x: Tensor, t: Tensor, condition: Condition) -
     """x̃_t with the two masked branches one after the other and the masks made anew."""
     time_embedding = network.embed_time(t)
     e = network.encoder_embedding(time_embedding, condition)
-    m1, m2 = masks(t, checkerboard(network.config.image_size, x.device))
+    m1, m2 = masks(t, checkerboard(network.config.image_size).to(x.device))
     first, second = network.masked_encoders[0], network.masked_encoders[-1]
     features = first(x * m1, e)
     g1 = network.masked_decoder(features, network.decoder_embedding(time_embedding, condition, features))

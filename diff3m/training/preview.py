@@ -39,15 +39,17 @@ def write_grid(rows: list[Tensor], path: Path) -> None:
     cv2.imwrite(str(path), np.round(picture * 255).astype(np.uint8))
 
 
-def paint_unseen_lesions(films: Films) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Paint lesions that training never paints (`data.painted.lesions`) on the first `HEALING_FILMS` films.
+def paint_unseen_lesions(
+    films: Films, max_films: int = HEALING_FILMS
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Paint lesions that training never paints (`data.painted.lesions`) on the first `max_films` films.
 
     Returns by kind the films (N, S, S) float32, the painted films of the same shape, and the masks (N, S, S) bool. The
     same films get the same lesions. Raises ValueError for films without organ masks.
     """
     if films.organs is None:
         raise ValueError("Unseen lesions need films that were loaded with organ masks.")
-    count, size = min(HEALING_FILMS, len(films)), films.images.shape[-1]
+    count, size = min(max_films, len(films)), films.images.shape[-1]
     clean = films.images[:count].astype(np.float32) / 255
     lesions = {}
     for number, kind in enumerate(UNSEEN_KINDS):
