@@ -169,6 +169,7 @@ def measure_detector(checkpoint: Checkpoint, film: Radiograph, record: dict, rep
             for name, detector in (("float32", full), ("bfloat16", half))
         }
         mean_difference = max(float((ours(half)[level] - reference[level]).abs().mean()) for level in plan)
+        half.network.requires_grad_(False)  # the counter fails on parameters that require gradients
         with FlopCounterMode(display=False) as counter:
             ours(half)
         rate = convolution_rate(half, x0, values, repeats)
