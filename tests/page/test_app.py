@@ -112,7 +112,9 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         assert page.evaluate(f"{VIEWER}.films[0].maps.length") == 1
         drop(page, films["chest"])
         page.wait_for_selector("#film-card :text('chest.png')")
+        # the page draws its components one after another
         page.wait_for_function("!document.querySelector('#verdict').innerText.includes('percentile')")
+        page.wait_for_function(f"!{VIEWER}.films[0].hasNormal")
         assert field(page, "age").input_value() == ""
         assert page.get_by_label("Normal", exact=True).is_disabled()
 
