@@ -15,6 +15,7 @@ from helpers import drawn_film
 
 from app.components import film_pictures
 from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
+from app.components.events import without_repetition
 from app.components.film_edit import Corrections, correct_and_inspect
 from app.components.viewer import ViewerFinding
 from app.render import cards, figures, verdict, wording
@@ -219,3 +220,15 @@ def test_attention_is_drawn_by_group_and_unknown_groups_are_pale(detector):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Age", "Sex"]
     known, unknown = axes.patches
     assert known.get_width() == 0.7 and known.get_facecolor() != unknown.get_facecolor()
+
+
+def test_a_streaming_handler_ends_with_an_update_that_changes_nothing():
+    """Gradio sends the last update once more when a generator ends."""
+
+    def handler(values, event=None):
+        yield {"status": values}
+        yield {"status": event}
+
+    last = {"status": gr.skip()}
+    assert list(without_repetition(handler)("a", "b")) == [{"status": "a"}, {"status": "b"}, last]
+    assert list(without_repetition(lambda values: iter(()))("a")) == []

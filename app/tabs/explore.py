@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from diff3m.detector import Detector
 
+from ..components.events import Handler, without_repetition
 from ..components.viewer import with_measurements
 from ..components.widgets import ON_MODEL, SILENT
 from ..examples import Example, load_examples
@@ -60,17 +61,22 @@ def build_explore(
     return Explore(screen.outputs, handlers.open_case, screen.runs)
 
 
+def _on_model(handler: Handler) -> Handler:
+    """Return a streaming handler for an event that lasts while others can change the page."""
+    return on_gpu(without_repetition(handler))
+
+
 def _wire_model(screen: Screen, handlers: ExploreHandlers) -> None:
     """Wire what the model works for. Whatever begins last has the page, see `runtime.runs`."""
     inputs, outputs = screen.inputs, screen.outputs
-    screen.explain.click(on_gpu(handlers.explain), inputs | screen.questions, outputs, **ON_MODEL)
-    screen.viewer.explain(on_gpu(handlers.explain_region), inputs, outputs, **ON_MODEL)
-    screen.viewer.action(on_gpu(handlers.answer_notice), inputs, outputs, **ON_MODEL)
-    screen.tools.accept.click(on_gpu(handlers.accept_and_analyze), inputs, outputs, **ON_MODEL)
+    screen.explain.click(_on_model(handlers.explain), inputs | screen.questions, outputs, **ON_MODEL)
+    screen.viewer.explain(_on_model(handlers.explain_region), inputs, outputs, **ON_MODEL)
+    screen.viewer.action(_on_model(handlers.answer_notice), inputs, outputs, **ON_MODEL)
+    screen.tools.accept.click(_on_model(handlers.accept_and_analyze), inputs, outputs, **ON_MODEL)
     fields = [field for part in screen.parts.values() for field in part.form.fields if isinstance(field, gr.Textbox)]
     gr.on(
         [screen.analyze.click, *(field.submit for field in fields)],
-        on_gpu(handlers.analyze),
+        _on_model(handlers.analyze),
         inputs,
         outputs,
         trigger_mode="multiple",  # a second one replaces the first
@@ -88,7 +94,7 @@ def _wire_films(screen: Screen, handlers: ExploreHandlers, page: gr.Blocks) -> N
     screen.model.input(handlers.change_model, inputs, outputs, **SILENT)  # a link or a table's row sets it too
     for part in screen.parts.values():
         choice = part.strip.select(handlers.open_example, inputs, outputs, **SILENT)
-        choice.then(on_gpu(handlers.add_record_effect), inputs, outputs, **ON_MODEL)
+        choice.then(_on_model(handlers.add_record_effect), inputs, outputs, **ON_MODEL)
     tools.correct.click(handlers.apply_correction, inputs, outputs, **SILENT)
     for button, change in (
         (tools.left, dict(turn=1)),
@@ -99,4 +105,4 @@ def _wire_films(screen: Screen, handlers: ExploreHandlers, page: gr.Blocks) -> N
     for cut in tools.cuts:
         cut.release(handlers.crop, inputs | set(tools.cuts), outputs, **SILENT)
     link = page.load(handlers.open_link, None, outputs, **SILENT)
-    link.then(on_gpu(handlers.follow_link), inputs, outputs, **ON_MODEL)
+    link.then(_on_model(handlers.follow_link), inputs, outputs, **ON_MODEL)

@@ -54,10 +54,9 @@ class AnalysisHandlers(FilmHandlers):
         session, run = values[self.screen.session], values[self.screen.runs].start()
         try:
             for updates in steps(run):
-                with run.runs.deliver():
-                    if not run.is_wanted:
-                        raise Cancelled
-                    yield updates
+                if not run.is_wanted:
+                    raise Cancelled
+                yield updates
         except Cancelled:
             if run.is_current:
                 yield self.run_end_updates(session, STOPPED)

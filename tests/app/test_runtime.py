@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import subprocess
 import sys
@@ -114,44 +113,6 @@ def test_a_run_is_wanted_until_it_is_stopped_or_another_begins():
     assert third.is_wanted and second.is_stopped and not second.is_current
     runs.end()
     assert not third.is_wanted and not third.is_stopped
-
-
-def test_an_update_that_was_sent_reaches_the_page_before_the_run_is_ended():
-    runs = Runs()
-    run, order = runs.start(), []
-
-    def send_updates():
-        for number in range(3):
-            with runs.deliver():
-                if not run.is_wanted:
-                    return
-                order.append(f"sent {number}")
-                yield number
-                order.append(f"arrived {number}")
-            time.sleep(0.1)  # the model works
-
-    updates = send_updates()
-    assert next(updates) == 0
-
-    def close_film():
-        runs.end()
-        order.append("closed")
-
-    closing = threading.Thread(target=close_film)
-    closing.start()
-    time.sleep(0.1)
-    assert runs.number == run.number, "the update is on its way"
-    assert list(updates) == []
-    closing.join(5)
-    assert order == ["sent 0", "arrived 0", "closed"]
-    assert copy.deepcopy(runs).number == runs.number
-
-
-def test_a_closed_page_that_takes_no_update_holds_nobody_up():
-    runs = Runs()
-    with runs.deliver():
-        start = time.perf_counter()
-        assert runs.start().is_wanted and time.perf_counter() - start < 5
 
 
 def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
