@@ -16,7 +16,7 @@ from diff3m.export.files import FULL_COLOR
 from diff3m.findings import Finding, mask_box, native_box, outline_mask
 from diff3m.imaging import PreparedFilm, Radiograph
 from diff3m.imaging.compose import compose_pseudo_healthy
-from diff3m.scoring import Scoring, compute_heat_map
+from diff3m.scoring import Scoring, compute_heat_map, select_region
 
 from ..render import wording
 from ..runtime.storage import store_picture
@@ -80,7 +80,8 @@ def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scorin
     top, bottom, left, right = (round(factor * edge) for edge in case.prepared.box)
     box = top, min(bottom, pixels.shape[0]), left, min(right, pixels.shape[1])
     square, reconstruction = (torch.from_numpy(image)[None, None] for image in (case.x0, estimate))
-    heat = compute_heat_map(square, reconstruction, scoring)[0, 0].numpy()
+    counted = select_region(square, reconstruction, scoring)
+    heat = compute_heat_map(square, counted, scoring.heat_sigma)[0, 0].numpy()
     normal = compose_pseudo_healthy(pixels, replace(case.prepared, box=box), estimate, heat, scoring.normal_limit)
     if _has_header_window(film):
         normal = _in_full_range(normal, pixels, reduce(film.unwindowed), film)

@@ -121,7 +121,7 @@ def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detecto
             name: measure_component(component, *(inside if component.kind in ("mse", "max") else whole), window)
             for name, component in SCORES.items()
         }
-        heat = compute_heat_map(x0, reconstruction, detector.scoring)[:, 0]
+        heat = compute_heat_map(x0, reconstruction, detector.scoring.heat_sigma)[:, 0]
         return Judgment({name: values.cpu().numpy() for name, values in scores.items()}, heat.cpu().numpy())
 
     return judge
@@ -203,7 +203,7 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
         values = detector.measurements(x0, records[rows], estimates, settings)
         views = cohort.views[rows]
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, views, strict=True)]
-        heat = compute_heat_map(x0, estimates.picture(detector.main_key(settings)), detector.scoring)
+        heat = compute_heat_map(x0, estimates.counted[detector.main_key(settings)], detector.scoring.heat_sigma)
         return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
 
     return judge

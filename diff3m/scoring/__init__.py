@@ -5,7 +5,7 @@
 """
 
 from .calibrate import calibrate_scoring
-from .measure import compute_heat_map, measure_component
+from .measure import compute_heat_map, measure_component, select_region
 from .regions import Region, find_regions
 from .score import Component, Scoring, ViewCalibration
 
@@ -18,4 +18,5 @@ __all__ = [
     "compute_heat_map",
     "find_regions",
     "measure_component",
+    "select_region",
 ]

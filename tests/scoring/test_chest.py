@@ -9,7 +9,7 @@ import torch
 from diff3m.data.phantom import person
 from diff3m.data.phantom.render import layers
 from diff3m.imaging.organs import Organs
-from diff3m.scoring import compute_heat_map
+from diff3m.scoring import Scoring, compute_heat_map, select_region
 from diff3m.scoring.calibrate import calibrate_scoring
 from diff3m.scoring.chest import chest_region, chest_regions, within_chest
 from diff3m.scoring.score import HEALED
@@ -50,10 +50,14 @@ def test_what_differs_outside_the_chest_does_not_count(films):
     opacity[:, :, 50:64, 30:44] += 0.3  # in the lung on the image's left
     assert torch.allclose(within_chest(marker, reconstruction), marker)
     counted, everywhere = HEALED, replace(HEALED, chest=False)
-    assert compute_heat_map(marker, reconstruction, counted).abs().max() < 1e-6
-    assert compute_heat_map(marker, reconstruction, everywhere).abs().max() > 0.1
-    inside = compute_heat_map(opacity, reconstruction, counted)
-    assert torch.allclose(inside, compute_heat_map(opacity, reconstruction, everywhere), atol=0.02)
+
+    def heat_map(changed: torch.Tensor, scoring: Scoring) -> torch.Tensor:
+        return compute_heat_map(changed, select_region(changed, reconstruction, scoring), scoring.heat_sigma)
+
+    assert heat_map(marker, counted).abs().max() < 1e-6
+    assert heat_map(marker, everywhere).abs().max() > 0.1
+    inside = heat_map(opacity, counted)
+    assert torch.allclose(inside, heat_map(opacity, everywhere), atol=0.02)
 
 
 def test_the_limit_of_normal_films_is_that_of_points_in_the_chest():

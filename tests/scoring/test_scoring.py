@@ -58,7 +58,7 @@ def test_brighter_and_darker_are_told_apart():
     bright[..., 28:36, 28:36] += 0.3
     up, down = (measure_component(Component(kind, 2, 400), bright, film, 0.0).item() for kind in ("brighter", "darker"))
     assert up > 0.1 and abs(down) < 0.01
-    assert compute_heat_map(bright, film, BASE).amax() > 0 and compute_heat_map(film, bright, BASE).amin() < 0
+    assert compute_heat_map(bright, film, 2).amax() > 0 and compute_heat_map(film, bright, 2).amin() < 0
 
 
 def test_margin_is_left_out():
