@@ -36,9 +36,9 @@ Callback = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A linear schedule (Ho et al., NeurIPS 2020): β rises from `beta_start` to `beta_end`; ᾱ_t = Π_{s ≤ t} (1 − β_s).
+    """A linear schedule (Ho et al., NeurIPS 2020): β rises from `beta_start` to `beta_end`.
 
-    timesteps: their number T. Raises ValueError for values out of range.
+    ᾱ_t = Π_{s ≤ t} (1 − β_s). timesteps: their number T. Raises ValueError for values out of range.
     """
 
     timesteps: int = 1000
@@ -93,8 +93,8 @@ def estimate_x0(
 ) -> Tensor:
     """Compute x̂_0 = (x − √(1 − ᾱ_t) ε̂)/√ᾱ_t.
 
-    x: x_t, or x̃_t of masked pixel generation, and noise: ε̂, both (B, 1, S, S). t: (B,) or a number. clamp: range of
-    x̂_0; None for none.
+    x: x_t, or x̃_t of masked pixel generation, and noise: ε̂, both (B, 1, S, S). t: (B,) or a number. clamp: range
+    of x̂_0; None for none.
     """
     signal, sigma = schedule.coefficients(t, x)
     x0 = (x - sigma * noise) / signal
@@ -112,14 +112,15 @@ def ddim_step(
 ) -> tuple[Tensor, Tensor]:
     """Take one deterministic DDIM step (η = 0; Song et al., ICLR 2021) from timestep t up or down to t_next.
 
-    x_next = √ᾱ_next x̂_0 + √(1 − ᾱ_next) ε, with ε re-derived from the clamped x̂_0. At t = −1, the clean image, the
-    predictor is called with timestep 0. Returns (x_next, x̂_0).
+    x_next = √ᾱ_next x̂_0 + √(1 − ᾱ_next) ε, with ε re-derived from the clamped x̂_0. At t = −1, the
+    clean image, the predictor is called with timestep 0. Returns (x_next, x̂_0).
     """
     timestep = torch.full((x.shape[0],), max(t, 0), device=x.device, dtype=torch.long)
     predicted = predictor(x, timestep)
     noise, source = predicted if isinstance(predicted, tuple) else (predicted, x)
     x0 = estimate_x0(source, noise, t, schedule, clamp)
-    # at t = −1 the image is clean and is its own x̂_0; ε cannot be re-derived from it, so the network's estimate stands
+    # at t = −1 the image is clean and is its own x̂_0; ε cannot be re-derived from it, so the network's estimate
+    # stands
     direction = noise if t < 0 else implied_noise(x, x0, t, schedule)
     return add_noise(x0, direction, t_next, schedule), x0
 

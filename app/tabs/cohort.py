@@ -32,8 +32,8 @@ WIDTHS = ["56px", "180px", "64px", "110px", "80px", "100px", "110px", "340px", "
 FIRST_ROWS = 12  # each of which is sent at once; the whole table travels to the browser at every update
 GONE = "This film is no longer there: films are deleted within the hour. Drop the ZIP again, and score it."
 GUIDE = (
-    "A table with a column “path” and, as far as known, the record's columns and “label” (“normal” or anything else), "
-    "and a ZIP with the films. Without a table every film of the ZIP is scored with an unknown record."
+    "A table with a column “path” and, as far as known, the record's columns and “label” (“normal” or "
+    "anything else), and a ZIP with the films. Without a table every film of the ZIP is scored with an unknown record."
 )
 
 

@@ -15,7 +15,7 @@ from ..training.films import load_films
 
 
 def power_spectrum(films: np.ndarray) -> np.ndarray:
-    """Return the mean radial power spectrum of films (N, S, S), windowed by Hann: frequencies 1 … S/2 − 1 a side."""
+    """Return the mean radial power spectrum of films (N, S, S), Hann windowed, at frequencies 1 to S/2 − 1 a side."""
     size = films.shape[-1]
     window = np.hanning(size)[:, None] * np.hanning(size)
     power = np.abs(np.fft.fftshift(np.fft.fft2((films - films.mean((1, 2), keepdims=True)) * window), axes=(1, 2))) ** 2

@@ -48,7 +48,7 @@ class Information:
 
 @torch.no_grad()
 def compute_information(detector: Detector, case: Case) -> Information:
-    """Estimate ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ in bits, λ the log signal-to-noise ratio.
+    """Estimate ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ in bits; λ is the log SNR.
 
     By the trapezoid rule over `LEVELS`. Raises ExplanationError.
     """
@@ -70,8 +70,8 @@ def compute_information(detector: Detector, case: Case) -> Information:
 def measure_bits(detector: Detector, x0: Tensor, records: Sequence[Record], levels: Sequence[int]) -> Tensor:
     """Return the bits that describing each prepared film (B, 1, S, S) under its record takes, per pixel.
 
-    ½ ∫ ‖ε − ε̂‖² dλ by the trapezoid rule over rising noise levels, up to what no record changes, with `NOISES` noises
-    that are the same for every film. Returns (B, S, S) float64 on the CPU.
+    ½ ∫ ‖ε − ε̂‖² dλ by the trapezoid rule over rising noise levels, up to what no record changes, with
+    `NOISES` noises that are the same for every film. Returns (B, S, S) float64 on the CPU.
     """
     schedule, errors = detector.config.schedule, []
     predict = make_predictor(detector.network, detector.condition(x0, records, attention=False))

@@ -90,8 +90,8 @@ def compute_misfit(z: np.ndarray) -> np.ndarray:
 def compute_movement(z: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return how far what is expected lies from what the whole record makes expect, (…, groups) → (…).
 
-    Σ (z − z of the whole record)² over groups. The film's own deviation, which is in every z alike, cancels; 0 for the
-    whole record.
+    Σ (z − z of the whole record)² over groups. The film's own deviation, which is in every z alike, cancels; 0 for
+    the whole record.
     """
     return np.square(z - whole).sum(-1)
 

@@ -27,8 +27,8 @@ REGION_SIDE = 0.16  # side of the region around the largest residual, as a share
 class RegionAttribution:
     """What each group adds to the mean residual in a region.
 
-    box: (top, left, bottom, right) as shares of the prepared film's side. groups: sum to known − unknown, both in grey
-    levels of the film's range: + brighter than expected under the whole record, or under none.
+    box: (top, left, bottom, right) as shares of the prepared film's side. groups: sum to known − unknown, both in
+    grey levels of the film's range: + brighter than expected under the whole record, or under none.
     """
 
     box: Box

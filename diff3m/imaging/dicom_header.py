@@ -48,8 +48,9 @@ CHEST_WORDS = (
     "POITRINE", "POUMON", "PULM", "POLMON", "BRUSTKORB", "KLATKA PIERS",
     "KLATKI PIERS", "PLUCA", "HRUDN", "MELLKAS", "TUDO", "GOGUS",
     "AKCIGER", "BORSTKAS", "BROSTKORG", "BRYSTKASSE", "RINTA", "DADA", "PIEPT", "GRUDNI KOS", "KRUTIN", "KRUTIS",
-    "RINDKERE", "NGUC", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК", "ЛЕГКИ", "ГРУДЬ",
-    "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "صدر", "ทรวงอก", "छाती", "צזה", "חזה",
+    "RINDKERE", "NGUC", "TORSO", "ТОРАКС", "ГРУДНАЯ КЛЕТКА", "ГРУДНОИ КЛЕТКИ", "ОГК",
+    "ЛЕГКИ", "ГРУДЬ", "ΘΩΡΑ", "胸", "肺", "흉부", "가슴", "صدر",
+    "ทรวงอก", "छाती", "צזה", "חזה",
 )  # fmt: skip
 WHOLE_CHEST_WORDS = frozenset({"BRUST", "THX", "LONGEN", "LUNGE", "STERNUM", "HEART", "TORS", "TRUNK", "T D3000"})
 # of BodyPartExamined, beside the words that mean "unknown" everywhere

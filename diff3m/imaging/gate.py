@@ -1,9 +1,9 @@
 """The gate before analysis: is this a whole, upright, positive frontal chest film, as the model knows them?
 
-A film is resized to 32×32, standardized and compared with the principal components of normal films. Its distance is the
-larger of two z-scores, that of the log residual outside the components and that of the log Mahalanobis length within
-them (Jackson and Mudholkar, Technometrics 1979: Q and T²). If a quarter turn of the film or its negative is much nearer
-to normal films, the film is turned or inverted, and the gate says how to correct it.
+A film is resized to 32×32, standardized and compared with the principal components of normal films. Its distance is
+the larger of two z-scores, that of the log residual outside the components and that of the log Mahalanobis length
+within them (Jackson and Mudholkar, Technometrics 1979: Q and T²). If a quarter turn of the film or its negative is
+much nearer to normal films, the film is turned or inverted, and the gate says how to correct it.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """GroupNorm, 1×1 to q, k, v per head, softmax(qᵀk/√channels) v, 1×1, + input. (B, C, H, W) → the same shape."""
+    """GroupNorm, 1×1 to q, k, v per head, softmax(qᵀk/√channels) v, 1×1, + input. Keeps (B, C, H, W)."""
 
     def __init__(self, channels: int, heads: int = 1) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def encoder_widths(config: NetworkConfig) -> list[int]:
 
 
 class Encoder(nn.Module):
-    """The contracting half. (B, 1, S, S) and (B, d) or None → list of feature maps, the last of them the bottleneck."""
+    """The contracting half. (B, 1, S, S) and (B, d) or None → list of feature maps, the last one the bottleneck."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

@@ -25,7 +25,8 @@ class NetworkConfig:
         (the noise branch's own bottleneck at x_t, beside a learned query without image). A query from the clean film
         tells the decoder, through its attention weights, what the noise has hidden, so that the record matters less.
     condition_encoders: feed the fused embedding to the encoders too (paper: time only).
-    parameterization: what the noise head outputs: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t + √ᾱ_t v
+    parameterization: what the noise head outputs: "noise" (paper), or "velocity" v with ε̂ = √(1 − ᾱ_t) x_t +
+    √ᾱ_t v
         (Salimans and Ho, ICLR 2022), so that at high noise the head draws the film rather than copies the noise.
     refinement_channels: channels of the convolutions at full resolution that correct the noise head's output
         (0 = none, as in the paper); useful where space_to_depth is above 1.

@@ -34,7 +34,7 @@ class Condition:
         return Condition(change(self.embedding), *maps)
 
     def repeat(self, count: int) -> Condition:
-        """Return the condition of `count` images of every film, in the order 0 … B − 1, 0 … B − 1, and so on."""
+        """Return the condition of `count` images of every film, in the order 0 to B − 1, 0 to B − 1, and so on."""
         return self if count == 1 else self.map(lambda tensor: tensor.repeat(count, *[1] * (tensor.dim() - 1)))
 
 

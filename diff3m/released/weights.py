@@ -208,7 +208,7 @@ def read_schedule(settings: Mapping) -> Schedule:
 
 
 def released_schema(settings: Mapping) -> EHRSchema:
-    """Return the paper's features with the released encoding: age' = (age − 1)/99, one-hot sex and view, z-scored EHR.
+    """Return the paper's features with the released encoding: (age − 1)/99, one-hot sex and view, z-scored EHR.
 
     settings: `ehr_mean` and `ehr_std` (BMI, systolic, diastolic, height in inches, weight in pounds) of the training
     set, which the released code does not store; without them general adult values stand in.

@@ -45,9 +45,9 @@ def _mean_of_largest(values: Tensor, share: float) -> Tensor:
 def measure_contradiction(film: Tensor, estimate: Tensor, higher: Tensor, border: Border) -> Tensor:
     """Measure how far films lie from the estimate under their record toward a higher value of one feature.
 
-    The measure is ⟨x − x̂_0, d⟩/‖d‖ with d = x̂_0(higher) − x̂_0. It is the score test (Rao 1948) of "the record's
-    value is right" against a higher one, with the gradient of the denoising likelihood. It is positive for a film that
-    looks like one of a higher value.
+    The measure is ⟨x − x̂_0, d⟩/‖d‖ with d = x̂_0(higher) − x̂_0. It is the score test (Rao 1948) of
+    "the record's value is right" against a higher one, with the gradient of the denoising likelihood. It is positive
+    for a film that looks like one of a higher value.
 
     film: x, (B, 1, S, S). estimate: x̂_0 under the record, and higher: under the record with the feature raised, both
     (B, 1, S, S) and from the same noises. border: see `crop_borders`. Returns (B,).
@@ -61,11 +61,10 @@ def select_region(film: Tensor, reconstruction: Tensor, scoring: Scoring) -> Ten
     return within_chest(film, reconstruction) if scoring.chest else reconstruction
 
 
-def compute_heat_map(film: Tensor, reconstruction: Tensor, scoring: Scoring) -> Tensor:
-    """Blur the signed residual where it counts: positive where the film is brighter than expected.
+def compute_heat_map(film: Tensor, reconstruction: Tensor, sigma: float) -> Tensor:
+    """Blur the signed residual: positive where the film is brighter than expected.
 
-    film, reconstruction: (B, 1, S, S) in [0, 1]. scoring: its `heat_sigma` and `chest` count. Returns (B, 1, S, S) in
-    [−1, 1].
+    film, reconstruction: (B, 1, S, S) in [0, 1], see `select_region`. sigma: of the Gaussian, in pixels of a 128-pixel
+    side. Returns (B, 1, S, S) in [−1, 1].
     """
-    residual = film - select_region(film, reconstruction, scoring)
-    return gaussian_blur(residual, scale_sigma(scoring.heat_sigma, film.shape[-1]))
+    return gaussian_blur(film - reconstruction, scale_sigma(sigma, film.shape[-1]))

@@ -15,10 +15,11 @@ from .filters import crop_borders
 class GroupFit:
     """Calibration of one explanation group on normal films under their own records.
 
-    group: its name. level: noise level of the one-step estimates. mean, std: of the deviation ⟨x − x̂_0, d⟩/‖d‖ over
-    `count` normal films; see `measure_deviation`. usual: evenly spaced quantiles over normal films, from the smallest
-    to the largest, of the absolute Shapley value of the group for how far the record moves the estimate before the film
-    is seen; empty where that was not measured. Raises ValueError for values out of range.
+    group: its name. level: noise level of the one-step estimates. mean, std: of the deviation
+    ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films; see `measure_deviation`. usual: evenly spaced quantiles over
+    normal films, from the smallest to the largest, of the absolute Shapley value of the group for how far the record
+    moves the estimate before the film is seen; empty where that was not measured. Raises ValueError for values out of
+    range.
     """
 
     group: str
@@ -66,8 +67,8 @@ def measure_deviation(
 
     film: x, (1, 1, S, S). estimate: x̂_0 under n records, (n, 1, S, S). low, high: (1, 1, S, S), estimates under
     records that have values of the group alone. margin: share of every side that is left out. Returns two tensors (n,):
-    ⟨x − x̂_0, d⟩/‖d‖, and ⟨x − x̂_0, d⟩/‖d‖², which is 1 for a film that looks as if the group's values were higher by
-    as much as `high` is above `low`.
+    ⟨x − x̂_0, d⟩/‖d‖, and ⟨x − x̂_0, d⟩/‖d‖², which is 1 for a film that looks as if the group's
+    values were higher by as much as `high` is above `low`.
     """
     direction = crop_borders(high - low, margin).flatten()
     residual = crop_borders(film - estimate, margin).flatten(1)

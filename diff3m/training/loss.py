@@ -20,9 +20,9 @@ SMOOTH_WEIGHT, SMOOTH_SIGMA = 2.0, 2.0  # of the error after a Gaussian; its sta
 class LossSettings:
     """How the terms of the loss are weighted.
 
-    weighting: of the noise error, "noise" (w = 1, the paper) or "velocity" (w = 1/ᾱ_t: the squared error of v, Salimans
-    and Ho, ICLR 2022). At high noise ε̂ is nearly x_t itself and its error says little about the film; the velocity's
-    error stays that of the film.
+    weighting: of the noise error, "noise" (w = 1, the paper) or "velocity" (w = 1/ᾱ_t: the squared error of v,
+    Salimans and Ho, ICLR 2022). At high noise ε̂ is nearly x_t itself and its error says little about the film; the
+    velocity's error stays that of the film.
     healing_weight: weight of the healing term, at least 0.
     lesion_weight: how much more an error inside a painted lesion counts in the healing term, at least 0.
     """
@@ -36,9 +36,9 @@ class LossSettings:
 class Losses:
     """The losses of one step, scalars.
 
-    total: ½ · weighted noise + ½ · masked_pixels + healing_weight · healing, which is minimized. noise: unweighted mean
-    squared error. masked_pixels: mean squared error, 0 without masked films. healing: see `healing_loss`, 0 without
-    films to heal.
+    total: ½ · weighted noise + ½ · masked_pixels + healing_weight · healing, which is minimized. noise: unweighted
+    mean squared error. masked_pixels: mean squared error, 0 without masked films. healing: see `healing_loss`, 0
+    without films to heal.
     """
 
     total: Tensor
@@ -114,7 +114,7 @@ def _masked_pixel_term(network: Diff3M, batch: Batch, x_t: Tensor, condition: Co
 
 
 def healing_loss(estimate: Tensor, target: Tensor, lesions: Tensor, alpha_bar: Tensor, lesion_weight: float) -> Tensor:
-    """Compute the mean of ᾱ_t · ((|e| + 2 |G e|) · (1 + lesion_weight·mask) + ½ |∇e|) of e = x̂_0 − x_0, a scalar.
+    """Compute the mean of ᾱ_t · ((|e| + 2 |Ge|) · (1 + lesion_weight·mask) + ½ |∇e|), e = x̂_0 − x_0.
 
     G is a Gaussian of 2 pixels of 128: the fine grain of an error is noise that cannot be predicted, while the
     difference that is displayed and scored is smooth. ∇ is the difference of neighboring pixels.

@@ -37,8 +37,8 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
     train_val_list.txt and test_list.txt, with a tenth of the patients of the first list as "val"; without these files,
     80, 10 and 10 % of the patients are train, val and test. Films without a patient number stay.
 
-    folder: of the release; images are in it, in images/ or in images_001/images/ … out: path of the manifest. seed: of
-    the split of patients. check: see `usable_films`. Raises ManifestError.
+    folder: of the release; images are in it, in images/ or in images_001/images/ … out: path of the manifest. seed:
+    of the split of patients. check: see `usable_films`. Raises ManifestError.
     """
     refuse_overwriting(out, [*table_paths(folder, *TABLES, BOXES), *_list_files(folder).values()])
     rows = open_table(folder, *TABLES)

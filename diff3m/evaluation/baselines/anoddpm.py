@@ -25,7 +25,7 @@ def reconstruct_by_anoddpm(
     level: int = LEVEL,
     steps: int = 25,
 ) -> Tensor:
-    """Reconstruct films: √ᾱ x_0 + √(1 − ᾱ) ε at `level`, then `steps` ancestral steps (DDIM with η = 1) down.
+    """Reconstruct films: √ᾱ x_0 + √(1 − ᾱ) ε at `level`, then `steps` ancestral steps down (DDIM, η = 1).
 
     x0: (B, 1, S, S). draw: count → noises (count, 1, S, S) of the network's kind. Returns (B, 1, S, S).
     """
