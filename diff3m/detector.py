@@ -143,7 +143,7 @@ class Detector:
             estimates = self.estimates(x0, condition, self.scoring.keys, settings, callback)
         with _measure_time(seconds, "score"):
             values = self.measurements(x0, records, estimates, settings)
-            heat_maps = compute_heat_map(x0, estimates.counted[self.main_key(settings)], self.scoring.heat_sigma)
+            heat_maps = compute_heat_map(x0, estimates.in_region[self.main_key(settings)], self.scoring.heat_sigma)
         batch = _Batch(settings, condition.attention, estimates, values, heat_maps, seconds)
         return [self._analysis(case, batch, row) for row, case in enumerate(cases)]
 
@@ -219,8 +219,8 @@ class Detector:
             for level in needed_levels(keys, "one_step"):
                 one_step[level] = self.one_step_estimate(x0, condition, level, settings)
         estimates = Estimates(inversion, noising, one_step)
-        counted = {key: select_region(x0, estimates.picture(key), self.scoring) for key in dict.fromkeys(all_keys)}
-        return replace(estimates, counted=counted)
+        in_region = {key: select_region(x0, estimates.picture(key), self.scoring) for key in dict.fromkeys(all_keys)}
+        return replace(estimates, in_region=in_region)
 
     def _reconstruct(
         self,
@@ -244,7 +244,7 @@ class Detector:
         columns = [
             self._contradictions(component, x0, records, estimates, settings)
             if component.feature
-            else measure_component(component, x0, estimates.counted[component.key], self.scoring.border)
+            else measure_component(component, x0, estimates.in_region[component.key], self.scoring.border)
             for component in self.scoring.components
         ]
         return torch.stack(columns, dim=1).cpu()

@@ -15,14 +15,14 @@ class Estimates:
     inversion: pseudo-healthy reconstructions by DDIM inversion and denoising, {noise level: (B, 1, S, S)}.
     noising: the same by noise and denoising, averaged over noises.
     one_step: estimates x̂_0 in one step from freshly noised films, {noise level: (B, 1, S, S)}.
-    counted: what is measured, by source and noise level: the pictures where a score counts differences, the films
+    in_region: what is measured, by source and noise level: the pictures where a score counts differences, the films
         themselves elsewhere (`scoring.measure.select_region`).
     """
 
     inversion: Mapping[int, Tensor] = field(default_factory=dict)
     noising: Mapping[int, Tensor] = field(default_factory=dict)
     one_step: Mapping[int, Tensor] = field(default_factory=dict)
-    counted: Mapping[tuple[str, int], Tensor] = field(default_factory=dict)
+    in_region: Mapping[tuple[str, int], Tensor] = field(default_factory=dict)
 
     def picture(self, key: tuple[str, int]) -> Tensor:
         """Return the pictures of a source and noise level. Raises KeyError where they were not computed."""

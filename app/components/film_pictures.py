@@ -80,8 +80,8 @@ def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scorin
     top, bottom, left, right = (round(factor * edge) for edge in case.prepared.box)
     box = top, min(bottom, pixels.shape[0]), left, min(right, pixels.shape[1])
     square, reconstruction = (torch.from_numpy(image)[None, None] for image in (case.x0, estimate))
-    counted = select_region(square, reconstruction, scoring)
-    heat = compute_heat_map(square, counted, scoring.heat_sigma)[0, 0].numpy()
+    in_region = select_region(square, reconstruction, scoring)
+    heat = compute_heat_map(square, in_region, scoring.heat_sigma)[0, 0].numpy()
     normal = compose_pseudo_healthy(pixels, replace(case.prepared, box=box), estimate, heat, scoring.normal_limit)
     if _has_header_window(film):
         normal = _in_full_range(normal, pixels, reduce(film.unwindowed), film)

@@ -203,7 +203,7 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
         values = detector.measurements(x0, records[rows], estimates, settings)
         views = cohort.views[rows]
         scores = [detector.scoring.score(row, view or None) for row, view in zip(values, views, strict=True)]
-        heat = compute_heat_map(x0, estimates.counted[detector.main_key(settings)], detector.scoring.heat_sigma)
+        heat = compute_heat_map(x0, estimates.in_region[detector.main_key(settings)], detector.scoring.heat_sigma)
         return Judgment({"score": np.array(scores)}, heat[:, 0].cpu().numpy())
 
     return judge

@@ -53,7 +53,7 @@ def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
     x0, keys = detector.inputs([case]), [(source, level) for level in LEVELS]
     condition = detector.condition(x0, [case.record], attention=False)
     estimates = detector.estimates(x0, condition, keys, detector.settings())
-    pictures, sigma = (estimates.counted[source, level] for level in LEVELS), detector.scoring.heat_sigma
+    pictures, sigma = (estimates.in_region[source, level] for level in LEVELS), detector.scoring.heat_sigma
     maps = [compute_heat_map(x0, picture, sigma)[0, 0].cpu().numpy() for picture in pictures]
     return np.std(maps, axis=0)
 

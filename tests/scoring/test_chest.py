@@ -49,14 +49,14 @@ def test_what_differs_outside_the_chest_does_not_count(films):
     opacity = film.clone()
     opacity[:, :, 50:64, 30:44] += 0.3  # in the lung on the image's left
     assert torch.allclose(within_chest(marker, reconstruction), marker)
-    counted, everywhere = HEALED, replace(HEALED, chest=False)
+    chest_alone, everywhere = HEALED, replace(HEALED, chest=False)
 
     def heat_map(changed: torch.Tensor, scoring: Scoring) -> torch.Tensor:
         return compute_heat_map(changed, select_region(changed, reconstruction, scoring), scoring.heat_sigma)
 
-    assert heat_map(marker, counted).abs().max() < 1e-6
+    assert heat_map(marker, chest_alone).abs().max() < 1e-6
     assert heat_map(marker, everywhere).abs().max() > 0.1
-    inside = heat_map(opacity, counted)
+    inside = heat_map(opacity, chest_alone)
     assert torch.allclose(inside, heat_map(opacity, everywhere), atol=0.02)
 
 
