@@ -68,8 +68,13 @@ def make_users(count: int, folder: Path) -> list[User]:
         path = folder / f"{number}.png"
         cv2.imwrite(str(path), (person(FIRST_PHANTOM + number).film(160) * 255).astype(np.uint8))
         record = {"age": 20 + number % 70, "bmi": 20 + number // 70, "view": ("PA", "AP")[number % 2]}
-        users.append(User(number, path, record, prepare(read_radiograph(path), Preprocessing(size=SIDE)) * 255))
+        users.append(User(number, path, record, prepare_file(path)))
     return users
+
+
+def prepare_file(path: str | Path) -> np.ndarray:
+    """Return a film file as it is compared: float, 0 to 1, (SIDE, SIDE)."""
+    return prepare(read_radiograph(path), Preprocessing(size=SIDE))
 
 
 def ask(user: User, users: list[User], address: str, start: threading.Barrier) -> Answer:
@@ -89,9 +94,8 @@ def ask(user: User, users: list[User], address: str, start: threading.Barrier) -
             refusals += 1
             time.sleep(AGAIN_SECONDS)
     seconds = time.perf_counter() - began
-    film = cv2.imread(next(path for path in pictures if path.endswith("film.png")), cv2.IMREAD_GRAYSCALE)
-    small = cv2.resize(film, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    distances = [np.abs(small - other.prepared).mean() for other in users]
+    film = prepare_file(next(path for path in pictures if Path(path).name == "film.png"))
+    distances = [np.abs(film - other.prepared).mean() for other in users]
     own = all(numbers["record"][name] == value for name, value in user.record.items())
     return Answer(seconds, refusals, own, int(np.argmin(distances)) == user.number)
 

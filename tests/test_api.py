@@ -160,7 +160,7 @@ def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
         numbers, pictures = analyze(
             Client(url, verbose=False), paths[index], {"age": 30 + index, "view": ("PA", "AP")[index % 2]}
         )
-        return numbers, cv2.imread(next(path for path in pictures if path.endswith("film.png")), 0)
+        return numbers, cv2.imread(next(path for path in pictures if path.endswith("/film.png")), 0)
 
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(ask, range(20)))
