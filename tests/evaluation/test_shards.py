@@ -88,6 +88,25 @@ def test_two_processes_calibrate_the_fit_as_one_after_a_kill(tiny_copy, film_fol
     assert not list(both.glob("*-parts"))
 
 
+@pytest.mark.slow
+def test_two_processes_explain_as_one_after_a_kill(fitted, film_folder, tmp_path, small_parts, capsys):
+    rows = [f"film{film}.png,{50 + film},{'FM'[film % 2]},PA,normal" for film in range(5)]
+    (film_folder / "film3.png").write_bytes(b"no picture")
+    (film_folder / "m.csv").write_text("\n".join(["path,age,sex,view,label", *rows]) + "\n")
+    command = ["explain", "--manifest", film_folder / "m.csv", "--checkpoint", fitted.checkpoint.folder]
+    command += ["--device", "cpu", "--target", "misfit"]
+    status, _, error = run_command(capsys, *command, "--out", tmp_path / "alone")
+    assert status == 0, error
+    both = tmp_path / "both"
+    (survivor, _, said), (killed, _, _) = two_processes([*command, "--out", both], killed=1)
+    assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said, said
+    assert list((both / "parts").glob("*.parquet")) and not (both / "explanations.jsonl").exists()
+    (first, out, said), (second, silent, _) = two_processes([*command, "--out", both])
+    assert (first, second) == (0, 0) and "4 of 5 films were explained" in out and not silent, said
+    assert (both / "explanations.jsonl").read_text() == (tmp_path / "alone" / "explanations.jsonl").read_text()
+    assert not (both / "parts").exists()
+
+
 def compute(parts: Parts, processes: Processes = shards.ALONE) -> list[int]:
     """Compute squares of 0 … 9 in parts; returns the items that were computed."""
     seen: list[int] = []
