@@ -150,6 +150,7 @@ def test_notes_of_the_file_come_with_those_of_the_gate(url, tmp_path):
     assert any("the body part is SKULL" in note for note in result["notes"])
 
 
+@pytest.mark.slow
 def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
     paths = []
     for index in range(20):

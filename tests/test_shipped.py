@@ -173,12 +173,14 @@ def test_the_same_film_is_more_unusual_under_a_record_that_does_not_explain_it(p
     assert contradiction_sentences(phantoms.analyze(explained.path, {}), phantoms.schema) == []
 
 
+@pytest.mark.slow
 def test_another_bmi_changes_a_reconstruction_as_it_changes_the_phantom(phantoms):
     """Far below the measured correlation (model card): this catches a broken counterfactual."""
     found = measure_counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
     assert found["correlation"] > 0.5 > abs(found["control"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "sex", "change"), [
     ("blood pressure", "F", dict(systolic_mmhg=88.0, diastolic_mmhg=52.0)),
     ("habitus", "F", dict(bmi=18.5)),

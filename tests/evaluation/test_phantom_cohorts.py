@@ -73,6 +73,7 @@ def test_nobody_is_used_twice_and_training_is_far_away():
         assert person(5).patient.under(**change(person(5).patient)) != person(5).patient
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, capsys):
     cohort, out, checkpoint = tmp_path / "cohort", tmp_path / "out", tmp_path / "tiny"
     shutil.copytree(tiny_checkpoint, checkpoint)

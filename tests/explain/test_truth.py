@@ -22,9 +22,8 @@ from diff3m.explain import attribute, measure_record_fit, sum_attention_by_group
 from diff3m.imaging import Radiograph
 
 
-@pytest.mark.parametrize(
-    "group", ["view", *(pytest.param(group, marks=pytest.mark.slow) for group in ("habitus", "blood pressure"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["view", "habitus", "blood pressure"])
 def test_the_extreme_group_is_what_explains_a_normal_phantom(phantoms, group):
     """Shares of 100 films are in docs/explanations.md; here four of "dev", to catch a broken one."""
     hits = 0

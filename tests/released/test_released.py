@@ -58,6 +58,7 @@ def test_every_output_equals_the_released_one():
         assert difference.scale > 0.1 and difference.within(1e-4), difference
 
 
+@pytest.mark.slow
 def test_the_command_passes_and_can_fail(stem, capsys):
     assert main(["verify-released", str(stem)]) == 0
     weights = load_file(f"{stem}.weights.safetensors")
@@ -73,7 +74,12 @@ def test_the_command_passes_and_can_fail(stem, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["time_embed.0.weight", "x_start_blocks.1.0.in_layers.2.weight", "ehr_tokenizer.b_embedding_layer.weight"]
+    "name",
+    [
+        "x_start_blocks.1.0.in_layers.2.weight",
+        pytest.param("time_embed.0.weight", marks=pytest.mark.slow),
+        pytest.param("ehr_tokenizer.b_embedding_layer.weight", marks=pytest.mark.slow),
+    ],
 )
 def test_any_perturbed_weight_is_caught(stem, name):
     weights = load_file(f"{stem}.weights.safetensors")

@@ -92,7 +92,7 @@ def test_two_processes_save_at_the_same_steps(film_folder):
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        ("saves", r"different steps \(3, 0;.* on a disk that all machines share"),
+        pytest.param("saves", r"different steps \(3, 0;.* on a disk that all machines share", marks=pytest.mark.slow),
         pytest.param("manifest", "no manifest file absent.csv", marks=pytest.mark.slow),
         pytest.param("disk", "Step 6 could not be saved.*No space left", marks=pytest.mark.slow),
         pytest.param("log", "No space left", marks=pytest.mark.slow),

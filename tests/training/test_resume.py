@@ -95,6 +95,7 @@ def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
     assert load_checkpoint(train(replace(later, steps=4, learning_rate=1e-3))).config.training["steps_done"] == 4
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_weights_that_it_began_with(film_folder, tiny_checkpoint):
     init, other_folder = film_folder / "init", film_folder / "moved"
     shutil.copytree(tiny_checkpoint, init)
@@ -121,6 +122,7 @@ def test_a_run_goes_on_with_the_weights_that_it_began_with(film_folder, tiny_che
     assert load_checkpoint(train(replace(settings, steps=4))).config.training["steps_done"] == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_began_with_its_own_checkpoint_goes_on(film_folder):
     settings = training_config(film_folder, steps=1, validation=None)
     own = train(settings)
@@ -130,7 +132,9 @@ def test_a_run_that_began_with_its_own_checkpoint_goes_on(film_folder):
     assert load_checkpoint(own).config.training["steps_done"] == 3
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+@pytest.mark.parametrize(
+    "damage", ["cut", *(pytest.param(name, marks=pytest.mark.slow) for name in ("empty", "other"))]
+)
 def test_a_damaged_save_gets_a_sentence(film_folder, damage):
     settings = training_config(film_folder, steps=1, validation=None)
     train(settings)
@@ -176,7 +180,8 @@ loop.train(config)
 """
 
 
-@pytest.mark.parametrize("moment", [pytest.param("step", marks=pytest.mark.slow), "save"])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["step", "save"])
 def test_a_run_killed_in_the_middle_ends_as_an_unbroken_one(film_folder, moment):
     folders = {}
     for name, how in (("whole", ["never"]), ("killed", [moment, "never"])):
@@ -196,6 +201,7 @@ def test_a_run_killed_in_the_middle_ends_as_an_unbroken_one(film_folder, moment)
         assert torch.equal(tensor, second[name]), name
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_with_a_sentence_and_keeps_the_last_save(film_folder, monkeypatch):
     settings, saves, save = training_config(film_folder, save_minutes=0), [], torch.save
 
@@ -215,6 +221,7 @@ def test_a_full_disk_ends_with_a_sentence_and_keeps_the_last_save(film_folder, m
     assert load_checkpoint(train(settings)).config.training["steps_done"] == 6
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_in_its_last_save_writes_its_checkpoint(film_folder, monkeypatch):
     """The state says that all steps are done, but the checkpoint is of an earlier save.
 

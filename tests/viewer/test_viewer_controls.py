@@ -245,7 +245,10 @@ def test_a_file_that_is_no_film_is_said_in_words(bench, before, files, broken):
     assert opened.ask("v.films.length") == 1 and opened.page.locator(".fv-notice").is_hidden()
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 700), (720, 700), (1440, 900), (1920, 1080)])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(390, 700), (1440, 900), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((720, 700), (1920, 1080)))],
+)
 def test_axe_finds_nothing_serious_at_any_width(bench, pair, files, width, height):
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
     opened = bench(pair, files, viewport={"width": width, "height": height})
