@@ -130,7 +130,7 @@ class Api:
             detector = self._detector(model)
             case = detector.case(self._film(film, anyway), _parse_record(detector, record))
             context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
-            for explanation in context.requested():
+            for explanation in context.list_requested():
                 with MODEL.turn():  # one turn each, so that others may go between
                     context.attempt(explanation.name)
             return explanations_to_dict(context)

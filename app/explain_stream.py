@@ -19,7 +19,7 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
     names: of the explanations; default, those that are requested. The first is open, the others are folded. What this
     checkpoint cannot explain is said once, in its place, and costs no other explanation.
     """
-    explanations = context.requested() if names is None else [EXPLANATIONS[name] for name in names]
+    explanations = context.list_requested() if names is None else [EXPLANATIONS[name] for name in names]
     page = ""
     for explanation in explanations:
         yield explanation.progress, _with_summary(context, page)

@@ -43,7 +43,7 @@ def measure_costs(detector: Detector, repeats: int) -> list[Measurement]:
     request = Request(targets=TARGETS, numbers=(number,), changes=(("sex", sex),), regions=REGIONS)
     explanations = [
         explanation
-        for explanation in Context(detector, case, request).requested()
+        for explanation in Context(detector, case, request).list_requested()
         if all(meets(detector, need) for need in explanation.needs)
     ]
     work = {"": lambda: detector.analyze(case)}

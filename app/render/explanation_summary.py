@@ -55,7 +55,7 @@ class ExplanationSummary:
 def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRSchema) -> ExplanationSummary:
     """Summarize what the record changed.
 
-    results: by name of the explanation, as `explain.Context.requested_results` returns them. Used are "region", whose
+    results: by name of the explanation, as `explain.Context.collect_results` returns them. Used are "region", whose
     names are zones ("" for the largest difference), and "three_records" or "record_unknown"; each may be missing.
     record, schema: of the case.
     """

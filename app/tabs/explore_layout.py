@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from diff3m.detector import Detector
-from diff3m.explain import example_value
+from diff3m.explain import get_example_value
 from diff3m.reconstruct import MAX_SEED
 
 from .. import explain_stream
@@ -320,7 +320,7 @@ def _questions(
             elem_id=f"change{suffix}",
         )
         value = gr.Textbox("", label="to", min_width=0, max_length=40, elem_id=f"change-to{suffix}")
-    hints = {name: example_value(detector.schema[name]) for _, name in features}
+    hints = {name: get_example_value(detector.schema[name]) for _, name in features}
     feature.change(
         lambda name: gr.Textbox(placeholder=f"e.g. {hints[name]}" if name in hints else ""),
         feature,

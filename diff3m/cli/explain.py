@@ -83,7 +83,7 @@ def run(options) -> int:
     detector = load_detector(options)
     record, _ = read_record(film, detector, options)
     context = Context(detector, detector.case(film, record), request)
-    for explanation in context.requested():
+    for explanation in context.list_requested():
         failures = len(context.failures)
         result = context.attempt(explanation.name)
         for line in [] if result is None else explanation.describe(result):

@@ -79,7 +79,7 @@ def _explained_row(detector, case, request, accept: bool) -> dict:
         line |= {"error": error, "stopped": isinstance(prepared, GateError)}
     else:
         context = Context(detector, prepared, request)
-        for explanation in context.requested():
+        for explanation in context.list_requested():
             context.attempt(explanation.name)
         line |= {name: value for name, value in explanations_to_dict(context).items() if name not in RUN_KEYS}
         line["notes"] = [*line["notes"], *case.notes]

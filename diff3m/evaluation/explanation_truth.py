@@ -25,8 +25,8 @@ from ..explain import (
     Gradients,
     attribute,
     compute_influence,
-    explainable_groups,
-    integrated_gradients,
+    compute_integrated_gradients,
+    list_explainable_groups,
     sum_attention_by_group,
 )
 from ..imaging import Radiograph
@@ -108,7 +108,7 @@ def benchmark_explanations(
     with random weights.
     """
     report = report or (lambda stage, done, total: None)
-    if missing := [group for group in GROUPS if group not in explainable_groups(detector)]:
+    if missing := [group for group in GROUPS if group not in list_explainable_groups(detector)]:
         raise ExplanationError(
             f"Simulated patients differ in {', '.join(missing)} too, which {detector.config.name} was not trained "
             "with. Give another."
@@ -195,7 +195,7 @@ def _explain(
     who = person(number)
     case = _case(detector, who, patient)
     model = attribute(detector, case, parts=False)
-    expectation = attribute(detector, case, "expectation", parts=False, before=model)
+    expectation = attribute(detector, case, "expectation", parts=False, previous=model)
     prior = attribute(detector, case, "prior", parts=False)
     values = {"shapley": model.groups, "expectation": expectation.groups, "prior": prior.groups}
     values |= {"ablation": model.ablation, "attention": sum_attention_by_group(detector, case)}
@@ -206,7 +206,7 @@ def _explain(
         values["oracle"] = oracle.attribution(who, patient, infer_population)
         values["oracle_averages"] = oracle.attribution(who, patient, average_population)
         if with_gradients:
-            gradients = integrated_gradients(detector, case)
+            gradients = compute_integrated_gradients(detector, case)
             values["integrated_gradients"] = gradients.groups
     return ExplainedPhantom(kind, number, model, values, gradients, prior.stands_out)
 

@@ -16,11 +16,11 @@ from ..detector import Detector
 from ..explain.calibration import (
     USUAL_FILMS,
     FitCalibration,
-    case_deviations,
-    case_movements,
+    add_usual_movements,
     fit_normals,
-    uncalibrated_fits,
-    with_usual,
+    make_uncalibrated_fits,
+    measure_case_deviations,
+    measure_case_movements,
 )
 from ..explain.needs import ExplanationError, Need, require
 from ..imaging import RadiographError
@@ -47,7 +47,11 @@ def calibrate_fit_on_normals(
     process has ended.
     """
     require(detector, Need.UNKNOWN_TOKENS)
-    rows, folder, fits = Manifest(manifest, detector.schema, label=NORMAL), Path(folder), uncalibrated_fits(detector)
+    rows, folder, fits = (
+        Manifest(manifest, detector.schema, label=NORMAL),
+        Path(folder),
+        make_uncalibrated_fits(detector),
+    )
     identity = run_identity(detector, manifest, accept=accept, fits=[asdict(fit) for fit in fits])
 
     def compute(
@@ -68,7 +72,9 @@ def calibrate_fit_on_normals(
         values = (row["values"] for row in parts.read_rows())
         return parts, [None if entry is None else np.array(entry) for entry in values]
 
-    deviation_parts, deviations = compute("fit", range(len(rows)), partial(case_deviations, detector, fits=fits))
+    deviation_parts, deviations = compute(
+        "fit", range(len(rows)), partial(measure_case_deviations, detector, fits=fits)
+    )
     try:
         calibration = fit_normals(fits, [values for values in deviations if values is not None])
     except ExplanationError:
@@ -77,10 +83,11 @@ def calibrate_fit_on_normals(
     config = replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit)
     usable = [position for position, values in enumerate(deviations) if values is not None]
     movement_parts, movements = compute(
-        "movement", usable[:USUAL_FILMS], partial(case_movements, detector.with_config(config))
+        "movement", usable[:USUAL_FILMS], partial(measure_case_movements, detector.with_config(config))
     )
     calibration = replace(
-        calibration, prior_fit=with_usual(calibration.prior_fit, [values for values in movements if values is not None])
+        calibration,
+        prior_fit=add_usual_movements(calibration.prior_fit, [values for values in movements if values is not None]),
     )
     movement_parts.remove(processes)
     deviation_parts.remove(processes)

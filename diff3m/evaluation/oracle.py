@@ -28,7 +28,7 @@ from ..data.phantom.patient import (
     usual_systolic,
 )
 from ..detector import Detector
-from ..explain.coalitions import shapley_values
+from ..explain.coalitions import compute_shapley_values
 from ..imaging import Radiograph
 from ..scoring.filters import crop_borders
 from .phantom_numbers import explained_number
@@ -108,7 +108,7 @@ class Oracle:
             absent = [group for group, present in zip(GROUPS, coalition, strict=True) if not present]
             expected = sum(share * self.film(who, under) for under, share in population(patient, absent))
             values[coalition] = float(np.square(filters @ (own - expected)).sum())
-        return shapley_values(values, GROUPS)
+        return compute_shapley_values(values, GROUPS)
 
 
 def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:

@@ -14,7 +14,7 @@ import torch
 from ..data.phantom import KINDS, SEEDS, Patient, Person, person
 from ..detector import Detector
 from ..ehr import Record
-from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
+from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, reconstruct_counterfactuals
 from ..imaging import Radiograph, prepare_mask
 from .metrics import auroc_within_view, average_precision, bootstrap_interval, mean_of, paired_difference, strata_of
 from .phantom_numbers import first_number
@@ -281,7 +281,7 @@ def measure_counterfactual_fidelity(
         variants = [[who.patient.under(**CHANGES[name](who.patient)) for name in names] for who in part]
         records = [detector.schema.parse(who.patient.record()) for who in part]
         others = [[detector.schema.parse(patient.record()) for patient in row] for row in variants]
-        films = counterfactual_films(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
+        films = reconstruct_counterfactuals(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
         for who, row, own, drawings in zip(part, variants, x0[:, 0].cpu().numpy(), films, strict=True):
             truth = [detector.case(Radiograph(who.film(size, patient))).x0 - own for patient in row]
             model = drawings[1:] - drawings[0]

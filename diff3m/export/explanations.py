@@ -21,7 +21,7 @@ def explanations_to_dict(context: Context) -> dict:
         "notice": NOTICE,
         "record": context.case.record,
         "explanations": {
-            name: EXPLANATIONS[name].to_dict(result) for name, result in context.requested_results().items()
+            name: EXPLANATIONS[name].to_dict(result) for name, result in context.collect_results().items()
         },
         "not_explained": context.failures,
         "notes": list(context.case.film.notes),
@@ -36,7 +36,7 @@ def write_explanation_pictures(folder: str | Path, context: Context) -> list[Pat
     Signed maps: red for + (brighter; the record helps), blue for −, full color at the 99.5th percentile of the sizes.
     """
     images = {}
-    for explanation, result in context.requested_results().items():
+    for explanation, result in context.collect_results().items():
         for name, picture in EXPLANATIONS[explanation].pictures(result).items():
             images[name] = _enlarge(_render(picture), context.case.aspect)
     return write_png_files(folder, images)

@@ -15,7 +15,7 @@ from diff3m.detector import Detector
 from diff3m.evaluation import fit_calibration
 from diff3m.evaluation.fit_calibration import calibrate_fit_on_normals
 from diff3m.explain import ExplanationError, attribute, calibrate_fit, calibrate_usual
-from diff3m.explain.record_fit import measure_deviations, z_scores
+from diff3m.explain.record_fit import compute_z_scores, measure_deviations
 from diff3m.imaging import read_film
 
 
@@ -26,7 +26,7 @@ def phantom_cases(detector, count=8):
 def test_calibrated_normals_have_mean_zero_and_spread_one(fitted):
     fits = fitted.config.fit
     z = [
-        z_scores(measure_deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
+        compute_z_scores(measure_deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
         for case in phantom_cases(fitted)
     ]
     assert np.allclose(np.mean(z, 0), 0, atol=1e-6) and np.allclose(np.std(z, 0, ddof=1), 1, atol=1e-6)
@@ -86,8 +86,8 @@ def measured(monkeypatch):
             raise KeyboardInterrupt
         return np.array([fit.mean * case.record["age"] for fit in detector.config.prior_fit])
 
-    monkeypatch.setattr(fit_calibration, "case_deviations", deviations)
-    monkeypatch.setattr(fit_calibration, "case_movements", movements)
+    monkeypatch.setattr(fit_calibration, "measure_case_deviations", deviations)
+    monkeypatch.setattr(fit_calibration, "measure_case_movements", movements)
     return calls
 
 

@@ -18,12 +18,12 @@ from diff3m.explain import (
     attribute,
     attribute_region,
     attribute_regions,
+    change_record,
     compute_counterfactual,
     compute_influence,
     compute_information,
-    integrated_gradients,
+    compute_integrated_gradients,
     measure_uncertainty,
-    other_record,
 )
 from diff3m.explain.gradients import compare_attributions
 from diff3m.explain.record_fit import estimate_one_step
@@ -36,25 +36,25 @@ def phantom_case(detector, number, record=RECORD, size=64):
 
 def test_integrated_gradients_sum_to_the_whole_change_and_follow_the_definition(fitted):
     case = phantom_case(fitted, 4)
-    gradients, shapley = integrated_gradients(fitted, case, steps=24), attribute(fitted, case, parts=False)
+    gradients, shapley = compute_integrated_gradients(fitted, case, steps=24), attribute(fitted, case, parts=False)
     whole = shapley.known - shapley.unknown
     error = 0.02 * abs(whole) + 0.01
     assert sum(gradients.groups.values()) == pytest.approx(whole, abs=error) and abs(gradients.gap) < error
-    only = integrated_gradients(fitted, phantom_case(fitted, 4, {"age": 60}), steps=4)
+    only = compute_integrated_gradients(fitted, phantom_case(fitted, 4, {"age": 60}), steps=4)
     assert all(only.groups[group] == 0 for group in GROUPS[1:]) and only.groups["age"] != 0
-    coarse = integrated_gradients(fitted, case, steps=2)
+    coarse = compute_integrated_gradients(fitted, case, steps=2)
     assert abs(coarse.gap) >= abs(gradients.gap)  # more points, a smaller error
 
 
 def test_agreement_is_judged_on_groups_that_matter():
     values = {"age": -5.0, "sex": 0.2, "view": 2.0}
-    assert compare_attributions(values, {"age": -3.0, "sex": -0.3, "view": 1.0}).whole  # sex is too small to count
+    assert compare_attributions(values, {"age": -3.0, "sex": -0.3, "view": 1.0}).is_full  # sex is too small to count
     other = compare_attributions(values, {"age": -1.0, "sex": 0.0, "view": 4.0})
     assert other.signs == 1 and other.order and not other.largest
     turned = compare_attributions(values, {"age": 5.0, "sex": 0.2, "view": 2.0})
-    assert turned.signs == 0.5 and not turned.order and not turned.whole
+    assert turned.signs == 0.5 and not turned.order and not turned.is_full
     nothing = compare_attributions({"age": 0.1}, {"age": -0.1})
-    assert nothing.whole and "nothing to compare" in agreement_sentence("integrated gradients", nothing)
+    assert nothing.is_full and "nothing to compare" in agreement_sentence("integrated gradients", nothing)
     assert "50% of the signs" in agreement_sentence("integrated gradients", turned)
     sentence = agreement_sentence("leaving one group out", compare_attributions(values, values))
     assert sentence.startswith("Leaving one group out agrees")
@@ -83,7 +83,7 @@ def test_regions_share_their_estimates(fitted):
     case, boxes = phantom_case(fitted, 8), [None, (0.0, 0.0, 1.0, 1.0), (0.2, 0.2, 0.4, 0.4)]
     together = attribute_regions(fitted, case, boxes)
     assert [one.groups for one in together] == [attribute_region(fitted, case, box).groups for box in boxes]
-    named = Context(fitted, case, Request(box=boxes[1], regions=(("corner", boxes[2]),))).result("region")
+    named = Context(fitted, case, Request(box=boxes[1], regions=(("corner", boxes[2]),))).compute("region")
     assert named == {"": together[1], "corner": together[2]}
 
 
@@ -108,14 +108,14 @@ def test_a_counterfactual_is_the_same_person_and_its_own_record_changes_nothing(
 def test_another_record_changes_what_depends_on_it():
     schema = paper_schema()
     record = schema.parse({"height_cm": 170, "weight_kg": 80, "systolic_mmhg": 120, "diastolic_mmhg": 80})
-    assert other_record(schema, record, "bmi", "35")["weight_kg"] == pytest.approx(35 * 1.7**2)
-    assert other_record(schema, record, "sex", "Male")["sex"] == "M"
+    assert change_record(schema, record, "bmi", "35")["weight_kg"] == pytest.approx(35 * 1.7**2)
+    assert change_record(schema, record, "sex", "Male")["sex"] == "M"
     with pytest.raises(EHRError, match="says already"):
-        other_record(schema, record, "systolic_mmhg", "120")
+        change_record(schema, record, "systolic_mmhg", "120")
     with pytest.raises(EHRError, match="diastolic"):
-        other_record(schema, record, "systolic_mmhg", "70")
+        change_record(schema, record, "systolic_mmhg", "70")
     with pytest.raises(EHRError, match="give the other value of BMI"):
-        other_record(schema, record, "bmi", " ")
+        change_record(schema, record, "bmi", " ")
 
 
 def test_habitus_stays_consistent_when_one_of_three_changes():

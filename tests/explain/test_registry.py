@@ -99,8 +99,8 @@ def test_results_are_shared_and_failures_are_said_once(tiny_detector):
     context = Context(tiny_detector, tiny_detector.case(person(3).film(64), RECORD))
     assert context.attempt("misfit") is None and context.attempt("expectation") is None
     assert len(context.failures) == 1 and "--fit" in context.failures[0]
-    assert context.result("region") is context.result("region")
-    assert list(context.requested_results()) == ["region"]
+    assert context.compute("region") is context.compute("region")
+    assert list(context.collect_results()) == ["region"]
 
 
 def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
