@@ -23,7 +23,7 @@ from app.tabs.lessons.own import own_lessons
 from app.tabs.set_examples import set_examples
 from app.tabs.set_results import FOLDER, draw_truths
 from diff3m.data.manifest import ManifestError
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.imaging import Radiograph
 
 HEAD = "path,age,title,question,answer,boxes,label,mask\n"
@@ -94,7 +94,7 @@ def test_a_bad_row_is_left_out_with_its_reason(folder, tiny_detector, capsys):
 
 
 def test_a_film_that_the_gate_would_stop_is_used_and_said(folder, tiny_detector, capsys):
-    cv2.imwrite(str(folder / "turned.png"), (np.rot90(person(1).film(96)) * 255).astype(np.uint8))
+    cv2.imwrite(str(folder / "turned.png"), (np.rot90(make_person(1).render(96)) * 255).astype(np.uint8))
     (folder / "manifest.csv").write_text("path\nturned.png\n")
     for _ in range(2):  # computed, then stored
         assert len(read_case_set(folder, tiny_detector)) == 1

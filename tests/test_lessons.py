@@ -200,7 +200,7 @@ def test_nothing_known_is_an_empty_record(simulated):
     first, second = list(itertools.islice(record.WITHOUT_RECORD.answer(simulated), 2))
     assert "Everything known" in first.html and "Nothing known" in second.html
     phantom = record.phantom_film(record.STOUT_PERSON, bmi=41.0)
-    unknown = answers.analyze(simulated, phantom, dict.fromkeys(phantom.patient.record()))
+    unknown = answers.analyze(simulated, phantom, dict.fromkeys(phantom.patient.to_record()))
     assert set(unknown.case.record.values()) == {None}
 
 

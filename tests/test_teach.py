@@ -17,7 +17,14 @@ from app.tabs.reading import build_reading
 from app.tabs.reading_report import read_csv, report_html, table_csv
 from app.tabs.reading_session import DEFAULT_CONFIDENCE, FilmReading, ReadingSession, carry_confidences
 from diff3m.data.manifest import ManifestError
-from diff3m.evaluation.free_response import Mark, Reading, count_marks, free_response_curve, is_hit, overall_point
+from diff3m.evaluation.free_response import (
+    Mark,
+    Reading,
+    compute_free_response_curve,
+    compute_overall_point,
+    count_marks,
+    is_hit,
+)
 from diff3m.findings import mask_box
 
 TRUTH = (0.4, 0.4, 0.5, 0.5)
@@ -49,12 +56,14 @@ def test_the_curve_counts_each_place_once_and_each_wrong_mark():
         Reading((), ()),
         Reading((), (Mark(MISS, 1),)),
     ]
-    points = [(point.confidence, point.sensitivity, point.false_marks) for point in free_response_curve(readings)]
+    points = [
+        (point.confidence, point.sensitivity, point.false_marks) for point in compute_free_response_curve(readings)
+    ]
     assert points == [(3, 0.5, 0.0), (2, 0.5, 0.25), (1, 0.5, 0.75)]
-    assert overall_point(readings).false_marks == 0.75 and count_marks(readings[0], 2) == (1, 0)
-    assert overall_point(readings[2:]).sensitivity is None and free_response_curve([]) == ()
+    assert compute_overall_point(readings).false_marks == 0.75 and count_marks(readings[0], 2) == (1, 0)
+    assert compute_overall_point(readings[2:]).sensitivity is None and compute_free_response_curve([]) == ()
     with pytest.raises(ValueError, match="No film"):
-        overall_point([])
+        compute_overall_point([])
 
 
 def test_a_simulated_set_is_the_same_films_for_every_reader():

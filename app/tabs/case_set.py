@@ -13,7 +13,7 @@ from diff3m.analysis import Analysis
 from diff3m.data.phantom import KINDS
 from diff3m.detector import Detector
 from diff3m.evaluation.free_response import Box
-from diff3m.evaluation.phantom_numbers import first_number
+from diff3m.evaluation.phantom_numbers import get_first_number
 from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph
 
@@ -104,7 +104,7 @@ class SimulatedSet:
         """Return the phantom's number and the kind of its lesion, which follow from the set's number."""
         rng = np.random.default_rng(self.number)
         lesions = [*map(str, rng.permutation(KINDS)[:DISEASED]), *[None] * (SET_SIZE - DISEASED)]
-        number = first_number("test", "teaching") + SET_SIZE * self.number + index
+        number = get_first_number("test", "teaching") + SET_SIZE * self.number + index
         return number, lesions[rng.permutation(SET_SIZE)[index]]
 
     def case(self, index: int) -> ReadingCase:
@@ -112,7 +112,7 @@ class SimulatedSet:
         number, lesion = self.phantom(index)
         phantom = phantom_film(number, lesion)
         truths = () if lesion is None else mask_truths(phantom.mask, lesion)
-        record = phantom.patient.record()
+        record = phantom.patient.to_record()
         return ReadingCase(f"phantom {number}", phantom.pixels, phantom.film, record, truths, tags=(PHANTOM_TAG,))
 
     def analyze(self, index: int, case: ReadingCase) -> Analysis:

@@ -13,7 +13,7 @@ import cv2
 from tqdm import tqdm
 
 from diff3m.analysis import Analysis
-from diff3m.data.manifest import NORMAL, ManifestError, column_note, label_key, name_columns
+from diff3m.data.manifest import NORMAL, ManifestError, describe_unread_columns, normalize_label, rename_columns
 from diff3m.data.paths import locate
 from diff3m.data.table import read_table
 from diff3m.detector import Detector
@@ -128,7 +128,7 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
     results = SetResults.of_folder(folder)
     entries, stored, problems = [], [], []
     names: set[str] = set()
-    if note := column_note(tuple(rows[0][1]), detector.schema):
+    if note := describe_unread_columns(tuple(rows[0][1]), detector.schema):
         print(f"{name}: {note}", file=sys.stderr)
     progress = tqdm(rows, desc=f"Case set {name}", unit="film", file=sys.stderr, leave=False, disable=None)
     for row, values in progress:
@@ -156,7 +156,7 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
 def _rows(path: Path, schema: EHRSchema) -> list[tuple[int, dict[str, str]]]:
     """Return the table's rows by number, with columns named as in any manifest. Raises ManifestError."""
     table = read_table(path)
-    name_columns(table, path, schema)
+    rename_columns(table, path, schema)
     if not len(table):
         raise ManifestError(f"The manifest {path} has no rows. Write one for each film.")
     texts = ({name: _text(value) for name, value in values.items()} for values in table.to_dict("records"))
@@ -181,7 +181,7 @@ def _entry(row: int, values: Mapping[str, str], folder: Path, schema: EHRSchema,
     record = schema.parse({name: values[name] for name in schema.names if name in values})
     texts = {name: values.get(name, "") for name in ("boxes", "title", "question", "answer")}
     name = next(name for name in _link_names(path) if name not in names)
-    return FolderEntry(row, name, path, record, label_key(values.get("label", "")), mask=mask, **texts)
+    return FolderEntry(row, name, path, record, normalize_label(values.get("label", "")), mask=mask, **texts)
 
 
 def _link_names(path: Path) -> Iterator[str]:

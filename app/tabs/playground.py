@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import gradio as gr
 import numpy as np
 
-from diff3m.data.phantom import KINDS, person
+from diff3m.data.phantom import KINDS, make_person
 from diff3m.detector import Detector
 from diff3m.ehr import VIEW_LABELS
-from diff3m.evaluation.phantom_numbers import first_number
+from diff3m.evaluation.phantom_numbers import get_first_number
 from diff3m.export.files import draw_heat_over_film
 from diff3m.export.overlay import draw_outline, to_uint8
 from diff3m.imaging import Radiograph, prepare
@@ -49,7 +49,7 @@ class Play:
 class Playground:
     """The tab's components."""
 
-    person: gr.Number
+    make_person: gr.Number
     lesion: gr.Dropdown
     age: gr.Slider
     sex: gr.Radio
@@ -133,9 +133,9 @@ def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
     """Return the phantom that the controls' values describe."""
     lesion = None if values[page.lesion] == NO_LESION else values[page.lesion]
     number = min(max(int(values[page.person] or 0), 0), MAX_PERSON)
-    who = person(first_number("test", "teaching") + number, lesion)
+    person = make_person(get_first_number("test", "teaching") + number, lesion)
     systolic = float(values[page.systolic])
-    patient = who.patient.under(
+    patient = person.patient.with_values(
         age=float(values[page.age]),
         sex=values[page.sex],
         view=values[page.view],
@@ -144,12 +144,12 @@ def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
         diastolic_mmhg=round(40 + 0.3 * systolic, 1),
     )
     settings, mask = detector.config.preprocessing, None
-    normal = Radiograph(who.healthy.film(MODEL_SIDE, patient))
+    normal = Radiograph(person.healthy.render(MODEL_SIDE, patient))
     film = normal
     if lesion is not None:
-        drawing = who.film_with_lesion(MODEL_SIDE, patient)
+        drawing = person.render_with_lesion(MODEL_SIDE, patient)
         film, mask = Radiograph(drawing.film), drawing.mask
-    record = patient.record() if values[page.is_informed] else {}
+    record = patient.to_record() if values[page.is_informed] else {}
     return Play(film, prepare(film, settings), prepare(normal, settings), mask, record)
 
 

@@ -12,7 +12,14 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from diff3m.evaluation.free_response import Box, Mark, Reading, free_response_curve, is_hit, overall_point
+from diff3m.evaluation.free_response import (
+    Box,
+    Mark,
+    Reading,
+    compute_free_response_curve,
+    compute_overall_point,
+    is_hit,
+)
 
 from ..render import figures, panels, wording
 from .reading_session import FilmReading
@@ -53,7 +60,7 @@ def _time_sentence(name: str, films: Sequence[FilmReading]) -> str:
 
 
 def _curve_sentence(name: str, readings: Sequence[Reading]) -> str:
-    point = overall_point(readings)
+    point = compute_overall_point(readings)
     places = sum(len(reading.truths) for reading in readings)
     share = "no place to find" if point.sensitivity is None else f"sensitivity {point.sensitivity:.0%} of {places}"
     return f"{name.capitalize()}: {share}, {point.false_marks:.1f} false marks a film."
@@ -65,7 +72,7 @@ def free_response_figure(curves: dict[str, Sequence[Reading]]) -> Figure:
     axes = figure.add_subplot()
     colors = (figures.CASE, figures.NORMAL, figures.KNOWN)
     for (name, readings), color in zip(curves.items(), colors, strict=False):
-        points = [point for point in free_response_curve(readings) if point.sensitivity is not None]
+        points = [point for point in compute_free_response_curve(readings) if point.sensitivity is not None]
         false = [0.0, *(point.false_marks for point in points)]
         shares = [0.0, *(point.sensitivity for point in points)]
         axes.plot(false, shares, marker="o", markersize=4, color=color, linewidth=2, label=name)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.data.phantom.patient import Patient
 from diff3m.detector import Detector
 from diff3m.imaging import Radiograph
@@ -55,12 +55,12 @@ def phantom_film(number: int, lesion: str | None = None, **changes: object) -> P
 
 @lru_cache(maxsize=64)  # a class looks at the same few films again and again; each takes a second to draw
 def _phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFilm:
-    who = person(number, lesion)
-    patient = who.patient.under(**dict(changes))
-    film = Radiograph(who.film(MODEL_SIDE, patient))
+    person = make_person(number, lesion)
+    patient = person.patient.with_values(**dict(changes))
+    film = Radiograph(person.render(MODEL_SIDE, patient))
     if lesion is None:
-        return PhantomFilm(patient, who.film(DISPLAY_SIDE, patient), film)
-    drawing = who.film_with_lesion(DISPLAY_SIDE, patient)
+        return PhantomFilm(patient, person.render(DISPLAY_SIDE, patient), film)
+    drawing = person.render_with_lesion(DISPLAY_SIDE, patient)
     return PhantomFilm(patient, drawing.film, film, drawing.mask)
 
 

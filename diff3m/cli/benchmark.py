@@ -143,9 +143,9 @@ def _phantoms(options) -> None:
 
 def _films(options) -> None:
     from ..evaluation.film_comparison import benchmark_films
-    from ..evaluation.shards import joined_processes
+    from ..evaluation.shards import join_processes
 
-    with joined_processes() as processes:
+    with join_processes() as processes:
         result = benchmark_films(
             load_detector(options),
             options.manifest,

@@ -35,9 +35,9 @@ def add_parser(commands) -> None:
 def run(options) -> None:
     """Calibrate a checkpoint's score, or the fit of its records."""
     from ..detector import Detector
-    from ..evaluation.shards import joined_processes
+    from ..evaluation.shards import join_processes
 
-    with joined_processes() as processes:
+    with join_processes() as processes:
         detector = Detector.from_pretrained(options.checkpoint, device=select_gpu())
         calibrate = _calibrate_fit if options.fit else _calibrate_score
         calibrate(detector, options, processes)

@@ -35,9 +35,9 @@ def add_parser(commands) -> None:
 def run(options) -> None:
     """Score a manifest and print its metrics."""
     from ..evaluation.run import evaluate
-    from ..evaluation.shards import joined_processes
+    from ..evaluation.shards import join_processes
 
-    with joined_processes() as processes:
+    with join_processes() as processes:
         detector = load_detector(options)
         metrics = evaluate(
             detector,

@@ -21,16 +21,16 @@ def explain_manifest(options, request) -> int:
     import pyarrow as pa
 
     from ..data.manifest import Manifest
-    from ..evaluation.run import run_identity
-    from ..evaluation.shards import Parts, joined_processes
+    from ..evaluation.run import describe_run
+    from ..evaluation.shards import Parts, join_processes
     from ..export.files import NOTICE, provenance, write_json
 
     _check_options(options)
     out = Path(options.out)
-    with joined_processes() as processes:
+    with join_processes() as processes:
         detector = load_detector(options)
         rows = Manifest(options.manifest, detector.schema)
-        identity = run_identity(detector, options.manifest, request=repr(request), accept=options.accept)
+        identity = describe_run(detector, options.manifest, request=repr(request), accept=options.accept)
         schema = pa.schema([("line", pa.string()), ("error", pa.string())])
         parts = Parts(out / "parts", len(rows), 1, schema, identity)
 
@@ -67,7 +67,7 @@ def _check_options(options) -> None:
 
 def _explained_row(detector, case, request, accept: bool) -> dict:
     """Explain one film of a manifest: its line of JSON, and why there is no explanation."""
-    from ..evaluation.run import exclusion_reason, prepare_case
+    from ..evaluation.run import format_exclusion, prepare_case
     from ..explain import Context
     from ..export.explanations import explanations_to_dict
     from ..imaging import GateError, RadiographError
@@ -75,7 +75,7 @@ def _explained_row(detector, case, request, accept: bool) -> dict:
     line: dict = {"row": case.row, "path": str(case.path), "label": case.label}
     prepared, error = prepare_case(detector, case, accept), ""
     if isinstance(prepared, RadiographError):
-        error = exclusion_reason(case, prepared)
+        error = format_exclusion(case, prepared)
         line |= {"error": error, "stopped": isinstance(prepared, GateError)}
     else:
         context = Context(detector, prepared, request)

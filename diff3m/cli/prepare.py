@@ -68,11 +68,11 @@ def add_parser(commands) -> None:
 
 
 def _prepare_folder(options) -> None:
-    from ..data.prepare.folder import manifest_from_table
+    from ..data.prepare.folder import prepare_folder
 
     conditions = {name: set(values.split(",")) for name, values in parse_pairs(options.where, "--where").items()}
     columns = parse_pairs(options.column, "--column")
-    report = manifest_from_table(Path(options.table), Path(options.out), columns, conditions, _film_check(options))
+    report = prepare_folder(Path(options.table), Path(options.out), columns, conditions, _film_check(options))
     _print_report(report, options.out)
 
 
@@ -121,6 +121,6 @@ def _film_check(options):
 
 
 def _print_report(report, out: str) -> None:
-    for line in report.lines():
+    for line in report.format_lines():
         print(line)
     print(f"wrote {out} and {Path(out).stem}-report.json")

@@ -21,13 +21,13 @@ from . import BASELINES, RELEASED_STRIDE
 from .charts import plot_comparison
 from .films_table import format_tables
 from .labelled_films import BATCH, Cohort, check_held_out, load_cohort
-from .methods import Judge, Judgment, Maps, Method, Report, all_methods
+from .methods import Judge, Judgment, Maps, Method, Report, list_methods
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS
-from .shards import ALONE, Parts, Processes, image_bytes, square_image
+from .shards import SINGLE_PROCESS, Parts, Processes, pack_image, unpack_image
 
 REPEATS = 1000  # of each bootstrap
-JUDGED = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         ("scores", pa.map_(pa.string(), pa.float64())), ("seconds", pa.float64()), ("heat", pa.binary()),
     ]
@@ -46,7 +46,7 @@ def benchmark_films(
     baselines: Collection[str] = BASELINES,
     released_stride: int = RELEASED_STRIDE,
     accept: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> dict | None:
     """Train or load every method, judge the labelled films with each, and compare.
 
@@ -67,8 +67,8 @@ def benchmark_films(
     stored = out / "kept"
     stored.mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves, stored, accept, processes)
-    films_key, measured_as, judgments, seconds = _fingerprint(cohort), _measured_as(detector), {}, {}
-    for method in all_methods(detector, cohort, train, out, simplex, released_stride, report):
+    films_key, measured_as, judgments, seconds = _hash_cohort(cohort), _hash_settings(detector), {}, {}
+    for method in list_methods(detector, cohort, train, out, simplex, released_stride, report):
         if method.name in BASELINES and method.name not in baselines:
             continue
         folder = stored / f"{method.name} {method.key} {measured_as} {films_key}"
@@ -88,7 +88,7 @@ def benchmark_films(
         "stopped": sum(film.by_gate for film in cohort.refusals),
         "unreadable": sum(not film.by_gate for film in cohort.refusals),
         "seconds_a_film": seconds,
-        "parts": {part: compare(judgments, cohort, rows) for part, rows in _parts(cohort).items()},
+        "parts": {part: compare(judgments, cohort, rows) for part, rows in _select_parts(cohort).items()},
         "localization": {
             name: measure_localization(judgment.heat, cohort, border) for name, judgment in judgments.items()
         },
@@ -101,14 +101,14 @@ def benchmark_films(
     return result
 
 
-def _measured_as(detector: Detector) -> str:
+def _hash_settings(detector: Detector) -> str:
     """Hash what a judgment depends on besides weights and films: window and region, and how the detector computes."""
     scoring = detector.scoring
     how = scoring.border, scoring.chest, scoring.heat_sigma, (detector.precision, detector.device.type)
     return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
 
 
-def _fingerprint(cohort: Cohort) -> str:
+def _hash_cohort(cohort: Cohort) -> str:
     """Hash the prepared films and their records."""
     digest = hashlib.sha256(json.dumps([case.record for case in cohort.cases], sort_keys=True).encode())
     for start in range(0, len(cohort.cases), BATCH):
@@ -120,13 +120,13 @@ def _judge(
     method: Method, cohort: Cohort, folder: Path, report: Report, processes: Processes
 ) -> tuple[Judgment, float]:
     """Judge the films whose judgments are not in `folder`; return those of all, and the seconds a film."""
-    parts = Parts(folder, len(cohort.cases), BATCH, JUDGED, {"method": folder.name})
+    parts = Parts(folder, len(cohort.cases), BATCH, ROW_SCHEMA, {"method": folder.name})
     if parts.pending():
         with processes.first_goes_first():  # it trains what the others then load
             judge = method.build()
         parts.compute(
             lambda selects: filter(selects, range(len(cohort.cases))),
-            lambda part: _judged_rows(judge, cohort, part),
+            lambda part: _judge_rows(judge, cohort, part),
             processes,
             lambda done, total: report(method.name, done, total),
         )
@@ -135,12 +135,12 @@ def _judge(
     for row in rows:
         for name, value in row["scores"]:
             scores.setdefault(name, []).append(value)
-    heat = [square_image(row["heat"]) for row in rows]
+    heat = [unpack_image(row["heat"]) for row in rows]
     judgment = Judgment({name: np.array(values) for name, values in scores.items()}, heat)
     return judgment, sum(row["seconds"] for row in rows) / len(rows)
 
 
-def _judged_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[dict]:
+def _judge_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[dict]:
     """Yield what a method says of each film; maps of those with boxes alone, as float32."""
     for start in range(indices[0], indices[-1] + 1, BATCH):
         rows = slice(start, min(start + BATCH, indices[-1] + 1))
@@ -152,11 +152,11 @@ def _judged_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[d
             yield {
                 "scores": [(name, float(values[place])) for name, values in judgment.scores.items()],
                 "seconds": seconds,
-                "heat": None if mask is None else image_bytes(np.asarray(judgment.heat[place])),
+                "heat": None if mask is None else pack_image(np.asarray(judgment.heat[place])),
             }
 
 
-def _parts(cohort: Cohort) -> dict[str, np.ndarray]:
+def _select_parts(cohort: Cohort) -> dict[str, np.ndarray]:
     """Return the rows of all films, and of each part alone: (N,) bool by name."""
     names = [name for name in np.unique(cohort.parts) if name]
     return {"all": np.ones(len(cohort.cases), bool)} | {str(name): cohort.parts == name for name in names}
@@ -176,7 +176,9 @@ def compare(judgments: Mapping[str, Judgment], cohort: Cohort, part: np.ndarray)
         if abnormal.all():
             continue
         methods = {
-            name: {score: _metrics(values[rows], abnormal, views) for score, values in judgment.scores.items()}
+            name: {
+                score: _measure_detection(values[rows], abnormal, views) for score, values in judgment.scores.items()
+            }
             for name, judgment in judgments.items()
         }
         others = [(name, score) for name in methods if not name.startswith("ours") for score in methods[name]]
@@ -194,7 +196,7 @@ def compare(judgments: Mapping[str, Judgment], cohort: Cohort, part: np.ndarray)
     return comparisons
 
 
-def _metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dict:
+def _measure_detection(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dict:
     """Return `detection_metrics`, those of each view cut down to what a table shows."""
     metrics = detection_metrics(scores, abnormal, views, REPEATS)
     keys = ("films", "auroc", "auroc_interval", "average_precision", "average_precision_interval")
@@ -213,7 +215,7 @@ def measure_localization(heat: Maps, cohort: Cohort, border: Border) -> dict | N
     by_label: dict[str, dict] = {}
     for label in np.unique(cohort.labels):
         inside = [
-            (_inner(image, border), _inner(mask, border))
+            (_crop(image, border), _crop(mask, border))
             for image, mask, own in zip(heat, cohort.boxes, cohort.labels, strict=True)
             if image is not None and mask is not None and mask.any() and own == label
         ]
@@ -231,7 +233,7 @@ def measure_localization(heat: Maps, cohort: Cohort, border: Border) -> dict | N
     return by_label or None
 
 
-def _inner(image: np.ndarray, border: Border) -> np.ndarray:
+def _crop(image: np.ndarray, border: Border) -> np.ndarray:
     return crop_borders(torch.from_numpy(image), border).numpy()
 
 

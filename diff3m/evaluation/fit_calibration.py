@@ -24,10 +24,10 @@ from ..explain.calibration import (
 )
 from ..explain.needs import ExplanationError, Need, require
 from ..imaging import RadiographError
-from .run import prepare_case, run_identity
-from .shards import ALONE, Parts, Processes
+from .run import describe_run, prepare_case
+from .shards import SINGLE_PROCESS, Parts, Processes
 
-VALUES = pa.schema([("values", pa.list_(pa.float64()))])  # of a film, one for each fit; null if it is left out
+ROW_SCHEMA = pa.schema([("values", pa.list_(pa.float64()))])  # of a film, one for each fit; null if it is left out
 
 
 def calibrate_fit_on_normals(
@@ -36,7 +36,7 @@ def calibrate_fit_on_normals(
     folder: str | Path,
     report: Callable[[str, int, int], None] | None = None,
     accept: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> FitCalibration:
     """Measure normal films under their own record, and how much the records of the first `USUAL_FILMS` usually move.
 
@@ -52,7 +52,7 @@ def calibrate_fit_on_normals(
         Path(folder),
         make_uncalibrated_fits(detector),
     )
-    identity = run_identity(detector, manifest, accept=accept, fits=[asdict(fit) for fit in fits])
+    identity = describe_run(detector, manifest, accept=accept, fits=[asdict(fit) for fit in fits])
 
     def compute(
         stage: str, positions: list[int] | range, measure: Callable[[PreparedCase], np.ndarray]
@@ -67,7 +67,7 @@ def calibrate_fit_on_normals(
             for case in (prepare_case(detector, row, accept) for row in part):
                 yield {"values": None if isinstance(case, RadiographError) else measure(case).tolist()}
 
-        parts = Parts(folder / f"{stage}-parts", len(places), 1, VALUES, identity)
+        parts = Parts(folder / f"{stage}-parts", len(places), 1, ROW_SCHEMA, identity)
         parts.compute(items, values_of, processes, partial(report, stage) if report else None)
         values = (row["values"] for row in parts.read_rows())
         return parts, [None if entry is None else np.array(entry) for entry in values]

@@ -31,7 +31,7 @@ MAX_PARTS = 256  # of a computation, where that needs no more than MAX_PART_ROWS
 MAX_PART_ROWS = 4096  # what is lost at most when a process is killed
 TIMEOUT = timedelta(days=30)  # a process may wait for as long as another computes
 RUN_FILE = "run.json"
-AGAIN = "Run the same command again: parts that are done are not computed anew."
+RESUME_HINT = "Run the same command again: parts that are done are not computed anew."
 
 
 class ShardError(RuntimeError):
@@ -57,7 +57,9 @@ class Processes:
         try:
             torch.distributed.barrier()
         except RuntimeError:
-            raise ShardError(f"Another process of this run has ended; its own message says why. {AGAIN}") from None
+            raise ShardError(
+                f"Another process of this run has ended; its own message says why. {RESUME_HINT}"
+            ) from None
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
@@ -69,17 +71,17 @@ class Processes:
             self.wait()
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def joined_processes() -> Iterator[Processes]:
+def join_processes() -> Iterator[Processes]:
     """Join the processes that a launcher started, for the length of a command; without a launcher there is one.
 
     They only exchange signs that a stage is done, so the group is gloo's on GPUs too.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     torch.distributed.init_process_group("gloo", timeout=TIMEOUT)
     try:
@@ -88,7 +90,7 @@ def joined_processes() -> Iterator[Processes]:
         torch.distributed.destroy_process_group()
 
 
-def part_size(rows: int, batch_size: int) -> int:
+def compute_part_size(rows: int, batch_size: int) -> int:
     """Return how many rows are in each part but the last: whole batches, by the number of rows alone."""
     target = min(max(-(-rows // MAX_PARTS), 1), MAX_PART_ROWS)
     return -(-target // batch_size) * batch_size
@@ -106,7 +108,7 @@ class Parts:
         self, folder: Path, rows: int, batch_size: int, schema: pa.Schema, identity: Mapping[str, object]
     ) -> None:
         self.folder, self.rows, self.schema = folder, rows, schema
-        self.part_rows = part_size(rows, batch_size)
+        self.part_rows = compute_part_size(rows, batch_size)
         self.identity = json.loads(json.dumps({**identity, "rows": rows, "batch size": batch_size}))
 
     @property
@@ -126,7 +128,7 @@ class Parts:
         self,
         items: Callable[[Callable[[int], bool]], Iterable[Item]],
         compute: Callable[[list[Item]], Iterable[dict]],
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         report: Report | None = None,
     ) -> None:
         """Compute the parts that are missing, each in one of the processes, and wait until all are there.
@@ -148,7 +150,7 @@ class Parts:
                 if report:
                     report(done + len(rows), total)
             if len(rows) != self._length(number):
-                raise ShardError(f"The manifest changed while it was read. {AGAIN}")
+                raise ShardError(f"The manifest changed while it was read. {RESUME_HINT}")
             done += len(rows)
             self._write(number, rows)
         processes.wait()
@@ -193,7 +195,7 @@ class Parts:
     def read_frame(self, columns: Sequence[str]) -> pd.DataFrame:
         """Read some columns of all rows; texts as categories, which take a byte a row."""
         parts = [self.read(number, columns).to_pandas(strings_to_categorical=True) for number in range(self.count)]
-        return pd.DataFrame({name: _join([part.pop(name) for part in parts]) for name in columns})
+        return pd.DataFrame({name: _join_columns([part.pop(name) for part in parts]) for name in columns})
 
     def write_csv(self, path: Path) -> None:
         """Write all rows as one CSV file, a part in memory at a time."""
@@ -201,14 +203,14 @@ class Parts:
             for number in range(self.count):
                 self.read(number).to_pandas().to_csv(file, index=False, header=number == 0)
 
-    def remove(self, processes: Processes = ALONE) -> None:
+    def remove(self, processes: Processes = SINGLE_PROCESS) -> None:
         """Remove the folder with all parts, once all processes have read what they need."""
         processes.wait()
         if processes.first:
             shutil.rmtree(self.folder)
 
 
-def _join(columns: Sequence[pd.Series]) -> pd.Categorical | np.ndarray:
+def _join_columns(columns: Sequence[pd.Series]) -> pd.Categorical | np.ndarray:
     """Join the pieces of one column, whose texts are categories."""
     if isinstance(columns[0].dtype, pd.CategoricalDtype):
         return union_categoricals(columns, ignore_order=True)
@@ -222,21 +224,21 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(partial, path)
 
 
-def image_bytes(image: np.ndarray) -> bytes:
+def pack_image(image: np.ndarray) -> bytes:
     """Return a square image as float32, for a binary column."""
     return image.astype(np.float32).tobytes()
 
 
 @overload
-def square_image(data: bytes) -> np.ndarray: ...
+def unpack_image(data: bytes) -> np.ndarray: ...
 
 
 @overload
-def square_image(data: None) -> None: ...
+def unpack_image(data: None) -> None: ...
 
 
-def square_image(data: bytes | None) -> np.ndarray | None:
-    """Return the (S, S) float32 image that `image_bytes` wrote; None for none."""
+def unpack_image(data: bytes | None) -> np.ndarray | None:
+    """Return the (S, S) float32 image that `pack_image` wrote; None for none."""
     if data is None:
         return None
     values = np.frombuffer(data, np.float32)

@@ -13,7 +13,7 @@ import torch
 from helpers import drawn_film, run_command, two_processes
 
 from diff3m.checkpoint.folder import load_checkpoint
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation import film_comparison as benchmark
@@ -76,7 +76,7 @@ def test_films_that_the_gate_stops_are_counted_and_enter_no_metric(calibrated, t
     rows = pd.read_csv(tables / "dev.csv")
     for index, row in rows.iterrows():
         if index >= 4:
-            cv2.imwrite(str(tables / row["path"]), (person(2_050_001 + index).film(96) * 255).astype(np.uint8))
+            cv2.imwrite(str(tables / row["path"]), (make_person(2_050_001 + index).render(96) * 255).astype(np.uint8))
     (tables / rows["path"][0]).write_text("no picture")
     arguments = [entry for entry in films_command(calibrated, tables) if entry != "--accept"]
     status, out, error = run_command(capsys, *arguments, "--baselines", "PCA", "--out", tables / "out")

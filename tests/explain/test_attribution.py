@@ -10,7 +10,7 @@ import torch
 from captum.attr import FeatureAblation, ShapleyValues
 from helpers import RECORD
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.oracle import GROUPS
@@ -30,7 +30,7 @@ ALL_TARGETS = Request(targets=attribution.TARGETS)
 
 
 def phantom_case(detector, number=4, record=RECORD):
-    return detector.case(person(number).film(64), record)
+    return detector.case(make_person(number).render(64), record)
 
 
 def test_a_deviation_is_one_where_the_film_stands_at_the_high_end():
@@ -167,7 +167,7 @@ def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
     assert all(result.groups[name] == 0 for name in GROUPS[1:])
     empty = attribute(fitted, phantom_case(fitted, 5, {}))
     assert set(empty.groups.values()) == {0.0} and empty.known == empty.unknown and empty.parts == {}
-    real = attribute(shipped, shipped.case(person(5).film(128), RECORD), parts=False)
+    real = attribute(shipped, shipped.case(make_person(5).render(128), RECORD), parts=False)
     assert set(real.groups) == {"age", "sex", "view"}  # BMI and pressure were never trained
 
 

@@ -8,7 +8,7 @@ from helpers import RECORD
 from app.render.cards.influence import influence_sentence
 from app.render.cards.second_opinion import agreement_sentence
 from app.render.cards.uncertainty import uncertainty_card
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.oracle import GROUPS
 from diff3m.explain import (
@@ -31,7 +31,7 @@ from diff3m.explain.region import locate_region
 
 
 def phantom_case(detector, number, record=RECORD, size=64):
-    return detector.case(person(number).film(size), record)
+    return detector.case(make_person(number).render(size), record)
 
 
 def test_integrated_gradients_sum_to_the_whole_change_and_follow_the_definition(fitted):
@@ -61,7 +61,7 @@ def test_agreement_is_judged_on_groups_that_matter():
 
 
 def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted):
-    film = person(8).film(64)
+    film = make_person(8).render(64)
     film[40:46, 20:26] = 1.0
     case = fitted.case(film, RECORD)
     result = attribute_region(fitted, case)
@@ -96,7 +96,7 @@ def test_information_sums_over_pixels_and_is_nothing_without_a_record(fitted):
 
 
 def test_a_counterfactual_is_the_same_person_and_its_own_record_changes_nothing(tiny_detector):
-    record = person(3).patient.record()
+    record = make_person(3).patient.to_record()
     case, others = phantom_case(tiny_detector, 3, record), [record, {**record, "systolic_mmhg": 190}]
     result = compute_counterfactual(tiny_detector, case, others, noise_level=500, steps=4)
     assert np.abs(result.differences[0]).max() < 1e-5 < np.abs(result.differences[1]).max()
@@ -164,7 +164,7 @@ def test_pressures_keep_their_order_along_a_curve(fitted):
 
 
 def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
-    case, box = phantom_case(phantoms, 14, person(14).patient.record(), 128), (0.3, 0.3, 0.6, 0.6)
+    case, box = phantom_case(phantoms, 14, make_person(14).patient.to_record(), 128), (0.3, 0.3, 0.6, 0.6)
     curve = compute_influence(phantoms, case, "bmi", points=3, strip=False, score=True, box=box)
     changed = case.with_record(phantoms.schema.with_value(case.record, "bmi", float(curve.values[1])))
     own = attribute_region(phantoms, changed, box=box)
@@ -173,7 +173,7 @@ def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
 
 
 def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
-    case = phantom_case(phantoms, 13, person(13).patient.record(), 128)
+    case = phantom_case(phantoms, 13, make_person(13).patient.to_record(), 128)
     result = measure_uncertainty(phantoms, case)
     assert set(result.by_level) == {60, 100, 200} and set(result.by_seed) == {0, 1, 2} and result.heat_spread.max() > 0
     assert "Largest z-score" in uncertainty_card(result, Context(phantoms, case))

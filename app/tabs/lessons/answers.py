@@ -22,7 +22,7 @@ PICTURE = 104  # pixels: height of the small pictures, so that an answer fits be
 
 def analyze(detector: Detector, phantom: PhantomFilm, changes: Mapping[str, object] | None = None) -> Analysis:
     """Analyze a phantom when the model is free. changes: of its record, by feature name."""
-    return analyze_in_turn(detector, phantom.film, {**phantom.patient.record(), **(changes or {})})
+    return analyze_in_turn(detector, phantom.film, {**phantom.patient.to_record(), **(changes or {})})
 
 
 def phantom_view(phantom: PhantomFilm, name: str) -> ViewerFilm:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.data.painted.lesions import paint
+from diff3m.data.painted.lesions import paint_lesion
 from diff3m.detector import Detector
 from diff3m.findings import Finding as Place
 from diff3m.findings import mask_box
@@ -31,7 +31,7 @@ SETTING = Setting("Strength of the lesions (share of the way to white)", 0.02, 1
 
 @dataclass(frozen=True)
 class Lesion:
-    """A painted lesion. kind, center, extent, seed: as `paint` takes them."""
+    """A painted lesion. kind, center, extent, seed: as `paint_lesion` takes them."""
 
     name: str
     kind: str
@@ -98,7 +98,7 @@ def painted_film(strength: float) -> tuple[PhantomFilm, tuple[np.ndarray, ...]]:
     phantom = phantom_film(PERSON)
     pixels, masks = phantom.pixels, []
     for lesion in LESIONS:
-        pixels, mask = paint(pixels, lesion.kind, lesion.center, lesion.extent, strength, lesion.seed)
+        pixels, mask = paint_lesion(pixels, lesion.kind, lesion.center, lesion.extent, strength, lesion.seed)
         masks.append(mask)
     size = (MODEL_SIDE, MODEL_SIDE)
     change = cv2.resize(pixels - phantom.pixels, size, interpolation=cv2.INTER_AREA)

@@ -95,7 +95,7 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
     yield Step(text, ViewerState(first, description="The same person at BMI 22 and 38, with the true difference"))
     with MODEL.turn():
         result = compute_counterfactual(
-            detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()]
+            detector, detector.case(thin.film, thin.patient.to_record()), [stout.patient.to_record()]
         )
     agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
     yield Step(
@@ -126,7 +126,7 @@ def _answer_view(detector: Detector) -> Iterator[Step]:
     lying, standing, text = phantom_film(VIEW_PERSON, view="AP"), phantom_film(VIEW_PERSON, view="PA"), ""
     contradicts = False
     for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
-        case = detector.case(lying.film, {**lying.patient.record(), "view": view})
+        case = detector.case(lying.film, {**lying.patient.to_record(), "view": view})
         with MODEL.turn():
             fits = attribute(detector, case, parts=False).fits
         fit = next(entry for entry in fits if entry.group == "view")
@@ -156,7 +156,7 @@ def _show_stout() -> ViewerState:
 
 def _answer_without(detector: Detector) -> Iterator[Step]:
     phantom, text, normals = phantom_film(STOUT_PERSON, bmi=41.0), "", []
-    record = phantom.patient.record()
+    record = phantom.patient.to_record()
     for name, changes in (("Everything known", {}), ("Nothing known", dict.fromkeys(record))):
         analysis = answers.analyze(detector, phantom, changes)
         normals.append(analysis.reconstruction)
@@ -185,7 +185,7 @@ def _answer_attention(detector: Detector) -> Iterator[Step]:
     text = panels.attention_card(analysis, detector)
     yield Step(text, answers.answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
     with MODEL.turn():
-        result = attribute(detector, detector.case(phantom.film, phantom.patient.record()), parts=False)
+        result = attribute(detector, detector.case(phantom.film, phantom.patient.to_record()), parts=False)
     top = max(result.groups, key=lambda group: abs(result.groups[group]))
     chart = figures.inline_svg(
         figures.attribution_bars(result.groups), "Shapley values of the misfit by group of the record"

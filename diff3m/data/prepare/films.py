@@ -56,7 +56,7 @@ class _State(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmCheck | None = None) -> pd.DataFrame:
+def select_usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmCheck | None = None) -> pd.DataFrame:
     """Return the rows whose film can be used, and count the others in the report with the reason.
 
     rows: with the column `path`, relative to `root` or absolute; it becomes the path of the file as the folder writes
