@@ -63,7 +63,7 @@ class Api:
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
         """
-        with _sentences():
+        with _raise_sentences():
             radiograph = _read(film)
             quality = inspect(radiograph)
             return {
@@ -96,7 +96,7 @@ class Api:
             model: name of the checkpoint; the first one if empty.
             anyway: analyze the picture even if it does not look like a frontal chest film.
         """
-        with _sentences():
+        with _raise_sentences():
             detector = self._detector(model)
             analysis = analyze_in_turn(detector, self._film(film, anyway), _parse_record(detector, record))
             findings = find_findings(analysis, analysis.case, detector.scoring)
@@ -126,7 +126,7 @@ class Api:
             model: name of the checkpoint; the first one if empty.
             anyway: explain the picture even if it does not look like a frontal chest film.
         """
-        with _sentences():
+        with _raise_sentences():
             detector = self._detector(model)
             case = detector.case(self._film(film, anyway), _parse_record(detector, record))
             context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
@@ -145,7 +145,7 @@ class Api:
             seed: another seed, another person.
             model: name of the checkpoint; the first one if empty.
         """
-        with _sentences():
+        with _raise_sentences():
             detector = self._detector(model)
             values = _parse_record(detector, record)
             with MODEL.turn():
@@ -164,7 +164,7 @@ class Api:
 
 
 @contextmanager
-def _sentences():
+def _raise_sentences():
     """Pass errors that a caller can correct on as the sentence alone."""
     try:
         yield
@@ -183,14 +183,14 @@ def _parse_record(detector: Detector, record: Any) -> Record:
 
     Raises ValueError, also for a name that the model does not know: a misspelt value must not count as unknown.
     """
-    values = _record(record)
+    values = _check_record(record)
     unknown = [str(name) for name in values if name not in detector.schema]
     if unknown:
         raise ValueError(f"The record has no {', '.join(unknown)}; its names are {', '.join(detector.schema.names)}.")
     return detector.schema.parse(values)
 
 
-def _record(record: Any) -> dict:
+def _check_record(record: Any) -> dict:
     if record is None or record == "":
         return {}
     if not isinstance(record, dict):
@@ -213,14 +213,14 @@ def build_api(detectors: Sequence[Detector]) -> None:
             gr.File(label="pictures", file_count="multiple"),
             gr.File(label="picture"),
         )
-        _endpoint(api.inspect_film, [film], numbers)
-        _endpoint(api.analyze_film, [film, record, model, anyway], [numbers, files])
-        _endpoint(api.explain_film, [film, record, feature, model, anyway], numbers)
-        _endpoint(api.draw_normal, [record, seed, model], picture)
-        _endpoint(api.describe_models, None, numbers)
+        _add_endpoint(api.inspect_film, [film], numbers)
+        _add_endpoint(api.analyze_film, [film, record, model, anyway], [numbers, files])
+        _add_endpoint(api.explain_film, [film, record, feature, model, anyway], numbers)
+        _add_endpoint(api.draw_normal, [record, seed, model], picture)
+        _add_endpoint(api.describe_models, None, numbers)
 
 
-def _endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
+def _add_endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
     button = gr.Button(visible=False)
     button.click(
         on_gpu(function), inputs, outputs, api_name=function.__name__, **{**ON_MODEL, "api_visibility": "public"}

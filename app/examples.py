@@ -44,7 +44,7 @@ class Example:
         return load_analysis(FOLDER / f"{self.id}.npz", detector)
 
 
-def strip_title(examples: Sequence[Example]) -> str:
+def get_strip_title(examples: Sequence[Example]) -> str:
     """Return what the examples are, over their strip."""
     origin = examples[0].origin if examples else ""
     return origin if origin.startswith("From ") else "Or an example: synthetic, no patient's film."

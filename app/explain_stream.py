@@ -9,11 +9,11 @@ from diff3m.ehr import EHRSchema
 from diff3m.explain import EXPLANATIONS, Context
 
 from .render import cards, figures, panels
-from .render.explanation_summary import explanation_summary
+from .render.explanation_summary import summarize_explanations
 from .runtime.model_lock import MODEL
 
 
-def explanation_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
+def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
     """Yield (what is being computed, HTML so far) before each explanation, and ("", everything) at the end.
 
     names: of the explanations; default, those that are requested. The first is open, the others are folded. What this
@@ -22,7 +22,7 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
     explanations = context.list_requested() if names is None else [EXPLANATIONS[name] for name in names]
     page = ""
     for explanation in explanations:
-        yield explanation.progress, _with_summary(context, page)
+        yield explanation.progress, _add_summary(context, page)
         failures = len(context.failures)
         with MODEL.turn():  # one turn each, so that others may go between
             result = context.attempt(explanation.name)
@@ -32,12 +32,12 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
         state = "" if "<details" in page else " open"
         card = cards.render(explanation.name, result, context)
         page += f"<details{state}><summary>{html.escape(cards.card_title(explanation.name))}</summary>{card}</details>"
-    yield "", _with_summary(context, page)
+    yield "", _add_summary(context, page)
 
 
-def _with_summary(context: Context, page: str) -> str:
+def _add_summary(context: Context, page: str) -> str:
     """Return the cards with one sentence and one chart before them."""
-    summary = explanation_summary(context.results, context.case.record, context.detector.schema)
+    summary = summarize_explanations(context.results, context.case.record, context.detector.schema)
     if not summary.is_measured:
         return page
     chart = summary.figure
@@ -45,25 +45,25 @@ def _with_summary(context: Context, page: str) -> str:
     return f'<div id="explanation-summary"><p class="verdict">{html.escape(summary.sentence)}</p>{picture}</div>{page}'
 
 
-def summary_sentence(context: Context) -> str:
+def make_summary_sentence(context: Context) -> str:
     """Return what the record changed in one sentence; "" while nothing is known of it."""
-    summary = explanation_summary(context.results, context.case.record, context.detector.schema)
+    summary = summarize_explanations(context.results, context.case.record, context.detector.schema)
     return summary.sentence if summary.is_measured else ""
 
 
-def change_choices(schema: EHRSchema) -> list[tuple[str, str]]:
+def list_change_choices(schema: EHRSchema) -> list[tuple[str, str]]:
     """Return (label, name) of the features that another record may change."""
     return [(feature.label, feature.name) for feature in schema.features if feature.trained]
 
 
-def influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
+def list_influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
     """Return (label, name) of the numbers whose influence can be followed."""
     return [
         (feature.label, feature.name) for feature in schema.features if feature.kind == "number" and feature.trained
     ]
 
 
-def first_choice(choices: list[tuple[str, str]]) -> str | None:
+def select_first_choice(choices: list[tuple[str, str]]) -> str | None:
     """Return BMI where the model knows it, else the first number; None where it knows none."""
     names = [name for _, name in choices]
     return "bmi" if "bmi" in names else next(iter(names), None)

@@ -14,7 +14,7 @@ from app.tabs.case_set import SET_SIZE, SimulatedSet
 from app.tabs.folder_set import read_case_set
 from app.tabs.playground import build_playground
 from app.tabs.reading import build_reading
-from app.tabs.reading_report import read_csv, report_html, table_csv
+from app.tabs.reading_report import format_csv, read_csv, report_html
 from app.tabs.reading_session import DEFAULT_CONFIDENCE, FilmReading, ReadingSession, carry_confidences
 from diff3m.data.manifest import ManifestError
 from diff3m.evaluation.free_response import (
@@ -125,7 +125,7 @@ def test_a_class_is_counted_beside_the_reader_and_its_tables_are_deleted(folder,
         tab = build_reading(tiny_detector, [read_case_set(folder, tiny_detector)])
     tables = [tmp_path / name for name in ("one.csv", "other.csv")]
     for table in tables:
-        table.write_text(table_csv("s", [FilmReading("a", Reading((TRUTH,), (Mark(MISS, 2),)), 8.0)]))
+        table.write_text(format_csv("s", [FilmReading("a", Reading((TRUTH,), (Mark(MISS, 2),)), 8.0)]))
     update = tab.pool(list(map(str, tables)), ReadingSession("s", films=tuple(films())))
     text = update[tab.page.class_result]
     assert "The class: two readers" in text and "The class: sensitivity 0% of 2, 1.0 false marks a film" in text
@@ -136,10 +136,10 @@ def test_a_class_is_counted_beside_the_reader_and_its_tables_are_deleted(folder,
 
 
 def test_a_saved_reading_is_read_again():
-    again = read_csv(table_csv("simulated-1", films()).encode())
+    again = read_csv(format_csv("simulated-1", films()).encode())
     assert [film.reading for film in again] == [film.reading for film in films()]
     assert [film.seconds for film in again] == [4.0, 6.0]
-    for data in (b"", b"a,b\n1,2\n", b"\xff\xfe", table_csv("s", []).encode(), b"x" * 2**21):
+    for data in (b"", b"a,b\n1,2\n", b"\xff\xfe", format_csv("s", []).encode(), b"x" * 2**21):
         with pytest.raises(ValueError, match="Drop the CSV files"):
             read_csv(data)
 

@@ -54,7 +54,7 @@ def stream(
     thread.start()
     try:
         while True:
-            item = _newest(events)
+            item = _get_newest(events)
             if not is_wanted():
                 raise Cancelled
             if item is None:
@@ -70,7 +70,7 @@ def stream(
             thread.join(timeout=JOIN_SECONDS)
 
 
-def _newest(events: queue.Queue) -> object | None:
+def _get_newest(events: queue.Queue) -> object | None:
     """Return the newest event, but none that came after an end; None where there is none for a while."""
     item = None
     try:

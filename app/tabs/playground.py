@@ -17,7 +17,7 @@ from diff3m.export.overlay import draw_outline, to_uint8
 from diff3m.imaging import Radiograph, prepare
 
 from ..components.events import WORKING, Updates
-from ..components.widgets import ON_MODEL, SILENT, slider
+from ..components.widgets import ON_MODEL, SILENT, make_slider
 from ..render import panels, wording
 from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
@@ -49,7 +49,7 @@ class Play:
 class Playground:
     """The tab's components."""
 
-    make_person: gr.Number
+    person: gr.Number
     lesion: gr.Dropdown
     age: gr.Slider
     sex: gr.Radio
@@ -93,9 +93,9 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
                 lesion = gr.Dropdown(
                     [NO_LESION, *KINDS], value="opacity", label="Lesion", min_width=140, elem_id="play-lesion"
                 )
-            age = slider(18, 95, 55, step=1, label="Age (years)", elem_id="play-age")
-            bmi = slider(16, 48, 26, step=0.5, label="BMI (kg/m²)", elem_id="play-bmi")
-            systolic = slider(90, 210, 125, step=1, label="Systolic pressure (mmHg)", elem_id="play-systolic")
+            age = make_slider(18, 95, 55, step=1, label="Age (years)", elem_id="play-age")
+            bmi = make_slider(16, 48, 26, step=0.5, label="BMI (kg/m²)", elem_id="play-bmi")
+            systolic = make_slider(90, 210, 125, step=1, label="Systolic pressure (mmHg)", elem_id="play-systolic")
             with gr.Row():
                 sex = gr.Radio([("Female", "F"), ("Male", "M")], value="F", label="Sex", elem_id="play-sex")
                 view = gr.Radio(
@@ -111,14 +111,14 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
         with gr.Column(min_width=0, elem_classes="teach-result"):
             text = gr.HTML(panels.status_line(WORKING), elem_id="play-text", elem_classes="teach-answer")
     page = Playground(number, lesion, age, sex, view, bmi, systolic, is_informed, phantom, result, text)
-    phantom.value = _phantom_pictures(_play(detector, page, {control: control.value for control in page.controls}))
+    phantom.value = _phantom_pictures(_make_play(detector, page, {control: control.value for control in page.controls}))
 
     def show_phantom(values: Mapping) -> Updates:
-        return {phantom: _phantom_pictures(_play(detector, page, values))}
+        return {phantom: _phantom_pictures(_make_play(detector, page, values))}
 
     def show_result(values: Mapping) -> Iterator[Updates]:
         yield {text: panels.status_line(WORKING)}
-        pictures, sentences = _result(detector, _play(detector, page, values))
+        pictures, sentences = _analyze_play(detector, _make_play(detector, page, values))
         yield {result: pictures, text: sentences}
 
     inputs = set(page.controls)
@@ -129,7 +129,7 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
     return page
 
 
-def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
+def _make_play(detector: Detector, page: Playground, values: Mapping) -> Play:
     """Return the phantom that the controls' values describe."""
     lesion = None if values[page.lesion] == NO_LESION else values[page.lesion]
     number = min(max(int(values[page.person] or 0), 0), MAX_PERSON)
@@ -161,7 +161,7 @@ def _phantom_pictures(play: Play) -> str:
     return picture_strip([Frame(picture, caption), Frame(play.normal, "its true normal")], PICTURE)
 
 
-def _result(detector: Detector, play: Play) -> tuple[str, str]:
+def _analyze_play(detector: Detector, play: Play) -> tuple[str, str]:
     """Return the model's pictures, and what it says, as HTML."""
     analysis = analyze_in_turn(detector, play.film, play.record)
     heat = draw_heat_over_film(analysis.film, analysis.heat_map, detector.scoring.heat_normal)

@@ -49,7 +49,7 @@ def report_html(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your
     lines += [_time_sentence(name, films) for name, films in counted_films.items()]
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     has_places = any(reading.truths for readings in curves.values() for reading in readings)
-    chart = figures.inline_svg(free_response_figure(curves), " ".join(lines)) if has_places else ""
+    chart = figures.inline_svg(plot_free_response(curves), " ".join(lines)) if has_places else ""
     note += "A few films say little of a reader."
     return f'<div class="card"><h3>{html.escape(title)}</h3><ul>{items}</ul>{chart}{panels.small_text(note)}</div>'
 
@@ -66,7 +66,7 @@ def _curve_sentence(name: str, readings: Sequence[Reading]) -> str:
     return f"{name.capitalize()}: {share}, {point.false_marks:.1f} false marks a film."
 
 
-def free_response_figure(curves: dict[str, Sequence[Reading]]) -> Figure:
+def plot_free_response(curves: dict[str, Sequence[Reading]]) -> Figure:
     """Draw sensitivity over false marks a film, a line for each reader."""
     figure = Figure(figsize=(4.6, 3.0), layout="constrained")
     axes = figure.add_subplot()
@@ -84,7 +84,7 @@ def free_response_figure(curves: dict[str, Sequence[Reading]]) -> Figure:
     return figure
 
 
-def table_csv(set_name: str, films: Sequence[FilmReading]) -> str:
+def format_csv(set_name: str, films: Sequence[FilmReading]) -> str:
     """Write one row a mark, and one for each film without a mark. Boxes: top left bottom right, shares of the sides."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -101,7 +101,7 @@ def table_csv(set_name: str, films: Sequence[FilmReading]) -> str:
 
 
 def read_csv(data: bytes) -> list[FilmReading]:
-    """Read what `table_csv` wrote. Raises ValueError with a sentence for anything else."""
+    """Read what `format_csv` wrote. Raises ValueError with a sentence for anything else."""
     try:
         if len(data) > MAX_CSV:
             raise ValueError("the table is too large")

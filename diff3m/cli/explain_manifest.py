@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .options import EHR_FLAGS
-from .terminal import load_detector, progress_bar
+from .terminal import load_detector, make_progress_bar
 
 RUN_KEYS = ("notice", "checkpoint", "precision", "versions", "date")  # the same for all rows
 
@@ -23,7 +23,7 @@ def explain_manifest(options, request) -> int:
     from ..data.manifest import Manifest
     from ..evaluation.run import describe_run
     from ..evaluation.shards import Parts, join_processes
-    from ..export.files import NOTICE, provenance, write_json
+    from ..export.files import NOTICE, describe_provenance, write_json
 
     _check_options(options)
     out = Path(options.out)
@@ -35,17 +35,17 @@ def explain_manifest(options, request) -> int:
         parts = Parts(out / "parts", len(rows), 1, schema, identity)
 
         def explain(part) -> Iterator[dict]:
-            return (_explained_row(detector, case, request, options.accept) for case in part)
+            return (_explain_row(detector, case, request, options.accept) for case in part)
 
-        parts.compute(rows.cases, explain, processes, progress_bar("explaining") if processes.first else None)
-        if not processes.first:
+        parts.compute(rows.cases, explain, processes, make_progress_bar("explaining") if processes.is_first else None)
+        if not processes.is_first:
             return 0
     failures = 0
     with (out / "explanations.jsonl").open("w", encoding="utf-8") as file:
         for row in parts.read_rows():
             file.write(row["line"] + "\n")
             failures += bool(row["error"])
-    write_json(out / "run.json", {"notice": NOTICE, **provenance(detector)})
+    write_json(out / "run.json", {"notice": NOTICE, **describe_provenance(detector)})
     parts.remove()
     print(f'{len(rows) - failures} of {len(rows)} films were explained; the others say why under "error"')
     print(f"wrote {out / 'explanations.jsonl'} and run.json")
@@ -65,7 +65,7 @@ def _check_options(options) -> None:
         raise ValueError("With --manifest, the records come from its columns: leave --age, --ehr and the like out.")
 
 
-def _explained_row(detector, case, request, accept: bool) -> dict:
+def _explain_row(detector, case, request, accept: bool) -> dict:
     """Explain one film of a manifest: its line of JSON, and why there is no explanation."""
     from ..evaluation.run import format_exclusion, prepare_case
     from ..explain import Context

@@ -71,7 +71,7 @@ class Case:
     label: str | None
     note: str = ""
     report_columns: Mapping[str, str] = field(default_factory=dict)
-    describe_unread_columns: str = ""
+    column_note: str = ""
 
     @property
     def abnormal(self) -> bool | None:

@@ -205,8 +205,8 @@ def _explain(
         values["unusual"] = prior.unusual
     gradients = None
     if oracle is not None:
-        values["oracle"] = oracle.attribution(person, patient, infer_population)
-        values["oracle_averages"] = oracle.attribution(person, patient, average_population)
+        values["oracle"] = oracle.attribute(person, patient, infer_population)
+        values["oracle_averages"] = oracle.attribute(person, patient, average_population)
         if with_gradients:
             gradients = compute_integrated_gradients(detector, case)
             values["integrated_gradients"] = gradients.groups
@@ -233,7 +233,10 @@ def measure_influence_truth(detector: Detector, oracle: Oracle, people: int, spl
         for index in range(people):
             person = make_person(get_explanation_number(split, 5, index))
             curve = compute_influence(detector, _make_case(detector, person), feature, strip=False)
-            truth, model = np.diff(oracle.curve(person, person.patient, feature, curve.values)), np.diff(curve.misfit)
+            truth, model = (
+                np.diff(oracle.compute_curve(person, person.patient, feature, curve.values)),
+                np.diff(curve.misfit),
+            )
             is_counted = np.abs(truth) > NOISE
             if is_counted.any():
                 shares.append(float((np.sign(truth) == np.sign(model))[is_counted].mean()))

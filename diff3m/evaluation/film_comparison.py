@@ -73,7 +73,7 @@ def benchmark_films(
             continue
         folder = stored / f"{method.name} {method.key} {measured_as} {films_key}"
         judgments[method.name], seconds[method.name] = _judge(method, cohort, folder, report, processes)
-    if not processes.first:
+    if not processes.is_first:
         return None
     border = detector.scoring.border
     result: dict = {
@@ -121,8 +121,8 @@ def _judge(
 ) -> tuple[Judgment, float]:
     """Judge the films whose judgments are not in `folder`; return those of all, and the seconds a film."""
     parts = Parts(folder, len(cohort.cases), BATCH, ROW_SCHEMA, {"method": folder.name})
-    if parts.pending():
-        with processes.first_goes_first():  # it trains what the others then load
+    if parts.list_pending():
+        with processes.first_process_first():  # it trains what the others then load
             judge = method.build()
         parts.compute(
             lambda selects: filter(selects, range(len(cohort.cases))),

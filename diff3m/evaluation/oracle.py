@@ -65,18 +65,18 @@ class Oracle:
                 [make_person(get_explanation_number("val", 0, index)) for index in range(people)],
                 make_average_patient(sex),
             )
-            films = np.stack([self.film(person, middle) for person in crowd])
-            directions = np.mean([self.directions(person, middle) for person in crowd], axis=0)
+            films = np.stack([self.render_film(person, middle) for person in crowd])
+            directions = np.mean([self.measure_directions(person, middle) for person in crowd], axis=0)
             shifts.append((films - films.mean(0)) @ (directions / np.square(directions).sum(1, keepdims=True)).T)
         self.spread = np.concatenate(shifts).std(0)
 
-    def film(self, person: Person, patient: Patient) -> np.ndarray:
+    def render_film(self, person: Person, patient: Patient) -> np.ndarray:
         """Return the prepared film without its margin, flat."""
         film = Radiograph(person.render(self.detector.config.network.image_size, patient))
         x0 = torch.from_numpy(self.detector.case(film).x0)
         return crop_borders(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
 
-    def directions(self, person: Person, middle: Patient) -> np.ndarray:
+    def measure_directions(self, person: Person, middle: Patient) -> np.ndarray:
         """Return what each group does to an average patient's film: (groups, pixels)."""
         directions = []
         for group in GROUPS:
@@ -85,33 +85,34 @@ class Oracle:
                 for end in self.detector.schema.contrast_records(group)
             )
             directions.append(
-                self.film(person, middle.with_values(**high)) - self.film(person, middle.with_values(**low))
+                self.render_film(person, middle.with_values(**high))
+                - self.render_film(person, middle.with_values(**low))
             )
         return np.stack(directions)
 
-    def filters(self, person: Person, sex: str) -> np.ndarray:
+    def compute_filters(self, person: Person, sex: str) -> np.ndarray:
         """Return filters (groups, pixels) that turn a residual into shifts along each group's direction, in spreads."""
-        directions = self.directions(person, make_average_patient(sex))
+        directions = self.measure_directions(person, make_average_patient(sex))
         return directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
 
-    def curve(self, person: Person, patient: Patient, feature: str, values: Iterable[float]) -> np.ndarray:
+    def compute_curve(self, person: Person, patient: Patient, feature: str, values: Iterable[float]) -> np.ndarray:
         """Return the misfit of a person's own film with records in which one number has other values: (n,)."""
-        own, filters = self.film(person, patient), self.filters(person, patient.sex)
-        residuals = [own - self.film(person, patient.with_values(**{feature: float(value)})) for value in values]
+        own, filters = self.render_film(person, patient), self.compute_filters(person, patient.sex)
+        residuals = [own - self.render_film(person, patient.with_values(**{feature: float(value)})) for value in values]
         return np.array([float(np.square(filters @ residual).sum()) for residual in residuals])
 
-    def attribution(self, person: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
+    def attribute(self, person: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
         """Return Shapley values by group of the oracle's misfit.
 
         The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: who the
         patient may be with groups unknown, `averages` (default) or `implied`.
         """
         population = population or average_population
-        own, filters = self.film(person, patient), self.filters(person, patient.sex)
+        own, filters = self.render_film(person, patient), self.compute_filters(person, patient.sex)
         values = {}
         for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
             absent = [group for group, present in zip(GROUPS, coalition, strict=True) if not present]
-            expected = sum(share * self.film(person, under) for under, share in population(patient, absent))
+            expected = sum(share * self.render_film(person, under) for under, share in population(patient, absent))
             values[coalition] = float(np.square(filters @ (own - expected)).sum())
         return compute_shapley_values(values, GROUPS)
 

@@ -149,7 +149,7 @@ def evaluate(
         return map(make_score_row, analyze_cases(detector, part, batch_size, accept=accept, **settings))
 
     parts.compute(rows.cases, score, processes, report)
-    if not processes.first:
+    if not processes.is_first:
         return None
     parts.write_csv(out / "scores.csv")
     table = parts.read_frame(["label", *GROUPS, "score", "percentile", "mse", "accepted", "stopped", "error"])

@@ -46,7 +46,7 @@ class Processes:
     count: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this is the process that merges, prints and writes."""
         return self.index == 0
 
@@ -62,12 +62,12 @@ class Processes:
             ) from None
 
     @contextmanager
-    def first_goes_first(self) -> Iterator[None]:
+    def first_process_first(self) -> Iterator[None]:
         """Return a context that the first process leaves before the others enter."""
-        if not self.first:
+        if not self.is_first:
             self.wait()
         yield
-        if self.first:
+        if self.is_first:
             self.wait()
 
 
@@ -116,13 +116,13 @@ class Parts:
         """How many parts there are."""
         return -(-self.rows // self.part_rows)
 
-    def path(self, number: int) -> Path:
+    def get_path(self, number: int) -> Path:
         """Return the file of a part."""
         return self.folder / f"part-{number:05d}.parquet"
 
-    def pending(self) -> list[int]:
+    def list_pending(self) -> list[int]:
         """Return the numbers of the parts that are not computed yet."""
-        return [number for number in range(self.count) if not self.path(number).is_file()]
+        return [number for number in range(self.count) if not self.get_path(number).is_file()]
 
     def compute(
         self,
@@ -138,7 +138,7 @@ class Parts:
         are done, all of them). Raises ShardError for parts of another run, or where another process has ended.
         """
         self._check_identity(processes)
-        own = set(self.pending()[processes.index :: processes.count])
+        own = set(self.list_pending()[processes.index :: processes.count])
         processes.wait()  # all have looked before the first part is written
         source = iter(items(lambda position: position // self.part_rows in own))
         done, total = 0, sum(self._length(number) for number in own)
@@ -169,7 +169,7 @@ class Parts:
                     f"{self.folder} holds parts of a run that was not finished, with other {', '.join(names)}. "
                     "Remove that folder, or choose another output."
                 )
-        elif processes.first:
+        elif processes.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write_whole(path, lambda partial: partial.write_text(json.dumps(self.identity, indent=1) + "\n"))
         processes.wait()
@@ -181,11 +181,11 @@ class Parts:
 
     def _write(self, number: int, rows: Sequence[dict]) -> None:
         table = pa.Table.from_pylist(list(rows), schema=self.schema)
-        _write_whole(self.path(number), lambda partial: parquet.write_table(table, partial))
+        _write_whole(self.get_path(number), lambda partial: parquet.write_table(table, partial))
 
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of a part. columns: all by default."""
-        return parquet.read_table(self.path(number), columns=None if columns is None else list(columns))
+        return parquet.read_table(self.get_path(number), columns=None if columns is None else list(columns))
 
     def read_rows(self, columns: Sequence[str] | None = None) -> Iterator[dict]:
         """Yield all rows in order, a part in memory at a time."""
@@ -206,7 +206,7 @@ class Parts:
     def remove(self, processes: Processes = SINGLE_PROCESS) -> None:
         """Remove the folder with all parts, once all processes have read what they need."""
         processes.wait()
-        if processes.first:
+        if processes.is_first:
             shutil.rmtree(self.folder)
 
 

@@ -17,7 +17,7 @@ ARRAYS = ("film", "reconstruction", "heat_map")
 VALUES = ("score", "percentile", "compared_with", "normals", "attention", "record", "aspect", "seconds")
 
 
-def fingerprint(detector: Detector) -> str:
+def compute_fingerprint(detector: Detector) -> str:
     """Return a hash of what an analysis depends on besides film, record and settings: weights, score, calibration."""
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
     return hashlib.sha256(f"{detector.checkpoint.sha256} {scoring}".encode()).hexdigest()
@@ -29,7 +29,7 @@ def save_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
     Reconstructions of levels that are not shown are left out.
     """
     values = {name: getattr(analysis, name) for name in VALUES}
-    values |= {"made_with": fingerprint(detector), "settings": asdict(analysis.settings)}
+    values |= {"made_with": compute_fingerprint(detector), "settings": asdict(analysis.settings)}
     values |= {"notes": list(analysis.notes), "accepted": list(analysis.accepted)}
     values["components"] = [[value, z] for _, value, z in analysis.components]
     arrays = {name: getattr(analysis, name).astype(np.float16) for name in ARRAYS}
@@ -46,7 +46,7 @@ def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> A
     with np.load(path, allow_pickle=False) as arrays:
         values = json.loads(str(arrays["values"]))
         pictures = {name: arrays[name].astype(np.float32) for name in ARRAYS}
-    if values.pop("made_with") != fingerprint(detector):
+    if values.pop("made_with") != compute_fingerprint(detector):
         return None
     settings = Settings(**values.pop("settings"))
     film, reconstruction = pictures["film"], pictures["reconstruction"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..explain import EXPLANATIONS, Context, Picture
-from .files import NOTICE, PICTURE_HEIGHT, provenance, write_png_files
-from .overlay import draw_signed, enlarge, full_color_limit, to_uint8
+from .files import NOTICE, PICTURE_HEIGHT, describe_provenance, write_png_files
+from .overlay import compute_full_color_limit, draw_signed, enlarge, to_uint8
 
 
 def explanations_to_dict(context: Context) -> dict:
@@ -26,7 +26,7 @@ def explanations_to_dict(context: Context) -> dict:
         "not_explained": context.failures,
         "notes": list(context.case.film.notes),
         "accepted": list(context.case.film.accepted),
-        **provenance(context.detector),
+        **describe_provenance(context.detector),
     }
 
 
@@ -43,7 +43,11 @@ def write_explanation_pictures(folder: str | Path, context: Context) -> list[Pat
 
 
 def _render(picture: Picture) -> np.ndarray:
-    return draw_signed(picture.pixels, full_color_limit(picture.pixels)) if picture.signed else to_uint8(picture.pixels)
+    return (
+        draw_signed(picture.pixels, compute_full_color_limit(picture.pixels))
+        if picture.signed
+        else to_uint8(picture.pixels)
+    )
 
 
 def _enlarge(image: np.ndarray, aspect: float) -> np.ndarray:

@@ -27,7 +27,7 @@ OPACITY = 0.6  # of the colors over the film
 FULL_COLOR = 4.0  # full color at this multiple of the normal heat
 
 
-def software_versions() -> dict[str, str]:
+def get_software_versions() -> dict[str, str]:
     """Return the versions of software that a result depends on."""
     try:
         own = version("diff3m")
@@ -47,7 +47,7 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "percentile": analysis.percentile,
         "compared_with": {"view": analysis.compared_with, "normal_films": analysis.normals},
         "components": [
-            {**asdict(component), "value": _finite(value), "z": _finite(z)}
+            {**asdict(component), "value": _replace_nan(value), "z": _replace_nan(z)}
             for component, value, z in analysis.components
         ],
         "attention": analysis.attention,
@@ -56,11 +56,11 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "accepted": list(analysis.accepted),
         "settings": asdict(analysis.settings),
         "seconds": {stage: round(value, 4) for stage, value in analysis.seconds.items()},
-        **provenance(detector),
+        **describe_provenance(detector),
     }
 
 
-def provenance(detector: Detector) -> dict:
+def describe_provenance(detector: Detector) -> dict:
     """Return what a result was computed with: checkpoint, precision, versions, date."""
     return {
         "checkpoint": {
@@ -68,12 +68,12 @@ def provenance(detector: Detector) -> dict:
             "weights_sha256": detector.checkpoint.sha256,
         },
         "precision": detector.precision,
-        "versions": software_versions(),
+        "versions": get_software_versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def _finite(value: float | None) -> float | None:
+def _replace_nan(value: float | None) -> float | None:
     """Return the number, or None for one that is not known (JSON has no NaN)."""
     return None if value is None or math.isnan(value) else value
 

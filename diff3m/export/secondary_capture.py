@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from ..analysis import Analysis
 from ..detector import Detector
-from .files import NOTICE, render_pictures, software_versions
+from .files import NOTICE, get_software_versions, render_pictures
 
 SERIES_NUMBER = 9301
 TITLES = {
@@ -55,7 +55,7 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
         image.PatientOrientation = None  # type: ignore[assignment]
         image.SeriesDescription = f"Diff3M: {title}"[:64]
         image.ImageComments = f"{NOTICE} {detector.config.name} {detector.checkpoint.sha256[:12]}"
-        image.SoftwareVersions = f"diff3m {software_versions()['diff3m']}"
+        image.SoftwareVersions = f"diff3m {get_software_versions()['diff3m']}"
         buffer = io.BytesIO()
         image.save_as(buffer)
         files[name] = buffer.getvalue()

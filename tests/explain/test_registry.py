@@ -13,7 +13,7 @@ import pytest
 from helpers import RECORD, ROOT
 
 from app.components.film_edit import Corrections
-from app.explain_stream import explanation_cards, influence_choices
+from app.explain_stream import list_influence_choices, stream_cards
 from app.render.cards import CARDS
 from app.render.cards.misfit import attribution_sentence, fit_sentence
 from app.render.cards.movement import expectation_sentence, prior_sentence
@@ -71,7 +71,7 @@ def test_every_explanation_has_a_card_and_says_what_it_is():
 def test_a_registered_explanation_is_everywhere(brightness, tiny_checkpoint, tiny_detector, tmp_path, capsys):
     case = tiny_detector.case(make_person(3).render(64), RECORD)
     context = Context(tiny_detector, case)
-    *_, (_, page) = explanation_cards(context)
+    *_, (_, page) = stream_cards(context)
     assert "<h3>Mean of the film</h3>" in page and "&amp; more" in page
     assert explanations_to_dict(context)["explanations"]["brightness"] == {"mean": pytest.approx(case.x0.mean())}
     assert tmp_path / "brightness.png" in write_explanation_pictures(tmp_path, context)
@@ -122,7 +122,7 @@ def test_the_page_says_results_in_words(complete):
     patient = make_person(12).patient
     case = complete.case(Radiograph(make_person(12).render(128)), {**patient.to_record(), "sex": "F"})
     context = Context(complete, case, replace(REQUEST, regions=(("right mid zone", (0.4, 0.4, 0.6, 0.6)),)))
-    steps = list(explanation_cards(context))
+    steps = list(stream_cards(context))
     assert [name for name, _ in steps] == [*(entry.progress for entry in EXPLANATIONS.values()), ""]
     assert steps[0][1] == ""
     page = re.sub('base64,[^"]*', "", steps[-1][1])
@@ -147,7 +147,7 @@ def test_the_page_says_results_in_words(complete):
     images = {name: CARDS[name](context.results[name], context).count("<img") for name in PICTURES}
     assert images == PICTURES
     assert list(explanations_to_dict(context)["explanations"]) == list(EXPLANATIONS)
-    assert ("BMI", "bmi") in influence_choices(complete.schema)
+    assert ("BMI", "bmi") in list_influence_choices(complete.schema)
 
 
 def test_sentences_on_attributions(phantoms):
@@ -173,10 +173,10 @@ def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted, tiny_de
     """`fitted` has a fit and no score; the tiny checkpoint has neither."""
     film, record = Radiograph(make_person(12).render(64)), make_person(12).patient.to_record()
     request = Request(targets=TARGETS, numbers=("age",))
-    *_, (_, page) = explanation_cards(Context(fitted, fitted.case(film, record), request))
+    *_, (_, page) = stream_cards(Context(fitted, fitted.case(film, record), request))
     assert "Does the film fit" in page and "Influence of Age" in page and "How sure is the score" not in page
     assert page.count("gives no score") == 1
-    *_, (_, page) = explanation_cards(Context(tiny_detector, tiny_detector.case(film, record), request))
+    *_, (_, page) = stream_cards(Context(tiny_detector, tiny_detector.case(film, record), request))
     assert page.count("diff3m calibrate` with --fit") == 1
     assert "Where the record informs" in page and "With and without" in page
 
@@ -195,7 +195,7 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
     values |= {screen.session: Session("tiny", film), screen.model: "tiny", screen.runs: Runs()}
     values |= handlers.screen.parts["tiny"].form.fill({}, "")
     form = screen.parts["tiny"].form
-    values |= {form.field(name): value for name, value in make_person(12).patient.to_record().items()}
+    values |= {form.get_field(name): value for name, value in make_person(12).patient.to_record().items()}
     updates = list(handlers.explain(values))
     pages = [update[screen.explanation] for update in updates if screen.explanation in update]
     assert "RuntimeError" in updates[-1][screen.status] and screen.explanation not in updates[-1]

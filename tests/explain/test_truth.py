@@ -79,10 +79,10 @@ def test_the_oracle_explains_an_extreme_by_its_own_group(phantoms):
     oracle = Oracle(phantoms, people=3)
     for group in ("habitus", "blood pressure"):
         patient = make_extreme_patient(group, np.random.default_rng(1))
-        values = oracle.attribution(make_person(11), patient)
+        values = oracle.attribute(make_person(11), patient)
         assert min(values, key=values.get) == group
     patient = make_extreme_patient("blood pressure", np.random.default_rng(1))
-    truth = oracle.curve(make_person(11), patient, "systolic_mmhg", [90.0, patient.systolic_mmhg, 200.0])
+    truth = oracle.compute_curve(make_person(11), patient, "systolic_mmhg", [90.0, patient.systolic_mmhg, 200.0])
     assert truth[1] < 1e-9 < truth.max()
     weights = sum_attention_by_group(phantoms, phantoms.case(Radiograph(make_person(11).render(128)), RECORD))
     assert sum(weights.values()) == pytest.approx(2, abs=1e-3)  # two attention groups, each summing to 1

@@ -6,7 +6,7 @@ import html
 
 from diff3m.explain import Context
 from diff3m.explain.three_records import ThreeRecords
-from diff3m.export.overlay import draw_signed, full_color_limit
+from diff3m.export.overlay import compute_full_color_limit, draw_signed
 
 from .. import panels
 from ..images import Frame, picture_strip
@@ -20,7 +20,7 @@ MIN_FULL_COLOR = 0.02  # of the grey range, so that next to nothing looks like i
 def three_records_card(result: ThreeRecords, context: Context) -> str:
     """Return the card with the three pictures, their scores, and what the other records change."""
     caption = three_records_sentence(result)
-    full = max(MIN_FULL_COLOR, *(full_color_limit(change) for change in result.differences))
+    full = max(MIN_FULL_COLOR, *(compute_full_color_limit(change) for change in result.differences))
     names = ("record known", "record unknown", "another patient's record")
     frames = [
         Frame(image, _label(*row)) for image, *row in zip(result.reconstructions, names, result.scores, strict=True)
