@@ -40,10 +40,10 @@ def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] =
     """
     require(detector, Need.SCORE)
     scoring = detector.scoring
-    walks_from_noise = scoring.reconstruction != "inversion"
-    fresh_noise = walks_from_noise or any(component.source != "inversion" for component in scoring.components)
+    draws_noise = scoring.reconstruction != "inversion"
+    draws_noise = draws_noise or any(component.source != "inversion" for component in scoring.components)
     first = detector.analyze(case, seed=seeds[0])
-    by_seed = {seed: detector.analyze(case, seed=seed).score if fresh_noise else first.score for seed in seeds[1:]}
+    by_seed = {seed: detector.analyze(case, seed=seed).score if draws_noise else first.score for seed in seeds[1:]}
     levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
     by_level: dict[int, float | None] = {level: value for level, (value, _) in levels.items()}
     return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, _measure_heat_spread(detector, case))

@@ -176,11 +176,13 @@ def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
     case = phantom_case(phantoms, 13, make_person(13).patient.to_record(), 128)
     result = measure_uncertainty(phantoms, case)
     assert set(result.by_level) == {60, 100, 200} and set(result.by_seed) == {0, 1, 2} and result.heat_spread.max() > 0
-    assert "Largest z-score" in uncertainty_card(result, Context(phantoms, case))
+    card = uncertainty_card(result, Context(phantoms, case))
+    assert "Largest z-score" in card and "every seed gives the same map" in card
     real_case = phantom_case(shipped, 13, {"view": "PA"}, 128)
     real = measure_uncertainty(shipped, real_case)
     assert len(set(real.by_seed.values())) == 3, "one-step estimates draw noise"
     assert set(real.by_level) == {60} and real.heat_spread.max() > 0
-    assert "Mean z-score" in uncertainty_card(real, Context(shipped, real_case))
+    card = uncertainty_card(real, Context(shipped, real_case))
+    assert "Mean z-score" in card and "every seed" not in card, "noising draws noises, so the map depends on the seed"
     with pytest.raises(ExplanationError, match="no score"):
         measure_uncertainty(tiny_detector, phantom_case(tiny_detector, 13, {}))

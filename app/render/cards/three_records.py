@@ -29,11 +29,17 @@ def three_records_card(result: ThreeRecords, context: Context) -> str:
         Frame(draw_signed(change, full), f"{name}: change; full color at {full:.1%}")
         for name, change in zip(names[1:], result.differences, strict=True)
     ]
+    by_inversion = context.detector.scoring.reconstruction == "inversion"
     how = panels.small_text(
-        "Pseudo-healthy as in the analysis: inversion keeps in the noise what a record does not explain, so the "
-        "pictures differ little even where the scores move. The other patient is mirrored: each known number as far "
-        "from the average of training on the other side, each category the next one. All scores are against normals of "
-        "the film's own view."
+        "Pseudo-healthy as in the analysis. "
+        + (
+            "Inversion keeps in the noise what a record does not explain, so the pictures differ little even where the "
+            "scores move. "
+            if by_inversion
+            else ""
+        )
+        + "The other patient is mirrored: each known number as far from the average of training on the other side, each "
+        "category the next one. All scores are against normals of the film's own view."
     )
     title = "Known, unknown and another record"
     pictures = picture_strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)
