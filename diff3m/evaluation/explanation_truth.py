@@ -1,7 +1,7 @@
-"""Explanations against known causes, on simulated patients.
+"""Explanations compared with known causes, on simulated patients.
 
-Phantoms in which one group of the record is extreme and everything else is average, and phantoms drawn from the
-population, beside the oracle's own attributions.
+The patients are phantoms in which one group of the record is extreme and everything else average, and phantoms drawn
+from the population. Attributions are compared with those of the oracle.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class ExplainedPhantom:
-    """One phantom and what every method says of it.
+    """One phantom and its attributions by every method.
 
     kind: the group that was made extreme, or DRAWN. number: of the phantom. model: the attribution of the misfit.
     values: by method of METHODS, then by group; of the oracles and integrated gradients only where they were requested.
-    stands_out: the group that `Attribution.stands_out` names before the film is seen.
+    stands_out: `Attribution.stands_out` of the target "prior".
     """
 
     kind: str
@@ -69,10 +69,7 @@ class ExplainedPhantom:
 
 
 def make_extreme_patient(group: str, rng: np.random.Generator) -> Patient:
-    """Return a patient who is average in everything but one group.
-
-    Sex has no average: it is drawn, and "sex" itself has no extreme.
-    """
+    """Return a patient who is average in everything but one group. Sex is drawn, and "sex" itself has no extreme."""
     patient, high = make_average_patient("FM"[rng.integers(2)]), bool(rng.integers(2))
     pressures = ((88.0, 52.0), (190.0, 105.0))[high]
     changes: dict[str, dict] = {
@@ -103,9 +100,8 @@ def benchmark_explanations(
 
     top_1: share of films whose largest |attribution| is the extreme group. rank_correlation: Spearman's, over the
     groups of all films of one kind, between attributions and the oracle's; rank_correlation_averages: the same with
-    the oracle that infers nothing. said_to_stand_out: share of films in which the extreme group is not only the
-    farthest out of the ordinary, but far enough to say so. The same of attention, and of a network of the same shape
-    with random weights.
+    the oracle that infers nothing. said_to_stand_out: share of films whose `Attribution.stands_out` is the extreme
+    group. These are also given for attention and for a network of the same shape with random weights.
     """
     report = report or (lambda stage, done, total: None)
     if missing := [group for group in GROUPS if group not in list_explainable_groups(detector)]:

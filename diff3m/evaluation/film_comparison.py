@@ -50,8 +50,8 @@ def benchmark_films(
 ) -> dict | None:
     """Train or load every method, judge the labelled films with each, and compare.
 
-    Writes films.json, films.md, scores.csv and films.svg. Prepared films and judgments are stored in `out` (see
-    `shards`) and not repeated with the same weights and films in the same precision.
+    Writes films.json, films.md, scores.csv and films.svg. Prepared films and judgments are stored in `out`/cache (see
+    `shards`) and not computed again with the same weights and films in the same precision.
 
     manifest: labelled films that nothing was trained on. train: manifest of normals that PCA and autoencoder learn
     from. out: folder. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the manifest's column `image`.
@@ -64,7 +64,7 @@ def benchmark_films(
     Raises ManifestError, also where a patient or a film is in both manifests.
     """
     has_patients, out = check_held_out(train, manifest, detector.schema), Path(out)
-    stored = out / "kept"
+    stored = out / "cache"
     stored.mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves, stored, accept, processes)
     films_key, measured_as, judgments, seconds = _hash_cohort(cohort), _hash_settings(detector), {}, {}
@@ -102,7 +102,7 @@ def benchmark_films(
 
 
 def _hash_settings(detector: Detector) -> str:
-    """Hash what a judgment depends on besides weights and films: window and region, and how the detector computes."""
+    """Hash what a judgment depends on besides weights and films: window, region, blur, precision and device."""
     scoring = detector.scoring
     how = scoring.border, scoring.chest, scoring.heat_sigma, (detector.precision, detector.device.type)
     return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
@@ -119,7 +119,7 @@ def _hash_cohort(cohort: Cohort) -> str:
 def _judge(
     method: Method, cohort: Cohort, folder: Path, report: Report, processes: Processes
 ) -> tuple[Judgment, float]:
-    """Judge the films whose judgments are not in `folder`; return those of all, and the seconds a film."""
+    """Judge the films whose judgments are not in `folder`; return those of all films, and the seconds per film."""
     parts = Parts(folder, len(cohort.cases), BATCH, ROW_SCHEMA, {"method": folder.name})
     if parts.list_pending():
         with processes.first_process_first():  # it trains what the others then load
@@ -141,7 +141,7 @@ def _judge(
 
 
 def _judge_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[dict]:
-    """Yield what a method says of each film; maps of those with boxes alone, as float32."""
+    """Yield a row for each film with a method's scores and, for films with boxes, its map as float32."""
     for start in range(indices[0], indices[-1] + 1, BATCH):
         rows = slice(start, min(start + BATCH, indices[-1] + 1))
         x0 = cohort.films[rows]
@@ -157,7 +157,7 @@ def _judge_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[di
 
 
 def _select_parts(cohort: Cohort) -> dict[str, np.ndarray]:
-    """Return the rows of all films, and of each part alone: (N,) bool by name."""
+    """Return masks of all films and of each part: (N,) bool by name."""
     names = [name for name in np.unique(cohort.parts) if name]
     return {"all": np.ones(len(cohort.cases), bool)} | {str(name): cohort.parts == name for name in names}
 
@@ -197,20 +197,20 @@ def compare(judgments: Mapping[str, Judgment], cohort: Cohort, part: np.ndarray)
 
 
 def _measure_detection(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dict:
-    """Return `detection_metrics`, those of each view cut down to what a table shows."""
+    """Return `detection_metrics`, for each view only those that the tables show."""
     metrics = detection_metrics(scores, abnormal, views, REPEATS)
     keys = ("films", "auroc", "auroc_interval", "average_precision", "average_precision_interval")
     return {**metrics, "views": {view: {key: entry[key] for key in keys} for view, entry in metrics["views"].items()}}
 
 
 def measure_localization(heat: Maps, cohort: Cohort, border: Border) -> dict | None:
-    """Measure where maps point, over films with boxes, by label.
+    """Measure by label how well maps locate the boxes, over the films that have boxes.
 
-    Pointing game (the hottest pixel inside the window lies in a box) and pixel average precision, both for the size of
-    the heat and for its brighter side alone, where an opacity is.
+    Measured are the pointing game (the largest pixel inside the window lies in a box) and the pixels' average
+    precision, each for the absolute heat ("size") and for positive heat alone ("brighter"), where an opacity is.
 
-    heat: a map (S, S), signed, of each film with boxes. border: what the window leaves out. Returns also
-    "chance", the boxes' share of the window; None without boxes.
+    heat: a signed map (S, S) of each film with boxes. border: what the window leaves out. Also returns "chance", the
+    boxes' share of the window. Returns None without boxes.
     """
     by_label: dict[str, dict] = {}
     for label in np.unique(cohort.labels):
@@ -238,7 +238,7 @@ def _crop(image: np.ndarray, border: Border) -> np.ndarray:
 
 
 def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort) -> None:
-    """Write one row a film, one column a score; last the films that were refused, with the reason."""
+    """Write one row for each film and one column for each score; excluded films come last, with the reason."""
     columns = {
         f"{name}: {score}": values for name, judgment in judgments.items() for score, values in judgment.scores.items()
     }

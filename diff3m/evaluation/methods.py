@@ -1,4 +1,4 @@
-"""The methods that `film_comparison` compares: films in, scores and heat maps out, all measured in the same window."""
+"""The methods that `film_comparison` compares. Each gives scores and heat maps of films, in the same window."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Maps = np.ndarray | Sequence[np.ndarray | None]
 
 @dataclass(frozen=True)
 class Judgment:
-    """What a method says of B films.
+    """A method's results on B films.
 
     scores: by name, each (B,), larger = more abnormal. heat: B maps (S, S), signed: positive where brighter than
     expected; None for a film whose map is not needed.

@@ -1,10 +1,10 @@
 """The oracle of simulated patients: it knows the simulator's equations and the person, and attributes its own misfit.
 
-What it expects under a coalition of known groups is that person's film with the unknown ones as the known ones imply
-them in the population (a low pressure makes an old patient less likely, a height of 185 cm makes a woman less
-likely), which is what a model can learn that saw records with parts missing; or, without inferring, with the
-population's averages in them. Of sex and view it takes the mean of the films by their shares. Its directions are the
-true change of an average patient's film.
+Under a coalition of known groups it expects that person's film with the unknown groups inferred from the known ones in
+the population (a low pressure makes an old patient less likely, a height of 185 cm makes a woman less likely), which a
+model that was trained on incomplete records can learn too; or, without inference, with the population's averages. Where
+sex or view is unknown, it expects the mean of the films, weighted by their shares. Its directions are the true changes
+of an average patient's film.
 """
 
 from __future__ import annotations
@@ -34,29 +34,33 @@ from ..scoring.filters import crop_borders
 from .phantom_numbers import get_explanation_number
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
-AVERAGE = {
+AVERAGE: dict[str, dict[str, float]] = {  # by group
     "age": dict(age=52.0),
     "habitus": dict(bmi=28.6),
     "blood pressure": dict(systolic_mmhg=123.0, diastolic_mmhg=75.0),
 }
-CROWD = 4_000  # drawn people that stand for the population
+CROWD = 4_000  # people that are drawn to represent the population
 Population = Callable[[Patient, Sequence[str]], Iterator[tuple[Patient, float]]]
 SHARES = {"sex": {"F": 0.5, "M": 0.5}, "view": {"PA": 1 - AP_SHARE, "AP": AP_SHARE}}
 
 
 def make_average_patient(sex: str) -> Patient:
-    """Return an average adult of one sex, standing for a PA film."""
-    height = HEIGHT[sex][0]
-    return Patient(52.0, sex, "PA", 28.6, 123.0, 75.0, height, 28.6 * (height / 100) ** 2)
+    """Return the record of an average adult of one sex with a PA film. sex: "F" or "M"."""
+    height, numbers = HEIGHT[sex][0], {name: value for values in AVERAGE.values() for name, value in values.items()}
+    return Patient(sex=sex, view="PA", height_cm=height, weight_kg=numbers["bmi"] * (height / 100) ** 2, **numbers)
 
 
 class Oracle:
-    """What the simulator's equations expect of a person under any coalition, in spreads of people of one record."""
+    """What the simulator's equations expect of a person under any coalition of known groups.
+
+    Shifts are measured in spreads: standard deviations among people with the same record.
+    """
 
     def __init__(self, detector: Detector, people: int = 20) -> None:
         """Measure the spread along each group's direction.
 
-        people: normals of the "val" numbers, whose films under one record are compared.
+        detector: prepares the films. people: number of normal people of the "val" split, whose films under one record
+        are compared.
         """
         self.detector = detector
         shifts = []
@@ -71,13 +75,13 @@ class Oracle:
         self.spread = np.concatenate(shifts).std(0)
 
     def render_film(self, person: Person, patient: Patient) -> np.ndarray:
-        """Return the prepared film without its margin, flat."""
+        """Render the prepared film of a person under a record, without its margin: (pixels,) float64."""
         film = Radiograph(person.render(self.detector.config.network.image_size, patient))
         x0 = torch.from_numpy(self.detector.case(film).x0)
         return crop_borders(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
 
     def measure_directions(self, person: Person, middle: Patient) -> np.ndarray:
-        """Return what each group does to an average patient's film: (groups, pixels)."""
+        """Measure what each group changes in the film of a person with an average record: (groups, pixels)."""
         directions = []
         for group in GROUPS:
             low, high = (
@@ -91,21 +95,21 @@ class Oracle:
         return np.stack(directions)
 
     def compute_filters(self, person: Person, sex: str) -> np.ndarray:
-        """Return filters (groups, pixels) that turn a residual into shifts along each group's direction, in spreads."""
+        """Compute filters (groups, pixels) that turn a residual into shifts along each direction, in spreads."""
         directions = self.measure_directions(person, make_average_patient(sex))
         return directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
 
     def compute_curve(self, person: Person, patient: Patient, feature: str, values: Iterable[float]) -> np.ndarray:
-        """Return the misfit of a person's own film with records in which one number has other values: (n,)."""
+        """Compute the misfit of a person's own film with records in which one number has n other values: (n,)."""
         own, filters = self.render_film(person, patient), self.compute_filters(person, patient.sex)
         residuals = [own - self.render_film(person, patient.with_values(**{feature: float(value)})) for value in values]
         return np.array([float(np.square(filters @ residual).sum()) for residual in residuals])
 
     def attribute(self, person: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
-        """Return Shapley values by group of the oracle's misfit.
+        """Compute Shapley values of the oracle's misfit by group.
 
-        The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: who the
-        patient may be with groups unknown, `averages` (default) or `implied`.
+        The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: yields
+        the possible patients where groups are unknown, `average_population` (default) or `infer_population`.
         """
         population = population or average_population
         own, filters = self.render_film(person, patient), self.compute_filters(person, patient.sex)
@@ -118,10 +122,10 @@ class Oracle:
 
 
 def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Yield who the patient may be with some groups unknown, given the known ones, with their shares.
+    """Yield the possible patients, given the known groups, with their shares, one for each possible sex and view.
 
-    By sex and view, the means of the unknown numbers over people drawn from the population, weighted by how likely the
-    known values are of them (importance sampling).
+    absent: the unknown groups. Unknown numbers are the means over people drawn from the population, weighted by the
+    likelihood of the known values (importance sampling).
     """
     z = np.random.default_rng(0).normal(size=(5, CROWD))
     candidates, evidence = [], []
@@ -163,12 +167,15 @@ def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[
 
 
 def _log_density(value, mean, spread):
-    """Return the logarithm of the normal density, up to a constant."""
+    """Return the logarithm of the normal density, up to a constant. All parameters: numbers or arrays."""
     return -0.5 * ((value - mean) / spread) ** 2 - np.log(spread)
 
 
 def average_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Yield who the patient may be, nothing inferred: numbers at the average, every category by its share."""
+    """Yield the possible patients without inference: unknown numbers at the average, each category with its share.
+
+    absent: the unknown groups.
+    """
     numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
     categories = [
         [(group, name, share) for name, share in SHARES[group].items()] for group in absent if group in SHARES

@@ -1,4 +1,4 @@
-"""A checkpoint against known truth: detection, localization and counterfactuals on phantoms that training never saw."""
+"""Detection, localization and counterfactuals on phantoms that training never saw, compared with the known truth."""
 
 from __future__ import annotations
 
@@ -93,10 +93,12 @@ def benchmark_phantoms(
     report: Report | None = None,
     split: str = "test",
 ) -> dict:
-    """Measure everything, write phantoms.json and return what it holds.
+    """Measure a checkpoint on phantoms, write phantoms.json into `out` and return its content.
 
-    Detection under the true record, with all features unknown and with another patient's record; counterfactuals of
-    `people` normals. normals, each: phantoms without a lesion, and of each kind of lesion.
+    Detection is measured under the true record, with all features unknown and with another patient's record.
+    normals: number of phantoms without a lesion. each: number with each kind of lesion. people: normal phantoms whose
+    counterfactuals are measured. report: called with (stage, done, total). split: see `phantom_numbers`. Raises
+    ValueError for a count out of range.
     """
     report = report or (lambda stage, done, total: None)
     cohort = draw_cohort(normals, each, split)
@@ -141,17 +143,17 @@ def _render(person: Person, detector: Detector) -> _PhantomFilm:
 
 
 def _select_cohort_records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
-    """Return the cohort's records: their own, none, or each that of another."""
+    """Return the records of a cohort, by one of RECORDS."""
     return select_records(
         [detector.schema.parse(person.patient.to_record()) for person in cohort], detector.schema.parse({}), kind
     )
 
 
 def select_records(own: Sequence[Record], unknown: Record, kind: str) -> list[Record]:
-    """Return the records that a model sees, by one of RECORDS.
+    """Return the records that the model receives. kind: one of RECORDS.
 
-    own: the true ones. unknown: the record that knows nothing. "shuffled" gives each film that of another (a fixed
-    derangement).
+    own: the true records. unknown: a record without values. "shuffled" gives each film the record of another film (a
+    fixed derangement).
     """
     if kind == "true":
         return list(own)
@@ -183,7 +185,7 @@ def _measure(
 
 
 def _measure_distance(entry: _PhantomFilm, pseudo_healthy: np.ndarray) -> TwinDistance | None:
-    """Compare with the healthy twin; None without a lesion, or where it covers nothing or everything."""
+    """Measure the distance from the healthy twin; None without a lesion, or for a mask that is empty or full."""
     if entry.twin is None or entry.mask is None or not entry.mask.any() or entry.mask.all():
         return None
     return measure_twin_distance(entry.film.pixels, pseudo_healthy, entry.twin, entry.mask)
@@ -231,7 +233,7 @@ def _report_record(report: Report, kind: str, total: int, done: int) -> None:
 
 
 def measure_localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
-    """Measure pixels: average precision of |heat map| by kind, and the best Dice of one threshold over lesion films."""
+    """Measure the localization by pixels: average precision of |heat map|, and Dice at the best common threshold."""
     pictures = {
         index: (entry.heat, entry.mask)
         for index, entry in enumerate(results)

@@ -88,9 +88,9 @@ def analyze_cases(
 
 
 def prepare_case(detector: Detector, row: Case, accept: bool) -> PreparedCase | RadiographError:
-    """Read, judge and prepare the film of a manifest's row; or the error that says why that cannot be.
+    """Read and prepare the film of a manifest's row; return the error where that fails.
 
-    accept: take what the gate stops, too.
+    accept: accept films that the gate stops.
     """
     try:
         return detector.case(read_film(row.path, accept), row.record)
@@ -99,12 +99,15 @@ def prepare_case(detector: Detector, row: Case, accept: bool) -> PreparedCase | 
 
 
 def format_exclusion(row: Case, error: RadiographError) -> str:
-    """Say why a row's film was left out."""
+    """Return the sentences that say why a row's film was left out."""
     return f"{error} {row.note}".strip()
 
 
 def describe_run(detector: Detector, manifest: str | Path, **more: object) -> dict:
-    """Return what numbers that a detector computes from a manifest depend on; see `shards.Parts`."""
+    """Return what a detector's results on a manifest depend on, as JSON values; see `shards.Parts`.
+
+    more: further values by name.
+    """
     checkpoint = detector.checkpoint
     return {
         "manifest": file_sha256(Path(manifest)),

@@ -54,7 +54,7 @@ class CandidateResult:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search says.
+    """The result of a search.
 
     candidates: in the file's order. choice: by the rule. report: metrics of the choice on half B by label, see
     `detection_metrics`. films: measured in halves A and B. notes: sentences on what was left out.

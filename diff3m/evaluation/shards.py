@@ -1,4 +1,4 @@
-"""One computation over many processes, GPUs and machines: in parts, stored as Parquet, resumed, read back in order.
+"""One computation shared by several processes, GPUs and machines: in parts that are stored as Parquet and resumed.
 
 `accelerate launch` (or torchrun) starts the processes, and a folder that all of them see holds the parts. How rows are
 cut into parts and batches does not depend on the number of processes, so neither do the numbers.
@@ -63,7 +63,7 @@ class Processes:
 
     @contextmanager
     def first_process_first(self) -> Iterator[None]:
-        """Return a context that the first process leaves before the others enter."""
+        """Return a context that the other processes enter only after the first process has left it."""
         if not self.is_first:
             self.wait()
         yield
@@ -76,9 +76,9 @@ SINGLE_PROCESS = Processes()
 
 @contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Join the processes that a launcher started, for the length of a command; without a launcher there is one.
+    """Join the processes that a launcher started, for the duration of a command; without a launcher there is one.
 
-    They only exchange signs that a stage is done, so the group is gloo's on GPUs too.
+    They only wait for each other and exchange no tensors, so the backend is gloo on GPUs too.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE_PROCESS
@@ -91,7 +91,7 @@ def join_processes() -> Iterator[Processes]:
 
 
 def compute_part_size(rows: int, batch_size: int) -> int:
-    """Return how many rows are in each part but the last: whole batches, by the number of rows alone."""
+    """Return how many rows each part but the last has: whole batches, and independent of the number of processes."""
     target = min(max(-(-rows // MAX_PARTS), 1), MAX_PART_ROWS)
     return -(-target // batch_size) * batch_size
 

@@ -1,6 +1,6 @@
-"""How a score does in groups of patients: AUROC, score and false alarms by sex, age, view, BMI and what a table adds.
+"""Performance of a score in groups of patients: AUROC, score and false alarms by sex, age, view, BMI and others.
 
-Groups come from the record, and from columns such as `race` that a manifest keeps for this report alone.
+Groups come from the record, and from columns such as `race` that a manifest has for this report alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far a pseudo-healthy film lies from the truth: a simulated patient's own film without the lesion."""
+"""Distances of pseudo-healthy films from the truth, a simulated patient's own film without the lesion."""
 
 from __future__ import annotations
 

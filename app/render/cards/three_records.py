@@ -13,7 +13,11 @@ from ..images import Frame, picture_strip
 from .layout import FRAME_HEIGHT, NO_CHANGE, mean_change
 from .registry import card
 
-MIN_FULL_COLOR = 0.02  # of the grey range, so that next to nothing looks like it
+MIN_FULL_COLOR = 0.02  # of the grey range, so that a negligible change looks negligible
+OF_INVERSION = (
+    "Inversion keeps in the noise what a record does not explain, so the pictures differ little even where the scores "
+    "move. "
+)
 
 
 @card("three_records")
@@ -31,15 +35,9 @@ def three_records_card(result: ThreeRecords, context: Context) -> str:
     ]
     by_inversion = context.detector.scoring.reconstruction == "inversion"
     how = panels.small_text(
-        "Pseudo-healthy as in the analysis. "
-        + (
-            "Inversion keeps in the noise what a record does not explain, so the pictures differ little even where the "
-            "scores move. "
-            if by_inversion
-            else ""
-        )
-        + "The other patient is mirrored: each known number as far from the average of training on the other side, each "
-        "category the next one. All scores are against normals of the film's own view."
+        f"Pseudo-healthy as in the analysis. {OF_INVERSION if by_inversion else ''}The other patient is mirrored: each "
+        "known number as far from the average of training on the other side, each category the next one. All scores "
+        "are against normals of the film's own view."
     )
     title = "Known, unknown and another record"
     pictures = picture_strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)
