@@ -22,7 +22,7 @@ def add_parser(commands) -> None:
 
 
 def run(options) -> None:
-    """Analyze one film; print the result and write what was asked for."""
+    """Analyze one film, print the result and write the files that the options name."""
     from ..export.files import NOTICE, analysis_to_dict, write_json, write_pictures
     from ..imaging import read_film
 

@@ -16,6 +16,12 @@ def add_parser(commands) -> None:
         commands, "benchmark", None, "Measure a checkpoint beside other methods, or where the truth is known."
     )
     kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
+    _add_phantoms(kinds)
+    _add_films(kinds)
+    _add_explanations(kinds)
+
+
+def _add_phantoms(kinds) -> None:
     phantoms = kinds.add_parser(
         "phantoms", help="detection, localization and counterfactuals on simulated patients that training never saw"
     )
@@ -30,6 +36,9 @@ def add_parser(commands) -> None:
         "--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films"
     )
     add_model_options(phantoms, default="phantoms")
+
+
+def _add_films(kinds) -> None:
     films = kinds.add_parser(
         "films",
         help="detection on real films beside PCA, autoencoder, AnoDDPM and the released inference; runs in many "
@@ -75,6 +84,9 @@ def add_parser(commands) -> None:
     )
     add_accept_option(films)
     add_model_options(films)
+
+
+def _add_explanations(kinds) -> None:
     explanations = kinds.add_parser(
         "explanations", help="attributions and attention against known causes, on simulated patients"
     )

@@ -13,10 +13,11 @@ RUN_KEYS = ("notice", "checkpoint", "precision", "versions", "date")  # the same
 
 
 def explain_manifest(options, request) -> int:
-    """Write explanations.jsonl, a line a film in order, and run.json, what all were computed with.
+    """Write explanations.jsonl, one line for each film in order, and run.json, the provenance of all of them.
 
-    request: what is asked of every film (`explain.Request`). Films that cannot be read, and those that the gate stops,
-    have "error" instead. Returns the exit status, 1 where no film could be explained.
+    request: `explain.Request` for every film. The lines of films that cannot be read, or that the gate stops, have
+    "error" instead of explanations. Returns the exit status, 1 where no film could be explained. Raises ValueError for
+    options that only one film has, ManifestError or ShardError.
     """
     import pyarrow as pa
 
@@ -66,7 +67,7 @@ def _check_options(options) -> None:
 
 
 def _explain_row(detector, case, request, accept: bool) -> dict:
-    """Explain one film of a manifest: its line of JSON, and why there is no explanation."""
+    """Explain one film of a manifest; return its line of JSON and its error, "" for none."""
     from ..evaluation.run import format_exclusion, prepare_case
     from ..explain import Context
     from ..export.explanations import explanations_to_dict

@@ -33,7 +33,7 @@ def select_gpu() -> str | None:
 
 
 def get_bar_settings() -> dict[str, float]:
-    """Return a bar's settings: in a file it is a line a minute, and nothing for what ends sooner."""
+    """Return settings of `tqdm`: where stderr is a file, a line every `LOG_SECONDS`, and none for shorter work."""
     return {} if sys.stderr.isatty() else {"delay": LOG_SECONDS, "mininterval": LOG_SECONDS}
 
 
@@ -65,7 +65,7 @@ def make_stage_progress_bars() -> Callable[[str, int, int], None]:
 
 
 def print_exclusions(counts: Mapping[str, int]) -> None:
-    """Print how many films of a manifest the gate stopped, were taken all the same, and could not be read."""
+    """Print how many films of a manifest were stopped by the gate, accepted in spite of it, or unreadable."""
     if counts["stopped"]:
         print(f"{counts['stopped']} films were stopped by the gate; --accept takes them too, scores.csv says why")
     if counts["accepted"]:
@@ -75,7 +75,11 @@ def print_exclusions(counts: Mapping[str, int]) -> None:
 
 
 def read_record(film, detector, options) -> tuple[dict, dict]:
-    """Read a command's record: values by name, and those of them from the film's header. Raises ValueError."""
+    """Read the record from a command's options and the film's header.
+
+    Returns the values by feature name, and those of them that come from the header. Raises ValueError for a feature
+    that the checkpoint does not have.
+    """
     flags = {feature: getattr(options, f"ehr_{feature}") for feature, _ in EHR_FLAGS.values()}
     values = {feature: value for feature, value in flags.items() if value is not None} | parse_pairs(
         options.ehr, "--ehr"

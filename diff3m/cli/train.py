@@ -48,7 +48,7 @@ def run(options) -> None:
 
 
 class _TrainingBars:
-    """Draws a bar for each stage of a training."""
+    """Progress bars of a training, one for each stage."""
 
     def __init__(self) -> None:
         self.bars: dict[str, Any] = {}  # of tqdm, which has no types

@@ -12,10 +12,9 @@ from .overlay import compute_full_color_limit, draw_signed, enlarge, to_uint8
 
 
 def explanations_to_dict(context: Context) -> dict:
-    """Return the finished explanations by name as plain JSON values, without pictures.
+    """Return the computed explanations by name as JSON values, without pictures, file names and header text.
 
-    not_explained: why the others could not be given. notes, accepted: of the film, see `Radiograph`. No file name and
-    no header text is in it.
+    "not_explained" says why the others could not be computed; "notes" and "accepted" are those of the `Radiograph`.
     """
     return {
         "notice": NOTICE,
@@ -31,9 +30,10 @@ def explanations_to_dict(context: Context) -> dict:
 
 
 def write_explanation_pictures(folder: str | Path, context: Context) -> list[Path]:
-    """Write the pictures of the finished explanations as PNG files 512 pixels high; returns their paths.
+    """Write the pictures of the computed explanations as PNG files 512 pixels high; return their paths.
 
-    Signed maps: red for + (brighter; the record helps), blue for −, full color at the 99.5th percentile of the sizes.
+    Signed maps are red for + (brighter, or the record helps) and blue for −, with full color at the 99.5th percentile
+    of their absolute values.
     """
     images = {}
     for explanation, result in context.collect_results().items():

@@ -37,10 +37,7 @@ def get_software_versions() -> dict[str, str]:
 
 
 def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
-    """Return everything but the pictures as plain JSON values.
-
-    Notes are sentences. No file name and no header text is among them.
-    """
+    """Return an analysis without its pictures as JSON values, which contain no file name and no header text."""
     return {
         "notice": NOTICE,
         "score": analysis.score,
@@ -61,7 +58,7 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
 
 
 def describe_provenance(detector: Detector) -> dict:
-    """Return what a result was computed with: checkpoint, precision, versions, date."""
+    """Return the provenance of a result as JSON values: checkpoint, precision, versions and date."""
     return {
         "checkpoint": {
             "name": detector.config.name,
@@ -74,7 +71,7 @@ def describe_provenance(detector: Detector) -> dict:
 
 
 def _replace_nan(value: float | None) -> float | None:
-    """Return the number, or None for one that is not known (JSON has no NaN)."""
+    """Return the number, or None for NaN, which JSON does not have."""
     return None if value is None or math.isnan(value) else value
 
 
@@ -86,7 +83,10 @@ def write_json(path: str | Path, values: dict) -> None:
 
 
 def draw_heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) -> np.ndarray:
-    """Draw a heat map over its film, both (H, W), with the default display settings: (H, W, 3) uint8."""
+    """Draw a heat map over its film, both (H, W), with the default display settings: (H, W, 3) uint8.
+
+    heat_normal: limit of the heat on normal films, below which nothing is colored.
+    """
     return draw_overlay(film, heat, alpha=OPACITY, threshold=heat_normal, full=FULL_COLOR * heat_normal)
 
 
@@ -109,7 +109,7 @@ def draw_difference(analysis: Analysis, scoring: Scoring, max_height: int = MAX_
 
 
 def render_pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
-    """Return what an analysis can be seen by, as grey or RGB uint8.
+    """Render the pictures of an analysis as grey or RGB uint8, by name.
 
     film, normal_film: on the film's own pixels. difference: the heat map over the film, at most 1,024 pixels high.
     reconstruction: the model's own picture, at its side. residual: film − reconstruction, mid-grey = none. Both are

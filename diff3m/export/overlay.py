@@ -27,7 +27,7 @@ def _apply_color_map(values: np.ndarray) -> np.ndarray:
 
 
 def compute_full_color_limit(values: np.ndarray) -> float:
-    """Return the value at which a signed map is in full color, the 99.5th percentile: few places lie beyond."""
+    """Compute the value at which a signed map has full color: the 99.5th percentile of its absolute values."""
     return float(np.quantile(np.abs(values), 0.995))
 
 

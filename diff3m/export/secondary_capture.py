@@ -1,4 +1,4 @@
-"""An Analysis as DICOM Secondary Capture images, by highdicom, for those who keep results beside the film."""
+"""An Analysis as DICOM Secondary Capture images, written with highdicom."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ def can_export_dicom() -> bool:
 
 
 def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
-    """Return Secondary Capture files by name, in one new series of a new study.
+    """Return Secondary Capture files by name: film, pseudo-healthy film and difference over the film.
 
-    One each of film, pseudo-healthy film and difference over the film.
-    No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without
-    highdicom.
+    They form one new series of a new study. The patient's name and id are empty, because neither is read from a
+    header. Raises RuntimeError without highdicom.
     """
     if not can_export_dicom():
         raise RuntimeError("DICOM files need the package highdicom: pip install highdicom")
