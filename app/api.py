@@ -1,9 +1,6 @@
-"""The same functions for programs: named endpoints of the page (gradio_client, OpenAPI) and tools for MCP.
+"""Named endpoints of the page for programs (gradio_client, OpenAPI), which are MCP tools where it runs with --mcp.
 
-The tools are there where the server was started with --mcp.
-
-Endpoints go through ordinary hidden components, whose checks keep a caller from naming a file of the server as its
-film.
+The endpoints use ordinary hidden components, whose checks prevent a caller from naming a file of the server as a film.
 """
 
 from __future__ import annotations
@@ -165,7 +162,7 @@ class Api:
 
 @contextmanager
 def _raise_sentences():
-    """Pass errors that a caller can correct on as the sentence alone."""
+    """Turn errors that a caller can correct into a gr.Error with their sentence alone."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
@@ -199,7 +196,7 @@ def _check_record(record: Any) -> dict:
 
 
 def build_api(detectors: Sequence[Detector]) -> None:
-    """Add the endpoints; called inside a Blocks. Nothing of it is seen on the page."""
+    """Add the endpoints, which are not visible on the page; called inside a Blocks."""
     api, names = Api(detectors), [detector.config.name for detector in detectors]
     with gr.Group(visible=False):
         film, record, model = gr.File(label="film"), gr.JSON(label="record"), gr.Textbox(names[0], label="model")

@@ -63,7 +63,7 @@ def build_demo(detector: Detector | None = None, data: Path | None = None, cases
 
 
 def _build_top_bar(detectors: Sequence[Detector]) -> gr.Dropdown:
-    """Build what stands over the tabs: title, choice of the model, light or dark, and the notice."""
+    """Build the bar above the tabs: title, choice of the model, light or dark theme, and the notice."""
     with gr.Row(elem_id="top-bar"):
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         model = build_model_select(detectors)
@@ -101,7 +101,10 @@ def _make_theme() -> gr.themes.Base:
 
 
 def launch(demo: gr.Blocks, **options) -> None:
-    """Serve on 127.0.0.1 (or GRADIO_SERVER_NAME) at PORT, 7860 by default; nothing is shared or remembered."""
+    """Serve on 127.0.0.1 (or GRADIO_SERVER_NAME) at PORT, 7860 by default, without share link and run history.
+
+    options: further arguments of `gr.Blocks.launch`.
+    """
     settings = dict(
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860),

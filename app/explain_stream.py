@@ -1,4 +1,4 @@
-"""What the record changed, explained step by step: one sentence first, then the registry's explanations in folds."""
+"""Explanations of what the record changed, streamed as HTML: a summary first, then a card for each explanation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .runtime.model_lock import MODEL
 
 
 def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield (what is being computed, HTML so far) before each explanation, and ("", everything) at the end.
+    """Yield (progress, HTML so far) before each explanation, and ("", all HTML) at the end.
 
-    names: of the explanations; default, those that are requested. The first is open, the others are folded. What this
-    checkpoint cannot explain is said once, in its place, and costs no other explanation.
+    names: of the explanations; default, those of the request. The first card is open, the others are folded. Where the
+    checkpoint cannot compute an explanation, a note says why in its place.
     """
     explanations = context.list_requested() if names is None else [EXPLANATIONS[name] for name in names]
     page = ""
@@ -36,7 +36,7 @@ def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterat
 
 
 def _add_summary(context: Context, page: str) -> str:
-    """Return the cards with one sentence and one chart before them."""
+    """Return the cards, preceded by one sentence and one chart."""
     summary = summarize_explanations(context.results, context.case.record, context.detector.schema)
     if not summary.is_measured:
         return page
@@ -46,7 +46,7 @@ def _add_summary(context: Context, page: str) -> str:
 
 
 def make_summary_sentence(context: Context) -> str:
-    """Return what the record changed in one sentence; "" while nothing is known of it."""
+    """Return one sentence on what the record changed; "" while nothing was measured."""
     summary = summarize_explanations(context.results, context.case.record, context.detector.schema)
     return summary.sentence if summary.is_measured else ""
 

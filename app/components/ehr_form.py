@@ -49,10 +49,9 @@ class EHRForm:
         return dict(zip(self.schema.names, values, strict=True))
 
     def read(self, values: Mapping[Component, Any]) -> dict[str, object]:
-        """Return the values that the model knows, by feature name, unchecked.
+        """Return the values of the features that the model was trained with, by name, unchecked.
 
-        A BMI that was computed is left out, because it follows from height and weight again: whoever is quick may have
-        changed these since.
+        A computed BMI is left out, because height and weight, from which it follows, may have changed meanwhile.
         """
         record = {
             feature.name: values[field]
@@ -64,7 +63,7 @@ class EHRForm:
         return record
 
     def complete(self, values: Mapping[Component, Any], record: Facts) -> Updates:
-        """Show the BMI that follows from height and weight in a parsed record, wherever the field lags behind."""
+        """Show the BMI of a parsed record where its field still holds an older computed value."""
         if record.get("bmi") is None or values[self.get_field("bmi")] not in ("", values[self.computed_bmi]):
             return {}
         text = _format_value(self.schema["bmi"], record["bmi"])
@@ -76,9 +75,9 @@ class EHRForm:
         return {name: value for name, value in record.items() if value not in ("", None, UNKNOWN)}
 
     def fill(self, facts: Facts, origin: str, keep: bool = False) -> Updates:
-        """Put facts into the fields and say where they came from.
+        """Put facts into the fields, with a note on their origin.
 
-        keep: leave the other fields as they are; otherwise they become unknown.
+        keep: whether the other fields keep their values; otherwise they become unknown.
         """
         facts, bmi_names = add_bmi(self.schema, facts)
         updates: Updates = {} if keep else {self.computed_bmi: ""}

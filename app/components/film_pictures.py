@@ -1,4 +1,4 @@
-"""Films and analyses as what the viewer shows: pixels, the normal film, maps, and findings with their places."""
+"""Films and analyses as values of the viewer: pixels, the normal film, maps and findings."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def add_analysis(
     findings: Sequence[Finding],
     truth: np.ndarray | None = None,
 ) -> ViewerFilm:
-    """Add everything that an analysis says to the viewer's film.
+    """Add normal film, map and findings of an analysis to the viewer's film.
 
     Parameters:
         findings: of `diff3m.findings.find_findings`, in their order. Each shows its largest difference.

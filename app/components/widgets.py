@@ -1,4 +1,4 @@
-"""Gradio's parts as this page uses them: a slider that survives an emptied box, and the options that events share."""
+"""Gradio components and event options of this page: a slider that accepts an empty number box, and shared options."""
 
 from __future__ import annotations
 

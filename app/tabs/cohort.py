@@ -1,4 +1,4 @@
-"""Tab: many cases. A manifest and a ZIP of films (or a folder of the server) in; a table, ROC and CSV out."""
+"""Tab Many cases: the films of a manifest with a ZIP (or a folder of the server) are scored into a table and a CSV."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ class CohortTab:
         return [self.status, self.summary, self.download, self.table, self.cancel, self.result]
 
     def show_message(self, text: str, alert: bool = False) -> Updates:
-        """Return a sentence for the status line; Cancel goes."""
+        """Show a sentence in the status line and hide Cancel."""
         return {self.status: panels.status_line(text, alert), self.cancel: gr.update(visible=False)}
 
     def clear(self) -> Updates:
-        """Return the tab without a result."""
+        """Remove the result from the tab."""
         return {
             self.summary: "",
             self.download: gr.update(value=None, visible=False),
@@ -87,12 +87,12 @@ class CohortTab:
         }
 
     def show_rows(self, rows: Sequence[Row]) -> Updates:
-        """Return the table with rows."""
+        """Show rows in the table."""
         values = [[*row.values(), row.picture] for row in rows]
         return {self.table: gr.update(value=values, visible=True)}
 
     def show_summary(self, rows: Sequence[Row], detector: Detector) -> Updates:
-        """Return summary and CSV."""
+        """Show the summary of rows, and their CSV for download."""
         path = store_file("diff3m-scores.csv", format_csv(rows, detector))
         return {self.summary: summary_html(rows), self.download: gr.update(value=str(path), visible=True)}
 

@@ -1,4 +1,4 @@
-"""Many cases: the films that a manifest and a ZIP or folder name, scored a few a turn, and what the rows add up to."""
+"""Many cases: lists the films of a manifest with a ZIP or folder, scores them a few per turn, and summarizes them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Row:
 
     @property
     def note(self) -> str:
-        """All that the reader has to know of this row, the reason why it was not scored first."""
+        """All notes on this row; the reason why it was not scored comes first."""
         return " ".join(text for text in (self.reason, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:

@@ -1,4 +1,4 @@
-"""What happens on the Explore tab from Analyze on: the analysis streams, is stopped, and its result is saved."""
+"""Handlers of the Explore tab for the analysis: it streams, can be stopped, and its result can be saved."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class AnalysisHandlers(FilmHandlers):
     def follow_run(
         self, values: Values, steps: Callable[[Run], Generator[Updates, None, None]]
     ) -> Generator[Updates, None, None]:
-        """Begin a run and pass on its updates for as long as the page is its own.
+        """Begin a run and yield its updates for as long as it is the newest.
 
-        A run that is stopped says so itself, as its last update; one that another has replaced says nothing more.
+        The last update of a stopped run says that it was stopped; a run that was replaced sends no further update.
         """
         session, run = values[self.screen.session], values[self.screen.runs].start()
         try:
@@ -191,14 +191,14 @@ class AnalysisHandlers(FilmHandlers):
         yield from self.analyze(values)
 
     def answer_notice(self, values: Values, event: gr.EventData) -> Generator[Updates, None, None]:
-        """Do what a button of the message over the film says."""
+        """Handle a click on a button of the message over the film."""
         if event.id == "correct":
             yield self.apply_correction(values)
             return
         yield from self.accept_and_analyze(values)
 
     def cancel(self, values: Values) -> None:
-        """Stop what runs. The run itself then changes the page, so that nothing can arrive after its last word."""
+        """Stop the current run. The run itself then changes the page, so that no update can arrive after its last."""
         values[self.screen.runs].stop()
 
     def save(self, values: Values) -> Updates:

@@ -1,4 +1,4 @@
-"""What happens on the Explore tab when the reader asks what the record changed, of the whole film or of one place."""
+"""Handlers of the Explore tab for explanations of the whole film or of one place."""
 
 from __future__ import annotations
 

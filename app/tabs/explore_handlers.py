@@ -1,4 +1,4 @@
-"""What happens on the Explore tab before an analysis: a film is opened, inspected, corrected, or taken away."""
+"""Handlers of the Explore tab before an analysis: a film is opened, inspected, corrected or closed."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class FilmHandlers:
         return self.show_page(replace(session, prior=prior), status)
 
     def close_films(self, values: Values) -> Updates:
-        """Take the films away, and with them the record and the results."""
+        """Close the films, and remove the record and the results."""
         self.end_runs(values)
         session = Session(values[self.screen.model])
         return {**self.show_page(session, START), **self.screen.parts[session.model].form.fill({}, "")}
@@ -195,7 +195,7 @@ class FilmHandlers:
     # --- corrections ---
 
     def apply_correction(self, values: Values) -> Updates:
-        """Do what the gate proposes."""
+        """Apply the correction that the gate proposes."""
         film = values[self.screen.session].stopped
         return (
             self.no_change
@@ -295,7 +295,7 @@ class FilmHandlers:
         return updates
 
     def change_model(self, values: Values) -> Updates:
-        """Another model was chosen: films and record stay, results go."""
+        """Handle the choice of another model: films and record stay, results are removed."""
         session, model = values[self.screen.session], values[self.screen.model]
         if model == session.model:
             return self.no_change

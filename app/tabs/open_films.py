@@ -1,4 +1,4 @@
-"""Films that are open: how a file becomes one, and how it gets its result. No component of the page is known here."""
+"""Opening films and adding results to them, independently of the page's components."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def add_result(
 
 
 def describe_error(error: Exception) -> str:
-    """Return what the reader is told of an error.
+    """Return the sentence that the page shows for an error.
 
-    Its own sentence where it is one of ours (RadiographError, EHRError, settings out of range), else that something
-    failed here; its kind is logged, never its text, which may hold what a file says.
+    For a ValueError (RadiographError, EHRError, settings out of range) this is its own sentence. For other errors it
+    says that something failed; their kind is logged, but not their text, which may quote a file.
     """
     if isinstance(error, ValueError):
         return str(error)

@@ -1,4 +1,4 @@
-"""What comes of a reading: sensitivity, false marks, time and the free-response curve, and the table of all marks."""
+"""The report of a reading: sensitivity, false marks, time, free-response curve and the table of all marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader does in "Read first, then look": marks, confidences and times. `reading_report` counts them."""
+"""Marks, confidences and times of a reader in "Read first, then look". `reading_report` summarizes them."""
 
 from __future__ import annotations
 

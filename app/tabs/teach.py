@@ -1,4 +1,4 @@
-"""Tab: what the record contributes. A quiz, lessons to project, a playground, and normals drawn for a record."""
+"""Tab Teach: lessons, a reading quiz, a playground and generated normal films."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers are built from: an analyzed phantom, viewer states, and pieces of HTML and words."""
+"""Parts of answers: analyses of phantoms, viewer states, and pieces of HTML and text."""
 
 from __future__ import annotations
 
