@@ -138,7 +138,7 @@ def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None)
 
 
 def find_feature(column: str, schema: EHRSchema) -> str | None:
-    """Return the name of the feature that a column holds, None for none.
+    """Find the feature that a column holds and return its name; None for other columns.
 
     column: its name in lower case; the feature's unit may follow, as in "height (cm)".
     """
@@ -174,15 +174,15 @@ def _split_words(name: str) -> str:
 
 
 def normalize_label(value: object) -> str:
-    """Return a label stripped of blanks, `normal` in lower case; "" where there is none, as in "NaN"."""
+    """Return a label without surrounding blanks, `normal` in lower case; "" where it is not known, as in "NaN"."""
     text = "" if pd.isna(value) else read_text(value)
     return NORMAL if text.casefold() == NORMAL else text
 
 
 def normalize_patient(value: object) -> str:
-    """Return a patient's id as text that is the same in every table; "" where it is not known.
+    """Return a patient's id in the same form for every table; "" where it is not known.
 
-    Blanks around it and the `.0` of a column of floats are removed.
+    Surrounding blanks and the `.0` of a column of floats are removed.
     """
     text = "" if value is None or value is pd.NA else str(value).strip()
     if text.casefold() in UNKNOWN_WORDS:

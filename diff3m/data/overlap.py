@@ -1,4 +1,4 @@
-"""Patients and films that two manifests share: nothing may be measured on what a model has learned from."""
+"""Patients and films that two manifests share, so that no model is measured on its training films."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the files that a table names, on whatever system the table was written.
+"""Finding the files that a table names, whatever system the table was written on.
 
 Windows writes backslashes, macOS decomposes accents (NFD), web tools write %20 for a blank, and some file systems
 ignore case.
@@ -33,9 +33,9 @@ JUNK_STARTS = ("~$", "thumbs.db:", "desktop.ini:")
 
 @dataclass(frozen=True)
 class Match:
-    """The file that a name in a table means.
+    """The file that a table refers to.
 
-    name: as the folder or archive writes it. note: a sentence where it was guessed, else "".
+    name: as the folder or archive writes it. note: a sentence where the file was guessed, else "".
     """
 
     name: str

@@ -28,7 +28,7 @@ PaintedPair = tuple[np.ndarray, np.ndarray]
 
 
 def draw_strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> float:
-    """Draw a strength between barely visible and gross, log-uniform so that faint lesions are common."""
+    """Draw the strength of a lesion, log-uniform from `low` to `high`, so that faint lesions are common."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 

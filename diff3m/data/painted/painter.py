@@ -19,7 +19,7 @@ from .devices import add_devices
 from .shapes import compute_change_mask
 from .variation import stretch_contrast, vary_pose, vary_processing
 
-MORE_LESIONS = 0.3  # probability of another lesion on a film that has one, up to three
+MORE_LESIONS = 0.3  # probability of a further lesion, up to three in all
 HIDDEN = "hidden part"  # no lesion: it trains the network to fill in a part from the rest of the film and the record
 
 
@@ -38,7 +38,7 @@ class PaintedFilm:
 
 
 def _ignore_other(paint: Callable) -> Callable:
-    """Return a painter that ignores the other film, so that all have one signature."""
+    """Return a painter that accepts and ignores the other film, so that all painters have the same signature."""
     return lambda film, organs, other, rng: paint(film, organs, rng)
 
 
@@ -67,8 +67,8 @@ def paint_lesions(
 ) -> PaintedFilm:
     """Paint one to three lesions of random kinds on a film.
 
-    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. organs: of the first. kinds:
-    names of `KINDS` to choose from.
+    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. organs: of the first. rng:
+    source of all random choices. kinds: names of `KINDS` to choose from, all by default.
     """
     shares = np.array([KINDS[kind][1] for kind in kinds])
     painted, mask = film, np.zeros_like(film)
@@ -96,7 +96,7 @@ def make_healing_example(
     device_fraction: float = 0.5,
     kinds: tuple[str, ...] = tuple(KINDS),
 ) -> PaintedFilm:
-    """Draw a random example of the healing objective.
+    """Make a random example of the healing objective.
 
     Pose, devices and processing vary on target and input alike; lesions are painted on the input alone.
 

@@ -122,17 +122,20 @@ def warp(film: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def compute_change_mask(film: np.ndarray, painted: np.ndarray) -> np.ndarray:
-    """Return where two films differ, (S, S) in [0, 1]: 1 from a twentieth of the grey scale on, after smoothing."""
+    """Compute where two films differ: (S, S) in [0, 1], 1 where the smoothed difference is at least 0.05."""
     return np.clip(blur(np.abs(painted - film).astype(np.float32), 1.5) / 0.05, 0, 1)
 
 
 def measure_lung_depth(mask: np.ndarray) -> np.ndarray:
-    """Return the distance of each pixel of a mask from its border, as a share of the side, and 0 outside: (S, S)."""
+    """Measure the distance of each pixel of a mask (S, S) from its border, in shares of the side; 0 outside: (S, S)."""
     inside = (mask > 0.5).astype(np.uint8)
     return cv2.distanceTransform(inside, cv2.DIST_L2, 3) / mask.shape[0]
 
 
 def draw_step_below(side: int, level: np.ndarray | float, sharpness: float) -> np.ndarray:
-    """Return a soft step that is 1 below the height `level` and 0 above it: (side, side)."""
+    """Draw a soft step that is 1 below the height `level` and 0 above it: (side, side).
+
+    level: share of the side, a number or (side, side). sharpness: slope of the step, per side.
+    """
     _, y = make_coordinates(side)
     return logistic((y - level) * sharpness)

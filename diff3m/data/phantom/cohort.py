@@ -111,7 +111,7 @@ def _write_phantom(
 
 
 def draw_ignored_value(number: int) -> float:
-    """Return the standard normal number of a person on which nothing in the film depends."""
+    """Draw the standard normal number of a person on which nothing in the film depends; always the same."""
     return float(np.random.default_rng([number, 7]).standard_normal())
 
 

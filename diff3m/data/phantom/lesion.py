@@ -89,7 +89,10 @@ class LesionFilm:
 
 
 def render_with_lesion(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm:
-    """Render a film (size, size) of an anatomy with a lesion, with the same exposure and noise as without it."""
+    """Render a film (size, size) of an anatomy with a lesion, with the same exposure and noise as without it.
+
+    size: pixels a side, at least 32. Raises ValueError for less.
+    """
     healthy = compute_layers(anatomy, size).attenuation
     new_anatomy = displace(anatomy, lesion)
     maps = compute_layers(new_anatomy, size)

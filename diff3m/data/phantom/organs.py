@@ -9,7 +9,7 @@ from .shapes import Grid
 
 
 def compute_lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
-    """Return half the inner width of the rib cage, in cm, at heights y in cm below the apices.
+    """Compute half the inner width of the rib cage, in cm, at heights y in cm below the apices.
 
     At its widest it is half of `thorax_width`.
     """
@@ -18,7 +18,7 @@ def compute_lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
 
 
 def compute_dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
-    """Return the height of the diaphragm, in cm below the apices.
+    """Compute the height of the diaphragm, in cm below the apices.
 
     x: cm from the midline. side: −1 for the image's left (the patient's right), 1 for its right.
     """

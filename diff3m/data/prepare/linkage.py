@@ -1,7 +1,7 @@
 """Linking films with measurements of other days (docs/method.md, "Data").
 
-Of the patient's records within 90 days of the film, those at the smallest distance in days count, on both dates where
-one before and one after the film are equally near; the linked value is their mean.
+The linked value is the mean of the patient's records at the smallest distance in days from the film, up to 90 days;
+where a day before and a day after the film are equally near, the records of both count.
 """
 
 from __future__ import annotations

@@ -202,9 +202,9 @@ def _add_measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataF
 def _reconcile_bmi(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
     """Where BMI differs from that of height and weight, keep what was measured nearer to the film.
 
-    That is the BMI, or else height and weight, of which the one of the more distant day counts; where both are as near,
-    height and weight. The others become unknown. Differences above `MAX_DIFFERENCE_OF_DAYS` are left to
-    `mask_implausible`. days: distance of each measurement in days, by name.
+    The distance of height and weight is the larger one of the two; where it equals that of BMI, height and weight are
+    kept. The others become unknown. Differences above `MAX_DIFFERENCE_OF_DAYS` are left to `mask_implausible`. days:
+    distance of each measurement in days, by name.
     """
     differ, _ = compare_bmi(films["bmi"], films["height_cm"], films["weight_kg"], MAX_DIFFERENCE_OF_DAYS)
     nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])

@@ -121,9 +121,9 @@ def _mask_contradictions(rows: pd.DataFrame, schema: EHRSchema, report: Report, 
 
 
 def compare_bmi(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
-    """Tell by row whether BMI differs from that of height and weight.
+    """Compare BMI with that of height (cm) and weight (kg), by row.
 
-    Returns where it differs by more than rounding explains but at most by `share`, and where it differs by more.
+    Returns two masks: where they differ by more than rounding explains but at most by `share`, and where by more.
     """
     bmi_of_body = body_mass_index(height, weight)
     difference = (bmi - bmi_of_body).abs()

@@ -1,4 +1,4 @@
-"""Steps that all `diff3m prepare` commands share: open tables, keep one row a film, write manifests and a report."""
+"""Steps that all `diff3m prepare` commands share: open tables, keep one row per film, write manifests and a report."""
 
 from __future__ import annotations
 
