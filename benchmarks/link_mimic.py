@@ -96,7 +96,7 @@ def link(folder: Path, out: Path) -> tuple[float, float]:
     """
     code = (
         "import diff3m.data.prepare.mimic as m, sys; from pathlib import Path; "
-        "m.usable_films = lambda rows, *_: rows; "
+        "m.select_usable_films = lambda rows, *_: rows; "
         "f = Path(sys.argv[1]); print('\\n'.join(m.prepare_mimic(f, f, Path(sys.argv[2])).format_lines()))"
     )
     start = time.perf_counter()
