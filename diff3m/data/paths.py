@@ -179,7 +179,7 @@ def _split_path(name: str) -> tuple[str, ...]:
 def _find_longest_tail(names: list[str], parts: tuple[str, ...]) -> str | None:
     """Return the one name that shares the most parts with the end of a path; None where several share as many."""
 
-    def shared(name: str) -> int:
+    def count_shared(name: str) -> int:
         tail = 0
         for own, other in zip(reversed(_split_path(name)), reversed(parts), strict=False):
             if own.casefold() != other.casefold():
@@ -187,6 +187,6 @@ def _find_longest_tail(names: list[str], parts: tuple[str, ...]) -> str | None:
             tail += 1
         return tail
 
-    lengths = [shared(name) for name in names]
+    lengths = [count_shared(name) for name in names]
     longest = max(lengths, default=0)
     return names[lengths.index(longest)] if names and lengths.count(longest) == 1 else None

@@ -74,7 +74,7 @@ def calibrate_on_normals(
     stride = -(-len(rows) // MAX_MAPS)
     parts = Parts(Path(folder), len(rows), BATCH, ROW_SCHEMA, describe_run(plain, manifest, accept=accept))
 
-    def items(selects: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
+    def read_items(selects: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
         return zip(filter(selects, range(len(rows))), rows.cases(selects), strict=True)
 
     def measure(part: list[tuple[int, Case]]) -> Iterator[dict]:
@@ -83,7 +83,7 @@ def calibrate_on_normals(
         for position, result in zip(positions, results, strict=True):
             yield _make_row(result, with_maps=position % stride == 0)
 
-    parts.compute(items, measure, processes, report)
+    parts.compute(read_items, measure, processes, report)
     values, views, maps, reconstructions = [], [], [], []
     for row in parts.read_rows():
         if row["values"] is not None:

@@ -66,12 +66,12 @@ def summarize_method(phantoms: Sequence[ExplainedPhantom], method: str) -> dict:
 def _correlate(first: np.ndarray, second: np.ndarray) -> dict:
     """Return Spearman's correlation of values (films, groups), over all of them, of their sizes, and group by group."""
 
-    def pooled(rows: np.ndarray) -> float:
+    def correlate_rows(rows: np.ndarray) -> float:
         return spearman(first[rows].ravel(), second[rows].ravel())
 
     return {
-        "value": pooled(np.arange(len(first))),
-        "interval": bootstrap_interval(pooled, np.zeros(len(first))),
+        "value": correlate_rows(np.arange(len(first))),
+        "interval": bootstrap_interval(correlate_rows, np.zeros(len(first))),
         "of_sizes": spearman(np.abs(first).ravel(), np.abs(second).ravel()),
         "by_group": {group: spearman(first[:, place], second[:, place]) for place, group in enumerate(GROUPS)},
         "films": len(first),

@@ -60,15 +60,15 @@ def calibrate_fit_on_normals(
         """Measure the films at some positions of the manifest; None for one that cannot be measured."""
         places = {position: place for place, position in enumerate(positions)}
 
-        def items(selects: Callable[[int], bool]) -> Iterator[Case]:
+        def read_items(selects: Callable[[int], bool]) -> Iterator[Case]:
             return rows.cases(lambda position: position in places and selects(places[position]))
 
-        def values_of(part: list[Case]) -> Iterator[dict]:
+        def measure_part(part: list[Case]) -> Iterator[dict]:
             for case in (prepare_case(detector, row, accept) for row in part):
                 yield {"values": None if isinstance(case, RadiographError) else measure(case).tolist()}
 
         parts = Parts(folder / f"{stage}-parts", len(places), 1, ROW_SCHEMA, identity)
-        parts.compute(items, values_of, processes, partial(report, stage) if report else None)
+        parts.compute(read_items, measure_part, processes, partial(report, stage) if report else None)
         values = (row["values"] for row in parts.read_rows())
         return parts, [None if entry is None else np.array(entry) for entry in values]
 

@@ -79,7 +79,7 @@ def list_methods(
     normals = hashlib.sha256(Path(train).read_bytes() + preprocessing).hexdigest()[:12]
     cache: list[np.ndarray] = []
 
-    def training_films() -> np.ndarray:
+    def load_training_films() -> np.ndarray:
         if not cache:
             cases = read_normal_cases(train, detector.schema)
             films = load_films(
@@ -88,15 +88,15 @@ def list_methods(
             cache.append(films.images)
         return cache[0]
 
-    def trained_autoencoder() -> Callable[[Tensor], Tensor]:
+    def load_autoencoder() -> Callable[[Tensor], Tensor]:
         return load_or_train_autoencoder(
-            training_films(),
+            load_training_films(),
             out / f"autoencoder {normals}.safetensors",
             report=lambda done, total: report("autoencoder", done, total),
         )
 
-    yield Method("PCA", normals, lambda: judge_by_residual(fit_pca(training_films()), detector))
-    yield Method("autoencoder", normals, lambda: judge_by_residual(trained_autoencoder(), detector))
+    yield Method("PCA", normals, lambda: judge_by_residual(fit_pca(load_training_films()), detector))
+    yield Method("autoencoder", normals, lambda: judge_by_residual(load_autoencoder(), detector))
     yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _make_gaussian(side), detector))
     if simplex is not None:
         key = f"{simplex.checkpoint.sha256[:12]} {simplex.precision} {simplex.device.type}"
@@ -133,22 +133,22 @@ Draw = Callable[[int], Tensor]  # number of films → noises (B, 1, S, S)
 def _make_gaussian(size: int) -> Callable[[int], Draw]:
     """Return a function of a seed, which gives Gaussian noises of that seed."""
 
-    def seeded(seed: int) -> Draw:
+    def make_draw(seed: int) -> Draw:
         generator = torch.Generator().manual_seed(seed)
         return lambda count: torch.randn(count, 1, size, size, generator=generator)
 
-    return seeded
+    return make_draw
 
 
 def _make_simplex(size: int) -> Callable[[int], Draw]:
     """Return a function of a seed, which gives simplex noises of that seed."""
     pool = SimplexPool(size)
 
-    def seeded(seed: int) -> Draw:
+    def make_draw(seed: int) -> Draw:
         generator = torch.Generator().manual_seed(seed)
         return lambda count: pool.draw(count, size, generator)
 
-    return seeded
+    return make_draw
 
 
 def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector: Detector) -> Judge:

@@ -147,14 +147,16 @@ def _validate(context: Context) -> None:
 
 def _explain_unknown(context: Context) -> Counterfactual:
     """Reconstruct under an unknown record; the changed ones are computed in the same batch, for `_explain_changes`."""
-    whole = _compute_once(context)
-    return Counterfactual(whole.film, whole.reconstruction, whole.record, whole.others[:1], whole.reconstructions[:1])
+    result = _compute_once(context)
+    return Counterfactual(
+        result.film, result.reconstruction, result.record, result.others[:1], result.reconstructions[:1]
+    )
 
 
 def _explain_changes(context: Context) -> RecordChanges:
-    whole = _compute_once(context)
+    result = _compute_once(context)
     changes = Counterfactual(
-        whole.film, whole.reconstruction, whole.record, whole.others[1:], whole.reconstructions[1:]
+        result.film, result.reconstruction, result.record, result.others[1:], result.reconstructions[1:]
     )
     return RecordChanges(context.request.changes, changes)
 

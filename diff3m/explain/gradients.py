@@ -50,7 +50,7 @@ def compute_integrated_gradients(detector: Detector, case: Case, steps: int = PA
         for fit in fits
     }
 
-    def misfit_of(*tokens: Tensor) -> Tensor:
+    def compute_misfit(*tokens: Tensor) -> Tensor:
         films = x0.expand(len(tokens[0]), -1, -1, -1)
         condition = exact.network.condition_of(films, dict(zip(names, tokens, strict=True)))
         total = torch.zeros(len(films), device=x0.device)
@@ -63,7 +63,7 @@ def compute_integrated_gradients(detector: Detector, case: Case, steps: int = PA
                     total = total + ((along - fit.mean) / fit.std).square()
         return total
 
-    values, gap = IntegratedGradients(misfit_of).attribute(
+    values, gap = IntegratedGradients(compute_misfit).attribute(
         known, baselines=unknown, n_steps=steps, internal_batch_size=steps, return_convergence_delta=True
     )
     by_feature: dict[str, float] = {}

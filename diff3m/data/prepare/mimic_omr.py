@@ -84,7 +84,7 @@ def _omit_related(records: pd.DataFrame, report: Report) -> None:
         why = "another posture than the usual" if name.startswith(PRESSURE) else "a name without a known unit"
         report.omit(
             f"{name} of omr, {why}",
-            [f"patient {who}, {when}" for who, when in zip(rows["patient"], rows["chartdate"], strict=True)],
+            [f"patient {patient}, {date}" for patient, date in zip(rows["patient"], rows["chartdate"], strict=True)],
         )
 
 
@@ -94,17 +94,17 @@ def _drop_duplicates(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     A row that is the same in every column, `seq_num` included, is no second measurement.
     """
 
-    def names(rows: pd.DataFrame) -> list[str]:
+    def name_rows(rows: pd.DataFrame) -> list[str]:
         return [
-            f"patient {who}, {when}, {what}"
-            for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
+            f"patient {patient}, {date}, {name}"
+            for patient, date, name in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
         ]
 
     is_duplicate = records.duplicated()
-    report.omit("row of omr that is there twice", names(records[is_duplicate]))
+    report.omit("row of omr that is there twice", name_rows(records[is_duplicate]))
     records = records[~is_duplicate]
     records = records.assign(day=_parse_days(records["chartdate"]))
-    report.omit("record whose date is not like 2180-12-31", names(records[records["day"].isna()]))
+    report.omit("record whose date is not like 2180-12-31", name_rows(records[records["day"].isna()]))
     return records.dropna(subset=["day"]).astype({"day": "int64"})
 
 
@@ -113,8 +113,8 @@ def _name_records(records: pd.DataFrame, name: str | None = None) -> list[str]:
     names = records["name"] if name is None else [name] * len(records)
     dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
     return [
-        f"patient {who}, {when}, {what}"
-        for who, when, what in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)
+        f"patient {patient}, {date}, {name}"
+        for patient, date, name in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)
     ]
 
 
