@@ -1,1 +1,1 @@
-"""What a person sees: the Gradio app. Imports diff3m; never the other way round."""
+"""The Gradio app. It imports diff3m, and diff3m never imports it."""

@@ -1,9 +1,6 @@
-"""The same functions for programs: named endpoints of the page (gradio_client, OpenAPI) and tools for MCP.
+"""Named endpoints of the page for programs (gradio_client, OpenAPI), which are MCP tools where it runs with --mcp.
 
-The tools are there where the server was started with --mcp.
-
-Endpoints go through ordinary hidden components, whose checks keep a caller from naming a file of the server as its
-film.
+The endpoints use ordinary hidden components, whose checks prevent a caller from naming a file of the server as a film.
 """
 
 from __future__ import annotations
@@ -63,7 +60,7 @@ class Api:
         Args:
             film: the film as DICOM, PNG, JPEG, WebP or TIFF.
         """
-        with _sentences():
+        with _raise_sentences():
             radiograph = _read(film)
             quality = inspect(radiograph)
             return {
@@ -96,7 +93,7 @@ class Api:
             model: name of the checkpoint; the first one if empty.
             anyway: analyze the picture even if it does not look like a frontal chest film.
         """
-        with _sentences():
+        with _raise_sentences():
             detector = self._detector(model)
             analysis = analyze_in_turn(detector, self._film(film, anyway), _parse_record(detector, record))
             findings = find_findings(analysis, analysis.case, detector.scoring)
@@ -126,11 +123,11 @@ class Api:
             model: name of the checkpoint; the first one if empty.
             anyway: explain the picture even if it does not look like a frontal chest film.
         """
-        with _sentences():
+        with _raise_sentences():
             detector = self._detector(model)
             case = detector.case(self._film(film, anyway), _parse_record(detector, record))
             context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
-            for explanation in context.requested():
+            for explanation in context.list_requested():
                 with MODEL.turn():  # one turn each, so that others may go between
                     context.attempt(explanation.name)
             return explanations_to_dict(context)
@@ -145,7 +142,7 @@ class Api:
             seed: another seed, another person.
             model: name of the checkpoint; the first one if empty.
         """
-        with _sentences():
+        with _raise_sentences():
             detector = self._detector(model)
             values = _parse_record(detector, record)
             with MODEL.turn():
@@ -164,8 +161,8 @@ class Api:
 
 
 @contextmanager
-def _sentences():
-    """Pass errors that a caller can correct on as the sentence alone."""
+def _raise_sentences():
+    """Turn errors that a caller can correct into a gr.Error with their sentence alone."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
@@ -183,14 +180,14 @@ def _parse_record(detector: Detector, record: Any) -> Record:
 
     Raises ValueError, also for a name that the model does not know: a misspelt value must not count as unknown.
     """
-    values = _record(record)
+    values = _check_record(record)
     unknown = [str(name) for name in values if name not in detector.schema]
     if unknown:
         raise ValueError(f"The record has no {', '.join(unknown)}; its names are {', '.join(detector.schema.names)}.")
     return detector.schema.parse(values)
 
 
-def _record(record: Any) -> dict:
+def _check_record(record: Any) -> dict:
     if record is None or record == "":
         return {}
     if not isinstance(record, dict):
@@ -199,7 +196,7 @@ def _record(record: Any) -> dict:
 
 
 def build_api(detectors: Sequence[Detector]) -> None:
-    """Add the endpoints; called inside a Blocks. Nothing of it is seen on the page."""
+    """Add the endpoints, which are not visible on the page; called inside a Blocks."""
     api, names = Api(detectors), [detector.config.name for detector in detectors]
     with gr.Group(visible=False):
         film, record, model = gr.File(label="film"), gr.JSON(label="record"), gr.Textbox(names[0], label="model")
@@ -213,14 +210,14 @@ def build_api(detectors: Sequence[Detector]) -> None:
             gr.File(label="pictures", file_count="multiple"),
             gr.File(label="picture"),
         )
-        _endpoint(api.inspect_film, [film], numbers)
-        _endpoint(api.analyze_film, [film, record, model, anyway], [numbers, files])
-        _endpoint(api.explain_film, [film, record, feature, model, anyway], numbers)
-        _endpoint(api.draw_normal, [record, seed, model], picture)
-        _endpoint(api.describe_models, None, numbers)
+        _add_endpoint(api.inspect_film, [film], numbers)
+        _add_endpoint(api.analyze_film, [film, record, model, anyway], [numbers, files])
+        _add_endpoint(api.explain_film, [film, record, feature, model, anyway], numbers)
+        _add_endpoint(api.draw_normal, [record, seed, model], picture)
+        _add_endpoint(api.describe_models, None, numbers)
 
 
-def _endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
+def _add_endpoint(function: Callable, inputs: list | None, outputs: object) -> None:
     button = gr.Button(visible=False)
     button.click(
         on_gpu(function), inputs, outputs, api_name=function.__name__, **{**ON_MODEL, "api_visibility": "public"}

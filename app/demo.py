@@ -20,8 +20,8 @@ from .tabs.cohort import build_cohort
 from .tabs.explore import build_explore
 from .tabs.explore_layout import build_model_select
 from .tabs.folder_set import read_case_sets
-from .tabs.set_examples import set_examples
-from .tabs.teach import build_teach, films_detector
+from .tabs.set_examples import list_set_examples
+from .tabs.teach import build_teach, select_films_detector
 
 TITLE = "Diff3M Explorer"
 PRIVACY = "A film you drop here goes to the computer that runs this page, and is deleted within the hour."
@@ -43,13 +43,13 @@ def build_demo(detector: Detector | None = None, data: Path | None = None, cases
     choice = os.environ.get("DIFF3M_CHECKPOINT")
     names = [choice] if choice else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
     detectors = [detector] if detector else [Detector.from_pretrained(name) for name in names]
-    own_sets = read_case_sets(cases, films_detector(detectors))
+    own_sets = read_case_sets(cases, select_films_detector(detectors))
     gr.set_static_paths([STATIC_FOLDER])
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
-        model = _top_bar(detectors)
+        model = _build_top_bar(detectors)
         with gr.Tabs(elem_id="rooms") as tabs:
             with gr.Tab("Explore", id="explore"):
-                explore = build_explore(detectors, model, demo, set_examples(own_sets))
+                explore = build_explore(detectors, model, demo, list_set_examples(own_sets))
             with gr.Tab("Teach", id="teach"):
                 build_teach(detectors, demo, tabs, own_sets)
             with gr.Tab("Many cases", id="cohort"):
@@ -62,8 +62,8 @@ def build_demo(detector: Detector | None = None, data: Path | None = None, cases
     return demo.queue(max_size=40)
 
 
-def _top_bar(detectors: Sequence[Detector]) -> gr.Dropdown:
-    """Build what stands over the tabs: title, choice of the model, light or dark, and the notice."""
+def _build_top_bar(detectors: Sequence[Detector]) -> gr.Dropdown:
+    """Build the bar above the tabs: title, choice of the model, light or dark theme, and the notice."""
     with gr.Row(elem_id="top-bar"):
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         model = build_model_select(detectors)
@@ -73,7 +73,7 @@ def _top_bar(detectors: Sequence[Detector]) -> gr.Dropdown:
     return model
 
 
-def _theme() -> gr.themes.Base:
+def _make_theme() -> gr.themes.Base:
     """Return the theme: teal on slate, with buttons, tabs and links of a contrast of 4.5 in both schemes."""
     theme = gr.themes.Default(
         primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
@@ -101,11 +101,14 @@ def _theme() -> gr.themes.Base:
 
 
 def launch(demo: gr.Blocks, **options) -> None:
-    """Serve on 127.0.0.1 (or GRADIO_SERVER_NAME) at PORT, 7860 by default; nothing is shared or remembered."""
+    """Serve on 127.0.0.1 (or GRADIO_SERVER_NAME) at PORT, 7860 by default, without share link and run history.
+
+    options: further arguments of `gr.Blocks.launch`.
+    """
     settings = dict(
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860),
-        theme=_theme(),
+        theme=_make_theme(),
         css_paths=[STYLE, TEACH_STYLE],
         head=f"<script>{PASTE.read_text(encoding='utf-8')}</script>",
         run_history=False,

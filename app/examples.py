@@ -22,8 +22,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 class Example:
     """One case.
 
-    id: its name in links. path: of the film. title: a caption. record: by feature name. teaches: what is to be seen.
-    origin: where the film comes from. mask: path of the true mask, or None.
+    id: its name in links. path: of the film. title: a caption. record: by feature name. teaches: what the example
+    shows. origin: where the film comes from. mask: path of the true mask, or None.
     """
 
     id: str
@@ -44,8 +44,8 @@ class Example:
         return load_analysis(FOLDER / f"{self.id}.npz", detector)
 
 
-def strip_title(examples: Sequence[Example]) -> str:
-    """Return what the examples are, over their strip."""
+def get_strip_title(examples: Sequence[Example]) -> str:
+    """Return the title of the strip of examples."""
     origin = examples[0].origin if examples else ""
     return origin if origin.startswith("From ") else "Or an example: synthetic, no patient's film."
 

@@ -1,4 +1,4 @@
-"""What the record changed, explained step by step: one sentence first, then the registry's explanations in folds."""
+"""Explanations of what the record changed, streamed as HTML: a summary first, then a card for each explanation."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from diff3m.ehr import EHRSchema
 from diff3m.explain import EXPLANATIONS, Context
 
 from .render import cards, figures, panels
-from .render.explanation_summary import explanation_summary
+from .render.explanation_summary import summarize_explanations
 from .runtime.model_lock import MODEL
 
 
-def explanation_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield (what is being computed, HTML so far) before each explanation, and ("", everything) at the end.
+def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (progress, HTML so far) before each explanation, and ("", all HTML) at the end.
 
-    names: of the explanations; default, those that are requested. The first is open, the others are folded. What this
-    checkpoint cannot explain is said once, in its place, and costs no other explanation.
+    names: of the explanations; default, those of the request. The first card is open, the others are folded. Where the
+    checkpoint cannot compute an explanation, a note says why in its place.
     """
-    explanations = context.requested() if names is None else [EXPLANATIONS[name] for name in names]
+    explanations = context.list_requested() if names is None else [EXPLANATIONS[name] for name in names]
     page = ""
     for explanation in explanations:
-        yield explanation.progress, _with_summary(context, page)
+        yield explanation.progress, _add_summary(context, page)
         failures = len(context.failures)
         with MODEL.turn():  # one turn each, so that others may go between
             result = context.attempt(explanation.name)
@@ -32,12 +32,12 @@ def explanation_cards(context: Context, names: Iterable[str] | None = None) -> I
         state = "" if "<details" in page else " open"
         card = cards.render(explanation.name, result, context)
         page += f"<details{state}><summary>{html.escape(cards.card_title(explanation.name))}</summary>{card}</details>"
-    yield "", _with_summary(context, page)
+    yield "", _add_summary(context, page)
 
 
-def _with_summary(context: Context, page: str) -> str:
-    """Return the cards with one sentence and one chart before them."""
-    summary = explanation_summary(context.results, context.case.record, context.detector.schema)
+def _add_summary(context: Context, page: str) -> str:
+    """Return the cards, preceded by one sentence and one chart."""
+    summary = summarize_explanations(context.results, context.case.record, context.detector.schema)
     if not summary.is_measured:
         return page
     chart = summary.figure
@@ -45,25 +45,25 @@ def _with_summary(context: Context, page: str) -> str:
     return f'<div id="explanation-summary"><p class="verdict">{html.escape(summary.sentence)}</p>{picture}</div>{page}'
 
 
-def summary_sentence(context: Context) -> str:
-    """Return what the record changed in one sentence; "" while nothing is known of it."""
-    summary = explanation_summary(context.results, context.case.record, context.detector.schema)
+def make_summary_sentence(context: Context) -> str:
+    """Return one sentence on what the record changed; "" while nothing was measured."""
+    summary = summarize_explanations(context.results, context.case.record, context.detector.schema)
     return summary.sentence if summary.is_measured else ""
 
 
-def change_choices(schema: EHRSchema) -> list[tuple[str, str]]:
+def list_change_choices(schema: EHRSchema) -> list[tuple[str, str]]:
     """Return (label, name) of the features that another record may change."""
     return [(feature.label, feature.name) for feature in schema.features if feature.trained]
 
 
-def influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
+def list_influence_choices(schema: EHRSchema) -> list[tuple[str, str]]:
     """Return (label, name) of the numbers whose influence can be followed."""
     return [
         (feature.label, feature.name) for feature in schema.features if feature.kind == "number" and feature.trained
     ]
 
 
-def first_choice(choices: list[tuple[str, str]]) -> str | None:
+def select_first_choice(choices: list[tuple[str, str]]) -> str | None:
     """Return BMI where the model knows it, else the first number; None where it knows none."""
     names = [name for _, name in choices]
     return "bmi" if "bmi" in names else next(iter(names), None)

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from gradio_client import Client, handle_file
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = {"age": 60, "sex": "F", "view": "PA"}
@@ -102,9 +102,9 @@ def many_cases(browser, address: str, count: int, film: str) -> dict[str, float]
         path = Path(folder) / "films.zip"
         with zipfile.ZipFile(path, "w") as archive:
             for index in range(count):
-                film_bytes = cv2.imencode(".png", (person(FIRST_PHANTOM + index).film(256) * 255).astype(np.uint8))[
-                    1
-                ].tobytes()
+                film_bytes = cv2.imencode(
+                    ".png", (make_person(FIRST_PHANTOM + index).render(256) * 255).astype(np.uint8)
+                )[1].tobytes()
                 archive.writestr(f"{index}.png", film_bytes)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.goto(address)

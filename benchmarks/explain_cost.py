@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 from diff3m.checkpoint.source import shipped_checkpoints
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.explain import Context, Request
 from diff3m.explain.attribution import TARGETS
@@ -36,14 +36,14 @@ class Measurement:
 
 def measure_costs(detector: Detector, repeats: int) -> list[Measurement]:
     """Time the analysis and every explanation that the checkpoint can give, each with nothing computed before it."""
-    who = person(NUMBER)
-    case = detector.case(Radiograph(who.film(256)), who.patient.record())
+    person = make_person(NUMBER)
+    case = detector.case(Radiograph(person.render(256)), person.patient.to_record())
     number = "bmi" if detector.schema["bmi"].trained else "age"
-    sex = "F" if who.patient.sex == "M" else "M"
+    sex = "F" if person.patient.sex == "M" else "M"
     request = Request(targets=TARGETS, numbers=(number,), changes=(("sex", sex),), regions=REGIONS)
     explanations = [
         explanation
-        for explanation in Context(detector, case, request).requested()
+        for explanation in Context(detector, case, request).list_requested()
         if all(meets(detector, need) for need in explanation.needs)
     ]
     work = {"": lambda: detector.analyze(case)}

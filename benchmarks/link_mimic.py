@@ -96,8 +96,8 @@ def link(folder: Path, out: Path) -> tuple[float, float]:
     """
     code = (
         "import diff3m.data.prepare.mimic as m, sys; from pathlib import Path; "
-        "m.usable_films = lambda rows, *_: rows; "
-        "f = Path(sys.argv[1]); print('\\n'.join(m.prepare_mimic(f, f, Path(sys.argv[2])).lines()))"
+        "m.select_usable_films = lambda rows, *_: rows; "
+        "f = Path(sys.argv[1]); print('\\n'.join(m.prepare_mimic(f, f, Path(sys.argv[2])).format_lines()))"
     )
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code, str(folder), str(out)], check=True)

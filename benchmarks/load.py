@@ -31,7 +31,7 @@ import numpy as np
 from app_cost import wait_for
 from gradio_client import Client, handle_file
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.imaging import Preprocessing, prepare, read_radiograph
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ def make_users(count: int, folder: Path) -> list[User]:
     users = []
     for number in range(count):
         path = folder / f"{number}.png"
-        cv2.imwrite(str(path), (person(FIRST_PHANTOM + number).film(160) * 255).astype(np.uint8))
+        cv2.imwrite(str(path), (make_person(FIRST_PHANTOM + number).render(160) * 255).astype(np.uint8))
         record = {"age": 20 + number % 70, "bmi": 20 + number // 70, "view": ("PA", "AP")[number % 2]}
         users.append(User(number, path, record, prepare_file(path)))
     return users

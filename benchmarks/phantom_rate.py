@@ -11,7 +11,7 @@ import time
 
 import cv2
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 
 
 def main() -> None:
@@ -23,10 +23,10 @@ def main() -> None:
         for name, lesion in (("normal", None), ("with lesion and mask", "any")):
             rates = []
             for turn in range(options.rounds):
-                people = [person(20 * turn + index, lesion) for index in range(20)]
+                people = [make_person(20 * turn + index, lesion) for index in range(20)]
                 start = time.process_time()
-                for who in people:
-                    who.film(size)
+                for person in people:
+                    person.render(size)
                 rates.append(len(people) / (time.process_time() - start))
             print(f"{size:>4} pixels, {name:<22} {statistics.median(rates):.0f} a second of one core")
 

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from app.components.viewer import STATIC_FOLDER, ViewerFilm, ViewerMap, ViewerState, encode_film, encode_map
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 
 ORIGIN = "http://localhost/"  # answered by this script: nothing listens there
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -57,7 +57,7 @@ MEASURE = """async ([movement, frames]) => {
 
 def viewer_files(side: int) -> dict[str, bytes]:
     """Return film, normal film, map and value by file name. side: of the film in pixels."""
-    film = cv2.resize(person(PHANTOM).film(512).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    film = cv2.resize(make_person(PHANTOM).render(512).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     film = np.clip(film + np.random.default_rng(0).normal(0, 0.01, film.shape), 0, 1)
     normal = cv2.GaussianBlur(film, (0, 0), side / 256)
     difference = cv2.resize((film - normal).astype(np.float32), (128, 128), interpolation=cv2.INTER_AREA)

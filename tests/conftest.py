@@ -15,7 +15,7 @@ from helpers import CHROMIUM, REAL_DATA, randomize, serving, tiny_network
 
 from diff3m.checkpoint.folder import CheckpointConfig, load_checkpoint, save_checkpoint, save_scoring, write_config
 from diff3m.checkpoint.source import SHIPPED
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation.calibration import calibrate_on_normals
@@ -64,7 +64,9 @@ def fitted(tiny_checkpoint, tmp_path_factory) -> Detector:
     """The tiny checkpoint with a calibrated fit of the record, in a folder of its own."""
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("fitted") / "tiny"))
     detector = Detector(load_checkpoint(folder), device="cpu", precision="float32")
-    cases = [detector.case(person(number).film(64), person(number).patient.record()) for number in range(8)]
+    cases = [
+        detector.case(make_person(number).render(64), make_person(number).patient.to_record()) for number in range(8)
+    ]
     calibration = calibrate_fit(detector, cases, {"habitus": 500})
     config = replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit)
     config = replace(config, prior_fit=calibrate_usual(detector.with_config(config), cases))
@@ -85,7 +87,7 @@ def labelled_phantoms(tmp_path_factory) -> Path:
     lines = ["path,age,sex,view,bmi,label"]
     y, x = np.mgrid[0:96, 0:96] / 96
     for index in range(12):
-        film, label = person(FILM_PEOPLE + index).film(96), "normal"
+        film, label = make_person(FILM_PEOPLE + index).render(96), "normal"
         if index % 3 == 2:
             film = np.clip(film + 0.4 * np.exp(-(((x - 0.7) / 0.06) ** 2 + ((y - 0.5) / 0.06) ** 2)), 0, 1)
             label = "opacity"

@@ -30,7 +30,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from diff3m.cli.main import main
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.ehr import EHRSchema
 from diff3m.network import NetworkConfig
 from diff3m.training.config import TrainingConfig
@@ -58,7 +58,7 @@ def drawn_film(size: int = 96, seed: int = 0, bright: float = 0.0) -> np.ndarray
 @cache
 def phantom_png(turns: int = 0, negative: bool = False) -> bytes:
     """A simulated chest film of 70×70 pixels, which the gate lets pass as it is, as a PNG file."""
-    pixels = np.rot90(person(0).film(70), turns)
+    pixels = np.rot90(make_person(0).render(70), turns)
     return cv2.imencode(".png", ((1 - pixels if negative else pixels) * 255).astype(np.uint8))[1].tobytes()
 
 

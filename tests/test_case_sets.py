@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from helpers import ROOT, dicom_film, drawn_film
 
-from app.examples import MAX_STRIP, load_examples, read_mask, strip_title
+from app.examples import MAX_STRIP, get_strip_title, load_examples, read_mask
 from app.tabs.explore import build_explore
 from app.tabs.explore_layout import build_model_select
 from app.tabs.folder_set import FolderEntry, parse_boxes, read_case_set, read_case_sets, read_truths
-from app.tabs.lessons.own import own_lessons
-from app.tabs.set_examples import set_examples
+from app.tabs.lessons.own import make_own_lessons
+from app.tabs.set_examples import list_set_examples
 from app.tabs.set_results import FOLDER, draw_truths
 from diff3m.data.manifest import ManifestError
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.imaging import Radiograph
 
 HEAD = "path,age,title,question,answer,boxes,label,mask\n"
@@ -94,7 +94,7 @@ def test_a_bad_row_is_left_out_with_its_reason(folder, tiny_detector, capsys):
 
 
 def test_a_film_that_the_gate_would_stop_is_used_and_said(folder, tiny_detector, capsys):
-    cv2.imwrite(str(folder / "turned.png"), (np.rot90(person(1).film(96)) * 255).astype(np.uint8))
+    cv2.imwrite(str(folder / "turned.png"), (np.rot90(make_person(1).render(96)) * 255).astype(np.uint8))
     (folder / "manifest.csv").write_text("path\nturned.png\n")
     for _ in range(2):  # computed, then stored
         assert len(read_case_set(folder, tiny_detector)) == 1
@@ -180,12 +180,12 @@ def test_sets_of_one_name_are_told_apart(folder, tiny_detector, tmp_path):
 
 def test_cases_are_the_examples_of_explore(folder, tiny_detector):
     cases = read_case_set(folder, tiny_detector)
-    examples = set_examples([cases])[tiny_detector.config.name]
+    examples = list_set_examples([cases])[tiny_detector.config.name]
     first, _, third = examples
     assert (first.id, first.title, first.record["age"]) == ("ward-3/0.png", "First", 50)
     assert third.title == "c" and cv2.imread(third.picture) is not None, "a DICOM film has a thumbnail"
     assert first.result(tiny_detector).record["age"] == 50 and read_mask(first.mask)[200, 300] and third.mask is None
-    assert strip_title(examples) == "From the case set Ward 3." and "synthetic" in strip_title(
+    assert get_strip_title(examples) == "From the case set Ward 3." and "synthetic" in get_strip_title(
         load_examples("phantoms")
     )
     with gr.Blocks() as page:
@@ -196,7 +196,7 @@ def test_cases_are_the_examples_of_explore(folder, tiny_detector):
 
 
 def test_rows_with_a_question_are_lessons(folder, tiny_detector):
-    lessons = own_lessons([read_case_set(folder, tiny_detector)])
+    lessons = make_own_lessons([read_case_set(folder, tiny_detector)])
     assert [(lesson.name, lesson.title) for lesson in lessons] == [
         ("ward-3/0.png", "Ward 3: First"),
         ("ward-3/c.dcm", "Ward 3: Film 3"),

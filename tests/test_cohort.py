@@ -19,12 +19,12 @@ from app.tabs.cohort import CohortResult, build_cohort
 from app.tabs.cohort_run import (
     Film,
     Row,
+    format_csv,
     list_films,
     list_folder_films,
-    read_again,
+    reread_film,
     score_films,
     summary_html,
-    table_csv,
 )
 from app.tabs.explore import build_explore
 from app.tabs.explore_layout import build_model_select
@@ -75,13 +75,13 @@ def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
     text = summary_html(rows)
     assert "4 of 5 films were scored" in text and "within each view" in text and "<svg" in text
     assert "no file of this name" in rows[4].reason and rows[4].reason in text and "absent.png" in text
-    table = list(csv.DictReader(io.StringIO(table_csv(rows, detector).decode())))
+    table = list(csv.DictReader(io.StringIO(format_csv(rows, detector).decode())))
     assert len(table) == 5 and table[0]["weights_sha256"] == detector.checkpoint.sha256
     assert table[4]["note"] == rows[4].reason and table[4]["score"] == ""
     archive.close()
-    assert read_again(films[0], str(cohort / "films.zip")).startswith(b"\x89PNG")
+    assert reread_film(films[0], str(cohort / "films.zip")).startswith(b"\x89PNG")
     with pytest.raises(ArchiveError):
-        read_again(films[0], None)
+        reread_film(films[0], None)
 
 
 def test_a_percentile_has_one_decimal_and_names_no_limit_that_it_did_not_reach():
@@ -132,10 +132,10 @@ def test_a_row_is_opened_as_it_was_scored(detector, tmp_path):
     scored = next(score_films(detector, films, strict=False))
     archive.close()
     assert scored.film.record == {"age": 63, "sex": "F", "view": "PA"} and scored.view == "PA"
-    assert read_again(scored.film, str(tmp_path / "a.zip")).endswith(b"a")
+    assert reread_film(scored.film, str(tmp_path / "a.zip")).endswith(b"a")
     (tmp_path / "a.zip").unlink()
     with pytest.raises(ArchiveError):
-        read_again(scored.film, str(tmp_path / "a.zip"))
+        reread_film(scored.film, str(tmp_path / "a.zip"))
 
 
 def test_a_click_on_a_row_opens_its_film_under_its_record(detector, cohort):

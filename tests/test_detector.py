@@ -98,9 +98,9 @@ def test_an_analysis_prepares_the_film_and_parses_the_record_once(tiny_detector,
     analysis = tiny_detector.analyze(case)
     assert calls == {"prepare_film": 1, "border_box": 1, "parse": 1}
     context = Context(tiny_detector, case)
-    for explanation in context.requested():
+    for explanation in context.list_requested():
         context.attempt(explanation.name)
-    assert set(context.requested_results()) >= {"attention", "region", "information", "record_unknown"}
+    assert set(context.collect_results()) >= {"attention", "region", "information", "record_unknown"}
     assert calls["prepare_film"] == calls["border_box"] == 1
     assert np.array_equal(analysis.film, case.x0) and analysis.aspect == case.aspect
 

@@ -61,8 +61,8 @@ def test_a_lesion_stands_out_where_its_middle_does():
 
 
 def test_lesions_are_painted_alike_for_viewer_and_model():
-    healthy, masks = healing.phantom_film(healing.PERSON), healing.painted_film(0.4)[1]
-    gross, faint = healing.painted_film(0.4)[0], healing.painted_film(0.04)[0]
+    healthy, masks = healing.make_phantom_film(healing.PERSON), healing.make_painted_film(0.4)[1]
+    gross, faint = healing.make_painted_film(0.4)[0], healing.make_painted_film(0.04)[0]
     for mask in masks:
         inside = [float((phantom.pixels - healthy.pixels)[mask].mean()) for phantom in (gross, faint)]
         assert inside[0] > 0.02 and inside[1] == pytest.approx(inside[0] / 10, rel=0.05)
@@ -149,9 +149,9 @@ def candidate(name: str, percentile: float | None, largest: float | None) -> dis
 
 def test_films_are_chosen_by_what_was_measured():
     films = [candidate("a", 99, 0.3), candidate("b", 60, 0.05), candidate("c", 10, -0.07), candidate("d", 40, None)]
-    assert disagreement.map_alone(films).candidate.name == "c" and disagreement.score_alone(films) is None
+    assert disagreement.find_map_alone(films).candidate.name == "c" and disagreement.find_score_alone(films) is None
     films += [candidate("e", 95, None), candidate("f", 99.5, None)]
-    assert disagreement.score_alone(films).candidate.name == "f"
+    assert disagreement.find_score_alone(films).candidate.name == "f"
     assert [film.row[-1] for film in films] == [
         "agree",
         "map alone",
@@ -199,8 +199,8 @@ def test_the_view_lesson_says_whether_the_model_notices(fitted, monkeypatch):
 def test_nothing_known_is_an_empty_record(simulated):
     first, second = list(itertools.islice(record.WITHOUT_RECORD.answer(simulated), 2))
     assert "Everything known" in first.html and "Nothing known" in second.html
-    phantom = record.phantom_film(record.STOUT_PERSON, bmi=41.0)
-    unknown = answers.analyze(simulated, phantom, dict.fromkeys(phantom.patient.record()))
+    phantom = record.make_phantom_film(record.STOUT_PERSON, bmi=41.0)
+    unknown = answers.analyze(simulated, phantom, dict.fromkeys(phantom.patient.to_record()))
     assert set(unknown.case.record.values()) == {None}
 
 

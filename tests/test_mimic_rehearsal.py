@@ -16,7 +16,7 @@ from gradio_client import Client, handle_file
 from helpers import ROOT, TRAINING_NETWORK, serving, write_gzip
 
 from diff3m.cli.main import main
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 
 FIRST_PHANTOM = 2_090_000
@@ -52,7 +52,7 @@ def physionet(tmp_path):
             (f"{number:08x}-1d5c2d4a-f0a3b1c2", view),
             (f"{number:08x}-2aa10bc5-9e0f7d11", "LATERAL"),
         ):
-            film = (person(FIRST_PHANTOM + number).film(96) * 255).astype(np.uint8)
+            film = (make_person(FIRST_PHANTOM + number).render(96) * 255).astype(np.uint8)
             cv2.imwrite(str(subject_folder / f"{name}.jpg"), film, [cv2.IMWRITE_JPEG_QUALITY, 95])
             metadata.append(
                 (name, subject, study, f"CHEST ({position})", position, 96, 96, day.replace("-", ""), "142030.5",
@@ -63,7 +63,7 @@ def physionet(tmp_path):
         values = dict.fromkeys(FINDINGS, "") | {"No Finding" if normal else "Lung Opacity": "1.0"}
         labels.append((subject, study, *values.values()))
         people.append((subject, "FM"[number // 2 % 2], 30 + number, 2180, "2011 - 2013", ""))
-        patient = person(FIRST_PHANTOM + number).patient.record()
+        patient = make_person(FIRST_PHANTOM + number).patient.to_record()
         omr.append((subject, day, 1, "Blood Pressure", f"{110 + number}/{70 + number // 3}"))
         omr.append((subject, day, 1, "Height (Inches)", round(patient["height_cm"] / 2.54, 1)))
         omr.append((subject, day, 1, "Weight (Lbs)", round(patient["weight_kg"] / 0.45359237, 1)))

@@ -14,13 +14,13 @@ import pytest
 from helpers import drawn_film
 
 from app.components import film_pictures
-from app.components.ehr_form import FROM_HEADER, build_form, features_at_fault, with_bmi
+from app.components.ehr_form import FROM_HEADER, add_bmi, build_form, find_features_at_fault
 from app.components.events import without_repetition
 from app.components.film_edit import Corrections, correct_and_inspect
 from app.components.viewer import ViewerFinding
 from app.render import cards, figures, verdict, wording
 from app.render.report import result_to_dict
-from app.tabs.open_films import error_sentence
+from app.tabs.open_films import describe_error
 from diff3m.checkpoint.folder import load_checkpoint, save_scoring
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError, paper_schema
@@ -51,11 +51,11 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     film[60:260, 20:180] = cv2.resize(drawn_film(200, 3, bright=0.5), (160, 200))
     case = detector.case(film, {"view": "PA"})
     result = detector.analyze(case)
-    picture = film_pictures.film_picture(case.film, "film", 32)
+    picture = film_pictures.make_film_picture(case.film, "film", 32)
     truth = np.zeros((32, 32), bool)
     truth[8:16, 8:16] = truth[20:24, 20:24] = True
     findings = find_findings(result, case, detector.scoring, threshold=0.001)
-    shown = film_pictures.analyzed_picture(picture, result, case, detector.scoring, findings, truth)
+    shown = film_pictures.add_analysis(picture, result, case, detector.scoring, findings, truth)
     top, bottom, left, right = case.prepared.box
     assert [(entry.name, entry.signed) for entry in shown.maps] == [("Difference", True)]
     assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
@@ -76,7 +76,7 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     )
     normal = cv2.imread(str(shown.normal), cv2.IMREAD_UNCHANGED) / 65535
     assert normal.shape == (300, 200) and np.allclose(normal, result.pseudo_healthy, atol=1e-4)
-    forming = film_pictures.forming_normal(result.reconstruction, case, picture, detector.scoring)
+    forming = film_pictures.add_forming_normal(result.reconstruction, case, picture, detector.scoring)
     assert cv2.imread(str(forming.normal), cv2.IMREAD_UNCHANGED).dtype == np.uint8
     box = prepared_box(place.box, case)
     assert box == pytest.approx((0.25, 0.25, 0.5, 0.5), abs=0.02)
@@ -85,9 +85,9 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
 def test_a_film_of_8_bits_stays_one_of_8_bits(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     levels = np.arange(256, dtype=np.uint8).repeat(64).reshape(128, 128)
-    eight = film_pictures.film_picture(Radiograph(levels / np.float32(255)), "film", 32)
+    eight = film_pictures.make_film_picture(Radiograph(levels / np.float32(255)), "film", 32)
     assert np.array_equal(cv2.imread(str(eight.film), cv2.IMREAD_UNCHANGED), levels)
-    sixteen = film_pictures.film_picture(Radiograph(np.linspace(0, 1, 128 * 128).reshape(128, 128)), "film", 32)
+    sixteen = film_pictures.make_film_picture(Radiograph(np.linspace(0, 1, 128 * 128).reshape(128, 128)), "film", 32)
     assert cv2.imread(str(sixteen.film), cv2.IMREAD_UNCHANGED).dtype == np.uint16
 
 
@@ -117,29 +117,29 @@ def test_the_form_fills_marks_and_leaves_out_what_the_model_ignores():
     with gr.Blocks():
         form, partial = build_form(schema), build_form(replace(schema, features=features), "_other")
     updates = form.fill({"age": 62.0, "sex": "M", "height_cm": 170.0, "weight_kg": 70.0}, FROM_HEADER)
-    assert updates[form.field("age")]["value"] == "62" and updates[form.field("age")]["info"] == FROM_HEADER
-    assert updates[form.field("bmi")]["value"] == updates[form.computed_bmi] == "24.2"
-    assert updates[form.field("view")]["value"] == "unknown" and updates[form.field("view")]["info"] == ""
-    assert set(form.fill({"sex": "F"}, FROM_HEADER, keep=True)) == {form.field("sex")}
+    assert updates[form.get_field("age")]["value"] == "62" and updates[form.get_field("age")]["info"] == FROM_HEADER
+    assert updates[form.get_field("bmi")]["value"] == updates[form.computed_bmi] == "24.2"
+    assert updates[form.get_field("view")]["value"] == "unknown" and updates[form.get_field("view")]["info"] == ""
+    assert set(form.fill({"sex": "F"}, FROM_HEADER, keep=True)) == {form.get_field("sex")}
     values = {form.computed_bmi: "24.2", **{field: "" for field in form.fields}}
-    values |= {form.field("bmi"): "24.2", form.field("height_cm"): "170", form.field("weight_kg"): "90"}
+    values |= {form.get_field("bmi"): "24.2", form.get_field("height_cm"): "170", form.get_field("weight_kg"): "90"}
     assert schema.parse(form.read(values))["bmi"] == 31.1, "a weight that was just typed counts, not the BMI before it"
-    values[form.field("bmi")] = "45"
+    values[form.get_field("bmi")] = "45"
     with pytest.raises(EHRError, match="contradicts"):
         schema.parse(form.read(values))
-    ignored = {partial.computed_bmi: "", **{field: "" for field in partial.fields}, partial.field("bmi"): "900"}
+    ignored = {partial.computed_bmi: "", **{field: "" for field in partial.fields}, partial.get_field("bmi"): "900"}
     assert set(partial.read(ignored)) == trained, "nothing is said of a value that cannot count"
-    assert features_at_fault(EHRError("Blood pressure: swapped."), schema) == {"systolic_mmhg", "diastolic_mmhg"}
+    assert find_features_at_fault(EHRError("Blood pressure: swapped."), schema) == {"systolic_mmhg", "diastolic_mmhg"}
     marks = form.mark(EHRError("BMI: 45 contradicts height"))
-    assert [field for field, update in marks.items() if update["elem_classes"]] == [form.field("bmi")]
+    assert [field for field, update in marks.items() if update["elem_classes"]] == [form.get_field("bmi")]
 
 
 def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
     schema = paper_schema()
     known = {"height_cm": 170.0, "weight_kg": 70.0}
-    assert with_bmi(schema, known) == ({**known, "bmi": 24.2}, {"bmi"})
-    assert with_bmi(schema, {"height_cm": 170.0, "unheard_of": 1}) == ({"height_cm": 170.0}, set())
-    assert with_bmi(schema, {"height_cm": 230.0, "weight_kg": 25.0})[1] == set()
+    assert add_bmi(schema, known) == ({**known, "bmi": 24.2}, {"bmi"})
+    assert add_bmi(schema, {"height_cm": 170.0, "unheard_of": 1}) == ({"height_cm": 170.0}, set())
+    assert add_bmi(schema, {"height_cm": 230.0, "weight_kg": 25.0})[1] == set()
 
 
 def test_a_film_is_taken_as_it_is_handled():
@@ -208,8 +208,8 @@ def test_what_the_gate_saw_stays_with_the_result(detector):
 
 
 def test_an_error_that_is_nobodys_fault_is_told_without_its_text(caplog):
-    assert error_sentence(ValueError("Mend it.")) == "Mend it."
-    assert "secret" not in error_sentence(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
+    assert describe_error(ValueError("Mend it.")) == "Mend it."
+    assert "secret" not in describe_error(RuntimeError("secret")) + caplog.text and "RuntimeError" in caplog.text
 
 
 def test_attention_is_drawn_by_group_and_unknown_groups_are_pale(detector):

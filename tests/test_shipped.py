@@ -12,13 +12,13 @@ from app.examples import load_examples, read_mask
 from app.render.wording import contradiction_sentences
 from diff3m.analysis import Analysis
 from diff3m.checkpoint.source import SHIPPED, shipped_checkpoints
-from diff3m.data.painted.lesions import KINDS, paint
+from diff3m.data.painted.lesions import KINDS, paint_lesion
 from diff3m.data.phantom import KINDS as KINDS_OF_PHANTOMS
-from diff3m.data.phantom import SEEDS, person
+from diff3m.data.phantom import SEEDS, make_person
 from diff3m.evaluation.metrics import auroc
-from diff3m.evaluation.oracle import average_patient
+from diff3m.evaluation.oracle import make_average_patient
 from diff3m.evaluation.phantoms import measure_counterfactual_fidelity
-from diff3m.evaluation.realism import power_spectrum
+from diff3m.evaluation.realism import compute_power_spectrum
 from diff3m.explain import attribute
 from diff3m.imaging import Radiograph, prepare, read_radiograph
 from diff3m.sample import draw_normals
@@ -85,7 +85,7 @@ def assert_same_spectrum(analyses: list[Analysis]) -> None:
         side = min(bottom - top, right - left)
         pair = np.stack([analysis.case.film.pixels, analysis.pseudo_healthy])[:, top : top + side, left : left + side]
         small = [cv2.resize(film, (224, 224), interpolation=cv2.INTER_AREA) for film in pair]
-        spectra.append([power_spectrum(film[None]) for film in small])
+        spectra.append([compute_power_spectrum(film[None]) for film in small])
     ratio = np.divide(*np.mean(spectra, axis=0)[::-1])
     assert len(analyses) >= 3 and ratio == pytest.approx(1, abs=0.15), (ratio.min(), ratio.max())
 
@@ -128,12 +128,12 @@ def test_drawn_films_depend_on_record_and_seed(shipped):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_mask_covers_the_change_that_a_lesion_makes(kind):
     film = np.full((128, 128), 0.3, np.float32)
-    changed, mask = paint(film, kind, (0.3, 0.6), 0.12, 0.6, seed=1)
+    changed, mask = paint_lesion(film, kind, (0.3, 0.6), 0.12, 0.6, seed=1)
     change = changed - film
     assert change.min() >= 0 and changed.max() <= 1 and 0.001 < mask.mean() < 0.3
     assert change[mask].min() > change[~mask].max() - 1e-6
     with pytest.raises(ValueError, match="unknown lesion"):
-        paint(film, "gout", (0.3, 0.6), 0.12, 0.6)
+        paint_lesion(film, "gout", (0.3, 0.6), 0.12, 0.6)
 
 
 def test_the_phantom_checkpoint_knows_all_eight_features(phantoms):
@@ -189,7 +189,7 @@ def test_another_bmi_changes_a_reconstruction_as_it_changes_the_phantom(phantoms
 ])  # fmt: skip
 def test_the_extreme_part_of_a_record_stands_out(phantoms, group, sex, change):
     """Of a simulated patient who is average in all else, before the film is seen."""
-    patient = average_patient(sex).under(**change)
-    film = Radiograph(person(SEEDS["test"][0] + 91_000).film(128, patient))
-    unusual = attribute(phantoms, phantoms.case(film, patient.record()), "prior", parts=False).unusual
+    patient = make_average_patient(sex).with_values(**change)
+    film = Radiograph(make_person(SEEDS["test"][0] + 91_000).render(128, patient))
+    unusual = attribute(phantoms, phantoms.case(film, patient.to_record()), "prior", parts=False).unusual
     assert max(unusual, key=unusual.get) == group and set(unusual) == set(phantoms.schema.explanation_groups)

@@ -14,10 +14,17 @@ from app.tabs.case_set import SET_SIZE, SimulatedSet
 from app.tabs.folder_set import read_case_set
 from app.tabs.playground import build_playground
 from app.tabs.reading import build_reading
-from app.tabs.reading_report import read_csv, report_html, table_csv
+from app.tabs.reading_report import format_csv, read_csv, report_html
 from app.tabs.reading_session import DEFAULT_CONFIDENCE, FilmReading, ReadingSession, carry_confidences
 from diff3m.data.manifest import ManifestError
-from diff3m.evaluation.free_response import Mark, Reading, count_marks, free_response_curve, is_hit, overall_point
+from diff3m.evaluation.free_response import (
+    Mark,
+    Reading,
+    compute_free_response_curve,
+    compute_overall_point,
+    count_marks,
+    is_hit,
+)
 from diff3m.findings import mask_box
 
 TRUTH = (0.4, 0.4, 0.5, 0.5)
@@ -49,12 +56,14 @@ def test_the_curve_counts_each_place_once_and_each_wrong_mark():
         Reading((), ()),
         Reading((), (Mark(MISS, 1),)),
     ]
-    points = [(point.confidence, point.sensitivity, point.false_marks) for point in free_response_curve(readings)]
+    points = [
+        (point.confidence, point.sensitivity, point.false_marks) for point in compute_free_response_curve(readings)
+    ]
     assert points == [(3, 0.5, 0.0), (2, 0.5, 0.25), (1, 0.5, 0.75)]
-    assert overall_point(readings).false_marks == 0.75 and count_marks(readings[0], 2) == (1, 0)
-    assert overall_point(readings[2:]).sensitivity is None and free_response_curve([]) == ()
+    assert compute_overall_point(readings).false_marks == 0.75 and count_marks(readings[0], 2) == (1, 0)
+    assert compute_overall_point(readings[2:]).sensitivity is None and compute_free_response_curve([]) == ()
     with pytest.raises(ValueError, match="No film"):
-        overall_point([])
+        compute_overall_point([])
 
 
 def test_a_simulated_set_is_the_same_films_for_every_reader():
@@ -116,7 +125,7 @@ def test_a_class_is_counted_beside_the_reader_and_its_tables_are_deleted(folder,
         tab = build_reading(tiny_detector, [read_case_set(folder, tiny_detector)])
     tables = [tmp_path / name for name in ("one.csv", "other.csv")]
     for table in tables:
-        table.write_text(table_csv("s", [FilmReading("a", Reading((TRUTH,), (Mark(MISS, 2),)), 8.0)]))
+        table.write_text(format_csv("s", [FilmReading("a", Reading((TRUTH,), (Mark(MISS, 2),)), 8.0)]))
     update = tab.pool(list(map(str, tables)), ReadingSession("s", films=tuple(films())))
     text = update[tab.page.class_result]
     assert "The class: two readers" in text and "The class: sensitivity 0% of 2, 1.0 false marks a film" in text
@@ -127,10 +136,10 @@ def test_a_class_is_counted_beside_the_reader_and_its_tables_are_deleted(folder,
 
 
 def test_a_saved_reading_is_read_again():
-    again = read_csv(table_csv("simulated-1", films()).encode())
+    again = read_csv(format_csv("simulated-1", films()).encode())
     assert [film.reading for film in again] == [film.reading for film in films()]
     assert [film.seconds for film in again] == [4.0, 6.0]
-    for data in (b"", b"a,b\n1,2\n", b"\xff\xfe", table_csv("s", []).encode(), b"x" * 2**21):
+    for data in (b"", b"a,b\n1,2\n", b"\xff\xfe", format_csv("s", []).encode(), b"x" * 2**21):
         with pytest.raises(ValueError, match="Drop the CSV files"):
             read_csv(data)
 

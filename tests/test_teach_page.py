@@ -10,7 +10,7 @@ import pytest
 from helpers import serving
 
 from app.tabs.reading_report import read_csv
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.evaluation.free_response import count_marks
 
 SLOW = 240_000  # milliseconds that an answer may take on a busy machine
@@ -22,8 +22,8 @@ def folder(tmp_path_factory) -> Path:
     """A set of two simulated films, as a teacher would write it: one with an opacity, one normal."""
     path = tmp_path_factory.mktemp("sets") / "my-films"
     path.mkdir()
-    diseased = person(2_050_209, "opacity").film_with_lesion(300)
-    for name, film in (("a", diseased.film), ("b", person(2_050_201).film(300))):
+    diseased = make_person(2_050_209, "opacity").render_with_lesion(300)
+    for name, film in (("a", diseased.film), ("b", make_person(2_050_201).render(300))):
         cv2.imwrite(str(path / f"{name}.png"), (film * 255).clip(0, 255).astype("uint8"))
     x, y, width, height = cv2.boundingRect(diseased.mask.astype("uint8"))
     (path / "manifest.csv").write_text(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from app.render import figures, wording
-from app.render.cards.region import named_regions, region_sentence
-from app.render.explanation_summary import explanation_summary
+from app.render.cards.region import drop_repeated_region, region_sentence
+from app.render.explanation_summary import summarize_explanations
 from diff3m.analysis import Analysis, Settings
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.explain import RegionAttribution
@@ -192,7 +192,7 @@ def test_the_summary_of_the_explanations(schema):
         "three_records": three_records(0.004),
         "region": {"heart": region(0.06, view=-0.02, age=0.004), "right lower zone": region(-0.03, view=0.012)},
     }
-    summary = explanation_summary(results, analysis_of(age=63.0, view="AP").record, schema)
+    summary = summarize_explanations(results, analysis_of(age=63.0, view="AP").record, schema)
     assert summary.sentence == (
         "The record changed little (0.4 % of the grey range on average): knowing that this is an AP film explains a "
         "third of the heart's difference."
@@ -234,24 +234,26 @@ def test_the_summary_of_the_explanations(schema):
 )
 def test_the_summary_says_what_the_numbers_support(schema, results, says):
     record = analysis_of(age=63.0, sex="F", view="AP").record
-    assert explanation_summary(results, record, schema).sentence == says
+    assert summarize_explanations(results, record, schema).sentence == says
 
 
 def test_the_main_finding_has_one_name_in_the_summary():
     """The box that is explained is one of the findings: it is not told again as "the largest difference"."""
     heart = region(0.05, view=-0.02)
     regions = {"": heart, "heart": heart, "left lower zone": replace(region(0.03), box=(0.5, 0.5, 0.6, 0.6))}
-    assert list(named_regions(regions)) == ["heart", "left lower zone"]
-    assert list(named_regions({"": heart})) == [""]
+    assert list(drop_repeated_region(regions)) == ["heart", "left lower zone"]
+    assert list(drop_repeated_region({"": heart})) == [""]
     assert region_sentence(heart, "heart").startswith("With the record, the heart is 3.0 % of the grey range brighter")
     assert "the place outside the lungs is" in region_sentence(heart, OUTSIDE)
 
 
 def test_the_summary_leaves_out_what_is_unknown_or_ignored(schema):
     regions = {"region": {"heart": region(0.05, habitus=-0.04, age=-0.02)}}
-    said = explanation_summary(regions, analysis_of(bmi=29.0, view="PA").record, schema)
+    said = summarize_explanations(regions, analysis_of(bmi=29.0, view="PA").record, schema)
     assert "BMI" not in said.sentence and said.effects is None
-    assert explanation_summary(regions, analysis_of(bmi=29.0).record, schema).sentence.startswith("The record is empty")
+    assert summarize_explanations(regions, analysis_of(bmi=29.0).record, schema).sentence.startswith(
+        "The record is empty"
+    )
 
 
 def test_the_small_histogram_is_sixty_pixels_high_and_marks_the_film():

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.data.phantom.lesion import displace
-from diff3m.data.phantom.organs import heart_borders
-from diff3m.data.phantom.render import layers
+from diff3m.data.phantom.organs import compute_heart_borders
+from diff3m.data.phantom.render import compute_layers
 from diff3m.imaging.organs import SIDE, OrganNetwork
 
 FIRST = 900_000  # of the simulated persons; a third of them has a lesion, so that lungs are outlined beneath it too
@@ -33,12 +33,12 @@ LEARNING_RATE = 2e-3  # at its peak
 def film_and_masks(number: int) -> tuple[np.ndarray, np.ndarray]:
     """One simulated film (64, 64), and left lung, right lung and heart (3, 64, 64), float32 in [0, 1]."""
     cv2.setNumThreads(1)
-    subject = person(number, "any" if number % 3 == 0 else None)
-    film, anatomy = subject.film(FILM_SIZE), subject.anatomy()
+    subject = make_person(number, "any" if number % 3 == 0 else None)
+    film, anatomy = subject.render(FILM_SIZE), subject.draw_anatomy()
     if subject.lesion:
         anatomy = displace(anatomy, subject.lesion)
-    maps = layers(anatomy, FILM_SIZE)
-    left, right = heart_borders(anatomy, maps.grid.y)
+    maps = compute_layers(anatomy, FILM_SIZE)
+    left, right = compute_heart_borders(anatomy, maps.grid.y)
     x = maps.grid.x - anatomy.mediastinal_shift
     heart = (np.nan_to_num(x + left, nan=-1) > 0) & (np.nan_to_num(right - x, nan=-1) > 0)
     masks = [maps.lung_left, maps.lung_right, heart.astype(np.float32)]

@@ -22,8 +22,8 @@ import yaml
 
 from app.examples import load_examples
 from diff3m.data.manifest import read_manifest
-from diff3m.data.painted.lesions import paint
-from diff3m.data.phantom import person
+from diff3m.data.painted.lesions import paint_lesion
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.export.cache import save_analysis
 from diff3m.export.overlay import enlarge, to_uint8
@@ -90,21 +90,23 @@ def rendered(detector: Detector) -> list[dict]:
     entries = []
     for case in yaml.safe_load((FOLDER / "phantoms.yaml").read_text(encoding="utf-8")):
         changes, record, lesion = case.pop("patient", {}), case.pop("record", {}), case.pop("lesion", None)
-        who = person(case["number"], lesion)
-        patient = who.patient.under(
+        person = make_person(case["number"], lesion)
+        patient = person.patient.with_values(
             **{name: float(value) if isinstance(value, int) else value for name, value in changes.items()}
         )
         entry = {
             **case,
-            "record": {**patient.record(), **record},
+            "record": {**patient.to_record(), **record},
             "origin": PHANTOM,
             "checkpoint": detector.config.name,
             "file": f"{case['id']}.png",
         }
-        cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(who.film(SIDE, patient)))
+        cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(person.render(SIDE, patient)))
         if lesion:
             entry["mask"] = f"{case['id']}.mask.png"
-            cv2.imwrite(str(FOLDER / entry["mask"]), who.film_with_lesion(SIDE, patient).mask.astype(np.uint8) * 255)
+            cv2.imwrite(
+                str(FOLDER / entry["mask"]), person.render_with_lesion(SIDE, patient).mask.astype(np.uint8) * 255
+            )
         analysis = detector.analyze(FOLDER / entry["file"], entry["record"])
         save_analysis(FOLDER / f"{case['id']}.npz", analysis, detector)
         print(f"{case['id']:<34} percentile {analysis.percentile:.0f}")
@@ -181,7 +183,7 @@ def main() -> None:
             "nearest_training_film": round(distance, 4),
         }
         if finding is not None:
-            film, mask = paint(
+            film, mask = paint_lesion(
                 film, finding["kind"], tuple(finding["center"]), finding["extent"], finding["strength"], case["seed"]
             )
             entry["mask"] = f"{name}.mask.png"

@@ -11,7 +11,7 @@ from gradio.components import Component
 
 Values = Mapping[Component, Any]  # what a handler reads
 Updates = dict[Component, Any]  # what it changes
-Handler = Callable[..., Iterator[Updates]]  # of the values, and of an event where it asks for one; streams updates
+Handler = Callable[..., Iterator[Updates]]  # takes the values, and an event where it declares one; streams updates
 WAITING = "Waiting for its turn …"
 WORKING = "The model is working …"
 

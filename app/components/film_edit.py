@@ -62,7 +62,7 @@ class FilmTools:
         return (self.alert, self.actions, self.correct, self.fold, *self.cuts)
 
     def show(self, corrections: Corrections, quality: Quality | None) -> dict[Any, Any]:
-        """Return what the tools show for a film that the gate has seen; None: no film, or one that needs no gate."""
+        """Update the tools for a film. quality: of the gate; None without a film, or for one that needs no gate."""
         stops = quality is not None and bool(quality.reasons)
         can_correct = quality is not None and bool(quality.turn or quality.negative)
         cuts = {slider: round(100 * share) for slider, share in zip(self.cuts, corrections.cut, strict=True)}
@@ -92,6 +92,6 @@ def build_film_tools() -> FilmTools:
 
 
 def correct_and_inspect(film: Radiograph, corrections: Corrections) -> tuple[Radiograph, Quality]:
-    """Return the corrected film, and what the gate sees of it. Raises RadiographError or ValueError."""
+    """Return the corrected film and its quality by the gate. Raises RadiographError or ValueError."""
     result = corrections.apply(film)
     return result, inspect(result)

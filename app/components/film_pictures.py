@@ -1,4 +1,4 @@
-"""Films and analyses as what the viewer shows: pixels, the normal film, maps, and findings with their places."""
+"""Films and analyses as values of the viewer: pixels, the normal film, maps and findings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRUTH = "the truth"
 FORMING_SIDE = 768  # pixels of a normal film that is still forming
 
 
-def film_picture(film: Radiograph, name: str, size: int) -> ViewerFilm:
+def make_film_picture(film: Radiograph, name: str, size: int) -> ViewerFilm:
     """Return a film before its analysis, at its own resolution.
 
     name: what stands over it. size: pixels of the model's square.
@@ -35,10 +35,10 @@ def film_picture(film: Radiograph, name: str, size: int) -> ViewerFilm:
     tags = (f"{film.pixels.shape[1]}×{film.pixels.shape[0]}", f"the model sees {size}×{size}")
     if film.at_detector:
         tags = (*tags, "lengths are those on the detector")
-    return build_film(_display_pixels(film), store=store_picture, name=name, spacing_mm=film.spacing_mm, tags=tags)
+    return build_film(_select_pixels(film), store=store_picture, name=name, spacing_mm=film.spacing_mm, tags=tags)
 
 
-def presets(film: Radiograph) -> tuple[Window, ...]:
+def list_presets(film: Radiograph) -> tuple[Window, ...]:
     """Return grey windows: those of the header first, then lungs, mediastinum and bones from the film's own greys."""
     header = [
         Window(f"Header: {window.explanation}", (window.low + window.high) / 2, window.high - window.low)
@@ -48,7 +48,7 @@ def presets(film: Radiograph) -> tuple[Window, ...]:
     return (*(header if _has_header_window(film) else ()), *window_presets(pixels))
 
 
-def first_preset(film: Radiograph) -> str | None:
+def select_first_preset(film: Radiograph) -> str | None:
     """Return the header's own window, where the film is shown with its full range; else the full range."""
     return f"Header: {film.windows[0].explanation}" if _has_header_window(film) else None
 
@@ -57,7 +57,7 @@ def _has_header_window(film: Radiograph) -> bool:
     return film.full_range is not None and bool(film.windows)
 
 
-def _display_pixels(film: Radiograph) -> np.ndarray:
+def _select_pixels(film: Radiograph) -> np.ndarray:
     """Return the film's full range where a linear window of the header hides some of it.
 
     The pixels have 8 bits where that loses nothing.
@@ -68,7 +68,7 @@ def _display_pixels(film: Radiograph) -> np.ndarray:
     return integers.astype(np.uint8) if np.abs(levels - integers).max() < 1e-3 else pixels
 
 
-def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:
+def add_forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scoring: Scoring) -> ViewerFilm:
     """Return the viewer's film with an estimate (S, S) of its normal film, at a lower resolution and in 8 bits."""
     film = case.film
     factor = min(1.0, FORMING_SIDE / max(film.pixels.shape))
@@ -84,11 +84,11 @@ def forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, scorin
     heat = compute_heat_map(square, in_region, scoring.heat_sigma)[0, 0].numpy()
     normal = compose_pseudo_healthy(pixels, replace(case.prepared, box=box), estimate, heat, scoring.normal_limit)
     if _has_header_window(film):
-        normal = _in_full_range(normal, pixels, reduce(film.unwindowed), film)
+        normal = _map_to_full_range(normal, pixels, reduce(film.unwindowed), film)
     return replace(picture, normal=_store_normal(np.round(normal * 255).astype(np.uint8)))
 
 
-def _in_full_range(normal: np.ndarray, pixels: np.ndarray, full_range: np.ndarray, film: Radiograph) -> np.ndarray:
+def _map_to_full_range(normal: np.ndarray, pixels: np.ndarray, full_range: np.ndarray, film: Radiograph) -> np.ndarray:
     """Return a normal film, whose film has `pixels` under its header's window, in the greys of the full range."""
     window = film.windows[0]
     return np.clip(full_range + (normal - pixels) * np.float32(window.high - window.low), 0, 1)
@@ -98,7 +98,7 @@ def _store_normal(normal: np.ndarray) -> Path:
     return store_picture(encode_film(normal))
 
 
-def analyzed_picture(
+def add_analysis(
     picture: ViewerFilm,
     analysis: Analysis,
     case: Case,
@@ -106,7 +106,7 @@ def analyzed_picture(
     findings: Sequence[Finding],
     truth: np.ndarray | None = None,
 ) -> ViewerFilm:
-    """Add everything that an analysis says to the viewer's film.
+    """Add normal film, map and findings of an analysis to the viewer's film.
 
     Parameters:
         findings: of `diff3m.findings.find_findings`, in their order. Each shows its largest difference.
@@ -123,19 +123,19 @@ def analyzed_picture(
         for finding in findings
     )
     if truth is not None:
-        places = (*places, *_truth_findings(truth, case))
+        places = (*places, *_make_truth_findings(truth, case))
     normal, film = analysis.pseudo_healthy, case.film
     if _has_header_window(film):
-        normal = _in_full_range(normal, film.pixels, film.unwindowed, film)
+        normal = _map_to_full_range(normal, film.pixels, film.unwindowed, film)
     return replace(
         picture,
         normal=_store_normal(normal),
-        maps=(analysis_map(analysis, scoring, case.prepared, case.film.pixels.shape),),
+        maps=(make_analysis_map(analysis, scoring, case.prepared, case.film.pixels.shape),),
         findings=places,
     )
 
 
-def _truth_findings(truth: np.ndarray, case: Case) -> list[ViewerFinding]:
+def _make_truth_findings(truth: np.ndarray, case: Case) -> list[ViewerFinding]:
     """Return each connected part of the truth (S, S) as a place of the film as read."""
     count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
     parts = [labels == index for index in range(1, count)]
@@ -145,14 +145,16 @@ def _truth_findings(truth: np.ndarray, case: Case) -> list[ViewerFinding]:
     ]
 
 
-def analysis_map(analysis: Analysis, scoring: Scoring, prepared: PreparedFilm, shape: tuple[int, int]) -> ViewerMap:
+def make_analysis_map(
+    analysis: Analysis, scoring: Scoring, prepared: PreparedFilm, shape: tuple[int, int]
+) -> ViewerMap:
     """Return an analysis' signed difference, whose numbers the findings show. shape: of the film that it lies on."""
     (top, bottom, left, right), (height, width) = prepared.box, shape
     box = (top / height, left / width, bottom / height, right / width)
-    return difference_map(analysis.heat_map, scoring.heat_normal, box=box)
+    return make_difference_map(analysis.heat_map, scoring.heat_normal, box=box)
 
 
-def difference_map(
+def make_difference_map(
     values: np.ndarray, threshold: float, full: float | None = None, name: str = DIFFERENCE, **options: object
 ) -> ViewerMap:
     """Return a signed map (S, S) for the viewer.

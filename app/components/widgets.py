@@ -1,4 +1,4 @@
-"""Gradio's parts as this page uses them: a slider that survives an emptied box, and the options that events share."""
+"""Gradio components and event options of this page: a slider that accepts an empty number box, and shared options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_WAITING = 12  # handlers that wait for the model at once; more wait in Gradi
 ON_MODEL = dict(concurrency_id="model", concurrency_limit=MAX_WAITING, **SILENT)
 
 
-def slider(low: float, high: float, start: float, **options) -> gr.Slider:
+def make_slider(low: float, high: float, start: float, **options) -> gr.Slider:
     """Create a slider whose emptied number box counts as `start`; Gradio's own raises an error on the server.
 
     Parameters:

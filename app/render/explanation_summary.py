@@ -15,7 +15,7 @@ from diff3m.explain import RegionAttribution
 
 from . import figures, wording
 from .cards.layout import NO_CHANGE
-from .cards.region import MIN_CHANGE, named_regions
+from .cards.region import MIN_CHANGE, drop_repeated_region
 
 SMALL_CHANGE = 0.01  # of the grey range: a smaller mean change of the normal film is small
 AXIS = "explains it  ◂   difference, % of the grey range   ▸  makes it larger"
@@ -52,16 +52,16 @@ class ExplanationSummary:
         return figures.attribution_bars(dict(self.effects), AXIS) if self.effects else None
 
 
-def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRSchema) -> ExplanationSummary:
+def summarize_explanations(results: Mapping[str, Any], record: Record, schema: EHRSchema) -> ExplanationSummary:
     """Summarize what the record changed.
 
-    results: by name of the explanation, as `explain.Context.requested_results` returns them. Used are "region", whose
+    results: by name of the explanation, as `explain.Context.collect_results` returns them. Used are "region", whose
     names are zones ("" for the largest difference), and "three_records" or "record_unknown"; each may be missing.
     record, schema: of the case.
     """
-    change = _change_of_normal(results)
-    regions: Mapping[str, RegionAttribution] = named_regions(results.get("region", {}))
-    known = _known_groups(record, schema)
+    change = _measure_change(results)
+    regions: Mapping[str, RegionAttribution] = drop_repeated_region(results.get("region", {}))
+    known = _list_known_groups(record, schema)
     if not known:
         return ExplanationSummary("The record is empty, so it changed nothing.")
     start = (
@@ -70,7 +70,7 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
         else f"The record changed {_amount(change)} ({wording.percent(change)} of the grey range on average)"
     )
     effects = {
-        name: {group: value for group, value in _effects(region).items() if group in known}
+        name: {group: value for group, value in _compute_effects(region).items() if group in known}
         for name, region in regions.items()
     }
     pairs = [(abs(value), name, group) for name, values in effects.items() for group, value in values.items()]
@@ -90,7 +90,7 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     return ExplanationSummary(sentence, place, chart)
 
 
-def _change_of_normal(results: Mapping[str, Any]) -> float | None:
+def _measure_change(results: Mapping[str, Any]) -> float | None:
     """Return the mean absolute change of the normal film without the record, in shares of the grey range."""
     for name in ("three_records", "record_unknown"):
         if name in results:
@@ -102,7 +102,7 @@ def _amount(change: float) -> str:
     return "next to nothing" if change < NO_CHANGE else "little" if change < SMALL_CHANGE else "the normal film clearly"
 
 
-def _known_groups(record: Record, schema: EHRSchema) -> set[str]:
+def _list_known_groups(record: Record, schema: EHRSchema) -> set[str]:
     """Return the explanation groups of which the record holds a value that the model uses."""
     return {
         group
@@ -111,7 +111,7 @@ def _known_groups(record: Record, schema: EHRSchema) -> set[str]:
     }
 
 
-def _effects(region: RegionAttribution) -> dict[str, float]:
+def _compute_effects(region: RegionAttribution) -> dict[str, float]:
     """Return what each group does to the size of a region's difference: negative where it explains some of it."""
     sign = 1.0 if region.unknown >= 0 else -1.0
     return {group: sign * value for group, value in region.groups.items()}

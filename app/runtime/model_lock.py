@@ -1,4 +1,4 @@
-"""Who may use the model: one at a time, in the order in which they came."""
+"""The lock of the model: one job at a time, in the order of arrival."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diff3m.detector import Detector
 
 
 class Turns:
-    """A fair lock. A long job that takes a turn for each part lets everybody who came meanwhile go first."""
+    """A fair lock. A long job takes a turn for each of its parts, so that jobs that arrive meanwhile go in between."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -20,7 +20,7 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for one's turn, hold it, and pass it on."""
+        """Wait for a turn and hold it for the duration of the context."""
         with self._condition:
             ticket = self._next
             self._next += 1

@@ -1,4 +1,4 @@
-"""Which of a reader's runs may still change the page: only the one that began last."""
+"""The runs of a reader, of which only the newest may change the page."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Runs:
     last_stop: int = 0
 
     def start(self) -> Run:
-        """Begin a run, which ends the one before."""
+        """Begin a run; the one before no longer changes the page."""
         self.number += 1
         return Run(self, self.number)
 
     def end(self) -> None:
-        """End the current run without a word, because the page now shows something else."""
+        """End the current run without a message, because the page now shows something else."""
         self.number += 1
 
     def stop(self) -> None:
-        """Stop the current run, which says so itself: what it sent before cannot arrive after that."""
+        """Stop the current run. Its last update says so, and no earlier one can arrive after that."""
         self.last_stop = self.number
 
 
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def is_current(self) -> bool:
-        """Whether nothing newer has taken the page."""
+        """Whether no newer run has started."""
         return self.runs.number == self.number
 
     @property
@@ -48,5 +48,5 @@ class Run:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether it should go on."""
+        """Whether it is current and was not stopped."""
         return self.is_current and not self.is_stopped

@@ -1,4 +1,4 @@
-"""A function that reports to a callback, as a generator: work runs in a thread, events come out, closing cancels it."""
+"""Turns work that reports to a callback into a generator: it runs in a thread, and closing the generator cancels it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Result = TypeVar("Result")
 
 
 class Cancelled(Exception):
-    """Raised inside the work when its listener has gone, and in the listener when the work is no longer wanted."""
+    """Raised in the work when the generator was closed, and in the generator when the work is no longer wanted."""
 
 
 class Done(Generic[Result]):
-    """The last item of a stream: the work's result."""
+    """The last item of a stream, which holds the result of the work."""
 
     def __init__(self, value: Result) -> None:
         self.value = value
@@ -54,7 +54,7 @@ def stream(
     thread.start()
     try:
         while True:
-            item = _newest(events)
+            item = _get_newest(events)
             if not is_wanted():
                 raise Cancelled
             if item is None:
@@ -70,8 +70,8 @@ def stream(
             thread.join(timeout=JOIN_SECONDS)
 
 
-def _newest(events: queue.Queue) -> object | None:
-    """Return the newest event, but none that came after an end; None where there is none for a while."""
+def _get_newest(events: queue.Queue) -> object | None:
+    """Return the newest event, or the first one that ends the stream; None if none comes within `POLL_SECONDS`."""
     item = None
     try:
         item = events.get(timeout=POLL_SECONDS)

@@ -13,12 +13,12 @@ from diff3m.analysis import Analysis
 from diff3m.data.phantom import KINDS
 from diff3m.detector import Detector
 from diff3m.evaluation.free_response import Box
-from diff3m.evaluation.phantom_numbers import first_number
+from diff3m.evaluation.phantom_numbers import get_first_number
 from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph
 
 from ..runtime.model_lock import analyze_in_turn
-from .teach_films import PHANTOM_TAG, phantom_film
+from .teach_films import PHANTOM_TAG, make_phantom_film
 
 SET_SIZE = 10  # films of a simulated set
 DISEASED = 6  # of them with a lesion
@@ -104,15 +104,15 @@ class SimulatedSet:
         """Return the phantom's number and the kind of its lesion, which follow from the set's number."""
         rng = np.random.default_rng(self.number)
         lesions = [*map(str, rng.permutation(KINDS)[:DISEASED]), *[None] * (SET_SIZE - DISEASED)]
-        number = first_number("test", "teaching") + SET_SIZE * self.number + index
+        number = get_first_number("test", "teaching") + SET_SIZE * self.number + index
         return number, lesions[rng.permutation(SET_SIZE)[index]]
 
     def case(self, index: int) -> ReadingCase:
         """Draw a film of the set."""
         number, lesion = self.phantom(index)
-        phantom = phantom_film(number, lesion)
-        truths = () if lesion is None else mask_truths(phantom.mask, lesion)
-        record = phantom.patient.record()
+        phantom = make_phantom_film(number, lesion)
+        truths = () if lesion is None else find_truths(phantom.mask, lesion)
+        record = phantom.patient.to_record()
         return ReadingCase(f"phantom {number}", phantom.pixels, phantom.film, record, truths, tags=(PHANTOM_TAG,))
 
     def analyze(self, index: int, case: ReadingCase) -> Analysis:
@@ -120,7 +120,7 @@ class SimulatedSet:
         return analyze_in_turn(self.detector, case.film, case.record)
 
 
-def mask_truths(mask: np.ndarray, label: str) -> tuple[Truth, ...]:
+def find_truths(mask: np.ndarray, label: str) -> tuple[Truth, ...]:
     """Return the connected parts of a mask (H, W) bool, each with its outline."""
     height, width = mask.shape
     count, parts = cv2.connectedComponents(mask.astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Tab: many cases. A manifest and a ZIP of films (or a folder of the server) in; a table, ROC and CSV out."""
+"""Tab Many cases: the films of a manifest with a ZIP (or a folder of the server) are scored into a table and a CSV."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from ..runtime.runs import Runs
 from ..runtime.storage import store_file
-from .cohort_run import PART, Row, list_films, list_folder_films, read_again, score_films, summary_html, table_csv
+from .cohort_run import PART, Row, format_csv, list_films, list_folder_films, reread_film, score_films, summary_html
 from .explore import Explore
 
 MAX_FILMS = 5_000
@@ -73,12 +73,12 @@ class CohortTab:
         """What a run changes."""
         return [self.status, self.summary, self.download, self.table, self.cancel, self.result]
 
-    def message(self, text: str, alert: bool = False) -> Updates:
-        """Return a sentence for the status line; Cancel goes."""
+    def show_message(self, text: str, alert: bool = False) -> Updates:
+        """Show a sentence in the status line and hide Cancel."""
         return {self.status: panels.status_line(text, alert), self.cancel: gr.update(visible=False)}
 
-    def empty(self) -> Updates:
-        """Return the tab without a result."""
+    def clear(self) -> Updates:
+        """Remove the result from the tab."""
         return {
             self.summary: "",
             self.download: gr.update(value=None, visible=False),
@@ -86,14 +86,14 @@ class CohortTab:
             self.result: None,
         }
 
-    def rows(self, rows: Sequence[Row]) -> Updates:
-        """Return the table with rows."""
+    def show_rows(self, rows: Sequence[Row]) -> Updates:
+        """Show rows in the table."""
         values = [[*row.values(), row.picture] for row in rows]
         return {self.table: gr.update(value=values, visible=True)}
 
-    def finished(self, rows: Sequence[Row], detector: Detector) -> Updates:
-        """Return summary and CSV."""
-        path = store_file("diff3m-scores.csv", table_csv(rows, detector))
+    def show_summary(self, rows: Sequence[Row], detector: Detector) -> Updates:
+        """Show the summary of rows, and their CSV for download."""
+        path = store_file("diff3m-scores.csv", format_csv(rows, detector))
         return {self.summary: summary_html(rows), self.download: gr.update(value=str(path), visible=True)}
 
 
@@ -108,7 +108,7 @@ def build_cohort(
     explore, tabs: where a row's film is opened. folder: of the server, whose manifests are offered, or None.
     """
     by_name = {detector.config.name: detector for detector in detectors}
-    tab = _build(list(by_name), folder)
+    tab = _build_tab(list(by_name), folder)
 
     def score(values: Mapping) -> Iterator[Updates]:
         yield from _score(tab, by_name[values[tab.model]], values, folder)
@@ -119,16 +119,16 @@ def build_cohort(
 
     def stop(result: CohortResult | None) -> Updates:
         if result is None:
-            return tab.message("Stopped before a film was scored.") | tab.empty()
+            return tab.show_message("Stopped before a film was scored.") | tab.clear()
         rows, detector = list(result.rows), by_name[result.model]
         text = f"Stopped. The films that were scored stay below ({len(rows)})."
-        return tab.message(text) | tab.rows(rows) | tab.finished(rows, detector)
+        return tab.show_message(text) | tab.show_rows(rows) | tab.show_summary(rows, detector)
 
     tab.cancel.click(stop, tab.result, tab.outputs, cancels=[running], queue=False, **SILENT)
     _wire_opening(tab, explore, tabs)
 
 
-def _build(names: list[str], folder: Path | None) -> CohortTab:
+def _build_tab(names: list[str], folder: Path | None) -> CohortTab:
     gr.HTML(panels.small_text(GUIDE))
     with gr.Row():
         manifest = gr.File(
@@ -185,7 +185,7 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
             raise ManifestError(
                 f"{len(films):,} films are too many for one run; at most {MAX_FILMS:,}. Use `diff3m evaluate`."
             )
-        yield tab.empty() | {
+        yield tab.clear() | {
             tab.status: panels.status_line(WAITING),
             tab.cancel: gr.update(visible=True),
         }
@@ -196,14 +196,14 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
                 continue
             progress = _progress(len(rows), len(films), time.perf_counter() - start)
             update = {tab.status: progress, tab.result: result}
-            yield update | (tab.rows(rows) if _sends_table(len(rows), len(films)) else {})
+            yield update | (tab.show_rows(rows) if _is_table_due(len(rows), len(films)) else {})
         failures = sum(row.score is None for row in rows)
         text = f"Done: {len(rows)} films in {time.perf_counter() - start:.0f} s."
         if failures:
             text += f" **Not scored: {failures}**, see the reasons below."
-        yield tab.message(text) | tab.finished(rows, detector) | {tab.result: result}
+        yield tab.show_message(text) | tab.show_summary(rows, detector) | {tab.result: result}
     except (ManifestError, ArchiveError, EHRError) as error:
-        yield tab.message(str(error), alert=True) | tab.empty()
+        yield tab.show_message(str(error), alert=True) | tab.clear()
     finally:
         if source is not None:
             source.close()
@@ -218,7 +218,7 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
         try:
             if result is None or row is None:
                 raise ArchiveError("The result is no longer there.")
-            data = read_again(row.film, result.archive)
+            data = reread_film(row.film, result.archive)
         except (ArchiveError, OSError):
             gr.Warning(GONE)
             return {tabs: gr.skip()}
@@ -229,7 +229,7 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
     tab.table.select(open_row, [tab.result, explore.runs], [tabs, *explore.outputs], **SILENT)
 
 
-def _sends_table(done: int, total: int) -> bool:
+def _is_table_due(done: int, total: int) -> bool:
     return done <= FIRST_ROWS or done == total or done % (10 * PART) == 0
 
 

@@ -1,4 +1,4 @@
-"""Many cases: the films that a manifest and a ZIP or folder name, scored a few a turn, and what the rows add up to."""
+"""Many cases: lists the films of a manifest with a ZIP or folder, scores them a few per turn, and summarizes them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Row:
 
     @property
     def note(self) -> str:
-        """All that the reader has to know of this row, the reason why it was not scored first."""
+        """All notes on this row; the reason why it was not scored comes first."""
         return " ".join(text for text in (self.reason, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:
@@ -91,10 +91,10 @@ def list_films(detector: Detector, manifest: str | None, archive: str | None) ->
         return films, source
     folder = Path(manifest).parent
     rows = read_manifest(manifest, detector.schema)
-    return [_archive_film(row, folder, source) for row in rows], source
+    return [_make_archive_film(row, folder, source) for row in rows], source
 
 
-def _archive_film(row: ManifestRow, folder: Path, archive: Archive) -> Film:
+def _make_archive_film(row: ManifestRow, folder: Path, archive: Archive) -> Film:
     name = str(row.path.relative_to(folder)) if row.path.is_relative_to(folder) else row.path.name
     match = archive.match(name)
 
@@ -113,10 +113,10 @@ def list_folder_films(detector: Detector, folder: Path, manifest: str) -> list[F
     path = (root / manifest).resolve()
     if not path.is_relative_to(root):
         raise ManifestError("The manifest must lie in the folder that the page was started with.")
-    return [_folder_film(row, root) for row in read_manifest(path, detector.schema)]
+    return [_make_folder_film(row, root) for row in read_manifest(path, detector.schema)]
 
 
-def _folder_film(row: ManifestRow, root: Path) -> Film:
+def _make_folder_film(row: ManifestRow, root: Path) -> Film:
     inside = row.path.resolve().is_relative_to(root)
 
     def load() -> Path:
@@ -135,7 +135,7 @@ def score_films(detector: Detector, films: Sequence[Film], strict: bool) -> Iter
             cases = [case for case in prepared if isinstance(case, PreparedRow)]
             analyses = iter(list(detector.analyze_many([entry.case for entry in cases], batch_size=PART)))
         for entry in prepared:
-            yield entry if isinstance(entry, Row) else _scored_row(entry, next(analyses))
+            yield entry if isinstance(entry, Row) else _make_row(entry, next(analyses))
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _view(film: Film) -> str:
     return str(film.record.get("view") or "")
 
 
-def _scored_row(entry: PreparedRow, analysis: Analysis) -> Row:
+def _make_row(entry: PreparedRow, analysis: Analysis) -> Row:
     picture = inline_image(Frame(analysis.film, f"film {entry.film.number}"), THUMBNAIL, analysis.aspect)
     return Row(
         entry.film,
@@ -180,7 +180,7 @@ def _scored_row(entry: PreparedRow, analysis: Analysis) -> Row:
     )
 
 
-def table_csv(rows: Sequence[Row], detector: Detector) -> bytes:
+def format_csv(rows: Sequence[Row], detector: Detector) -> bytes:
     """Write the result as CSV, one row a film."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -247,7 +247,7 @@ def _with_interval(metrics: dict, name: str) -> str:
     return f"{value:.2f}" if interval is None else f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
-def read_again(film: Film, archive: str | None) -> bytes:
+def reread_film(film: Film, archive: str | None) -> bytes:
     """Read a film's bytes once more. archive: the ZIP of its run, which was closed after it; None for a folder.
 
     Raises ArchiveError or OSError where the film is no longer there.

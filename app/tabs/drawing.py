@@ -31,15 +31,15 @@ def build_drawing(detectors: Sequence[Detector]) -> None:
     """Lay the tab out, a tab in it for each checkpoint; called inside a Blocks."""
     gr.HTML(panels.small_text(GUIDE))
     if len(detectors) == 1:
-        _build(detectors[0])
+        _build_model(detectors[0])
         return
     with gr.Tabs():
         for detector in detectors:
             with gr.Tab(wording.model_title(detector.config.name)):
-                _build(detector)
+                _build_model(detector)
 
 
-def _build(detector: Detector) -> None:
+def _build_model(detector: Detector) -> None:
     suffix = f"_draw_{detector.config.name}"
     with gr.Row(elem_classes="teach-row"):
         with gr.Column(scale=3, min_width=260):
@@ -53,7 +53,7 @@ def _build(detector: Detector) -> None:
 
     def draw(values: Mapping) -> Iterator[dict]:
         try:
-            record = detector.schema.parse(form.record([values[field] for field in form.fields]))
+            record = detector.schema.parse(form.to_record([values[field] for field in form.fields]))
         except EHRError as error:
             yield {films: panels.status_line(str(error), alert=True)}
             return

@@ -1,4 +1,4 @@
-"""Tab: the reading room. A film and a record in; what is normal for it, where it differs and how unusual it is out."""
+"""Tab Explore: a film and a record are analyzed; shown are normal film, differences and percentile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens on the Explore tab from Analyze on: the analysis streams, is stopped, and its result is saved."""
+"""Handlers of the Explore tab for the analysis: it streams, can be stopped, and its result can be saved."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..runtime.runs import Run
 from ..runtime.storage import store_file
 from ..runtime.streaming import Cancelled, Done, stream
 from .explore_handlers import NO_FILM, STOPPED_BY_GATE, FilmHandlers
-from .open_films import read_file, with_result
+from .open_films import add_result, read_file
 from .session import Session
 
 STOPPED = "Stopped."
@@ -47,9 +47,9 @@ class AnalysisHandlers(FilmHandlers):
     def follow_run(
         self, values: Values, steps: Callable[[Run], Generator[Updates, None, None]]
     ) -> Generator[Updates, None, None]:
-        """Begin a run and pass on its updates for as long as the page is its own.
+        """Begin a run and yield its updates for as long as it is the newest.
 
-        A run that is stopped says so itself, as its last update; one that another has replaced says nothing more.
+        The last update of a stopped run says that it was stopped; a run that was replaced sends no further update.
         """
         session, run = values[self.screen.session], values[self.screen.runs].start()
         try:
@@ -59,16 +59,16 @@ class AnalysisHandlers(FilmHandlers):
                 yield updates
         except Cancelled:
             if run.is_current:
-                yield self.run_end_updates(session, STOPPED)
+                yield self.show_run_end(session, STOPPED)
         except Exception as error:
             if run.is_current:
-                yield self.error_updates(session, error)
+                yield self.show_error(session, error)
 
     def analyze(self, values: Values) -> Generator[Updates, None, None]:
         """Stream the analysis of all open films: an early estimate, the forming normal film, then the result."""
         session = values[self.screen.session]
         if session.film is None or session.stopped:
-            yield self.error_updates(session, NO_FILM if session.film is None else STOPPED_BY_GATE)
+            yield self.show_error(session, NO_FILM if session.film is None else STOPPED_BY_GATE)
             return
         yield from self.follow_run(values, lambda run: self._analyze(values, run))
 
@@ -77,7 +77,7 @@ class AnalysisHandlers(FilmHandlers):
         cases = [self.prepare_case(values, index) for index in range(len(session.films))]
         form = screen.parts[session.model].form
         complete = form.complete(values, cases[0].record)
-        yield {**form.mark(), **complete, **self.progress_updates(session, Status(WAITING))}
+        yield {**form.mark(), **complete, **self.show_progress(session, Status(WAITING))}
         settings = dict(
             noise_level=int(values[screen.level]),
             steps=int(values[screen.steps]),
@@ -86,7 +86,7 @@ class AnalysisHandlers(FilmHandlers):
         start = time.perf_counter()
         for index, case in enumerate(cases):
             session = yield from self._analyze_one(session, index, case, settings, run)
-        yield self.result_updates(session, f"Done in {time.perf_counter() - start:.1f} s.")
+        yield self.show_result(session, f"Done in {time.perf_counter() - start:.1f} s.")
         yield from self._add_record_effect(session, run)
 
     def add_record_effect(self, values: Values) -> Generator[Updates, None, None]:
@@ -128,20 +128,20 @@ class AnalysisHandlers(FilmHandlers):
 
         for event in stream(work, lambda: run.is_wanted):
             if isinstance(event, Done):
-                result = with_result(film, event.value, case, part.detector, part.examples)
+                result = add_result(film, event.value, case, part.detector, part.examples)
                 return session.with_film(index, result)
             status = Status("First estimate of what is normal", 0.0)
             if isinstance(event, Estimate):
-                pictures[index] = film_pictures.forming_normal(event.normal, case, film.viewer_film, scoring)
+                pictures[index] = film_pictures.add_forming_normal(event.normal, case, film.viewer_film, scoring)
             else:
-                status = progress_status(event, time.perf_counter() - start)
+                status = make_progress_status(event, time.perf_counter() - start)
                 if event.preview is not None and event.done % PREVIEW_EVERY == 0:
                     estimate = event.preview[0, 0].float().cpu().numpy()
-                    pictures[index] = film_pictures.forming_normal(estimate, case, film.viewer_film, scoring)
-            yield self.progress_updates(session, status, tuple(pictures))
+                    pictures[index] = film_pictures.add_forming_normal(estimate, case, film.viewer_film, scoring)
+            yield self.show_progress(session, status, tuple(pictures))
         raise RuntimeError("an analysis ended without a result")
 
-    def progress_updates(self, session: Session, status: Status, pictures: tuple = ()) -> Updates:
+    def show_progress(self, session: Session, status: Status, pictures: tuple = ()) -> Updates:
         """Return the page while the model works: Analyze has become progress and Cancel; the result there stays."""
         screen = self.screen
         return {
@@ -151,9 +151,9 @@ class AnalysisHandlers(FilmHandlers):
             screen.cancel: gr.update(visible=True),
         }
 
-    def run_end_updates(self, session: Session, status: str) -> Updates:
+    def show_run_end(self, session: Session, status: str) -> Updates:
         """Return the page after a run; films, record, result and explanations stay."""
-        screen, updates = self.screen, self.result_updates(session, status)
+        screen, updates = self.screen, self.show_result(session, status)
         for component in (screen.explanation, screen.record_summary, screen.files):
             updates.pop(component)
         return updates
@@ -172,7 +172,7 @@ class AnalysisHandlers(FilmHandlers):
         if film.picture.film.exists():
             os.utime(film.picture.film)
         else:  # deleted meanwhile
-            film_pictures.film_picture(radiograph, film.name, part.detector.config.preprocessing.size)
+            film_pictures.make_film_picture(radiograph, film.name, part.detector.config.preprocessing.size)
         return part.detector.case(radiograph, record)
 
     def accept_and_analyze(self, values: Values) -> Generator[Updates, None, None]:
@@ -191,14 +191,14 @@ class AnalysisHandlers(FilmHandlers):
         yield from self.analyze(values)
 
     def answer_notice(self, values: Values, event: gr.EventData) -> Generator[Updates, None, None]:
-        """Do what a button of the message over the film says."""
+        """Handle a click on a button of the message over the film."""
         if event.id == "correct":
             yield self.apply_correction(values)
             return
         yield from self.accept_and_analyze(values)
 
     def cancel(self, values: Values) -> None:
-        """Stop what runs. The run itself then changes the page, so that nothing can arrive after its last word."""
+        """Stop the current run. The run itself then changes the page, so that no update can arrive after its last."""
         values[self.screen.runs].stop()
 
     def save(self, values: Values) -> Updates:
@@ -229,7 +229,7 @@ class AnalysisHandlers(FilmHandlers):
 def estimate_and_analyze(detector: Detector, case: Case, callback: Callable, settings: dict) -> Analysis:
     """Report an estimate of the normal film in one step, then analyze, all in one turn of the model."""
     with MODEL.turn():
-        callback(Estimate(first_estimate(detector, case, settings["noise_level"], settings["seed"])))
+        callback(Estimate(estimate_normal(detector, case, settings["noise_level"], settings["seed"])))
         return detector.analyze(case, callback=callback, **settings)
 
 
@@ -241,7 +241,7 @@ def can_compare(detector: Detector, analysis: Analysis) -> bool:
     return uses and meets(detector, Need.UNKNOWN_TOKENS)
 
 
-def first_estimate(detector: Detector, case: Case, level: int, seed: int) -> np.ndarray:
+def estimate_normal(detector: Detector, case: Case, level: int, seed: int) -> np.ndarray:
     """Estimate the normal film in one step: (S, S) float32 in [0, 1]."""
     x0 = detector.inputs([case])
     condition = detector.condition(x0, [case.record], attention=False)
@@ -250,7 +250,7 @@ def first_estimate(detector: Detector, case: Case, level: int, seed: int) -> np.
     return estimate[0, 0].float().cpu().numpy()
 
 
-def progress_status(event: Progress, seconds: float) -> Status:
+def make_progress_status(event: Progress, seconds: float) -> Status:
     """Return how far an analysis is. seconds: since it began."""
     remaining = seconds / max(event.done, 1) * (event.total - event.done)
     return Status(f"Drawing what is normal, about {remaining:.0f} s left", event.done / event.total)

@@ -1,4 +1,4 @@
-"""What happens on the Explore tab when the reader asks what the record changed, of the whole film or of one place."""
+"""Handlers of the Explore tab for explanations of the whole film or of one place."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ExploreHandlers(AnalysisHandlers):
 
     def explain(self, values: Values) -> Generator[Updates, None, None]:
         """Stream what the record changed, on the whole film and at its findings."""
-        part, film = self.screen.part(values), values[self.screen.session].film
+        part, film = self.screen.get_part(values), values[self.screen.session].film
         number, feature = values[part.number], values[part.feature]
         regions = finding_regions(film.findings) if film else ()
         request = Request(
@@ -56,12 +56,12 @@ class ExploreHandlers(AnalysisHandlers):
         def region_request(case: Case) -> Request:
             if film is not None and finding is not None and int(finding) < len(film.findings):
                 place = film.findings[int(finding)]
-                return _one_region(place.zone, place.prepared_box)
+                return _make_region_request(place.zone, place.prepared_box)
             region = prepared_box(box, case)
             if region[2] <= region[0] or region[3] <= region[1]:
                 raise ValueError(OUTSIDE)
             analysis = film and film.analysis
-            return _one_region(
+            return _make_region_request(
                 name_box(region, organ_zones(analysis.reconstruction)) if analysis else RECTANGLE, region
             )
 
@@ -76,13 +76,13 @@ class ExploreHandlers(AnalysisHandlers):
     ) -> Generator[Updates, None, None]:
         session = values[self.screen.session]
         if len(session.films) <= index or session.stopped:
-            yield self.error_updates(session, STOPPED_BY_GATE if session.stopped else NO_FILM)
+            yield self.show_error(session, STOPPED_BY_GATE if session.stopped else NO_FILM)
             return
 
         def steps(run: Run) -> Generator[Updates, None, None]:
             detector, case = self.screen.parts[session.model].detector, self.prepare_case(values, index)
             context = Context(detector, case, request_for(case))
-            return self._stream(session, run, context, names, explanation_start(session.films[index], context))
+            return self._stream(session, run, context, names, describe_explained_record(session.films[index], context))
 
         yield from self.follow_run(values, steps)
 
@@ -92,35 +92,35 @@ class ExploreHandlers(AnalysisHandlers):
         """Stream the explanations of a context. start: what stands over them."""
         screen, began = self.screen, time.perf_counter()
         form = screen.parts[session.model].form
-        yield {**form.mark(), screen.explanation: "", **self.progress_updates(session, Status(WAITING))}
+        yield {**form.mark(), screen.explanation: "", **self.show_progress(session, Status(WAITING))}
 
         def work(callback: Callable) -> str:
             page = ""
-            for progress, page in explain_stream.explanation_cards(context, names):
+            for progress, page in explain_stream.stream_cards(context, names):
                 if progress:
                     callback((progress, page))
             return page
 
         for event in stream(work, lambda: run.is_wanted):
             if isinstance(event, Done):
-                summary = explain_stream.summary_sentence(context)
+                summary = explain_stream.make_summary_sentence(context)
                 status = f"Explained in {time.perf_counter() - began:.1f} s."
                 yield {
-                    **self.run_end_updates(session, status),
+                    **self.show_run_end(session, status),
                     screen.explanation: start + event.value,
                     screen.record_summary: panels.summary_with_link(summary),
                 }
                 return
             progress, page = event
-            yield {screen.explanation: start + page, **self.progress_updates(session, Status(progress))}
+            yield {screen.explanation: start + page, **self.show_progress(session, Status(progress))}
 
 
-def _one_region(name: str, box: tuple[float, float, float, float]) -> Request:
+def _make_region_request(name: str, box: tuple[float, float, float, float]) -> Request:
     """Return a request for one region alone, under its name."""
     return Request(box=box, regions=((name, box),), pictures=False)
 
 
-def explanation_start(film: OpenFilm, context: Context) -> str:
+def describe_explained_record(film: OpenFilm, context: Context) -> str:
     """Return what stands over the explanations: of which record they are."""
     case, schema = context.case, context.detector.schema
     known = {name: value for name, value in case.record.items() if schema[name].trained}

@@ -1,4 +1,4 @@
-"""What happens on the Explore tab before an analysis: a film is opened, inspected, corrected, or taken away."""
+"""Handlers of the Explore tab before an analysis: a film is opened, inspected, corrected or closed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..components.film_edit import Corrections
 from ..examples import Example
 from ..render import panels, report, verdict
 from .explore_layout import START, ModelPart, Screen
-from .open_films import error_sentence, open_film, with_result
+from .open_films import add_result, describe_error, open_film
 from .session import OpenFilm, Session
 
 READ = "Check the record, then press **Analyze**."
@@ -42,7 +42,7 @@ class FilmHandlers:
 
     # --- the page ---
 
-    def page_updates(self, session: Session, status: str = "") -> Updates:
+    def show_page(self, session: Session, status: str = "") -> Updates:
         """Return everything that follows from the session: films, viewer, result. status: the line over Analyze."""
         screen, is_open = self.screen, session.film is not None
         return {
@@ -51,12 +51,12 @@ class FilmHandlers:
             screen.close: gr.update(visible=True if is_open else "hidden"),
             screen.film_card: panels.film_cards(session.films),
             screen.tools.fold: gr.update(visible=is_open),
-            **screen.tools.show(*self._gate_view(session)),
-            **{part.strip: self._strip(name, session) for name, part in screen.parts.items()},
-            **self.result_updates(session, status),
+            **screen.tools.show(*self._select_gate_view(session)),
+            **{part.strip: self._show_strip(name, session) for name, part in screen.parts.items()},
+            **self.show_result(session, status),
         }
 
-    def result_updates(self, session: Session, status: str = "") -> Updates:
+    def show_result(self, session: Session, status: str = "") -> Updates:
         """Return what an analysis can change: viewer and result. The fields that take files stay as they are."""
         screen = self.screen
         return {
@@ -65,20 +65,20 @@ class FilmHandlers:
             screen.analyze: gr.update(visible=True),
             screen.cancel: gr.update(visible=False),
             screen.status: panels.status_line(status),
-            **self._result(session),
+            **self._show_rail(session),
         }
 
     @staticmethod
-    def _gate_view(session: Session) -> tuple[Corrections, Any]:
+    def _select_gate_view(session: Session) -> tuple[Corrections, Any]:
         """Return corrections and gate's answer of the film that is stopped, or else of the first one."""
         film = session.stopped or session.film
         return (Corrections(), None) if film is None else (film.corrections, film.quality)
 
-    def _strip(self, name: str, session: Session) -> Any:
+    def _show_strip(self, name: str, session: Session) -> Any:
         part = self.screen.parts[name]
         return gr.update(visible=session.film is None and name == session.model and bool(part.examples))
 
-    def _result(self, session: Session) -> Updates:
+    def _show_rail(self, session: Session) -> Updates:
         """Return the right rail and what lies below the fold."""
         screen, film = self.screen, session.film
         has_result = film is not None and film.analysis is not None
@@ -121,14 +121,14 @@ class FilmHandlers:
         card = verdict.verdict_card(film.analysis, film.verdict, detector, film.record_effect)
         return card + panels.note_list(beside)
 
-    def error_updates(self, session: Session, error: Exception | str) -> Updates:
+    def show_error(self, session: Session, error: Exception | str) -> Updates:
         """Return a sentence over Analyze, the fields at fault marked, and everything else as it was."""
         screen = self.screen
         marks = screen.parts[session.model].form.mark(error if isinstance(error, EHRError) else None)
         return {
             **marks,
             screen.viewer: session.viewer_value(),
-            screen.status: panels.status_line(error if isinstance(error, str) else error_sentence(error), alert=True),
+            screen.status: panels.status_line(error if isinstance(error, str) else describe_error(error), alert=True),
             screen.analyze: gr.update(visible=True),
             screen.cancel: gr.update(visible=False),
             screen.film_file: gr.update(value=None),
@@ -154,11 +154,11 @@ class FilmHandlers:
         try:
             film, case = open_film(path, Corrections(), Path(path).name, detector)
         except ValueError as error:
-            return self.error_updates(session, error)
+            return self.show_error(session, error)
         first = session.film is None
         form = self.screen.parts[session.model].form.fill(case.film.facts, FROM_HEADER, keep=first)
         status = STOPPED_BY_GATE if film.is_stopped else READ if first else EMPTIED
-        return {**self.page_updates(Session(session.model, film), status), **form}
+        return {**self.show_page(Session(session.model, film), status), **form}
 
     def open_prior(self, values: Values) -> Updates:
         """Open a second film beside the first."""
@@ -169,15 +169,15 @@ class FilmHandlers:
         try:
             prior, _ = open_film(path, Corrections(), Path(path).name, self.screen.parts[session.model].detector)
         except ValueError as error:
-            return self.error_updates(session, error)
+            return self.show_error(session, error)
         status = STOPPED_BY_GATE if prior.is_stopped else "The second film is beside the first. **Analyze** takes both."
-        return self.page_updates(replace(session, prior=prior), status)
+        return self.show_page(replace(session, prior=prior), status)
 
     def close_films(self, values: Values) -> Updates:
-        """Take the films away, and with them the record and the results."""
+        """Close the films, and remove the record and the results."""
         self.end_runs(values)
         session = Session(values[self.screen.model])
-        return {**self.page_updates(session, START), **self.screen.parts[session.model].form.fill({}, "")}
+        return {**self.show_page(session, START), **self.screen.parts[session.model].form.fill({}, "")}
 
     def open_case(self, model: str, path: str, record: Mapping[str, object]) -> Updates:
         """Open a film with its record under a model, from elsewhere on the page."""
@@ -186,16 +186,16 @@ class FilmHandlers:
         status = STOPPED_BY_GATE if film.is_stopped else FILLED
         form = self.screen.parts[model].form.fill(known, FROM_TABLE)
         return {
-            **self.page_updates(Session(model, film), status),
+            **self.show_page(Session(model, film), status),
             **form,
-            **self.model_updates(model),
+            **self.show_model(model),
             self.screen.model: model,
         }
 
     # --- corrections ---
 
     def apply_correction(self, values: Values) -> Updates:
-        """Do what the gate proposes."""
+        """Apply the correction that the gate proposes."""
         film = values[self.screen.session].stopped
         return (
             self.no_change
@@ -232,28 +232,28 @@ class FilmHandlers:
         try:
             film, _ = open_film(film.path, corrections, film.name, detector, film.example)
         except ValueError as error:
-            return self.error_updates(session, error)
+            return self.show_error(session, error)
         session = session.without_results().with_film(index, film)
-        return self.page_updates(session, STOPPED_BY_GATE if session.stopped else READ)
+        return self.show_page(session, STOPPED_BY_GATE if session.stopped else READ)
 
     # --- examples, links and models ---
 
     def open_example(self, values: Values, event: gr.SelectData) -> Updates:
         """Open the example that was clicked."""
         self.end_runs(values)
-        part = self.screen.part(values)
-        return self.example_updates(part, part.examples[event.index])
+        part = self.screen.get_part(values)
+        return self.show_example(part, part.examples[event.index])
 
-    def example_updates(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
+    def show_example(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
         """Return film, record and, where there is one and `use_stored` is true, the stored result of an example."""
         detector = part.detector
         film, case = open_film(str(example.path), Corrections(accepted=True), example.title, detector, example.id)
         analysis = example.result(detector) if use_stored else None
         if analysis is not None:
-            film = with_result(film, analysis, replace(case, record=analysis.record), detector, part.examples)
+            film = add_result(film, analysis, replace(case, record=analysis.record), detector, part.examples)
         session = Session(detector.config.name, film)
         return {
-            **self.page_updates(session, READ if analysis is None else STORED),
+            **self.show_page(session, READ if analysis is None else STORED),
             **part.form.fill(example.record, FROM_EXAMPLE),
         }
 
@@ -267,13 +267,13 @@ class FilmHandlers:
             example = next((entry for entry in part.examples if entry.id == query.get("example", "")), None)
             if example is None:
                 continue
-            settings = self._settings_of(part.detector, query)
-            own = self._settings_of(part.detector, {})
-            choice = {self.screen.model: model, **self.model_updates(model), **settings}
-            return {**self.example_updates(part, example, use_stored=settings == own), **choice}
+            settings = self._read_settings(part.detector, query)
+            own = self._read_settings(part.detector, {})
+            choice = {self.screen.model: model, **self.show_model(model), **settings}
+            return {**self.show_example(part, example, use_stored=settings == own), **choice}
         return self.no_change
 
-    def _settings_of(self, detector: Detector, query: Mapping[str, str]) -> Updates:
+    def _read_settings(self, detector: Detector, query: Mapping[str, str]) -> Updates:
         """Return noise level, steps and seed of an address, or the detector's own where it has none in range."""
         screen, scoring = self.screen, detector.scoring
         ranges = {
@@ -287,7 +287,7 @@ class FilmHandlers:
             result[component] = int(text) if text.isdigit() and low <= int(text) <= high else own
         return result
 
-    def model_updates(self, model: str) -> Updates:
+    def show_model(self, model: str) -> Updates:
         """Return the form and the questions of a model instead of the others'."""
         updates: Updates = {}
         for name, part in self.screen.parts.items():
@@ -295,17 +295,17 @@ class FilmHandlers:
         return updates
 
     def change_model(self, values: Values) -> Updates:
-        """Another model was chosen: films and record stay, results go."""
+        """Handle the choice of another model: films and record stay, results are removed."""
         session, model = values[self.screen.session], values[self.screen.model]
         if model == session.model:
             return self.no_change
         self.end_runs(values)
-        entries = self.screen.parts[session.model].form.entries(values)
+        entries = self.screen.parts[session.model].form.read_entries(values)
         part = self.screen.parts[model]
         session_of_model = replace(session.without_results(), model=model)
         return {
-            **self.page_updates(session_of_model, START if session.film is None else READ),
-            **self.model_updates(model),
-            **self._settings_of(part.detector, {}),
+            **self.show_page(session_of_model, START if session.film is None else READ),
+            **self.show_model(model),
+            **self._read_settings(part.detector, {}),
             **part.form.fill({name: value for name, value in entries.items() if name in part.detector.schema}, ""),
         }

@@ -10,15 +10,15 @@ import gradio as gr
 from gradio.components import Component
 
 from diff3m.detector import Detector
-from diff3m.explain import example_value
+from diff3m.explain import get_example_value
 from diff3m.reconstruct import MAX_SEED
 
 from .. import explain_stream
 from ..components.ehr_form import EHRForm, build_form
 from ..components.film_edit import FilmTools, build_film_tools
 from ..components.viewer import ViewerState, film_viewer
-from ..components.widgets import SILENT, slider
-from ..examples import MAX_STRIP, Example, strip_title
+from ..components.widgets import SILENT, make_slider
+from ..examples import MAX_STRIP, Example, get_strip_title
 from ..render import panels, verdict, wording
 from ..runtime.runs import Runs
 from .session import EMPTY, Session
@@ -117,7 +117,7 @@ class Screen:
         """What an explanation is asked."""
         return {field for part in self.parts.values() for field in (part.number, part.feature, part.value)}
 
-    def part(self, values: Mapping[Component, Any]) -> ModelPart:
+    def get_part(self, values: Mapping[Component, Any]) -> ModelPart:
         """Return the part of the model that is chosen."""
         return self.parts[values[self.model]]
 
@@ -146,19 +146,19 @@ def build_screen(
     with gr.Row(elem_id="reading"):
         with gr.Column(elem_id="left-rail", min_width=0):
             with gr.Column(elem_id="film-part", min_width=0):
-                film = _film_part(names, examples, suffixes)
+                film = _build_film_part(names, examples, suffixes)
             with gr.Column(elem_id="record-part", min_width=0):
                 records = {
-                    detector.config.name: _record(detector, suffixes[detector.config.name], index == 0)
+                    detector.config.name: _build_record(detector, suffixes[detector.config.name], index == 0)
                     for index, detector in enumerate(detectors)
                 }
-                settings = _settings(detectors[0])
+                settings = _build_settings(detectors[0])
             with gr.Column(elem_id="foot", min_width=0):
-                foot = _foot()
+                foot = _build_foot()
         with gr.Column(elem_id="center", min_width=0):
             viewer = film_viewer(ViewerState(description=EMPTY), elem_id="viewer")
         with gr.Column(elem_id="right-rail", min_width=0):
-            right, questions = _right_rail(detectors, suffixes)
+            right, questions = _build_right_rail(detectors, suffixes)
     explanation = gr.HTML(elem_id="explanation")
     measurements = gr.Textbox(
         "", visible="hidden", elem_id="measured", label="Measurements"
@@ -189,14 +189,16 @@ def build_screen(
     )
 
 
-def _film_part(names: Sequence[str], examples: Mapping[str, Sequence[Example]], suffixes: Mapping[str, str]) -> dict:
+def _build_film_part(
+    names: Sequence[str], examples: Mapping[str, Sequence[Example]], suffixes: Mapping[str, str]
+) -> dict:
     film_card = gr.HTML(elem_id="film-card")
     tools = build_film_tools()
     with gr.Row(elem_id="film-files"):
         film_file = gr.File(label="Film: DICOM, PNG, JPEG, TIFF", elem_id="film-file", height=88, min_width=0)
         prior_file = gr.File(label="Second film", elem_id="prior-file", height=44, min_width=0, visible="hidden")
         close = gr.Button("Close", size="sm", elem_id="close-film", visible="hidden", min_width=0)
-    gr.HTML(panels.small_text(strip_title(examples[names[0]])), elem_id="examples-title")
+    gr.HTML(panels.small_text(get_strip_title(examples[names[0]])), elem_id="examples-title")
     strips = {
         name: gr.Gallery(
             [(example.picture, example.title.split(",")[0]) for example in examples[name][:MAX_STRIP]],
@@ -224,7 +226,7 @@ def _film_part(names: Sequence[str], examples: Mapping[str, Sequence[Example]], 
     }
 
 
-def _record(detector: Detector, suffix: str, visible: bool) -> tuple[gr.Column, EHRForm]:
+def _build_record(detector: Detector, suffix: str, visible: bool) -> tuple[gr.Column, EHRForm]:
     name = detector.config.name
     with gr.Column(visible=visible, min_width=0, elem_id=f"record{suffix}") as column:
         gr.HTML(panels.rail_title("Record", wording.model_sentence(name, detector.schema)))
@@ -232,20 +234,20 @@ def _record(detector: Detector, suffix: str, visible: bool) -> tuple[gr.Column, 
     return column, form
 
 
-def _settings(detector: Detector) -> dict:
+def _build_settings(detector: Detector) -> dict:
     scoring = detector.scoring
     with gr.Accordion("Settings", open=False, elem_id="settings"):
-        level = slider(
+        level = make_slider(
             50, 900, scoring.noise_level, step=10, label="Noise level", info="higher: freer to leave the film"
         )
-        steps = slider(
+        steps = make_slider(
             1, 50, scoring.steps, step=1, label="Steps", info=f"the percentile was calibrated with {scoring.steps}"
         )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
     return {"level": level, "steps": steps, "seed": seed}
 
 
-def _foot() -> dict:
+def _build_foot() -> dict:
     status = gr.HTML(panels.status_line(START), elem_id="status")
     with gr.Row(elem_id="actions"):
         analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", min_width=0)
@@ -255,7 +257,7 @@ def _foot() -> dict:
     return {"status": status, "analyze": analyze, "cancel": cancel}
 
 
-def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> tuple[dict, dict]:
+def _build_right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> tuple[dict, dict]:
     result = gr.HTML(panels.small_text("No film is analyzed yet."), elem_id="verdict")
     with gr.Tabs(elem_id="result-tabs"):
         with gr.Tab("Findings", id="findings"):
@@ -268,7 +270,7 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
             )
             with gr.Accordion("Ask more", open=False, elem_id="questions"):
                 questions = {
-                    detector.config.name: _questions(detector, suffixes[detector.config.name], index == 0)
+                    detector.config.name: _build_questions(detector, suffixes[detector.config.name], index == 0)
                     for index, detector in enumerate(detectors)
                 }
         with gr.Tab("Numbers", id="numbers"):
@@ -298,16 +300,16 @@ def _right_rail(detectors: Sequence[Detector], suffixes: Mapping[str, str]) -> t
     return components, questions
 
 
-def _questions(
+def _build_questions(
     detector: Detector, suffix: str, visible: bool
 ) -> tuple[gr.Column, gr.Dropdown, gr.Dropdown, gr.Textbox]:
     """Return a number whose influence is followed, and another record."""
-    numbers = explain_stream.influence_choices(detector.schema)
-    features = explain_stream.change_choices(detector.schema)
+    numbers = explain_stream.list_influence_choices(detector.schema)
+    features = explain_stream.list_change_choices(detector.schema)
     with gr.Column(visible=visible, min_width=0) as column:
         number = gr.Dropdown(
             numbers,
-            value=explain_stream.first_choice(numbers),
+            value=explain_stream.select_first_choice(numbers),
             label="Influence of",
             min_width=0,
             elem_id=f"influence{suffix}",
@@ -320,7 +322,7 @@ def _questions(
             elem_id=f"change{suffix}",
         )
         value = gr.Textbox("", label="to", min_width=0, max_length=40, elem_id=f"change-to{suffix}")
-    hints = {name: example_value(detector.schema[name]) for _, name in features}
+    hints = {name: get_example_value(detector.schema[name]) for _, name in features}
     feature.change(
         lambda name: gr.Textbox(placeholder=f"e.g. {hints[name]}" if name in hints else ""),
         feature,

@@ -13,7 +13,7 @@ import cv2
 from tqdm import tqdm
 
 from diff3m.analysis import Analysis
-from diff3m.data.manifest import NORMAL, ManifestError, column_note, label_key, name_columns
+from diff3m.data.manifest import NORMAL, ManifestError, describe_unread_columns, normalize_label, rename_columns
 from diff3m.data.paths import locate
 from diff3m.data.table import read_table
 from diff3m.detector import Detector
@@ -21,7 +21,7 @@ from diff3m.ehr import EHRSchema, Record
 from diff3m.imaging import Radiograph, RadiographError, read_film
 
 from ..runtime.model_lock import analyze_in_turn
-from .case_set import ReadingCase, Truth, mask_truths
+from .case_set import ReadingCase, Truth, find_truths
 from .set_results import SetResults, StoredCase
 
 TABLES = ("manifest.csv", "manifest.parquet")
@@ -101,12 +101,12 @@ def read_case_sets(folders: Sequence[Path], detector: Detector) -> tuple[FolderS
     """
     sets: list[FolderSet] = []
     for folder in folders:
-        name = _set_name(folder.resolve(), {entry.name for entry in sets})
+        name = _choose_name(folder.resolve(), {entry.name for entry in sets})
         sets.append(read_case_set(folder, detector, name))
     return tuple(sets)
 
 
-def _set_name(folder: Path, others: set[str]) -> str:
+def _choose_name(folder: Path, others: set[str]) -> str:
     """Return the folder's name, changed where another set or the simulated ones have it."""
     name = folder.name or "cases"
     name = f"own-{name}" if name.startswith(RESERVED) else name
@@ -124,16 +124,16 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
     if path is None:
         raise ManifestError(f"There is no {TABLES[0]} in {folder}. Write one with a column `path`; see docs/teach.md.")
     name = name or folder.resolve().name
-    rows = _rows(path, detector.schema)
+    rows = _read_rows(path, detector.schema)
     results = SetResults.of_folder(folder)
     entries, stored, problems = [], [], []
     names: set[str] = set()
-    if note := column_note(tuple(rows[0][1]), detector.schema):
+    if note := describe_unread_columns(tuple(rows[0][1]), detector.schema):
         print(f"{name}: {note}", file=sys.stderr)
     progress = tqdm(rows, desc=f"Case set {name}", unit="film", file=sys.stderr, leave=False, disable=None)
     for row, values in progress:
         try:
-            entry = _entry(row, values, path.parent, detector.schema, names)
+            entry = _parse_entry(row, values, path.parent, detector.schema, names)
             result, analysis = _prepare(entry, detector, results)
         except ValueError as error:
             problems.append(f"Row {row} ({values.get('path') or 'no path'}) is left out. {error}")
@@ -153,22 +153,22 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
     return FolderSet(name, folder.resolve(), detector, tuple(entries), tuple(stored), tuple(problems))
 
 
-def _rows(path: Path, schema: EHRSchema) -> list[tuple[int, dict[str, str]]]:
+def _read_rows(path: Path, schema: EHRSchema) -> list[tuple[int, dict[str, str]]]:
     """Return the table's rows by number, with columns named as in any manifest. Raises ManifestError."""
     table = read_table(path)
-    name_columns(table, path, schema)
+    rename_columns(table, path, schema)
     if not len(table):
         raise ManifestError(f"The manifest {path} has no rows. Write one for each film.")
-    texts = ({name: _text(value) for name, value in values.items()} for values in table.to_dict("records"))
+    texts = ({name: _clean_text(value) for name, value in values.items()} for values in table.to_dict("records"))
     return list(zip((int(index) + 1 for index in table.index), texts, strict=True))
 
 
-def _text(value: object) -> str:
+def _clean_text(value: object) -> str:
     text = "" if value is None else str(value).strip()
     return "" if text.lower() == "nan" else text
 
 
-def _entry(row: int, values: Mapping[str, str], folder: Path, schema: EHRSchema, names: set[str]) -> FolderEntry:
+def _parse_entry(row: int, values: Mapping[str, str], folder: Path, schema: EHRSchema, names: set[str]) -> FolderEntry:
     """Return a row, checked as far as it can be without its film. Raises ValueError. names: of the rows before."""
     if not values["path"]:
         raise ManifestError("The column `path` is empty. Write the film's file name there.")
@@ -180,11 +180,11 @@ def _entry(row: int, values: Mapping[str, str], folder: Path, schema: EHRSchema,
         raise ManifestError(f"There is no file {values['mask']} for its mask. Check the name.")
     record = schema.parse({name: values[name] for name in schema.names if name in values})
     texts = {name: values.get(name, "") for name in ("boxes", "title", "question", "answer")}
-    name = next(name for name in _link_names(path) if name not in names)
-    return FolderEntry(row, name, path, record, label_key(values.get("label", "")), mask=mask, **texts)
+    name = next(name for name in _list_link_names(path) if name not in names)
+    return FolderEntry(row, name, path, record, normalize_label(values.get("label", "")), mask=mask, **texts)
 
 
-def _link_names(path: Path) -> Iterator[str]:
+def _list_link_names(path: Path) -> Iterator[str]:
     """Yield names for a film in links: its file's, then the same with numbers for further rows of the same film."""
     yield path.name
     number = 2
@@ -215,7 +215,7 @@ def read_truths(entry: FolderEntry, film: Radiograph) -> tuple[Truth, ...]:
     if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.02:
         raise ManifestError(f"The mask {entry.mask.name} has other proportions than the film. Save it at its size.")
     label = entry.label if entry.label not in ("", NORMAL) else "finding"
-    return (*truths, *mask_truths(mask > 127, label))
+    return (*truths, *find_truths(mask > 127, label))
 
 
 def parse_boxes(text: str, height: int, width: int) -> tuple[Truth, ...]:

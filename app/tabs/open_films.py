@@ -1,4 +1,4 @@
-"""Films that are open: how a file becomes one, and how it gets its result. No component of the page is known here."""
+"""Opening films and adding results to them, independently of the page's components."""
 
 from __future__ import annotations
 
@@ -60,38 +60,38 @@ def open_film(
         facts=f"{radiograph.source}, {width}×{height} pixels",
         notes=(*radiograph.notes, *quality.notes),
         thumbnail=inline_image(Frame(case.x0, name), THUMBNAIL, case.aspect),
-        picture=film_pictures.film_picture(radiograph, name, detector.config.preprocessing.size),
-        presets=film_pictures.presets(radiograph),
-        preset=film_pictures.first_preset(radiograph),
+        picture=film_pictures.make_film_picture(radiograph, name, detector.config.preprocessing.size),
+        presets=film_pictures.list_presets(radiograph),
+        preset=film_pictures.select_first_preset(radiograph),
         example=example,
     )
     return film, case
 
 
-def true_mask(film: OpenFilm, case: Case, detector: Detector, examples: Sequence[Example]) -> np.ndarray | None:
+def read_true_mask(film: OpenFilm, case: Case, detector: Detector, examples: Sequence[Example]) -> np.ndarray | None:
     """Return where an example was changed, (S, S) bool; None where that is unknown or the film was corrected."""
     example = next((entry for entry in examples if entry.id == film.example), None)
     mask = read_mask(example.mask) if example and film.corrections.is_identity else None
     return None if mask is None else prepare_mask(mask, case.film, detector.config.preprocessing)
 
 
-def with_result(
+def add_result(
     film: OpenFilm, analysis: Analysis, case: Case, detector: Detector, examples: Sequence[Example]
 ) -> OpenFilm:
     """Return an open film with its analysis, its findings, its verdict and its picture for the viewer."""
     scoring, analysis = detector.scoring, replace(analysis, case=case)
     findings = tuple(find_findings(analysis, case, scoring))
-    truth = true_mask(film, case, detector, examples)
-    picture = film_pictures.analyzed_picture(film.picture, analysis, case, scoring, findings, truth)
+    truth = read_true_mask(film, case, detector, examples)
+    picture = film_pictures.add_analysis(film.picture, analysis, case, scoring, findings, truth)
     verdict = wording.verdict_sentence(analysis, findings, detector.schema)
     return replace(film, analysis=analysis, findings=findings, result_picture=picture, verdict=verdict)
 
 
-def error_sentence(error: Exception) -> str:
-    """Return what the reader is told of an error.
+def describe_error(error: Exception) -> str:
+    """Return the sentence that the page shows for an error.
 
-    Its own sentence where it is one of ours (RadiographError, EHRError, settings out of range), else that something
-    failed here; its kind is logged, never its text, which may hold what a file says.
+    For a ValueError (RadiographError, EHRError, settings out of range) this is its own sentence. For other errors it
+    says that something failed; their kind is logged, but not their text, which may quote a file.
     """
     if isinstance(error, ValueError):
         return str(error)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import gradio as gr
 import numpy as np
 
-from diff3m.data.phantom import KINDS, person
+from diff3m.data.phantom import KINDS, make_person
 from diff3m.detector import Detector
 from diff3m.ehr import VIEW_LABELS
-from diff3m.evaluation.phantom_numbers import first_number
+from diff3m.evaluation.phantom_numbers import get_first_number
 from diff3m.export.files import draw_heat_over_film
 from diff3m.export.overlay import draw_outline, to_uint8
 from diff3m.imaging import Radiograph, prepare
 
 from ..components.events import WORKING, Updates
-from ..components.widgets import ON_MODEL, SILENT, slider
+from ..components.widgets import ON_MODEL, SILENT, make_slider
 from ..render import panels, wording
 from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
@@ -93,9 +93,9 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
                 lesion = gr.Dropdown(
                     [NO_LESION, *KINDS], value="opacity", label="Lesion", min_width=140, elem_id="play-lesion"
                 )
-            age = slider(18, 95, 55, step=1, label="Age (years)", elem_id="play-age")
-            bmi = slider(16, 48, 26, step=0.5, label="BMI (kg/m²)", elem_id="play-bmi")
-            systolic = slider(90, 210, 125, step=1, label="Systolic pressure (mmHg)", elem_id="play-systolic")
+            age = make_slider(18, 95, 55, step=1, label="Age (years)", elem_id="play-age")
+            bmi = make_slider(16, 48, 26, step=0.5, label="BMI (kg/m²)", elem_id="play-bmi")
+            systolic = make_slider(90, 210, 125, step=1, label="Systolic pressure (mmHg)", elem_id="play-systolic")
             with gr.Row():
                 sex = gr.Radio([("Female", "F"), ("Male", "M")], value="F", label="Sex", elem_id="play-sex")
                 view = gr.Radio(
@@ -111,14 +111,14 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
         with gr.Column(min_width=0, elem_classes="teach-result"):
             text = gr.HTML(panels.status_line(WORKING), elem_id="play-text", elem_classes="teach-answer")
     page = Playground(number, lesion, age, sex, view, bmi, systolic, is_informed, phantom, result, text)
-    phantom.value = _phantom_pictures(_play(detector, page, {control: control.value for control in page.controls}))
+    phantom.value = _phantom_pictures(_make_play(detector, page, {control: control.value for control in page.controls}))
 
     def show_phantom(values: Mapping) -> Updates:
-        return {phantom: _phantom_pictures(_play(detector, page, values))}
+        return {phantom: _phantom_pictures(_make_play(detector, page, values))}
 
     def show_result(values: Mapping) -> Iterator[Updates]:
         yield {text: panels.status_line(WORKING)}
-        pictures, sentences = _result(detector, _play(detector, page, values))
+        pictures, sentences = _analyze_play(detector, _make_play(detector, page, values))
         yield {result: pictures, text: sentences}
 
     inputs = set(page.controls)
@@ -129,13 +129,13 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
     return page
 
 
-def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
+def _make_play(detector: Detector, page: Playground, values: Mapping) -> Play:
     """Return the phantom that the controls' values describe."""
     lesion = None if values[page.lesion] == NO_LESION else values[page.lesion]
     number = min(max(int(values[page.person] or 0), 0), MAX_PERSON)
-    who = person(first_number("test", "teaching") + number, lesion)
+    person = make_person(get_first_number("test", "teaching") + number, lesion)
     systolic = float(values[page.systolic])
-    patient = who.patient.under(
+    patient = person.patient.with_values(
         age=float(values[page.age]),
         sex=values[page.sex],
         view=values[page.view],
@@ -144,12 +144,12 @@ def _play(detector: Detector, page: Playground, values: Mapping) -> Play:
         diastolic_mmhg=round(40 + 0.3 * systolic, 1),
     )
     settings, mask = detector.config.preprocessing, None
-    normal = Radiograph(who.healthy.film(MODEL_SIDE, patient))
+    normal = Radiograph(person.healthy.render(MODEL_SIDE, patient))
     film = normal
     if lesion is not None:
-        drawing = who.film_with_lesion(MODEL_SIDE, patient)
+        drawing = person.render_with_lesion(MODEL_SIDE, patient)
         film, mask = Radiograph(drawing.film), drawing.mask
-    record = patient.record() if values[page.is_informed] else {}
+    record = patient.to_record() if values[page.is_informed] else {}
     return Play(film, prepare(film, settings), prepare(normal, settings), mask, record)
 
 
@@ -161,7 +161,7 @@ def _phantom_pictures(play: Play) -> str:
     return picture_strip([Frame(picture, caption), Frame(play.normal, "its true normal")], PICTURE)
 
 
-def _result(detector: Detector, play: Play) -> tuple[str, str]:
+def _analyze_play(detector: Detector, play: Play) -> tuple[str, str]:
     """Return the model's pictures, and what it says, as HTML."""
     analysis = analyze_in_turn(detector, play.film, play.record)
     heat = draw_heat_over_film(analysis.film, analysis.heat_map, detector.scoring.heat_normal)

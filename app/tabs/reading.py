@@ -24,10 +24,10 @@ from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from .case_set import MAX_SET, CaseSet, SimulatedSet
 from .reading_layout import SIMULATED, ReadingPage, build_reading_page
-from .reading_report import read_csv, report_html, table_csv
-from .reading_session import ReadingSession, carry_confidences, film_sentences, model_marks
-from .teach_films import analyzed_film, plain_film, scroll_to_answer
-from .truth import truth_findings
+from .reading_report import format_csv, read_csv, report_html
+from .reading_session import ReadingSession, carry_confidences, describe_film, list_model_marks
+from .teach_films import make_analyzed_film, make_plain_film, make_scroll_script
+from .truth import make_truth_findings
 
 NO_SESSION = "Press **Start** first."
 NO_FILM_READ = "No film is read yet: press **Start**, mark what you see, and press **Done**."
@@ -92,13 +92,13 @@ class ReadingTab:
         try:
             cases = self.case_set(session.set_name)
         except ManifestError as error:
-            return self.error(str(error))
+            return self.show_error(str(error))
         try:
             case = cases.case(session.index)
         except ValueError as error:  # the file went since the start: the next film may be there
             buttons = {page.submit: gr.update(visible=False), page.proceed: gr.update(visible=True, value="Next film")}
-            return self.error(str(error)) | {page.session: replace(session, is_revealed=True)} | buttons
-        film = plain_film(case.pixels, f"Film {number}", tags=case.tags)
+            return self.show_error(str(error)) | {page.session: replace(session, is_revealed=True)} | buttons
+        film = make_plain_film(case.pixels, f"Film {number}", tags=case.tags)
         return {
             page.session: replace(session, start=time.monotonic()),
             page.task: f"### Film {number} of {len(cases)}\n{case.question or 'What do you see?'}",
@@ -120,7 +120,7 @@ class ReadingTab:
         try:
             measurements = read_measurements({"version": event.version, "measurements": event.measurements})
         except ValueError as error:
-            return self.error(str(error))
+            return self.show_error(str(error))
         session = self.with_confidences(session, values)
         marks = carry_confidences(session.marks, [entry.box for entry in measurements if entry.kind == "rectangle"])
         return {self.page.session: replace(session, marks=marks), **self.show_confidences(marks)}
@@ -129,7 +129,7 @@ class ReadingTab:
         """End the reading of a film: show its truth, its normal film and the map."""
         page, session = self.page, values[self.page.session]
         if session is None or session.is_revealed:
-            yield self.error(NO_SESSION)
+            yield self.show_error(NO_SESSION)
             return
         end = time.monotonic()
         yield {page.submit: gr.update(visible=False), page.result: panels.status_line(WORKING)}
@@ -139,12 +139,14 @@ class ReadingTab:
             case = cases.case(session.index)
             analysis = cases.analyze(session.index, case)
         except ValueError as error:
-            yield self.error(str(error)) | {page.proceed: gr.update(visible=True)}
+            yield self.show_error(str(error)) | {page.proceed: gr.update(visible=True)}
             return
-        session = session.reveal(case, model_marks(analysis, cases.detector), end)
+        session = session.reveal(case, list_model_marks(analysis, cases.detector), end)
         name = f"Film {session.index + 1}"
-        film = analyzed_film(case.pixels, analysis, cases.detector, truth_findings(case), name=name, tags=case.tags)
-        sentences = [case.title, *film_sentences(session.films[-1], case), case.answer]
+        film = make_analyzed_film(
+            case.pixels, analysis, cases.detector, make_truth_findings(case), name=name, tags=case.tags
+        )
+        sentences = [case.title, *describe_film(session.films[-1], case), case.answer]
         text = panels.note_list([sentence for sentence in sentences if sentence])
         is_last = session.index + 1 == len(cases)
         yield {
@@ -158,7 +160,7 @@ class ReadingTab:
     def proceed(self, session: ReadingSession | None) -> Updates:
         """Go on to the next film, or to the result after the last."""
         if session is None:
-            return self.error(NO_SESSION)
+            return self.show_error(NO_SESSION)
         if session.index + 1 < len(self.case_set(session.set_name)):
             return self.show_film(session.next_film(time.monotonic()))
         return self.finish(session)
@@ -167,7 +169,7 @@ class ReadingTab:
         """Show what came of the films that were read."""
         page = self.page
         if session is None or not session.films:
-            return self.error(NO_FILM_READ)
+            return self.show_error(NO_FILM_READ)
         return {
             page.task: f"### {wording.count_words(len(session.films), 'film').capitalize()} read",
             page.result: report_html({"you": session.films}),
@@ -195,7 +197,7 @@ class ReadingTab:
 
     # --- parts ---
 
-    def error(self, text: str) -> Updates:
+    def show_error(self, text: str) -> Updates:
         """Return a sentence beside the film."""
         return {self.page.result: panels.status_line(text, alert=True)}
 
@@ -235,11 +237,11 @@ def build_reading(detector: Detector | None, own_sets: Sequence[CaseSet] = ()) -
         trigger_mode="always_last",
         **SILENT,
     )
-    page.submit.click(None, js=scroll_to_answer("reading-result"), **SILENT)
+    page.submit.click(None, js=make_scroll_script("reading-result"), **SILENT)
     page.submit.click(on_gpu(tab.submit), controls, page.outputs, **ON_MODEL)
     page.proceed.click(tab.proceed, page.session, page.outputs, **SILENT).then(**mark_tool)
     page.finish.click(tab.finish, page.session, page.outputs, **SILENT)
-    page.save.click(_csv, page.session, page.table, **SILENT).then(None, page.table, None, js=DOWNLOAD, **SILENT)
+    page.save.click(_format_csv, page.session, page.table, **SILENT).then(None, page.table, None, js=DOWNLOAD, **SILENT)
     page.class_files.upload(tab.pool, [page.class_files, page.session], [page.class_result, page.class_files], **SILENT)
     page.set_name.change(
         lambda name: gr.update(visible=name == SIMULATED), page.set_name, page.number, queue=False, **SILENT
@@ -251,5 +253,5 @@ def _link(set_name: str) -> str:
     return f'<p class="quiet"><a href="?{urlencode({"read": set_name})}">Link to these films</a> (for your class)</p>'
 
 
-def _csv(session: ReadingSession | None) -> str:
-    return table_csv(session.set_name, session.films) if session and session.films else ""
+def _format_csv(session: ReadingSession | None) -> str:
+    return format_csv(session.set_name, session.films) if session and session.films else ""

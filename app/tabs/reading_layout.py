@@ -58,7 +58,7 @@ def build_reading_page(own_sets: Mapping[str, CaseSet], is_simulated: bool) -> R
     """
     with gr.Row(elem_classes="teach-row"):
         with gr.Column(min_width=0, elem_classes="teach-question"):
-            question = _question_column(own_sets, is_simulated)
+            question = _build_question_column(own_sets, is_simulated)
         with gr.Column(min_width=0, elem_classes="teach-film"):
             viewer = film_viewer(ViewerState(), elem_id=VIEWER, height=FILM_HEIGHT)
         with gr.Column(min_width=0, elem_classes="teach-result"):
@@ -72,7 +72,7 @@ def build_reading_page(own_sets: Mapping[str, CaseSet], is_simulated: bool) -> R
     )
 
 
-def _question_column(own_sets: Mapping[str, CaseSet], is_simulated: bool) -> dict[str, Any]:
+def _build_question_column(own_sets: Mapping[str, CaseSet], is_simulated: bool) -> dict[str, Any]:
     choices = [(cases.title, name) for name, cases in own_sets.items()]
     if is_simulated:
         choices.append(("Simulated films", SIMULATED))
@@ -92,7 +92,7 @@ def _question_column(own_sets: Mapping[str, CaseSet], is_simulated: bool) -> dic
         )
     start = gr.Button("Start", variant="primary", elem_id="reading-start")
     task = gr.Markdown(GUIDE, elem_id="reading-task")
-    confidences = tuple(_confidence(number) for number in range(1, MAX_MARKS + 1))
+    confidences = tuple(_build_confidence(number) for number in range(1, MAX_MARKS + 1))
     submit = gr.Button("Done", variant="primary", visible=False, elem_id="reading-submit")
     proceed = gr.Button("Next film", variant="primary", visible=False, elem_id="reading-next")
     finish = gr.Button("Stop here: see the result", size="sm", visible=False, elem_id="reading-finish")
@@ -123,7 +123,7 @@ def _question_column(own_sets: Mapping[str, CaseSet], is_simulated: bool) -> dic
     )
 
 
-def _confidence(number: int) -> gr.Radio:
+def _build_confidence(number: int) -> gr.Radio:
     return gr.Radio(
         list(CONFIDENCES.items()),
         value=DEFAULT_CONFIDENCE,

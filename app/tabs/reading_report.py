@@ -1,4 +1,4 @@
-"""What comes of a reading: sensitivity, false marks, time and the free-response curve, and the table of all marks."""
+"""The report of a reading: sensitivity, false marks, time, free-response curve and the table of all marks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from diff3m.evaluation.free_response import Box, Mark, Reading, free_response_curve, is_hit, overall_point
+from diff3m.evaluation.free_response import (
+    Box,
+    Mark,
+    Reading,
+    compute_free_response_curve,
+    compute_overall_point,
+    is_hit,
+)
 
 from ..render import figures, panels, wording
 from .reading_session import FilmReading
@@ -42,7 +49,7 @@ def report_html(readers: Mapping[str, Sequence[FilmReading]], title: str = "Your
     lines += [_time_sentence(name, films) for name, films in counted_films.items()]
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     has_places = any(reading.truths for readings in curves.values() for reading in readings)
-    chart = figures.inline_svg(free_response_figure(curves), " ".join(lines)) if has_places else ""
+    chart = figures.inline_svg(plot_free_response(curves), " ".join(lines)) if has_places else ""
     note += "A few films say little of a reader."
     return f'<div class="card"><h3>{html.escape(title)}</h3><ul>{items}</ul>{chart}{panels.small_text(note)}</div>'
 
@@ -53,19 +60,19 @@ def _time_sentence(name: str, films: Sequence[FilmReading]) -> str:
 
 
 def _curve_sentence(name: str, readings: Sequence[Reading]) -> str:
-    point = overall_point(readings)
+    point = compute_overall_point(readings)
     places = sum(len(reading.truths) for reading in readings)
     share = "no place to find" if point.sensitivity is None else f"sensitivity {point.sensitivity:.0%} of {places}"
     return f"{name.capitalize()}: {share}, {point.false_marks:.1f} false marks a film."
 
 
-def free_response_figure(curves: dict[str, Sequence[Reading]]) -> Figure:
+def plot_free_response(curves: dict[str, Sequence[Reading]]) -> Figure:
     """Draw sensitivity over false marks a film, a line for each reader."""
     figure = Figure(figsize=(4.6, 3.0), layout="constrained")
     axes = figure.add_subplot()
     colors = (figures.CASE, figures.NORMAL, figures.KNOWN)
     for (name, readings), color in zip(curves.items(), colors, strict=False):
-        points = [point for point in free_response_curve(readings) if point.sensitivity is not None]
+        points = [point for point in compute_free_response_curve(readings) if point.sensitivity is not None]
         false = [0.0, *(point.false_marks for point in points)]
         shares = [0.0, *(point.sensitivity for point in points)]
         axes.plot(false, shares, marker="o", markersize=4, color=color, linewidth=2, label=name)
@@ -77,7 +84,7 @@ def free_response_figure(curves: dict[str, Sequence[Reading]]) -> Figure:
     return figure
 
 
-def table_csv(set_name: str, films: Sequence[FilmReading]) -> str:
+def format_csv(set_name: str, films: Sequence[FilmReading]) -> str:
     """Write one row a mark, and one for each film without a mark. Boxes: top left bottom right, shares of the sides."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -94,7 +101,7 @@ def table_csv(set_name: str, films: Sequence[FilmReading]) -> str:
 
 
 def read_csv(data: bytes) -> list[FilmReading]:
-    """Read what `table_csv` wrote. Raises ValueError with a sentence for anything else."""
+    """Read what `format_csv` wrote. Raises ValueError with a sentence for anything else."""
     try:
         if len(data) > MAX_CSV:
             raise ValueError("the table is too large")

@@ -1,4 +1,4 @@
-"""What a reader does in "Read first, then look": marks, confidences and times. `reading_report` counts them."""
+"""Marks, confidences and times of a reader in "Read first, then look". `reading_report` summarizes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diff3m.scoring.regions import find_regions
 
 from ..render import wording
 from .case_set import ReadingCase
-from .truth import truth_sentences
+from .truth import describe_truth
 
 MAX_MARKS = 5  # on one film
 CONFIDENCES = {"a guess": 1, "possible": 2, "probable": 3, "certain": 4}
@@ -76,16 +76,16 @@ def carry_confidences(before: Sequence[Mark], boxes: Sequence[Box]) -> tuple[Mar
     return tuple(marks)
 
 
-def model_marks(analysis: Analysis, detector: Detector) -> tuple[Mark, ...]:
+def list_model_marks(analysis: Analysis, detector: Detector) -> tuple[Mark, ...]:
     """Return the places that the model would mark: regions of its difference, by their mean."""
     scoring = detector.scoring
     regions = find_regions(analysis.heat_map, scoring.heat_normal, scoring.margin)[:MAX_MODEL_MARKS]
     return tuple(Mark(mask_box(region.mask), abs(region.mean)) for region in regions)
 
 
-def film_sentences(film: FilmReading, case: ReadingCase) -> list[str]:
+def describe_film(film: FilmReading, case: ReadingCase) -> list[str]:
     """Say what is on one film, and what the reader and the model found of it."""
-    sentences, marks = truth_sentences(case), len(film.reading.marks)
+    sentences, marks = describe_truth(case), len(film.reading.marks)
     if not film.is_counted:
         return [*sentences, f"You made {wording.count_words(marks, 'mark')}."]
     hit_count, false = count_marks(film.reading)

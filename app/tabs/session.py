@@ -1,4 +1,4 @@
-"""What one reader has open on the Explore tab: a film, perhaps a second one, and what was said of them."""
+"""The session of a reader on the Explore tab: the open films and their results."""
 
 from __future__ import annotations
 

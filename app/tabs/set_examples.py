@@ -31,26 +31,26 @@ class CaseExample(Example):
         return self.stored.load(detector)
 
 
-def case_id(cases: FolderSet, name: str) -> str:
+def make_case_id(cases: FolderSet, name: str) -> str:
     """Return the name of a case in links: its set's and its own."""
     return f"{cases.name}/{name}"
 
 
-def set_examples(sets: Sequence[FolderSet]) -> dict[str, tuple[CaseExample, ...]]:
+def list_set_examples(sets: Sequence[FolderSet]) -> dict[str, tuple[CaseExample, ...]]:
     """Return the examples of all sets by the name of the model that analyzed them."""
     examples: dict[str, tuple[CaseExample, ...]] = {}
     for cases in sets:
         name = cases.detector.config.name
-        examples[name] = (*examples.get(name, ()), *_examples(cases))
+        examples[name] = (*examples.get(name, ()), *_list_examples(cases))
     return examples
 
 
-def _examples(cases: FolderSet) -> Iterator[CaseExample]:
+def _list_examples(cases: FolderSet) -> Iterator[CaseExample]:
     for entry, stored in zip(cases.entries, cases.stored, strict=True):
         analysis = stored.load(cases.detector)
         record = {} if analysis is None else analysis.record
         yield CaseExample(
-            id=case_id(cases, entry.name),
+            id=make_case_id(cases, entry.name),
             path=entry.path,
             title=entry.title or entry.path.stem,
             record={name: value for name, value in record.items() if value is not None},

@@ -64,7 +64,7 @@ class StoredCase:
         os.replace(partial, self.result)
         if case.truths:
             _write_png(self.mask, draw_truths(case.truths, case.pixels.shape))
-        _write_png(self.picture, to_uint8(_reduced(case.pixels, PICTURE)))
+        _write_png(self.picture, to_uint8(_reduce(case.pixels, PICTURE)))
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def draw_truths(truths: Sequence[Truth], shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _reduced(pixels: np.ndarray, side: int) -> np.ndarray:
+def _reduce(pixels: np.ndarray, side: int) -> np.ndarray:
     factor = min(1.0, side / max(pixels.shape))
     return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 

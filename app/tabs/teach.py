@@ -1,4 +1,4 @@
-"""Tab: what the record contributes. A quiz, lessons to project, a playground, and normals drawn for a record."""
+"""Tab Teach: lessons, a reading quiz, a playground and generated normal films."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..components.widgets import SILENT
 from .drawing import build_drawing
 from .folder_set import FolderSet
 from .lessons import LESSONS
-from .lessons.own import own_lessons
+from .lessons.own import make_own_lessons
 from .lessons.tab import build_lessons
 from .playground import build_playground
 from .reading import build_reading
 from .teach_films import PHANTOMS
 
 
-def films_detector(detectors: Sequence[Detector]) -> Detector:
+def select_films_detector(detectors: Sequence[Detector]) -> Detector:
     """Return the model for a teacher's own films: the first that did not learn from simulated patients, if any."""
     return next((detector for detector in detectors if detector.config.name != PHANTOMS), detectors[0])
 
@@ -34,7 +34,7 @@ def build_teach(
     """
     gr.set_static_paths([STATIC_FOLDER])
     phantom_detector = next((detector for detector in detectors if detector.config.name == PHANTOMS), None)
-    lessons = [*own_lessons(own_sets), *(LESSONS if phantom_detector else ())]
+    lessons = [*make_own_lessons(own_sets), *(LESSONS if phantom_detector else ())]
     if phantom_detector is None:
         gr.Markdown(f"More lessons and the playground need the checkpoint `{PHANTOMS}`, which this page is without.")
     with gr.Tabs(elem_id="teach") as tabs:

@@ -9,13 +9,13 @@ from functools import lru_cache
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.data.phantom.patient import Patient
 from diff3m.detector import Detector
 from diff3m.imaging import Radiograph
 from diff3m.imaging.compose import compose_pseudo_healthy
 
-from ..components.film_pictures import analysis_map
+from ..components.film_pictures import make_analysis_map
 from ..components.viewer import ViewerFilm, ViewerFinding, build_film
 from ..runtime.storage import store_picture
 
@@ -40,7 +40,7 @@ class PhantomFilm:
     mask: np.ndarray | None = None
 
 
-def scroll_to_answer(elem_id: str) -> str:
+def make_scroll_script(elem_id: str) -> str:
     """Return JavaScript for a button's `js=` that scrolls to the answer where it lies below the fold, as on a phone."""
     return (
         f"() => {{ const answer = document.getElementById({json.dumps(elem_id)}); "
@@ -48,28 +48,28 @@ def scroll_to_answer(elem_id: str) -> str:
     )
 
 
-def phantom_film(number: int, lesion: str | None = None, **changes: object) -> PhantomFilm:
+def make_phantom_film(number: int, lesion: str | None = None, **changes: object) -> PhantomFilm:
     """Draw the phantom of a number. lesion: its kind, or None. changes: of its record, by feature name."""
-    return _phantom_film(number, lesion, tuple(sorted(changes.items())))
+    return _make_phantom_film(number, lesion, tuple(sorted(changes.items())))
 
 
 @lru_cache(maxsize=64)  # a class looks at the same few films again and again; each takes a second to draw
-def _phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFilm:
-    who = person(number, lesion)
-    patient = who.patient.under(**dict(changes))
-    film = Radiograph(who.film(MODEL_SIDE, patient))
+def _make_phantom_film(number: int, lesion: str | None, changes: tuple) -> PhantomFilm:
+    person = make_person(number, lesion)
+    patient = person.patient.with_values(**dict(changes))
+    film = Radiograph(person.render(MODEL_SIDE, patient))
     if lesion is None:
-        return PhantomFilm(patient, who.film(DISPLAY_SIDE, patient), film)
-    drawing = who.film_with_lesion(DISPLAY_SIDE, patient)
+        return PhantomFilm(patient, person.render(DISPLAY_SIDE, patient), film)
+    drawing = person.render_with_lesion(DISPLAY_SIDE, patient)
     return PhantomFilm(patient, drawing.film, film, drawing.mask)
 
 
-def plain_film(pixels: np.ndarray, name: str = "Film", **options: object) -> ViewerFilm:
+def make_plain_film(pixels: np.ndarray, name: str = "Film", **options: object) -> ViewerFilm:
     """Return a film (H, W) in [0, 1] for the viewer, not analyzed. options: further fields of `ViewerFilm`."""
     return build_film(pixels, store=store_picture, name=name, **options)
 
 
-def analyzed_film(
+def make_analyzed_film(
     pixels: np.ndarray,
     analysis: Analysis,
     detector: Detector,
@@ -85,5 +85,5 @@ def analyzed_film(
     prepared = detector.case(Radiograph(pixels)).prepared
     square = replace(prepared, square=analysis.film)
     normal = compose_pseudo_healthy(pixels, square, analysis.reconstruction, analysis.heat_map, analysis.heat_normal)
-    maps = (analysis_map(analysis, detector.scoring, prepared, pixels.shape),)
+    maps = (make_analysis_map(analysis, detector.scoring, prepared, pixels.shape),)
     return build_film(pixels, store=store_picture, normal=normal, maps=maps, findings=findings, **options)

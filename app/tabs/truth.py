@@ -9,12 +9,12 @@ from ..render import wording
 from .case_set import ReadingCase
 
 
-def truth_findings(case: ReadingCase) -> tuple[ViewerFinding, ...]:
+def make_truth_findings(case: ReadingCase) -> tuple[ViewerFinding, ...]:
     """Return the known places as outlines of the viewer."""
     return tuple(ViewerFinding(f"{truth.label}, the truth", "", truth.box, truth.outline) for truth in case.truths)
 
 
-def truth_sentences(case: ReadingCase) -> list[str]:
+def describe_truth(case: ReadingCase) -> list[str]:
     """Return what the film shows, as far as it is known."""
     if case.truths:
         labels = list(dict.fromkeys(truth.label for truth in case.truths))

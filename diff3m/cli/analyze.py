@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .options import add_case_options, add_command, add_model_options, add_walk_options
-from .terminal import load_detector, progress_bar, read_record
+from .terminal import load_detector, make_progress_bar, read_record
 
 
 def add_parser(commands) -> None:
@@ -22,14 +22,14 @@ def add_parser(commands) -> None:
 
 
 def run(options) -> None:
-    """Analyze one film; print the result and write what was asked for."""
+    """Analyze one film, print the result and write the files that the options name."""
     from ..export.files import NOTICE, analysis_to_dict, write_json, write_pictures
     from ..imaging import read_film
 
     film = read_film(options.image, options.accept)
     detector = load_detector(options)
     record, facts = read_record(film, detector, options)
-    report = progress_bar("analyzing", "step")
+    report = make_progress_bar("analyzing", "step")
     analysis = detector.analyze(
         film,
         record,

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..evaluation import BASELINES, RELEASED_STRIDE
 from ..evaluation.format import format_interval, format_share
 from .options import add_accept_option, add_command, add_model_options, positive_int
-from .terminal import load_detector, print_left_out, stage_progress_bars
+from .terminal import load_detector, make_stage_progress_bars, print_exclusions
 
 
 def add_parser(commands) -> None:
@@ -16,10 +16,16 @@ def add_parser(commands) -> None:
         commands, "benchmark", None, "Measure a checkpoint beside other methods, or where the truth is known."
     )
     kinds = command.add_subparsers(dest="kind", required=True, metavar="KIND")
+    _add_phantoms(kinds)
+    _add_films(kinds)
+    _add_explanations(kinds)
+
+
+def _add_phantoms(kinds) -> None:
     phantoms = kinds.add_parser(
         "phantoms", help="detection, localization and counterfactuals on simulated patients that training never saw"
     )
-    phantoms.set_defaults(run=_phantoms)
+    phantoms.set_defaults(run=_run_phantoms)
     phantoms.add_argument("--out", required=True, metavar="DIR", help="phantoms.json is written here")
     phantoms.add_argument("--normals", type=positive_int, default=200, help="normal phantoms")
     phantoms.add_argument("--each", type=positive_int, default=50, help="phantoms of each kind of lesion")
@@ -30,12 +36,15 @@ def add_parser(commands) -> None:
         "--films", default=None, metavar="MANIFEST", help="also compare phantoms with these real films"
     )
     add_model_options(phantoms, default="phantoms")
+
+
+def _add_films(kinds) -> None:
     films = kinds.add_parser(
         "films",
         help="detection on real films beside PCA, autoencoder, AnoDDPM and the released inference; runs in many "
         "processes under `accelerate launch`",
     )
-    films.set_defaults(run=_films)
+    films.set_defaults(run=_run_films)
     films.add_argument("--manifest", required=True, metavar="CSV", help="labelled films that nothing was trained on")
     films.add_argument(
         "--train", required=True, metavar="CSV", help="normal films that PCA and the autoencoder learn from"
@@ -75,10 +84,13 @@ def add_parser(commands) -> None:
     )
     add_accept_option(films)
     add_model_options(films)
+
+
+def _add_explanations(kinds) -> None:
     explanations = kinds.add_parser(
         "explanations", help="attributions and attention against known causes, on simulated patients"
     )
-    explanations.set_defaults(run=_explanations)
+    explanations.set_defaults(run=_run_explanations)
     explanations.add_argument(
         "--out",
         required=True,
@@ -100,13 +112,13 @@ def add_parser(commands) -> None:
     add_model_options(explanations, default="phantoms")
 
 
-def _phantoms(options) -> None:
+def _run_phantoms(options) -> None:
     from ..evaluation.phantoms import benchmark_phantoms
     from ..evaluation.realism import benchmark_realism
 
     detector = load_detector(options)
     result = benchmark_phantoms(
-        detector, options.out, options.normals, options.each, options.people, stage_progress_bars()
+        detector, options.out, options.normals, options.each, options.people, make_stage_progress_bars()
     )
     for record, kinds in result["detection"].items():
         print(f"AUROC, {record} record: " + ", ".join(f"{kind} {entry['auroc']:.3f}" for kind, entry in kinds.items()))
@@ -141,11 +153,11 @@ def _phantoms(options) -> None:
     print(f"wrote {Path(options.out) / 'phantoms.json'}")
 
 
-def _films(options) -> None:
+def _run_films(options) -> None:
     from ..evaluation.film_comparison import benchmark_films
-    from ..evaluation.shards import joined_processes
+    from ..evaluation.shards import join_processes
 
-    with joined_processes() as processes:
+    with join_processes() as processes:
         result = benchmark_films(
             load_detector(options),
             options.manifest,
@@ -154,7 +166,7 @@ def _films(options) -> None:
             options.boxes,
             options.halves,
             load_detector(options, options.simplex) if options.simplex else None,
-            stage_progress_bars() if processes.first else lambda stage, done, total: None,
+            make_stage_progress_bars() if processes.is_first else lambda stage, done, total: None,
             options.baselines,
             options.released_stride,
             options.accept,
@@ -162,7 +174,7 @@ def _films(options) -> None:
         )
     if result is None:
         return
-    print_left_out(result)
+    print_exclusions(result)
     for part, labels in result["parts"].items():
         for label, entry in labels.items():
             print(f"{label} against normal, films of part {part}: AUROC within view (views mixed), seconds a film")
@@ -185,7 +197,7 @@ def _films(options) -> None:
     print(f"wrote {Path(options.out) / 'films.json'}, films.md, scores.csv and films.svg")
 
 
-def _explanations(options) -> None:
+def _run_explanations(options) -> None:
     from ..evaluation.explanation_truth import METHODS, benchmark_explanations
 
     detector, ignored_feature = load_detector(options), None
@@ -198,7 +210,7 @@ def _explanations(options) -> None:
         options.each,
         options.with_oracle,
         other_checkpoint=ignored_feature,
-        report=stage_progress_bars(),
+        report=make_stage_progress_bars(),
     )
     for name in METHODS:
         top = ", ".join(f"{group} {entry['share']:.2f}" for group, entry in result[name]["top_1"].items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .options import add_accept_option, add_command
-from .terminal import progress_bar, select_gpu, stage_progress_bars
+from .terminal import make_progress_bar, make_stage_progress_bars, select_gpu
 
 
 def add_parser(commands) -> None:
@@ -35,9 +35,9 @@ def add_parser(commands) -> None:
 def run(options) -> None:
     """Calibrate a checkpoint's score, or the fit of its records."""
     from ..detector import Detector
-    from ..evaluation.shards import joined_processes
+    from ..evaluation.shards import join_processes
 
-    with joined_processes() as processes:
+    with join_processes() as processes:
         detector = Detector.from_pretrained(options.checkpoint, device=select_gpu())
         calibrate = _calibrate_fit if options.fit else _calibrate_score
         calibrate(detector, options, processes)
@@ -50,11 +50,11 @@ def _calibrate_score(detector, options, processes) -> None:
 
     scoring = read_score(options.score, detector.scoring) if options.score else None
     folder = detector.checkpoint.saved_folder
-    report = progress_bar("calibrating") if processes.first else None
+    report = make_progress_bar("calibrating") if processes.is_first else None
     scoring = calibrate_on_normals(
         detector, options.manifest, scoring, report, options.accept, folder / "calibration-parts", processes
     )
-    if not processes.first:
+    if not processes.is_first:
         return
     save_scoring(folder, scoring)
     for view, entry in scoring.calibration:
@@ -67,9 +67,9 @@ def _calibrate_fit(detector, options, processes) -> None:
     from ..evaluation.fit_calibration import calibrate_fit_on_normals
 
     folder = detector.checkpoint.saved_folder
-    report = stage_progress_bars() if processes.first else None
+    report = make_stage_progress_bars() if processes.is_first else None
     calibration = calibrate_fit_on_normals(detector, options.manifest, folder, report, options.accept, processes)
-    if not processes.first:
+    if not processes.is_first:
         return
     write_config(folder, replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit))
     for fit in calibration.fit:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..evaluation.format import format_interval
 from .options import add_accept_option, add_command, add_model_options, add_walk_options, positive_int
-from .terminal import load_detector, print_left_out, progress_bar
+from .terminal import load_detector, make_progress_bar, print_exclusions
 
 
 def add_parser(commands) -> None:
@@ -35,9 +35,9 @@ def add_parser(commands) -> None:
 def run(options) -> None:
     """Score a manifest and print its metrics."""
     from ..evaluation.run import evaluate
-    from ..evaluation.shards import joined_processes
+    from ..evaluation.shards import join_processes
 
-    with joined_processes() as processes:
+    with join_processes() as processes:
         detector = load_detector(options)
         metrics = evaluate(
             detector,
@@ -45,7 +45,7 @@ def run(options) -> None:
             options.out,
             options.limit,
             options.batch_size,
-            progress_bar("evaluating") if processes.first else None,
+            make_progress_bar("evaluating") if processes.is_first else None,
             options.accept,
             processes,
             noise_level=options.noise_level,
@@ -55,7 +55,7 @@ def run(options) -> None:
     if metrics is None:
         return
     print(f"{metrics['films']} labelled films: {metrics['normal']} normal, {metrics['abnormal']} abnormal")
-    print_left_out(metrics)
+    print_exclusions(metrics)
     if metrics["duplicates"]:
         print(f"{metrics['duplicates']} rows name a film that an earlier row names too; each row counts in the metrics")
     _print_metrics("all", metrics)

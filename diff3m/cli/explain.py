@@ -1,4 +1,4 @@
-"""The command `diff3m explain`: computes every explanation of the registry in turn and prints each as it comes."""
+"""The command `diff3m explain`: computes the explanations of the registry and prints each when it is ready."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def add_parser(commands) -> None:
 
 
 def run(options) -> int:
-    """Print and write all explanations; returns the exit status.
+    """Print and write all explanations; return the exit status.
 
-    One that cannot be given is named on stderr and makes the status 1; the others are not lost. A wrong request is
-    refused before anything is computed.
+    The status is 1 where an explanation cannot be computed; stderr says why, and the others are computed all the same.
+    A wrong request is refused before anything is computed.
     """
     from ..explain import Context, Request
     from ..export.explanations import explanations_to_dict, write_explanation_pictures
@@ -83,7 +83,7 @@ def run(options) -> int:
     detector = load_detector(options)
     record, _ = read_record(film, detector, options)
     context = Context(detector, detector.case(film, record), request)
-    for explanation in context.requested():
+    for explanation in context.list_requested():
         failures = len(context.failures)
         result = context.attempt(explanation.name)
         for line in [] if result is None else explanation.describe(result):

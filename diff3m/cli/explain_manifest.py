@@ -7,45 +7,46 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .options import EHR_FLAGS
-from .terminal import load_detector, progress_bar
+from .terminal import load_detector, make_progress_bar
 
 RUN_KEYS = ("notice", "checkpoint", "precision", "versions", "date")  # the same for all rows
 
 
 def explain_manifest(options, request) -> int:
-    """Write explanations.jsonl, a line a film in order, and run.json, what all were computed with.
+    """Write explanations.jsonl, one line for each film in order, and run.json, the provenance of all of them.
 
-    request: what is asked of every film (`explain.Request`). Films that cannot be read, and those that the gate stops,
-    have "error" instead. Returns the exit status, 1 where no film could be explained.
+    request: `explain.Request` for every film. The lines of films that cannot be read, or that the gate stops, have
+    "error" instead of explanations. Returns the exit status, 1 where no film could be explained. Raises ValueError for
+    options that only one film has, ManifestError or ShardError.
     """
     import pyarrow as pa
 
     from ..data.manifest import Manifest
-    from ..evaluation.run import run_identity
-    from ..evaluation.shards import Parts, joined_processes
-    from ..export.files import NOTICE, provenance, write_json
+    from ..evaluation.run import describe_run
+    from ..evaluation.shards import Parts, join_processes
+    from ..export.files import NOTICE, describe_provenance, write_json
 
     _check_options(options)
     out = Path(options.out)
-    with joined_processes() as processes:
+    with join_processes() as processes:
         detector = load_detector(options)
         rows = Manifest(options.manifest, detector.schema)
-        identity = run_identity(detector, options.manifest, request=repr(request), accept=options.accept)
+        identity = describe_run(detector, options.manifest, request=repr(request), accept=options.accept)
         schema = pa.schema([("line", pa.string()), ("error", pa.string())])
         parts = Parts(out / "parts", len(rows), 1, schema, identity)
 
         def explain(part) -> Iterator[dict]:
-            return (_explained_row(detector, case, request, options.accept) for case in part)
+            return (_explain_row(detector, case, request, options.accept) for case in part)
 
-        parts.compute(rows.cases, explain, processes, progress_bar("explaining") if processes.first else None)
-        if not processes.first:
+        parts.compute(rows.cases, explain, processes, make_progress_bar("explaining") if processes.is_first else None)
+        if not processes.is_first:
             return 0
     failures = 0
     with (out / "explanations.jsonl").open("w", encoding="utf-8") as file:
         for row in parts.read_rows():
             file.write(row["line"] + "\n")
             failures += bool(row["error"])
-    write_json(out / "run.json", {"notice": NOTICE, **provenance(detector)})
+    write_json(out / "run.json", {"notice": NOTICE, **describe_provenance(detector)})
     parts.remove()
     print(f'{len(rows) - failures} of {len(rows)} films were explained; the others say why under "error"')
     print(f"wrote {out / 'explanations.jsonl'} and run.json")
@@ -65,9 +66,9 @@ def _check_options(options) -> None:
         raise ValueError("With --manifest, the records come from its columns: leave --age, --ehr and the like out.")
 
 
-def _explained_row(detector, case, request, accept: bool) -> dict:
-    """Explain one film of a manifest: its line of JSON, and why there is no explanation."""
-    from ..evaluation.run import exclusion_reason, prepare_case
+def _explain_row(detector, case, request, accept: bool) -> dict:
+    """Explain one film of a manifest; return its line of JSON and its error, "" for none."""
+    from ..evaluation.run import format_exclusion, prepare_case
     from ..explain import Context
     from ..export.explanations import explanations_to_dict
     from ..imaging import GateError, RadiographError
@@ -75,11 +76,11 @@ def _explained_row(detector, case, request, accept: bool) -> dict:
     line: dict = {"row": case.row, "path": str(case.path), "label": case.label}
     prepared, error = prepare_case(detector, case, accept), ""
     if isinstance(prepared, RadiographError):
-        error = exclusion_reason(case, prepared)
+        error = format_exclusion(case, prepared)
         line |= {"error": error, "stopped": isinstance(prepared, GateError)}
     else:
         context = Context(detector, prepared, request)
-        for explanation in context.requested():
+        for explanation in context.list_requested():
             context.attempt(explanation.name)
         line |= {name: value for name, value in explanations_to_dict(context).items() if name not in RUN_KEYS}
         line["notes"] = [*line["notes"], *case.notes]

@@ -1,4 +1,4 @@
-"""The command `diff3m`: parses, runs the command, turns errors into a sentence."""
+"""The command `diff3m`: parses the arguments, runs a command and prints errors as one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` perhaps, needs no more
+    except BrokenPipeError:  # the reading process, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .options import add_command, positive_int
-from .terminal import parse_pairs, progress_bar
+from .terminal import make_progress_bar, parse_pairs
 
 
 def add_parser(commands) -> None:
@@ -52,7 +52,7 @@ def run(options) -> None:
         lesions=options.lesions,
         counterfactual=parse_pairs(options.counterfactual, "--counterfactual"),
         ignored_column=options.ignored,
-        report=progress_bar("rendering"),
+        report=make_progress_bar("rendering"),
     )
     normal = int((table["label"] == "normal").sum())
     print(f"wrote {Path(options.out) / 'manifest.csv'}: {normal} normal phantoms, {len(table) - normal} with a lesion")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .options import add_command, positive_int
-from .terminal import parse_pairs, progress_bar
+from .terminal import make_progress_bar, parse_pairs
 
 # data sets that are one folder, as released, by the name of `diff3m prepare NAME`
 RELEASES = {
@@ -68,11 +68,11 @@ def add_parser(commands) -> None:
 
 
 def _prepare_folder(options) -> None:
-    from ..data.prepare.folder import manifest_from_table
+    from ..data.prepare.folder import prepare_folder
 
     conditions = {name: set(values.split(",")) for name, values in parse_pairs(options.where, "--where").items()}
     columns = parse_pairs(options.column, "--column")
-    report = manifest_from_table(Path(options.table), Path(options.out), columns, conditions, _film_check(options))
+    report = prepare_folder(Path(options.table), Path(options.out), columns, conditions, _make_film_check(options))
     _print_report(report, options.out)
 
 
@@ -80,7 +80,7 @@ def _prepare_mimic(options) -> None:
     from ..data.prepare.mimic import prepare_mimic
 
     ed = Path(options.ed) if options.ed else None
-    report = prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), ed, _film_check(options))
+    report = prepare_mimic(Path(options.cxr), Path(options.iv), Path(options.out), ed, _make_film_check(options))
     _print_report(report, options.out)
 
 
@@ -89,7 +89,7 @@ def _prepare_release(options) -> None:
     from ..data.prepare import RELEASES
 
     prepare = RELEASES[options.kind]
-    _print_report(prepare(Path(options.dir), Path(options.out), options.seed, _film_check(options)), options.out)
+    _print_report(prepare(Path(options.dir), Path(options.out), options.seed, _make_film_check(options)), options.out)
 
 
 def _prepare_dicom(options) -> None:
@@ -97,7 +97,7 @@ def _prepare_dicom(options) -> None:
 
     salt = _read_salt(Path(options.salt[1:])) if options.salt.startswith("@") else options.salt
     labels = Path(options.labels) if options.labels else None
-    check = _film_check(options)
+    check = _make_film_check(options)
     report = prepare_dicom(
         Path(options.dir), Path(options.out), salt, labels, seed=options.seed, processes=options.processes, check=check
     )
@@ -114,13 +114,13 @@ def _read_salt(path: Path) -> str:
         ) from None
 
 
-def _film_check(options):
+def _make_film_check(options):
     from ..data.prepare.films import FilmCheck
 
-    return FilmCheck(whole=not options.quick, accept=options.accept, progress=progress_bar("judging films"))
+    return FilmCheck(whole=not options.quick, accept=options.accept, progress=make_progress_bar("judging films"))
 
 
 def _print_report(report, out: str) -> None:
-    for line in report.lines():
+    for line in report.format_lines():
         print(line)
     print(f"wrote {out} and {Path(out).stem}-report.json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .options import add_accept_option, add_command, add_model_options
-from .terminal import load_detector, stage_progress_bars
+from .terminal import load_detector, make_stage_progress_bars
 
 
 def add_parser(commands) -> None:
@@ -36,7 +36,7 @@ def run(options) -> None:
     detector = load_detector(options)
     candidates = read_candidates(options.candidates, detector.scoring)
     result = search_score(
-        detector, candidates, options.manifest, options.labelled, stage_progress_bars(), options.accept
+        detector, candidates, options.manifest, options.labelled, make_stage_progress_bars(), options.accept
     )
     paths = write_search(result, options.out)
     print(format_search(result))

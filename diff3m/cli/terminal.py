@@ -32,16 +32,16 @@ def select_gpu() -> str | None:
     return f"cuda:{int(rank) % torch.cuda.device_count()}"
 
 
-def bar_intervals() -> dict[str, float]:
-    """Return a bar's settings: in a file it is a line a minute, and nothing for what ends sooner."""
+def get_bar_settings() -> dict[str, float]:
+    """Return settings of `tqdm`: where stderr is a file, a line every `LOG_SECONDS`, and none for shorter work."""
     return {} if sys.stderr.isatty() else {"delay": LOG_SECONDS, "mininterval": LOG_SECONDS}
 
 
-def progress_bar(label: str, unit: str = "film") -> Callable[[int, int], None]:
-    """Return a report(done, total) that draws a progress bar on stderr, see `bar_intervals`."""
+def make_progress_bar(label: str, unit: str = "film") -> Callable[[int, int], None]:
+    """Return a report(done, total) that draws a progress bar on stderr, see `get_bar_settings`."""
     from tqdm import tqdm
 
-    progress = tqdm(desc=label, unit=unit, leave=False, **bar_intervals())
+    progress = tqdm(desc=label, unit=unit, leave=False, **get_bar_settings())
 
     def report(done: int, total: int) -> None:
         progress.total = total
@@ -52,20 +52,20 @@ def progress_bar(label: str, unit: str = "film") -> Callable[[int, int], None]:
     return report
 
 
-def stage_progress_bars() -> Callable[[str, int, int], None]:
+def make_stage_progress_bars() -> Callable[[str, int, int], None]:
     """Return a report(stage, done, total) with a bar for each stage."""
     bars: dict[str, Callable[[int, int], None]] = {}
 
     def report(stage: str, done: int, total: int) -> None:
         if stage not in bars:
-            bars[stage] = progress_bar(stage)
+            bars[stage] = make_progress_bar(stage)
         bars[stage](done, total)
 
     return report
 
 
-def print_left_out(counts: Mapping[str, int]) -> None:
-    """Print how many films of a manifest the gate stopped, were taken all the same, and could not be read."""
+def print_exclusions(counts: Mapping[str, int]) -> None:
+    """Print how many films of a manifest were stopped by the gate, accepted in spite of it, or unreadable."""
     if counts["stopped"]:
         print(f"{counts['stopped']} films were stopped by the gate; --accept takes them too, scores.csv says why")
     if counts["accepted"]:
@@ -75,7 +75,11 @@ def print_left_out(counts: Mapping[str, int]) -> None:
 
 
 def read_record(film, detector, options) -> tuple[dict, dict]:
-    """Read a command's record: values by name, and those of them from the film's header. Raises ValueError."""
+    """Read the record from a command's options and the film's header.
+
+    Returns the values by feature name, and those of them that come from the header. Raises ValueError for a feature
+    that the checkpoint does not have.
+    """
     flags = {feature: getattr(options, f"ehr_{feature}") for feature, _ in EHR_FLAGS.values()}
     values = {feature: value for feature, value in flags.items() if value is not None} | parse_pairs(
         options.ehr, "--ehr"

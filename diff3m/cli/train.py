@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from .options import add_command
-from .terminal import bar_intervals, progress_bar
+from .terminal import get_bar_settings, make_progress_bar
 
 
 def add_parser(commands) -> None:
@@ -40,13 +40,15 @@ def run(options) -> None:
 
         # training took these films as they are, so calibration does too
         detector = Detector.from_pretrained(folder)
-        scoring = calibrate_on_normals(detector, config.validation, report=progress_bar("calibrating"), accept=True)
+        scoring = calibrate_on_normals(
+            detector, config.validation, report=make_progress_bar("calibrating"), accept=True
+        )
         save_scoring(folder, scoring)
         print(f"calibrated on {dict(scoring.calibration)['any'].count} normal films of {config.validation}")
 
 
 class _TrainingBars:
-    """Draws a bar for each stage of a training."""
+    """Progress bars of a training, one for each stage."""
 
     def __init__(self) -> None:
         self.bars: dict[str, Any] = {}  # of tqdm, which has no types
@@ -61,7 +63,7 @@ class _TrainingBars:
                 total=progress.total,
                 unit=unit,
                 initial=progress.done,  # a resumed run's earlier steps
-                **bar_intervals(),
+                **get_bar_settings(),
             )
         stage_bar = self.bars[progress.stage]
         losses = progress.losses

@@ -55,10 +55,10 @@ class Archive:
                 "This file is no ZIP archive, or it is damaged. Pack the films again as a plain ZIP."
             ) from None
         _check_count(entries)
-        films = [(_name(entry), entry) for entry in entries if not is_junk(TRAIL_BYTE.sub("_", entry.filename))]
+        films = [(_decode_name(entry), entry) for entry in entries if not is_junk(TRAIL_BYTE.sub("_", entry.filename))]
         _check_entries(films)
         self._entries = dict(films)
-        self._index = NameIndex(self._entries, _other_spellings(films))
+        self._index = NameIndex(self._entries, _decode_spellings(films))
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +105,7 @@ def _is_folder(entry: zipfile.ZipInfo) -> bool:
     return entry.filename.endswith(("/", "\\")) or (is_marked and not entry.file_size)
 
 
-def _name(entry: zipfile.ZipInfo) -> str:
+def _decode_name(entry: zipfile.ZipInfo) -> str:
     """Return an entry's name with forward slashes.
 
     Without the flag for UTF-8 `zipfile` decodes names as CP437, but macOS writes UTF-8 all the same, and other programs
@@ -114,11 +114,11 @@ def _name(entry: zipfile.ZipInfo) -> str:
     name = entry.filename
     if not entry.flag_bits & UTF8_FLAG:
         with suppress(UnicodeError):
-            name = _unicode_path(entry) or name.encode("cp437").decode("utf-8")
+            name = _read_unicode_path(entry) or name.encode("cp437").decode("utf-8")
     return name.replace("\\", "/")
 
 
-def _unicode_path(entry: zipfile.ZipInfo) -> str:
+def _read_unicode_path(entry: zipfile.ZipInfo) -> str:
     """Return the name in the Unicode Path extra field; "" where there is none, or it is of another name.
 
     Source: APPNOTE.TXT 4.6.9.
@@ -133,7 +133,7 @@ def _unicode_path(entry: zipfile.ZipInfo) -> str:
     return ""
 
 
-def _other_spellings(films: list[tuple[str, zipfile.ZipInfo]]) -> Iterator[tuple[str, str]]:
+def _decode_spellings(films: list[tuple[str, zipfile.ZipInfo]]) -> Iterator[tuple[str, str]]:
     """Yield (spelling, name) for each encoding in which a name may be written where the ZIP does not say which."""
     for name, entry in films:
         if not entry.flag_bits & UTF8_FLAG and not entry.filename.isascii():

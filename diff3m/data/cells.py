@@ -29,7 +29,7 @@ class Column:
     may_be_thousands: bool = True
 
     def update(self, text: pd.Series) -> None:
-        """Update the properties with more cells of the column, as `_plain` returns them."""
+        """Update the properties with more cells of the column, as `_clean_cells` returns them."""
         self.has_value |= bool((text != "").any())
         if not self.is_numeric:
             return
@@ -47,9 +47,9 @@ def inspect_columns(chunks: Iterable[pd.DataFrame]) -> list[Column]:
     """Return the columns of a table that is given in parts."""
     columns: list[Column] = []
     for chunk in chunks:
-        columns = columns or _columns(chunk)
+        columns = columns or _make_columns(chunk)
         for index, column in enumerate(columns):
-            column.update(_plain(chunk.iloc[:, index]))
+            column.update(_clean_cells(chunk.iloc[:, index]))
     return columns
 
 
@@ -59,7 +59,7 @@ def clean_table(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
     Blanks around text are removed, ="063" becomes 063, and decimal commas become points. Rows without a value, and
     columns without name and value, are left out. semicolons: whether semicolons separate the fields.
     """
-    columns, cells = _columns(table), [_plain(table.iloc[:, index]) for index in range(table.shape[1])]
+    columns, cells = _make_columns(table), [_clean_cells(table.iloc[:, index]) for index in range(table.shape[1])]
     for column, text in zip(columns, cells, strict=True):
         column.update(text)
     return _assemble(columns, cells, table.index, semicolons)
@@ -67,13 +67,13 @@ def clean_table(table: pd.DataFrame, semicolons: bool) -> pd.DataFrame:
 
 def clean_chunk(chunk: pd.DataFrame, columns: list[Column], semicolons: bool) -> pd.DataFrame:
     """Clean a part of a table by the properties of its whole columns; see `clean_table`."""
-    cells = [_plain(chunk.iloc[:, index]) for index in range(chunk.shape[1])]
+    cells = [_clean_cells(chunk.iloc[:, index]) for index in range(chunk.shape[1])]
     return _assemble(columns, cells, chunk.index, semicolons)
 
 
-def _columns(table: pd.DataFrame) -> list[Column]:
+def _make_columns(table: pd.DataFrame) -> list[Column]:
     """Return the columns of a table by name, before their cells are looked at."""
-    return [Column(_excel_text(pd.Series([str(name)], dtype="string"))[0].strip()) for name in table.columns]
+    return [Column(_unwrap_excel_text(pd.Series([str(name)], dtype="string"))[0].strip()) for name in table.columns]
 
 
 def _assemble(columns: list[Column], cells: list[pd.Series], rows: pd.Index, semicolons: bool) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def _assemble(columns: list[Column], cells: list[pd.Series], rows: pd.Index, sem
     if not indices:
         return pd.DataFrame(index=rows)
     texts = [
-        _with_points(cells[index]) if columns[index].has_decimal_commas(semicolons) else cells[index]
+        _replace_decimal_commas(cells[index]) if columns[index].has_decimal_commas(semicolons) else cells[index]
         for index in indices
     ]
     result = pd.concat(texts, axis=1)
@@ -90,18 +90,18 @@ def _assemble(columns: list[Column], cells: list[pd.Series], rows: pd.Index, sem
     return result[(result != "").any(axis=1)]
 
 
-def _plain(cells: pd.Series) -> pd.Series:
+def _clean_cells(cells: pd.Series) -> pd.Series:
     """Return cells as text without blanks and invisible characters, "" where there is no value."""
     text = cells.astype("string").fillna("").str.replace("\u00a0", " ", regex=False)
-    return _excel_text(text.str.replace(INVISIBLE, "", regex=True).str.strip())
+    return _unwrap_excel_text(text.str.replace(INVISIBLE, "", regex=True).str.strip())
 
 
-def _with_points(text: pd.Series) -> pd.Series:
+def _replace_decimal_commas(text: pd.Series) -> pd.Series:
     """Return text in which numbers with a decimal comma have a point, and no points between thousands."""
     plain = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
     return text.where(~text.str.fullmatch(DECIMAL_COMMA), plain)
 
 
-def _excel_text(text: pd.Series) -> pd.Series:
+def _unwrap_excel_text(text: pd.Series) -> pd.Series:
     """Return text in which ="063", as spreadsheets write a number that is to stay text, is 063."""
     return text.str.replace(EXCEL_TEXT, r"\1", regex=True) if text.str.startswith('="').any() else text

@@ -30,15 +30,15 @@ __all__ = [
     "Case",
     "Manifest",
     "ManifestError",
-    "column_note",
-    "feature_of_column",
-    "label_key",
-    "name_columns",
-    "normal_cases",
-    "patient_key",
-    "patient_keys",
+    "describe_unread_columns",
+    "find_feature",
+    "normalize_label",
+    "normalize_patient",
     "read_manifest",
+    "read_normal_cases",
+    "read_patients_by_row",
     "read_table",
+    "rename_columns",
 ]
 
 NORMAL = "normal"
@@ -117,44 +117,50 @@ class Manifest:
         """Yield the rows whose position, 0 to `len` − 1, `is_wanted` accepts; the others are not parsed."""
         for position, (number, values) in enumerate(self._values()):
             if is_wanted(position):
-                yield _case(number, values, self.path.parent, self.schema)
+                yield _make_case(number, values, self.path.parent, self.schema)
 
     def _values(self) -> Iterator[tuple[int, dict]]:
-        rows = _rows(self.path, self.schema, self.limit)
-        return rows if self.label is None else (row for row in rows if label_key(row[1].get("label", "")) == self.label)
+        rows = _read_rows(self.path, self.schema, self.limit)
+        return (
+            rows
+            if self.label is None
+            else (row for row in rows if normalize_label(row[1].get("label", "")) == self.label)
+        )
 
 
 def read_manifest(path: str | Path, schema: EHRSchema, limit: int | None = None) -> list[Case]:
     """Read and check all rows, or the first `limit`. Raises ManifestError naming the first row that is wrong."""
     path = Path(path)
-    cases = [_case(number, values, path.parent, schema) for number, values in _rows(path, schema, limit)]
+    cases = [_make_case(number, values, path.parent, schema) for number, values in _read_rows(path, schema, limit)]
     if not cases:
         raise ManifestError(f"The manifest {path.name} has no rows.")
     return cases
 
 
-def feature_of_column(column: str, schema: EHRSchema) -> str | None:
-    """Return the name of the feature that a column holds, None for none.
+def find_feature(column: str, schema: EHRSchema) -> str | None:
+    """Find the feature that a column holds and return its name; None for other columns.
 
     column: its name in lower case; the feature's unit may follow, as in "height (cm)".
     """
-    words = _words(column)
+    words = _split_words(column)
     for feature in schema.features:
-        if words in (_words(feature.name), _words(f"{feature.name} {feature.unit}")):
+        if words in (_split_words(feature.name), _split_words(f"{feature.name} {feature.unit}")):
             return feature.name
     return None
 
 
 @lru_cache(maxsize=64)
-def column_note(columns: tuple[str, ...], schema: EHRSchema) -> str:
+def describe_unread_columns(columns: tuple[str, ...], schema: EHRSchema) -> str:
     """Return sentences on columns that seem to hold a feature under another name or unit; "" where there are none.
 
     columns: their names in lower case, those of features as the schema writes them.
     """
-    has_image_size = any("width" in _words(column) for column in columns)  # then a height may be that of the picture
+    has_image_size = any(
+        "width" in _split_words(column) for column in columns
+    )  # then a height may be that of the picture
     sentences = []
     for column in columns:
-        first_word = _words(column).removeprefix("patient ").removeprefix("s ").partition(" ")[0]
+        first_word = _split_words(column).removeprefix("patient ").removeprefix("s ").partition(" ")[0]
         name = FEATURE_WORDS.get(first_word, "")
         if name in schema and name not in columns and not (has_image_size and name == "height_cm"):
             unit = f", in {schema[name].unit}" if schema[name].unit else ""
@@ -162,21 +168,21 @@ def column_note(columns: tuple[str, ...], schema: EHRSchema) -> str:
     return " ".join(sentences)
 
 
-def _words(name: str) -> str:
+def _split_words(name: str) -> str:
     """Return the words of a column's name in lower case, separated by blanks."""
     return " ".join(re.findall(r"[^\W_]+", name.lower().replace("²", "2")))
 
 
-def label_key(value: object) -> str:
-    """Return a label stripped of blanks, `normal` in lower case; "" where there is none, as in "NaN"."""
+def normalize_label(value: object) -> str:
+    """Return a label without surrounding blanks, `normal` in lower case; "" where it is not known, as in "NaN"."""
     text = "" if pd.isna(value) else read_text(value)
     return NORMAL if text.casefold() == NORMAL else text
 
 
-def patient_key(value: object) -> str:
-    """Return a patient's id as text that is the same in every table; "" where it is not known.
+def normalize_patient(value: object) -> str:
+    """Return a patient's id in the same form for every table; "" where it is not known.
 
-    Blanks around it and the `.0` of a column of floats are removed.
+    Surrounding blanks and the `.0` of a column of floats are removed.
     """
     text = "" if value is None or value is pd.NA else str(value).strip()
     if text.casefold() in UNKNOWN_WORDS:
@@ -185,17 +191,17 @@ def patient_key(value: object) -> str:
     return whole[1] if whole else text
 
 
-def patient_keys(table: pd.DataFrame) -> pd.Series | None:
-    """Return each row's patient as `patient_key` writes it, from the first of `PATIENT_COLUMNS` that is not empty.
+def read_patients_by_row(table: pd.DataFrame) -> pd.Series | None:
+    """Return each row's patient by `normalize_patient`, from the first of `PATIENT_COLUMNS` that is not empty.
 
     None for a table without such a column.
     """
     columns = {str(column).strip().lower(): column for column in table.columns}
-    keys = [table[columns[name]].map(patient_key) for name in PATIENT_COLUMNS if name in columns]
+    keys = [table[columns[name]].map(normalize_patient) for name in PATIENT_COLUMNS if name in columns]
     return reduce(lambda first, other: first.where(first != "", other), keys) if keys else None
 
 
-def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
+def read_normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
     """Read the rows labelled `normal`, for training and calibration. Raises ManifestError if there are none."""
     cases = [case for case in read_manifest(path, schema) if case.abnormal is False]
     if not cases:
@@ -206,7 +212,7 @@ def normal_cases(path: str | Path, schema: EHRSchema) -> list[Case]:
     return cases
 
 
-def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[int, dict]]:
+def _read_rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[int, dict]]:
     """Yield the number, from 1, and the values of each row. Raises ManifestError for no file or wrong columns."""
     if not path.is_file():
         raise ManifestError(f"There is no manifest file {path}. Check the path.")
@@ -214,7 +220,7 @@ def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[in
         raise ManifestError(f"The limit must be at least 1, got {limit}.")
     remaining = limit
     for chunk in stream_table(path):
-        name_columns(chunk, path, schema)
+        rename_columns(chunk, path, schema)
         part = chunk if remaining is None else chunk.head(remaining)
         yield from zip((part.index + 1).tolist(), part.to_dict("records"), strict=True)
         if remaining is not None:
@@ -223,13 +229,13 @@ def _rows(path: Path, schema: EHRSchema, limit: int | None) -> Iterator[tuple[in
                 return
 
 
-def name_columns(table: pd.DataFrame, path: Path, schema: EHRSchema) -> None:
+def rename_columns(table: pd.DataFrame, path: Path, schema: EHRSchema) -> None:
     """Rename a table's columns in place as the schema writes them.
 
     Raises ManifestError where `path` is missing, or two columns have one name.
     """
     columns = [str(column).strip().lower() for column in table.columns]
-    table.columns = [feature_of_column(column, schema) or column for column in columns]
+    table.columns = [find_feature(column, schema) or column for column in columns]
     if "path" not in table.columns:
         raise ManifestError(
             f"The manifest {path.name} has no column `path`. Its columns are: {', '.join(table.columns)[:300]}."
@@ -249,10 +255,10 @@ def _parse_row(number: int, values: dict, schema: EHRSchema) -> tuple[str, Recor
         raise ManifestError(f"Row {number}: {error}") from None
 
 
-def _case(number: int, values: dict, folder: Path, schema: EHRSchema) -> Case:
+def _make_case(number: int, values: dict, folder: Path, schema: EHRSchema) -> Case:
     """Return a row as a case. folder: of the manifest. Raises ManifestError naming the row."""
     name, record = _parse_row(number, values, schema)
     path, note = locate(folder, name)
     columns = {column: values[column] for column in REPORT_COLUMNS if values.get(column)}
-    label = label_key(values.get("label", "")) or None
-    return Case(number, path, record, label, note, columns, column_note(tuple(values), schema))
+    label = normalize_label(values.get("label", "")) or None
+    return Case(number, path, record, label, note, columns, describe_unread_columns(tuple(values), schema))

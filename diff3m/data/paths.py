@@ -1,4 +1,4 @@
-"""Finding the files that a table names, on whatever system the table was written.
+"""Finding the files that a table names, whatever system the table was written on.
 
 Windows writes backslashes, macOS decomposes accents (NFD), web tools write %20 for a blank, and some file systems
 ignore case.
@@ -33,9 +33,9 @@ JUNK_STARTS = ("~$", "thumbs.db:", "desktop.ini:")
 
 @dataclass(frozen=True)
 class Match:
-    """The file that a name in a table means.
+    """The file that a table refers to.
 
-    name: as the folder or archive writes it. note: a sentence where it was guessed, else "".
+    name: as the folder or archive writes it. note: a sentence where the file was guessed, else "".
     """
 
     name: str
@@ -68,7 +68,7 @@ def is_foreign(name: str) -> bool:
     return os.name != "nt" and (DRIVE.match(name.strip()) is not None or name.strip().startswith("\\\\"))
 
 
-def spellings(name: str) -> Iterator[str]:
+def list_spellings(name: str) -> Iterator[str]:
     """Yield the spellings of a path that a table may mean, the likeliest first, each once."""
     unique: set[str] = set()
     plain = clean_name(name)
@@ -86,12 +86,12 @@ def locate(folder: Path, name: str) -> tuple[Path, str]:
     Case is ignored if no file has the name in the same case. Where there is no such file, return the path as the table
     writes it, with a note if it is one of another machine.
     """
-    for spelling in spellings(name):
+    for spelling in list_spellings(name):
         path = folder / spelling
         if os.path.lexists(path):
             return path, ""
     plain = clean_name(name)
-    if match := _ignoring_case(folder, plain):
+    if match := _find_ignoring_case(folder, plain):
         return match, OTHER_CASE.format(file=match.name[:MAX_QUOTED], name=PurePosixPath(plain).name[:MAX_QUOTED])
     foreign = (
         is_foreign(name) or is_foreign(plain) or (os.path.isabs(plain) and not os.path.isdir(os.path.dirname(plain)))
@@ -99,7 +99,7 @@ def locate(folder: Path, name: str) -> tuple[Path, str]:
     return folder / plain, FOREIGN.format(name=name.strip()[:MAX_QUOTED]) if foreign else ""
 
 
-def _ignoring_case(folder: Path, name: str) -> Path | None:
+def _find_ignoring_case(folder: Path, name: str) -> Path | None:
     """Find the only file of a path, ignoring case and the form of accents; None for no or several such files."""
     path = Path("/") if name.startswith("/") else folder
     parts = [part for part in PurePosixPath(name).parts if part != "/"]
@@ -107,7 +107,7 @@ def _ignoring_case(folder: Path, name: str) -> Path | None:
         if part in (".", "..") or (number < len(parts) - 1 and (path / part).is_dir()):
             path = path / part
             continue
-        names = _folder_names(str(path)).get(_key(part), ())
+        names = _list_folder(str(path)).get(_normalize_case(part), ())
         if len(names) != 1:
             return None
         path = path / names[0]
@@ -115,20 +115,20 @@ def _ignoring_case(folder: Path, name: str) -> Path | None:
 
 
 @lru_cache(maxsize=4096)
-def _folder_names(folder: str) -> dict[str, tuple[str, ...]]:
-    """Return a folder's file names by their `_key`. Cached, because a table names many files of one folder."""
+def _list_folder(folder: str) -> dict[str, tuple[str, ...]]:
+    """Return a folder's file names by `_normalize_case`. Cached, because a table names many files of one folder."""
     names: dict[str, tuple[str, ...]] = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                key = _key(entry.name)
+                key = _normalize_case(entry.name)
                 names[key] = (*names.get(key, ()), entry.name)
     except OSError:
         pass
     return names
 
 
-def _key(name: str) -> str:
+def _normalize_case(name: str) -> str:
     """Return a name without regard to case and the form of accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
@@ -145,7 +145,7 @@ class NameIndex:
         for name in names:
             path = unicodedata.normalize("NFC", clean_name(name))
             self._by_path.setdefault(path, name)
-            self._by_file.setdefault(_key(PurePosixPath(path).name), []).append(name)
+            self._by_file.setdefault(_normalize_case(PurePosixPath(path).name), []).append(name)
         for spelling, name in other_spellings:
             self._by_path.setdefault(unicodedata.normalize("NFC", clean_name(spelling)), name)
 
@@ -154,37 +154,39 @@ class NameIndex:
 
         Names are compared first in the same case, then in any.
         """
-        for spelling in spellings(name):
+        for spelling in list_spellings(name):
             if match := self._by_path.get(str(PurePosixPath(unicodedata.normalize("NFC", spelling)))):
                 return Match(match)
         plain = unicodedata.normalize("NFC", clean_name(name))
         parts = PurePosixPath(plain).parts
         if not parts:
             return None
-        candidates = self._by_file.get(_key(unquote(parts[-1])), []) or self._by_file.get(_key(parts[-1]), [])
-        same_case = [file for file in candidates if _parts(file)[-1] in (parts[-1], unquote(parts[-1]))]
-        best = _longest_tail(same_case or candidates, parts)
+        candidates = self._by_file.get(_normalize_case(unquote(parts[-1])), []) or self._by_file.get(
+            _normalize_case(parts[-1]), []
+        )
+        same_case = [file for file in candidates if _split_path(file)[-1] in (parts[-1], unquote(parts[-1]))]
+        best = _find_longest_tail(same_case or candidates, parts)
         if best is None:
             return None
         return Match(best, "" if same_case else OTHER_CASE.format(file=best[-MAX_QUOTED:], name=plain[-MAX_QUOTED:]))
 
 
-def _parts(name: str) -> tuple[str, ...]:
+def _split_path(name: str) -> tuple[str, ...]:
     """Return the folders and the file name of a path."""
     return PurePosixPath(unicodedata.normalize("NFC", clean_name(name))).parts
 
 
-def _longest_tail(names: list[str], parts: tuple[str, ...]) -> str | None:
+def _find_longest_tail(names: list[str], parts: tuple[str, ...]) -> str | None:
     """Return the one name that shares the most parts with the end of a path; None where several share as many."""
 
-    def shared(name: str) -> int:
+    def count_shared(name: str) -> int:
         tail = 0
-        for own, other in zip(reversed(_parts(name)), reversed(parts), strict=False):
+        for own, other in zip(reversed(_split_path(name)), reversed(parts), strict=False):
             if own.casefold() != other.casefold():
                 break
             tail += 1
         return tail
 
-    lengths = [shared(name) for name in names]
+    lengths = [count_shared(name) for name in names]
     longest = max(lengths, default=0)
     return names[lengths.index(longest)] if names and lengths.count(longest) == 1 else None

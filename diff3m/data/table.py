@@ -23,7 +23,7 @@ from typing import IO, TypeVar
 import pandas as pd
 
 from .cells import Column, clean_chunk, clean_table, inspect_columns
-from .parquet_table import parquet_chunks, read_parquet
+from .parquet_table import read_parquet, stream_parquet
 
 Result = TypeVar("Result")
 PARQUET = (".parquet", ".pq")  # ends of the names of tables that are written as Parquet
@@ -78,8 +78,8 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, dtype: ob
     Row labels count the rows of the file from 0; rows without any value are left out. Raises ManifestError.
     """
     path = Path(path)
-    with _readable_errors(path):
-        sample = _sample(path)
+    with _translate_errors(path):
+        sample = _read_sample(path)
         if sample[:4] == PARQUET_MAGIC:
             return clean_table(read_parquet(path, columns), semicolons=False)
         table, file_format = _parse_in_any_encoding(path, sample, partial(_parse, path, sample, columns, dtype))
@@ -93,20 +93,20 @@ def stream_table(path: str | Path, rows: int = STREAM_ROWS) -> Iterator[pd.DataF
     has the columns of a table without rows. Raises ManifestError.
     """
     path = Path(path)
-    with _readable_errors(path):
-        sample = _sample(path)
+    with _translate_errors(path):
+        sample = _read_sample(path)
         if sample[:4] == PARQUET_MAGIC:
-            chunks, semicolons = partial(parquet_chunks, path, rows), False
+            chunks, semicolons = partial(stream_parquet, path, rows), False
             columns = inspect_columns(chunks())
         else:
             columns, file_format = _parse_in_any_encoding(path, sample, partial(_scan, path, sample, rows))
-            chunks, semicolons = partial(_chunks, path, file_format, rows=rows), file_format.separator == ";"
+            chunks, semicolons = partial(_stream_chunks, path, file_format, rows=rows), file_format.separator == ";"
         for chunk in chunks():
             yield clean_chunk(chunk, columns, semicolons)
 
 
 @contextmanager
-def _readable_errors(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """Check that a file exists, and turn errors of its reader into a ManifestError that says what to do."""
     if not path.is_file():
         raise ManifestError(f"There is no table {path}. Check the path.")
@@ -122,7 +122,7 @@ def _readable_errors(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _sample(path: Path) -> bytes:
+def _read_sample(path: Path) -> bytes:
     """Return the beginning of a file, unpacked."""
     with _open(path) as file:
         return file.read(SAMPLE_BYTES)
@@ -152,7 +152,7 @@ def _parse_in_any_encoding(path: Path, sample: bytes, parse: Callable[[str], Res
         )
     if not sample.strip():
         raise ManifestError(f"The table {path.name} is empty. It needs a header line and one row a film.")
-    encoding = _encoding(sample, path.name)
+    encoding = _detect_encoding(sample, path.name)
     try:
         return parse(encoding)
     except UnicodeDecodeError:
@@ -167,18 +167,18 @@ def _parse(
     path: Path, sample: bytes, columns: Sequence[str] | None, dtype: object, encoding: str
 ) -> tuple[pd.DataFrame, _Format]:
     """Return the whole table, and how its file is written."""
-    file_format = _format(sample.decode(encoding, "ignore"), encoding)
-    chunks = list(_chunks(path, file_format, columns, dtype))
+    file_format = _detect_format(sample.decode(encoding, "ignore"), encoding)
+    chunks = list(_stream_chunks(path, file_format, columns, dtype))
     return chunks[0] if len(chunks) == 1 else pd.concat(chunks), file_format
 
 
 def _scan(path: Path, sample: bytes, rows: int, encoding: str) -> tuple[list[Column], _Format]:
     """Return the properties of the table's columns, and how its file is written."""
-    file_format = _format(sample.decode(encoding, "ignore"), encoding)
-    return inspect_columns(_chunks(path, file_format, rows=rows)), file_format
+    file_format = _detect_format(sample.decode(encoding, "ignore"), encoding)
+    return inspect_columns(_stream_chunks(path, file_format, rows=rows)), file_format
 
 
-def _chunks(
+def _stream_chunks(
     path: Path, file_format: _Format, columns: Sequence[str] | None = None, dtype: object = str, rows: int = CHUNK_ROWS
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of a text file, at most `rows` at a time."""
@@ -217,9 +217,11 @@ def _read_csv(
                              keep_default_na=dtype is not str, chunksize=rows, **options)  # fmt: skip
         with reader:
             for chunk in reader:
-                part = _within_header(chunk, len(names), name, file_format)[positions]
+                part = _cut_to_header(chunk, len(names), name, file_format)[positions]
                 if not isinstance(part.index, pd.RangeIndex):  # pandas' way with longer rows still
-                    raise ManifestError(f"Row 1 of {name} has more fields than the header. {_quote(file_format)}")
+                    raise ManifestError(
+                        f"Row 1 of {name} has more fields than the header. {_advise_quotes(file_format)}"
+                    )
                 part.columns = [names[position] for position in positions]
                 yield part
     except pd.errors.EmptyDataError:
@@ -228,30 +230,29 @@ def _read_csv(
         if match := TOO_LONG.search(str(error)):
             raise ManifestError(
                 f"Line {int(match[1]) + skip} of the table {name} has more fields than the header. "
-                f"{_quote(file_format)}"
+                f"{_advise_quotes(file_format)}"
             ) from None
         raise
 
 
-def _within_header(rows: pd.DataFrame, count: int, name: str, file_format: _Format) -> pd.DataFrame:
+def _cut_to_header(rows: pd.DataFrame, count: int, name: str, file_format: _Format) -> pd.DataFrame:
     """Cut rows to `count` fields. Raises ManifestError naming the first row that has more that is not empty."""
     beyond = rows.iloc[:, count:]
     has_value = beyond.apply(lambda cells: cells.astype("string").str.strip().fillna("") != "").any(axis=1)
     if beyond.shape[1] and has_value.any():
-        raise ManifestError(
-            f"Row {int(has_value.idxmax()) + 1} of {name} has more fields than the header. {_quote(file_format)}"
-        )
+        number = int(has_value.idxmax()) + 1
+        raise ManifestError(f"Row {number} of {name} has more fields than the header. {_advise_quotes(file_format)}")
     return rows.iloc[:, :count]
 
 
-def _quote(file_format: _Format) -> str:
+def _advise_quotes(file_format: _Format) -> str:
     """Return the advice for a table whose rows have more fields than its header."""
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
     separator = names.get(file_format.separator, file_format.separator)
     return f"Put quotes around values that hold a {separator}, and remove lines above the header."
 
 
-def _encoding(sample: bytes, name: str) -> str:
+def _detect_encoding(sample: bytes, name: str) -> str:
     """Return the encoding of text by its byte order mark or zero bytes; else UTF-8, which decoding then checks."""
     for mark, encoding in MARKS:
         if sample.startswith(mark):
@@ -306,37 +307,37 @@ def _case_fits(before: str, char: str, after: str) -> bool:
     return not (before.isupper() and after.isupper()) if char.islower() else not before.islower()
 
 
-def _format(text: str, encoding: str) -> _Format:
+def _detect_format(text: str, encoding: str) -> _Format:
     """Return how a table is written, from the beginning of its text."""
     lines = text.splitlines()
     skip = next((number for number, line in enumerate(lines) if line.strip(NO_VALUE)), 0)
     if lines and (match := SEPARATOR_LINE.fullmatch(lines[skip].lstrip("\ufeff"))):
-        return _with_separator(_Format(encoding, match[1], skip + 1), lines)
+        return _count_extra_fields(_Format(encoding, match[1], skip + 1), lines)
     rows = [line for line in lines[skip : skip + SAMPLE_LINES] if line.strip()]
-    separator, header = _separator(rows), rows[0].strip() if rows else ""
+    separator, header = _detect_separator(rows), rows[0].strip() if rows else ""
     if separator is None and header[:1] == header[-1:] == '"' and len(header) > 2:
         inner = [next(csv.reader([row]), [""])[0] for row in rows]
-        if (separator := _separator(inner)) is not None:
-            return _with_separator(_Format(encoding, separator, quoted_lines=True), inner)
-    return _with_separator(_Format(encoding, separator or ",", skip), lines)
+        if (separator := _detect_separator(inner)) is not None:
+            return _count_extra_fields(_Format(encoding, separator, quoted_lines=True), inner)
+    return _count_extra_fields(_Format(encoding, separator or ",", skip), lines)
 
 
-def _with_separator(file_format: _Format, lines: list[str]) -> _Format:
+def _count_extra_fields(file_format: _Format, lines: list[str]) -> _Format:
     """Return the format with the number of fields that rows of these lines have beyond the header."""
-    counts = _fields(lines[file_format.skip : file_format.skip + SAMPLE_LINES], file_format.separator)
+    counts = _count_fields(lines[file_format.skip : file_format.skip + SAMPLE_LINES], file_format.separator)
     return replace(file_format, beyond=max(counts, default=0) - (counts[0] if counts else 0) + MAX_BEYOND)
 
 
-def _fields(rows: list[str], separator: str) -> list[int]:
+def _count_fields(rows: list[str], separator: str) -> list[int]:
     """Return the number of fields of each row that is not blank."""
     return [len(fields) for fields in csv.reader(rows, delimiter=separator, skipinitialspace=True) if fields]
 
 
-def _separator(rows: list[str]) -> str | None:
+def _detect_separator(rows: list[str]) -> str | None:
     """Return the separator whose number of fields most rows share with the header; None for a table of one column."""
     best, merit = None, (0.0, 0)
     for separator in SEPARATORS:
-        counts = _fields(rows, separator)
+        counts = _count_fields(rows, separator)
         if counts and counts[0] > 1:
             share = sum(count == counts[0] for count in counts) / len(counts)
             if (share, counts[0]) > merit:

@@ -19,12 +19,12 @@ from ..findings import largest_in_organs
 from ..scoring.calibrate import calibrate_scoring
 from ..scoring.chest import chest_regions
 from ..scoring.score import Scoring
-from .run import CaseResult, analyze_cases, run_identity
-from .shards import ALONE, Parts, Processes, Report, image_bytes, square_image
+from .run import CaseResult, analyze_cases, describe_run
+from .shards import SINGLE_PROCESS, Parts, Processes, Report, pack_image, unpack_image
 
 BATCH = 16
 MAX_MAPS = 2000  # films, evenly spaced, whose maps say where their display starts: more would not fit into memory
-MEASURED = pa.schema(
+ROW_SCHEMA = pa.schema(
     [("view", pa.string()), ("values", pa.list_(pa.float64())), ("heat", pa.binary()), ("reconstruction", pa.binary())]
 )
 
@@ -55,7 +55,7 @@ def calibrate_on_normals(
     report: Report | None = None,
     accept: bool = False,
     folder: str | Path | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Scoring:
     """Measure the normal films of a manifest and return the scoring with its calibration.
 
@@ -72,26 +72,26 @@ def calibrate_on_normals(
     plain = detector.with_scoring(replace(scoring or detector.scoring, calibration=()))
     rows = Manifest(manifest, detector.schema, label=NORMAL)
     stride = -(-len(rows) // MAX_MAPS)
-    parts = Parts(Path(folder), len(rows), BATCH, MEASURED, run_identity(plain, manifest, accept=accept))
+    parts = Parts(Path(folder), len(rows), BATCH, ROW_SCHEMA, describe_run(plain, manifest, accept=accept))
 
-    def items(selects: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
+    def read_items(selects: Callable[[int], bool]) -> Iterator[tuple[int, Case]]:
         return zip(filter(selects, range(len(rows))), rows.cases(selects), strict=True)
 
     def measure(part: list[tuple[int, Case]]) -> Iterator[dict]:
         positions = (position for position, _ in part)
         results = analyze_cases(plain, [case for _, case in part], BATCH, accept=accept)
         for position, result in zip(positions, results, strict=True):
-            yield _measured_row(result, with_maps=position % stride == 0)
+            yield _make_row(result, with_maps=position % stride == 0)
 
-    parts.compute(items, measure, processes, report)
+    parts.compute(read_items, measure, processes, report)
     values, views, maps, reconstructions = [], [], [], []
     for row in parts.read_rows():
         if row["values"] is not None:
             values.append(row["values"])
             views.append(row["view"])
         if row["heat"] is not None:
-            maps.append(square_image(row["heat"]))
-            reconstructions.append(square_image(row["reconstruction"]))
+            maps.append(unpack_image(row["heat"]))
+            reconstructions.append(unpack_image(row["reconstruction"]))
     parts.remove(processes)
     check_count(len(values), manifest)
     regions = torch.from_numpy(chest_regions(np.stack(reconstructions)) > 0.5) if plain.scoring.chest else None
@@ -100,14 +100,14 @@ def calibrate_on_normals(
     return replace(scoring, place_normal=round(float(np.percentile(places, PLACE_SHARE)), 5))
 
 
-def _measured_row(result: CaseResult, with_maps: bool) -> dict:
+def _make_row(result: CaseResult, with_maps: bool) -> dict:
     """Return what a calibration needs of a film: component values, view and, of some films, the maps as float32."""
     analysis, view = result.analysis, category_of(result.case.record, "view")
     if analysis is None:
         return {"view": view}
     row: dict = {"view": view, "values": [value for _, value, _ in analysis.components]}
     if with_maps:
-        row |= {"heat": image_bytes(analysis.heat_map), "reconstruction": image_bytes(analysis.reconstruction)}
+        row |= {"heat": pack_image(analysis.heat_map), "reconstruction": pack_image(analysis.reconstruction)}
     return row
 
 

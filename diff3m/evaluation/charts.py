@@ -30,7 +30,7 @@ def plot_comparison(labels: Mapping[str, dict]) -> Figure:
     figure = Figure(figsize=(4.6 * max(1, len(labels)) + 1.6, 3.8), layout="constrained")
     panels, rows = figure.subplots(1, max(1, len(labels)), sharey=True, squeeze=False)[0], []
     for axes, (label, entry) in zip(panels, labels.items(), strict=False):
-        rows = [(name, *_best(scores)) for name, scores in entry["methods"].items()]
+        rows = [(name, *_select_best(scores)) for name, scores in entry["methods"].items()]
         # without: no view is known, or each has one kind of film
         rows = [row for row in rows if row[2]["auroc_within_view"] is not None]
         for place, (name, score, metrics) in enumerate(rows):
@@ -55,7 +55,7 @@ def plot_comparison(labels: Mapping[str, dict]) -> Figure:
     return figure
 
 
-def _best(scores: Mapping[str, dict]) -> tuple[str, dict]:
+def _select_best(scores: Mapping[str, dict]) -> tuple[str, dict]:
     """Return the score with the highest within-view AUROC of a method."""
     name = max(scores, key=lambda score: scores[score]["auroc_within_view"] or 0)
     return name, scores[name]

@@ -41,7 +41,7 @@ def summarize_method(phantoms: Sequence[ExplainedPhantom], method: str) -> dict:
     result: dict = {"top_1": {}, "rank_correlation": {}, "rank_correlation_averages": {}}
     phantoms = [one for one in phantoms if method in one.values]
     for group in EXTREME:
-        hits = [_largest(one.values[method]) == group for one in phantoms if one.kind == group]
+        hits = [_find_largest(one.values[method]) == group for one in phantoms if one.kind == group]
         if hits:
             entry = mean_with_interval(np.array(hits, dtype=float))
             result["top_1"][group] = {"share": entry["mean"], "interval": entry["interval"], "films": len(hits)}
@@ -58,20 +58,20 @@ def summarize_method(phantoms: Sequence[ExplainedPhantom], method: str) -> dict:
                 np.array([[one.values[source][group] for group in GROUPS] for one in rows])
                 for source in (method, "oracle", "oracle_averages")
             )
-            result["rank_correlation"][kind] = _correlation(own, oracle)
-            result["rank_correlation_averages"][kind] = _correlation(own, plain)
+            result["rank_correlation"][kind] = _correlate(own, oracle)
+            result["rank_correlation_averages"][kind] = _correlate(own, plain)
     return result
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> dict:
+def _correlate(first: np.ndarray, second: np.ndarray) -> dict:
     """Return Spearman's correlation of values (films, groups), over all of them, of their sizes, and group by group."""
 
-    def pooled(rows: np.ndarray) -> float:
+    def correlate_rows(rows: np.ndarray) -> float:
         return spearman(first[rows].ravel(), second[rows].ravel())
 
     return {
-        "value": pooled(np.arange(len(first))),
-        "interval": bootstrap_interval(pooled, np.zeros(len(first))),
+        "value": correlate_rows(np.arange(len(first))),
+        "interval": bootstrap_interval(correlate_rows, np.zeros(len(first))),
         "of_sizes": spearman(np.abs(first).ravel(), np.abs(second).ravel()),
         "by_group": {group: spearman(first[:, place], second[:, place]) for place, group in enumerate(GROUPS)},
         "films": len(first),
@@ -83,11 +83,11 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0
 
 
-def _largest(values: Mapping[str, float]) -> str:
+def _find_largest(values: Mapping[str, float]) -> str:
     return max(GROUPS, key=lambda group: abs(values.get(group, 0.0)))
 
 
-def agreement_shares(phantoms: Sequence[ExplainedPhantom]) -> dict:
+def measure_agreement(phantoms: Sequence[ExplainedPhantom]) -> dict:
     """Return by method the share of films in which it agrees with Shapley values (see `explain.Agreement`)."""
     by_method: dict[str, list] = {}
     for one in phantoms:
@@ -102,7 +102,7 @@ def agreement_shares(phantoms: Sequence[ExplainedPhantom]) -> dict:
     }
 
 
-def mean_values(phantoms: Sequence[ExplainedPhantom]) -> dict:
+def average_values(phantoms: Sequence[ExplainedPhantom]) -> dict:
     """Return the mean attributions by group: the model's, and the oracle's where there are any."""
     with_oracle = [one.values["oracle"] for one in phantoms if "oracle" in one.values]
     return {
@@ -118,7 +118,7 @@ def format_tables(result: Mapping) -> str:
     heads = [*(f"top-1 {group}" for group in EXTREME), "rank correlation, extreme", "drawn"]
     heads += ["with averages, extreme", "drawn"]
     lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
-    lines += [_method_row(name, result[name]) for name in METHODS]
+    lines += [_format_row(name, result[name]) for name in METHODS]
     shares = ", ".join(f"{group} {share:.0%}" for group, share in result["said_to_stand_out"].items())
     lines += ["", f"Said to stand out: {shares}.", ""]
     lines += [
@@ -141,7 +141,7 @@ def format_tables(result: Mapping) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _method_row(name: str, entry: Mapping) -> str:
+def _format_row(name: str, entry: Mapping) -> str:
     top = [
         format_interval(entry["top_1"][group], "share", ".2f") if group in entry["top_1"] else "" for group in EXTREME
     ]

@@ -1,7 +1,7 @@
-"""Explanations against known causes, on simulated patients.
+"""Explanations compared with known causes, on simulated patients.
 
-Phantoms in which one group of the record is extreme and everything else is average, and phantoms drawn from the
-population, beside the oracle's own attributions.
+The patients are phantoms in which one group of the record is extreme and everything else average, and phantoms drawn
+from the population. Attributions are compared with those of the oracle.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 
 from ..case import Case
-from ..data.phantom import Patient, Person, person
-from ..data.phantom.cohort import ignored_value
+from ..data.phantom import Patient, Person, make_person
+from ..data.phantom.cohort import draw_ignored_value
 from ..detector import Detector
 from ..explain import (
     Attribution,
@@ -25,8 +25,8 @@ from ..explain import (
     Gradients,
     attribute,
     compute_influence,
-    explainable_groups,
-    integrated_gradients,
+    compute_integrated_gradients,
+    list_explainable_groups,
     sum_attention_by_group,
 )
 from ..imaging import Radiograph
@@ -37,14 +37,14 @@ from .explanation_table import (
     EXTREME,
     METHODS,
     RANDOM,
-    agreement_shares,
+    average_values,
     format_tables,
-    mean_values,
+    measure_agreement,
     summarize_method,
 )
 from .metrics import mean_with_interval
-from .oracle import GROUPS, Oracle, average_patient, average_population, infer_population
-from .phantom_numbers import explained_number, first_number
+from .oracle import GROUPS, Oracle, average_population, infer_population, make_average_patient
+from .phantom_numbers import get_explanation_number, get_first_number
 
 CURVES = ("bmi", "systolic_mmhg", "age")
 NOISE = 1.0  # the variance of one group's shift among people of one record
@@ -53,11 +53,11 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class ExplainedPhantom:
-    """One phantom and what every method says of it.
+    """One phantom and its attributions by every method.
 
     kind: the group that was made extreme, or DRAWN. number: of the phantom. model: the attribution of the misfit.
     values: by method of METHODS, then by group; of the oracles and integrated gradients only where they were requested.
-    stands_out: the group that `Attribution.stands_out` names before the film is seen.
+    stands_out: `Attribution.stands_out` of the target "prior".
     """
 
     kind: str
@@ -68,12 +68,9 @@ class ExplainedPhantom:
     stands_out: str | None = None
 
 
-def extreme_patient(group: str, rng: np.random.Generator) -> Patient:
-    """Return a patient who is average in everything but one group.
-
-    Sex has no average: it is drawn, and "sex" itself has no extreme.
-    """
-    patient, high = average_patient("FM"[rng.integers(2)]), bool(rng.integers(2))
+def make_extreme_patient(group: str, rng: np.random.Generator) -> Patient:
+    """Return a patient who is average in everything but one group. Sex is drawn, and "sex" itself has no extreme."""
+    patient, high = make_average_patient("FM"[rng.integers(2)]), bool(rng.integers(2))
     pressures = ((88.0, 52.0), (190.0, 105.0))[high]
     changes: dict[str, dict] = {
         "age": dict(age=85.0 if high else 20.0),
@@ -82,7 +79,7 @@ def extreme_patient(group: str, rng: np.random.Generator) -> Patient:
         "habitus": dict(bmi=44.0 if high else 18.5),
         "blood pressure": dict(systolic_mmhg=pressures[0], diastolic_mmhg=pressures[1]),
     }
-    return patient.under(**changes[group])
+    return patient.with_values(**changes[group])
 
 
 def benchmark_explanations(
@@ -103,21 +100,20 @@ def benchmark_explanations(
 
     top_1: share of films whose largest |attribution| is the extreme group. rank_correlation: Spearman's, over the
     groups of all films of one kind, between attributions and the oracle's; rank_correlation_averages: the same with
-    the oracle that infers nothing. said_to_stand_out: share of films in which the extreme group is not only the
-    farthest out of the ordinary, but far enough to say so. The same of attention, and of a network of the same shape
-    with random weights.
+    the oracle that infers nothing. said_to_stand_out: share of films whose `Attribution.stands_out` is the extreme
+    group. These are also given for attention and for a network of the same shape with random weights.
     """
     report = report or (lambda stage, done, total: None)
-    if missing := [group for group in GROUPS if group not in explainable_groups(detector)]:
+    if missing := [group for group in GROUPS if group not in list_explainable_groups(detector)]:
         raise ExplanationError(
             f"Simulated patients differ in {', '.join(missing)} too, which {detector.config.name} was not trained "
             "with. Give another."
         )
     oracle, fewer = Oracle(detector), min(each, with_oracle)
     phantoms = explain_extremes(detector, oracle, each, fewer, split, report)
-    phantoms += explain_drawn(detector, oracle, fewer, split, report)
+    phantoms += explain_population(detector, oracle, fewer, split, report)
     control = explain_extremes(
-        _randomized(detector),
+        _shuffle_weights(detector),
         oracle,
         fewer,
         fewer,
@@ -130,7 +126,7 @@ def benchmark_explanations(
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
         "split": split,
-        "first_number": first_number(split, "explanations"),
+        "first_number": get_first_number(split, "explanations"),
         "each": each,
         "with_oracle": fewer,
         **{
@@ -142,14 +138,14 @@ def benchmark_explanations(
             for group in EXTREME
         },
         "largest_efficiency_error": max(errors),
-        "agreement_with_shapley": agreement_shares(phantoms),
+        "agreement_with_shapley": measure_agreement(phantoms),
         "influence": measure_influence_truth(detector, oracle, fewer, split, report),
-        "mean": {kind: mean_values([one for one in phantoms if one.kind == kind]) for kind in (*EXTREME, DRAWN)},
+        "mean": {kind: average_values([one for one in phantoms if one.kind == kind]) for kind in (*EXTREME, DRAWN)},
         "ignored": None
         if other_checkpoint is None
         else attribute_ignored_feature(*other_checkpoint, people=fewer, split=split, report=report),
     }
-    folder, rows = Path(out), value_rows(phantoms)
+    folder, rows = Path(out), tabulate_values(phantoms)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "explanations.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / "explanations.md").write_text(format_tables(result))
@@ -171,20 +167,22 @@ def explain_extremes(
     phantoms = []
     for place, group in enumerate(EXTREME):
         for index in range(each):
-            number = explained_number(split, place, index)
-            patient = extreme_patient(group, np.random.default_rng([number, 4]))
+            number = get_explanation_number(split, place, index)
+            patient = make_extreme_patient(group, np.random.default_rng([number, 4]))
             judge = oracle if index < with_oracle else None
             phantoms.append(_explain(detector, judge, group, number, patient, with_gradients))
             report(group, index + 1, each)
     return phantoms
 
 
-def explain_drawn(detector: Detector, oracle: Oracle, count: int, split: str, report: Report) -> list[ExplainedPhantom]:
+def explain_population(
+    detector: Detector, oracle: Oracle, count: int, split: str, report: Report
+) -> list[ExplainedPhantom]:
     """Explain phantoms drawn from the population, by the oracle too."""
     phantoms = []
     for index in range(count):
-        number = explained_number(split, len(EXTREME), index)
-        phantoms.append(_explain(detector, oracle, DRAWN, number, person(number).patient))
+        number = get_explanation_number(split, len(EXTREME), index)
+        phantoms.append(_explain(detector, oracle, DRAWN, number, make_person(number).patient))
         report("drawn from the population", index + 1, count)
     return phantoms
 
@@ -192,10 +190,10 @@ def explain_drawn(detector: Detector, oracle: Oracle, count: int, split: str, re
 def _explain(
     detector: Detector, oracle: Oracle | None, kind: str, number: int, patient: Patient, with_gradients: bool = True
 ) -> ExplainedPhantom:
-    who = person(number)
-    case = _case(detector, who, patient)
+    person = make_person(number)
+    case = _make_case(detector, person, patient)
     model = attribute(detector, case, parts=False)
-    expectation = attribute(detector, case, "expectation", parts=False, before=model)
+    expectation = attribute(detector, case, "expectation", parts=False, previous=model)
     prior = attribute(detector, case, "prior", parts=False)
     values = {"shapley": model.groups, "expectation": expectation.groups, "prior": prior.groups}
     values |= {"ablation": model.ablation, "attention": sum_attention_by_group(detector, case)}
@@ -203,20 +201,20 @@ def _explain(
         values["unusual"] = prior.unusual
     gradients = None
     if oracle is not None:
-        values["oracle"] = oracle.attribution(who, patient, infer_population)
-        values["oracle_averages"] = oracle.attribution(who, patient, average_population)
+        values["oracle"] = oracle.attribute(person, patient, infer_population)
+        values["oracle_averages"] = oracle.attribute(person, patient, average_population)
         if with_gradients:
-            gradients = integrated_gradients(detector, case)
+            gradients = compute_integrated_gradients(detector, case)
             values["integrated_gradients"] = gradients.groups
     return ExplainedPhantom(kind, number, model, values, gradients, prior.stands_out)
 
 
-def _case(
-    detector: Detector, who: Person, patient: Patient | None = None, changes: Mapping[str, object] | None = None
+def _make_case(
+    detector: Detector, person: Person, patient: Patient | None = None, changes: Mapping[str, object] | None = None
 ) -> Case:
     """Return a normal phantom as a case, with further values of the record."""
-    film = who.film(detector.config.network.image_size, patient)
-    return detector.case(Radiograph(film), {**(patient or who.patient).record(), **(changes or {})})
+    film = person.render(detector.config.network.image_size, patient)
+    return detector.case(Radiograph(film), {**(patient or person.patient).to_record(), **(changes or {})})
 
 
 def measure_influence_truth(detector: Detector, oracle: Oracle, people: int, split: str, report: Report) -> dict:
@@ -229,9 +227,12 @@ def measure_influence_truth(detector: Detector, oracle: Oracle, people: int, spl
     for feature in CURVES:
         shares = []
         for index in range(people):
-            who = person(explained_number(split, 5, index))
-            curve = compute_influence(detector, _case(detector, who), feature, strip=False)
-            truth, model = np.diff(oracle.curve(who, who.patient, feature, curve.values)), np.diff(curve.misfit)
+            person = make_person(get_explanation_number(split, 5, index))
+            curve = compute_influence(detector, _make_case(detector, person), feature, strip=False)
+            truth, model = (
+                np.diff(oracle.compute_curve(person, person.patient, feature, curve.values)),
+                np.diff(curve.misfit),
+            )
             is_counted = np.abs(truth) > NOISE
             if is_counted.any():
                 shares.append(float((np.sign(truth) == np.sign(model))[is_counted].mean()))
@@ -250,8 +251,8 @@ def attribute_ignored_feature(detector: Detector, feature: str, people: int, spl
     """
     group, rows = detector.schema[feature].explanation_group, []
     for index in range(people):
-        number = explained_number(split, 6, index)
-        case = _case(detector, person(number), changes={feature: ignored_value(number)})
+        number = get_explanation_number(split, 6, index)
+        case = _make_case(detector, make_person(number), changes={feature: draw_ignored_value(number)})
         rows.append(attribute(detector, case, parts=False).groups)
         report(f"attribution of the ignored {feature}", index + 1, people)
     values = pd.DataFrame(rows)
@@ -266,7 +267,7 @@ def attribute_ignored_feature(detector: Detector, feature: str, people: int, spl
     }
 
 
-def value_rows(phantoms: Sequence[ExplainedPhantom]) -> pd.DataFrame:
+def tabulate_values(phantoms: Sequence[ExplainedPhantom]) -> pd.DataFrame:
     """Return one row for each phantom, method and group."""
     return pd.DataFrame(
         [
@@ -278,7 +279,7 @@ def value_rows(phantoms: Sequence[ExplainedPhantom]) -> pd.DataFrame:
     )
 
 
-def _randomized(detector: Detector) -> Detector:
+def _shuffle_weights(detector: Detector) -> Detector:
     """Return a detector in which every tensor's values are shuffled: same spread of weights, nothing learned."""
     network = Diff3M(detector.config.network, detector.config.schedule)
     generator, state = torch.Generator().manual_seed(0), {}

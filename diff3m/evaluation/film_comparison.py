@@ -21,13 +21,13 @@ from . import BASELINES, RELEASED_STRIDE
 from .charts import plot_comparison
 from .films_table import format_tables
 from .labelled_films import BATCH, Cohort, check_held_out, load_cohort
-from .methods import Judge, Judgment, Maps, Method, Report, all_methods
+from .methods import Judge, Judgment, Maps, Method, Report, list_methods
 from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS
-from .shards import ALONE, Parts, Processes, image_bytes, square_image
+from .shards import SINGLE_PROCESS, Parts, Processes, pack_image, unpack_image
 
 REPEATS = 1000  # of each bootstrap
-JUDGED = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         ("scores", pa.map_(pa.string(), pa.float64())), ("seconds", pa.float64()), ("heat", pa.binary()),
     ]
@@ -46,12 +46,12 @@ def benchmark_films(
     baselines: Collection[str] = BASELINES,
     released_stride: int = RELEASED_STRIDE,
     accept: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> dict | None:
     """Train or load every method, judge the labelled films with each, and compare.
 
-    Writes films.json, films.md, scores.csv and films.svg. Prepared films and judgments are stored in `out` (see
-    `shards`) and not repeated with the same weights and films in the same precision.
+    Writes films.json, films.md, scores.csv and films.svg. Prepared films and judgments are stored in `out`/cache (see
+    `shards`) and not computed again with the same weights and films in the same precision.
 
     manifest: labelled films that nothing was trained on. train: manifest of normals that PCA and autoencoder learn
     from. out: folder. boxes: CSV of image, x, y, w, h in pixels of the film, matched to the manifest's column `image`.
@@ -64,16 +64,16 @@ def benchmark_films(
     Raises ManifestError, also where a patient or a film is in both manifests.
     """
     has_patients, out = check_held_out(train, manifest, detector.schema), Path(out)
-    stored = out / "kept"
+    stored = out / "cache"
     stored.mkdir(parents=True, exist_ok=True)
     cohort = load_cohort(detector, Path(manifest), boxes, halves, stored, accept, processes)
-    films_key, measured_as, judgments, seconds = _fingerprint(cohort), _measured_as(detector), {}, {}
-    for method in all_methods(detector, cohort, train, out, simplex, released_stride, report):
+    films_key, measured_as, judgments, seconds = _hash_cohort(cohort), _hash_settings(detector), {}, {}
+    for method in list_methods(detector, cohort, train, out, simplex, released_stride, report):
         if method.name in BASELINES and method.name not in baselines:
             continue
         folder = stored / f"{method.name} {method.key} {measured_as} {films_key}"
         judgments[method.name], seconds[method.name] = _judge(method, cohort, folder, report, processes)
-    if not processes.first:
+    if not processes.is_first:
         return None
     border = detector.scoring.border
     result: dict = {
@@ -88,7 +88,7 @@ def benchmark_films(
         "stopped": sum(film.by_gate for film in cohort.refusals),
         "unreadable": sum(not film.by_gate for film in cohort.refusals),
         "seconds_a_film": seconds,
-        "parts": {part: compare(judgments, cohort, rows) for part, rows in _parts(cohort).items()},
+        "parts": {part: compare(judgments, cohort, rows) for part, rows in _select_parts(cohort).items()},
         "localization": {
             name: measure_localization(judgment.heat, cohort, border) for name, judgment in judgments.items()
         },
@@ -101,14 +101,14 @@ def benchmark_films(
     return result
 
 
-def _measured_as(detector: Detector) -> str:
-    """Hash what a judgment depends on besides weights and films: window and region, and how the detector computes."""
+def _hash_settings(detector: Detector) -> str:
+    """Hash what a judgment depends on besides weights and films: window, region, blur, precision and device."""
     scoring = detector.scoring
     how = scoring.border, scoring.chest, scoring.heat_sigma, (detector.precision, detector.device.type)
     return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
 
 
-def _fingerprint(cohort: Cohort) -> str:
+def _hash_cohort(cohort: Cohort) -> str:
     """Hash the prepared films and their records."""
     digest = hashlib.sha256(json.dumps([case.record for case in cohort.cases], sort_keys=True).encode())
     for start in range(0, len(cohort.cases), BATCH):
@@ -119,14 +119,14 @@ def _fingerprint(cohort: Cohort) -> str:
 def _judge(
     method: Method, cohort: Cohort, folder: Path, report: Report, processes: Processes
 ) -> tuple[Judgment, float]:
-    """Judge the films whose judgments are not in `folder`; return those of all, and the seconds a film."""
-    parts = Parts(folder, len(cohort.cases), BATCH, JUDGED, {"method": folder.name})
-    if parts.pending():
-        with processes.first_goes_first():  # it trains what the others then load
+    """Judge the films whose judgments are not in `folder`; return those of all films, and the seconds per film."""
+    parts = Parts(folder, len(cohort.cases), BATCH, ROW_SCHEMA, {"method": folder.name})
+    if parts.list_pending():
+        with processes.first_process_first():  # it trains what the others then load
             judge = method.build()
         parts.compute(
             lambda selects: filter(selects, range(len(cohort.cases))),
-            lambda part: _judged_rows(judge, cohort, part),
+            lambda part: _judge_rows(judge, cohort, part),
             processes,
             lambda done, total: report(method.name, done, total),
         )
@@ -135,13 +135,13 @@ def _judge(
     for row in rows:
         for name, value in row["scores"]:
             scores.setdefault(name, []).append(value)
-    heat = [square_image(row["heat"]) for row in rows]
+    heat = [unpack_image(row["heat"]) for row in rows]
     judgment = Judgment({name: np.array(values) for name, values in scores.items()}, heat)
     return judgment, sum(row["seconds"] for row in rows) / len(rows)
 
 
-def _judged_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[dict]:
-    """Yield what a method says of each film; maps of those with boxes alone, as float32."""
+def _judge_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[dict]:
+    """Yield a row for each film with a method's scores and, for films with boxes, its map as float32."""
     for start in range(indices[0], indices[-1] + 1, BATCH):
         rows = slice(start, min(start + BATCH, indices[-1] + 1))
         x0 = cohort.films[rows]
@@ -152,12 +152,12 @@ def _judged_rows(judge: Judge, cohort: Cohort, indices: list[int]) -> Iterator[d
             yield {
                 "scores": [(name, float(values[place])) for name, values in judgment.scores.items()],
                 "seconds": seconds,
-                "heat": None if mask is None else image_bytes(np.asarray(judgment.heat[place])),
+                "heat": None if mask is None else pack_image(np.asarray(judgment.heat[place])),
             }
 
 
-def _parts(cohort: Cohort) -> dict[str, np.ndarray]:
-    """Return the rows of all films, and of each part alone: (N,) bool by name."""
+def _select_parts(cohort: Cohort) -> dict[str, np.ndarray]:
+    """Return masks of all films and of each part: (N,) bool by name."""
     names = [name for name in np.unique(cohort.parts) if name]
     return {"all": np.ones(len(cohort.cases), bool)} | {str(name): cohort.parts == name for name in names}
 
@@ -176,7 +176,9 @@ def compare(judgments: Mapping[str, Judgment], cohort: Cohort, part: np.ndarray)
         if abnormal.all():
             continue
         methods = {
-            name: {score: _metrics(values[rows], abnormal, views) for score, values in judgment.scores.items()}
+            name: {
+                score: _measure_detection(values[rows], abnormal, views) for score, values in judgment.scores.items()
+            }
             for name, judgment in judgments.items()
         }
         others = [(name, score) for name in methods if not name.startswith("ours") for score in methods[name]]
@@ -194,26 +196,26 @@ def compare(judgments: Mapping[str, Judgment], cohort: Cohort, part: np.ndarray)
     return comparisons
 
 
-def _metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dict:
-    """Return `detection_metrics`, those of each view cut down to what a table shows."""
+def _measure_detection(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> dict:
+    """Return `detection_metrics`, for each view only those that the tables show."""
     metrics = detection_metrics(scores, abnormal, views, REPEATS)
     keys = ("films", "auroc", "auroc_interval", "average_precision", "average_precision_interval")
     return {**metrics, "views": {view: {key: entry[key] for key in keys} for view, entry in metrics["views"].items()}}
 
 
 def measure_localization(heat: Maps, cohort: Cohort, border: Border) -> dict | None:
-    """Measure where maps point, over films with boxes, by label.
+    """Measure by label how well maps locate the boxes, over the films that have boxes.
 
-    Pointing game (the hottest pixel inside the window lies in a box) and pixel average precision, both for the size of
-    the heat and for its brighter side alone, where an opacity is.
+    Measured are the pointing game (the largest pixel inside the window lies in a box) and the pixels' average
+    precision, each for the absolute heat ("size") and for positive heat alone ("brighter"), where an opacity is.
 
-    heat: a map (S, S), signed, of each film with boxes. border: what the window leaves out. Returns also
-    "chance", the boxes' share of the window; None without boxes.
+    heat: a signed map (S, S) of each film with boxes. border: what the window leaves out. Also returns "chance", the
+    boxes' share of the window. Returns None without boxes.
     """
     by_label: dict[str, dict] = {}
     for label in np.unique(cohort.labels):
         inside = [
-            (_inner(image, border), _inner(mask, border))
+            (_crop(image, border), _crop(mask, border))
             for image, mask, own in zip(heat, cohort.boxes, cohort.labels, strict=True)
             if image is not None and mask is not None and mask.any() and own == label
         ]
@@ -231,12 +233,12 @@ def measure_localization(heat: Maps, cohort: Cohort, border: Border) -> dict | N
     return by_label or None
 
 
-def _inner(image: np.ndarray, border: Border) -> np.ndarray:
+def _crop(image: np.ndarray, border: Border) -> np.ndarray:
     return crop_borders(torch.from_numpy(image), border).numpy()
 
 
 def _write_scores(path: Path, judgments: Mapping[str, Judgment], cohort: Cohort) -> None:
-    """Write one row a film, one column a score; last the films that were refused, with the reason."""
+    """Write one row for each film and one column for each score; excluded films come last, with the reason."""
     columns = {
         f"{name}: {score}": values for name, judgment in judgments.items() for score, values in judgment.scores.items()
     }

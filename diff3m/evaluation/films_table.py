@@ -8,7 +8,7 @@ from .format import format_interval, format_share, format_table
 
 PARTS = {"all": "All films"}
 SIDES = {"size": "by size", "brighter": "by the brighter side"}
-LOCATED = {"pointing_game": "pointing game", "average_precision": "box average precision"}
+LOCALIZATION_METRICS = {"pointing_game": "pointing game", "average_precision": "box average precision"}
 
 
 def format_tables(result: Mapping) -> str:
@@ -16,14 +16,14 @@ def format_tables(result: Mapping) -> str:
 
     No AUROC stands without the one within view beside it.
     """
-    pieces = [_count(result)]
+    pieces = [_format_counts(result)]
     for part, labels in result["parts"].items():
         if labels:
-            pieces += [f"{PARTS.get(part, f'Part {part}')}:", _detection(labels)]
-            pieces += ["Ours with the true record, paired differences:", _differences(labels)]
+            pieces += [f"{PARTS.get(part, f'Part {part}')}:", _format_detection(labels)]
+            pieces += ["Ours with the true record, paired differences:", _format_differences(labels)]
     localization = {name: labels for name, labels in result["localization"].items() if labels}
     if localization:
-        pieces += ["Where (films with boxes):", _localization(localization)]
+        pieces += ["Where (films with boxes):", _format_localization(localization)]
     cost = [
         [name, f"{seconds:.2f}" if seconds >= 0.01 else "under 0.01"]
         for name, seconds in result["seconds_a_film"].items()
@@ -32,7 +32,7 @@ def format_tables(result: Mapping) -> str:
     return "\n\n".join(pieces) + "\n"
 
 
-def _count(result: Mapping) -> str:
+def _format_counts(result: Mapping) -> str:
     """Say how many films there are, and how many were left out."""
     text = f"{result['films']} films"
     if result["accepted"]:
@@ -45,10 +45,10 @@ def _count(result: Mapping) -> str:
     )
 
 
-def _detection(labels: Mapping[str, dict]) -> str:
+def _format_detection(labels: Mapping[str, dict]) -> str:
     head = ["method", "score"]
     for label in labels:
-        head += [f"{_words(label)}: AUROC within view", "views mixed", "average precision within view; mixed"]
+        head += [f"{_format_label(label)}: AUROC within view", "views mixed", "average precision within view; mixed"]
     methods = next(iter(labels.values()))["methods"]
     rows = []
     for name, scores in methods.items():
@@ -56,36 +56,42 @@ def _detection(labels: Mapping[str, dict]) -> str:
             row = [name, score]
             for entry in labels.values():
                 values = entry["methods"][name][score]
-                precision = (
-                    f"{_metric(values, 'average_precision_within_view')}; {format_share(values['average_precision'])}"
-                )
-                row += [_metric(values, "auroc_within_view"), format_share(values["auroc"]), precision]
+                within_view = _format_metric(values, "average_precision_within_view")
+                row += [_format_metric(values, "auroc_within_view"), format_share(values["auroc"])]
+                row.append(f"{within_view}; {format_share(values['average_precision'])}")
             rows.append(row)
     return format_table(head, rows)
 
 
-def _differences(labels: Mapping[str, dict]) -> str:
+def _format_differences(labels: Mapping[str, dict]) -> str:
     rows = []
     for label, entry in labels.items():
         for against, gain in entry["difference"].items():
-            rows.append([_words(label), against, format_interval(gain, "difference")])
+            rows.append([_format_label(label), against, format_interval(gain, "difference")])
     return format_table(["films against normal", "ours", "AUROC within view"], rows)
 
 
-def _localization(localization: Mapping[str, Mapping]) -> str:
-    head = ["method", "films", *(f"{what}, {side}" for what in LOCATED.values() for side in SIDES.values()), "chance"]
+def _format_localization(localization: Mapping[str, Mapping]) -> str:
+    head = [
+        "method",
+        "films",
+        *(f"{what}, {side}" for what in LOCALIZATION_METRICS.values() for side in SIDES.values()),
+        "chance",
+    ]
     rows = []
     for name, labels in localization.items():
         for label, entry in labels.items():
-            values = [format_interval(entry[side][what], "mean", ".2f") for what in LOCATED for side in SIDES]
-            rows.append([name, f"{entry['films']} {_words(label)}", *values, f"{entry['chance']:.2f}"])
+            values = [
+                format_interval(entry[side][what], "mean", ".2f") for what in LOCALIZATION_METRICS for side in SIDES
+            ]
+            rows.append([name, f"{entry['films']} {_format_label(label)}", *values, f"{entry['chance']:.2f}"])
     return format_table(head, rows)
 
 
-def _metric(values: Mapping, key: str) -> str:
+def _format_metric(values: Mapping, key: str) -> str:
     """Format a metric with its interval, as in 0.911 [0.825, 0.983], or a dash."""
     return format_interval({key: values[key], "interval": values[f"{key}_interval"]}, key, ".3f")
 
 
-def _words(label: str) -> str:
+def _format_label(label: str) -> str:
     return label.replace("_", " ")

@@ -16,18 +16,18 @@ from ..detector import Detector
 from ..explain.calibration import (
     USUAL_FILMS,
     FitCalibration,
-    case_deviations,
-    case_movements,
+    add_usual_movements,
     fit_normals,
-    uncalibrated_fits,
-    with_usual,
+    make_uncalibrated_fits,
+    measure_case_deviations,
+    measure_case_movements,
 )
 from ..explain.needs import ExplanationError, Need, require
 from ..imaging import RadiographError
-from .run import prepare_case, run_identity
-from .shards import ALONE, Parts, Processes
+from .run import describe_run, prepare_case
+from .shards import SINGLE_PROCESS, Parts, Processes
 
-VALUES = pa.schema([("values", pa.list_(pa.float64()))])  # of a film, one for each fit; null if it is left out
+ROW_SCHEMA = pa.schema([("values", pa.list_(pa.float64()))])  # of a film, one for each fit; null if it is left out
 
 
 def calibrate_fit_on_normals(
@@ -36,7 +36,7 @@ def calibrate_fit_on_normals(
     folder: str | Path,
     report: Callable[[str, int, int], None] | None = None,
     accept: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> FitCalibration:
     """Measure normal films under their own record, and how much the records of the first `USUAL_FILMS` usually move.
 
@@ -47,8 +47,12 @@ def calibrate_fit_on_normals(
     process has ended.
     """
     require(detector, Need.UNKNOWN_TOKENS)
-    rows, folder, fits = Manifest(manifest, detector.schema, label=NORMAL), Path(folder), uncalibrated_fits(detector)
-    identity = run_identity(detector, manifest, accept=accept, fits=[asdict(fit) for fit in fits])
+    rows, folder, fits = (
+        Manifest(manifest, detector.schema, label=NORMAL),
+        Path(folder),
+        make_uncalibrated_fits(detector),
+    )
+    identity = describe_run(detector, manifest, accept=accept, fits=[asdict(fit) for fit in fits])
 
     def compute(
         stage: str, positions: list[int] | range, measure: Callable[[PreparedCase], np.ndarray]
@@ -56,19 +60,21 @@ def calibrate_fit_on_normals(
         """Measure the films at some positions of the manifest; None for one that cannot be measured."""
         places = {position: place for place, position in enumerate(positions)}
 
-        def items(selects: Callable[[int], bool]) -> Iterator[Case]:
+        def read_items(selects: Callable[[int], bool]) -> Iterator[Case]:
             return rows.cases(lambda position: position in places and selects(places[position]))
 
-        def values_of(part: list[Case]) -> Iterator[dict]:
+        def measure_part(part: list[Case]) -> Iterator[dict]:
             for case in (prepare_case(detector, row, accept) for row in part):
                 yield {"values": None if isinstance(case, RadiographError) else measure(case).tolist()}
 
-        parts = Parts(folder / f"{stage}-parts", len(places), 1, VALUES, identity)
-        parts.compute(items, values_of, processes, partial(report, stage) if report else None)
+        parts = Parts(folder / f"{stage}-parts", len(places), 1, ROW_SCHEMA, identity)
+        parts.compute(read_items, measure_part, processes, partial(report, stage) if report else None)
         values = (row["values"] for row in parts.read_rows())
         return parts, [None if entry is None else np.array(entry) for entry in values]
 
-    deviation_parts, deviations = compute("fit", range(len(rows)), partial(case_deviations, detector, fits=fits))
+    deviation_parts, deviations = compute(
+        "fit", range(len(rows)), partial(measure_case_deviations, detector, fits=fits)
+    )
     try:
         calibration = fit_normals(fits, [values for values in deviations if values is not None])
     except ExplanationError:
@@ -77,10 +83,11 @@ def calibrate_fit_on_normals(
     config = replace(detector.config, fit=calibration.fit, prior_fit=calibration.prior_fit)
     usable = [position for position, values in enumerate(deviations) if values is not None]
     movement_parts, movements = compute(
-        "movement", usable[:USUAL_FILMS], partial(case_movements, detector.with_config(config))
+        "movement", usable[:USUAL_FILMS], partial(measure_case_movements, detector.with_config(config))
     )
     calibration = replace(
-        calibration, prior_fit=with_usual(calibration.prior_fit, [values for values in movements if values is not None])
+        calibration,
+        prior_fit=add_usual_movements(calibration.prior_fit, [values for values in movements if values is not None]),
     )
     movement_parts.remove(processes)
     deviation_parts.remove(processes)

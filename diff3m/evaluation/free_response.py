@@ -62,23 +62,23 @@ def count_marks(reading: Reading, confidence: float = float("-inf")) -> tuple[in
     return hit_count, false
 
 
-def free_response_curve(readings: Sequence[Reading]) -> tuple[CurvePoint, ...]:
+def compute_free_response_curve(readings: Sequence[Reading]) -> tuple[CurvePoint, ...]:
     """Compute a point for every confidence that was given, the surest first.
 
     Several marks on one true place count once, and none of them as false. Empty without a film or a mark.
     """
     confidences = sorted({mark.confidence for reading in readings for mark in reading.marks}, reverse=True)
-    return tuple(_point(readings, confidence) for confidence in confidences)
+    return tuple(_compute_point(readings, confidence) for confidence in confidences)
 
 
-def overall_point(readings: Sequence[Reading]) -> CurvePoint:
+def compute_overall_point(readings: Sequence[Reading]) -> CurvePoint:
     """Compute the point of all marks, however unsure. Raises ValueError without a film."""
     if not readings:
         raise ValueError("No film was read.")
-    return _point(readings, float("-inf"))
+    return _compute_point(readings, float("-inf"))
 
 
-def _point(readings: Iterable[Reading], confidence: float) -> CurvePoint:
+def _compute_point(readings: Iterable[Reading], confidence: float) -> CurvePoint:
     counts = [(len(reading.truths), *count_marks(reading, confidence)) for reading in readings]
     truths, hits, false = (sum(column) for column in zip(*counts, strict=True))
     return CurvePoint(confidence, hits / truths if truths else None, false / len(counts))

@@ -16,21 +16,21 @@ from torch import Tensor
 from ..data.manifest import (
     Case,
     ManifestError,
-    normal_cases,
-    patient_key,
+    normalize_patient,
     read_manifest,
+    read_normal_cases,
     read_table,
 )
 from ..data.overlap import check_disjoint
 from ..detector import Detector
 from ..ehr import EHRSchema, category_of
 from ..imaging import GateError, Preprocessing, Radiograph, RadiographError, prepare_mask
-from .run import exclusion_reason, prepare_case
-from .shards import ALONE, Parts, Processes, image_bytes, square_image
+from .run import format_exclusion, prepare_case
+from .shards import SINGLE_PROCESS, Parts, Processes, pack_image, unpack_image
 
 BATCH = 16
 Box = tuple[float, float, float, float]  # x, y, w, h in pixels
-FILMS = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         ("film", pa.binary()), ("box", pa.binary()), ("accepted", pa.bool_()), ("stopped", pa.bool_()),
         ("error", pa.string()),
@@ -76,7 +76,7 @@ class Cohort:
 
 def assign_half(patient: object) -> str:
     """Return "A" (chooses) or "B" (reports): the parity of the first byte of the SHA-256 of the patient's number."""
-    return "AB"[hashlib.sha256(patient_key(patient).encode()).digest()[0] % 2]
+    return "AB"[hashlib.sha256(normalize_patient(patient).encode()).digest()[0] % 2]
 
 
 def check_held_out(train: str | Path, manifest: str | Path, schema: EHRSchema) -> bool:
@@ -87,7 +87,7 @@ def check_held_out(train: str | Path, manifest: str | Path, schema: EHRSchema) -
     """
     cases = [case for case in read_manifest(manifest, schema) if case.label is not None]
     consequence = "so methods would be judged on what they learned from"
-    return check_disjoint(train, manifest, normal_cases(train, schema), cases, consequence)
+    return check_disjoint(train, manifest, read_normal_cases(train, schema), cases, consequence)
 
 
 class StoredFilms:
@@ -113,7 +113,7 @@ class StoredFilms:
         number = int(np.searchsorted(self.ends, index, side="right"))
         if number != self._number:
             films = [data for data in self.parts.read(number, ["film"])["film"].to_pylist() if data is not None]
-            self._images = np.stack([square_image(data) for data in films])
+            self._images = np.stack([unpack_image(data) for data in films])
             self._number = number
         return self._images[index - (int(self.ends[number - 1]) if number else 0)]
 
@@ -125,7 +125,7 @@ def load_cohort(
     halves: str | None,
     folder: Path,
     accept: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Cohort:
     """Read, judge by the gate and prepare the labelled films of a manifest, with their boxes.
 
@@ -141,15 +141,15 @@ def load_cohort(
     boxes_by_image = read_boxes(Path(boxes)) if boxes else {}
     images = [table["image"].iloc[case.row - 1] if boxes else "" for case in cases]
     rows = list(zip(cases, (boxes_by_image.get(image, []) for image in images), strict=True))
-    key = _films_key(detector, rows, accept)
-    parts = Parts(folder / f"films {key}", len(rows), BATCH, FILMS, {"films": key})
+    key = _hash_films(detector, rows, accept)
+    parts = Parts(folder / f"films {key}", len(rows), BATCH, ROW_SCHEMA, {"films": key})
 
     def prepare(part: list[tuple[Case, list[Box]]]) -> Iterator[dict]:
         with ThreadPoolExecutor() as pool:
-            return iter(list(pool.map(lambda row: _prepared_row(detector, row[0], row[1], accept), part)))
+            return iter(list(pool.map(lambda row: _make_row(detector, row[0], row[1], accept), part)))
 
     parts.compute(lambda selects: (row for index, row in enumerate(rows) if selects(index)), prepare, processes)
-    cohort = _read_back(detector, parts, cases)
+    cohort = _read_cohort(detector, parts, cases)
     reasons = " ".join(sorted({film.reason for film in cohort.refusals})[:3])
     _check_classes(cohort.cases, manifest, f"has no film of one class left: {reasons}")
     if not halves:
@@ -157,7 +157,7 @@ def load_cohort(
     return replace(cohort, parts=np.array([assign_half(table[halves].iloc[case.row - 1]) for case in cohort.cases]))
 
 
-def _read_back(detector: Detector, parts: Parts, cases: Sequence[Case]) -> Cohort:
+def _read_cohort(detector: Detector, parts: Parts, cases: Sequence[Case]) -> Cohort:
     """Return the cohort of films that are stored in parts, in no halves."""
     good, masks, refusals, accepted, sizes = [], [], [], 0, []
     side = detector.config.preprocessing.size
@@ -181,7 +181,7 @@ def _check_classes(cases: Sequence[Case], manifest: Path, hint: str) -> None:
         raise ManifestError(f"The manifest {manifest} {hint}")
 
 
-def _films_key(detector: Detector, rows: Sequence[tuple[Case, list[Box]]], accept: bool) -> str:
+def _hash_films(detector: Detector, rows: Sequence[tuple[Case, list[Box]]], accept: bool) -> str:
     """Hash what prepared films depend on: paths, sizes and times of the files, their boxes, and the preparation."""
     digest = hashlib.sha256(repr((detector.config.preprocessing, accept)).encode())
     for case, boxes in rows:
@@ -191,15 +191,15 @@ def _films_key(detector: Detector, rows: Sequence[tuple[Case, list[Box]]], accep
     return digest.hexdigest()[:12]
 
 
-def _prepared_row(detector: Detector, case: Case, boxes: Sequence[Box], accept: bool) -> dict:
+def _make_row(detector: Detector, case: Case, boxes: Sequence[Box], accept: bool) -> dict:
     """Return the prepared film of a row, with its mask of boxes; or why there is none."""
     prepared = prepare_case(detector, case, accept)
     if isinstance(prepared, RadiographError):
         by_gate = isinstance(prepared, GateError)
-        return {"error": exclusion_reason(case, prepared), "stopped": by_gate, "accepted": False}
+        return {"error": format_exclusion(case, prepared), "stopped": by_gate, "accepted": False}
     mask = draw_boxes(boxes, prepared.film, detector.config.preprocessing)
     return {
-        "film": image_bytes(prepared.x0),
+        "film": pack_image(prepared.x0),
         "box": None if mask is None else mask.astype(bool).tobytes(),
         "accepted": bool(prepared.film.accepted),
         "stopped": False,

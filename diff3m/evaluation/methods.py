@@ -1,4 +1,4 @@
-"""The methods that `film_comparison` compares: films in, scores and heat maps out, all measured in the same window."""
+"""The methods that `film_comparison` compares. Each gives scores and heat maps of films, in the same window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.manifest import normal_cases
+from ..data.manifest import read_normal_cases
 from ..detector import Detector
 from ..reconstruct import draw_noises, make_predictor
 from ..released.inference import RELEASED_LEVEL, reconstruct_as_released, released_scores
@@ -24,7 +24,7 @@ from ..training.films import load_films
 from ..training.simplex import SimplexPool
 from .baselines import fit_pca, load_or_train_autoencoder, reconstruct_by_anoddpm
 from .labelled_films import Cohort
-from .phantoms import RECORDS, records_of_kind
+from .phantoms import RECORDS, select_records
 
 # how every reconstruction is scored: as usual for such methods, and after the blur that our own score owes much to
 SCORES = {
@@ -39,7 +39,7 @@ Maps = np.ndarray | Sequence[np.ndarray | None]
 
 @dataclass(frozen=True)
 class Judgment:
-    """What a method says of B films.
+    """A method's results on B films.
 
     scores: by name, each (B,), larger = more abnormal. heat: B maps (S, S), signed: positive where brighter than
     expected; None for a film whose map is not needed.
@@ -64,7 +64,7 @@ class Method:
     build: Callable[[], Judge]
 
 
-def all_methods(
+def list_methods(
     detector: Detector,
     cohort: Cohort,
     train: str | Path,
@@ -79,29 +79,29 @@ def all_methods(
     normals = hashlib.sha256(Path(train).read_bytes() + preprocessing).hexdigest()[:12]
     cache: list[np.ndarray] = []
 
-    def training_films() -> np.ndarray:
+    def load_training_films() -> np.ndarray:
         if not cache:
-            cases = normal_cases(train, detector.schema)
+            cases = read_normal_cases(train, detector.schema)
             films = load_films(
                 cases, detector.schema, detector.config.preprocessing, lambda done: report("films", done, len(cases))
             )
             cache.append(films.images)
         return cache[0]
 
-    def trained_autoencoder() -> Callable[[Tensor], Tensor]:
+    def load_autoencoder() -> Callable[[Tensor], Tensor]:
         return load_or_train_autoencoder(
-            training_films(),
+            load_training_films(),
             out / f"autoencoder {normals}.safetensors",
             report=lambda done, total: report("autoencoder", done, total),
         )
 
-    yield Method("PCA", normals, lambda: judge_by_residual(fit_pca(training_films()), detector))
-    yield Method("autoencoder", normals, lambda: judge_by_residual(trained_autoencoder(), detector))
-    yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _gaussian(side), detector))
+    yield Method("PCA", normals, lambda: judge_by_residual(fit_pca(load_training_films()), detector))
+    yield Method("autoencoder", normals, lambda: judge_by_residual(load_autoencoder(), detector))
+    yield Method("AnoDDPM, Gaussian", weights, lambda: _judge_by_anoddpm(detector, _make_gaussian(side), detector))
     if simplex is not None:
         key = f"{simplex.checkpoint.sha256[:12]} {simplex.precision} {simplex.device.type}"
         size = simplex.config.network.image_size
-        yield Method("AnoDDPM, simplex", key, lambda: _judge_by_anoddpm(simplex, _simplex(size), detector))
+        yield Method("AnoDDPM, simplex", key, lambda: _judge_by_anoddpm(simplex, _make_simplex(size), detector))
     yield Method("Diff3M as released", f"{weights} {stride}", lambda: _judge_as_released(detector, cohort, stride))
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
     scored_by = hashlib.sha256(scoring.encode()).hexdigest()[:8]
@@ -130,25 +130,25 @@ def judge_by_residual(reconstruct: Callable[[Tensor], Tensor], detector: Detecto
 Draw = Callable[[int], Tensor]  # number of films → noises (B, 1, S, S)
 
 
-def _gaussian(size: int) -> Callable[[int], Draw]:
+def _make_gaussian(size: int) -> Callable[[int], Draw]:
     """Return a function of a seed, which gives Gaussian noises of that seed."""
 
-    def seeded(seed: int) -> Draw:
+    def make_draw(seed: int) -> Draw:
         generator = torch.Generator().manual_seed(seed)
         return lambda count: torch.randn(count, 1, size, size, generator=generator)
 
-    return seeded
+    return make_draw
 
 
-def _simplex(size: int) -> Callable[[int], Draw]:
+def _make_simplex(size: int) -> Callable[[int], Draw]:
     """Return a function of a seed, which gives simplex noises of that seed."""
     pool = SimplexPool(size)
 
-    def seeded(seed: int) -> Draw:
+    def make_draw(seed: int) -> Draw:
         generator = torch.Generator().manual_seed(seed)
         return lambda count: pool.draw(count, size, generator)
 
-    return seeded
+    return make_draw
 
 
 def _judge_by_anoddpm(network: Detector, noises: Callable[[int], Draw], detector: Detector) -> Judge:
@@ -194,7 +194,7 @@ def _judge_by_score(detector: Detector, kind: str, cohort: Cohort) -> Judge:
 
     Placed among normals of the true view, so that kinds differ by what the model saw alone.
     """
-    records = records_of_kind([case.record for case in cohort.cases], detector.schema.parse({}), kind)
+    records = select_records([case.record for case in cohort.cases], detector.schema.parse({}), kind)
     settings, keys = detector.settings(), detector.scoring.keys
 
     def judge(x0: Tensor, rows: slice) -> Judgment:

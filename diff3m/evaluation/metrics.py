@@ -17,7 +17,7 @@ MIN_CLASS = 10  # films of a class under which an interval would claim a certain
 MANY_FILMS, FEW_REPEATS = 20_000, 200  # of more films than that, intervals are narrow, and each repeat takes long
 
 
-def repeats_for(films: int) -> int:
+def choose_repeats(films: int) -> int:
     """Return how often films are resampled: `REPEATS` times, and in proportion less often for more than 20,000."""
     return max(FEW_REPEATS, min(REPEATS, REPEATS * MANY_FILMS // max(films, 1)))
 
@@ -52,15 +52,15 @@ def average_precision(scores: np.ndarray, abnormal: np.ndarray) -> float:
 
 def auroc_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
     """Return the mean of the AUROCs inside each view that has both classes; NaN if none has."""
-    return _within_view(auroc, scores, abnormal, views)
+    return _average_over_views(auroc, scores, abnormal, views)
 
 
 def average_precision_within_view(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray) -> float:
     """Return the mean of the average precisions inside each view that has both classes; NaN if none has."""
-    return _within_view(average_precision, scores, abnormal, views)
+    return _average_over_views(average_precision, scores, abnormal, views)
 
 
-def _within_view(
+def _average_over_views(
     function: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, abnormal: np.ndarray, views: np.ndarray
 ) -> float:
     inside = [function(scores[views == view], abnormal[views == view]) for view in np.unique(views[views != ""])]
@@ -82,7 +82,7 @@ def bootstrap_interval(
     return (float(np.percentile(finite, 2.5)), float(np.percentile(finite, 97.5))) if len(finite) else None
 
 
-def strata_of(views: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
+def number_strata(views: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
     """Number the strata of a bootstrap: (N,) int16, one for each view and class."""
     numbers = np.zeros(len(views), np.int16)
     for number, view in enumerate(np.unique(views)):
@@ -97,7 +97,7 @@ def detection_metrics(scores: np.ndarray, abnormal: np.ndarray, views: np.ndarra
     had (one class only) are None, and so is every interval where a class has fewer than `MIN_CLASS` films; within
     views, where that is so in one of the views that count.
     """
-    strata = strata_of(views, abnormal)
+    strata = number_strata(views, abnormal)
     result: dict = {"films": len(scores), "normal": int((~abnormal).sum()), "abnormal": int(abnormal.sum())}
     enough = has_enough(abnormal)
     for name, function in (("auroc", auroc), ("average_precision", average_precision)):
@@ -141,14 +141,14 @@ def paired_difference(
     def statistic(i: np.ndarray) -> float:
         return auroc_within_view(first[i], abnormal[i], views[i]) - auroc_within_view(second[i], abnormal[i], views[i])
 
-    strata, value = strata_of(views, abnormal), statistic(np.arange(len(first)))
+    strata, value = number_strata(views, abnormal), statistic(np.arange(len(first)))
     return {
         "difference": value if np.isfinite(value) else None,
         "interval": bootstrap_interval(statistic, strata, repeats),
     }
 
 
-def mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
+def make_mean(values: np.ndarray) -> Callable[[np.ndarray], float]:
     """Return a function of indices: the mean of those values of (N,)."""
     return lambda rows: float(values[rows].mean())
 
@@ -157,7 +157,7 @@ def mean_with_interval(values: np.ndarray, repeats: int = REPEATS) -> dict:
     """Return the mean of (N,) and its 95 % interval over films."""
     return {
         "mean": float(values.mean()),
-        "interval": bootstrap_interval(mean_of(values), np.zeros(len(values)), repeats),
+        "interval": bootstrap_interval(make_mean(values), np.zeros(len(values)), repeats),
     }
 
 

@@ -1,10 +1,10 @@
 """The oracle of simulated patients: it knows the simulator's equations and the person, and attributes its own misfit.
 
-What it expects under a coalition of known groups is that person's film with the unknown ones as the known ones imply
-them in the population (a low pressure makes an old patient less likely, a height of 185 cm makes a woman less
-likely), which is what a model can learn that saw records with parts missing; or, without inferring, with the
-population's averages in them. Of sex and view it takes the mean of the films by their shares. Its directions are the
-true change of an average patient's film.
+Under a coalition of known groups it expects that person's film with the unknown groups inferred from the known ones in
+the population (a low pressure makes an old patient less likely, a height of 185 cm makes a woman less likely), which a
+model that was trained on incomplete records can learn too; or, without inference, with the population's averages. Where
+sex or view is unknown, it expects the mean of the films, weighted by their shares. Its directions are the true changes
+of an average patient's film.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import torch
 
-from ..data.phantom import Patient, Person, person
+from ..data.phantom import Patient, Person, make_person
 from ..data.phantom.patient import (
     AGE,
     AGE_RANGE,
@@ -24,98 +24,108 @@ from ..data.phantom.patient import (
     BMI_RANGE,
     HEIGHT,
     PRESSURE_SPREAD,
-    usual_diastolic,
-    usual_systolic,
+    compute_usual_diastolic,
+    compute_usual_systolic,
 )
 from ..detector import Detector
-from ..explain.coalitions import shapley_values
+from ..explain.coalitions import compute_shapley_values
 from ..imaging import Radiograph
 from ..scoring.filters import crop_borders
-from .phantom_numbers import explained_number
+from .phantom_numbers import get_explanation_number
 
 GROUPS = ("age", "sex", "view", "habitus", "blood pressure")
-AVERAGE = {
+AVERAGE: dict[str, dict[str, float]] = {  # by group
     "age": dict(age=52.0),
     "habitus": dict(bmi=28.6),
     "blood pressure": dict(systolic_mmhg=123.0, diastolic_mmhg=75.0),
 }
-CROWD = 4_000  # drawn people that stand for the population
+CROWD = 4_000  # people that are drawn to represent the population
 Population = Callable[[Patient, Sequence[str]], Iterator[tuple[Patient, float]]]
 SHARES = {"sex": {"F": 0.5, "M": 0.5}, "view": {"PA": 1 - AP_SHARE, "AP": AP_SHARE}}
 
 
-def average_patient(sex: str) -> Patient:
-    """Return an average adult of one sex, standing for a PA film."""
-    height = HEIGHT[sex][0]
-    return Patient(52.0, sex, "PA", 28.6, 123.0, 75.0, height, 28.6 * (height / 100) ** 2)
+def make_average_patient(sex: str) -> Patient:
+    """Return the record of an average adult of one sex with a PA film. sex: "F" or "M"."""
+    height, numbers = HEIGHT[sex][0], {name: value for values in AVERAGE.values() for name, value in values.items()}
+    return Patient(sex=sex, view="PA", height_cm=height, weight_kg=numbers["bmi"] * (height / 100) ** 2, **numbers)
 
 
 class Oracle:
-    """What the simulator's equations expect of a person under any coalition, in spreads of people of one record."""
+    """What the simulator's equations expect of a person under any coalition of known groups.
+
+    Shifts are measured in spreads: standard deviations among people with the same record.
+    """
 
     def __init__(self, detector: Detector, people: int = 20) -> None:
         """Measure the spread along each group's direction.
 
-        people: normals of the "val" numbers, whose films under one record are compared.
+        detector: prepares the films. people: number of normal people of the "val" split, whose films under one record
+        are compared.
         """
         self.detector = detector
         shifts = []
         for sex in "FM":
-            crowd, middle = [person(explained_number("val", 0, index)) for index in range(people)], average_patient(sex)
-            films = np.stack([self.film(who, middle) for who in crowd])
-            directions = np.mean([self.directions(who, middle) for who in crowd], axis=0)
+            crowd, middle = (
+                [make_person(get_explanation_number("val", 0, index)) for index in range(people)],
+                make_average_patient(sex),
+            )
+            films = np.stack([self.render_film(person, middle) for person in crowd])
+            directions = np.mean([self.measure_directions(person, middle) for person in crowd], axis=0)
             shifts.append((films - films.mean(0)) @ (directions / np.square(directions).sum(1, keepdims=True)).T)
         self.spread = np.concatenate(shifts).std(0)
 
-    def film(self, who: Person, patient: Patient) -> np.ndarray:
-        """Return the prepared film without its margin, flat."""
-        film = Radiograph(who.film(self.detector.config.network.image_size, patient))
+    def render_film(self, person: Person, patient: Patient) -> np.ndarray:
+        """Render the prepared film of a person under a record, without its margin: (pixels,) float64."""
+        film = Radiograph(person.render(self.detector.config.network.image_size, patient))
         x0 = torch.from_numpy(self.detector.case(film).x0)
         return crop_borders(x0, self.detector.scoring.margin).numpy().astype(np.float64).ravel()
 
-    def directions(self, who: Person, middle: Patient) -> np.ndarray:
-        """Return what each group does to an average patient's film: (groups, pixels)."""
+    def measure_directions(self, person: Person, middle: Patient) -> np.ndarray:
+        """Measure what each group changes in the film of a person with an average record: (groups, pixels)."""
         directions = []
         for group in GROUPS:
             low, high = (
                 {name: value for name, value in end.items() if value is not None}
                 for end in self.detector.schema.contrast_records(group)
             )
-            directions.append(self.film(who, middle.under(**high)) - self.film(who, middle.under(**low)))
+            directions.append(
+                self.render_film(person, middle.with_values(**high))
+                - self.render_film(person, middle.with_values(**low))
+            )
         return np.stack(directions)
 
-    def filters(self, who: Person, sex: str) -> np.ndarray:
-        """Return filters (groups, pixels) that turn a residual into shifts along each group's direction, in spreads."""
-        directions = self.directions(who, average_patient(sex))
+    def compute_filters(self, person: Person, sex: str) -> np.ndarray:
+        """Compute filters (groups, pixels) that turn a residual into shifts along each direction, in spreads."""
+        directions = self.measure_directions(person, make_average_patient(sex))
         return directions / np.square(directions).sum(1, keepdims=True) / self.spread[:, None]
 
-    def curve(self, who: Person, patient: Patient, feature: str, values: Iterable[float]) -> np.ndarray:
-        """Return the misfit of a person's own film with records in which one number has other values: (n,)."""
-        own, filters = self.film(who, patient), self.filters(who, patient.sex)
-        residuals = [own - self.film(who, patient.under(**{feature: float(value)})) for value in values]
+    def compute_curve(self, person: Person, patient: Patient, feature: str, values: Iterable[float]) -> np.ndarray:
+        """Compute the misfit of a person's own film with records in which one number has n other values: (n,)."""
+        own, filters = self.render_film(person, patient), self.compute_filters(person, patient.sex)
+        residuals = [own - self.render_film(person, patient.with_values(**{feature: float(value)})) for value in values]
         return np.array([float(np.square(filters @ residual).sum()) for residual in residuals])
 
-    def attribution(self, who: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
-        """Return Shapley values by group of the oracle's misfit.
+    def attribute(self, person: Person, patient: Patient, population: Population | None = None) -> dict[str, float]:
+        """Compute Shapley values of the oracle's misfit by group.
 
-        The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: who the
-        patient may be with groups unknown, `averages` (default) or `implied`.
+        The misfit is Σ over groups of the squared shift along that group's direction, in spreads. population: yields
+        the possible patients where groups are unknown, `average_population` (default) or `infer_population`.
         """
         population = population or average_population
-        own, filters = self.film(who, patient), self.filters(who, patient.sex)
+        own, filters = self.render_film(person, patient), self.compute_filters(person, patient.sex)
         values = {}
         for coalition in itertools.product((0, 1), repeat=len(GROUPS)):
             absent = [group for group, present in zip(GROUPS, coalition, strict=True) if not present]
-            expected = sum(share * self.film(who, under) for under, share in population(patient, absent))
+            expected = sum(share * self.render_film(person, under) for under, share in population(patient, absent))
             values[coalition] = float(np.square(filters @ (own - expected)).sum())
-        return shapley_values(values, GROUPS)
+        return compute_shapley_values(values, GROUPS)
 
 
 def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Yield who the patient may be with some groups unknown, given the known ones, with their shares.
+    """Yield the possible patients, given the known groups, with their shares, one for each possible sex and view.
 
-    By sex and view, the means of the unknown numbers over people drawn from the population, weighted by how likely the
-    known values are of them (importance sampling).
+    absent: the unknown groups. Unknown numbers are the means over people drawn from the population, weighted by the
+    likelihood of the known values (importance sampling).
     """
     z = np.random.default_rng(0).normal(size=(5, CROWD))
     candidates, evidence = [], []
@@ -129,21 +139,23 @@ def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[
         if "age" not in absent:
             age = np.full(CROWD, patient.age)
         if "habitus" not in absent:
-            likely += _log_normal(patient.height_cm, *HEIGHT[sex]) + _log_normal(
+            likely += _log_density(patient.height_cm, *HEIGHT[sex]) + _log_density(
                 np.log(patient.bmi), np.log(BMI[sex][0]), BMI[sex][1]
             )
             height, bmi = np.full(CROWD, patient.height_cm), np.full(CROWD, patient.bmi)
         if "blood pressure" in absent:
-            systolic = np.clip(usual_systolic(age, bmi) + PRESSURE_SPREAD[0] * z[3], 85, 220)
-            diastolic = np.clip(usual_diastolic(systolic, age, bmi) + PRESSURE_SPREAD[1] * z[4], 40, systolic - 15)
+            systolic = np.clip(compute_usual_systolic(age, bmi) + PRESSURE_SPREAD[0] * z[3], 85, 220)
+            diastolic = np.clip(
+                compute_usual_diastolic(systolic, age, bmi) + PRESSURE_SPREAD[1] * z[4], 40, systolic - 15
+            )
         else:
             systolic, diastolic = np.full(CROWD, patient.systolic_mmhg), np.full(CROWD, patient.diastolic_mmhg)
-            likely += _log_normal(systolic, usual_systolic(age, bmi), PRESSURE_SPREAD[0])
-            likely += _log_normal(diastolic, usual_diastolic(systolic, age, bmi), PRESSURE_SPREAD[1])
+            likely += _log_density(systolic, compute_usual_systolic(age, bmi), PRESSURE_SPREAD[0])
+            likely += _log_density(diastolic, compute_usual_diastolic(systolic, age, bmi), PRESSURE_SPREAD[1])
         weights = np.exp(likely - likely.max())
         numbers = {"age": age, "bmi": bmi, "height_cm": height, "systolic_mmhg": systolic, "diastolic_mmhg": diastolic}
         candidates.append(
-            patient.under(
+            patient.with_values(
                 sex=sex, **{name: float(np.average(values, weights=weights)) for name, values in numbers.items()}
             )
         )
@@ -151,20 +163,23 @@ def infer_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[
     shares = np.exp(np.array(evidence) - max(evidence))
     for one, share in zip(candidates, shares / shares.sum(), strict=True):
         for view, part in SHARES["view"].items() if "view" in absent else ((patient.view, 1.0),):
-            yield one.under(view=view), float(share * part)
+            yield one.with_values(view=view), float(share * part)
 
 
-def _log_normal(value, mean, spread):
-    """Return the logarithm of the normal density, up to a constant."""
+def _log_density(value, mean, spread):
+    """Return the logarithm of the normal density, up to a constant. All parameters: numbers or arrays."""
     return -0.5 * ((value - mean) / spread) ** 2 - np.log(spread)
 
 
 def average_population(patient: Patient, absent: Sequence[str]) -> Iterator[tuple[Patient, float]]:
-    """Yield who the patient may be, nothing inferred: numbers at the average, every category by its share."""
+    """Yield the possible patients without inference: unknown numbers at the average, each category with its share.
+
+    absent: the unknown groups.
+    """
     numbers = {name: value for group in absent for name, value in AVERAGE.get(group, {}).items()}
     categories = [
         [(group, name, share) for name, share in SHARES[group].items()] for group in absent if group in SHARES
     ]
     for choice in itertools.product(*categories):
         share = float(np.prod([weight for _, _, weight in choice]))
-        yield patient.under(**numbers, **{group: name for group, name, _ in choice}), share
+        yield patient.with_values(**numbers, **{group: name for group, name, _ in choice}), share

@@ -13,11 +13,11 @@ FIRST = {  # offset from the split's first number
 EXPLANATIONS_STRIDE = 2_000  # from one kind of explained phantom to the next
 
 
-def first_number(split: str, use: str) -> int:
+def get_first_number(split: str, use: str) -> int:
     """Return the first phantom number of a split ("train", "val", "dev", "test") for one use of `FIRST`."""
     return SEEDS[split][0] + FIRST[use]
 
 
-def explained_number(split: str, kind: int, index: int) -> int:
+def get_explanation_number(split: str, kind: int, index: int) -> int:
     """Return the number of one explained phantom: the kind's place, and its index in it."""
-    return first_number(split, "explanations") + EXPLANATIONS_STRIDE * kind + index
+    return get_first_number(split, "explanations") + EXPLANATIONS_STRIDE * kind + index

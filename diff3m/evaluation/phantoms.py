@@ -1,4 +1,4 @@
-"""A checkpoint against known truth: detection, localization and counterfactuals on phantoms that training never saw."""
+"""Detection, localization and counterfactuals on phantoms that training never saw, compared with the known truth."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.phantom import KINDS, SEEDS, Patient, Person, person
+from ..data.phantom import KINDS, SEEDS, Patient, Person, make_person
 from ..detector import Detector
 from ..ehr import Record
-from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, counterfactual_films
+from ..explain.counterfactual import COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS, reconstruct_counterfactuals
 from ..imaging import Radiograph, prepare_mask
-from .metrics import auroc_within_view, average_precision, bootstrap_interval, mean_of, paired_difference, strata_of
-from .phantom_numbers import first_number
+from .metrics import (
+    auroc_within_view,
+    average_precision,
+    bootstrap_interval,
+    make_mean,
+    number_strata,
+    paired_difference,
+)
+from .phantom_numbers import get_first_number
 from .twins import TwinDistance, measure_twin_distance, summarize_twins
 
 RECORDS = ("true", "unknown", "shuffled")
@@ -69,9 +76,9 @@ def draw_cohort(normals: int, each: int, split: str = "test") -> list[Person]:
     first = SEEDS[split][0]
     if not (1 <= normals <= KIND_STRIDE and 1 <= each <= KIND_STRIDE):
         raise ValueError(f"Give at least 1 and at most {KIND_STRIDE:,} normals, and as many of each kind.")
-    people = [person(first + index) for index in range(normals)]
+    people = [make_person(first + index) for index in range(normals)]
     return people + [
-        person(first + KIND_STRIDE * (1 + place) + index, kind)
+        make_person(first + KIND_STRIDE * (1 + place) + index, kind)
         for place, kind in enumerate(KINDS)
         for index in range(each)
     ]
@@ -86,21 +93,23 @@ def benchmark_phantoms(
     report: Report | None = None,
     split: str = "test",
 ) -> dict:
-    """Measure everything, write phantoms.json and return what it holds.
+    """Measure a checkpoint on phantoms, write phantoms.json into `out` and return its content.
 
-    Detection under the true record, with all features unknown and with another patient's record; counterfactuals of
-    `people` normals. normals, each: phantoms without a lesion, and of each kind of lesion.
+    Detection is measured under the true record, with all features unknown and with another patient's record.
+    normals: number of phantoms without a lesion. each: number with each kind of lesion. people: normal phantoms whose
+    counterfactuals are measured. report: called with (stage, done, total). split: see `phantom_numbers`. Raises
+    ValueError for a count out of range.
     """
     report = report or (lambda stage, done, total: None)
     cohort = draw_cohort(normals, each, split)
-    films = [_render(who, detector) for who in cohort]
+    films = [_render(person, detector) for person in cohort]
     results = {}
     for kind in RECORDS:
-        records = _records(detector, cohort, kind)
+        records = _select_cohort_records(detector, cohort, kind)
         progress = partial(_report_record, report, kind, len(cohort))
         results[kind] = list(_measure(detector, cohort, films, records, progress))
-    labels = np.array([who.lesion.kind if who.lesion else "normal" for who in cohort])
-    views = np.array([who.patient.view for who in cohort])
+    labels = np.array([person.lesion.kind if person.lesion else "normal" for person in cohort])
+    views = np.array([person.patient.view for person in cohort])
     result = {
         "checkpoint": detector.config.name,
         "weights_sha256": detector.checkpoint.sha256,
@@ -119,32 +128,32 @@ def benchmark_phantoms(
     return result
 
 
-def _film(who: Person, size: int) -> Radiograph:
-    return Radiograph(who.film(size))
+def _render_normal(person: Person, size: int) -> Radiograph:
+    return Radiograph(person.render(size))
 
 
-def _render(who: Person, detector: Detector) -> _PhantomFilm:
+def _render(person: Person, detector: Detector) -> _PhantomFilm:
     size = detector.config.network.image_size
-    if who.lesion is None:
-        return _PhantomFilm(_film(who, size))
-    drawing = who.film_with_lesion(size)
+    if person.lesion is None:
+        return _PhantomFilm(_render_normal(person, size))
+    drawing = person.render_with_lesion(size)
     film = Radiograph(drawing.film)
     mask = prepare_mask(drawing.mask, film, detector.config.preprocessing)
-    return _PhantomFilm(film, who.healthy.film(size), drawing.mask, mask)
+    return _PhantomFilm(film, person.healthy.render(size), drawing.mask, mask)
 
 
-def _records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
-    """Return the cohort's records: their own, none, or each that of another."""
-    return records_of_kind(
-        [detector.schema.parse(who.patient.record()) for who in cohort], detector.schema.parse({}), kind
+def _select_cohort_records(detector: Detector, cohort: Sequence[Person], kind: str) -> list[Record]:
+    """Return the records of a cohort, by one of RECORDS."""
+    return select_records(
+        [detector.schema.parse(person.patient.to_record()) for person in cohort], detector.schema.parse({}), kind
     )
 
 
-def records_of_kind(own: Sequence[Record], unknown: Record, kind: str) -> list[Record]:
-    """Return the records that a model sees, by one of RECORDS.
+def select_records(own: Sequence[Record], unknown: Record, kind: str) -> list[Record]:
+    """Return the records that the model receives. kind: one of RECORDS.
 
-    own: the true ones. unknown: the record that knows nothing. "shuffled" gives each film that of another (a fixed
-    derangement).
+    own: the true records. unknown: a record without values. "shuffled" gives each film the record of another film (a
+    fixed derangement).
     """
     if kind == "true":
         return list(own)
@@ -171,12 +180,12 @@ def _measure(
         score = detector.scoring.score(values, cohort[place].patient.view)
         entry = films[place]
         heat = None if entry.mask is None else np.abs(analysis.heat_map)
-        yield PhantomResult(score, heat, entry.prepared_mask, _distance_of(entry, analysis.pseudo_healthy))
+        yield PhantomResult(score, heat, entry.prepared_mask, _measure_distance(entry, analysis.pseudo_healthy))
         report(place + 1)
 
 
-def _distance_of(entry: _PhantomFilm, pseudo_healthy: np.ndarray) -> TwinDistance | None:
-    """Compare with the healthy twin; None without a lesion, or where it covers nothing or everything."""
+def _measure_distance(entry: _PhantomFilm, pseudo_healthy: np.ndarray) -> TwinDistance | None:
+    """Measure the distance from the healthy twin; None without a lesion, or for a mask that is empty or full."""
     if entry.twin is None or entry.mask is None or not entry.mask.any() or entry.mask.all():
         return None
     return measure_twin_distance(entry.film.pixels, pseudo_healthy, entry.twin, entry.mask)
@@ -189,7 +198,7 @@ def measure_detection(results: Sequence[PhantomResult], labels: np.ndarray, view
     count against it.
     """
     scores, by_kind = np.array([entry.score for entry in results]), {}
-    for kind, rows in _contrasts(labels).items():
+    for kind, rows in _select_contrasts(labels).items():
         part, abnormal, view = scores[rows], labels[rows] != "normal", views[rows]
 
         def statistic(i: np.ndarray, part=part, abnormal=abnormal, view=view) -> float:
@@ -197,7 +206,7 @@ def measure_detection(results: Sequence[PhantomResult], labels: np.ndarray, view
 
         by_kind[kind] = {
             "auroc": statistic(np.arange(len(part))),
-            "interval": bootstrap_interval(statistic, strata_of(view, abnormal)),
+            "interval": bootstrap_interval(statistic, number_strata(view, abnormal)),
         }
     return by_kind
 
@@ -209,11 +218,11 @@ def measure_gain(
     a, b = (np.array([entry.score for entry in results]) for results in (first, second))
     return {
         kind: paired_difference(a[rows], b[rows], labels[rows] != "normal", views[rows])
-        for kind, rows in _contrasts(labels).items()
+        for kind, rows in _select_contrasts(labels).items()
     }
 
 
-def _contrasts(labels: np.ndarray) -> dict[str, np.ndarray]:
+def _select_contrasts(labels: np.ndarray) -> dict[str, np.ndarray]:
     """Return the rows of all films, and of the normals with each kind of lesion that is there: (N,) bool by name."""
     kinds = [kind for kind in KINDS if (labels == kind).any()]
     return {"all": np.ones(len(labels), dtype=bool)} | {kind: np.isin(labels, ("normal", kind)) for kind in kinds}
@@ -224,7 +233,7 @@ def _report_record(report: Report, kind: str, total: int, done: int) -> None:
 
 
 def measure_localization(results: Sequence[PhantomResult], labels: np.ndarray) -> dict:
-    """Measure pixels: average precision of |heat map| by kind, and the best Dice of one threshold over lesion films."""
+    """Measure the localization by pixels: average precision of |heat map|, and Dice at the best common threshold."""
     pictures = {
         index: (entry.heat, entry.mask)
         for index, entry in enumerate(results)
@@ -242,7 +251,9 @@ def measure_localization(results: Sequence[PhantomResult], labels: np.ndarray) -
     thresholds = np.quantile(
         np.concatenate([heat.ravel()[::7] for heat, _ in pictures.values()]), np.linspace(0.5, 0.999, 60)
     )
-    dice = np.array([[_dice(heat > threshold, mask) for heat, mask in pictures.values()] for threshold in thresholds])
+    dice = np.array(
+        [[_compute_dice(heat > threshold, mask) for heat, mask in pictures.values()] for threshold in thresholds]
+    )
     best = int(dice.mean(1).argmax())
     by_kind = {kind: float(dice[best, indices].mean()) for kind, indices in places.items()}
     chance = float(np.mean([mask.mean() for _, mask in pictures.values()]))
@@ -254,7 +265,7 @@ def measure_localization(results: Sequence[PhantomResult], labels: np.ndarray) -
     }
 
 
-def _dice(mask: np.ndarray, truth: np.ndarray) -> float:
+def _compute_dice(mask: np.ndarray, truth: np.ndarray) -> float:
     return 2 * float((mask & truth).sum()) / max(float(mask.sum() + truth.sum()), 1.0)
 
 
@@ -273,22 +284,22 @@ def measure_counterfactual_fidelity(
     change in the same person; as "control_truth" what a perfect model would have there, the correlation of the two true
     differences.
     """
-    size, first = detector.config.network.image_size, first_number(split, "counterfactuals")
+    size, first = detector.config.network.image_size, get_first_number(split, "counterfactuals")
     names, correlations, controls, perfect = list(CHANGES), [], [], []
     for start in range(0, people, batch):
-        part = [person(first + index) for index in range(start, min(start + batch, people))]
-        x0 = detector.inputs([detector.case(_film(who, size)) for who in part])
-        variants = [[who.patient.under(**CHANGES[name](who.patient)) for name in names] for who in part]
-        records = [detector.schema.parse(who.patient.record()) for who in part]
-        others = [[detector.schema.parse(patient.record()) for patient in row] for row in variants]
-        films = counterfactual_films(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
-        for who, row, own, drawings in zip(part, variants, x0[:, 0].cpu().numpy(), films, strict=True):
-            truth = [detector.case(Radiograph(who.film(size, patient))).x0 - own for patient in row]
+        part = [make_person(first + index) for index in range(start, min(start + batch, people))]
+        x0 = detector.inputs([detector.case(_render_normal(person, size)) for person in part])
+        variants = [[person.patient.with_values(**CHANGES[name](person.patient)) for name in names] for person in part]
+        records = [detector.schema.parse(person.patient.to_record()) for person in part]
+        others = [[detector.schema.parse(patient.to_record()) for patient in row] for row in variants]
+        films = reconstruct_counterfactuals(detector, x0, records, others, level, steps)[:, :, 0].float().cpu().numpy()
+        for person, row, own, drawings in zip(part, variants, x0[:, 0].cpu().numpy(), films, strict=True):
+            truth = [detector.case(Radiograph(person.render(size, patient))).x0 - own for patient in row]
             model = drawings[1:] - drawings[0]
-            correlations.append([_correlation(a, b) for a, b in zip(model, truth, strict=True)])
+            correlations.append([_correlate(a, b) for a, b in zip(model, truth, strict=True)])
             others_truth = [*truth[1:], truth[0]]
-            controls.append([_correlation(a, b) for a, b in zip(model, others_truth, strict=True)])
-            perfect.append([_correlation(a, b) for a, b in zip(truth, others_truth, strict=True)])
+            controls.append([_correlate(a, b) for a, b in zip(model, others_truth, strict=True)])
+            perfect.append([_correlate(a, b) for a, b in zip(truth, others_truth, strict=True)])
         report("counterfactuals", min(start + batch, people), people)
     rows = np.zeros(len(correlations))
     result: dict = {"people": people, "noise_level": level, "steps": steps, "features": {}}
@@ -296,14 +307,14 @@ def measure_counterfactual_fidelity(
         values, control = (np.array(table)[:, place] for table in (correlations, controls))
         result["features"][name] = {
             "correlation": float(values.mean()),
-            "interval": bootstrap_interval(mean_of(values), rows),
+            "interval": bootstrap_interval(make_mean(values), rows),
             "control": float(control.mean()),
             "control_truth": float(np.mean(perfect, axis=0)[place]),
-            "control_interval": bootstrap_interval(mean_of(control), rows),
+            "control_interval": bootstrap_interval(make_mean(control), rows),
         }
     return result
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+def _correlate(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
     return float((a * b).sum() / max(np.sqrt((a**2).sum() * (b**2).sum()), 1e-12))

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ..data.manifest import read_manifest
-from ..data.phantom import SEEDS, person
+from ..data.phantom import SEEDS, make_person
 from ..ehr import paper_schema
 from ..imaging import Preprocessing, Radiograph, prepare
 from ..training.films import load_films
 
 
-def power_spectrum(films: np.ndarray) -> np.ndarray:
+def compute_power_spectrum(films: np.ndarray) -> np.ndarray:
     """Return the mean radial power spectrum of films (N, S, S), Hann windowed, at frequencies 1 to S/2 − 1 a side."""
     size = films.shape[-1]
     window = np.hanning(size)[:, None] * np.hanning(size)
@@ -31,7 +31,7 @@ def measure_realism(phantoms: np.ndarray, films: np.ndarray) -> dict:
     radial power spectra.
     """
     a, b = (np.histogram(images, 256, (0, 1))[0] / images.size for images in (phantoms, films))
-    ratio = np.log10(power_spectrum(phantoms) / power_spectrum(films))
+    ratio = np.log10(compute_power_spectrum(phantoms) / compute_power_spectrum(films))
     return {
         "histogram_distance": float(np.abs(np.cumsum(a - b)).sum() / 256),
         "spectrum_distance": float(np.abs(ratio).mean()),
@@ -45,7 +45,7 @@ def benchmark_realism(manifest: str | Path, settings: Preprocessing, out: Path, 
     )
     first = SEEDS["dev"][0]
     phantoms = np.stack(
-        [prepare(Radiograph(person(first + index).film(settings.size)), settings) for index in range(count)]
+        [prepare(Radiograph(make_person(first + index).render(settings.size)), settings) for index in range(count)]
     )
     result = {"phantoms": count, "films": len(films), **measure_realism(phantoms, films)}
     out.mkdir(parents=True, exist_ok=True)

@@ -20,12 +20,12 @@ from ..data.manifest import NORMAL, REPORT_COLUMNS, Case, Manifest, ManifestErro
 from ..detector import Detector
 from ..ehr import category_of
 from ..imaging import GateError, RadiographError, read_film
-from .metrics import detection_metrics, repeats_for
-from .shards import ALONE, Parts, Processes, Report
-from .subgroups import groups_of, subgroup_metrics, write_subgroups
+from .metrics import choose_repeats, detection_metrics
+from .shards import SINGLE_PROCESS, Parts, Processes, Report
+from .subgroups import assign_groups, compute_subgroup_metrics, write_subgroups
 
 GROUPS = ("sex", "age", "view", "bmi", *REPORT_COLUMNS)
-SCORES = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         ("row", pa.int64()), ("path", pa.string()), ("label", pa.string()), ("view", pa.string()),
         ("sex", pa.string()), ("age", pa.string()), ("bmi", pa.string()),
@@ -79,7 +79,7 @@ def analyze_cases(
             analyses = iter(detector.analyze_many(good, batch_size=batch_size, **settings))
             for row, case in zip(batch, prepared, strict=True):
                 if isinstance(case, RadiographError):
-                    yield CaseResult(row, None, exclusion_reason(row, case), isinstance(case, GateError))
+                    yield CaseResult(row, None, format_exclusion(row, case), isinstance(case, GateError))
                 else:
                     yield CaseResult(row, next(analyses))
             done += len(batch)
@@ -88,9 +88,9 @@ def analyze_cases(
 
 
 def prepare_case(detector: Detector, row: Case, accept: bool) -> PreparedCase | RadiographError:
-    """Read, judge and prepare the film of a manifest's row; or the error that says why that cannot be.
+    """Read and prepare the film of a manifest's row; return the error where that fails.
 
-    accept: take what the gate stops, too.
+    accept: accept films that the gate stops.
     """
     try:
         return detector.case(read_film(row.path, accept), row.record)
@@ -98,13 +98,16 @@ def prepare_case(detector: Detector, row: Case, accept: bool) -> PreparedCase | 
         return error
 
 
-def exclusion_reason(row: Case, error: RadiographError) -> str:
-    """Say why a row's film was left out."""
+def format_exclusion(row: Case, error: RadiographError) -> str:
+    """Return the sentences that say why a row's film was left out."""
     return f"{error} {row.note}".strip()
 
 
-def run_identity(detector: Detector, manifest: str | Path, **more: object) -> dict:
-    """Return what numbers that a detector computes from a manifest depend on; see `shards.Parts`."""
+def describe_run(detector: Detector, manifest: str | Path, **more: object) -> dict:
+    """Return what a detector's results on a manifest depend on, as JSON values; see `shards.Parts`.
+
+    more: further values by name.
+    """
     checkpoint = detector.checkpoint
     return {
         "manifest": file_sha256(Path(manifest)),
@@ -124,7 +127,7 @@ def evaluate(
     batch_size: int = 16,
     report: Report | None = None,
     accept: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     **settings,
 ) -> dict | None:
     """Score a manifest; write scores.csv, metrics.json, subgroups.json and subgroups.md; return the metrics.
@@ -142,14 +145,14 @@ def evaluate(
         raise ManifestError(NOT_CALIBRATED)
     options = asdict(detector.settings(**settings))
     rows, out = Manifest(manifest, detector.schema, limit), Path(out)
-    identity = run_identity(detector, manifest, settings=options, accept=accept, limit=limit)
-    parts = Parts(out / "parts", len(rows), batch_size, SCORES, identity)
+    identity = describe_run(detector, manifest, settings=options, accept=accept, limit=limit)
+    parts = Parts(out / "parts", len(rows), batch_size, ROW_SCHEMA, identity)
 
     def score(part: list[Case]) -> Iterator[dict]:
-        return map(score_row, analyze_cases(detector, part, batch_size, accept=accept, **settings))
+        return map(make_score_row, analyze_cases(detector, part, batch_size, accept=accept, **settings))
 
     parts.compute(rows.cases, score, processes, report)
-    if not processes.first:
+    if not processes.is_first:
         return None
     parts.write_csv(out / "scores.csv")
     table = parts.read_frame(["label", *GROUPS, "score", "percentile", "mse", "accepted", "stopped", "error"])
@@ -181,7 +184,7 @@ def evaluate(
     return metrics
 
 
-def score_row(result: CaseResult) -> dict:
+def make_score_row(result: CaseResult) -> dict:
     """Return one row of scores.csv."""
     case, analysis = result.case, result.analysis
     row = {
@@ -189,7 +192,7 @@ def score_row(result: CaseResult) -> dict:
         "path": str(case.path),
         "label": case.label or "",
         "view": category_of(case.record, "view") or "",
-        **groups_of(case.record, case.report_columns),
+        **assign_groups(case.record, case.report_columns),
         "compared_with": "",
         "accepted": "",
         "notes": "",
@@ -212,7 +215,7 @@ def summarize(rows: pd.DataFrame) -> dict:
     """Compute metrics of labelled rows (columns score, mse, label, view), of the score, of "mse" and by label."""
     label, view = rows["label"], np.asarray(rows["view"], dtype="U")
     abnormal = np.asarray(label != NORMAL)
-    repeats = repeats_for(len(rows))
+    repeats = choose_repeats(len(rows))
 
     def metrics(name: str, part: np.ndarray) -> dict:
         return detection_metrics(rows[name].to_numpy()[part], abnormal[part], view[part], repeats)
@@ -226,8 +229,8 @@ def summarize(rows: pd.DataFrame) -> dict:
 
 
 def measure_subgroups(rows: pd.DataFrame) -> dict:
-    """Measure groups of patients on labelled rows; see `subgroups.subgroup_metrics`."""
+    """Measure groups of patients on labelled rows; see `subgroups.compute_subgroup_metrics`."""
     abnormal, view = np.asarray(rows["label"] != NORMAL), np.asarray(rows["view"], dtype="U")
     scores, percentiles = rows["score"].to_numpy(), rows["percentile"].to_numpy()
     groups = {name: rows[name] for name in GROUPS}
-    return subgroup_metrics(scores, percentiles, abnormal, view, groups, repeats_for(len(rows)))
+    return compute_subgroup_metrics(scores, percentiles, abnormal, view, groups, choose_repeats(len(rows)))

@@ -15,7 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.manifest import NORMAL, Case, ManifestError, normal_cases, patient_keys, read_manifest, read_table
+from ..data.manifest import (
+    NORMAL,
+    Case,
+    ManifestError,
+    read_manifest,
+    read_normal_cases,
+    read_patients_by_row,
+    read_table,
+)
 from ..detector import Detector
 from ..scoring.calibrate import calibrate_views
 from ..scoring.score import Scoring
@@ -46,7 +54,7 @@ class CandidateResult:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search says.
+    """The result of a search.
 
     candidates: in the file's order. choice: by the rule. report: metrics of the choice on half B by label, see
     `detection_metrics`. films: measured in halves A and B. notes: sentences on what was left out.
@@ -76,36 +84,36 @@ def search_score(
     for scoring in candidates.values():
         check_scoring(detector, scoring)
     has_patients = check_held_out(normals, manifest, detector.schema)
-    cases, halves, without_patient = _labelled_cases(manifest, detector)
+    cases, halves, without_patient = _read_labelled_cases(manifest, detector)
     scores: dict[str, np.ndarray] = {}
-    for names in _groups(candidates):
-        union = _merged([candidates[name] for name in names])
+    for names in _group_candidates(candidates):
+        union = _merge_scorings([candidates[name] for name in names])
         plain = detector.with_scoring(union)
         normal_films = measure_cases(
             plain,
-            normal_cases(normals, detector.schema),
+            read_normal_cases(normals, detector.schema),
             lambda done, total: report("normal films", done, total),
             accept=accept,
         )
         check_count(len(normal_films.cases), normals)
         films = measure_cases(plain, cases, lambda done, total: report("labelled films", done, total), accept=accept)
         for name in names:
-            scores[name] = _scores(candidates[name], union, normal_films, films)
+            scores[name] = _score_films(candidates[name], union, normal_films, films)
     if not films.cases:
         raise ManifestError(f"None of the films of {manifest} could be read; the first: {films.unreadable[0]}")
     half_of_film = np.array([halves[case.row] for case in films.cases])
     labels, views = np.array([case.label for case in films.cases]), np.array([view or "" for view in films.views])
     first = half_of_film == CHOOSES
-    by_label = _contrasts(labels[first], views[first])
+    by_label = _make_contrasts(labels[first], views[first])
     results = tuple(
         CandidateResult(name, scoring, {label: by_label[label](scores[name][first]) for label in by_label})
         for name, scoring in candidates.items()
     )
     choice = choose(results)
-    notes = _notes(films, normal_films, without_patient, has_patients, set(labels) - {NORMAL} - set(by_label))
+    notes = _list_notes(films, normal_films, without_patient, has_patients, set(labels) - {NORMAL} - set(by_label))
     counts = {part: int((half_of_film == part).sum()) for part in (CHOOSES, REPORTS)}
     second = half_of_film == REPORTS
-    metrics = _report(scores[choice.name][second], labels[second], views[second])
+    metrics = _measure_labels(scores[choice.name][second], labels[second], views[second])
     return SearchResult(results, choice, metrics, counts, notes)
 
 
@@ -151,26 +159,26 @@ def format_search(result: SearchResult) -> str:
         f"Half A chooses ({result.films['A']} films): AUROC within view against normal, {result.choice.name} chosen."
     ]
     pieces += [format_table(head, rows), f"Half B reports ({result.films['B']} films): {result.choice.name}."]
-    report_rows = [[label, *_reported(metrics)] for label, metrics in result.report.items()]
+    report_rows = [[label, *_format_metrics(metrics)] for label, metrics in result.report.items()]
     pieces.append(
         format_table(["films against normal", "AUROC within view", "average precision within view"], report_rows)
     )
     return "\n\n".join([*pieces, *result.notes]) + "\n"
 
 
-def _reported(metrics: Mapping) -> list[str]:
+def _format_metrics(metrics: Mapping) -> list[str]:
     names = ("auroc_within_view", "average_precision_within_view")
     return [
         format_interval({name: metrics[name], "interval": metrics[f"{name}_interval"]}, name, ".3f") for name in names
     ]
 
 
-def _labelled_cases(manifest: str | Path, detector: Detector) -> tuple[list[Case], dict[int, str], int]:
+def _read_labelled_cases(manifest: str | Path, detector: Detector) -> tuple[list[Case], dict[int, str], int]:
     """Return labelled films with a patient, the half of each by row, and how many name no patient.
 
     Raises ManifestError.
     """
-    keys = patient_keys(read_table(Path(manifest)))
+    keys = read_patients_by_row(read_table(Path(manifest)))
     if keys is None:
         raise ManifestError(
             f"The manifest {manifest} has no column `patient` or `subject_id`: halves must not share patients. Add one."
@@ -182,7 +190,7 @@ def _labelled_cases(manifest: str | Path, detector: Detector) -> tuple[list[Case
     return with_patient, halves, len(cases) - len(with_patient)
 
 
-def _groups(candidates: Mapping[str, Scoring]) -> list[list[str]]:
+def _group_candidates(candidates: Mapping[str, Scoring]) -> list[list[str]]:
     """Group the names of candidates that differ in components and combination alone: films are measured once."""
     groups: dict[Scoring, list[str]] = {}
     for name, scoring in candidates.items():
@@ -190,13 +198,13 @@ def _groups(candidates: Mapping[str, Scoring]) -> list[list[str]]:
     return list(groups.values())
 
 
-def _merged(scorings: Sequence[Scoring]) -> Scoring:
+def _merge_scorings(scorings: Sequence[Scoring]) -> Scoring:
     """Return a scoring that measures every component of a group once."""
     components = dict.fromkeys(component for scoring in scorings for component in scoring.components)
     return replace(scorings[0], components=tuple(components), combine="mean", calibration=())
 
 
-def _scores(scoring: Scoring, union: Scoring, normals: Measurements, films: Measurements) -> np.ndarray:
+def _score_films(scoring: Scoring, union: Scoring, normals: Measurements, films: Measurements) -> np.ndarray:
     """Score films under one candidate, calibrated on the normals: (N,)."""
     columns = torch.tensor([union.components.index(component) for component in scoring.components])
     calibration = calibrate_views(scoring, normals.values[:, columns], normals.views)
@@ -205,7 +213,7 @@ def _scores(scoring: Scoring, union: Scoring, normals: Measurements, films: Meas
     return np.array([candidate.score(row[columns], view) for row, view in rows])
 
 
-def _contrasts(labels: np.ndarray, views: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
+def _make_contrasts(labels: np.ndarray, views: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
     """Return by abnormal label a function from scores (N,) to the within-view AUROC against normal.
 
     Labels for which that is not defined are left out. Raises ManifestError where it is for none.
@@ -225,7 +233,7 @@ def _contrasts(labels: np.ndarray, views: np.ndarray) -> dict[str, Callable[[np.
     return measurable
 
 
-def _report(scores: np.ndarray, labels: np.ndarray, views: np.ndarray) -> dict[str, dict]:
+def _measure_labels(scores: np.ndarray, labels: np.ndarray, views: np.ndarray) -> dict[str, dict]:
     """Measure every abnormal label against normal; see `detection_metrics`."""
     return {
         str(label): detection_metrics(scores[rows], labels[rows] == label, views[rows])
@@ -234,7 +242,7 @@ def _report(scores: np.ndarray, labels: np.ndarray, views: np.ndarray) -> dict[s
     }
 
 
-def _notes(
+def _list_notes(
     films: Measurements, normals: Measurements, without_patient: int, has_patients: bool, labels_left_out: set[str]
 ) -> tuple[str, ...]:
     unreadable = len(films.unreadable) + len(normals.unreadable)

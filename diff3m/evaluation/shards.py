@@ -1,4 +1,4 @@
-"""One computation over many processes, GPUs and machines: in parts, stored as Parquet, resumed, read back in order.
+"""One computation shared by several processes, GPUs and machines: in parts that are stored as Parquet and resumed.
 
 `accelerate launch` (or torchrun) starts the processes, and a folder that all of them see holds the parts. How rows are
 cut into parts and batches does not depend on the number of processes, so neither do the numbers.
@@ -31,7 +31,7 @@ MAX_PARTS = 256  # of a computation, where that needs no more than MAX_PART_ROWS
 MAX_PART_ROWS = 4096  # what is lost at most when a process is killed
 TIMEOUT = timedelta(days=30)  # a process may wait for as long as another computes
 RUN_FILE = "run.json"
-AGAIN = "Run the same command again: parts that are done are not computed anew."
+RESUME_HINT = "Run the same command again: parts that are done are not computed anew."
 
 
 class ShardError(RuntimeError):
@@ -46,7 +46,7 @@ class Processes:
     count: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this is the process that merges, prints and writes."""
         return self.index == 0
 
@@ -57,29 +57,31 @@ class Processes:
         try:
             torch.distributed.barrier()
         except RuntimeError:
-            raise ShardError(f"Another process of this run has ended; its own message says why. {AGAIN}") from None
+            raise ShardError(
+                f"Another process of this run has ended; its own message says why. {RESUME_HINT}"
+            ) from None
 
     @contextmanager
-    def first_goes_first(self) -> Iterator[None]:
-        """Return a context that the first process leaves before the others enter."""
-        if not self.first:
+    def first_process_first(self) -> Iterator[None]:
+        """Return a context that the other processes enter only after the first process has left it."""
+        if not self.is_first:
             self.wait()
         yield
-        if self.first:
+        if self.is_first:
             self.wait()
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def joined_processes() -> Iterator[Processes]:
-    """Join the processes that a launcher started, for the length of a command; without a launcher there is one.
+def join_processes() -> Iterator[Processes]:
+    """Join the processes that a launcher started, for the duration of a command; without a launcher there is one.
 
-    They only exchange signs that a stage is done, so the group is gloo's on GPUs too.
+    They only wait for each other and exchange no tensors, so the backend is gloo on GPUs too.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     torch.distributed.init_process_group("gloo", timeout=TIMEOUT)
     try:
@@ -88,8 +90,8 @@ def joined_processes() -> Iterator[Processes]:
         torch.distributed.destroy_process_group()
 
 
-def part_size(rows: int, batch_size: int) -> int:
-    """Return how many rows are in each part but the last: whole batches, by the number of rows alone."""
+def compute_part_size(rows: int, batch_size: int) -> int:
+    """Return how many rows each part but the last has: whole batches, and independent of the number of processes."""
     target = min(max(-(-rows // MAX_PARTS), 1), MAX_PART_ROWS)
     return -(-target // batch_size) * batch_size
 
@@ -106,7 +108,7 @@ class Parts:
         self, folder: Path, rows: int, batch_size: int, schema: pa.Schema, identity: Mapping[str, object]
     ) -> None:
         self.folder, self.rows, self.schema = folder, rows, schema
-        self.part_rows = part_size(rows, batch_size)
+        self.part_rows = compute_part_size(rows, batch_size)
         self.identity = json.loads(json.dumps({**identity, "rows": rows, "batch size": batch_size}))
 
     @property
@@ -114,19 +116,19 @@ class Parts:
         """How many parts there are."""
         return -(-self.rows // self.part_rows)
 
-    def path(self, number: int) -> Path:
+    def get_path(self, number: int) -> Path:
         """Return the file of a part."""
         return self.folder / f"part-{number:05d}.parquet"
 
-    def pending(self) -> list[int]:
+    def list_pending(self) -> list[int]:
         """Return the numbers of the parts that are not computed yet."""
-        return [number for number in range(self.count) if not self.path(number).is_file()]
+        return [number for number in range(self.count) if not self.get_path(number).is_file()]
 
     def compute(
         self,
         items: Callable[[Callable[[int], bool]], Iterable[Item]],
         compute: Callable[[list[Item]], Iterable[dict]],
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         report: Report | None = None,
     ) -> None:
         """Compute the parts that are missing, each in one of the processes, and wait until all are there.
@@ -136,7 +138,7 @@ class Parts:
         are done, all of them). Raises ShardError for parts of another run, or where another process has ended.
         """
         self._check_identity(processes)
-        own = set(self.pending()[processes.index :: processes.count])
+        own = set(self.list_pending()[processes.index :: processes.count])
         processes.wait()  # all have looked before the first part is written
         source = iter(items(lambda position: position // self.part_rows in own))
         done, total = 0, sum(self._length(number) for number in own)
@@ -148,7 +150,7 @@ class Parts:
                 if report:
                     report(done + len(rows), total)
             if len(rows) != self._length(number):
-                raise ShardError(f"The manifest changed while it was read. {AGAIN}")
+                raise ShardError(f"The manifest changed while it was read. {RESUME_HINT}")
             done += len(rows)
             self._write(number, rows)
         processes.wait()
@@ -167,7 +169,7 @@ class Parts:
                     f"{self.folder} holds parts of a run that was not finished, with other {', '.join(names)}. "
                     "Remove that folder, or choose another output."
                 )
-        elif processes.first:
+        elif processes.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write_whole(path, lambda partial: partial.write_text(json.dumps(self.identity, indent=1) + "\n"))
         processes.wait()
@@ -179,11 +181,11 @@ class Parts:
 
     def _write(self, number: int, rows: Sequence[dict]) -> None:
         table = pa.Table.from_pylist(list(rows), schema=self.schema)
-        _write_whole(self.path(number), lambda partial: parquet.write_table(table, partial))
+        _write_whole(self.get_path(number), lambda partial: parquet.write_table(table, partial))
 
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of a part. columns: all by default."""
-        return parquet.read_table(self.path(number), columns=None if columns is None else list(columns))
+        return parquet.read_table(self.get_path(number), columns=None if columns is None else list(columns))
 
     def read_rows(self, columns: Sequence[str] | None = None) -> Iterator[dict]:
         """Yield all rows in order, a part in memory at a time."""
@@ -193,7 +195,7 @@ class Parts:
     def read_frame(self, columns: Sequence[str]) -> pd.DataFrame:
         """Read some columns of all rows; texts as categories, which take a byte a row."""
         parts = [self.read(number, columns).to_pandas(strings_to_categorical=True) for number in range(self.count)]
-        return pd.DataFrame({name: _join([part.pop(name) for part in parts]) for name in columns})
+        return pd.DataFrame({name: _join_columns([part.pop(name) for part in parts]) for name in columns})
 
     def write_csv(self, path: Path) -> None:
         """Write all rows as one CSV file, a part in memory at a time."""
@@ -201,14 +203,14 @@ class Parts:
             for number in range(self.count):
                 self.read(number).to_pandas().to_csv(file, index=False, header=number == 0)
 
-    def remove(self, processes: Processes = ALONE) -> None:
+    def remove(self, processes: Processes = SINGLE_PROCESS) -> None:
         """Remove the folder with all parts, once all processes have read what they need."""
         processes.wait()
-        if processes.first:
+        if processes.is_first:
             shutil.rmtree(self.folder)
 
 
-def _join(columns: Sequence[pd.Series]) -> pd.Categorical | np.ndarray:
+def _join_columns(columns: Sequence[pd.Series]) -> pd.Categorical | np.ndarray:
     """Join the pieces of one column, whose texts are categories."""
     if isinstance(columns[0].dtype, pd.CategoricalDtype):
         return union_categoricals(columns, ignore_order=True)
@@ -222,21 +224,21 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(partial, path)
 
 
-def image_bytes(image: np.ndarray) -> bytes:
+def pack_image(image: np.ndarray) -> bytes:
     """Return a square image as float32, for a binary column."""
     return image.astype(np.float32).tobytes()
 
 
 @overload
-def square_image(data: bytes) -> np.ndarray: ...
+def unpack_image(data: bytes) -> np.ndarray: ...
 
 
 @overload
-def square_image(data: None) -> None: ...
+def unpack_image(data: None) -> None: ...
 
 
-def square_image(data: bytes | None) -> np.ndarray | None:
-    """Return the (S, S) float32 image that `image_bytes` wrote; None for none."""
+def unpack_image(data: bytes | None) -> np.ndarray | None:
+    """Return the (S, S) float32 image that `pack_image` wrote; None for none."""
     if data is None:
         return None
     values = np.frombuffer(data, np.float32)

@@ -1,6 +1,6 @@
-"""How a score does in groups of patients: AUROC, score and false alarms by sex, age, view, BMI and what a table adds.
+"""Performance of a score in groups of patients: AUROC, score and false alarms by sex, age, view, BMI and others.
 
-Groups come from the record, and from columns such as `race` that a manifest keeps for this report alone.
+Groups come from the record, and from columns such as `race` that a manifest has for this report alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .metrics import (
     has_enough,
     mean_with_interval,
     measure_with_interval,
-    strata_of,
+    number_strata,
 )
 
 AGE_EDGES = (0, 18, 40, 60, 80)  # years; the last band has no end
@@ -42,21 +42,21 @@ NOTE = (
 )
 
 
-def groups_of(record: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, str]:
+def assign_groups(record: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, str]:
     """Return the group of each kind that a patient belongs to, "" where it is not known.
 
     record: parsed. columns: what a manifest says beside it (`Case.report_columns`).
     """
     groups = {
         "sex": str(record.get("sex") or ""),
-        "age": _band(record.get("age"), AGE_EDGES),
+        "age": _name_band(record.get("age"), AGE_EDGES),
         "view": str(record.get("view") or ""),
-        "bmi": _band(record.get("bmi"), BMI_EDGES),
+        "bmi": _name_band(record.get("bmi"), BMI_EDGES),
     }
     return groups | {name: columns.get(name, "") for name in REPORT_COLUMNS}
 
 
-def _band(value: object, edges: Sequence[float]) -> str:
+def _name_band(value: object, edges: Sequence[float]) -> str:
     """Return the name of the band [edge, next edge) that holds a number, as in "25 to 30"; "" where it is unknown."""
     if not isinstance(value, int | float):
         return ""
@@ -66,7 +66,7 @@ def _band(value: object, edges: Sequence[float]) -> str:
     return f"{edges[-1]:g} and over"
 
 
-def _order(kind: str, name: str) -> tuple:
+def _make_sort_key(kind: str, name: str) -> tuple:
     """Sort bands by their edges, other groups by name, unknown last."""
     edges = {"age": AGE_EDGES, "bmi": BMI_EDGES}.get(kind)
     if name == UNKNOWN or edges is None:
@@ -75,7 +75,7 @@ def _order(kind: str, name: str) -> tuple:
     return False, number, name
 
 
-def subgroup_metrics(
+def compute_subgroup_metrics(
     scores: np.ndarray,
     percentiles: np.ndarray,
     abnormal: np.ndarray,
@@ -96,7 +96,7 @@ def subgroup_metrics(
         names = {str(name) for name in pd.unique(pd.Series(members))}
         if names <= {""} and kind not in TITLES:
             continue
-        groups_in_order = sorted((name or UNKNOWN for name in names), key=partial(_order, kind))
+        groups_in_order = sorted((name or UNKNOWN for name in names), key=partial(_make_sort_key, kind))
         result[kind] = {
             name: _measure(rows, scores, percentiles, abnormal, views, repeats)
             for name in groups_in_order
@@ -114,7 +114,7 @@ def _measure(
     repeats: int,
 ) -> dict:
     score, flags, view = scores[rows], abnormal[rows], views[rows]
-    strata = strata_of(view, flags)
+    strata = number_strata(view, flags)
     parts = [flags[view == name] for name in np.unique(view[view != ""])]
     inside = all(has_enough(part) for part in parts if part.any() and not part.all())
     return {
@@ -123,13 +123,13 @@ def _measure(
         "abnormal": int(flags.sum()),
         **measure_with_interval("auroc", auroc, (score, flags), strata, repeats, has_enough(flags)),
         **measure_with_interval("auroc_within_view", auroc_within_view, (score, flags, view), strata, repeats, inside),
-        "normal_score": _mean(score[~flags], repeats),
-        "abnormal_score": _mean(score[flags], repeats),
-        "false_alarms": share_with_interval(percentiles[rows][~flags] >= UNUSUAL),
+        "normal_score": _summarize_mean(score[~flags], repeats),
+        "abnormal_score": _summarize_mean(score[flags], repeats),
+        "false_alarms": measure_share(percentiles[rows][~flags] >= UNUSUAL),
     }
 
 
-def _mean(values: np.ndarray, repeats: int) -> dict:
+def _summarize_mean(values: np.ndarray, repeats: int) -> dict:
     if not len(values):
         return {"value": None, "interval": None}
     if len(values) < MIN_CLASS:
@@ -138,7 +138,7 @@ def _mean(values: np.ndarray, repeats: int) -> dict:
     return {"value": entry["mean"], "interval": entry["interval"]}
 
 
-def share_with_interval(flags: np.ndarray) -> dict:
+def measure_share(flags: np.ndarray) -> dict:
     """Return the share of (N,) bool and its 95 % interval (Wilson 1927), which a share of 0 has too.
 
     No interval for fewer than `MIN_CLASS` films, no value for none.
@@ -154,7 +154,7 @@ def share_with_interval(flags: np.ndarray) -> dict:
     }
 
 
-def subgroup_table(subgroups: Mapping[str, Mapping[str, Mapping]]) -> str:
+def format_subgroup_table(subgroups: Mapping[str, Mapping[str, Mapping]]) -> str:
     """Write the measured groups as a Markdown table with its note."""
     head = [
         "group", "normal", "abnormal", "AUROC within view", "views mixed", "score, normal", "score, abnormal",
@@ -176,7 +176,7 @@ def subgroup_table(subgroups: Mapping[str, Mapping[str, Mapping]]) -> str:
 
 def write_subgroups(folder: Path, subgroups: Mapping) -> str:
     """Write subgroups.json and subgroups.md into a folder; returns the table."""
-    table = subgroup_table(subgroups)
+    table = format_subgroup_table(subgroups)
     (folder / "subgroups.json").write_text(json.dumps(subgroups, indent=1) + "\n")
     (folder / "subgroups.md").write_text(table)
     return table

@@ -1,4 +1,4 @@
-"""How far a pseudo-healthy film lies from the truth: a simulated patient's own film without the lesion."""
+"""Distances of pseudo-healthy films from the truth, a simulated patient's own film without the lesion."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def measure_twin_distance(
     """
     before, after = np.abs(film - twin), np.abs(pseudo_healthy - twin)
     errors = [float(error[part].mean()) for part in (mask, ~mask) for error in (before, after)]
-    *widths, width = heart_widths(np.stack([film, pseudo_healthy, twin]))
+    *widths, width = measure_heart_widths(np.stack([film, pseudo_healthy, twin]))
     return TwinDistance(*errors, *(abs(float(other - width)) for other in widths))
 
 
-def heart_widths(films: np.ndarray) -> np.ndarray:
+def measure_heart_widths(films: np.ndarray) -> np.ndarray:
     """Return the width of the heart on films (N, S, S) in [0, 1] as shares of their width: (N,)."""
     masks = segment_organs(films.astype(np.float32))
     hearts = [Organs.from_masks(film_masks, HEART_SIDE).heart for film_masks in masks]
@@ -61,10 +61,10 @@ def summarize_twins(distances: Sequence[TwinDistance | None], labels: np.ndarray
         if distance is not None:
             groups["all"].append(distance)
             groups.setdefault(str(kind), []).append(distance)
-    return {kind: _means(members) for kind, members in groups.items() if members}
+    return {kind: _average_distances(members) for kind, members in groups.items() if members}
 
 
-def _means(distances: Sequence[TwinDistance]) -> dict:
+def _average_distances(distances: Sequence[TwinDistance]) -> dict:
     values = {
         name: np.array([getattr(distance, name) for distance in distances])
         for name in TwinDistance.__dataclass_fields__

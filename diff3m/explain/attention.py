@@ -9,9 +9,9 @@ from .text import join_values
 
 
 def sum_attention_by_group(detector: Detector, case: Case) -> dict[str, float]:
-    """Sum IECA's weights to explanation groups.
+    """Sum the attention weights of IECA by explanation group.
 
-    Their sum is the number of attention groups, each of which sums to 1.
+    The weights of each attention group sum to 1, so the result sums to the number of attention groups.
     """
     schema = detector.schema
     by_feature: dict[str, float] = {}

@@ -17,42 +17,43 @@ from ..case import Case
 from ..detector import Detector
 from ..ehr import Record, category_of
 from ..scoring.record_fit import GroupFit
-from .coalitions import ablation_values, list_coalitions, shapley_values
+from .coalitions import compute_ablation_values, compute_shapley_values, list_coalitions
 from .needs import ExplanationError, Need
 from .record_fit import (
     RecordFit,
-    calibrated_fits,
     compute_misfit,
     compute_movement,
-    explainable_groups,
-    knows,
+    compute_z_scores,
+    get_calibrated_fits,
+    knows_group,
+    list_explainable_groups,
+    make_record_fits,
     measure_deviations,
-    to_record_fits,
-    z_scores,
 )
 from .registry import Context, Cost, Explanation, register
 from .text import format_people_share
 
 TARGETS = ("misfit", "expectation", "prior", "score")
-BESIDE_THE_FILM = TARGETS[:2]  # of the same measurements
-MIN_MOVEMENT = 1.0  # squared standard deviations: a record that moves normal by less moves next to nothing
-STANDS_OUT = 0.8  # share of people in whom a part of the record moves normal less
+FILM_TARGETS = TARGETS[:2]  # both are computed from the same measurements, given the film
+MIN_MOVEMENT = 1.0  # squared standard deviations: a record that moves the expected film by less has no real effect
+STANDS_OUT = 0.8  # share of people in whom a part of the record moves the expected film less
 
 
 @dataclass(frozen=True)
 class Attribution:
     """What each part of the record adds to a target.
 
-    target: "misfit" (how badly the film contradicts the record, see `compute_misfit`), "expectation" (how far what is
-    expected of this film, seen through noise, lies from what the whole record makes expect, see `compute_movement`),
-    "prior" (the same before the film is seen) or "score" (the anomaly score). groups, parts: Shapley values by
-    explanation group, and by part (habitus in one piece, other features one by one; empty if not requested); each sums
-    to known − unknown. ablation: known − (value with that group unknown), by group. known,
-    unknown: the target under the whole record and under none. Negative: knowing it makes the film less unusual. fits:
-    with targets "misfit" and "expectation", the fit under the whole record. table: what was measured (z-scores by
-    group; the score) of every coalition, by which features are known. unusual: with target "prior", the share of
-    normal people in whom a known group moves normal less than in this one: which part of this record is out of the
-    ordinary; empty where that was not calibrated.
+    target: "misfit" (how badly the film contradicts the record, see `compute_misfit`), "expectation" (how far the film
+    that is expected under a part of the record lies from the one under the whole record, see `compute_movement`),
+    "prior" (the same without the film) or "score" (the anomaly score).
+    groups, parts: Shapley values by explanation group, and by part (habitus as one, other features one by one; empty
+    if not requested); each sums to known − unknown. A negative value makes the film less unusual.
+    ablation: known − (value with that group unknown), by group.
+    known, unknown: the target under the whole record and under an unknown one.
+    fits: with targets "misfit" and "expectation", the fit under the whole record.
+    table: the measurements of every coalition (z-scores by group, or the score), by the features that are known.
+    unusual: with target "prior", the share of normal people in whom a known group moves the expected film less than
+    here, so a high value marks an extraordinary part of the record; empty where that was not calibrated.
     """
 
     target: str
@@ -67,47 +68,50 @@ class Attribution:
 
     @property
     def farthest_out(self) -> str | None:
-        """The group of `unusual` that the fewest people exceed; None where the whole record hardly moves normal."""
+        """The group with the highest value in `unusual`; None where the whole record has no real effect."""
         if not self.unusual or self.unknown < MIN_MOVEMENT:
             return None
         return max(self.unusual, key=lambda group: self.unusual[group])
 
     @property
     def stands_out(self) -> str | None:
-        """`farthest_out`, where it moves normal more than in `STANDS_OUT` of people."""
+        """`farthest_out`, where its value is at least `STANDS_OUT`, else None."""
         group = self.farthest_out
         return group if group is not None and self.unusual[group] >= STANDS_OUT else None
 
 
 def attribute(
-    detector: Detector, case: Case, target: str = "misfit", parts: bool = True, before: Attribution | None = None
+    detector: Detector, case: Case, target: str = "misfit", parts: bool = True, previous: Attribution | None = None
 ) -> Attribution:
-    """Attribute a target to the record's groups and parts; what the record does not know gets 0.
+    """Attribute a target to the record's groups and parts; unknown ones get 0.
 
-    target: one of `TARGETS`. parts: also single values, which may take twice as long. before: an attribution of the
-    same case and target (or of "misfit" for "expectation", or the reverse), whose coalitions are not computed again.
-    Raises ExplanationError.
+    target: one of `TARGETS`. parts: whether to attribute to single values too, which may take twice as long. previous:
+    an attribution of the same case and target (or of "misfit" for "expectation", or the reverse), whose coalitions are
+    not computed again. Raises ExplanationError for an unknown target, or where the checkpoint or the record does not
+    allow it.
     """
     check_target(target)
-    fits = () if target == "score" else calibrated_fits(detector, prior=target == "prior")
-    if before is not None and before.target != target and not {before.target, target} <= set(BESIDE_THE_FILM):
-        raise ExplanationError(f"An attribution of the {before.target} measured other things than the {target} needs.")
+    fits = () if target == "score" else get_calibrated_fits(detector, prior=target == "prior")
+    if previous is not None and previous.target != target and not {previous.target, target} <= set(FILM_TARGETS):
+        raise ExplanationError(
+            f"An attribution of the {previous.target} measured other things than the {target} needs."
+        )
     coalitions = list_coalitions(detector, case.record, single=parts)
-    table, whole_fits = _measure(detector, case, target, fits, coalitions.records, before)
-    measurements = np.stack([table[known_features(record)] for record in coalitions.records])
-    values = dict(zip(coalitions.members, _target_values(target, measurements).tolist(), strict=True))
-    zeros = dict.fromkeys(explainable_groups(detector), 0.0)
-    groups = zeros | shapley_values(values, coalitions.groups)
+    table, whole_fits = _measure(detector, case, target, fits, coalitions.records, previous)
+    measurements = np.stack([table[list_known_features(record)] for record in coalitions.records])
+    values = dict(zip(coalitions.members, _compute_target(target, measurements).tolist(), strict=True))
+    zeros = dict.fromkeys(list_explainable_groups(detector), 0.0)
+    groups = zeros | compute_shapley_values(values, coalitions.groups)
     return Attribution(
         target,
         groups,
-        shapley_values(values, coalitions.parts) if parts else {},
-        zeros | ablation_values(values, coalitions.groups),
+        compute_shapley_values(values, coalitions.parts) if parts else {},
+        zeros | compute_ablation_values(values, coalitions.groups),
         values[coalitions.members[-1]],
         values[coalitions.members[0]],
         whole_fits,
         table,
-        _unusual(detector, case.record, fits, groups) if target == "prior" else {},
+        _compute_unusual_shares(detector, case.record, fits, groups) if target == "prior" else {},
     )
 
 
@@ -117,58 +121,66 @@ def _measure(
     target: str,
     fits: Sequence[GroupFit],
     records: Sequence[Record],
-    before: Attribution | None,
+    previous: Attribution | None,
 ) -> tuple[dict[frozenset[str], np.ndarray], tuple[RecordFit, ...]]:
-    """Measure what `before` did not: the table of all coalitions, and the fits under the whole record, the last one."""
-    table, whole_fits = ({}, ()) if before is None else (dict(before.table), before.fits)
-    missing = [record for record in {known_features(one): one for one in records}.values()]
-    missing = [record for record in missing if known_features(record) not in table]
+    """Measure the coalitions that `previous` lacks.
+
+    records: of all coalitions, the whole record last. Returns the table of all coalitions, see `Attribution`, and the
+    fits under the whole record.
+    """
+    table, whole_fits = ({}, ()) if previous is None else (dict(previous.table), previous.fits)
+    missing = [record for record in {list_known_features(one): one for one in records}.values()]
+    missing = [record for record in missing if list_known_features(record) not in table]
     if not missing:
         return table, whole_fits
     x0 = detector.inputs([case])
     if target == "score":
-        measurements = scores_under(detector, x0, missing, category_of(case.record, "view"))[:, None]
+        measurements = score_records(detector, x0, missing, category_of(case.record, "view"))[:, None]
     else:
         along, relative = measure_deviations(detector, x0, missing, fits)
-        measurements = z_scores(along, fits)
-        if target in BESIDE_THE_FILM and known_features(missing[-1]) == known_features(records[-1]):
-            whole_fits = to_record_fits(detector, case.record, fits, along[-1], relative[-1])
-    return table | dict(zip(map(known_features, missing), measurements, strict=True)), whole_fits
+        measurements = compute_z_scores(along, fits)
+        if target in FILM_TARGETS and list_known_features(missing[-1]) == list_known_features(records[-1]):
+            whole_fits = make_record_fits(detector, case.record, fits, along[-1], relative[-1])
+    return table | dict(zip(map(list_known_features, missing), measurements, strict=True)), whole_fits
 
 
-def _unusual(
+def _compute_unusual_shares(
     detector: Detector, record: Record, fits: Sequence[GroupFit], groups: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the share of normal people in whom each group that the record knows moves normal less."""
+    """Return the share of normal people in whom each known group moves the expected film less, by group."""
     return {
         fit.group: fit.share_below(abs(groups[fit.group]))
         for fit in fits
-        if fit.usual and knows(detector, record, fit.group)
+        if fit.usual and knows_group(detector, record, fit.group)
     }
 
 
 def check_target(target: str) -> None:
-    """Raise ExplanationError for a target that there is not."""
+    """Raise ExplanationError for an unknown target."""
     if target not in TARGETS:
         raise ExplanationError(f"The target must be one of {', '.join(TARGETS)}, got {target!r}.")
 
 
-def _target_values(target: str, measurements: np.ndarray) -> np.ndarray:
-    """Return the target from what was measured of every coalition (n, k), the whole record last: (n,)."""
+def _compute_target(target: str, measurements: np.ndarray) -> np.ndarray:
+    """Compute the target from the measurements of n coalitions, (n, k), the whole record last: (n,)."""
     if target == "misfit":
         return compute_misfit(measurements)
     return measurements[:, 0] if target == "score" else compute_movement(measurements, measurements[-1])
 
 
-def known_features(record: Record) -> frozenset[str]:
+def list_known_features(record: Record) -> frozenset[str]:
     """Return the names of the features that a record knows."""
     return frozenset(name for name, value in record.items() if value is not None)
 
 
-def scores_under(
+def score_records(
     detector: Detector, x0: Tensor, records: Sequence[Record], view: str | None, batch_size: int = 16
 ) -> np.ndarray:
-    """Score one prepared film under n records, all against normals of the film's own view: (n,)."""
+    """Score one prepared film (1, 1, S, S) under n records, all against normal films of one view: (n,).
+
+    view: of the film, None where unknown. batch_size: records in one pass. Raises ExplanationError for a checkpoint
+    without calibration.
+    """
     settings, scoring, scores = detector.settings(), detector.scoring, []
     for start in range(0, len(records), batch_size):
         batch = list(records[start : start + batch_size])
@@ -184,8 +196,8 @@ def scores_under(
 
 
 def _explain(context: Context, target: str) -> Attribution:
-    before = context.result("misfit") if target == "expectation" else None
-    return attribute(context.detector, context.case, target, parts=False, before=before)
+    previous = context.compute("misfit") if target == "expectation" else None
+    return attribute(context.detector, context.case, target, parts=False, previous=previous)
 
 
 def _validate(context: Context) -> None:

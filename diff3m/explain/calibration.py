@@ -1,6 +1,7 @@
-"""Calibrate the fit of the record on normal films: how far they lie from it, how much their records usually move.
+"""Calibrate the fit of the record on normal films.
 
-Each number of a film depends on this film alone, so the films can be measured in any order and by several processes
+Measured are how far normal films lie from their own record, and how far each group of a record usually moves the film
+that is expected. Each film is measured independently, so several processes can share them
 (`evaluation.fit_calibration`).
 """
 
@@ -17,17 +18,17 @@ from ..detector import Detector
 from ..scoring.record_fit import GroupFit
 from .attribution import attribute
 from .needs import ExplanationError
-from .record_fit import calibrated_fits, explainable_groups, knows, measure_deviations
+from .record_fit import get_calibrated_fits, knows_group, list_explainable_groups, measure_deviations
 
 LEVEL, LEVELS = 350, {"sex": 600}  # noise level of a group, chosen by a rule (studies/23-explanation-choices)
-PRIOR_LEVEL = 850  # where noise hides the film, so that an estimate is what the record alone makes expect; same source
-USUAL_FILMS = 300  # normal films that show how much a group usually moves
-QUANTILES = 101  # of what those films show
+PRIOR_LEVEL = 850  # where noise hides the film, so that an estimate depends on the record alone; same source
+USUAL_FILMS = 300  # normal films on which the usual movements are measured
+QUANTILES = 101  # of the usual movements
 
 
 @dataclass(frozen=True)
 class FitCalibration:
-    """The calibrated fit of each explanation group: beside the film, and before it is seen."""
+    """The calibrated fit of each explanation group: given the film (`fit`), and without it (`prior_fit`)."""
 
     fit: tuple[GroupFit, ...]
     prior_fit: tuple[GroupFit, ...]
@@ -36,54 +37,55 @@ class FitCalibration:
 def calibrate_fit(detector: Detector, cases: Iterable[Case], levels: Mapping[str, int] | None = None) -> FitCalibration:
     """Measure normal films under their own record.
 
-    levels: noise level by explanation group beside the film (default: `LEVELS`, else `LEVEL`); before the film is
-    seen it is `PRIOR_LEVEL` for all. Raises ExplanationError for fewer than two films of a group.
+    levels: noise level of `fit` by explanation group (default: `LEVELS`, else `LEVEL`); that of `prior_fit` is
+    `PRIOR_LEVEL` for all groups. Raises ExplanationError for fewer than two films of a group.
     """
-    fits = uncalibrated_fits(detector, levels)
-    return fit_normals(fits, [case_deviations(detector, case, fits) for case in cases])
+    fits = make_uncalibrated_fits(detector, levels)
+    return fit_normals(fits, [measure_case_deviations(detector, case, fits) for case in cases])
 
 
 def calibrate_usual(detector: Detector, cases: Iterable[Case]) -> tuple[GroupFit, ...]:
-    """Measure how much each group usually moves normal before the film is seen, on normal cases.
+    """Measure how far each group usually moves the expected film, on the first `USUAL_FILMS` normal cases.
 
-    The first `USUAL_FILMS` of them count. Returns the detector's prior fits with `GroupFit.usual`. Raises
-    ExplanationError where the fit is not calibrated.
+    Returns the detector's prior fits with `GroupFit.usual`. Raises ExplanationError where the fit is not calibrated.
     """
-    fits = calibrated_fits(detector, prior=True)
-    return with_usual(fits, [case_movements(detector, case) for case in itertools.islice(cases, USUAL_FILMS)])
+    fits = get_calibrated_fits(detector, prior=True)
+    return add_usual_movements(
+        fits, [measure_case_movements(detector, case) for case in itertools.islice(cases, USUAL_FILMS)]
+    )
 
 
-def uncalibrated_fits(detector: Detector, levels: Mapping[str, int] | None = None) -> tuple[GroupFit, ...]:
-    """Return the fits to be calibrated: of each explainable group beside the film, then of each before it is seen.
+def make_uncalibrated_fits(detector: Detector, levels: Mapping[str, int] | None = None) -> tuple[GroupFit, ...]:
+    """Return the fits to be calibrated: those of each explainable group given the film, then those without it.
 
     levels: see `calibrate_fit`.
     """
-    levels, groups = {**LEVELS, **(levels or {})}, explainable_groups(detector)
+    levels, groups = {**LEVELS, **(levels or {})}, list_explainable_groups(detector)
     beside = (GroupFit(group, levels.get(group, LEVEL), 0.0, 1.0, 0) for group in groups)
     return (*beside, *(GroupFit(group, PRIOR_LEVEL, 0.0, 1.0, 0) for group in groups))
 
 
-def case_deviations(detector: Detector, case: Case, fits: Sequence[GroupFit]) -> np.ndarray:
-    """Measure a film's deviation from its own record for each fit: (fits,), NaN where the record holds nothing."""
+def measure_case_deviations(detector: Detector, case: Case, fits: Sequence[GroupFit]) -> np.ndarray:
+    """Measure a film's deviation from its own record for each fit: (fits,), NaN where the group is unknown."""
     along, _ = measure_deviations(detector, detector.inputs([case]), [case.record], fits)
-    return np.where([knows(detector, case.record, fit.group) for fit in fits], along[0], np.nan)
+    return np.where([knows_group(detector, case.record, fit.group) for fit in fits], along[0], np.nan)
 
 
-def case_movements(detector: Detector, case: Case) -> np.ndarray:
-    """Measure how far each group of a record moves normal before the film is seen: (prior fits,), NaN where unknown.
+def measure_case_movements(detector: Detector, case: Case) -> np.ndarray:
+    """Measure how far each group of a record moves the expected film: (prior fits,), NaN where the group is unknown.
 
     Raises ExplanationError where the fit is not calibrated.
     """
-    fits = calibrated_fits(detector, prior=True)
+    fits = get_calibrated_fits(detector, prior=True)
     groups = attribute(detector, case, "prior", parts=False).groups
-    return np.array([groups[fit.group] if knows(detector, case.record, fit.group) else np.nan for fit in fits])
+    return np.array([groups[fit.group] if knows_group(detector, case.record, fit.group) else np.nan for fit in fits])
 
 
 def fit_normals(fits: Sequence[GroupFit], deviations: Sequence[np.ndarray]) -> FitCalibration:
-    """Return the fits of `uncalibrated_fits` with mean, spread and count of normal films' deviations.
+    """Return the fits of `make_uncalibrated_fits` with mean, spread and count of normal films' deviations.
 
-    deviations: of each film, as `case_deviations` returns them. Raises ExplanationError for fewer than two films of a
-    group.
+    deviations: of each film, as `measure_case_deviations` returns them. Raises ExplanationError for fewer than two
+    films of a group.
     """
     if len(deviations) < 2:
         raise ExplanationError("A calibration of the record's fit needs at least two normal films.")
@@ -101,17 +103,17 @@ def fit_normals(fits: Sequence[GroupFit], deviations: Sequence[np.ndarray]) -> F
     return FitCalibration(result[: len(fits) // 2], result[len(fits) // 2 :])
 
 
-def with_usual(fits: Sequence[GroupFit], movements: Sequence[np.ndarray]) -> tuple[GroupFit, ...]:
-    """Return the prior fits with quantiles of how far normal films' records move normal.
+def add_usual_movements(fits: Sequence[GroupFit], movements: Sequence[np.ndarray]) -> tuple[GroupFit, ...]:
+    """Return the prior fits with the quantiles of how far the records of normal films move the expected film.
 
-    movements: of each film, as `case_movements` returns them.
+    movements: of each film, as `measure_case_movements` returns them.
     """
     sizes_by_group = np.abs(np.array(movements).reshape(-1, len(fits))).T
-    return tuple(replace(fit, usual=_quantiles(sizes)) for fit, sizes in zip(fits, sizes_by_group, strict=True))
+    return tuple(replace(fit, usual=_compute_quantiles(sizes)) for fit, sizes in zip(fits, sizes_by_group, strict=True))
 
 
-def _quantiles(sizes: np.ndarray) -> tuple[float, ...]:
-    """Return evenly spaced quantiles of the sizes that are known (not NaN); empty where none is."""
+def _compute_quantiles(sizes: np.ndarray) -> tuple[float, ...]:
+    """Return `QUANTILES` evenly spaced quantiles of sizes, ignoring NaN; empty where all are NaN."""
     sizes = sizes[~np.isnan(sizes)]
     if not len(sizes):
         return ()

@@ -1,4 +1,4 @@
-"""What the record does to the picture of normal: one person reconstructed under no record, and under other ones."""
+"""Counterfactual reconstructions: one film reconstructed under an unknown record and under changed ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COUNTERFACTUAL_LEVEL, COUNTERFACTUAL_STEPS = 1000, 40
 
 @dataclass(frozen=True, eq=False)
 class Counterfactual:
-    """What normal looks like for one person under other records.
+    """Reconstructions of one film under other records.
 
-    film, reconstruction: (S, S) in [0, 1], the second under the person's own record. others: one record each.
-    reconstructions: (n, S, S) under those, from the same noise.
+    film: the prepared film, (S, S) in [0, 1]. reconstruction: (S, S) in [0, 1], under the patient's own record.
+    others: n other records. reconstructions: (n, S, S) in [0, 1], under these, from the same noise.
     """
 
     film: np.ndarray
@@ -35,7 +35,7 @@ class Counterfactual:
 
     @property
     def differences(self) -> np.ndarray:
-        """What the change of record does to the picture: reconstructions − reconstruction, (n, S, S)."""
+        """The effect of each change of the record: reconstructions − reconstruction, (n, S, S)."""
         return self.reconstructions - self.reconstruction
 
 
@@ -47,19 +47,20 @@ def compute_counterfactual(
     noise_level: int | None = None,
     steps: int = COUNTERFACTUAL_STEPS,
 ) -> Counterfactual:
-    """Reconstruct a film under its own record and under others, from one noise.
+    """Reconstruct a film under its own record and under others, from the same noise.
 
     Abduction, action, prediction (Pearl, *Causality*, ch. 7): DDIM inversion under the own record leaves in the noise
-    what that record does not explain; denoising the same noise under another record keeps it. noise_level: default,
-    `highest_level`. Raises EHRError for another record that is wrong, ValueError for settings out of range.
+    what that record does not explain; denoising the same noise under another record keeps it. others: values by feature
+    name. noise_level: default, `get_highest_level`. steps: DDIM steps each way. Raises EHRError for a wrong record,
+    ValueError for settings out of range.
     """
-    noise_level = highest_level(detector) if noise_level is None else noise_level
+    noise_level = get_highest_level(detector) if noise_level is None else noise_level
     timesteps = detector.config.schedule.timesteps
     if not 1 <= steps <= noise_level <= timesteps:
         raise ValueError(f"steps must lie between 1 and the noise level, and that below {timesteps + 1}.")
     parsed_records = tuple(detector.schema.parse(other) for other in others)
     x0 = detector.inputs([case])
-    films = counterfactual_films(detector, x0, [case.record], [parsed_records], noise_level, steps)[0, :, 0]
+    films = reconstruct_counterfactuals(detector, x0, [case.record], [parsed_records], noise_level, steps)[0, :, 0]
     reconstruction, *reconstructions = films.float().cpu().numpy()
     side = x0.shape[-1]
     return Counterfactual(
@@ -67,13 +68,13 @@ def compute_counterfactual(
     )
 
 
-def highest_level(detector: Detector) -> int:
-    """Return the noise level from which records are compared: all levels, as far as the checkpoint has them."""
+def get_highest_level(detector: Detector) -> int:
+    """Return the noise level from which records are compared: `COUNTERFACTUAL_LEVEL`, or the checkpoint's highest."""
     return min(COUNTERFACTUAL_LEVEL, detector.config.schedule.timesteps)
 
 
 @torch.no_grad()
-def counterfactual_films(
+def reconstruct_counterfactuals(
     detector: Detector,
     x0: Tensor,
     records: Sequence[Record],
@@ -81,7 +82,10 @@ def counterfactual_films(
     noise_level: int,
     steps: int,
 ) -> Tensor:
-    """Reconstruct prepared films (B, 1, S, S) under their own record and n others each: (B, 1 + n, 1, S, S)."""
+    """Reconstruct prepared films (B, 1, S, S) under their own record and n others each: (B, 1 + n, 1, S, S).
+
+    noise_level, steps: as in `compute_counterfactual`.
+    """
     own = detector.condition(x0, records)
     every = [record for record, changes in zip(records, others, strict=True) for record in (record, *changes)]
     count = len(every) // len(records)
@@ -94,12 +98,15 @@ def counterfactual_films(
     return films.clamp(*CLAMP).view(len(records), count, *x0.shape[1:])
 
 
-def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
-    """Return the record with one other value, what depends on it following. Raises EHRError."""
+def change_record(schema: EHRSchema, record: Record, name: str, value: str) -> Record:
+    """Return the record with another value of one feature; features that depend on it follow.
+
+    name: of the feature. value: as typed. Raises EHRError for a value that is empty, wrong or unchanged.
+    """
     parsed_value = schema[name].parse(value)
     if parsed_value is None:
         raise EHRError(
-            f"Another record: give the other value of {schema[name].label}, e.g. {example_value(schema[name])}."
+            f"Another record: give the other value of {schema[name].label}, e.g. {get_example_value(schema[name])}."
         )
     if parsed_value == record.get(name):
         raise EHRError(
@@ -113,47 +120,49 @@ def other_record(schema: EHRSchema, record: Record, name: str, value: str) -> Re
     )
 
 
-def example_value(feature: Feature) -> str:
-    """Return a value that a feature may have, as one types it."""
+def get_example_value(feature: Feature) -> str:
+    """Return an example of a feature's value, as a user types it."""
     return feature.categories[-1] if feature.kind == "category" else f"{feature.mean + 2 * feature.std:.0f}"
 
 
 @dataclass(frozen=True, eq=False)
 class RecordChanges:
-    """Counterfactual under the records that a request changes.
+    """The counterfactual under the changed records of a request.
 
-    changes: (feature, value as typed) of each of the counterfactual's `others`.
+    changes: (feature, value as typed) of each record in the counterfactual's `others`.
     """
 
     changes: tuple[tuple[str, str], ...]
     counterfactual: Counterfactual
 
 
-def _changed_records(context: Context) -> list[Record]:
+def _list_records(context: Context) -> list[Record]:
     schema, record = context.detector.schema, context.case.record
-    return [other_record(schema, record, name, value) for name, value in context.request.changes]
+    return [change_record(schema, record, name, value) for name, value in context.request.changes]
 
 
 def _validate(context: Context) -> None:
-    _changed_records(context)
+    _list_records(context)
 
 
 def _explain_unknown(context: Context) -> Counterfactual:
-    """Reconstruct under no record; the changed records are drawn in the same batch, for `_explain_changes`."""
-    whole = _whole(context)
-    return Counterfactual(whole.film, whole.reconstruction, whole.record, whole.others[:1], whole.reconstructions[:1])
+    """Reconstruct under an unknown record; the changed ones are computed in the same batch, for `_explain_changes`."""
+    result = _compute_once(context)
+    return Counterfactual(
+        result.film, result.reconstruction, result.record, result.others[:1], result.reconstructions[:1]
+    )
 
 
 def _explain_changes(context: Context) -> RecordChanges:
-    whole = _whole(context)
+    result = _compute_once(context)
     changes = Counterfactual(
-        whole.film, whole.reconstruction, whole.record, whole.others[1:], whole.reconstructions[1:]
+        result.film, result.reconstruction, result.record, result.others[1:], result.reconstructions[1:]
     )
     return RecordChanges(context.request.changes, changes)
 
 
-def _whole(context: Context) -> Counterfactual:
-    others = [{}, *_changed_records(context)]
+def _compute_once(context: Context) -> Counterfactual:
+    others = [{}, *_list_records(context)]
     return context.compute_once(
         "counterfactual", lambda: compute_counterfactual(context.detector, context.case, others)
     )
@@ -192,15 +201,15 @@ def _describe_changes(result: RecordChanges) -> list[str]:
 
 def _unknown_pictures(result: Counterfactual) -> dict[str, Picture]:
     own = {"film": Picture(result.film), "normal": Picture(result.reconstruction)}
-    return own | _other_pictures(result, ["record_unknown"])
+    return own | _collect_pictures(result, ["record_unknown"])
 
 
 def _changes_pictures(result: RecordChanges) -> dict[str, Picture]:
     names = [f"other_record_{number}" for number in range(1, len(result.changes) + 1)]
-    return _other_pictures(result.counterfactual, names)
+    return _collect_pictures(result.counterfactual, names)
 
 
-def _other_pictures(result: Counterfactual, names: Sequence[str]) -> dict[str, Picture]:
+def _collect_pictures(result: Counterfactual, names: Sequence[str]) -> dict[str, Picture]:
     pictures: dict[str, Picture] = {}
     for name, image, change in zip(names, result.reconstructions, result.differences, strict=True):
         pictures |= {f"normal_{name}": Picture(image), f"change_{name}": Picture(change, signed=True)}

@@ -1,4 +1,4 @@
-"""Integrated gradients of the misfit over the record's tokens: a second opinion beside Shapley values."""
+"""Integrated gradients of the misfit over the record's tokens, as a second opinion on the Shapley values."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from ..reconstruct import draw_noises, estimate_in_one_step, make_predictor
 from ..scoring.record_fit import measure_deviation
 from .attribution import Attribution, attribute
 from .needs import Need
-from .record_fit import NOISES, calibrated_fits, estimate_one_step, explainable_groups
+from .record_fit import NOISES, estimate_one_step, get_calibrated_fits, list_explainable_groups
 from .registry import Context, Explanation, register
 from .text import join_values
 
 PATH_STEPS = 8  # points of the Gauss-Legendre rule on the path
-SMALL = 1.0  # of the misfit: groups that change it by less are not ranked or given a sign
+SMALL = 1.0  # of the misfit: groups that change it by less are not compared
 
 
 @dataclass(frozen=True)
 class Gradients:
     """Integrated gradients of the misfit.
 
-    groups: by explanation group; they sum to known − unknown up to `gap`, the error of the rule.
+    groups: by explanation group; they sum to known − unknown up to `gap`, the error of the quadrature.
     """
 
     groups: dict[str, float]
     gap: float
 
 
-def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS) -> Gradients:
+def compute_integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS) -> Gradients:
     """Integrate the misfit's gradient from the tokens of "unknown" to those of the record, along the straight line.
 
-    Sundararajan et al., ICML 2017. A point between two tokens is no record that anybody can have, unlike the coalitions
-    of `attribute`. In float32. steps: points on the line. Raises ExplanationError.
+    Sundararajan et al., ICML 2017. Unlike the coalitions of `attribute`, a point between two tokens is no possible
+    record. Computed in float32. steps: points on the line. Raises ExplanationError for a checkpoint without a fit.
     """
-    fits, exact, x0 = calibrated_fits(detector), detector.in_float32, detector.inputs([case])
-    names, known, unknown = _tokens(exact, case.record)
+    fits, exact, x0 = get_calibrated_fits(detector), detector.in_float32, detector.inputs([case])
+    names, known, unknown = _encode_tokens(exact, case.record)
     ends = {
         fit.group: estimate_one_step(detector, x0, list(detector.schema.contrast_records(fit.group)), fit.level)
         for fit in fits
     }
 
-    def misfit_of(*tokens: Tensor) -> Tensor:
+    def compute_misfit(*tokens: Tensor) -> Tensor:
         films = x0.expand(len(tokens[0]), -1, -1, -1)
         condition = exact.network.condition_of(films, dict(zip(names, tokens, strict=True)))
         total = torch.zeros(len(films), device=x0.device)
@@ -63,7 +63,7 @@ def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS
                     total = total + ((along - fit.mean) / fit.std).square()
         return total
 
-    values, gap = IntegratedGradients(misfit_of).attribute(
+    values, gap = IntegratedGradients(compute_misfit).attribute(
         known, baselines=unknown, n_steps=steps, internal_batch_size=steps, return_convergence_delta=True
     )
     by_feature: dict[str, float] = {}
@@ -71,14 +71,15 @@ def integrated_gradients(detector: Detector, case: Case, steps: int = PATH_STEPS
         by_feature |= detector.schema.sum_by_feature(name, tensor[0].detach().sum(-1).double().cpu().numpy())
     members = detector.schema.explanation_groups
     groups = {
-        group: sum(by_feature[feature.name] for feature in members[group]) for group in explainable_groups(detector)
+        group: sum(by_feature[feature.name] for feature in members[group])
+        for group in list_explainable_groups(detector)
     }
     return Gradients(groups, float(gap.sum()))
 
 
 @torch.no_grad()
-def _tokens(detector: Detector, record: Record) -> tuple[list[str], tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return names of the attention groups, and the tokens (1, slots, d) of a record and of the unknown one."""
+def _encode_tokens(detector: Detector, record: Record) -> tuple[list[str], tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return names of the attention groups, and the tokens (1, slots, d) of a record and of an unknown record."""
     schema, fusion = detector.schema, detector.network.fusion
     known, unknown = (
         fusion.tokens(torch.from_numpy(schema.encode(part))[None].to(detector.device))
@@ -88,7 +89,7 @@ def _tokens(detector: Detector, record: Record) -> tuple[list[str], tuple[Tensor
 
 
 def _estimate(detector: Detector, films: Tensor, condition: Condition, level: int) -> Tensor:
-    """Return what `record_fit.estimate_one_step` does, of n conditions, with gradients: (n, 1, S, S)."""
+    """Estimate x̂_0 as `record_fit.estimate_one_step` does, under n conditions and with gradients: (n, 1, S, S)."""
     noises = draw_noises(NOISES, films.shape[-1], level, 0, detector.device)
     return estimate_in_one_step(
         films, make_predictor(detector.network, condition), level, noises, detector.config.schedule
@@ -97,10 +98,10 @@ def _estimate(detector: Detector, films: Tensor, condition: Condition, level: in
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether another method says what Shapley values say, of the groups to which either gives at least `SMALL`.
+    """How far another method agrees with Shapley values, over the groups to which either gives at least `SMALL`.
 
-    signs: share of them with the same sign. order: whether their order from lowest to highest is the same. largest:
-    whether both name the same group as the largest by size. comparisons: how many groups that are; of none, all agree.
+    signs: share of these groups with the same sign. order: whether their order from lowest to highest is the same.
+    largest: whether the same group is the largest by size. comparisons: number of these groups; with none, all agree.
     """
 
     signs: float
@@ -109,8 +110,8 @@ class Agreement:
     comparisons: int
 
     @property
-    def whole(self) -> bool:
-        """Whether they agree in everything."""
+    def is_full(self) -> bool:
+        """Whether signs, order and largest group all agree."""
         return self.signs == 1 and self.order and self.largest
 
 
@@ -127,7 +128,7 @@ def compare_attributions(shapley: Mapping[str, float], other: Mapping[str, float
 
 
 def compare_methods(attribution: Attribution, gradients: Gradients | None = None) -> dict[str, Agreement]:
-    """Compare leaving one group out and, where they are given, integrated gradients with Shapley values."""
+    """Compare ablation and, where they are given, integrated gradients with Shapley values, by method."""
     others = {"leaving one group out": attribution.ablation}
     if gradients is not None:
         others["integrated gradients"] = gradients.groups
@@ -136,9 +137,9 @@ def compare_methods(attribution: Attribution, gradients: Gradients | None = None
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """Other methods beside the Shapley values of the misfit by group.
+    """Other attributions of the misfit, and whether they agree with its Shapley values.
 
-    attribution: of the misfit, with single values. gradients: integrated gradients. agreements: of each other method.
+    attribution: of the misfit, with single values. gradients: integrated gradients. agreements: by method.
     """
 
     attribution: Attribution
@@ -148,8 +149,8 @@ class SecondOpinion:
 
 def _explain(context: Context) -> SecondOpinion:
     detector, case = context.detector, context.case
-    attribution = attribute(detector, case, before=context.result("misfit"))
-    gradients = integrated_gradients(detector, case)
+    attribution = attribute(detector, case, previous=context.compute("misfit"))
+    gradients = compute_integrated_gradients(detector, case)
     return SecondOpinion(attribution, gradients, compare_methods(attribution, gradients))
 
 
@@ -173,7 +174,7 @@ def _describe(opinion: SecondOpinion) -> list[str]:
         if not one.comparisons:
             lines.append(f"  {name}: nothing to compare, no part changes the misfit by 1")
         else:
-            verdict = "agrees" if one.whole else "does not wholly agree"
+            verdict = "agrees" if one.is_full else "does not wholly agree"
             lines.append(f"  {name} {verdict} with the Shapley values in sign and order")
     return lines
 

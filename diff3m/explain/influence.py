@@ -1,4 +1,4 @@
-"""Influence curves: the fit of the record as one of its numbers runs over a range, everything else fixed."""
+"""Influence curves: how misfit, residual and score change with one number of the record, everything else fixed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from ..case import Case
 from ..detector import Detector
 from ..ehr import EHRSchema, Feature, Record, category_of, number_of
-from .attribution import scores_under
-from .counterfactual import counterfactual_films, highest_level
+from .attribution import score_records
+from .counterfactual import get_highest_level, reconstruct_counterfactuals
 from .needs import ExplanationError, Need, meets
-from .record_fit import calibrated_fits, compute_misfit, estimate_one_step, measure_deviations, z_scores
+from .record_fit import compute_misfit, compute_z_scores, estimate_one_step, get_calibrated_fits, measure_deviations
 from .region import REGION_LEVEL, locate_region
 from .registry import Box, Context, Explanation, Picture, register
 
@@ -24,13 +24,14 @@ REACH = 3.0  # standard deviations of the training values on each side
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """Curves over `values` (n,) of one feature, in its unit.
+    """Curves over n values of one feature.
 
-    misfit, deviation: (n,), how badly the film contradicts the record with that value, and the z-score of the
-    feature's own group (+: the film looks like more). region: (n,), mean residual inside `box` in grey levels of the
-    film's range, + brighter than expected. own: the record's value, None if unknown. trained: values within two
-    standard deviations of the training mean; outside, the curve extrapolates. reconstructions: (n, S, S), what normal
-    looks like for this person at each value, or None. score: (n,), the anomaly score, or None.
+    group: explanation group of the feature. values: (n,), in the feature's unit. misfit: (n,), how badly the film
+    contradicts the record with that value. deviation: (n,), z-score of the feature's own group (+: the film looks like
+    a higher value). region: (n,), mean residual inside `box` in shares of the grey range, + brighter than expected.
+    own: the record's value, None if unknown. trained: the range within two standard deviations of the training mean;
+    outside it the curve extrapolates. reconstructions: (n, S, S) in [0, 1], the counterfactual at each value, or None.
+    score: (n,), the anomaly score, or None.
     """
 
     feature: str
@@ -55,20 +56,20 @@ def compute_influence(
     score: bool = False,
     box: Box | None = None,
 ) -> Influence:
-    """Run one number of the record over its range, same noises. Weight follows BMI and height, and BMI follows weight.
+    """Compute the influence curve of one number of the record, with the same noises at all values.
 
-    points: of the curve, at least 2. strip, score: also what normal would look like at each value, and the anomaly
-    score. box: the region whose residual is followed; default, the one that differs most under the record. Raises
-    ExplanationError.
+    Weight follows BMI and height, and BMI follows weight. feature: its name. points: of the curve, at least 2. strip:
+    whether to reconstruct the film at each value. score: whether to measure the anomaly score. box: the region whose
+    residual is measured; default, the one that differs most under the record. Raises ExplanationError.
     """
-    schema, entry, fits = detector.schema, select_curve_feature(detector.schema, feature), calibrated_fits(detector)
+    schema, entry, fits = detector.schema, select_curve_feature(detector.schema, feature), get_calibrated_fits(detector)
     if points < 2:
         raise ExplanationError(f"An influence curve needs at least two points, got {points}.")
     record, x0 = case.record, detector.inputs([case])
     own = number_of(record, feature)
-    values = _range(entry, schema.allowed_range(record, feature), own, points)
+    values = _select_values(entry, schema.allowed_range(record, feature), own, points)
     records = [schema.with_value(record, feature, float(value)) for value in values]
-    z = z_scores(measure_deviations(detector, x0, records, fits)[0], fits)
+    z = compute_z_scores(measure_deviations(detector, x0, records, fits)[0], fits)
     residual = (x0 - estimate_one_step(detector, x0, [record, *records], REGION_LEVEL))[:, 0]
     rows, columns, shares = locate_region(residual[0], detector.scoring, box)
     return Influence(
@@ -81,15 +82,15 @@ def compute_influence(
         shares,
         own,
         (entry.mean - 2 * entry.std, entry.mean + 2 * entry.std),
-        _reconstructions(detector, x0, record, records) if strip else None,
-        scores_under(detector, x0, records, category_of(record, "view")) if score else None,
+        _reconstruct_records(detector, x0, record, records) if strip else None,
+        score_records(detector, x0, records, category_of(record, "view")) if score else None,
     )
 
 
 def select_curve_feature(schema: EHRSchema, name: str) -> Feature:
-    """Return the number whose influence is followed.
+    """Return a feature by name.
 
-    Raises ExplanationError for what is no number, or was not trained with.
+    Raises ExplanationError for one that is no number, or that the checkpoint was not trained with.
     """
     numbers = [entry.name for entry in schema.features if entry.kind == "number" and entry.trained]
     if name not in numbers:
@@ -98,24 +99,24 @@ def select_curve_feature(schema: EHRSchema, name: str) -> Feature:
     return schema[name]
 
 
-def with_reconstructions(detector: Detector, case: Case, curve: Influence) -> Influence:
-    """Return the curve with its reconstructions, where it was computed without."""
+def add_reconstructions(detector: Detector, case: Case, curve: Influence) -> Influence:
+    """Return a curve that was computed without reconstructions with them."""
     records = [detector.schema.with_value(case.record, curve.feature, float(value)) for value in curve.values]
-    reconstructions = _reconstructions(detector, detector.inputs([case]), case.record, records)
+    reconstructions = _reconstruct_records(detector, detector.inputs([case]), case.record, records)
     return replace(curve, reconstructions=reconstructions)
 
 
-def _reconstructions(detector: Detector, x0: Tensor, record: Record, records: Sequence[Record]) -> np.ndarray:
-    """Return what normal looks like under each record, from the film's noise under its own: (n, S, S)."""
-    films = counterfactual_films(detector, x0, [record], [records], highest_level(detector), STRIP_STEPS)
+def _reconstruct_records(detector: Detector, x0: Tensor, record: Record, records: Sequence[Record]) -> np.ndarray:
+    """Reconstruct a film under n records, from its noise under its own record: (n, S, S)."""
+    films = reconstruct_counterfactuals(detector, x0, [record], [records], get_highest_level(detector), STRIP_STEPS)
     return films[0, 1:, 0].float().cpu().numpy()
 
 
-def _range(entry: Feature, limits: tuple[float, float], own: float | None, points: int) -> np.ndarray:
-    """Return rising values of a number.
+def _select_values(entry: Feature, limits: tuple[float, float], own: float | None, points: int) -> np.ndarray:
+    """Return `points` rising values of a number.
 
-    `REACH` standard deviations each way inside its allowed range (one where that lies beyond them), and as far as the
-    record's own value.
+    They reach `REACH` standard deviations each way inside the allowed range (one where that range lies beyond them),
+    and include the record's own value in their range.
     """
     low, high = (float(np.clip(entry.mean + way * REACH * entry.std, *limits)) for way in (-1, 1))
     if high - low < entry.std:
@@ -134,7 +135,7 @@ def _explain(context: Context) -> tuple[Influence, ...]:
 
 
 def _explain_strip(context: Context) -> tuple[Influence, ...]:
-    return tuple(with_reconstructions(context.detector, context.case, curve) for curve in context.result("influence"))
+    return tuple(add_reconstructions(context.detector, context.case, curve) for curve in context.compute("influence"))
 
 
 def _validate(context: Context) -> None:

@@ -18,7 +18,7 @@ from ..detector import Detector
 from ..diffusion import add_noise, predicted_noise
 from ..ehr import Record
 from ..reconstruct import draw_noises, make_predictor
-from .coalitions import coalition_record, known_members
+from .coalitions import group_known_features, make_coalition_record
 from .needs import Need, require
 from .record_fit import estimate_one_step
 from .region import REGION_LEVEL
@@ -31,12 +31,11 @@ NOISES = 2
 
 @dataclass(frozen=True, eq=False)
 class Information:
-    """What the record informs of a film, estimated from a few noises.
+    """The information of the record about a film in bits, estimated from a few noises.
 
-    bits: of the whole record; negative: the record misled the model, or noise. map: the same per pixel, (S, S)
-    float32, summing to it. groups: bits that are lost when that group alone is unknown; group_maps: the same per
-    pixel. residual: (S, S) float32, film − what is expected under the record in one step from `REGION_LEVEL`, to be
-    seen beside the map.
+    bits: of the whole record; negative where the record misleads the model, or by noise. map: (S, S) float32, the same
+    per pixel, with the sum `bits`. groups: bits that are lost when that group alone is unknown. group_maps: the same
+    per pixel. residual: (S, S) float32, film − one-step estimate from `REGION_LEVEL` under the record.
     """
 
     bits: float
@@ -48,16 +47,17 @@ class Information:
 
 @torch.no_grad()
 def compute_information(detector: Detector, case: Case) -> Information:
-    """Estimate ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ in bits; λ is the log SNR.
+    """Estimate ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ in bits, where λ is the log SNR.
 
-    By the trapezoid rule over `LEVELS`. Raises ExplanationError.
+    The integral is computed by the trapezoid rule over `LEVELS`. Raises ExplanationError for a checkpoint without
+    tokens for unknown values.
     """
     require(detector, Need.UNKNOWN_TOKENS)
-    x0, members = detector.inputs([case]), known_members(detector, case.record)
+    x0, members = detector.inputs([case]), group_known_features(detector, case.record)
     players = list(members.values())
     without_one = [[int(index != place) for index in range(len(players))] for place in range(len(players))]
     coalitions = [[1] * len(players), [0] * len(players), *without_one]
-    records = [coalition_record(case.record, players, coalition) for coalition in coalitions]
+    records = [make_coalition_record(case.record, players, coalition) for coalition in coalitions]
     bits = measure_bits(detector, x0.expand(len(records), -1, -1, -1), records, LEVELS).numpy()
     savings = bits[1:] - bits[:1]
     maps = dict(zip(members, savings[1:].astype(np.float32), strict=True))
@@ -68,10 +68,10 @@ def compute_information(detector: Detector, case: Case) -> Information:
 
 @torch.no_grad()
 def measure_bits(detector: Detector, x0: Tensor, records: Sequence[Record], levels: Sequence[int]) -> Tensor:
-    """Return the bits that describing each prepared film (B, 1, S, S) under its record takes, per pixel.
+    """Estimate the bits per pixel that describe each prepared film (B, 1, S, S) under its record.
 
-    ½ ∫ ‖ε − ε̂‖² dλ by the trapezoid rule over rising noise levels, up to what no record changes, with
-    `NOISES` noises that are the same for every film. Returns (B, S, S) float64 on the CPU.
+    This is ½ ∫ ‖ε − ε̂‖² dλ, up to a term that no record changes, by the trapezoid rule over rising noise levels with
+    `NOISES` noises, the same for every film. levels: noise levels. Returns (B, S, S) float64 on the CPU.
     """
     schedule, errors = detector.config.schedule, []
     predict = make_predictor(detector.network, detector.condition(x0, records, attention=False))

@@ -12,11 +12,11 @@ class ExplanationError(ValueError):
 
 
 class Need(Enum):
-    """What a checkpoint must have."""
+    """A property that a checkpoint must have."""
 
-    UNKNOWN_TOKENS = auto()  # training saw records with parts missing
-    FIT = auto()  # a calibrated fit of the record, beside the film
-    PRIOR_FIT = auto()  # the same before the film is seen
+    UNKNOWN_TOKENS = auto()  # it was trained on records with unknown values
+    FIT = auto()  # a calibrated fit of the record, given the film
+    PRIOR_FIT = auto()  # the same without the film
     SCORE = auto()  # a calibrated anomaly score
 
 
@@ -32,7 +32,7 @@ MISSING = {
 
 
 def meets(detector: Detector, need: Need) -> bool:
-    """Tell whether a checkpoint has what a need names."""
+    """Tell whether a checkpoint has the property that a need names."""
     config = detector.config
     return {
         Need.UNKNOWN_TOKENS: config.network.unknown_tokens,

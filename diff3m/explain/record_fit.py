@@ -22,12 +22,12 @@ BATCH = 96  # images in one pass
 
 @dataclass(frozen=True)
 class RecordFit:
-    """Whether the film looks as one explanation group of the record says.
+    """How well the film fits one explanation group of the record.
 
-    z: standard deviations from normals under their own record, + toward the high end (higher numbers; the last
-    category). shift: the same in the unit of `feature` for a group that numbers move (how much higher the value is
-    that the film looks like), else None. known: whether the record holds the group; where not, the film is compared
-    with what the rest of the record predicts.
+    feature: the group's leading feature. known: whether the record has a value of the group; where not, the film is
+    compared with what the rest of the record predicts. z: standard deviations from normal films under their own
+    record, + toward higher numbers or the last category. shift: the same in the unit of `feature` (how much higher the
+    value is that the film looks like); None for categories.
     """
 
     group: str
@@ -42,7 +42,8 @@ def estimate_one_step(
 ) -> Tensor:
     """Estimate x̂_0 of one prepared film (1, 1, S, S) under n records from one noise level: (n, 1, S, S).
 
-    In float32, with the same noises for all records, because directions are small differences of estimates.
+    Computed in float32 and with the same noises for all records, because directions are small differences of
+    estimates. noises: number of noises that are averaged.
     """
     noise, detector = draw_noises(noises, x0.shape[-1], level, 0, detector.device), detector.in_float32
     size, estimates = max(1, BATCH // noises), []
@@ -60,7 +61,8 @@ def measure_deviations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Measure one prepared film's deviation and relative shift (see `measure_deviation`) under n records, by group.
 
-    The directions do not depend on the record, so they are computed once. Returns (n, groups) float64 each.
+    x0: (1, 1, S, S). The directions do not depend on the record, so they are computed once. Returns two arrays,
+    (n, groups) float64 each.
     """
     along, relative = np.zeros((len(records), len(fits))), np.zeros((len(records), len(fits)))
     for level in sorted({fit.level for fit in fits}):
@@ -74,68 +76,68 @@ def measure_deviations(
     return along, relative
 
 
-def z_scores(along: np.ndarray, fits: Sequence[GroupFit]) -> np.ndarray:
-    """Return deviations (…, groups) in standard deviations of normals under their own record."""
+def compute_z_scores(along: np.ndarray, fits: Sequence[GroupFit]) -> np.ndarray:
+    """Standardize deviations (…, groups) by those of normal films under their own record: (…, groups)."""
     return (along - np.array([fit.mean for fit in fits])) / np.array([fit.std for fit in fits])
 
 
 def compute_misfit(z: np.ndarray) -> np.ndarray:
-    """Return how badly a film contradicts a record: Σ z² over groups, (…, groups) → (…).
+    """Compute how badly a film contradicts a record: Σ z² over groups, (…, groups) → (…).
 
-    About the number of groups for a normal film.
+    It is about the number of groups for a normal film.
     """
     return np.square(z).sum(-1)
 
 
 def compute_movement(z: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return how far what is expected lies from what the whole record makes expect, (…, groups) → (…).
+    """Compute how far the expected film lies from that under the whole record, (…, groups) → (…).
 
-    Σ (z − z of the whole record)² over groups. The film's own deviation, which is in every z alike, cancels; 0 for
-    the whole record.
+    This is Σ (z − whole)² over groups, where `whole` is z under the whole record. The film's own deviation cancels,
+    because every z contains it.
     """
     return np.square(z - whole).sum(-1)
 
 
-def calibrated_fits(detector: Detector, prior: bool = False) -> tuple[GroupFit, ...]:
-    """Return the checkpoint's calibration of fits, beside the film or, `prior`, before it is seen.
+def get_calibrated_fits(detector: Detector, prior: bool = False) -> tuple[GroupFit, ...]:
+    """Return the checkpoint's calibrated fits: given the film, or, where `prior`, without it.
 
-    Raises ExplanationError where there is none.
+    Raises ExplanationError where the checkpoint has none.
     """
     require(detector, Need.UNKNOWN_TOKENS, Need.PRIOR_FIT if prior else Need.FIT)
     return detector.config.prior_fit if prior else detector.config.fit
 
 
 def measure_record_fit(detector: Detector, case: Case) -> tuple[RecordFit, ...]:
-    """Measure whether the film looks as its record says, group by group. Raises ExplanationError."""
-    fits = calibrated_fits(detector)
+    """Measure how well the film fits its record, group by group. Raises ExplanationError."""
+    fits = get_calibrated_fits(detector)
     along, relative = measure_deviations(detector, detector.inputs([case]), [case.record], fits)
-    return to_record_fits(detector, case.record, fits, along[0], relative[0])
+    return make_record_fits(detector, case.record, fits, along[0], relative[0])
 
 
-def to_record_fits(
+def make_record_fits(
     detector: Detector, record: Record, fits: Sequence[GroupFit], along: np.ndarray, relative: np.ndarray
 ) -> tuple[RecordFit, ...]:
     """Return measured deviations and relative shifts (groups,) as `RecordFit`s."""
     results = []
-    for fit, z, part in zip(fits, z_scores(along, fits), relative, strict=True):
-        feature = leading_feature(detector, fit.group)
+    for fit, z, part in zip(fits, compute_z_scores(along, fits), relative, strict=True):
+        feature = get_leading_feature(detector, fit.group)
         shift = 2 * feature.std * float(part) if feature.kind == "number" else None
-        results.append(RecordFit(fit.group, feature, knows(detector, record, fit.group), float(z), shift))
+        results.append(RecordFit(fit.group, feature, knows_group(detector, record, fit.group), float(z), shift))
     return tuple(results)
 
 
-def knows(detector: Detector, record: Record, group: str) -> bool:
-    """Tell whether a record holds anything of an explanation group."""
+def knows_group(detector: Detector, record: Record, group: str) -> bool:
+    """Tell whether a record has a value of an explanation group."""
     return any(record.get(member.name) is not None for member in detector.schema.explanation_groups[group])
 
 
-def leading_feature(detector: Detector, group: str) -> Feature:
+def get_leading_feature(detector: Detector, group: str) -> Feature:
     """Return the feature that stands for an explanation group: BMI for habitus, else its first."""
     members = detector.schema.explanation_groups[group]
     return next((feature for feature in members if feature.name == "bmi"), members[0])
 
 
-def explainable_groups(detector: Detector) -> tuple[str, ...]:
-    """Return the explanation groups of which training saw a value."""
+def list_explainable_groups(detector: Detector) -> tuple[str, ...]:
+    """Return the explanation groups with a trained feature."""
     groups = detector.schema.explanation_groups
     return tuple(name for name, members in groups.items() if any(feature.trained for feature in members))

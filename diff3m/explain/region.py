@@ -1,4 +1,4 @@
-"""What the record explains of a place: Shapley values of the mean residual in a region of the film."""
+"""Shapley values of the mean residual in a region of the film: what the record explains of it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..detector import Detector
 from ..imaging.scale import scale_sigma
 from ..scoring.filters import crop_borders, gaussian_blur
 from ..scoring.score import Scoring
-from .coalitions import list_coalitions, shapley_values
+from .coalitions import compute_shapley_values, list_coalitions
 from .needs import ExplanationError, Need
-from .record_fit import estimate_one_step, explainable_groups
+from .record_fit import estimate_one_step, list_explainable_groups
 from .registry import Box, Context, Explanation, register
 from .text import join_values
 
@@ -27,8 +27,9 @@ REGION_SIDE = 0.16  # side of the region around the largest residual, as a share
 class RegionAttribution:
     """What each group adds to the mean residual in a region.
 
-    box: (top, left, bottom, right) as shares of the prepared film's side. groups: sum to known − unknown, both in
-    grey levels of the film's range: + brighter than expected under the whole record, or under none.
+    box: (top, left, bottom, right) as shares of the prepared film's side. groups: Shapley values by explanation group;
+    they sum to known − unknown. known, unknown: the mean residual under the whole record and under an unknown one, in
+    shares of the grey range, + brighter than expected.
     """
 
     box: Box
@@ -42,9 +43,10 @@ def attribute_region(
 ) -> RegionAttribution:
     """Attribute the mean residual in a region to the record's groups.
 
-    The residual is that of one-step estimates, which inversion's hiding of the record does not touch. box: (top,
-    left, bottom, right) as shares of the side; default, the square around the largest blurred residual. Raises
-    ExplanationError.
+    The residual is that of one-step estimates, because inversion carries in the noise what the record does not
+    explain. box: (top, left, bottom, right) as shares of the side; default, the square around the largest blurred
+    residual. level: noise level of the estimates. Raises ExplanationError for an empty box, or where the checkpoint or
+    the record does not allow it.
     """
     return attribute_regions(detector, case, [box], level)[0]
 
@@ -52,9 +54,10 @@ def attribute_region(
 def attribute_regions(
     detector: Detector, case: Case, boxes: Sequence[Box | None], level: int = REGION_LEVEL
 ) -> tuple[RegionAttribution, ...]:
-    """Attribute the mean residual in several regions, for the price of one: they share the coalitions' estimates.
+    """Attribute the mean residuals in several regions at the cost of one, because they share the estimates.
 
-    boxes, level: as in `attribute_region`. Returns one attribution a box, in their order.
+    boxes, level: as in `attribute_region`. Returns one attribution for each box, in their order. Raises
+    ExplanationError.
     """
     coalitions, x0 = list_coalitions(detector, case.record, single=False), detector.inputs([case])
     residual = (x0 - estimate_one_step(detector, x0, coalitions.records, level))[:, 0]
@@ -62,8 +65,8 @@ def attribute_regions(
     for box in boxes:
         rows, columns, shares = locate_region(residual[-1], detector.scoring, box)
         values = residual[:, rows, columns].double().mean(dim=(1, 2)).cpu().tolist()
-        groups = dict.fromkeys(explainable_groups(detector), 0.0)
-        groups |= shapley_values(dict(zip(coalitions.members, values, strict=True)), coalitions.groups)
+        groups = dict.fromkeys(list_explainable_groups(detector), 0.0)
+        groups |= compute_shapley_values(dict(zip(coalitions.members, values, strict=True)), coalitions.groups)
         results.append(RegionAttribution(shares, groups, values[-1], values[0]))
     return tuple(results)
 
@@ -71,14 +74,14 @@ def attribute_regions(
 def locate_region(residual: Tensor, scoring: Scoring, box: Box | None) -> tuple[slice, slice, Box]:
     """Return rows and columns of a region of a residual (S, S), and the box that they fill.
 
-    box: default, the square around the largest blurred residual.
+    box: see `attribute_region`. Raises ExplanationError for an empty one.
     """
     side = residual.shape[-1]
-    rows, columns = _pixels(_largest_residual(residual, scoring) if box is None else box, side)
+    rows, columns = _to_pixels(_find_largest_residual(residual, scoring) if box is None else box, side)
     return rows, columns, (rows.start / side, columns.start / side, rows.stop / side, columns.stop / side)
 
 
-def _largest_residual(residual: Tensor, scoring: Scoring) -> Box:
+def _find_largest_residual(residual: Tensor, scoring: Scoring) -> Box:
     """Return the square of `REGION_SIDE` around the largest |blurred residual| (S, S), away from the margin."""
     side = residual.shape[-1]
     heat = crop_borders(gaussian_blur(residual[None, None], scale_sigma(scoring.heat_sigma, side)), scoring.margin)[
@@ -90,7 +93,7 @@ def _largest_residual(residual: Tensor, scoring: Scoring) -> Box:
     return top, left, top + REGION_SIDE, left + REGION_SIDE
 
 
-def _pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
+def _to_pixels(box: Sequence[float], side: int) -> tuple[slice, slice]:
     """Return rows and columns of a box in shares of the side. Raises ExplanationError for an empty one."""
     if not np.isfinite(box).all():
         raise ExplanationError(
@@ -113,7 +116,7 @@ def _explain(context: Context) -> dict[str, RegionAttribution]:
 def _validate(context: Context) -> None:
     boxes = [box for _, box in context.request.regions]
     for box in boxes if context.request.box is None else [context.request.box, *boxes]:
-        _pixels(box, context.detector.config.preprocessing.size)
+        _to_pixels(box, context.detector.config.preprocessing.size)
 
 
 def _to_dict(regions: dict[str, RegionAttribution]) -> list[dict]:

@@ -22,12 +22,11 @@ Cost = Literal["low", "medium", "high"]  # up to 2, up to 5, more times the seco
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader asks beside film and record.
+    """What a user asks about a case.
 
-    targets: what is attributed to the record, of `attribution.TARGETS`. numbers: features whose influence is
-    followed. changes: (feature, value as typed) of other records. box: the region that is explained and followed;
-    default, the one that differs most. regions: further ones by name. pictures: also what takes long and can only be
-    seen.
+    targets: what is attributed to the record, from `attribution.TARGETS`. numbers: features whose influence is
+    measured. changes: (feature, value as typed) of each changed record. box: the region to explain; default, the one
+    that differs most. regions: further regions by name. pictures: whether to compute pictures that take long too.
     """
 
     targets: tuple[str, ...] = ("misfit", "expectation", "prior")
@@ -40,7 +39,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture for export: (H, W) in [0, 1], or, signed, differences that are drawn red for + and blue for −."""
+    """A picture for export.
+
+    pixels: (H, W), grey levels in [0, 1], or, where `signed`, differences, drawn red for + and blue for −.
+    """
 
     pixels: np.ndarray
     signed: bool = False
@@ -50,11 +52,11 @@ class Picture:
 class Explanation:
     """One method of explanation.
 
-    name: key in the registry and in JSON. title: what it is, in a line. progress: what the page says while it runs.
-    order: place among the others, quick ones first. cost: see `Cost`. needs: of the checkpoint.
-    explain: computes the result of a context. to_dict: the result as plain JSON values, without pictures.
-    describe: the result as lines of text. pictures: by file name. is_requested: whether a request asks for it.
-    validate: raises ExplanationError or EHRError for a request that is wrong, before anything is computed.
+    name: key in the registry and in JSON. title: one line. progress: what the page says while it runs.
+    order: place among the others; quick ones come first. cost: see `Cost`. needs: what the checkpoint must have.
+    explain: computes the result from a context. to_dict: returns the result as JSON values, without pictures.
+    describe: returns the result as lines of text. pictures: returns its pictures by file name. is_requested: whether a
+    request asks for it. validate: raises ExplanationError or EHRError for a wrong request, before anything is computed.
     """
 
     name: str
@@ -75,7 +77,7 @@ EXPLANATIONS: dict[str, Explanation] = {}
 
 
 def register(explanation: Explanation) -> Explanation:
-    """Add an explanation to the registry, which stays in order. Raises ValueError for a name that is taken."""
+    """Add an explanation to the registry, which is sorted by order. Raises ValueError for a name that is in use."""
     if explanation.name in EXPLANATIONS:
         raise ValueError(f"there are two explanations called {explanation.name!r}")
     entries = sorted([*EXPLANATIONS.values(), explanation], key=lambda entry: (entry.order, entry.name))
@@ -88,7 +90,7 @@ class Context:
     """One case under one request, with the results so far, so that explanations share what they both need."""
 
     def __init__(self, detector: Detector, case: Case, request: Request | None = None) -> None:
-        """Validate the request. Raises ExplanationError or EHRError for one that is wrong."""
+        """Validate the request; by default it has no changes and no numbers. Raises ExplanationError or EHRError."""
         self.detector, self.case, self.request = detector, case, request or Request()
         self.results: dict[str, Any] = {}
         self.failures: list[str] = []
@@ -96,11 +98,11 @@ class Context:
         for explanation in EXPLANATIONS.values():
             explanation.validate(self)
 
-    def requested(self) -> list[Explanation]:
+    def list_requested(self) -> list[Explanation]:
         """Return the explanations that the request asks for, in order."""
         return [explanation for explanation in EXPLANATIONS.values() if explanation.is_requested(self.request)]
 
-    def result(self, name: str) -> Any:
+    def compute(self, name: str) -> Any:
         """Return an explanation's result, computed once. Raises ExplanationError where it cannot be given."""
         if name not in self.results:
             explanation = EXPLANATIONS[name]
@@ -109,9 +111,9 @@ class Context:
         return self.results[name]
 
     def attempt(self, name: str) -> Any | None:
-        """Return an explanation's result, or None where it cannot be given; `failures` then says why, once."""
+        """Return an explanation's result, or None where it cannot be given; the reason is then added to `failures`."""
         try:
-            return self.result(name)
+            return self.compute(name)
         except ExplanationError as error:
             if str(error) not in self.failures:
                 self.failures.append(str(error))
@@ -123,6 +125,6 @@ class Context:
             self._cache[key] = compute()
         return self._cache[key]
 
-    def requested_results(self) -> dict[str, Any]:
+    def collect_results(self) -> dict[str, Any]:
         """Return the results of the explanations that were requested and could be given, by name."""
-        return {entry.name: self.results[entry.name] for entry in self.requested() if entry.name in self.results}
+        return {entry.name: self.results[entry.name] for entry in self.list_requested() if entry.name in self.results}

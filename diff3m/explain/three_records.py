@@ -1,4 +1,4 @@
-"""Known, unknown and another record: the pseudo-healthy picture and the score of an analysis under each."""
+"""The pseudo-healthy picture and the score of one film under its own record, an unknown one and another one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NAMES = ("known", "unknown", "another")
 
 @dataclass(frozen=True, eq=False)
 class ThreeRecords:
-    """One film under the true record, under none, and under another patient's (`mirror_record`), in this order.
+    """One film under its own record, an unknown one and another patient's (`mirror_record`), in this order.
 
-    reconstructions: (3, S, S) in [0, 1], pseudo-healthy, by inversion under each record itself. scores: of each, all
-    against normals of the film's own view; None for a checkpoint without calibration.
+    records: the three records. reconstructions: (3, S, S) in [0, 1], the pseudo-healthy film under each. scores: of
+    each, all against normal films of the film's own view; None for a checkpoint without calibration.
     """
 
     records: tuple[Record, Record, Record]
@@ -31,15 +31,15 @@ class ThreeRecords:
 
     @property
     def differences(self) -> np.ndarray:
-        """What the other records change: reconstructions − that under the true record, (2, S, S)."""
+        """The effect of the other two records: their reconstructions − that under the own record, (2, S, S)."""
         return self.reconstructions[1:] - self.reconstructions[0]
 
 
 @dataclass(frozen=True)
 class WithoutRecord:
-    """What an analysis would have been, had nothing been known of the patient.
+    """The result of an analysis under an unknown record.
 
-    score, percentile: among normals of the film's own view, as for the analysis itself; None without calibration.
+    score, percentile: among normal films of the film's own view, as in the analysis itself; None without calibration.
     change: mean absolute change of the pseudo-healthy film, in shares of the grey range.
     """
 
@@ -49,9 +49,10 @@ class WithoutRecord:
 
 
 def analyze_without_record(detector: Detector, analysis: Analysis) -> WithoutRecord:
-    """Analyze an analysis' film again under no record, with the same settings.
+    """Analyze the film of an analysis again under an unknown record, with the same settings.
 
-    Raises ExplanationError, and ValueError for an analysis that was read from a file without its film.
+    Raises ExplanationError for a checkpoint without tokens for unknown values, and ValueError for an analysis that was
+    read from a file without its film.
     """
     require(detector, Need.UNKNOWN_TOKENS)
     if analysis.case is None:
@@ -65,10 +66,10 @@ def analyze_without_record(detector: Detector, analysis: Analysis) -> WithoutRec
 
 
 def mirror_record(schema: EHRSchema, record: Record) -> Record:
-    """Return the record of a patient who is as far from average on the other side.
+    """Return the record of a patient who is as far from the average on the other side.
 
-    Each known number is mirrored at its mean in training, as far as it is plausible; each known category becomes the
-    next one. Weight follows BMI and height. What is unknown stays unknown.
+    Each known number is mirrored at its mean in training and clipped to its plausible range; each known category
+    becomes the next one. Weight follows BMI and height. Unknown values stay unknown.
     """
     other = dict(record)
     for feature in schema.features:
@@ -85,7 +86,10 @@ def mirror_record(schema: EHRSchema, record: Record) -> Record:
 
 
 def compare_three_records(detector: Detector, case: Case) -> ThreeRecords:
-    """Analyze one film under the true record, none and another one. Raises ExplanationError."""
+    """Analyze one film under its own record, an unknown one and another one.
+
+    Raises ExplanationError for a checkpoint without tokens for unknown values.
+    """
     require(detector, Need.UNKNOWN_TOKENS)
     schema = detector.schema
     records = (case.record, dict.fromkeys(schema.names), mirror_record(schema, case.record))

@@ -1,4 +1,4 @@
-"""How much an opinion depends on what was free to choose: the noise level and the seed."""
+"""How much score and heat map depend on the noise level and on the seed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .needs import Need, require
 from .registry import Context, Explanation, Picture, register
 
 SEEDS = (0, 1, 2)
-LEVELS = (200, 400, 720)  # whose heat maps are compared
+LEVELS = (200, 400, 720)  # noise levels whose heat maps are compared
 
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """How far score and heat map spread.
+    """The spread of score and heat map.
 
-    by_level: mean (of a score that is a maximum: largest) z-score of the residuals of each noise level. by_seed: the
-    score under other seeds; equal where the score uses no fresh noise. heat_spread: (S, S), standard deviation of the
-    heat map over the noise levels heat_levels; seeds do not change it, because inversion uses no fresh noise.
+    by_level: z-score of the residuals by noise level: the mean, or the largest for a score that is a maximum. by_seed:
+    the score by seed; all are equal where the score uses no random noise. heat_spread: (S, S), standard deviation of
+    the heat map over the noise levels `heat_levels`, in shares of the grey range.
     """
 
     by_level: dict[int, float | None]
@@ -34,21 +34,24 @@ class Uncertainty:
 
 
 def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) -> Uncertainty:
-    """Analyze one case under several seeds and noise levels. Raises ExplanationError."""
+    """Analyze one case under several seeds and noise levels.
+
+    Raises ExplanationError for a checkpoint without a calibrated score.
+    """
     require(detector, Need.SCORE)
     scoring = detector.scoring
-    walks_from_noise = scoring.reconstruction != "inversion"
-    fresh_noise = walks_from_noise or any(component.source != "inversion" for component in scoring.components)
+    draws_noise = scoring.reconstruction != "inversion"
+    draws_noise = draws_noise or any(component.source != "inversion" for component in scoring.components)
     first = detector.analyze(case, seed=seeds[0])
-    by_seed = {seed: detector.analyze(case, seed=seed).score if fresh_noise else first.score for seed in seeds[1:]}
+    by_seed = {seed: detector.analyze(case, seed=seed).score if draws_noise else first.score for seed in seeds[1:]}
     levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
     by_level: dict[int, float | None] = {level: value for level, (value, _) in levels.items()}
-    return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, _heat_spread(detector, case))
+    return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, _measure_heat_spread(detector, case))
 
 
 @torch.no_grad()
-def _heat_spread(detector: Detector, case: Case) -> np.ndarray:
-    """Return the standard deviation of the heat map over the reconstructions from LEVELS: (S, S)."""
+def _measure_heat_spread(detector: Detector, case: Case) -> np.ndarray:
+    """Measure the standard deviation of the heat map over the reconstructions from `LEVELS`: (S, S)."""
     source, _ = detector.scoring.main_key
     x0, keys = detector.inputs([case]), [(source, level) for level in LEVELS]
     condition = detector.condition(x0, [case.record], attention=False)

@@ -1,4 +1,4 @@
-"""A stored Analysis: what was computed beforehand, and whether it still holds for a checkpoint."""
+"""Analyses stored as files, which are valid for the checkpoint that computed them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ARRAYS = ("film", "reconstruction", "heat_map")
 VALUES = ("score", "percentile", "compared_with", "normals", "attention", "record", "aspect", "seconds")
 
 
-def fingerprint(detector: Detector) -> str:
-    """Return a hash of what an analysis depends on besides film, record and settings: weights, score, calibration."""
+def compute_fingerprint(detector: Detector) -> str:
+    """Hash what an analysis depends on besides film, record and settings: weights, score and calibration."""
     scoring = json.dumps(detector.scoring.to_dict(), sort_keys=True)
     return hashlib.sha256(f"{detector.checkpoint.sha256} {scoring}".encode()).hexdigest()
 
@@ -26,10 +26,10 @@ def fingerprint(detector: Detector) -> str:
 def save_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
     """Write an analysis as .npz: pictures as float16, the rest as JSON.
 
-    Reconstructions of levels that are not shown are left out.
+    Of the reconstructions only the displayed one is stored.
     """
     values = {name: getattr(analysis, name) for name in VALUES}
-    values |= {"made_with": fingerprint(detector), "settings": asdict(analysis.settings)}
+    values |= {"made_with": compute_fingerprint(detector), "settings": asdict(analysis.settings)}
     values |= {"notes": list(analysis.notes), "accepted": list(analysis.accepted)}
     values["components"] = [[value, z] for _, value, z in analysis.components]
     arrays = {name: getattr(analysis, name).astype(np.float16) for name in ARRAYS}
@@ -37,16 +37,16 @@ def save_analysis(path: Path, analysis: Analysis, detector: Detector) -> None:
 
 
 def load_analysis(path: Path, detector: Detector, case: Case | None = None) -> Analysis | None:
-    """Return the analysis at `path`; None if there is none, or one of other weights, score or calibration.
+    """Load the analysis at `path`; return None if there is none, or one of other weights, score or calibration.
 
-    case: the film and record that it is of, for the pseudo-healthy film; a file does not hold them.
+    case: film and record of the analysis, which the file does not hold; without it there is no pseudo-healthy film.
     """
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as arrays:
         values = json.loads(str(arrays["values"]))
         pictures = {name: arrays[name].astype(np.float32) for name in ARRAYS}
-    if values.pop("made_with") != fingerprint(detector):
+    if values.pop("made_with") != compute_fingerprint(detector):
         return None
     settings = Settings(**values.pop("settings"))
     film, reconstruction = pictures["film"], pictures["reconstruction"]

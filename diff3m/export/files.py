@@ -27,7 +27,7 @@ OPACITY = 0.6  # of the colors over the film
 FULL_COLOR = 4.0  # full color at this multiple of the normal heat
 
 
-def software_versions() -> dict[str, str]:
+def get_software_versions() -> dict[str, str]:
     """Return the versions of software that a result depends on."""
     try:
         own = version("diff3m")
@@ -37,17 +37,14 @@ def software_versions() -> dict[str, str]:
 
 
 def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
-    """Return everything but the pictures as plain JSON values.
-
-    Notes are sentences. No file name and no header text is among them.
-    """
+    """Return an analysis without its pictures as JSON values, which contain no file name and no header text."""
     return {
         "notice": NOTICE,
         "score": analysis.score,
         "percentile": analysis.percentile,
         "compared_with": {"view": analysis.compared_with, "normal_films": analysis.normals},
         "components": [
-            {**asdict(component), "value": _finite(value), "z": _finite(z)}
+            {**asdict(component), "value": _replace_nan(value), "z": _replace_nan(z)}
             for component, value, z in analysis.components
         ],
         "attention": analysis.attention,
@@ -56,25 +53,25 @@ def analysis_to_dict(analysis: Analysis, detector: Detector) -> dict:
         "accepted": list(analysis.accepted),
         "settings": asdict(analysis.settings),
         "seconds": {stage: round(value, 4) for stage, value in analysis.seconds.items()},
-        **provenance(detector),
+        **describe_provenance(detector),
     }
 
 
-def provenance(detector: Detector) -> dict:
-    """Return what a result was computed with: checkpoint, precision, versions, date."""
+def describe_provenance(detector: Detector) -> dict:
+    """Return the provenance of a result as JSON values: checkpoint, precision, versions and date."""
     return {
         "checkpoint": {
             "name": detector.config.name,
             "weights_sha256": detector.checkpoint.sha256,
         },
         "precision": detector.precision,
-        "versions": software_versions(),
+        "versions": get_software_versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def _finite(value: float | None) -> float | None:
-    """Return the number, or None for one that is not known (JSON has no NaN)."""
+def _replace_nan(value: float | None) -> float | None:
+    """Return the number, or None for NaN, which JSON does not have."""
     return None if value is None or math.isnan(value) else value
 
 
@@ -86,7 +83,10 @@ def write_json(path: str | Path, values: dict) -> None:
 
 
 def draw_heat_over_film(film: np.ndarray, heat: np.ndarray, heat_normal: float) -> np.ndarray:
-    """Draw a heat map over its film, both (H, W), with the default display settings: (H, W, 3) uint8."""
+    """Draw a heat map over its film, both (H, W), with the default display settings: (H, W, 3) uint8.
+
+    heat_normal: limit of the heat on normal films, below which nothing is colored.
+    """
     return draw_overlay(film, heat, alpha=OPACITY, threshold=heat_normal, full=FULL_COLOR * heat_normal)
 
 
@@ -109,7 +109,7 @@ def draw_difference(analysis: Analysis, scoring: Scoring, max_height: int = MAX_
 
 
 def render_pictures(analysis: Analysis, scoring: Scoring) -> dict[str, np.ndarray]:
-    """Return what an analysis can be seen by, as grey or RGB uint8.
+    """Render the pictures of an analysis as grey or RGB uint8, by name.
 
     film, normal_film: on the film's own pixels. difference: the heat map over the film, at most 1,024 pixels high.
     reconstruction: the model's own picture, at its side. residual: film − reconstruction, mid-grey = none. Both are

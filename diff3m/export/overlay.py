@@ -16,18 +16,18 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 def draw_signed(difference: np.ndarray, full: float) -> np.ndarray:
     """Draw a difference (S, S) in red (brighter) and blue (darker) over white, at full color from `full`: (S, S, 3)."""
-    return to_uint8(_colors(0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1)))
+    return to_uint8(_apply_color_map(0.5 + 0.5 * np.clip(difference / max(full, 1e-6), -1, 1)))
 
 
-def _colors(values: np.ndarray) -> np.ndarray:
+def _apply_color_map(values: np.ndarray) -> np.ndarray:
     """Return the colors (…, 3) in [0, 1] of values in [0, 1]."""
     from matplotlib import colormaps  # takes a while to import
 
     return colormaps[COLOR_MAP](values)[..., :3]
 
 
-def full_color_limit(values: np.ndarray) -> float:
-    """Return the value at which a signed map is in full color, the 99.5th percentile: few places lie beyond."""
+def compute_full_color_limit(values: np.ndarray) -> float:
+    """Compute the value at which a signed map has full color: the 99.5th percentile of its absolute values."""
     return float(np.quantile(np.abs(values), 0.995))
 
 
@@ -65,7 +65,7 @@ def draw_overlay(film: np.ndarray, heat: np.ndarray, *, alpha: float, threshold:
     heat below which nothing is colored, and from which the color is full. Returns (H, W, 3) uint8.
     """
     strength = np.clip((np.abs(heat) - threshold) / max(full - threshold, 1e-6), 0, 1)
-    color = _colors(0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))
+    color = _apply_color_map(0.5 + 0.5 * np.clip(heat / max(full, 1e-6), -1, 1))
     # a soft edge: opacity rises quickly above the threshold, so that the border of a region can be seen
     opacity = (alpha * np.clip(strength * 4, 0, 1))[..., None]
     grey = np.repeat(film[..., None], 3, axis=2)

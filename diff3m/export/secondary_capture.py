@@ -1,4 +1,4 @@
-"""An Analysis as DICOM Secondary Capture images, by highdicom, for those who keep results beside the film."""
+"""An Analysis as DICOM Secondary Capture images, written with highdicom."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from ..analysis import Analysis
 from ..detector import Detector
-from .files import NOTICE, render_pictures, software_versions
+from .files import NOTICE, get_software_versions, render_pictures
 
 SERIES_NUMBER = 9301
 TITLES = {
@@ -23,11 +23,10 @@ def can_export_dicom() -> bool:
 
 
 def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, bytes]:
-    """Return Secondary Capture files by name, in one new series of a new study.
+    """Return Secondary Capture files by name: film, pseudo-healthy film and difference over the film.
 
-    One each of film, pseudo-healthy film and difference over the film.
-    No patient is named: name and id stay empty, since neither is ever read from a header. Raises RuntimeError without
-    highdicom.
+    They form one new series of a new study. The patient's name and id are empty, because neither is read from a
+    header. Raises RuntimeError without highdicom.
     """
     if not can_export_dicom():
         raise RuntimeError("DICOM files need the package highdicom: pip install highdicom")
@@ -55,7 +54,7 @@ def secondary_captures(analysis: Analysis, detector: Detector) -> dict[str, byte
         image.PatientOrientation = None  # type: ignore[assignment]
         image.SeriesDescription = f"Diff3M: {title}"[:64]
         image.ImageComments = f"{NOTICE} {detector.config.name} {detector.checkpoint.sha256[:12]}"
-        image.SoftwareVersions = f"diff3m {software_versions()['diff3m']}"
+        image.SoftwareVersions = f"diff3m {get_software_versions()['diff3m']}"
         buffer = io.BytesIO()
         image.save_as(buffer)
         files[name] = buffer.getvalue()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.painted.painter import KINDS, PaintedFilm, healing_example
+from ..data.painted.painter import KINDS, PaintedFilm, make_healing_example
 from ..ehr import EHRSchema
 from ..imaging.organs import Organs
 from .config import TrainingConfig
@@ -133,7 +133,7 @@ def _healing_example(films: Films, index: int, config: TrainingConfig, step: int
     film = films.images[index].astype(np.float32) / 255
     organs = Organs.from_masks(films.organs[index], size)
     kinds = tuple(kind for kind in KINDS if kind not in config.held_out_kinds)
-    return healing_example(
+    return make_healing_example(
         film,
         organs,
         other,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.manifest import Case, ManifestError, normal_cases
+from ..data.manifest import Case, ManifestError, read_normal_cases
 from ..data.overlap import check_disjoint
 from ..ehr import EHRSchema
 from ..imaging import Preprocessing, RadiographError, prepare, read_radiograph
@@ -44,10 +44,10 @@ def read_normals(config: TrainingConfig, schema: EHRSchema, warns: bool) -> tupl
     warns: whether to warn where patients of the two manifests cannot be compared. Raises ManifestError, also where a
     patient or a film is in both; the same manifest for both is allowed.
     """
-    cases = normal_cases(config.manifest, schema)
+    cases = read_normal_cases(config.manifest, schema)
     if not config.validation:
         return cases, []
-    validation_cases = normal_cases(config.validation, schema)
+    validation_cases = read_normal_cases(config.validation, schema)
     if Path(config.validation).resolve() == Path(config.manifest).resolve():
         return cases, validation_cases
     consequence = "so validation would be no test"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data.painted.lesions import KINDS as UNSEEN_KINDS
-from ..data.painted.lesions import paint
+from ..data.painted.lesions import paint_lesion
 from ..diffusion import Schedule, add_noise, estimate_x0
 from ..imaging.compose import smooth_difference
 from ..imaging.organs import Organs
@@ -62,7 +62,7 @@ def paint_unseen_lesions(
                 left, top, right, bottom = organs.boxes[int(rng.choice([-1, 1]))]
                 center = ((left + right) / 2, bottom - rng.uniform(0, 0.3) * (bottom - top))
             extent, strength = rng.uniform(*EXTENTS[kind]), rng.uniform(*STRENGTHS)
-            painted[row], masks[row] = paint(clean[row], kind, center, extent, strength, row)
+            painted[row], masks[row] = paint_lesion(clean[row], kind, center, extent, strength, row)
         lesions[kind] = clean, painted, masks
     return lesions
 

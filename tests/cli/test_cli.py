@@ -10,7 +10,7 @@ from helpers import ROOT, drawn_film, run_command
 
 from diff3m.checkpoint.folder import read_config
 from diff3m.cli import terminal
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 
 
 def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):
@@ -125,7 +125,7 @@ def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folde
 )
 def test_mistakes_get_one_sentence(calibrated, tmp_path, capsys, arguments, word):
     film = tmp_path / "film.png"
-    cv2.imwrite(str(film), person(2_050_001).film(96) * 255)
+    cv2.imwrite(str(film), make_person(2_050_001).render(96) * 255)
     arguments = [{"FILM": film, "OUT": tmp_path / "o"}.get(a, a) for a in arguments]
     if arguments[0] != "train" and "--checkpoint" not in arguments:
         arguments += ["--checkpoint", calibrated]

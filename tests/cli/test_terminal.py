@@ -6,7 +6,7 @@ from diff3m.cli import terminal
 
 
 def run_of(label: str) -> None:
-    report = terminal.progress_bar(label)
+    report = terminal.make_progress_bar(label)
     for done in (1, 2, 3):
         report(done, 3)
 

@@ -5,11 +5,11 @@ from diff3m.data import paths
 from diff3m.data.manifest import (
     Manifest,
     ManifestError,
-    normal_cases,
-    patient_key,
+    normalize_patient,
     read_manifest,
+    read_normal_cases,
 )
-from diff3m.data.prepare import FilmCheck, manifest_from_table
+from diff3m.data.prepare import FilmCheck, prepare_folder
 from diff3m.ehr import EHRSchema, Feature, paper_schema
 
 SCHEMA = paper_schema()
@@ -61,7 +61,7 @@ def test_labels_and_columns_are_read_in_any_case(film_folder):
     (film_folder / "m.csv").write_text("Path,AGE,Label\nfilm0.png,50,Normal\nfilm1.png,60,Opacity\nfilm2.png,,\n")
     cases = read_manifest(film_folder / "m.csv", SCHEMA)
     assert [c.abnormal for c in cases] == [False, True, None] and cases[0].record["age"] == 50
-    assert [c.row for c in normal_cases(film_folder / "m.csv", SCHEMA)] == [1]
+    assert [c.row for c in read_normal_cases(film_folder / "m.csv", SCHEMA)] == [1]
 
 
 def test_features_are_read_in_any_case(tmp_path):
@@ -86,21 +86,21 @@ def test_any_table_becomes_a_manifest(film_folder, tmp_path):
     table = film_folder / "table.csv"
     table.write_text("file,years,set,label\nfilm0.png,50,a,normal\nfilm1.png,60,b,normal\nfilm2.png,70,a,opacity\n")
     out = tmp_path / "deep" / "m.csv"
-    report = manifest_from_table(table, out, {"path": "file", "age": "years"}, {"set": {"a"}}, QUICK)
+    report = prepare_folder(table, out, {"path": "file", "age": "years"}, {"set": {"a"}}, QUICK)
     cases = read_manifest(out, SCHEMA)
     assert report.output_rows == len(cases) == 2
     assert cases[1].record["age"] == 70 and cases[1].path.resolve() == (film_folder / "film2.png").resolve()
     with pytest.raises(ManifestError, match="no column age_in_years"):
-        manifest_from_table(table, out, {"path": "file", "age": "age_in_years"}, {}, QUICK)
+        prepare_folder(table, out, {"path": "file", "age": "age_in_years"}, {}, QUICK)
     with pytest.raises(ManifestError, match="No row"):
-        manifest_from_table(table, out, {"path": "file"}, {"set": {"z"}}, QUICK)
+        prepare_folder(table, out, {"path": "file"}, {"set": {"z"}}, QUICK)
 
 
 @pytest.mark.parametrize("columns", [{"path": "Path"}, {"age": "Age"}, {"Path": "Path", "AGE": "Age"}, {}])
 def test_a_column_may_be_named_that_differs_in_case_alone(film_folder, tmp_path, columns):
     table = film_folder / "table.csv"
     table.write_text("Path,Age,label\nfilm0.png,50,normal\n")
-    assert manifest_from_table(table, tmp_path / "m.csv", columns, {}, QUICK).output_rows == 1
+    assert prepare_folder(table, tmp_path / "m.csv", columns, {}, QUICK).output_rows == 1
     case = read_manifest(tmp_path / "m.csv", SCHEMA)[0]
     assert case.record["age"] == 50 and case.path.resolve() == (film_folder / "film0.png").resolve()
 
@@ -111,11 +111,11 @@ def test_of_two_columns_of_one_name_the_named_one_counts(film_folder, tmp_path):
     with pytest.raises(
         ManifestError, match=r"same name once case is ignored: age\. Rename one, or say which counts, age=COLUMN"
     ):
-        manifest_from_table(table, out, {}, {}, QUICK)
+        prepare_folder(table, out, {}, {}, QUICK)
     with pytest.raises(ManifestError, match="Two columns are named for age"):
-        manifest_from_table(table, out, {"age": "age", "Age": "Age"}, {}, QUICK)
+        prepare_folder(table, out, {"age": "age", "Age": "Age"}, {}, QUICK)
     for source, age in (("Age", 50), ("age", 60)):
-        manifest_from_table(table, out, {"age": source}, {}, QUICK)
+        prepare_folder(table, out, {"age": source}, {}, QUICK)
         assert read_manifest(out, SCHEMA)[0].record["age"] == age
 
 
@@ -139,7 +139,7 @@ def test_commas_at_the_ends_of_lines_are_no_fields(film_folder):
     ],
 )
 def test_a_patient_has_one_key_however_the_id_is_written(spelling, key):
-    assert patient_key(spelling) == key
+    assert normalize_patient(spelling) == key
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_case_is_ignored_as_a_last_resort_and_said(tmp_path):
     assert case.path == tmp_path / "Films" / "A.PNG"
     assert case.note == "The file A.PNG is taken for a.png: they differ in upper and lower case alone."
     (tmp_path / "Films" / "a.PNG").write_bytes(b"other")
-    paths._folder_names.cache_clear()
+    paths._list_folder.cache_clear()
     (case,) = read_manifest(tmp_path / "m.csv", SCHEMA)
     assert not case.path.exists(), "which of the two nobody can say"
 
@@ -188,7 +188,7 @@ def test_a_manifest_in_parts_has_the_rows_of_the_whole(film_folder):
     assert list(manifest) == whole and len(manifest) == 12
     assert list(manifest.cases(lambda position: position in (3, 7))) == [whole[3], whole[7]]
     assert list(Manifest(path, SCHEMA, limit=5)) == whole[:5]
-    assert list(Manifest(path, SCHEMA, label="normal")) == normal_cases(path, SCHEMA)
+    assert list(Manifest(path, SCHEMA, label="normal")) == read_normal_cases(path, SCHEMA)
     assert [case.report_columns for case in whole[:2]] == [{"race": "Asian"}, {}]
     with pytest.raises(ManifestError, match="holds no odd film"):
         Manifest(path, SCHEMA, label="odd")

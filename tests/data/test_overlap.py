@@ -3,7 +3,7 @@
 import pytest
 
 from diff3m.data.manifest import ManifestError, read_manifest
-from diff3m.data.overlap import check_disjoint, read_patients, shared_patients
+from diff3m.data.overlap import check_disjoint, find_shared_patients, read_patients
 from diff3m.ehr import paper_schema
 
 
@@ -12,10 +12,10 @@ def test_patients_are_compared_by_their_keys_and_unknown_ones_not_at_all(tmp_pat
     (tmp_path / "b.csv").write_text("path,Subject_ID\na.png, 10000032 \nb.png,Unknown\nc.png,nan\nd.png,N/A\n")
     (tmp_path / "c.csv").write_text("path,patient\na.png,unknown\n")
     assert read_patients(tmp_path / "b.csv") == {"10000032"}
-    assert shared_patients(tmp_path / "a.csv", tmp_path / "b.csv") == (["10000032"], True)
+    assert find_shared_patients(tmp_path / "a.csv", tmp_path / "b.csv") == (["10000032"], True)
     (tmp_path / "d.csv").write_text("path,patient,subject_id\na.png,,10000032\nb.png,7,10000033\n")
     assert read_patients(tmp_path / "d.csv") == {"10000032", "7"}, "a blank in one column hides nothing in the other"
-    assert shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), (
+    assert find_shared_patients(tmp_path / "a.csv", tmp_path / "c.csv") == ([], False), (
         "nobody is named, so nothing was checked"
     )
 

@@ -5,9 +5,9 @@ import pytest
 from helpers import drawn_film
 
 from diff3m.data.painted.devices import DEVICES
-from diff3m.data.painted.painter import HIDDEN, KINDS, healing_example, paint_lesions
-from diff3m.data.painted.shapes import add_density, change_mask
-from diff3m.data.phantom import person
+from diff3m.data.painted.painter import HIDDEN, KINDS, make_healing_example, paint_lesions
+from diff3m.data.painted.shapes import add_density, compute_change_mask
+from diff3m.data.phantom import make_person
 from diff3m.imaging.organs import Organs, segment_organs
 
 SIDE = 96
@@ -16,7 +16,7 @@ SIDE = 96
 @pytest.fixture(scope="module")
 def films() -> np.ndarray:
     """Four simulated normal films."""
-    return np.stack([person(number).film(SIDE) for number in range(4)])
+    return np.stack([make_person(number).render(SIDE) for number in range(4)])
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def test_the_mask_of_a_change_ignores_what_cannot_be_seen():
     film = np.zeros((64, 64), np.float32)
     brighter = film.copy()
     brighter[20:40, 20:40] = 0.2
-    mask = change_mask(film, brighter)
-    assert mask[30, 30] == 1 and mask[5, 5] == 0 and change_mask(film, film).max() == 0
+    mask = compute_change_mask(film, brighter)
+    assert mask[30, 30] == 1 and mask[5, 5] == 0 and compute_change_mask(film, film).max() == 0
 
 
 def test_devices_are_on_the_target_as_well_as_on_the_input(films, organs):
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        example = healing_example(films[0], organs[0], films[1], rng, painted_fraction=0.0, device_fraction=1.0)
+        example = make_healing_example(films[0], organs[0], films[1], rng, painted_fraction=0.0, device_fraction=1.0)
         assert example.painted is example.target and not example.mask.any() and example.kinds == ()
 
 
@@ -80,7 +80,8 @@ def test_every_device_is_drawn_and_stays_in_range(add):
 
 def test_the_same_random_numbers_give_the_same_example(films, organs):
     first, second = (
-        healing_example(films[0], organs[0], films[1], np.random.default_rng(3), painted_fraction=1.0) for _ in range(2)
+        make_healing_example(films[0], organs[0], films[1], np.random.default_rng(3), painted_fraction=1.0)
+        for _ in range(2)
     )
     assert np.array_equal(first.painted, second.painted) and first.kinds == second.kinds
 
@@ -90,7 +91,7 @@ def test_painted_and_target_are_in_one_grey_scale(films, organs):
     for seed in range(8):
         rng = np.random.default_rng(seed)
         kinds = tuple(kind for kind in KINDS if kind not in (HIDDEN, "large heart", "shift", "raised diaphragm"))
-        example = healing_example(films[2], organs[2], films[3], rng, painted_fraction=1.0, kinds=kinds)
+        example = make_healing_example(films[2], organs[2], films[3], rng, painted_fraction=1.0, kinds=kinds)
         is_same_film = example.mask < 0.02
         if is_same_film.mean() > 0.1:
             assert np.abs(example.painted - example.target)[is_same_film].mean() < 0.006

@@ -10,9 +10,9 @@ import pytest
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import read_manifest
-from diff3m.data.phantom import KINDS, SEEDS, Patient, person, render, render_with, write_cohort
+from diff3m.data.phantom import KINDS, SEEDS, Patient, make_person, render, render_with_lesion, write_cohort
 from diff3m.data.phantom.lesion import RANGES, draw_lesion
-from diff3m.data.phantom.render import dome
+from diff3m.data.phantom.render import compute_dome
 from diff3m.ehr import EHRError, paper_schema
 
 AVERAGE = Patient(50.0, "M", "PA", 25.0, 120.0, 75.0, 175.0, 25.0 * 1.75**2)
@@ -40,14 +40,14 @@ def borders(anatomy, size: int = 512) -> tuple[float, float]:
     def row_at(y: float) -> int:
         return int((y + anatomy.apex_y) / pixel)
 
-    lowest = float(min(dome(anatomy, np.array(3.0), -1), dome(anatomy, np.array(3.0), 1))) - 0.8
+    lowest = float(min(compute_dome(anatomy, np.array(3.0), -1), compute_dome(anatomy, np.array(3.0), 1))) - 0.8
     rows = range(row_at(0.55 * anatomy.thorax_length), row_at(lowest))
     right = max(np.percentile([place(-slope[row], 2.8, 0.93 * half) for row in rows], [90]))
     left = min(np.percentile([place(slope[row], -0.75 * half, -1.9) for row in rows], [10]))
     chest = [
         row
         for row in range(
-            row_at(0.82 * anatomy.thorax_length), row_at(float(dome(anatomy, np.array(0.97 * half), -1)) - 1.5)
+            row_at(0.82 * anatomy.thorax_length), row_at(float(compute_dome(anatomy, np.array(0.97 * half), -1)) - 1.5)
         )
     ]
     inner = np.median(
@@ -70,7 +70,7 @@ def rim(anatomy, size: int = 256) -> float:
 
 @pytest.mark.parametrize("number", range(12))
 def test_the_cardiothoracic_ratio_is_in_the_picture(number):
-    anatomy = person(number).anatomy()
+    anatomy = make_person(number).draw_anatomy()
     heart, chest = borders(anatomy)
     assert heart / chest == pytest.approx(anatomy.ctr, rel=0.02), (
         heart,
@@ -81,27 +81,27 @@ def test_the_cardiothoracic_ratio_is_in_the_picture(number):
 
 
 def test_blood_pressure_widens_the_heart_in_the_picture_by_what_the_equation_says():
-    who = person(SEEDS["dev"][0])
-    low, high = (who.anatomy(AVERAGE.under(systolic_mmhg=mmhg)) for mmhg in (110.0, 170.0))
+    who = make_person(SEEDS["dev"][0])
+    low, high = (who.draw_anatomy(AVERAGE.with_values(systolic_mmhg=mmhg)) for mmhg in (110.0, 170.0))
     ratios = [heart / chest for heart, chest in map(borders, (low, high))]
     assert ratios[1] - ratios[0] == pytest.approx(60 * 0.0015, abs=0.012)
 
 
 def test_the_soft_tissue_rim_grows_with_bmi():
-    who = person(SEEDS["dev"][0] + 1)
-    rims = [rim(who.anatomy(AVERAGE.under(bmi=bmi))) for bmi in (19.0, 27.0, 35.0, 43.0)]
+    who = make_person(SEEDS["dev"][0] + 1)
+    rims = [rim(who.draw_anatomy(AVERAGE.with_values(bmi=bmi))) for bmi in (19.0, 27.0, 35.0, 43.0)]
     assert all(later - earlier > 0.5 for earlier, later in itertools.pairwise(rims)), rims
 
 
 def test_hearts_are_larger_on_ap_films():
     for number in range(4):
-        pa, ap = (borders(person(number).anatomy(AVERAGE.under(view=view))) for view in ("PA", "AP"))
+        pa, ap = (borders(make_person(number).draw_anatomy(AVERAGE.with_values(view=view))) for view in ("PA", "AP"))
         assert ap[0] / ap[1] > pa[0] / pa[1] + 0.03
 
 
 def test_the_diaphragm_rises_with_bmi_and_the_bones_stay():
-    who = person(7)
-    slim, heavy = (plain(who.anatomy(AVERAGE.under(bmi=bmi))) for bmi in (20.0, 40.0))
+    who = make_person(7)
+    slim, heavy = (plain(who.draw_anatomy(AVERAGE.with_values(bmi=bmi))) for bmi in (20.0, 40.0))
     column = 0.5 * slim.thorax_width / 2
 
     def diaphragm(anatomy) -> float:
@@ -119,25 +119,25 @@ def test_the_diaphragm_rises_with_bmi_and_the_bones_stay():
 
 
 def test_same_number_same_film_and_another_record_is_the_same_person():
-    first, again, other = person(11), person(11), person(12)
-    assert first == again and np.array_equal(first.film(128), again.film(128))
-    assert not np.array_equal(first.film(128), other.film(128))
-    older = first.patient.under(age=first.patient.age + 20)
-    difference = np.abs(first.film(128, older) - first.film(128))
-    assert 0 < difference.mean() < 0.25 * np.abs(first.film(128) - other.film(128)).mean()
-    assert np.array_equal(first.film(128, first.patient.under()), first.film(128))
+    first, again, other = make_person(11), make_person(11), make_person(12)
+    assert first == again and np.array_equal(first.render(128), again.render(128))
+    assert not np.array_equal(first.render(128), other.render(128))
+    older = first.patient.with_values(age=first.patient.age + 20)
+    difference = np.abs(first.render(128, older) - first.render(128))
+    assert 0 < difference.mean() < 0.25 * np.abs(first.render(128) - other.render(128)).mean()
+    assert np.array_equal(first.render(128, first.patient.with_values()), first.render(128))
 
 
 def test_bmi_height_and_weight_stay_consistent():
     for number in range(200):
-        patient = person(number).patient
-        paper_schema().parse(patient.record())  # raises where the record contradicts itself
-        assert patient.under(bmi=31.0).weight_kg == pytest.approx(31.0 * (patient.height_cm / 100) ** 2)
-        assert patient.under(weight_kg=70.0).bmi == pytest.approx(70.0 / (patient.height_cm / 100) ** 2)
+        patient = make_person(number).patient
+        paper_schema().parse(patient.to_record())  # raises where the record contradicts itself
+        assert patient.with_values(bmi=31.0).weight_kg == pytest.approx(31.0 * (patient.height_cm / 100) ** 2)
+        assert patient.with_values(weight_kg=70.0).bmi == pytest.approx(70.0 / (patient.height_cm / 100) ** 2)
 
 
 def test_the_population_is_that_of_the_survey():
-    patients = [person(number).patient for number in range(3000)]
+    patients = [make_person(number).patient for number in range(3000)]
     frame = pd.DataFrame([vars(patient) for patient in patients])
     men, women = frame[frame["sex"] == "M"], frame[frame["sex"] == "F"]
     assert abs(len(men) / len(frame) - 0.5) < 0.03 and abs((frame["view"] == "AP").mean() - 0.35) < 0.03
@@ -152,9 +152,9 @@ def test_the_population_is_that_of_the_survey():
 def test_the_mask_covers_the_change_that_a_lesion_made(kind):
     shares = []
     for number in range(6):
-        who = person(SEEDS["dev"][0] + number, kind)
-        lesion_film = who.film_with_lesion(128)
-        change = (lesion_film.film - person(SEEDS["dev"][0] + number).film(128)) ** 2
+        who = make_person(SEEDS["dev"][0] + number, kind)
+        lesion_film = who.render_with_lesion(128)
+        change = (lesion_film.film - make_person(SEEDS["dev"][0] + number).render(128)) ** 2
         assert lesion_film.mask.any() and lesion_film.mask.mean() < 0.35
         wide_mask = cv2.dilate(lesion_film.mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
         shares.append(change[wide_mask].sum() / change.sum())
@@ -162,20 +162,20 @@ def test_the_mask_covers_the_change_that_a_lesion_made(kind):
 
 
 def test_the_healthy_person_is_the_same_without_the_lesion():
-    ill = person(7, "nodule")
-    difference = np.abs(ill.film(128) - ill.healthy.film(128))
-    mask = ill.film_with_lesion(128).mask
-    assert ill.healthy == person(7) and difference[mask].mean() > 10 * difference[~mask].mean()
+    ill = make_person(7, "nodule")
+    difference = np.abs(ill.render(128) - ill.healthy.render(128))
+    mask = ill.render_with_lesion(128).mask
+    assert ill.healthy == make_person(7) and difference[mask].mean() > 10 * difference[~mask].mean()
 
 
 def test_a_barely_visible_lesion_changes_less_than_a_gross_one():
     for kind in KINDS:
         random_lesion = draw_lesion(kind, np.random.default_rng(3))
         (small, large), (faint, dense) = RANGES[kind]
-        anatomy = person(21).anatomy()
+        anatomy = make_person(21).draw_anatomy()
         changes = [
             np.abs(
-                render_with(anatomy, replace(random_lesion, extent=extent, strength=strength), 128).film
+                render_with_lesion(anatomy, replace(random_lesion, extent=extent, strength=strength), 128).film
                 - render(anatomy, 128)
             ).sum()
             for extent, strength in ((small, faint), (large, dense))
@@ -207,10 +207,10 @@ def test_a_cohort_on_disk_is_the_same_as_in_memory(tmp_path, capsys):
     assert set(table["label"]) > {"normal"} and len(table) == 12
     assert (table["mask"] != "").tolist() == (table["label"] != "normal").tolist()
     for row in table.to_dict("records"):
-        who = person(row["seed"], None if row["label"] == "normal" else row["label"])
+        who = make_person(row["seed"], None if row["label"] == "normal" else row["label"])
         film = cv2.imread(str(out / row["path"]), cv2.IMREAD_UNCHANGED)
         if row["label"] == "normal":
-            assert np.array_equal(film, np.round(who.film(64) * 255).astype(np.uint8))
+            assert np.array_equal(film, np.round(who.render(64) * 255).astype(np.uint8))
         else:
             assert cv2.imread(str(out / row["mask"]), 0).any()
         assert not np.array_equal(film, cv2.imread(str(out / row["counterfactual"]), 0))

@@ -18,7 +18,7 @@ from helpers import dicom_film, phantom_png, write_film, write_gzip
 from diff3m.cli.main import main
 from diff3m.data.manifest import read_manifest
 from diff3m.data.overlap import read_patients
-from diff3m.data.prepare.films import FilmCheck, usable_films
+from diff3m.data.prepare.films import FilmCheck, select_usable_films
 from diff3m.data.prepare.linkage import link_nearest
 from diff3m.data.prepare.report import Report
 from diff3m.ehr import EHRSchema, paper_schema
@@ -329,7 +329,7 @@ def test_labels_are_counted_and_a_table_without_normals_is_warned_of(tmp_path, c
         main(command) == 0 and "label: normal 0, without one 2\nwarning: no film is labelled" in capsys.readouterr().out
     )
     many = Report(output_rows=78, labels=Counter({f"finding {number}": number for number in range(1, 13)}))
-    assert many.lines()[-2].endswith("finding 4 4, finding 3 3, 2 others 3")
+    assert many.format_lines()[-2].endswith("finding 4 4, finding 3 3, 2 others 3")
 
 
 def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):
@@ -337,7 +337,10 @@ def test_dicom_without_a_preamble_is_a_readable_image(tmp_path):
     (tmp_path / "bare.dcm").write_bytes(dicom_film()[132:])
     (tmp_path / "text.dcm").write_text("no film" * 99)
     rows, report = pd.DataFrame({"path": ["whole.dcm", "bare.dcm", "text.dcm"]}), Report()
-    assert usable_films(rows, tmp_path, report, FilmCheck(whole=False))["path"].tolist() == ["whole.dcm", "bare.dcm"]
+    assert select_usable_films(rows, tmp_path, report, FilmCheck(whole=False))["path"].tolist() == [
+        "whole.dcm",
+        "bare.dcm",
+    ]
     assert report.names["unreadable image"] == ["text.dcm"]
 
 
@@ -347,7 +350,7 @@ def test_every_kind_of_file_that_is_read_passes_the_quick_check(tmp_path):
     for name in ("a.png", "a.jpg", "a.tif", "a.webp"):
         write_film(tmp_path / name)
     names, report = sorted(path.name for path in tmp_path.iterdir()), Report()
-    rows = usable_films(pd.DataFrame({"path": names}), tmp_path, report, FilmCheck(whole=False))
+    rows = select_usable_films(pd.DataFrame({"path": names}), tmp_path, report, FilmCheck(whole=False))
     assert rows["path"].tolist() == names and len(names) == 5 and not report.drops
 
 

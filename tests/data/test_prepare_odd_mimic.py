@@ -11,8 +11,8 @@ from helpers import with_commas, write_gzip
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError
 from diff3m.data.prepare.chexpert import prepare_chexpert
-from diff3m.data.prepare.linkage import day_number, link_nearest, second_number
-from diff3m.data.prepare.mimic import _nearer_body, prepare_mimic
+from diff3m.data.prepare.linkage import link_nearest, parse_days, parse_seconds
+from diff3m.data.prepare.mimic import _reconcile_bmi, prepare_mimic
 from diff3m.data.prepare.nih import prepare_nih
 from diff3m.data.prepare.report import Report
 from diff3m.data.prepare.tables import CONTRADICTORY
@@ -94,14 +94,14 @@ def test_text_in_an_age_is_counted_and_left_unknown(mimic, tmp_path):
 
 def test_only_whole_dates_are_dates():
     dates = pd.Series(["2180-01-15", "21800115", "2180-01-15 12:30:00", 21800115, 21800115.0, " 2180-01-15 "])
-    assert day_number(dates).nunique() == 1 and day_number(dates).notna().all()
+    assert parse_days(dates).nunique() == 1 and parse_days(dates).notna().all()
     assert (
-        day_number(pd.Series(["2180-1-15", "2180-13-01", "218001", "15.01.2180", "2180-0115", "2180-01-155", None]))
+        parse_days(pd.Series(["2180-1-15", "2180-13-01", "218001", "15.01.2180", "2180-0115", "2180-01-155", None]))
         .isna()
         .all()
     )
-    assert second_number(pd.Series(["2180-01-15 12:30:00", "2180-01-15T12:30:00"])).nunique() == 1
-    assert second_number(pd.Series(["2180-1-15 12:30:00", "soon", None])).isna().all()
+    assert parse_seconds(pd.Series(["2180-01-15 12:30:00", "2180-01-15T12:30:00"])).nunique() == 1
+    assert parse_seconds(pd.Series(["2180-1-15 12:30:00", "soon", None])).isna().all()
 
 
 def test_records_whose_date_is_none_or_that_are_there_twice_are_counted(mimic, tmp_path):
@@ -164,7 +164,7 @@ def test_of_a_bmi_and_height_and_weight_what_was_measured_nearer_counts():
     films = pd.DataFrame({"path": list("abcd"), "bmi": [33.0, 33.0, 33.0, 61.0], "height_cm": 170.0, "weight_kg": 80.0})
     days = {"bmi": pd.Series([0, 5, 9, 0]), "height_cm": pd.Series([0, 5, 0, 9]), "weight_kg": pd.Series([9, 0, 0, 9])}
     report = Report()
-    result = _nearer_body(films, days, report)
+    result = _reconcile_bmi(films, days, report)
     assert result["bmi"].isna().tolist() == [False, True, True, False]
     assert result["height_cm"].isna().tolist() == result["weight_kg"].isna().tolist() == [True, False, False, False], (
         "61 is left to `plausible`"

@@ -11,7 +11,7 @@ from diff3m.data.manifest import ManifestError, read_manifest
 from diff3m.data.overlap import read_patients
 from diff3m.data.prepare.chexpert import prepare_chexpert
 from diff3m.data.prepare.films import FilmCheck
-from diff3m.data.prepare.folder import manifest_from_table
+from diff3m.data.prepare.folder import prepare_folder
 from diff3m.data.prepare.nih import prepare_nih
 from diff3m.data.prepare.report import Report
 from diff3m.data.prepare.tables import CONTRADICTORY
@@ -149,7 +149,7 @@ def folder_report(tmp_path: Path, text: str, where: dict[str, set[str]] | None =
     (tmp_path / "t.csv").write_text(text)
     for name in "abcdef":
         write_film(tmp_path / f"{name}.png")
-    report = manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, where or {})
+    report = prepare_folder(tmp_path / "t.csv", tmp_path / "m.csv", {}, where or {})
     return report, [case.path.stem for case in read_manifest(tmp_path / "m.csv", SCHEMA)]
 
 
@@ -230,10 +230,10 @@ def test_a_folders_table_is_not_overwritten(tmp_path, name):
     with pytest.raises(
         ManifestError, match=f"{name} is a table to be read, and would be overwritten. Choose another --out"
     ):
-        manifest_from_table(tmp_path / name.replace("link", "t"), tmp_path / name, {}, {})
+        prepare_folder(tmp_path / name.replace("link", "t"), tmp_path / name, {}, {})
     assert (tmp_path / name).read_bytes() == before and not list(tmp_path.glob("*report.json"))
-    manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})
-    manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})  # a manifest may be
+    prepare_folder(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})
+    prepare_folder(tmp_path / "t.csv", tmp_path / "m.csv", {}, {})  # a manifest may be
 
 
 def test_a_table_is_not_overwritten_by_what_is_written_beside_the_manifest(tmp_path):
@@ -259,7 +259,7 @@ def test_odd_ages_views_and_paths_of_a_folder_are_read_or_counted(tmp_path):
     ]
     head = "path;age;sex;view;label;birth_date;study_date\n"
     (tmp_path / "t.csv").write_bytes(("sep=;\n" + head + "\n".join(rows) + "\n").encode("utf-16"))
-    report = manifest_from_table(tmp_path / "t.csv", tmp_path / "m.csv", {}, {}, FilmCheck(whole=False))
+    report = prepare_folder(tmp_path / "t.csv", tmp_path / "m.csv", {}, {}, FilmCheck(whole=False))
     cases = read_manifest(tmp_path / "m.csv", SCHEMA)
     assert [(case.path.name, case.record["age"], case.record["sex"], case.record["view"]) for case in cases] == [
         ("a.png", 63, "F", "PA"),

@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError, read_manifest
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.data.prepare import FilmCheck, dicom_folder, prepare_chexpert_plus, prepare_dicom, prepare_padchest
 from diff3m.ehr import paper_schema
 
@@ -150,7 +150,7 @@ def test_padchest_with_its_projections_and_labels(tmp_path):
 
 def dicom(path, pixels=None, **tags) -> None:
     """A DICOM film of a simulated patient with these header values."""
-    pixels = (person(0).film(96) if pixels is None else pixels) * 4095
+    pixels = (make_person(0).render(96) if pixels is None else pixels) * 4095
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -193,7 +193,7 @@ def tree(tmp_path):
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "R-10214", "SNM3", "postero-anterior"
     dicom(folder / "C/4", **who(3, PatientSex="O", PatientSize="17", PatientWeight="8000", ViewCodeSequence=[code]))
-    dicom(folder / "D/5", pixels=np.rot90(person(0).film(96)), **who(4, PatientSex="F", ViewPosition="PA"))
+    dicom(folder / "D/5", pixels=np.rot90(make_person(0).render(96)), **who(4, PatientSex="F", ViewPosition="PA"))
     dicom(folder / "E/6", **who(5, PatientSex="F", ViewPosition="PA"))
     dicom(folder / "E/7", **who(5, PatientSex="M", ViewPosition="PA"))
     (folder / "E/notes.txt").write_text("no film")

@@ -13,8 +13,8 @@ from helpers import write_film
 from pyarrow import parquet
 
 from diff3m.data.archive import Archive, ArchiveError
-from diff3m.data.manifest import ManifestError, label_key, patient_keys, read_manifest, read_table
-from diff3m.data.prepare.folder import manifest_from_table
+from diff3m.data.manifest import ManifestError, normalize_label, read_manifest, read_patients_by_row, read_table
+from diff3m.data.prepare.folder import prepare_folder
 from diff3m.data.prepare.mimic_omr import _omit_related
 from diff3m.data.prepare.report import Report
 from diff3m.data.table import stream_table
@@ -33,7 +33,7 @@ def test_columns_are_known_with_their_unit(tmp_path, header, feature, value):
     assert read_manifest(tmp_path / "m.csv", SCHEMA)[0].record[feature] == value
     write_film(tmp_path / "a.png")
     (tmp_path / "in.csv").write_text(f"path,{header}\na.png,{value}\n")
-    manifest_from_table(tmp_path / "in.csv", tmp_path / "out.csv", {}, {})
+    prepare_folder(tmp_path / "in.csv", tmp_path / "out.csv", {}, {})
     assert read_manifest(tmp_path / "out.csv", SCHEMA)[0].record[feature] == value
 
 
@@ -49,7 +49,7 @@ def test_columns_of_another_unit_or_name_are_no_feature_and_are_noted(tmp_path, 
     assert not any(case.record.values())
     assert case.notes == (f"The column `{header.lower()}` was not read. To use it, name it {name}.",)
     write_film(tmp_path / "a.png")
-    report = manifest_from_table(tmp_path / "m.csv", tmp_path / "out.csv", {}, {})
+    report = prepare_folder(tmp_path / "m.csv", tmp_path / "out.csv", {}, {})
     assert report.notes[case.column_note.rstrip(".")] == 1
 
 
@@ -73,7 +73,7 @@ def test_long_ids_of_a_parquet_column_with_empty_cells_keep_all_digits(tmp_path)
     table = pa.table({"path": ["a.png", "b.png", "c.png"], "patient": pa.array(ids, pa.int64())})
     parquet.write_table(table, tmp_path / "m.parquet")
     for result in (read_table(tmp_path / "m.parquet"), pd.concat(stream_table(tmp_path / "m.parquet", 2))):
-        assert list(patient_keys(result)) == ["9007199254740993", "", "9007199254740992"]
+        assert list(read_patients_by_row(result)) == ["9007199254740993", "", "9007199254740992"]
 
 
 def test_one_feature_under_two_names_is_refused(tmp_path):
@@ -84,7 +84,7 @@ def test_one_feature_under_two_names_is_refused(tmp_path):
 
 @pytest.mark.parametrize("text", ["NaN", "nan", "N/A", "unknown", "None", "#N/A", " - "])
 def test_what_says_unknown_is_no_label(tmp_path, text):
-    assert label_key(text) == ""
+    assert normalize_label(text) == ""
     (tmp_path / "m.csv").write_text(f"path,label\na.png,{text}\nb.png,Normal\n")
     first, second = read_manifest(tmp_path / "m.csv", SCHEMA)
     assert first.label is None and first.abnormal is None and second.abnormal is False

@@ -11,7 +11,7 @@ from helpers import drawn_film
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diff3m.checkpoint.folder import read_config
-from diff3m.data.manifest import ManifestError, normal_cases, read_manifest
+from diff3m.data.manifest import ManifestError, read_manifest, read_normal_cases
 from diff3m.detector import Detector
 from diff3m.evaluation import calibration
 from diff3m.evaluation.calibration import calibrate_on_normals
@@ -264,7 +264,7 @@ def test_maps_of_some_films_are_enough_for_a_calibration(tiny_detector, film_fol
     monkeypatch.setattr(calibration, "MAX_MAPS", 4)
     part = calibrate_on_normals(tiny_detector, manifest)
     assert part.calibration == whole.calibration and part.heat_normal != whole.heat_normal
-    cases = normal_cases(manifest, tiny_detector.schema)[::2]
+    cases = read_normal_cases(manifest, tiny_detector.schema)[::2]
     maps = torch.from_numpy(np.stack([result.analysis.heat_map for result in analyze_cases(tiny_detector, cases)]))
     expected = np.percentile(crop_borders(maps, tiny_detector.scoring.margin).abs().numpy(), 95)
     assert part.heat_normal == pytest.approx(expected, abs=2e-5)

@@ -13,7 +13,7 @@ import torch
 from helpers import drawn_film, run_command, two_processes
 
 from diff3m.checkpoint.folder import load_checkpoint
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.ehr import paper_schema
 from diff3m.evaluation import film_comparison as benchmark
@@ -68,7 +68,7 @@ def films_command(checkpoint: Path, tables: Path) -> list:
 
 def stored(tables: Path) -> dict[Path, int]:
     """The parts that are stored of a comparison, and when each was written."""
-    return {path: path.stat().st_mtime_ns for path in (tables / "out" / "kept").rglob("*.parquet")}
+    return {path: path.stat().st_mtime_ns for path in (tables / "out" / "cache").rglob("*.parquet")}
 
 
 def test_films_that_the_gate_stops_are_counted_and_enter_no_metric(calibrated, tables, capsys, quick):
@@ -76,7 +76,7 @@ def test_films_that_the_gate_stops_are_counted_and_enter_no_metric(calibrated, t
     rows = pd.read_csv(tables / "dev.csv")
     for index, row in rows.iterrows():
         if index >= 4:
-            cv2.imwrite(str(tables / row["path"]), (person(2_050_001 + index).film(96) * 255).astype(np.uint8))
+            cv2.imwrite(str(tables / row["path"]), (make_person(2_050_001 + index).render(96) * 255).astype(np.uint8))
     (tables / rows["path"][0]).write_text("no picture")
     arguments = [entry for entry in films_command(calibrated, tables) if entry != "--accept"]
     status, out, error = run_command(capsys, *arguments, "--baselines", "PCA", "--out", tables / "out")
@@ -161,7 +161,7 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
         capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out"
     )
     assert status == 0, error
-    names = {path.name.partition(" ")[0] for path in (tables / "out" / "kept").iterdir()}
+    names = {path.name.partition(" ")[0] for path in (tables / "out" / "cache").iterdir()}
     assert names == {"films", "PCA", "Diff3M", "ours,"}
     text = (tables / "out" / "films.json").read_text()
     assert (
@@ -217,8 +217,8 @@ def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, 
     scoring = detector.scoring
     other = detector.with_scoring(replace(scoring, one_step_noises=scoring.one_step_noises + 1))
     benchmark_films(other, tables / "dev.csv", tables / "train.csv", tables / "out", accept=True)
-    assert len(list((tables / "out" / "kept").glob("ours, true record *"))) == 2
-    assert len(list((tables / "out" / "kept").glob("PCA *"))) == 1
+    assert len(list((tables / "out" / "cache").glob("ours, true record *"))) == 2
+    assert len(list((tables / "out" / "cache").glob("PCA *"))) == 1
 
 
 def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated, tables, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from diff3m.checkpoint.folder import save_scoring
 from diff3m.cli.main import main
-from diff3m.data.phantom import KINDS, SEEDS, person
+from diff3m.data.phantom import KINDS, SEEDS, make_person
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.phantoms import (
@@ -66,11 +66,13 @@ def test_localization_rewards_heat_inside_the_mask():
 
 
 def test_nobody_is_used_twice_and_training_is_far_away():
-    numbers = [who.number for who in draw_cohort(300, 75)] + [SEEDS["test"][0] + 90_000 + index for index in range(60)]
+    numbers = [person.number for person in draw_cohort(300, 75)] + [
+        SEEDS["test"][0] + 90_000 + index for index in range(60)
+    ]
     assert len(set(numbers)) == len(numbers) and min(numbers) >= SEEDS["test"][0] > sum(SEEDS["train"])
-    assert {who.lesion.kind for who in draw_cohort(2, 2) if who.lesion} == set(KINDS)
+    assert {person.lesion.kind for person in draw_cohort(2, 2) if person.lesion} == set(KINDS)
     for change in CHANGES.values():
-        assert person(5).patient.under(**change(person(5).patient)) != person(5).patient
+        assert make_person(5).patient.with_values(**change(make_person(5).patient)) != make_person(5).patient
 
 
 @pytest.mark.slow
@@ -109,7 +111,7 @@ def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, cap
 
 
 def test_realism_is_zero_for_the_same_films_and_grows_with_blur():
-    films = np.stack([person(number).film(64) for number in range(6)])
+    films = np.stack([make_person(number).render(64) for number in range(6)])
     same, darker = measure_realism(films, films), measure_realism(films * 0.7, films)
     assert same == {"histogram_distance": 0.0, "spectrum_distance": 0.0}
     assert darker["histogram_distance"] > 0.05 and darker["spectrum_distance"] > 0.1

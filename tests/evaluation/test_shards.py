@@ -14,7 +14,7 @@ from helpers import ROOT, run_command, two_processes
 
 from diff3m.data.manifest import ManifestError
 from diff3m.evaluation import shards
-from diff3m.evaluation.shards import Parts, Processes, ShardError, part_size
+from diff3m.evaluation.shards import Parts, Processes, ShardError, compute_part_size
 
 SCHEMA = pa.schema([("value", pa.int64())])
 
@@ -107,7 +107,7 @@ def test_two_processes_explain_as_one_after_a_kill(fitted, film_folder, tmp_path
     assert not (both / "parts").exists()
 
 
-def compute(parts: Parts, processes: Processes = shards.ALONE) -> list[int]:
+def compute(parts: Parts, processes: Processes = shards.SINGLE_PROCESS) -> list[int]:
     """Compute squares of 0 … 9 in parts; returns the items that were computed."""
     seen: list[int] = []
 
@@ -141,9 +141,9 @@ def test_parts_of_another_run_and_a_disk_of_ones_own_are_refused(tmp_path, monke
 
 
 def test_parts_depend_on_the_rows_alone():
-    assert part_size(303, 16) == 16 and part_size(10_000, 16) == 48 and part_size(1, 16) == 16
-    assert part_size(1_000_000, 16) == 3920 and part_size(100_000_000, 16) == 4096
-    assert part_size(7, 4) % 4 == 0
+    assert compute_part_size(303, 16) == 16 and compute_part_size(10_000, 16) == 48 and compute_part_size(1, 16) == 16
+    assert compute_part_size(1_000_000, 16) == 3920 and compute_part_size(100_000_000, 16) == 4096
+    assert compute_part_size(7, 4) % 4 == 0
 
 
 STREAM = """

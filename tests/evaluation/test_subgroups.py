@@ -10,10 +10,10 @@ from sklearn.metrics import roc_auc_score
 from diff3m.evaluation.subgroups import (
     END,
     START,
-    groups_of,
-    share_with_interval,
-    subgroup_metrics,
-    subgroup_table,
+    assign_groups,
+    compute_subgroup_metrics,
+    format_subgroup_table,
+    measure_share,
     write_card_section,
 )
 
@@ -30,7 +30,7 @@ from diff3m.evaluation.subgroups import (
     ],
 )
 def test_ages_and_bmi_fall_into_their_bands(record, age, bmi):
-    groups = groups_of({**record, "sex": "F", "view": None}, {"race": "Asian"})
+    groups = assign_groups({**record, "sex": "F", "view": None}, {"race": "Asian"})
     assert (groups["age"], groups["bmi"], groups["sex"], groups["view"]) == (age, bmi, "F", "")
     assert groups["race"] == "Asian" and groups["insurance"] == ""
 
@@ -50,7 +50,7 @@ def test_a_score_that_works_in_one_group_alone_is_seen():
     bmi = np.array([""] * 200)
     race = np.where(np.arange(200) < 100, "Asian", "")
     kinds = {"sex": sex, "bmi": bmi, "race": race, "insurance": bmi}
-    result = subgroup_metrics(scores, percentiles, abnormal, views, kinds, repeats=200)
+    result = compute_subgroup_metrics(scores, percentiles, abnormal, views, kinds, repeats=200)
     assert set(result) == {"sex", "bmi", "race"} and set(result["bmi"]) == {"unknown"}, "no film names an insurance"
     for name, entry in result["sex"].items():
         rows = sex == name
@@ -64,19 +64,19 @@ def test_a_score_that_works_in_one_group_alone_is_seen():
         assert low < entry["false_alarms"]["value"] < high
     assert result["sex"]["F"]["auroc"] > 0.85 > 0.65 > result["sex"]["M"]["auroc"]
     assert list(result["race"]) == ["Asian", "unknown"]
-    table = subgroup_table(result)
+    table = format_subgroup_table(result)
     assert "| sex: F |" in table and "| BMI: unknown |" in table and "fewer than 10 films there is none" in table
 
 
 def test_a_group_with_fewer_than_ten_films_of_a_class_has_no_interval():
     scores, percentiles, abnormal = np.arange(29.0), np.full(29, 50.0), np.arange(29) >= 20
     views, sex = np.array(["PA"] * 29), np.array(["F"] * 29)
-    entry = subgroup_metrics(scores, percentiles, abnormal, views, {"sex": sex}, 50)["sex"]["F"]
+    entry = compute_subgroup_metrics(scores, percentiles, abnormal, views, {"sex": sex}, 50)["sex"]["F"]
     assert entry["abnormal"] == 9 and entry["auroc"] == 1 and entry["auroc_interval"] is None
     assert entry["abnormal_score"] == {"value": 24.0, "interval": None}
     assert entry["normal_score"]["interval"] and entry["false_alarms"]["interval"][1] > 0.1, "0 of 20 is no certainty"
-    assert share_with_interval(np.zeros(9, bool)) == {"value": 0.0, "interval": None}
-    assert share_with_interval(np.zeros(0, bool)) == {"value": None, "interval": None}
+    assert measure_share(np.zeros(9, bool)) == {"value": 0.0, "interval": None}
+    assert measure_share(np.zeros(0, bool)) == {"value": None, "interval": None}
 
 
 def test_the_card_holds_the_newest_table_alone(tmp_path):

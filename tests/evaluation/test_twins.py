@@ -5,8 +5,8 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from diff3m.data.phantom import person
-from diff3m.evaluation.twins import TwinDistance, heart_widths, measure_twin_distance, summarize_twins
+from diff3m.data.phantom import make_person
+from diff3m.evaluation.twins import TwinDistance, measure_heart_widths, measure_twin_distance, summarize_twins
 
 
 def test_distances_inside_and_outside_by_hand():
@@ -19,9 +19,9 @@ def test_distances_inside_and_outside_by_hand():
 
 
 def test_the_heart_is_compared_with_the_twins():
-    who = person(2_000_000, "cardiomegaly")
-    film, twin = who.film_with_lesion(128), who.healthy.film(128)
-    large, own = heart_widths(np.stack([film.film, twin]))
+    person = make_person(2_000_000, "cardiomegaly")
+    film, twin = person.render_with_lesion(128), person.healthy.render(128)
+    large, own = measure_heart_widths(np.stack([film.film, twin]))
     distance = measure_twin_distance(film.film, twin, twin, film.mask)
     assert large > own + 0.02 and 0.2 < own < 0.6
     assert (distance.before_heart, distance.after_heart) == (pytest.approx(large - own), 0)

@@ -10,21 +10,27 @@ import torch
 from captum.attr import FeatureAblation, ShapleyValues
 from helpers import RECORD
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.evaluation.calibration import calibrate_on_normals
 from diff3m.evaluation.oracle import GROUPS
 from diff3m.explain import Context, ExplanationError, Request, attribute, attribution, coalitions, measure_record_fit
 from diff3m.explain.calibration import PRIOR_LEVEL
-from diff3m.explain.coalitions import ablation_values, shapley_values
-from diff3m.explain.record_fit import calibrated_fits, compute_misfit, compute_movement, measure_deviations, z_scores
+from diff3m.explain.coalitions import compute_ablation_values, compute_shapley_values
+from diff3m.explain.record_fit import (
+    compute_misfit,
+    compute_movement,
+    compute_z_scores,
+    get_calibrated_fits,
+    measure_deviations,
+)
 from diff3m.scoring.record_fit import GroupFit, measure_deviation
 
 ALL_TARGETS = Request(targets=attribution.TARGETS)
 
 
 def phantom_case(detector, number=4, record=RECORD):
-    return detector.case(person(number).film(64), record)
+    return detector.case(make_person(number).render(64), record)
 
 
 def test_a_deviation_is_one_where_the_film_stands_at_the_high_end():
@@ -72,9 +78,11 @@ def captum_values(method, table, names):
 def test_exact_shapley_values_are_captums(names):
     rng = np.random.default_rng(len(names))
     table = {members: float(rng.normal()) for members in itertools.product((0, 1), repeat=len(names))}
-    assert shapley_values(table, names) == pytest.approx(captum_values(ShapleyValues, table, names), abs=1e-6)
-    assert ablation_values(table, names) == pytest.approx(captum_values(FeatureAblation, table, names), abs=1e-6)
-    assert shapley_values({(): 3.0}, []) == {} == ablation_values({(): 3.0}, [])
+    assert compute_shapley_values(table, names) == pytest.approx(captum_values(ShapleyValues, table, names), abs=1e-6)
+    assert compute_ablation_values(table, names) == pytest.approx(
+        captum_values(FeatureAblation, table, names), abs=1e-6
+    )
+    assert compute_shapley_values({(): 3.0}, []) == {} == compute_ablation_values({(): 3.0}, [])
 
 
 def test_shapley_values_of_a_glove_game():
@@ -82,7 +90,7 @@ def test_shapley_values_of_a_glove_game():
     table = {
         members: float(members[0] and (members[1] or members[2])) for members in itertools.product((0, 1), repeat=3)
     }
-    assert shapley_values(table, ["left", "right", "spare"]) == pytest.approx(
+    assert compute_shapley_values(table, ["left", "right", "spare"]) == pytest.approx(
         {"left": 2 / 3, "right": 1 / 6, "spare": 1 / 6}
     )
 
@@ -100,7 +108,7 @@ def test_an_attribution_is_that_of_its_coalitions(fitted):
         }
         record = {name: value if name in known else None for name, value in case.record.items()}
         along, _ = measure_deviations(fitted, x0, [record], fitted.config.fit)
-        values[coalition] = float(compute_misfit(z_scores(along, fitted.config.fit))[0])
+        values[coalition] = float(compute_misfit(compute_z_scores(along, fitted.config.fit))[0])
     assert result.groups == pytest.approx(captum_values(ShapleyValues, values, GROUPS), rel=1e-3, abs=1e-4)
     assert result.ablation["habitus"] == pytest.approx(values[1, 1, 1, 1, 1] - values[1, 1, 1, 0, 1], rel=1e-3)
 
@@ -109,20 +117,20 @@ def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted):
     """The film's own deviation counts for the misfit alone."""
     case = phantom_case(fitted)
     context = Context(fitted, case)
-    contradiction, expectation, prior = (context.result(name) for name in ("misfit", "expectation", "prior"))
+    contradiction, expectation, prior = (context.compute(name) for name in ("misfit", "expectation", "prior"))
     assert expectation.known == prior.known == 0 < contradiction.known
     assert expectation.unknown > 0 and prior.unknown > 0
     assert compute_movement(np.array([[1.0, 2.0], [4.0, 6.0]]), np.array([4.0, 6.0])).tolist() == [25.0, 0.0]
     fits, nothing = fitted.config.prior_fit, fitted.schema.parse({})
-    z = z_scores(measure_deviations(fitted, fitted.inputs([case]), [nothing, case.record], fits)[0], fits)
+    z = compute_z_scores(measure_deviations(fitted, fitted.inputs([case]), [nothing, case.record], fits)[0], fits)
     assert prior.unknown == pytest.approx(float(np.square(z[0] - z[1]).sum()), rel=1e-3)
     assert {fit.level for fit in fits} == {PRIOR_LEVEL}
     assert expectation.table.keys() == contradiction.table.keys()
     assert prior.fits == () and expectation.fits == contradiction.fits
     with pytest.raises(ExplanationError, match="measured other things"):
-        attribute(fitted, case, "prior", before=contradiction)
+        attribute(fitted, case, "prior", previous=contradiction)
     with pytest.raises(ExplanationError, match="diff3m calibrate"):
-        calibrated_fits(fitted.with_config(replace(fitted.config, prior_fit=())), prior=True)
+        get_calibrated_fits(fitted.with_config(replace(fitted.config, prior_fit=())), prior=True)
 
 
 def test_the_share_below_rises_beyond_what_was_measured():
@@ -159,7 +167,7 @@ def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
     assert all(result.groups[name] == 0 for name in GROUPS[1:])
     empty = attribute(fitted, phantom_case(fitted, 5, {}))
     assert set(empty.groups.values()) == {0.0} and empty.known == empty.unknown and empty.parts == {}
-    real = attribute(shipped, shipped.case(person(5).film(128), RECORD), parts=False)
+    real = attribute(shipped, shipped.case(make_person(5).render(128), RECORD), parts=False)
     assert set(real.groups) == {"age", "sex", "view"}  # BMI and pressure were never trained
 
 
@@ -188,6 +196,6 @@ def test_coalitions_that_were_computed_are_not_computed_again(fitted, monkeypatc
         return measure_deviations(detector, x0, records, fits)
 
     monkeypatch.setattr(attribution, "measure_deviations", counted)
-    second, whole = attribute(fitted, case, before=first), attribute(fitted, case)
+    second, whole = attribute(fitted, case, previous=first), attribute(fitted, case)
     assert counts == [32, 64] and second.fits == first.fits
     assert list(second.parts.values()) == pytest.approx(list(whole.parts.values()), rel=1e-3, abs=1e-4)

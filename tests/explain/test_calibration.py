@@ -9,24 +9,27 @@ import pytest
 from app.render.cards.movement import unusual_sentence
 from diff3m.checkpoint.folder import CONFIG_FILE, load_checkpoint
 from diff3m.cli.main import main
-from diff3m.data.manifest import normal_cases
-from diff3m.data.phantom import person
+from diff3m.data.manifest import read_normal_cases
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.evaluation import fit_calibration
 from diff3m.evaluation.fit_calibration import calibrate_fit_on_normals
 from diff3m.explain import ExplanationError, attribute, calibrate_fit, calibrate_usual
-from diff3m.explain.record_fit import measure_deviations, z_scores
+from diff3m.explain.record_fit import compute_z_scores, measure_deviations
 from diff3m.imaging import read_film
 
 
 def phantom_cases(detector, count=8):
-    return [detector.case(person(number).film(64), person(number).patient.record()) for number in range(count)]
+    return [
+        detector.case(make_person(number).render(64), make_person(number).patient.to_record())
+        for number in range(count)
+    ]
 
 
 def test_calibrated_normals_have_mean_zero_and_spread_one(fitted):
     fits = fitted.config.fit
     z = [
-        z_scores(measure_deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
+        compute_z_scores(measure_deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
         for case in phantom_cases(fitted)
     ]
     assert np.allclose(np.mean(z, 0), 0, atol=1e-6) and np.allclose(np.std(z, 0, ddof=1), 1, atol=1e-6)
@@ -52,8 +55,8 @@ def normals(tmp_path):
     """Write a manifest of four normal phantoms with their records; returns its path."""
     lines = ["path,label,age,sex,view,bmi,systolic_mmhg,diastolic_mmhg"]
     for number in range(4):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), (person(number).film(64) * 255).astype(np.uint8))
-        record = person(number).patient.record()
+        cv2.imwrite(str(tmp_path / f"{number}.png"), (make_person(number).render(64) * 255).astype(np.uint8))
+        record = make_person(number).patient.to_record()
         values = (record[name] for name in ("age", "sex", "view", "bmi", "systolic_mmhg", "diastolic_mmhg"))
         lines.append(f"{number}.png,normal," + ",".join(map(str, values)))
     path = tmp_path / "manifest.csv"
@@ -63,7 +66,7 @@ def normals(tmp_path):
 
 def test_the_command_writes_the_calibration(tiny_copy, normals, capsys):
     detector = Detector(load_checkpoint(tiny_copy), device="cpu", precision="float32")
-    cases = [detector.case(read_film(row.path), row.record) for row in normal_cases(normals, detector.schema)]
+    cases = [detector.case(read_film(row.path), row.record) for row in read_normal_cases(normals, detector.schema)]
     assert main(["calibrate", str(tiny_copy), "--manifest", str(normals), "--fit"]) == 0
     config, text = load_checkpoint(tiny_copy).config, capsys.readouterr().out
     assert [fit.count for fit in config.fit] == [4] * 5 and all(len(fit.usual) == 101 for fit in config.prior_fit)
@@ -86,8 +89,8 @@ def measured(monkeypatch):
             raise KeyboardInterrupt
         return np.array([fit.mean * case.record["age"] for fit in detector.config.prior_fit])
 
-    monkeypatch.setattr(fit_calibration, "case_deviations", deviations)
-    monkeypatch.setattr(fit_calibration, "case_movements", movements)
+    monkeypatch.setattr(fit_calibration, "measure_case_deviations", deviations)
+    monkeypatch.setattr(fit_calibration, "measure_case_movements", movements)
     return calls
 
 
@@ -126,7 +129,7 @@ def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
     assert attribute(fitted, cases[3], parts=False).unusual == {}
     plain = replace(fitted.config, prior_fit=tuple(replace(fit, usual=()) for fit in fitted.config.prior_fit))
     assert attribute(fitted.with_config(plain), cases[3], "prior", parts=False).unusual == {}
-    age_alone = fitted.case(person(3).film(64), {"age": 30})
+    age_alone = fitted.case(make_person(3).render(64), {"age": 30})
     unusual = attribute(fitted, age_alone, "prior", parts=False).unusual
     assert set(unusual) == {"age"}, "what is unknown is not out of the ordinary"
     moving = replace(result, unknown=4.0, unusual={"age": 0.4, "view": 0.97})

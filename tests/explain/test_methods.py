@@ -8,7 +8,7 @@ from helpers import RECORD
 from app.render.cards.influence import influence_sentence
 from app.render.cards.second_opinion import agreement_sentence
 from app.render.cards.uncertainty import uncertainty_card
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.ehr import EHRError, paper_schema
 from diff3m.evaluation.oracle import GROUPS
 from diff3m.explain import (
@@ -18,12 +18,12 @@ from diff3m.explain import (
     attribute,
     attribute_region,
     attribute_regions,
+    change_record,
     compute_counterfactual,
     compute_influence,
     compute_information,
-    integrated_gradients,
+    compute_integrated_gradients,
     measure_uncertainty,
-    other_record,
 )
 from diff3m.explain.gradients import compare_attributions
 from diff3m.explain.record_fit import estimate_one_step
@@ -31,37 +31,37 @@ from diff3m.explain.region import locate_region
 
 
 def phantom_case(detector, number, record=RECORD, size=64):
-    return detector.case(person(number).film(size), record)
+    return detector.case(make_person(number).render(size), record)
 
 
 def test_integrated_gradients_sum_to_the_whole_change_and_follow_the_definition(fitted):
     case = phantom_case(fitted, 4)
-    gradients, shapley = integrated_gradients(fitted, case, steps=24), attribute(fitted, case, parts=False)
+    gradients, shapley = compute_integrated_gradients(fitted, case, steps=24), attribute(fitted, case, parts=False)
     whole = shapley.known - shapley.unknown
     error = 0.02 * abs(whole) + 0.01
     assert sum(gradients.groups.values()) == pytest.approx(whole, abs=error) and abs(gradients.gap) < error
-    only = integrated_gradients(fitted, phantom_case(fitted, 4, {"age": 60}), steps=4)
+    only = compute_integrated_gradients(fitted, phantom_case(fitted, 4, {"age": 60}), steps=4)
     assert all(only.groups[group] == 0 for group in GROUPS[1:]) and only.groups["age"] != 0
-    coarse = integrated_gradients(fitted, case, steps=2)
+    coarse = compute_integrated_gradients(fitted, case, steps=2)
     assert abs(coarse.gap) >= abs(gradients.gap)  # more points, a smaller error
 
 
 def test_agreement_is_judged_on_groups_that_matter():
     values = {"age": -5.0, "sex": 0.2, "view": 2.0}
-    assert compare_attributions(values, {"age": -3.0, "sex": -0.3, "view": 1.0}).whole  # sex is too small to count
+    assert compare_attributions(values, {"age": -3.0, "sex": -0.3, "view": 1.0}).is_full  # sex is too small to count
     other = compare_attributions(values, {"age": -1.0, "sex": 0.0, "view": 4.0})
     assert other.signs == 1 and other.order and not other.largest
     turned = compare_attributions(values, {"age": 5.0, "sex": 0.2, "view": 2.0})
-    assert turned.signs == 0.5 and not turned.order and not turned.whole
+    assert turned.signs == 0.5 and not turned.order and not turned.is_full
     nothing = compare_attributions({"age": 0.1}, {"age": -0.1})
-    assert nothing.whole and "nothing to compare" in agreement_sentence("integrated gradients", nothing)
+    assert nothing.is_full and "nothing to compare" in agreement_sentence("integrated gradients", nothing)
     assert "50% of the signs" in agreement_sentence("integrated gradients", turned)
     sentence = agreement_sentence("leaving one group out", compare_attributions(values, values))
     assert sentence.startswith("Leaving one group out agrees")
 
 
 def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted):
-    film = person(8).film(64)
+    film = make_person(8).render(64)
     film[40:46, 20:26] = 1.0
     case = fitted.case(film, RECORD)
     result = attribute_region(fitted, case)
@@ -83,7 +83,7 @@ def test_regions_share_their_estimates(fitted):
     case, boxes = phantom_case(fitted, 8), [None, (0.0, 0.0, 1.0, 1.0), (0.2, 0.2, 0.4, 0.4)]
     together = attribute_regions(fitted, case, boxes)
     assert [one.groups for one in together] == [attribute_region(fitted, case, box).groups for box in boxes]
-    named = Context(fitted, case, Request(box=boxes[1], regions=(("corner", boxes[2]),))).result("region")
+    named = Context(fitted, case, Request(box=boxes[1], regions=(("corner", boxes[2]),))).compute("region")
     assert named == {"": together[1], "corner": together[2]}
 
 
@@ -96,7 +96,7 @@ def test_information_sums_over_pixels_and_is_nothing_without_a_record(fitted):
 
 
 def test_a_counterfactual_is_the_same_person_and_its_own_record_changes_nothing(tiny_detector):
-    record = person(3).patient.record()
+    record = make_person(3).patient.to_record()
     case, others = phantom_case(tiny_detector, 3, record), [record, {**record, "systolic_mmhg": 190}]
     result = compute_counterfactual(tiny_detector, case, others, noise_level=500, steps=4)
     assert np.abs(result.differences[0]).max() < 1e-5 < np.abs(result.differences[1]).max()
@@ -108,14 +108,14 @@ def test_a_counterfactual_is_the_same_person_and_its_own_record_changes_nothing(
 def test_another_record_changes_what_depends_on_it():
     schema = paper_schema()
     record = schema.parse({"height_cm": 170, "weight_kg": 80, "systolic_mmhg": 120, "diastolic_mmhg": 80})
-    assert other_record(schema, record, "bmi", "35")["weight_kg"] == pytest.approx(35 * 1.7**2)
-    assert other_record(schema, record, "sex", "Male")["sex"] == "M"
+    assert change_record(schema, record, "bmi", "35")["weight_kg"] == pytest.approx(35 * 1.7**2)
+    assert change_record(schema, record, "sex", "Male")["sex"] == "M"
     with pytest.raises(EHRError, match="says already"):
-        other_record(schema, record, "systolic_mmhg", "120")
+        change_record(schema, record, "systolic_mmhg", "120")
     with pytest.raises(EHRError, match="diastolic"):
-        other_record(schema, record, "systolic_mmhg", "70")
+        change_record(schema, record, "systolic_mmhg", "70")
     with pytest.raises(EHRError, match="give the other value of BMI"):
-        other_record(schema, record, "bmi", " ")
+        change_record(schema, record, "bmi", " ")
 
 
 def test_habitus_stays_consistent_when_one_of_three_changes():
@@ -164,7 +164,7 @@ def test_pressures_keep_their_order_along_a_curve(fitted):
 
 
 def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
-    case, box = phantom_case(phantoms, 14, person(14).patient.record(), 128), (0.3, 0.3, 0.6, 0.6)
+    case, box = phantom_case(phantoms, 14, make_person(14).patient.to_record(), 128), (0.3, 0.3, 0.6, 0.6)
     curve = compute_influence(phantoms, case, "bmi", points=3, strip=False, score=True, box=box)
     changed = case.with_record(phantoms.schema.with_value(case.record, "bmi", float(curve.values[1])))
     own = attribute_region(phantoms, changed, box=box)
@@ -173,14 +173,16 @@ def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
 
 
 def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
-    case = phantom_case(phantoms, 13, person(13).patient.record(), 128)
+    case = phantom_case(phantoms, 13, make_person(13).patient.to_record(), 128)
     result = measure_uncertainty(phantoms, case)
     assert set(result.by_level) == {60, 100, 200} and set(result.by_seed) == {0, 1, 2} and result.heat_spread.max() > 0
-    assert "Largest z-score" in uncertainty_card(result, Context(phantoms, case))
+    card = uncertainty_card(result, Context(phantoms, case))
+    assert "Largest z-score" in card and "every seed gives the same map" in card
     real_case = phantom_case(shipped, 13, {"view": "PA"}, 128)
     real = measure_uncertainty(shipped, real_case)
     assert len(set(real.by_seed.values())) == 3, "one-step estimates draw noise"
     assert set(real.by_level) == {60} and real.heat_spread.max() > 0
-    assert "Mean z-score" in uncertainty_card(real, Context(shipped, real_case))
+    card = uncertainty_card(real, Context(shipped, real_case))
+    assert "Mean z-score" in card and "every seed" not in card, "noising draws noises, so the map depends on the seed"
     with pytest.raises(ExplanationError, match="no score"):
         measure_uncertainty(tiny_detector, phantom_case(tiny_detector, 13, {}))

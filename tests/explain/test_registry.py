@@ -13,7 +13,7 @@ import pytest
 from helpers import RECORD, ROOT
 
 from app.components.film_edit import Corrections
-from app.explain_stream import explanation_cards, influence_choices
+from app.explain_stream import list_influence_choices, stream_cards
 from app.render.cards import CARDS
 from app.render.cards.misfit import attribution_sentence, fit_sentence
 from app.render.cards.movement import expectation_sentence, prior_sentence
@@ -24,7 +24,7 @@ from app.tabs.explore_layout import build_model_select, build_screen
 from app.tabs.open_films import open_film
 from app.tabs.session import Session
 from diff3m.cli.main import main
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.ehr import EHRError
 from diff3m.explain import EXPLANATIONS, Context, Explanation, ExplanationError, Request, attribute, register, registry
 from diff3m.explain.attribution import TARGETS
@@ -69,13 +69,13 @@ def test_every_explanation_has_a_card_and_says_what_it_is():
 
 
 def test_a_registered_explanation_is_everywhere(brightness, tiny_checkpoint, tiny_detector, tmp_path, capsys):
-    case = tiny_detector.case(person(3).film(64), RECORD)
+    case = tiny_detector.case(make_person(3).render(64), RECORD)
     context = Context(tiny_detector, case)
-    *_, (_, page) = explanation_cards(context)
+    *_, (_, page) = stream_cards(context)
     assert "<h3>Mean of the film</h3>" in page and "&amp; more" in page
     assert explanations_to_dict(context)["explanations"]["brightness"] == {"mean": pytest.approx(case.x0.mean())}
     assert tmp_path / "brightness.png" in write_explanation_pictures(tmp_path, context)
-    cv2.imwrite(str(tmp_path / "film.png"), (person(3).film(64) * 255).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "film.png"), (make_person(3).render(64) * 255).astype(np.uint8))
     assert main(["explain", str(tmp_path / "film.png"), "--checkpoint", str(tiny_checkpoint)]) == 1
     assert "& more" in capsys.readouterr().out
     with pytest.raises(ValueError, match="two explanations called"):
@@ -96,15 +96,15 @@ def test_the_cost_of_every_explanation_is_measured(brightness, tiny_detector, mo
 
 
 def test_results_are_shared_and_failures_are_said_once(tiny_detector):
-    context = Context(tiny_detector, tiny_detector.case(person(3).film(64), RECORD))
+    context = Context(tiny_detector, tiny_detector.case(make_person(3).render(64), RECORD))
     assert context.attempt("misfit") is None and context.attempt("expectation") is None
     assert len(context.failures) == 1 and "--fit" in context.failures[0]
-    assert context.result("region") is context.result("region")
-    assert list(context.requested_results()) == ["region"]
+    assert context.compute("region") is context.compute("region")
+    assert list(context.collect_results()) == ["region"]
 
 
 def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
-    case = fitted.case(person(3).film(64), RECORD)
+    case = fitted.case(make_person(3).render(64), RECORD)
     wrong = {
         "target must be": Request(targets=("luck",)),
         "needs a number": Request(numbers=("sex",)),
@@ -119,10 +119,10 @@ def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
 
 
 def test_the_page_says_results_in_words(complete):
-    patient = person(12).patient
-    case = complete.case(Radiograph(person(12).film(128)), {**patient.record(), "sex": "F"})
+    patient = make_person(12).patient
+    case = complete.case(Radiograph(make_person(12).render(128)), {**patient.to_record(), "sex": "F"})
     context = Context(complete, case, replace(REQUEST, regions=(("right mid zone", (0.4, 0.4, 0.6, 0.6)),)))
-    steps = list(explanation_cards(context))
+    steps = list(stream_cards(context))
     assert [name for name, _ in steps] == [*(entry.progress for entry in EXPLANATIONS.values()), ""]
     assert steps[0][1] == ""
     page = re.sub('base64,[^"]*', "", steps[-1][1])
@@ -147,12 +147,12 @@ def test_the_page_says_results_in_words(complete):
     images = {name: CARDS[name](context.results[name], context).count("<img") for name in PICTURES}
     assert images == PICTURES
     assert list(explanations_to_dict(context)["explanations"]) == list(EXPLANATIONS)
-    assert ("BMI", "bmi") in influence_choices(complete.schema)
+    assert ("BMI", "bmi") in list_influence_choices(complete.schema)
 
 
 def test_sentences_on_attributions(phantoms):
-    other = person(12).patient.under(view="AP", bmi=41.0)  # a record that moves what is expected
-    case = phantoms.case(Radiograph(person(12).film(128, other)), other.record())
+    other = make_person(12).patient.with_values(view="AP", bmi=41.0)  # a record that moves what is expected
+    case = phantoms.case(Radiograph(make_person(12).render(128, other)), other.to_record())
     prior, expectation = (attribute(phantoms, case, target, parts=False) for target in ("prior", "expectation"))
     assert min(prior.groups, key=prior.groups.get) in prior_sentence(prior)
     assert f"{expectation.unknown:.1f}" in expectation_sentence(expectation, prior)
@@ -171,12 +171,12 @@ def test_sentences_on_attributions(phantoms):
 
 def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted, tiny_detector):
     """`fitted` has a fit and no score; the tiny checkpoint has neither."""
-    film, record = Radiograph(person(12).film(64)), person(12).patient.record()
+    film, record = Radiograph(make_person(12).render(64)), make_person(12).patient.to_record()
     request = Request(targets=TARGETS, numbers=("age",))
-    *_, (_, page) = explanation_cards(Context(fitted, fitted.case(film, record), request))
+    *_, (_, page) = stream_cards(Context(fitted, fitted.case(film, record), request))
     assert "Does the film fit" in page and "Influence of Age" in page and "How sure is the score" not in page
     assert page.count("gives no score") == 1
-    *_, (_, page) = explanation_cards(Context(tiny_detector, tiny_detector.case(film, record), request))
+    *_, (_, page) = stream_cards(Context(tiny_detector, tiny_detector.case(film, record), request))
     assert page.count("diff3m calibrate` with --fit") == 1
     assert "Where the record informs" in page and "With and without" in page
 
@@ -185,7 +185,7 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
     def broken(context):
         raise RuntimeError("out of memory")
 
-    cv2.imwrite(str(tmp_path / "film.png"), (person(12).film(64) * 255).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "film.png"), (make_person(12).render(64) * 255).astype(np.uint8))
     monkeypatch.setitem(EXPLANATIONS, "information", replace(EXPLANATIONS["information"], explain=broken))
     with gr.Blocks():
         screen = build_screen([fitted], {"tiny": []}, build_model_select([fitted]))
@@ -195,7 +195,7 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
     values |= {screen.session: Session("tiny", film), screen.model: "tiny", screen.runs: Runs()}
     values |= handlers.screen.parts["tiny"].form.fill({}, "")
     form = screen.parts["tiny"].form
-    values |= {form.field(name): value for name, value in person(12).patient.record().items()}
+    values |= {form.get_field(name): value for name, value in make_person(12).patient.to_record().items()}
     updates = list(handlers.explain(values))
     pages = [update[screen.explanation] for update in updates if screen.explanation in update]
     assert "RuntimeError" in updates[-1][screen.status] and screen.explanation not in updates[-1]
@@ -203,7 +203,7 @@ def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_
 
 
 def test_the_command_explains_and_writes_json(complete, tmp_path, capsys):
-    cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "film.png"), (make_person(9).render(128) * 255).astype(np.uint8))
     command = [
         "explain",
         str(tmp_path / "film.png"),
@@ -245,7 +245,7 @@ def test_the_command_explains_and_writes_json(complete, tmp_path, capsys):
 
 def test_a_checkpoint_that_cannot_give_one_explanation_still_gives_the_others(tiny_checkpoint, tmp_path, capsys):
     """Neither its fit nor its score has been calibrated; both are said, and nothing else is lost."""
-    cv2.imwrite(str(tmp_path / "film.png"), (person(9).film(128) * 255).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "film.png"), (make_person(9).render(128) * 255).astype(np.uint8))
     command = ["explain", str(tmp_path / "film.png"), "--checkpoint", str(tiny_checkpoint), "--age", "60"]
     assert main([*command, "--json", str(tmp_path / "out.json")]) == 1
     printed = capsys.readouterr()

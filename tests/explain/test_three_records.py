@@ -8,7 +8,7 @@ from helpers import RECORD
 
 from app.render.cards.three_records import three_records_card
 from app.render.wording import without_record_sentence
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.ehr import paper_schema
 from diff3m.explain import EXPLANATIONS, Context
 from diff3m.explain.three_records import analyze_without_record, compare_three_records, mirror_record
@@ -42,7 +42,7 @@ def scored(tiny_detector):
 
 
 def test_pictures_and_scores_are_those_of_the_analyses(scored):
-    case = scored.case(person(21).film(64), RECORD)
+    case = scored.case(make_person(21).render(64), RECORD)
     result = compare_three_records(scored, case)
     analyses = [scored.analyze(case.with_record(record)) for record in result.records]
     assert [analysis.compared_with for analysis in analyses] == ["AP", "any", "PA"]
@@ -61,9 +61,9 @@ def test_pictures_and_scores_are_those_of_the_analyses(scored):
 
 
 def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_view(scored):
-    analysis = scored.analyze(person(21).film(64), RECORD, steps=3)
+    analysis = scored.analyze(make_person(21).render(64), RECORD, steps=3)
     other = analyze_without_record(scored, analysis)
-    unknown = scored.analyze(person(21).film(64), {}, steps=3)
+    unknown = scored.analyze(make_person(21).render(64), {}, steps=3)
     assert other.change == pytest.approx(np.abs(unknown.reconstruction - analysis.reconstruction).mean(), abs=1e-5)
     assert other.score == pytest.approx(unknown.score - 2, abs=1e-4) and 0 <= other.percentile <= 100
     text = without_record_sentence(replace(analysis, percentile=92.61), replace(other, change=0.0123, percentile=40.25))
@@ -77,9 +77,9 @@ def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_v
 
 
 def test_without_a_calibration_there_are_pictures_and_no_score(tiny_detector):
-    case = tiny_detector.case(person(3).film(64), RECORD)
+    case = tiny_detector.case(make_person(3).render(64), RECORD)
     context = Context(tiny_detector, case)
-    result = context.result("three_records")
+    result = context.compute("three_records")
     assert result.scores == (None, None, None) and "score" not in three_records_card(result, context).split("Pseudo")[0]
     same = compare_three_records(tiny_detector, case.with_record(tiny_detector.schema.parse({})))
     assert np.abs(same.differences).max() < 1e-5, "three times no record"

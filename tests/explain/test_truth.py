@@ -11,13 +11,13 @@ from helpers import RECORD
 
 from diff3m.cli.main import main
 from diff3m.data.manifest import ManifestError
-from diff3m.data.phantom import SEEDS, person, write_cohort
-from diff3m.data.phantom.cohort import ignored_value
+from diff3m.data.phantom import SEEDS, make_person, write_cohort
+from diff3m.data.phantom.cohort import draw_ignored_value
 from diff3m.evaluation import explanation_table, explanation_truth
 from diff3m.evaluation.explanation_table import METHODS, spearman
-from diff3m.evaluation.explanation_truth import extreme_patient
+from diff3m.evaluation.explanation_truth import make_extreme_patient
 from diff3m.evaluation.oracle import GROUPS, Oracle, average_population, infer_population
-from diff3m.evaluation.phantom_numbers import FIRST, explained_number
+from diff3m.evaluation.phantom_numbers import FIRST, get_explanation_number
 from diff3m.explain import attribute, measure_record_fit, sum_attention_by_group
 from diff3m.imaging import Radiograph
 
@@ -28,8 +28,8 @@ def test_the_extreme_group_is_what_explains_a_normal_phantom(phantoms, group):
     """Shares of 100 films are in docs/explanations.md; here four of "dev", to catch a broken one."""
     hits = 0
     for number in range(SEEDS["dev"][0] + 65_000, SEEDS["dev"][0] + 65_004):
-        patient = extreme_patient(group, np.random.default_rng([number, 4]))
-        case = phantoms.case(Radiograph(person(number).film(128, patient)), patient.record())
+        patient = make_extreme_patient(group, np.random.default_rng([number, 4]))
+        case = phantoms.case(Radiograph(make_person(number).render(128, patient)), patient.to_record())
         groups = attribute(phantoms, case, parts=False).groups
         hits += max(groups, key=lambda name: abs(groups[name])) == group
     assert hits >= 3
@@ -37,8 +37,8 @@ def test_the_extreme_group_is_what_explains_a_normal_phantom(phantoms, group):
 
 def test_the_oracle_infers_what_is_unknown_from_what_is_known():
     """Against people drawn from the population: those alike in what is known, and the mean of what is not."""
-    crowd = [person(number).patient for number in range(40_000)]
-    patient = replace(person(3).patient, sex="M", age=75.0).under(
+    crowd = [make_person(number).patient for number in range(40_000)]
+    patient = replace(make_person(3).patient, sex="M", age=75.0).with_values(
         systolic_mmhg=150.0, diastolic_mmhg=80.0, bmi=30.0, height_cm=178.0
     )
     alike = [
@@ -62,11 +62,11 @@ def test_the_oracle_infers_what_is_unknown_from_what_is_known():
 
 
 def test_a_wrong_pressure_moves_the_fit_toward_the_true_one(phantoms):
-    who = person(SEEDS["dev"][0] + 66_000)
-    case = phantoms.case(who.film(128, who.patient.under(systolic_mmhg=120.0, diastolic_mmhg=75.0)))
+    person = make_person(SEEDS["dev"][0] + 66_000)
+    case = phantoms.case(person.render(128, person.patient.with_values(systolic_mmhg=120.0, diastolic_mmhg=75.0)))
     fits = []
     for value in (90.0, 120.0, 190.0):
-        record = who.patient.under(systolic_mmhg=value, diastolic_mmhg=75.0).record()
+        record = person.patient.with_values(systolic_mmhg=value, diastolic_mmhg=75.0).to_record()
         by_group = {
             fit.group: fit for fit in measure_record_fit(phantoms, case.with_record(phantoms.schema.parse(record)))
         }
@@ -77,13 +77,13 @@ def test_a_wrong_pressure_moves_the_fit_toward_the_true_one(phantoms):
 def test_the_oracle_explains_an_extreme_by_its_own_group(phantoms):
     oracle = Oracle(phantoms, people=3)
     for group in ("habitus", "blood pressure"):
-        patient = extreme_patient(group, np.random.default_rng(1))
-        values = oracle.attribution(person(11), patient)
+        patient = make_extreme_patient(group, np.random.default_rng(1))
+        values = oracle.attribute(make_person(11), patient)
         assert min(values, key=values.get) == group
-    patient = extreme_patient("blood pressure", np.random.default_rng(1))
-    truth = oracle.curve(person(11), patient, "systolic_mmhg", [90.0, patient.systolic_mmhg, 200.0])
+    patient = make_extreme_patient("blood pressure", np.random.default_rng(1))
+    truth = oracle.compute_curve(make_person(11), patient, "systolic_mmhg", [90.0, patient.systolic_mmhg, 200.0])
     assert truth[1] < 1e-9 < truth.max()
-    weights = sum_attention_by_group(phantoms, phantoms.case(Radiograph(person(11).film(128)), RECORD))
+    weights = sum_attention_by_group(phantoms, phantoms.case(Radiograph(make_person(11).render(128)), RECORD))
     assert sum(weights.values()) == pytest.approx(2, abs=1e-3)  # two attention groups, each summing to 1
 
 
@@ -95,7 +95,7 @@ def test_rank_correlation():
 
 
 def test_no_phantom_is_explained_twice():
-    numbers = [explained_number("test", kind, index) for kind in range(7) for index in range(2_000)]
+    numbers = [get_explanation_number("test", kind, index) for kind in range(7) for index in range(2_000)]
     assert len(set(numbers)) == len(numbers)
     assert max(numbers) < SEEDS["test"][0] + FIRST["counterfactuals"] and min(numbers) >= 3_070_000
 
@@ -130,10 +130,10 @@ def test_the_benchmark_of_explanations_says_which_groups_a_checkpoint_lacks(tmp_
 
 def test_a_feature_that_nothing_depends_on_is_measured(fitted, tmp_path, monkeypatch):
     """That its attribution is small takes a trained network (docs/explanations.md); here, that it is measured."""
-    monkeypatch.setattr(explanation_truth, "ignored_value", lambda number: 30.0 + number % 7)  # as an age
+    monkeypatch.setattr(explanation_truth, "draw_ignored_value", lambda number: 30.0 + number % 7)  # as an age
     result = explanation_truth.attribute_ignored_feature(fitted, "age", 3, "dev", lambda stage, done, total: None)
     assert result["people"] == 3 and result["size"] > 0 and set(result["size_of_others"]) == set(GROUPS) - {"age"}
     table = write_cohort(tmp_path / "cohort", 3, 64, 5, ignored_column="lottery")
-    assert table["lottery"].tolist() == [ignored_value(number) for number in (5, 6, 7)]
+    assert table["lottery"].tolist() == [draw_ignored_value(number) for number in (5, 6, 7)]
     with pytest.raises(ManifestError, match="name of its own"):
         write_cohort(tmp_path / "other", 3, 64, 5, ignored_column="bmi")

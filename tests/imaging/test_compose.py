@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.imaging import Preprocessing, Radiograph, prepare_film
 from diff3m.imaging.compose import compose_pseudo_healthy, reconstruction_weight, smooth_difference
 
@@ -15,7 +15,7 @@ NO_MAP = np.zeros((128, 128), np.float32)  # with a limit of 0, where no map cou
 @pytest.fixture(scope="module")
 def film() -> np.ndarray:
     """A simulated film of 300 × 260 pixels, wider than high."""
-    return cv2.resize(person(3).film(512), (300, 260), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return cv2.resize(make_person(3).render(512), (300, 260), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def test_a_reconstruction_that_changes_nothing_gives_the_film_itself(film):
@@ -44,7 +44,7 @@ def test_a_large_opacity_goes_and_fine_detail_stays(film):
 
 def test_outside_the_box_nothing_changes():
     film = np.zeros((220, 200), np.float32)
-    film[30:200, 20:180] = cv2.resize(person(4).film(256), (160, 170)).clip(0.1, 1)
+    film[30:200, 20:180] = cv2.resize(make_person(4).render(256), (160, 170)).clip(0.1, 1)
     prepared = prepare_film(Radiograph(film), SETTINGS)
     top, bottom, left, right = prepared.box
     assert top > 0 and left > 0

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from helpers import drawn_film
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.imaging import GateError, Radiograph, RadiographError, edit_film, pass_gate, read_film, read_radiograph
 from diff3m.imaging.gate import Gate, has_writing, inspect, shipped_gate
 
@@ -39,7 +39,7 @@ def test_other_pictures_are_stopped():
 
 
 def test_phantoms_pass_and_what_is_proposed_is_what_mends():
-    film = edit_film(Radiograph(person(2_050_001).film(256)))
+    film = edit_film(Radiograph(make_person(2_050_001).render(256)))
     assert inspect(film).passes
     bad_film = edit_film(film, turn=1, negative=True)
     quality = inspect(bad_film)
@@ -49,7 +49,7 @@ def test_phantoms_pass_and_what_is_proposed_is_what_mends():
 
 
 def test_every_door_judges_a_film_alike_and_says_what_was_accepted(tmp_path):
-    film = edit_film(Radiograph(person(2_050_001).film(256)), turn=1)
+    film = edit_film(Radiograph(make_person(2_050_001).render(256)), turn=1)
     cv2.imwrite(str(tmp_path / "turned.png"), film.pixels * 255)
     with pytest.raises(GateError, match=r"turned.*--accept"):
         read_film(tmp_path / "turned.png")
@@ -69,7 +69,7 @@ def test_cutting_is_measured_on_the_turned_film():
 
 
 def test_writing_and_small_films_are_noted():
-    film = cv2.resize(person(2_050_001).film(256), (1024, 1024), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    film = cv2.resize(make_person(2_050_001).render(256), (1024, 1024), interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
     def written(text: str, place: tuple[int, int], scale: float, thickness: int) -> np.ndarray:
         picture = (film * 255).astype(np.uint8)

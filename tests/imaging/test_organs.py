@@ -10,8 +10,8 @@ import torch
 from helpers import ROOT
 from safetensors.torch import load_file
 
-from diff3m.data.phantom import person
-from diff3m.data.phantom.render import layers
+from diff3m.data.phantom import make_person
+from diff3m.data.phantom.render import compute_layers
 from diff3m.imaging.organs import SIDE, WEIGHTS, OrganNetwork, Organs, largest_part, segment_organs
 from diff3m.resources import resource
 
@@ -22,12 +22,12 @@ spec.loader.exec_module(fit_organs)
 
 def test_lungs_of_unseen_simulated_films_are_outlined():
     """Persons whom neither the fit nor the held-out films of the fit contain; the masks are exact."""
-    people = [person(number) for number in range(2_000_000, 2_000_012)]
-    films = np.stack([someone.film(128) for someone in people])
+    people = [make_person(number) for number in range(2_000_000, 2_000_012)]
+    films = np.stack([someone.render(128) for someone in people])
     masks = segment_organs(films)
     dice = []
     for someone, outlines in zip(people, masks, strict=True):
-        maps = layers(someone.anatomy(), SIDE)
+        maps = compute_layers(someone.draw_anatomy(), SIDE)
         for truth, mask in ((maps.lung_left, outlines[0]), (maps.lung_right, outlines[1])):
             inside = mask > 127
             dice.append(2 * (inside & (truth > 0.5)).sum() / (inside.sum() + (truth > 0.5).sum()))
@@ -35,7 +35,7 @@ def test_lungs_of_unseen_simulated_films_are_outlined():
 
 
 def test_bytes_and_floats_give_the_same_masks():
-    film = person(5).film(96)
+    film = make_person(5).render(96)
     bytes_film = np.round(film * 255).astype(np.uint8)
     from_bytes, from_floats = (
         segment_organs(bytes_film[None]),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.imaging.organs import Organs, segment_organs
 from diff3m.imaging.zones import OUTSIDE, ZONES, name_zone, split_by_organ, zone_map
 
@@ -79,10 +79,10 @@ def test_a_region_that_hardly_leaves_its_organ_stays_whole(zones):
 
 
 def test_lesions_of_simulated_films_are_named_by_their_side():
-    people = [person(number, "opacity") for number in range(2_000_100, 2_000_116)]
-    healthy = np.stack([someone.healthy.film(128) for someone in people])
+    people = [make_person(number, "opacity") for number in range(2_000_100, 2_000_116)]
+    healthy = np.stack([someone.healthy.render(128) for someone in people])
     sides = []
     for someone, masks in zip(people, segment_organs(healthy), strict=True):
-        name = name_zone(someone.film_with_lesion(128).mask, zone_map(Organs.from_masks(masks, 128)))
+        name = name_zone(someone.render_with_lesion(128).mask, zone_map(Organs.from_masks(masks, 128)))
         sides.append(name.startswith("right" if someone.lesion.side < 0 else "left"))
     assert np.mean(sides) >= 0.85

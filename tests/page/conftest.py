@@ -10,7 +10,7 @@ import pytest
 from helpers import drawn_film
 from page_steps import WATCH_SHIFTS
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,10 @@ def films(tmp_path_factory) -> dict[str, str]:
     The last is no chest film to the gate.
     """
     folder = tmp_path_factory.mktemp("films")
-    chest = cv2.normalize(person(2_050_001).film(300), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    chest = cv2.normalize(make_person(2_050_001).render(300), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     pictures = {
         "chest": chest,
-        "prior": (person(2_050_001, "opacity").film_with_lesion(200).film * 255).astype(np.uint8),
+        "prior": (make_person(2_050_001, "opacity").render_with_lesion(200).film * 255).astype(np.uint8),
         "turned": 255 - np.rot90(chest),
         "drawn": (drawn_film(300) * 255).astype(np.uint8),
     }

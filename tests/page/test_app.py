@@ -21,7 +21,7 @@ from page_steps import (
     wait_for_result,
 )
 
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 
 
 def test_an_example_fills_one_screen(open_page):
@@ -231,7 +231,7 @@ def test_a_second_film_is_analyzed_beside_the_first(open_page, films):
 def test_a_row_of_many_cases_opens_with_its_record(open_page, tmp_path):
     with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
         for index in range(2):
-            film = (person(2_050_001 + index).film(200) * 255).astype(np.uint8)
+            film = (make_person(2_050_001 + index).render(200) * 255).astype(np.uint8)
             archive.writestr(f"{index}.png", cv2.imencode(".png", film)[1].tobytes())
     (tmp_path / "manifest.csv").write_text("path,age,sex,view\n0.png,39,F,AP\n1.png,52,M,PA\n")
     with open_page() as page:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diff3m.data.phantom import person
-from diff3m.data.phantom.render import layers
+from diff3m.data.phantom import make_person
+from diff3m.data.phantom.render import compute_layers
 from diff3m.imaging.organs import Organs
 from diff3m.scoring import Scoring, compute_heat_map, select_region
 from diff3m.scoring.calibrate import calibrate_scoring
@@ -20,14 +20,14 @@ SIDE = 128
 @pytest.fixture(scope="module")
 def films() -> np.ndarray:
     """Three simulated films, (3, 128, 128)."""
-    return np.stack([person(number).film(SIDE) for number in (3, 5, 8)]).astype(np.float32)
+    return np.stack([make_person(number).render(SIDE) for number in (3, 5, 8)]).astype(np.float32)
 
 
 def test_the_chest_holds_lungs_and_heart_and_leaves_out_the_corners(films):
     regions = chest_regions(films)
     assert regions.shape == films.shape and regions.dtype == np.float32
     for number, region in zip((3, 5, 8), regions, strict=True):
-        maps = layers(person(number).anatomy(), SIDE)
+        maps = compute_layers(make_person(number).draw_anatomy(), SIDE)
         assert region[np.maximum(maps.lung_left, maps.lung_right) > 0.5].mean() > 0.97
         corners = region[[0, 0, -1, -1], [0, -1, 0, -1]]
         assert corners.max() == 0 and 0.25 < region.mean() < 0.8

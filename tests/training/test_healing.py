@@ -10,7 +10,7 @@ from helpers import randomize, tiny_network, training_config
 
 from diff3m.checkpoint.folder import load_checkpoint
 from diff3m.data.painted.painter import KINDS, PaintedFilm
-from diff3m.data.phantom import person
+from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.diffusion import Schedule, add_noise
 from diff3m.ehr import paper_schema
@@ -32,8 +32,8 @@ CONFIG = TrainingConfig(
 
 @pytest.fixture(scope="module")
 def films() -> Films:
-    images = np.stack([np.round(person(number).film(32) * 255).astype(np.uint8) for number in range(6)])
-    values = np.stack([SCHEMA.encode(person(number).patient.record()) for number in range(6)])
+    images = np.stack([np.round(make_person(number).render(32) * 255).astype(np.uint8) for number in range(6)])
+    values = np.stack([SCHEMA.encode(make_person(number).patient.to_record()) for number in range(6)])
     return Films(images, values, segment_organs(images))
 
 
@@ -127,7 +127,7 @@ def test_gradients_of_healing_reach_the_noise_branch(films):
 def test_held_out_kinds_are_not_painted(films, monkeypatch):
     names = []
     monkeypatch.setattr(
-        "diff3m.training.batch.healing_example",
+        "diff3m.training.batch.make_healing_example",
         lambda film, organs, other, rng, kinds, **chances: names.extend(kinds) or _unpainted(film),
     )
     draw_batch(films, SCHEMA, dataclasses.replace(CONFIG, held_out_kinds=["nodules", "hila"]), 0, 1000)

@@ -15,7 +15,7 @@ import torch
 from helpers import TRAINING_NETWORK, listed, training_config
 
 from diff3m.checkpoint.folder import load_checkpoint
-from diff3m.data.manifest import ManifestError, normal_cases
+from diff3m.data.manifest import ManifestError, read_normal_cases
 from diff3m.detector import Detector
 from diff3m.device import mixed_precision
 from diff3m.diffusion import Schedule
@@ -77,7 +77,7 @@ def test_samples_are_of_the_training_films_without_validation(film_folder):
     assert picture.shape == (3 * 32, 8 * 32)
     assert np.array_equal(
         picture[:32, :32],
-        load_films(normal_cases(film_folder / "manifest.csv", SCHEMA), SCHEMA, Preprocessing(32)).images[0],
+        load_films(read_normal_cases(film_folder / "manifest.csv", SCHEMA), SCHEMA, Preprocessing(32)).images[0],
     )
     assert {row["kind"] for row in csv.DictReader((film_folder / "run" / "log.csv").open())} == {"training"}
 

@@ -24,9 +24,11 @@ def record_changed_card(result: RecordChanges, context: Context) -> str:
     """Return a card for each other record of the same person."""
     cards = ""
     for index, (name, _) in enumerate(result.changes):
-        whole, feature = result.counterfactual, context.detector.schema[name]
-        size = mean_change(whole.differences[index])
-        own, other = (feature.describe(record.get(name)) for record in (whole.record, whole.others[index]))
+        counterfactual, feature = result.counterfactual, context.detector.schema[name]
+        size = mean_change(counterfactual.differences[index])
+        own, other = (
+            feature.describe(record.get(name)) for record in (counterfactual.record, counterfactual.others[index])
+        )
         caption = (
             f"With {feature.label} {other} instead of {own}, the picture of what is normal moves by {size:.2%} of "
             "the grey range on average"
@@ -35,5 +37,5 @@ def record_changed_card(result: RecordChanges, context: Context) -> str:
             ": next to nothing." if size < NO_CHANGE else " (red: brighter under the other record, blue: darker)."
         )
         labels = ("normal, this record", f"normal, {feature.label} {other}", "what the change did")
-        cards += two_normals_card("Under another record", caption, whole, index, labels, context.case.aspect)
+        cards += two_normals_card("Under another record", caption, counterfactual, index, labels, context.case.aspect)
     return cards

@@ -13,7 +13,7 @@ from diff3m.explain import Context, Influence
 from .. import figures, panels, wording
 from ..images import Frame, picture_strip
 from .layout import FRAME_HEIGHT
-from .region import named_regions
+from .region import drop_repeated_region
 from .registry import card
 
 FLAT = 1.0  # of the misfit: a curve that moves less says nothing
@@ -27,7 +27,7 @@ def influence_card(curves: Sequence[Influence], context: Context) -> str:
 
 def _curve_card(curve: Influence, context: Context) -> str:
     feature = context.detector.schema[curve.feature]
-    regions = named_regions(context.results.get("region", {}))
+    regions = drop_repeated_region(context.results.get("region", {}))
     place = next((name for name, region in regions.items() if region.box == curve.box), "")
     caption = influence_sentence(curve, feature, place)
     chart = figures.inline_svg(figures.influence_curve(curve, f"{feature.label} ({feature.unit})"), caption)

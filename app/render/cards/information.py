@@ -7,7 +7,7 @@ import html
 import cv2
 
 from diff3m.explain import Context, Information
-from diff3m.export.overlay import draw_signed, full_color_limit
+from diff3m.export.overlay import compute_full_color_limit, draw_signed
 
 from .. import panels
 from ..images import Frame, picture_strip
@@ -23,7 +23,7 @@ def information_card(result: Information, context: Context) -> str:
     """Return the card of the record's bits, beside where the film differs."""
     caption = information_sentence(result)
     smooth, residual = (cv2.GaussianBlur(image, (0, 0), MAP_SIGMA) for image in (result.map, result.residual))
-    scale, full = (full_color_limit(image) or 1.0 for image in (smooth, residual))
+    scale, full = (compute_full_color_limit(image) or 1.0 for image in (smooth, residual))
     frames = [
         Frame(draw_signed(smooth, scale), "where the record informs", "Map of where the record informs the picture"),
         Frame(

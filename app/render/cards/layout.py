@@ -7,7 +7,7 @@ import html
 import numpy as np
 
 from diff3m.explain import Counterfactual
-from diff3m.export.overlay import draw_signed, full_color_limit
+from diff3m.export.overlay import compute_full_color_limit, draw_signed
 
 from .. import panels
 from ..images import Frame, picture_strip
@@ -24,7 +24,7 @@ def two_normals_card(
     index: of the other record. labels: of the two normals and of the difference, other − own.
     """
     change = result.differences[index]
-    full = max(full_color_limit(change), 0.02)
+    full = max(compute_full_color_limit(change), 0.02)
     frames = [
         Frame(result.film, "the film"),
         Frame(result.reconstruction, labels[0]),

@@ -18,7 +18,7 @@ MIN_CHANGE = 0.01  # of the grey range: a smaller change of a region is not wort
 def region_card(regions: Mapping[str, RegionAttribution], context: Context) -> str:
     """Return the card of regions by name; "" is the largest difference, where no place was named."""
     sentences = "".join(
-        f"<p>{html.escape(region_sentence(region, name))}</p>" for name, region in named_regions(regions).items()
+        f"<p>{html.escape(region_sentence(region, name))}</p>" for name, region in drop_repeated_region(regions).items()
     )
     how = panels.small_text(
         "Measured on estimates of the normal film in one step, on which the record acts more than on the normal film "
@@ -27,7 +27,7 @@ def region_card(regions: Mapping[str, RegionAttribution], context: Context) -> s
     return f'<div class="card"><h3>What the record explains of places</h3>{sentences}{how}</div>'
 
 
-def named_regions(regions: Mapping[str, RegionAttribution]) -> dict[str, RegionAttribution]:
+def drop_repeated_region(regions: Mapping[str, RegionAttribution]) -> dict[str, RegionAttribution]:
     """Return regions by name, without the one under "" where that is one of the others."""
     boxes = [region.box for name, region in regions.items() if name]
     return {name: region for name, region in regions.items() if name or region.box not in boxes}

@@ -36,7 +36,7 @@ def agreement_sentence(name: str, agreement: Agreement) -> str:
     start, plural = name[0].upper() + name[1:], name.endswith("s")
     if not agreement.comparisons:
         return f"{start}: no part of the record changes the misfit by 1 or more, so there is nothing to compare."
-    if agreement.whole:
+    if agreement.is_full:
         verb = "agree" if plural else "agrees"
         return f"{start} {verb} with the Shapley values above in the signs and in the order of the groups."
     doubts = [] if agreement.signs == 1 else [f"{agreement.signs:.0%} of the signs are the same"]

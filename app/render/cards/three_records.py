@@ -6,21 +6,25 @@ import html
 
 from diff3m.explain import Context
 from diff3m.explain.three_records import ThreeRecords
-from diff3m.export.overlay import draw_signed, full_color_limit
+from diff3m.export.overlay import compute_full_color_limit, draw_signed
 
 from .. import panels
 from ..images import Frame, picture_strip
 from .layout import FRAME_HEIGHT, NO_CHANGE, mean_change
 from .registry import card
 
-MIN_FULL_COLOR = 0.02  # of the grey range, so that next to nothing looks like it
+MIN_FULL_COLOR = 0.02  # of the grey range, so that a negligible change looks negligible
+OF_INVERSION = (
+    "Inversion keeps in the noise what a record does not explain, so the pictures differ little even where the scores "
+    "move. "
+)
 
 
 @card("three_records")
 def three_records_card(result: ThreeRecords, context: Context) -> str:
     """Return the card with the three pictures, their scores, and what the other records change."""
     caption = three_records_sentence(result)
-    full = max(MIN_FULL_COLOR, *(full_color_limit(change) for change in result.differences))
+    full = max(MIN_FULL_COLOR, *(compute_full_color_limit(change) for change in result.differences))
     names = ("record known", "record unknown", "another patient's record")
     frames = [
         Frame(image, _label(*row)) for image, *row in zip(result.reconstructions, names, result.scores, strict=True)
@@ -29,11 +33,11 @@ def three_records_card(result: ThreeRecords, context: Context) -> str:
         Frame(draw_signed(change, full), f"{name}: change; full color at {full:.1%}")
         for name, change in zip(names[1:], result.differences, strict=True)
     ]
+    by_inversion = context.detector.scoring.reconstruction == "inversion"
     how = panels.small_text(
-        "Pseudo-healthy as in the analysis: inversion keeps in the noise what a record does not explain, so the "
-        "pictures differ little even where the scores move. The other patient is mirrored: each known number as far "
-        "from the average of training on the other side, each category the next one. All scores are against normals of "
-        "the film's own view."
+        f"Pseudo-healthy as in the analysis. {OF_INVERSION if by_inversion else ''}The other patient is mirrored: each "
+        "known number as far from the average of training on the other side, each category the next one. All scores "
+        "are against normals of the film's own view."
     )
     title = "Known, unknown and another record"
     pictures = picture_strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)

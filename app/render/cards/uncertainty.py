@@ -20,15 +20,17 @@ def uncertainty_card(result: Uncertainty, context: Context) -> str:
     by_seed = (
         f"Over {len(scores)} seeds the score lies between {min(scores):+.2f} and {max(scores):+.2f}."
         if max(scores) > min(scores)
-        else "The score uses no fresh noise, so that the seed does not matter."
+        else "The score does not depend on the seed."
     )
     which = "Largest" if context.detector.scoring.combine == "max" else "Mean"
     text = f"{which} z-score of the residuals by noise level (0: an average normal film): {levels}. {by_seed}"
     full = max(float(result.heat_spread.max()), 1e-6)
+    uses_noise = context.detector.scoring.reconstruction != "inversion"
     how = panels.small_text(
         "The heat map's standard deviation over reconstructions from noise levels "
         f"{', '.join(map(str, result.heat_levels))} is {float(result.heat_spread.mean()):.1%} of the grey range on "
-        f"average, {full:.1%} where it is largest (white). It uses no fresh noise: every seed gives the same map."
+        f"average, {full:.1%} where it is largest (white)."
+        + ("" if uses_noise else " Inversion draws no random noise: every seed gives the same map.")
     )
     frame = Frame(result.heat_spread / full, "Where the heat map depends on the noise level")
     picture = inline_image(frame, 2 * FRAME_HEIGHT, context.case.aspect)

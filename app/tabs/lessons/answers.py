@@ -1,4 +1,4 @@
-"""What answers are built from: an analyzed phantom, viewer states, and pieces of HTML and words."""
+"""Parts of answers: analyses of phantoms, viewer states, and pieces of HTML and text."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ...components.viewer import ViewerFilm, ViewerFinding, ViewerState
 from ...render import wording
 from ...render.images import Frame, picture_strip
 from ...runtime.model_lock import analyze_in_turn
-from ..teach_films import PHANTOM_TAG, PhantomFilm, analyzed_film, plain_film
+from ..teach_films import PHANTOM_TAG, PhantomFilm, make_analyzed_film, make_plain_film
 
 PICTURE = 104  # pixels: height of the small pictures, so that an answer fits beside its film
 
 
 def analyze(detector: Detector, phantom: PhantomFilm, changes: Mapping[str, object] | None = None) -> Analysis:
     """Analyze a phantom when the model is free. changes: of its record, by feature name."""
-    return analyze_in_turn(detector, phantom.film, {**phantom.patient.record(), **(changes or {})})
+    return analyze_in_turn(detector, phantom.film, {**phantom.patient.to_record(), **(changes or {})})
 
 
-def phantom_view(phantom: PhantomFilm, name: str) -> ViewerFilm:
+def make_phantom_view(phantom: PhantomFilm, name: str) -> ViewerFilm:
     """Return a phantom for the viewer before it is analyzed."""
-    return plain_film(phantom.pixels, name, tags=(PHANTOM_TAG,))
+    return make_plain_film(phantom.pixels, name, tags=(PHANTOM_TAG,))
 
 
-def analyzed_view(
+def make_analyzed_view(
     phantom: PhantomFilm,
     analysis: Analysis,
     detector: Detector,
@@ -38,7 +38,7 @@ def analyzed_view(
     findings: tuple[ViewerFinding, ...] = (),
 ) -> ViewerFilm:
     """Return a phantom with its analysis for the viewer. findings: outlined places."""
-    return analyzed_film(phantom.pixels, analysis, detector, findings, name=name, tags=(PHANTOM_TAG,))
+    return make_analyzed_film(phantom.pixels, analysis, detector, findings, name=name, tags=(PHANTOM_TAG,))
 
 
 def card(title: str, text: str | Sequence[str], content: str = "") -> str:
@@ -73,7 +73,7 @@ def percentile_text(percentile: float | None) -> str:
     return "–" if percentile is None else wording.percentile_text(percentile)
 
 
-def outstanding_places(analysis: Analysis, detector: Detector) -> list[Place]:
+def find_outstanding_places(analysis: Analysis, detector: Detector) -> list[Place]:
     """Return the places that stand out from those of nearly all normal films, the largest difference first."""
     places = find_findings(analysis, analysis.case, detector.scoring)
     return sorted((place for place in places if place.stands_out), key=lambda place: -abs(place.largest))
@@ -87,12 +87,12 @@ def places_text(places: Sequence[Place]) -> str:
     return f"{places[0].zone}, {wording.signed_percent(places[0].largest)}{more}"
 
 
-def question_state(phantom: PhantomFilm, name: str) -> ViewerState:
+def make_question_state(phantom: PhantomFilm, name: str) -> ViewerState:
     """Return a phantom before it is analyzed."""
-    return ViewerState(phantom_view(phantom, name), description=name)
+    return ViewerState(make_phantom_view(phantom, name), description=name)
 
 
-def answer_state(
+def make_answer_state(
     phantom: PhantomFilm,
     analysis: Analysis,
     detector: Detector,
@@ -100,7 +100,7 @@ def answer_state(
     findings: tuple[ViewerFinding, ...] = (),
 ) -> ViewerState:
     """Return a phantom with its analysis. findings: outlined places."""
-    return ViewerState(analyzed_view(phantom, analysis, detector, name, findings), description=name)
+    return ViewerState(make_analyzed_view(phantom, analysis, detector, name, findings), description=name)
 
 
 def result_pictures(analysis: Analysis, detector: Detector) -> str:
@@ -118,6 +118,6 @@ def result_pictures(analysis: Analysis, detector: Detector) -> str:
     )
 
 
-def record_fit_text(analysis: Analysis, detector: Detector) -> str:
+def describe_record_fit(analysis: Analysis, detector: Detector) -> str:
     """Return how the film fits its record, in words."""
     return " ".join(wording.contradiction_sentences(analysis, detector.schema))

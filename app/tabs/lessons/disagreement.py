@@ -12,7 +12,7 @@ from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerFilm, ViewerFinding, ViewerState
 from ...render import wording
-from ..teach_films import PhantomFilm, phantom_film
+from ..teach_films import PhantomFilm, make_phantom_film
 from . import answers
 from .lesson import Lesson, Step
 
@@ -34,7 +34,7 @@ class Candidate:
     @property
     def phantom(self) -> PhantomFilm:
         """The phantom's film."""
-        return phantom_film(self.number, self.lesion)
+        return make_phantom_film(self.number, self.lesion)
 
 
 CANDIDATES = (
@@ -74,13 +74,13 @@ class Outcome:
         return self.candidate.name, percentile, answers.places_text(self.places), agreement
 
 
-def map_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
+def find_map_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
     """Return the film of an ordinary score with the strongest place that stands out; None where there is none."""
     films = [outcome for outcome in outcomes if not outcome.is_unusual and outcome.places]
     return max(films, key=lambda outcome: abs(outcome.places[0].largest), default=None)
 
 
-def score_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
+def find_score_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
     """Return the film of the highest unusual score on which no place stands out; None where there is none."""
     films = [outcome for outcome in outcomes if outcome.is_unusual and not outcome.places]
     return max(films, key=lambda outcome: outcome.analysis.percentile or 0, default=None)
@@ -88,7 +88,7 @@ def score_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
 
 def conclusion_sentences(outcomes: Sequence[Outcome], detector: Detector) -> list[str]:
     """Say how often score and map disagree, and how to read each kind of disagreement, or that it did not occur."""
-    by_map, by_score = map_alone(outcomes), score_alone(outcomes)
+    by_map, by_score = find_map_alone(outcomes), find_score_alone(outcomes)
     count = sum(not outcome.agrees for outcome in outcomes)
     sentences = [f"Score and map disagree on {count} of {len(outcomes)} films."]
     if by_map is None:
@@ -104,7 +104,7 @@ def conclusion_sentences(outcomes: Sequence[Outcome], detector: Detector) -> lis
     if by_score is None:
         sentences.append("No film of an unusual score is without such a place.")
     else:
-        fit = answers.record_fit_text(by_score.analysis, detector)
+        fit = answers.describe_record_fit(by_score.analysis, detector)
         sentences.append(
             f"Film {by_score.candidate.name}: the score is unusual (percentile "
             f"{answers.percentile_text(by_score.analysis.percentile)}), but no place stands out. {fit} Such a film "
@@ -113,19 +113,19 @@ def conclusion_sentences(outcomes: Sequence[Outcome], detector: Detector) -> lis
     return [*sentences, "Neither is a diagnosis; where they disagree, say which of the two you follow."]
 
 
-def _viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
+def _make_viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
     phantom = outcome.candidate.phantom
     findings = tuple(
         ViewerFinding(place.zone, wording.signed_percent(place.largest), place.box, place.outline)
         for place in outcome.places
     )
     name = f"Film {outcome.candidate.name}, percentile {answers.percentile_text(outcome.analysis.percentile)}"
-    return answers.analyzed_view(phantom, outcome.analysis, detector, name, findings)
+    return answers.make_analyzed_view(phantom, outcome.analysis, detector, name, findings)
 
 
 def show_candidate() -> ViewerState:
     """Return the first film before the answer."""
-    return answers.question_state(CANDIDATES[0].phantom, "Film 1 of 6")
+    return answers.make_question_state(CANDIDATES[0].phantom, "Film 1 of 6")
 
 
 def answer_disagreement(detector: Detector) -> Iterator[Step]:
@@ -134,11 +134,13 @@ def answer_disagreement(detector: Detector) -> Iterator[Step]:
     head, outcomes, steps = ("film", "percentile", "stands out", ""), [], ""
     for candidate in CANDIDATES:
         analysis = answers.analyze(detector, candidate.phantom, candidate.record)
-        outcomes.append(Outcome(candidate, analysis, tuple(answers.outstanding_places(analysis, detector))))
+        outcomes.append(Outcome(candidate, analysis, tuple(answers.find_outstanding_places(analysis, detector))))
         steps = answers.card(title, text, answers.table(head, [outcome.row for outcome in outcomes]))
         yield Step(steps)
-    examples = [outcome for outcome in (map_alone(outcomes), score_alone(outcomes)) if outcome] or outcomes[:1]
-    films = (_viewer_film(outcome, detector) for outcome in examples)
+    examples = [outcome for outcome in (find_map_alone(outcomes), find_score_alone(outcomes)) if outcome] or outcomes[
+        :1
+    ]
+    films = (_make_viewer_film(outcome, detector) for outcome in examples)
     state = ViewerState(*films, description="Films on which score and map disagree")
     yield Step(answers.conclusion(steps, conclusion_sentences(outcomes, detector)), state)
 

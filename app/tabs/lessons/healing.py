@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from diff3m.analysis import Analysis
-from diff3m.data.painted.lesions import paint
+from diff3m.data.painted.lesions import paint_lesion
 from diff3m.detector import Detector
 from diff3m.findings import Finding as Place
 from diff3m.findings import mask_box
@@ -18,8 +18,8 @@ from diff3m.imaging import Radiograph, prepare_mask
 from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerFinding, ViewerState
-from ..case_set import mask_truths
-from ..teach_films import MODEL_SIDE, PhantomFilm, phantom_film
+from ..case_set import find_truths
+from ..teach_films import MODEL_SIDE, PhantomFilm, make_phantom_film
 from . import answers
 from .lesson import Lesson, Setting, Step
 
@@ -31,7 +31,7 @@ SETTING = Setting("Strength of the lesions (share of the way to white)", 0.02, 1
 
 @dataclass(frozen=True)
 class Lesion:
-    """A painted lesion. kind, center, extent, seed: as `paint` takes them."""
+    """A painted lesion. kind, center, extent, seed: as `paint_lesion` takes them."""
 
     name: str
     kind: str
@@ -93,12 +93,12 @@ def place_stands_out(places: Sequence[Place], mask: np.ndarray) -> bool:
 
 
 @lru_cache(maxsize=128)
-def painted_film(strength: float) -> tuple[PhantomFilm, tuple[np.ndarray, ...]]:
+def make_painted_film(strength: float) -> tuple[PhantomFilm, tuple[np.ndarray, ...]]:
     """Return the phantom with all lesions at a strength, and their masks, (H, W) bool each."""
-    phantom = phantom_film(PERSON)
+    phantom = make_phantom_film(PERSON)
     pixels, masks = phantom.pixels, []
     for lesion in LESIONS:
-        pixels, mask = paint(pixels, lesion.kind, lesion.center, lesion.extent, strength, lesion.seed)
+        pixels, mask = paint_lesion(pixels, lesion.kind, lesion.center, lesion.extent, strength, lesion.seed)
         masks.append(mask)
     size = (MODEL_SIDE, MODEL_SIDE)
     change = cv2.resize(pixels - phantom.pixels, size, interpolation=cv2.INTER_AREA)
@@ -107,9 +107,9 @@ def painted_film(strength: float) -> tuple[PhantomFilm, tuple[np.ndarray, ...]]:
 
 
 def _measure(detector: Detector, strength: float, twin: Analysis) -> tuple[Analysis, Measurement]:
-    phantom, masks = painted_film(strength)
+    phantom, masks = make_painted_film(strength)
     analysis = answers.analyze(detector, phantom)
-    places = answers.outstanding_places(analysis, detector)
+    places = answers.find_outstanding_places(analysis, detector)
     small = [prepare_mask(mask, phantom.film, detector.config.preprocessing) for mask in masks]
     removals = tuple(measure_removal(analysis, twin, mask) for mask in small)
     stands_out = tuple(place_stands_out(places, mask) for mask in small)
@@ -153,23 +153,23 @@ def conclusion_text(measurements: Sequence[Measurement], strength: float) -> str
 
 def show_painted(strength: float) -> ViewerState:
     """Return the painted film before the answer."""
-    phantom, _ = painted_film(round(strength, 2))
-    return answers.question_state(phantom, f"Three lesions at strength {strength:.2f}")
+    phantom, _ = make_painted_film(round(strength, 2))
+    return answers.make_question_state(phantom, f"Three lesions at strength {strength:.2f}")
 
 
 def answer_painted(detector: Detector, strength: float) -> Iterator[Step]:
     """Measure the chosen strength, then the series, from gross to invisible."""
     strength = round(strength, 2)
-    healthy = phantom_film(PERSON)
+    healthy = make_phantom_film(PERSON)
     healthy_analysis = answers.analyze(detector, healthy)
-    phantom, masks = painted_film(strength)
+    phantom, masks = make_painted_film(strength)
     analysis, first = _measure(detector, strength, healthy_analysis)
-    truths = [mask_truths(mask, f"{lesion.name}, painted") for lesion, mask in zip(LESIONS, masks, strict=True)]
+    truths = [find_truths(mask, f"{lesion.name}, painted") for lesion, mask in zip(LESIONS, masks, strict=True)]
     findings = tuple(ViewerFinding(truth.label, "", truth.box, truth.outline) for parts in truths for truth in parts)
     name = f"Painted at strength {strength:.2f}"
     title = "How much of each lesion the normal film removes"
     text = "Measured inside each lesion, against the same film without lesions."
-    state = answers.answer_state(phantom, analysis, detector, name, findings=findings)
+    state = answers.make_answer_state(phantom, analysis, detector, name, findings=findings)
     yield Step(answers.card(title, text, _table([first], healthy_analysis, strength)), state)
     measurements = [first]
     for other in STRENGTHS:

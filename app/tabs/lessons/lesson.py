@@ -1,4 +1,4 @@
-"""What a lesson is."""
+"""Types of a lesson: its steps, its setting and the lesson itself."""
 
 from __future__ import annotations
 

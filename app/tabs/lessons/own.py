@@ -10,19 +10,21 @@ from diff3m.imaging import RadiographError
 from ...components.viewer import ViewerState
 from ...render import panels, wording
 from ..folder_set import FolderSet
-from ..set_examples import case_id
-from ..teach_films import analyzed_film, plain_film
-from ..truth import truth_findings, truth_sentences
+from ..set_examples import make_case_id
+from ..teach_films import make_analyzed_film, make_plain_film
+from ..truth import describe_truth, make_truth_findings
 from . import answers
 from .lesson import Lesson, Step
 
 
-def own_lessons(sets: Sequence[FolderSet]) -> tuple[Lesson, ...]:
+def make_own_lessons(sets: Sequence[FolderSet]) -> tuple[Lesson, ...]:
     """Return a lesson for each row with a question."""
-    return tuple(_lesson(cases, index) for cases in sets for index, entry in enumerate(cases.entries) if entry.question)
+    return tuple(
+        _make_lesson(cases, index) for cases in sets for index, entry in enumerate(cases.entries) if entry.question
+    )
 
 
-def _lesson(cases: FolderSet, index: int) -> Lesson:
+def _make_lesson(cases: FolderSet, index: int) -> Lesson:
     entry = cases.entries[index]
     title = entry.title or f"Film {index + 1}"
 
@@ -31,7 +33,7 @@ def _lesson(cases: FolderSet, index: int) -> Lesson:
             pixels = cases.case(index).pixels
         except RadiographError:  # the answer says so
             return ViewerState(description="The film cannot be read")
-        return ViewerState(plain_film(pixels, title), description=title)
+        return ViewerState(make_plain_film(pixels, title), description=title)
 
     def answer(detector: Detector | None) -> Iterator[Step]:
         try:
@@ -40,16 +42,16 @@ def _lesson(cases: FolderSet, index: int) -> Lesson:
         except ValueError as error:
             yield Step(panels.status_line(str(error), alert=True))
             return
-        film = analyzed_film(case.pixels, analysis, cases.detector, truth_findings(case), name=title)
-        places = answers.places_text(answers.outstanding_places(analysis, cases.detector))
+        film = make_analyzed_film(case.pixels, analysis, cases.detector, make_truth_findings(case), name=title)
+        places = answers.places_text(answers.find_outstanding_places(analysis, cases.detector))
         model = " ".join(
             (
                 wording.score_sentence(analysis),
                 f"Places that stand out: {places}.",
-                answers.record_fit_text(analysis, cases.detector),
+                answers.describe_record_fit(analysis, cases.detector),
             )
         )
-        text = answers.card("The answer", " ".join(filter(None, (case.answer, *truth_sentences(case)))))
+        text = answers.card("The answer", " ".join(filter(None, (case.answer, *describe_truth(case)))))
         yield Step(text + answers.card("The model", model), ViewerState(film, description=title))
 
-    return Lesson(case_id(cases, entry.name), f"{cases.title}: {title}", entry.question, (), "", show, answer)
+    return Lesson(make_case_id(cases, entry.name), f"{cases.title}: {title}", entry.question, (), "", show, answer)

@@ -14,7 +14,7 @@ from diff3m.imaging import Radiograph
 from diff3m.scoring.score import UNUSUAL
 
 from ...components.viewer import ViewerState
-from ..teach_films import PhantomFilm, phantom_film
+from ..teach_films import PhantomFilm, make_phantom_film
 from . import answers
 from .lesson import Lesson, Step
 
@@ -88,8 +88,8 @@ class Outcome:
     map_change: float
 
 
-def _outcome(name: str, analysis: Analysis, first: Analysis, detector: Detector) -> Outcome:
-    places = answers.places_text(answers.outstanding_places(analysis, detector))
+def _measure_outcome(name: str, analysis: Analysis, first: Analysis, detector: Detector) -> Outcome:
+    places = answers.places_text(answers.find_outstanding_places(analysis, detector))
     change = float(np.abs(analysis.heat_map - first.heat_map).mean())
     percentile = answers.percentile_text(analysis.percentile)
     return Outcome(name, analysis.percentile, (name, percentile, f"{change:.1%}", places), change)
@@ -123,27 +123,27 @@ def conclusion_text(outcomes: Sequence[Outcome]) -> str:
 
 def show_film() -> ViewerState:
     """Return the film of both hospitals, before the answer."""
-    phantom = phantom_film(PERSON, view="PA")
+    phantom = make_phantom_film(PERSON, view="PA")
     other = OTHER_HOSPITAL.apply(phantom)
-    films = (answers.phantom_view(film, name) for film, name in ((phantom, "A"), (other, "B")))
+    films = (answers.make_phantom_view(film, name) for film, name in ((phantom, "A"), (other, "B")))
     return ViewerState(*films, description="The same patient's film as hospital A and hospital B show it")
 
 
 def answer_processing(detector: Detector) -> Iterator[Step]:
     """Analyze the film as it is, with each change alone, and with all of them."""
-    phantom = phantom_film(PERSON, view="PA")
+    phantom = make_phantom_film(PERSON, view="PA")
     title = "The same patient, one change at a time"
     text = f"Score and map of {FIRST}'s film, then of the same film with each change alone."
     first = answers.analyze(detector, phantom)
-    outcomes = [_outcome(FIRST, first, first, detector)]
+    outcomes = [_measure_outcome(FIRST, first, first, detector)]
     yield Step(answers.card(title, text, _table(outcomes)))
     for variant in (*VARIANTS, OTHER_HOSPITAL):
         variation = variant.apply(phantom)
         analysis = answers.analyze(detector, variation, variant.record)
-        outcomes.append(_outcome(variant.name, analysis, first, detector))
+        outcomes.append(_measure_outcome(variant.name, analysis, first, detector))
         yield Step(answers.card(title, text, _table(outcomes)))
     films = (
-        answers.analyzed_view(film, result, detector, name)
+        answers.make_analyzed_view(film, result, detector, name)
         for film, result, name in ((phantom, first, "A"), (variation, analysis, "B"))
     )
     state = ViewerState(*films, description="The films of both hospitals with their maps")

@@ -16,12 +16,12 @@ from diff3m.findings import mask_box
 from diff3m.imaging import prepare
 from diff3m.scoring.score import UNUSUAL
 
-from ...components.film_pictures import difference_map
+from ...components.film_pictures import make_difference_map
 from ...components.viewer import ViewerFinding, ViewerState
 from ...render import figures, panels, wording
 from ...render.images import Frame
 from ...runtime.model_lock import MODEL
-from ..teach_films import PhantomFilm, phantom_film, plain_film
+from ..teach_films import PhantomFilm, make_phantom_film, make_plain_film
 from . import answers
 from .lesson import Lesson, Step
 
@@ -35,11 +35,11 @@ FULL_DIFFERENCE = 0.3  # of the grey range: full color of the true and the learn
 
 
 def _show_heart() -> ViewerState:
-    return answers.question_state(phantom_film(HEART_PERSON, **HIGH_PRESSURE), "Is this heart too large?")
+    return answers.make_question_state(make_phantom_film(HEART_PERSON, **HIGH_PRESSURE), "Is this heart too large?")
 
 
 def _answer_heart(detector: Detector) -> Iterator[Step]:
-    phantom, text, percentiles = phantom_film(HEART_PERSON, **HIGH_PRESSURE), "", []
+    phantom, text, percentiles = make_phantom_film(HEART_PERSON, **HIGH_PRESSURE), "", []
     reconstructions = []
     records = (
         ("188/104 mmHg, the pressure that made this heart", {}),
@@ -49,9 +49,9 @@ def _answer_heart(detector: Detector) -> Iterator[Step]:
         analysis = answers.analyze(detector, phantom, change)
         percentiles.append(analysis.percentile or 0)
         reconstructions.append(analysis.reconstruction)
-        sentences = f"{wording.score_sentence(analysis)} {answers.record_fit_text(analysis, detector)}"
+        sentences = f"{wording.score_sentence(analysis)} {answers.describe_record_fit(analysis, detector)}"
         text += answers.card(f"With {name}", sentences, answers.result_pictures(analysis, detector))
-        yield Step(text, answers.answer_state(phantom, analysis, detector, f"With {name}"))
+        yield Step(text, answers.make_answer_state(phantom, analysis, detector, f"With {name}"))
     change = percentiles[1] - percentiles[0]
     difference = float(np.abs(reconstructions[1] - reconstructions[0]).mean())
     effect = f"{change:+.0f} points" if abs(change) >= 1 else "less than a point"
@@ -70,19 +70,19 @@ def _answer_heart(detector: Detector) -> Iterator[Step]:
 
 
 def _bmi_films() -> tuple[PhantomFilm, PhantomFilm]:
-    return phantom_film(STOUT_PERSON, bmi=22.0), phantom_film(STOUT_PERSON, bmi=38.0)
+    return make_phantom_film(STOUT_PERSON, bmi=22.0), make_phantom_film(STOUT_PERSON, bmi=38.0)
 
 
 def _show_bmi() -> ViewerState:
-    return answers.question_state(_bmi_films()[0], "The person at BMI 22")
+    return answers.make_question_state(_bmi_films()[0], "The person at BMI 22")
 
 
 def _answer_bmi(detector: Detector) -> Iterator[Step]:
     thin, stout = _bmi_films()
     films = [prepare(phantom.film, detector.config.preprocessing) for phantom in (thin, stout)]
     truth = films[1] - films[0]
-    difference = difference_map(stout.pixels - thin.pixels, 0.0, FULL_DIFFERENCE, "True difference")
-    first = plain_film(thin.pixels, "BMI 22", normal=stout.pixels, normal_name="BMI 38", maps=(difference,))
+    difference = make_difference_map(stout.pixels - thin.pixels, 0.0, FULL_DIFFERENCE, "True difference")
+    first = make_plain_film(thin.pixels, "BMI 22", normal=stout.pixels, normal_name="BMI 38", maps=(difference,))
     text = answers.card(
         "What the simulator does",
         "The same person at both values, by the equations behind the phantom. Red is brighter at BMI 38, blue darker.",
@@ -95,7 +95,7 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
     yield Step(text, ViewerState(first, description="The same person at BMI 22 and 38, with the true difference"))
     with MODEL.turn():
         result = compute_counterfactual(
-            detector, detector.case(thin.film, thin.patient.record()), [stout.patient.record()]
+            detector, detector.case(thin.film, thin.patient.to_record()), [stout.patient.to_record()]
         )
     agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
     yield Step(
@@ -119,14 +119,14 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
 
 
 def _show_view() -> ViewerState:
-    return answers.question_state(phantom_film(VIEW_PERSON, view="AP"), "Which way did the X-rays go?")
+    return answers.make_question_state(make_phantom_film(VIEW_PERSON, view="AP"), "Which way did the X-rays go?")
 
 
 def _answer_view(detector: Detector) -> Iterator[Step]:
-    lying, standing, text = phantom_film(VIEW_PERSON, view="AP"), phantom_film(VIEW_PERSON, view="PA"), ""
+    lying, standing, text = make_phantom_film(VIEW_PERSON, view="AP"), make_phantom_film(VIEW_PERSON, view="PA"), ""
     contradicts = False
     for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
-        case = detector.case(lying.film, {**lying.patient.record(), "view": view})
+        case = detector.case(lying.film, {**lying.patient.to_record(), "view": view})
         with MODEL.turn():
             fits = attribute(detector, case, parts=False).fits
         fit = next(entry for entry in fits if entry.group == "view")
@@ -143,7 +143,7 @@ def _answer_view(detector: Detector) -> Iterator[Step]:
         "with the tube near and in front, the heart is magnified and the diaphragm stands high. A detector that does "
         "not know the view may take that for disease or, where sick people are filmed lying, the view for disease.",
     )
-    films = plain_film(lying.pixels, "AP, lying"), plain_film(standing.pixels, "The same person PA, standing")
+    films = make_plain_film(lying.pixels, "AP, lying"), make_plain_film(standing.pixels, "The same person PA, standing")
     yield Step(answer, ViewerState(*films, description="The same person AP and PA"))
 
 
@@ -151,17 +151,17 @@ def _answer_view(detector: Detector) -> Iterator[Step]:
 
 
 def _show_stout() -> ViewerState:
-    return answers.question_state(phantom_film(STOUT_PERSON, bmi=41.0), "A healthy person at BMI 41")
+    return answers.make_question_state(make_phantom_film(STOUT_PERSON, bmi=41.0), "A healthy person at BMI 41")
 
 
 def _answer_without(detector: Detector) -> Iterator[Step]:
-    phantom, text, normals = phantom_film(STOUT_PERSON, bmi=41.0), "", []
-    record = phantom.patient.record()
+    phantom, text, normals = make_phantom_film(STOUT_PERSON, bmi=41.0), "", []
+    record = phantom.patient.to_record()
     for name, changes in (("Everything known", {}), ("Nothing known", dict.fromkeys(record))):
         analysis = answers.analyze(detector, phantom, changes)
         normals.append(analysis.reconstruction)
         text += answers.card(name, wording.score_sentence(analysis), answers.result_pictures(analysis, detector))
-        yield Step(text, answers.answer_state(phantom, analysis, detector, name))
+        yield Step(text, answers.make_answer_state(phantom, analysis, detector, name))
     with MODEL.turn():
         result = attribute(detector, detector.case(phantom.film, record), parts=False)
     is_explained = result.known < result.unknown
@@ -180,12 +180,12 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
 
 
 def _answer_attention(detector: Detector) -> Iterator[Step]:
-    phantom = phantom_film(STOUT_PERSON, bmi=41.0)
+    phantom = make_phantom_film(STOUT_PERSON, bmi=41.0)
     analysis = answers.analyze(detector, phantom)
     text = panels.attention_card(analysis, detector)
-    yield Step(text, answers.answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
+    yield Step(text, answers.make_answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
     with MODEL.turn():
-        result = attribute(detector, detector.case(phantom.film, phantom.patient.record()), parts=False)
+        result = attribute(detector, detector.case(phantom.film, phantom.patient.to_record()), parts=False)
     top = max(result.groups, key=lambda group: abs(result.groups[group]))
     chart = figures.inline_svg(
         figures.attribution_bars(result.groups), "Shapley values of the misfit by group of the record"
@@ -204,18 +204,23 @@ def _answer_attention(detector: Detector) -> Iterator[Step]:
 
 
 def _show_nodule() -> ViewerState:
-    return answers.question_state(phantom_film(NODULE_PERSON, "nodule"), "There is a nodule in this lung")
+    return answers.make_question_state(make_phantom_film(NODULE_PERSON, "nodule"), "There is a nodule in this lung")
 
 
 def _answer_nodule(detector: Detector) -> Iterator[Step]:
-    with_nodule, healthy, text, percentiles = phantom_film(NODULE_PERSON, "nodule"), phantom_film(NODULE_PERSON), "", []
+    with_nodule, healthy, text, percentiles = (
+        make_phantom_film(NODULE_PERSON, "nodule"),
+        make_phantom_film(NODULE_PERSON),
+        "",
+        [],
+    )
     truth = (ViewerFinding("nodule, the truth", "", mask_box(with_nodule.mask)),)
     for name, phantom, findings in (("With the nodule", with_nodule, truth), ("The same lung without it", healthy, ())):
         analysis = answers.analyze(detector, phantom)
         percentiles.append(analysis.percentile or 0)
         text += answers.card(name, wording.score_sentence(analysis), answers.result_pictures(analysis, detector))
         if findings:
-            yield Step(text, answers.answer_state(phantom, analysis, detector, name, findings=findings))
+            yield Step(text, answers.make_answer_state(phantom, analysis, detector, name, findings=findings))
     verdict = "is called unusual" if percentiles[0] >= UNUSUAL else "is called normal"
     yield Step(
         answers.conclusion(

@@ -14,10 +14,10 @@ from diff3m.detector import Detector
 
 from ...components.events import WORKING, Updates, Values
 from ...components.viewer import film_viewer
-from ...components.widgets import ON_MODEL, SILENT, slider
+from ...components.widgets import ON_MODEL, SILENT, make_slider
 from ...render import panels
 from ...runtime.gpu import on_gpu
-from ..teach_films import FILM_HEIGHT, scroll_to_answer
+from ..teach_films import FILM_HEIGHT, make_scroll_script
 from .lesson import Lesson, Setting
 
 GUESS_FIRST, LOOK_FIRST = "Guess first; then press **Show the answer**.", "Look first; then press **Show the answer**."
@@ -69,7 +69,7 @@ class LessonTab:
             self.notes_fold: gr.update(visible=bool(lesson.notes)),
             self.notes: lesson.notes,
             self.link: _link(lesson),
-            self.viewer: lesson.show(*_arguments(lesson, setting.value)).to_value(),
+            self.viewer: lesson.show(*_list_arguments(lesson, setting.value)).to_value(),
             self.answer: _waiting(lesson),
             self.has_answer: False,
         }
@@ -84,7 +84,7 @@ class LessonTab:
         )
         working, text = panels.status_line(WORKING), ""
         yield {self.answer: start + working, self.has_answer: True}
-        for step in lesson.answer(self.detector, *_arguments(lesson, values[self.setting])):
+        for step in lesson.answer(self.detector, *_list_arguments(lesson, values[self.setting])):
             text = step.html
             picture = {} if step.state is None else {self.viewer: step.state.to_value()}
             yield {self.answer: start + text + working} | picture
@@ -111,7 +111,7 @@ def build_lessons(lessons: Sequence[Lesson], detector: Detector | None) -> Lesso
                 [(entry.title, entry.name) for entry in lessons], value=first.name, label="Lesson", elem_id="lesson"
             )
             question = gr.Markdown(_question(first), elem_id="lesson-question")
-            strength = slider(
+            strength = make_slider(
                 setting.low,
                 setting.high,
                 setting.value,
@@ -133,7 +133,7 @@ def build_lessons(lessons: Sequence[Lesson], detector: Detector | None) -> Lesso
             link = gr.HTML(_link(first), elem_id="lesson-link")
         with gr.Column(min_width=0, elem_classes="teach-film"):
             viewer = film_viewer(
-                first.show(*_arguments(first, setting.value)), elem_id="lesson-viewer", height=FILM_HEIGHT
+                first.show(*_list_arguments(first, setting.value)), elem_id="lesson-viewer", height=FILM_HEIGHT
             )
         with gr.Column(min_width=0, elem_classes="teach-result"):
             answer = gr.HTML(_waiting(first), elem_id="lesson-answer", elem_classes="teach-answer")
@@ -149,14 +149,14 @@ def build_lessons(lessons: Sequence[Lesson], detector: Detector | None) -> Lesso
 def _wire(tab: LessonTab) -> None:
     outputs = [tab.answer, tab.viewer, tab.has_answer]
     question = {tab.lesson, tab.guess, tab.setting, tab.has_answer}
-    tab.ask.click(None, js=scroll_to_answer("lesson-answer"), **SILENT)
+    tab.ask.click(None, js=make_scroll_script("lesson-answer"), **SILENT)
     answer = tab.ask.click(on_gpu(tab.show_answer), question, outputs, **ON_MODEL)
     # `change` also reports arrow keys and typed numbers; of many changes the last counts
     update = tab.setting.change(on_gpu(tab.change_setting), question, outputs, trigger_mode="always_last", **ON_MODEL)
     tab.lesson.input(tab.show, tab.lesson, tab.outputs, cancels=[answer, update], **SILENT)
 
 
-def _arguments(lesson: Lesson, setting: float) -> tuple[float, ...]:
+def _list_arguments(lesson: Lesson, setting: float) -> tuple[float, ...]:
     """Return the last argument of a lesson that has a setting."""
     return () if lesson.setting is None else (setting,)
 

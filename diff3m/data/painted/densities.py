@@ -11,24 +11,24 @@ import numpy as np
 from ...imaging.organs import Organs
 from .shapes import (
     add_density,
-    below,
     blur,
-    coordinates,
-    curve,
-    ellipse_radius,
-    filled_polygon,
-    irregular_patch,
-    lines,
+    compute_ellipse_radius,
+    draw_curve,
+    draw_irregular_patch,
+    draw_lines,
+    draw_polygon,
+    draw_smooth_noise,
+    draw_step_below,
     logistic,
-    lung_depth,
-    smooth_noise,
+    make_coordinates,
+    measure_lung_depth,
 )
 
 PaintedPair = tuple[np.ndarray, np.ndarray]
 
 
-def strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> float:
-    """Draw a strength between barely visible and gross, log-uniform so that faint lesions are common."""
+def draw_strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9) -> float:
+    """Draw the strength of a lesion, log-uniform from `low` to `high`, so that faint lesions are common."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -41,17 +41,17 @@ def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generat
     mask = np.zeros_like(film)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3, 4]))):
         extent = float(np.exp(rng.uniform(np.log(0.03), np.log(0.2))))
-        mask = np.maximum(mask, irregular_patch(side, organs.point_in_lungs(rng), extent, rng))
+        mask = np.maximum(mask, draw_irregular_patch(side, organs.point_in_lungs(rng), extent, rng))
     if rng.random() < 0.7:  # alveoli fill within the lung; without the limit the opacity lies over the chest wall too
         mask = mask * np.clip(blur(organs.lungs, rng.uniform(0.5, 2.5)) * 1.3, 0, 1)
-    texture = np.clip(1 + rng.uniform(0.03, 0.4) * smooth_noise(side, rng.uniform(1, 6), rng), 0.2, 1.8)
+    texture = np.clip(1 + rng.uniform(0.03, 0.4) * draw_smooth_noise(side, rng.uniform(1, 6), rng), 0.2, 1.8)
     if rng.random() < 0.3:
-        texture = texture * (1 - rng.uniform(0.4, 0.9) * _bronchi(organs, side, rng))
-    density = np.clip(strength(rng) * mask * texture, 0, 1)
+        texture = texture * (1 - rng.uniform(0.4, 0.9) * _draw_bronchi(organs, side, rng))
+    density = np.clip(draw_strength(rng) * mask * texture, 0, 1)
     return add_density(film, density, rng.uniform(0, 1), rng.uniform(0.7, 1.0)), mask
 
 
-def _bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
     """Draw branching air-filled bronchi from the hila: (S, S) in [0, 1]."""
     paths = []
     for lung_side in (-1, 1):
@@ -59,33 +59,41 @@ def _bronchi(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
         hilum = np.array([right - 0.02 if lung_side < 0 else left + 0.02, top + 0.45 * (bottom - top)])
         for _ in range(4):
             end = np.array([rng.uniform(left, right), rng.uniform(top, bottom)])
-            path = curve(hilum, end, 0.02, rng)
-            paths += [path, curve(path[8], path[8] + (end - hilum) * 0.4 + rng.normal(scale=0.04, size=2), 0.01, rng)]
-    return lines(side, paths, rng.uniform(0.006, 0.014), 0.5)
+            path = draw_curve(hilum, end, 0.02, rng)
+            paths += [
+                path,
+                draw_curve(path[8], path[8] + (end - hilum) * 0.4 + rng.normal(scale=0.04, size=2), 0.01, rng),
+            ]
+    return draw_lines(side, paths, rng.uniform(0.006, 0.014), 0.5)
 
 
 def paint_ground_glass(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint a faint, even haze over one or both lungs or a part of them; ribs and vessels stay visible."""
     side = film.shape[0]
-    mask = _lung_region(organs, side, rng)
-    cloud = np.clip(1 + rng.uniform(0.1, 0.5) * smooth_noise(side, rng.uniform(4, 12), rng), 0.1, 1.9)
-    return add_density(film, strength(rng, 0.05, 0.5) * mask * cloud, rng.uniform(0.5, 1), rng.uniform(0.6, 0.9)), mask
+    mask = _draw_lung_region(organs, side, rng)
+    cloud = np.clip(1 + rng.uniform(0.1, 0.5) * draw_smooth_noise(side, rng.uniform(4, 12), rng), 0.1, 1.9)
+    return add_density(
+        film, draw_strength(rng, 0.05, 0.5) * mask * cloud, rng.uniform(0.5, 1), rng.uniform(0.6, 0.9)
+    ), mask
 
 
-def _lung_region(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_lung_region(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
     """Choose both lungs, one of them, or a zone, with a soft border: (S, S) in [0, 1]."""
-    x, y = coordinates(side)
+    x, y = make_coordinates(side)
     mask = organs.lungs if rng.random() < 0.5 else organs.lung(int(rng.choice([-1, 1])))
     mask = blur(mask, rng.uniform(0.8, 3))
     _, top, _, bottom = organs.chest()
     choice = rng.random()
     if choice < 0.3:  # lower or upper zones
-        mask = mask * below(
+        mask = mask * draw_step_below(
             side, rng.uniform(top + 0.25 * (bottom - top), top + 0.7 * (bottom - top)), rng.uniform(8, 40)
         )
     elif choice < 0.42:
         mask = mask * (
-            1 - below(side, rng.uniform(top + 0.3 * (bottom - top), top + 0.6 * (bottom - top)), rng.uniform(8, 40))
+            1
+            - draw_step_below(
+                side, rng.uniform(top + 0.3 * (bottom - top), top + 0.6 * (bottom - top)), rng.uniform(8, 40)
+            )
         )
     elif choice < 0.62:  # around the hila, as in edema
         middle = (top + 0.5 * (bottom - top)) + rng.uniform(-0.05, 0.05)
@@ -102,17 +110,19 @@ def paint_white_lung(film: np.ndarray, organs: Organs, rng: np.random.Generator)
     left, top, right, bottom = organs.boxes[lung_side]
     mask = np.clip(blur(organs.lung(lung_side), rng.uniform(1.0, 3.0)) * rng.uniform(1.0, 1.6), 0, 1)
     if rng.random() < 0.5:
-        mask = mask * below(side, top + rng.uniform(-0.1, 0.45) * (bottom - top), rng.uniform(8, 40))
+        mask = mask * draw_step_below(side, top + rng.uniform(-0.1, 0.45) * (bottom - top), rng.uniform(8, 40))
     if rng.random() < 0.5:  # the lung's outer border disappears too
-        outer = filled_polygon(
+        outer = draw_polygon(
             side,
             np.array(
                 [[left - 0.03, top], [right + 0.03, top], [right + 0.03, bottom + 0.08], [left - 0.03, bottom + 0.08]]
             ),
             3,
         )
-        mask = np.maximum(mask, outer * below(side, top + rng.uniform(0.0, 0.5) * (bottom - top), rng.uniform(10, 40)))
-    cloud = np.clip(1 + 0.2 * smooth_noise(side, 9, rng), 0.4, 1.5)
+        mask = np.maximum(
+            mask, outer * draw_step_below(side, top + rng.uniform(0.0, 0.5) * (bottom - top), rng.uniform(10, 40))
+        )
+    cloud = np.clip(1 + 0.2 * draw_smooth_noise(side, 9, rng), 0.4, 1.5)
     return add_density(
         film, np.clip(rng.uniform(0.4, 1.0) * mask * cloud, 0, 1), rng.uniform(0, 0.5), rng.uniform(0.75, 1.0)
     ), mask
@@ -124,26 +134,26 @@ def paint_nodules(film: np.ndarray, organs: Organs, rng: np.random.Generator) ->
     mask = np.zeros_like(film)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3, 6]))):
         radius = float(np.exp(rng.uniform(np.log(0.00625), np.log(0.0625))))
-        distance = ellipse_radius(
+        distance = compute_ellipse_radius(
             side, organs.point_in_lungs(rng), radius, radius * rng.uniform(0.8, 1.2), rng.uniform(0, np.pi)
         )
         if rng.random() < 0.4:  # lobulated or spiculated outline
-            distance = distance * (1 + rng.uniform(0.05, 0.25) * smooth_noise(side, max(radius * 50, 0.8), rng))
+            distance = distance * (1 + rng.uniform(0.05, 0.25) * draw_smooth_noise(side, max(radius * 50, 0.8), rng))
         profile = np.sqrt(np.clip(1 - distance**2, 0, None)) ** rng.uniform(0.4, 1)
         if rng.random() < 0.1:  # a cavity
             profile = profile * np.clip(distance / rng.uniform(0.5, 0.8), 0.3, 1)
         mask = np.maximum(mask, profile)
     mask = blur(mask, rng.uniform(0.2, 0.9))
-    return add_density(film, strength(rng, 0.12, 0.9) * mask, rng.uniform(0.3, 1), rng.uniform(0.75, 1.0)), mask
+    return add_density(film, draw_strength(rng, 0.12, 0.9) * mask, rng.uniform(0.3, 1), rng.uniform(0.75, 1.0)), mask
 
 
 def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint interstitial disease: a net of fine lines, small dots, or coarse grain in the lungs or a part of them."""
     side = film.shape[0]
-    region = _lung_region(organs, side, rng)
+    region = _draw_lung_region(organs, side, rng)
     choice = rng.random()
     if choice < 0.4:
-        pattern = _network(organs, side, rng)
+        pattern = _draw_network(organs, side, rng)
     elif choice < 0.7:
         pattern = np.zeros_like(film)
         count = int(rng.integers(60, 400))
@@ -152,20 +162,20 @@ def paint_interstitium(film: np.ndarray, organs: Organs, rng: np.random.Generato
         pattern = blur(pattern, rng.uniform(0.5, 1.2))
         pattern = pattern / max(float(np.quantile(pattern, 0.995)), 1e-6)
     else:
-        pattern = 0.5 + 0.5 * np.clip(smooth_noise(side, rng.uniform(0.8, 2.5), rng), -2, 2)
-    size = strength(rng, 0.02, 0.2)
+        pattern = 0.5 + 0.5 * np.clip(draw_smooth_noise(side, rng.uniform(0.8, 2.5), rng), -2, 2)
+    size = draw_strength(rng, 0.02, 0.2)
     result = film + size * region * np.clip(pattern, -1, 1.5) + region * rng.uniform(0, 0.5) * size
     return result, region
 
 
-def _network(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_network(organs: Organs, side: int, rng: np.random.Generator) -> np.ndarray:
     """Draw fine, short, irregular lines that cross: (S, S) in [0, 1]."""
     paths = []
     for _ in range(int(rng.integers(80, 260))):
         start = np.array(organs.point_in_lungs(rng))
         angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.08)
-        paths.append(curve(start, start + length * np.array([np.cos(angle), np.sin(angle)]), 0.006, rng, 6))
-    return lines(side, paths, rng.uniform(0.003, 0.008), 0.3)
+        paths.append(draw_curve(start, start + length * np.array([np.cos(angle), np.sin(angle)]), 0.006, rng, 6))
+    return draw_lines(side, paths, rng.uniform(0.003, 0.008), 0.3)
 
 
 def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
@@ -176,7 +186,9 @@ def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Pa
         left, top, right, _ = organs.chest()
         width = rng.uniform(0.03, 0.09)
         middle = (left + right) / 2 + rng.uniform(-0.04, 0.04)
-        mask = logistic((1 - ellipse_radius(side, (middle, top + 0.14), 0.06 + width, 0.14)) * rng.uniform(4, 12))
+        mask = logistic(
+            (1 - compute_ellipse_radius(side, (middle, top + 0.14), 0.06 + width, 0.14)) * rng.uniform(4, 12)
+        )
     for lung_side in (-1, 1):
         if mask.any() or (rng.random() < 0.35 and lung_side < 0):
             continue
@@ -185,8 +197,8 @@ def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> Pa
         y = top + rng.uniform(0.38, 0.55) * (bottom - top)
         for _ in range(int(rng.integers(1, 4))):
             center = (x + rng.normal(scale=0.02), y + rng.normal(scale=0.035))
-            mask = np.maximum(mask, irregular_patch(side, center, rng.uniform(0.02, 0.06), rng))
-    return add_density(film, strength(rng, 0.1, 0.8) * mask, rng.uniform(0.2, 0.9), rng.uniform(0.75, 1.0)), mask
+            mask = np.maximum(mask, draw_irregular_patch(side, center, rng.uniform(0.02, 0.06), rng))
+    return add_density(film, draw_strength(rng, 0.1, 0.8) * mask, rng.uniform(0.2, 0.9), rng.uniform(0.75, 1.0)), mask
 
 
 def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
@@ -197,17 +209,17 @@ def paint_effusion(film: np.ndarray, organs: Organs, rng: np.random.Generator) -
     """
     both = rng.random() < 0.25
     sides = (-1, 1) if both else (int(rng.choice([-1, 1])),)
-    masks = [_fluid(film, organs, lung_side, rng) for lung_side in sides]
+    masks = [_draw_fluid(film, organs, lung_side, rng) for lung_side in sides]
     mask = np.maximum.reduce(masks)
     return add_density(
-        film, np.clip(strength(rng, 0.15, 1.0) * mask, 0, 1), rng.uniform(0, 0.6), rng.uniform(0.7, 1.0)
+        film, np.clip(draw_strength(rng, 0.15, 1.0) * mask, 0, 1), rng.uniform(0, 0.6), rng.uniform(0.7, 1.0)
     ), mask
 
 
-def _fluid(film: np.ndarray, organs: Organs, lung_side: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_fluid(film: np.ndarray, organs: Organs, lung_side: int, rng: np.random.Generator) -> np.ndarray:
     """Return the density of fluid on one side: (S, S) in [0, 1]. lung_side: −1 the image's left, 1 its right."""
     side = film.shape[0]
-    x, y = coordinates(side)
+    x, y = make_coordinates(side)
     left, top, right, bottom = organs.boxes[lung_side]
     width, height = right - left, bottom - top
     outward = np.clip((x - left) / width if lung_side > 0 else (right - x) / width, -0.2, 1.15)
@@ -231,14 +243,19 @@ def paint_pleura(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> 
     side = film.shape[0]
     lung_side = int(rng.choice([-1, 1]))
     left, top, right, bottom = organs.boxes[lung_side]
-    x, _ = coordinates(side)
+    x, _ = make_coordinates(side)
     wall = left if lung_side < 0 else right
     center = (wall, rng.uniform(top + 0.1, bottom))
     mask = logistic(
-        (1 - ellipse_radius(side, center, rng.uniform(0.015, 0.07), rng.uniform(0.05, 0.22), rng.normal(scale=0.15)))
+        (
+            1
+            - compute_ellipse_radius(
+                side, center, rng.uniform(0.015, 0.07), rng.uniform(0.05, 0.22), rng.normal(scale=0.15)
+            )
+        )
         * 8
     )
-    rim = (lung_depth(organs.lung(lung_side)) < rng.uniform(0.01, 0.03)) & (organs.lung(lung_side) > 0.5)
+    rim = (measure_lung_depth(organs.lung(lung_side)) < rng.uniform(0.01, 0.03)) & (organs.lung(lung_side) > 0.5)
     if rng.random() < 0.4:
         mask = blur((rim & (lung_side * (x - (left + right) / 2) > 0)).astype(np.float32), 0.8)
-    return add_density(film, strength(rng, 0.15, 0.8) * mask, rng.uniform(0.2, 0.9), rng.uniform(0.75, 1.0)), mask
+    return add_density(film, draw_strength(rng, 0.15, 0.8) * mask, rng.uniform(0.2, 0.9), rng.uniform(0.75, 1.0)), mask

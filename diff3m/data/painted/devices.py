@@ -12,12 +12,12 @@ import numpy as np
 from ...imaging.scale import REFERENCE_SIDE
 from .shapes import (
     blur,
-    coordinates,
-    curve,
-    ellipse_radius,
-    filled_polygon,
-    lines,
+    compute_ellipse_radius,
+    draw_curve,
+    draw_lines,
+    draw_polygon,
     logistic,
+    make_coordinates,
 )
 
 WORDS = ("L", "R", "L", "R", "PORTABLE", "SUPINE", "ERECT", "AP", "PA", "UPRIGHT", "SEMI", "MOBILE", "RIGHT", "LEFT")
@@ -70,7 +70,7 @@ def _add_disc(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a dark disc with a bright letter, as of a marker filled with lead."""
     side = film.shape[0]
     center, radius = rng.uniform([0.04, 0.08], [0.96, 0.9]), rng.uniform(0.018, 0.036)
-    disc = logistic((1 - ellipse_radius(side, tuple(center), radius, radius)) * rng.uniform(6, 20))
+    disc = logistic((1 - compute_ellipse_radius(side, tuple(center), radius, radius)) * rng.uniform(6, 20))
     film = film * (1 - disc) + disc * rng.uniform(0, 0.25)
     layer: np.ndarray = np.zeros((side, side), np.uint8)
     text, font = str(rng.choice(["L", "R"])), FONTS[int(rng.integers(len(FONTS)))]
@@ -88,8 +88,8 @@ def _add_hollow_arrow(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     angle = rng.choice([0, 0, 0.5, 1, 1.5]) * np.pi
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = rng.uniform([0.06, 0.06], [0.94, 0.94]) + rng.uniform(0.015, 0.035) * outline @ turn.T
-    inside = filled_polygon(side, corners, 0.2)
-    edge = lines(side, [corners], rng.uniform(0.004, 0.009), is_closed=True)
+    inside = draw_polygon(side, corners, 0.2)
+    edge = draw_lines(side, [corners], rng.uniform(0.004, 0.009), is_closed=True)
     bright, dark = rng.uniform(0.8, 1.0), rng.uniform(0, 0.3)
     if rng.random() < 0.3:
         bright, dark = dark, bright
@@ -106,9 +106,11 @@ def add_wires(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         border = np.array([rng.choice([-0.05, 1.05]), rng.uniform(0.1, 1.1)])
         if rng.random() < 0.4:
             border = border[::-1]
-        layer = np.maximum(layer, lines(side, [curve(electrode, border, 0.08, rng)], rng.uniform(0.004, 0.011)))
+        layer = np.maximum(
+            layer, draw_lines(side, [draw_curve(electrode, border, 0.08, rng)], rng.uniform(0.004, 0.011))
+        )
         if rng.random() < 0.8:
-            radius = ellipse_radius(side, tuple(electrode), *(rng.uniform(0.012, 0.03) * np.ones(2)))
+            radius = compute_ellipse_radius(side, tuple(electrode), *(rng.uniform(0.012, 0.03) * np.ones(2)))
             ring = np.exp(-(((radius - 0.8) / 0.25) ** 2)) if rng.random() < 0.5 else logistic((1 - radius) * 10)
             layer = np.maximum(layer, ring * rng.uniform(0.5, 1))
     return _brighten(film, layer, rng)
@@ -127,11 +129,11 @@ def add_tubes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     }
     for name in rng.choice(list(kinds), size=int(rng.integers(1, 4)), replace=False):
         start, end = kinds[str(name)]
-        path = curve(start, end, rng.uniform(0.005, 0.04), rng, 24)
+        path = draw_curve(start, end, rng.uniform(0.005, 0.04), rng, 24)
         width = rng.uniform(0.004, 0.012)
-        layer = lines(side, [path], width)
+        layer = draw_lines(side, [path], width)
         if name != "central line" and rng.random() < 0.5:
-            layer = np.clip(lines(side, [path], 2.2 * width) - 0.8 * layer, 0, 1)
+            layer = np.clip(draw_lines(side, [path], 2.2 * width) - 0.8 * layer, 0, 1)
         film = _brighten(film, layer, rng, 0.1)
     return film
 
@@ -145,14 +147,16 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if choice < 0.35:
         center = np.array([rng.choice([rng.uniform(0.14, 0.32), rng.uniform(0.68, 0.86)]), rng.uniform(0.15, 0.35)])
         width, height = rng.uniform(0.03, 0.075, 2)
-        x, y = coordinates(side)
+        x, y = make_coordinates(side)
         angle = rng.normal(scale=0.4)
         u = (x - center[0]) * np.cos(angle) + (y - center[1]) * np.sin(angle)
         v = (y - center[1]) * np.cos(angle) - (x - center[0]) * np.sin(angle)
         body = logistic((1 - ((u / width) ** 4 + (v / height) ** 4)) * 12)
         film = _brighten(film, body, rng, 0.5)
         end = np.array([rng.uniform(0.48, 0.62), rng.uniform(0.5, 0.72)])
-        return _brighten(film, lines(side, [curve(center, end, 0.08, rng, 24)], rng.uniform(0.005, 0.01)), rng, 0.4)
+        return _brighten(
+            film, draw_lines(side, [draw_curve(center, end, 0.08, rng, 24)], rng.uniform(0.005, 0.01)), rng, 0.4
+        )
     middle = rng.normal(0.5, 0.02)
     if choice < 0.6:
         loops = []
@@ -163,17 +167,17 @@ def add_implant(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
                 + np.hstack([0.018 * np.cos(t), 0.01 * np.sin(t)])
                 + rng.normal(scale=0.004, size=2)
             )
-        return _brighten(film, lines(side, loops, rng.uniform(0.004, 0.008)), rng, 0.3)
+        return _brighten(film, draw_lines(side, loops, rng.uniform(0.004, 0.008)), rng, 0.3)
     if choice < 0.8:
         starts = rng.uniform([0.2, 0.15], [0.8, 0.85], size=(int(rng.integers(2, 14)), 2))
         if rng.random() < 0.6:  # together, as after an operation
             starts = starts[0] + rng.normal(scale=0.04, size=starts.shape)
         ends = starts + rng.normal(scale=0.012, size=starts.shape)
-        return _brighten(film, lines(side, list(np.stack([starts, ends], 1)), rng.uniform(0.005, 0.009)), rng, 0.4)
+        return _brighten(film, draw_lines(side, list(np.stack([starts, ends], 1)), rng.uniform(0.005, 0.009)), rng, 0.4)
     t = np.linspace(0, 2 * np.pi, 20)[:, None]
     center, axes = rng.uniform([0.4, 0.4], [0.65, 0.7]), rng.uniform(0.012, 0.04, 2)
     ring = center + np.hstack([axes[0] * np.cos(t), axes[1] * np.sin(t)])
-    return _brighten(film, lines(side, [ring], rng.uniform(0.005, 0.01), is_closed=True), rng, 0.3)
+    return _brighten(film, draw_lines(side, [ring], rng.uniform(0.005, 0.01), is_closed=True), rng, 0.3)
 
 
 def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -183,11 +187,13 @@ def _add_port(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     radius, corners = rng.uniform(0.015, 0.035), int(rng.integers(3, 12))
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False)[:, None] + rng.uniform(0, 2)
     ring = center + radius * np.hstack([np.cos(t), rng.uniform(0.6, 1) * np.sin(t)])
-    layer = lines(side, [ring], rng.uniform(0.006, 0.016), is_closed=True)
-    layer = np.maximum(layer, filled_polygon(side, ring, 0.3) * rng.uniform(0, 0.8))
+    layer = draw_lines(side, [ring], rng.uniform(0.006, 0.016), is_closed=True)
+    layer = np.maximum(layer, draw_polygon(side, ring, 0.3) * rng.uniform(0, 0.8))
     film = _brighten(film, layer, rng, 0.5)
     end = np.array([rng.uniform(0.48, 0.6), rng.uniform(0.35, 0.5)])
-    return _brighten(film, lines(side, [curve(center, end, 0.1, rng, 24)], rng.uniform(0.004, 0.009)), rng, 0.2)
+    return _brighten(
+        film, draw_lines(side, [draw_curve(center, end, 0.1, rng, 24)], rng.uniform(0.004, 0.009)), rng, 0.2
+    )
 
 
 def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -199,7 +205,7 @@ def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         chain = np.hstack(
             [middle + rng.uniform(0.1, 0.18) * t, rng.uniform(0.12, 0.25) - rng.uniform(0.08, 0.18) * t**2]
         )
-        return _brighten(film, lines(side, [chain], rng.uniform(0.004, 0.009)), rng, 0.3)
+        return _brighten(film, draw_lines(side, [chain], rng.uniform(0.004, 0.009)), rng, 0.3)
     layer = np.zeros((side, side), np.float32)
     for index in range(int(rng.integers(1, 6))):
         center = (
@@ -208,7 +214,7 @@ def add_jewelry(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             else tuple(rng.uniform(0.1, 0.9, 2))
         )
         radius = rng.uniform(0.008, 0.02)
-        layer = np.maximum(layer, logistic((1 - ellipse_radius(side, center, radius, radius)) * 8))
+        layer = np.maximum(layer, logistic((1 - compute_ellipse_radius(side, center, radius, radius)) * 8))
     return _brighten(film, layer, rng, 0.1)
 
 
@@ -216,8 +222,8 @@ def add_clothes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw folds of a gown, a sheet or skin: long soft lines and bands, slightly brighter or darker."""
     side = film.shape[0]
     for _ in range(int(rng.integers(1, 5))):
-        path = curve(rng.uniform(-0.1, 1.1, 2), rng.uniform(-0.1, 1.1, 2), 0.08, rng)
-        band = lines(side, [path], rng.uniform(0.006, 0.05), rng.uniform(0.5, 3))
+        path = draw_curve(rng.uniform(-0.1, 1.1, 2), rng.uniform(-0.1, 1.1, 2), 0.08, rng)
+        band = draw_lines(side, [path], rng.uniform(0.006, 0.05), rng.uniform(0.5, 3))
         film = film + rng.normal(scale=0.05) * band
     return film
 
@@ -225,7 +231,7 @@ def add_clothes(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def add_body_parts(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw an arm along the side, or the chin of a bent head over the upper border."""
     side = film.shape[0]
-    x, y = coordinates(side)
+    x, y = make_coordinates(side)
     if rng.random() < 0.5:
         border = rng.uniform(0.05, 0.18)
         depth = x if rng.random() < 0.5 else 1 - x
@@ -233,7 +239,9 @@ def add_body_parts(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         bone = np.exp(-(((depth - border * rng.uniform(0.3, 0.7)) / 0.025) ** 2)) * rng.uniform(0, 0.4)
         return film + arm * rng.uniform(0.1, 0.6) * np.clip(0.8 + bone - film, 0, None)
     center = (rng.normal(0.5, 0.08), rng.uniform(-0.08, 0.06))
-    radius = ellipse_radius(side, center, rng.uniform(0.12, 0.24), rng.uniform(0.06, 0.16), rng.normal(scale=0.3))
+    radius = compute_ellipse_radius(
+        side, center, rng.uniform(0.12, 0.24), rng.uniform(0.06, 0.16), rng.normal(scale=0.3)
+    )
     chin = logistic((1 - radius) * rng.uniform(5, 15))
     jaw = np.exp(-(((radius - 0.9) / 0.12) ** 2)) * rng.uniform(0, 0.3)
     return film + (chin * rng.uniform(0.2, 0.8) + jaw) * np.clip(1.0 - film, 0, None)
@@ -246,7 +254,7 @@ def add_collimation(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     corners = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]])
     angle = rng.normal(scale=0.05)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    open_part = filled_polygon(
+    open_part = draw_polygon(
         side, (corners - 0.5) @ turn.T + 0.5 + rng.normal(scale=0.01, size=(4, 2)), rng.uniform(0.2, 1.5)
     )
     return film * open_part + (1 - open_part) * rng.choice([0.0, 0.0, rng.uniform(0, 0.3), rng.uniform(0.7, 1)])

@@ -8,17 +8,17 @@ from __future__ import annotations
 import numpy as np
 
 from ...imaging.organs import Organs
-from .densities import PaintedPair, strength
+from .densities import PaintedPair, draw_strength
 from .shapes import (
     add_density,
-    below,
     blur,
-    change_mask,
-    coordinates,
-    ellipse_radius,
-    irregular_patch,
+    compute_change_mask,
+    compute_ellipse_radius,
+    draw_irregular_patch,
+    draw_step_below,
     logistic,
-    lung_depth,
+    make_coordinates,
+    measure_lung_depth,
     warp,
 )
 
@@ -26,19 +26,19 @@ from .shapes import (
 def paint_large_heart(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Magnify the heart by a warp, up to one and a half times its width; the lungs beside it are compressed."""
     side = film.shape[0]
-    x, y = coordinates(side)
+    x, y = make_coordinates(side)
     center_x, center_y, half_width, half_height = organs.heart_box()
     center_x += rng.uniform(-0.03, 0.03)
     gain = rng.uniform(0.08, 0.5)
     reach = rng.uniform(1.5, 2.1)  # where the warp ends, in half axes of the heart
-    radius = ellipse_radius(side, (center_x, center_y), half_width, half_height * rng.uniform(0.9, 1.3))
+    radius = compute_ellipse_radius(side, (center_x, center_y), half_width, half_height * rng.uniform(0.9, 1.3))
     fade = np.clip((reach - radius) / (reach - 0.6), 0, 1)
     shrink = 1 - gain / (1 + gain) * fade**2 * (3 - 2 * fade)
     vertical = rng.uniform(0.2, 0.7)
     result = warp(film, center_x + (x - center_x) * shrink, center_y + (y - center_y) * (1 - vertical * (1 - shrink)))
     if rng.random() < 0.4:  # a larger heart is thicker along the beam as well
         result = add_density(result, rng.uniform(0.02, 0.2) * logistic((1.05 + gain - radius) * 8), 0.8)
-    return result, change_mask(film, result)
+    return result, compute_change_mask(film, result)
 
 
 def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
@@ -47,7 +47,7 @@ def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> P
     With collapse the diaphragm rises on that side and a zone of the lung is dense.
     """
     side = film.shape[0]
-    x, y = coordinates(side)
+    x, y = make_coordinates(side)
     lung_side = int(rng.choice([-1, 1]))
     left, top, right, bottom = organs.chest()
     middle = (left + right) / 2
@@ -63,44 +63,44 @@ def paint_shift(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> P
     if collapse:
         zone = blur(organs.lung(lung_side), 2)
         level = rng.uniform(top + 0.3 * (bottom - top), top + 0.7 * (bottom - top))
-        zone = zone * (below(side, level, 20) if rng.random() < 0.6 else 1 - below(side, level, 20))
-        result = add_density(result, strength(rng, 0.1, 0.8) * zone, rng.uniform(0, 0.6), rng.uniform(0.7, 1.0))
-    return result, change_mask(film, result)
+        zone = zone * (draw_step_below(side, level, 20) if rng.random() < 0.6 else 1 - draw_step_below(side, level, 20))
+        result = add_density(result, draw_strength(rng, 0.1, 0.8) * zone, rng.uniform(0, 0.6), rng.uniform(0.7, 1.0))
+    return result, compute_change_mask(film, result)
 
 
 def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Raise one half of the diaphragm, without making the lung denser."""
-    x, y = coordinates(film.shape[0])
+    x, y = make_coordinates(film.shape[0])
     left, _, right, bottom = organs.boxes[int(rng.choice([-1, 1]))]
     half = max((right - left) / 2, 0.08)
     dome = np.exp(-(((x - (left + right) / 2) / (1.1 * half)) ** 4)) * np.exp(-(((y - bottom) / 0.2) ** 2))
     result = warp(film, x, y + rng.uniform(0.03, 0.14) * dome)
-    return result, change_mask(film, result)
+    return result, compute_change_mask(film, result)
 
 
 def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint air around a lung: dark, without vessels, outside a thin pleural line; the lung inside is denser."""
     side = film.shape[0]
-    _, y = coordinates(side)
+    _, y = make_coordinates(side)
     lung_side = int(rng.choice([-1, 1]))
     lung = organs.lung(lung_side)
     _, top, _, bottom = organs.boxes[lung_side]
     gap = float(np.exp(rng.uniform(np.log(0.012), np.log(0.12))))
     apical = np.clip(1.3 - rng.uniform(0.3, 1.2) * (y - top) / max(bottom - top, 0.1), 0.05, 1.3)
-    distance = blur(lung_depth(lung).astype(np.float32), 0.5)
+    distance = blur(measure_lung_depth(lung).astype(np.float32), 0.5)
     outside = logistic((gap * apical - distance) * 300) * lung
     smooth = blur(film, rng.uniform(2, 4))
     darker = smooth - rng.uniform(0.02, 0.14)
     result = film * (1 - outside) + np.clip(0.85 * darker + 0.15 * film, 0, 1) * outside
     pleura = np.exp(-0.5 * ((distance - gap * apical) / max(0.004, 0.5 / side)) ** 2) * lung
     result = result + rng.uniform(0.03, 0.12) * pleura + rng.uniform(0, 0.06) * (lung - outside).clip(0)
-    return result, np.maximum(outside, change_mask(film, result))
+    return result, np.maximum(outside, compute_change_mask(film, result))
 
 
 def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint a zone with too much air: a bulla, or emphysema of a part of a lung."""
-    mask = irregular_patch(film.shape[0], organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
+    mask = draw_irregular_patch(film.shape[0], organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
     mask = mask * np.clip(blur(organs.lungs, 1.5) + 0.2, 0, 1)
     smooth = blur(film, rng.uniform(1.5, 4))
     result = film + rng.uniform(0.2, 0.9) * mask * (smooth - film)  # vessels vanish with the tissue
-    return result * (1 - mask * strength(rng, 0.1, 0.6)), mask
+    return result * (1 - mask * draw_strength(rng, 0.1, 0.6)), mask

@@ -16,10 +16,10 @@ import numpy as np
 from ...imaging.organs import Organs
 from . import densities, displacements, transplants
 from .devices import add_devices
-from .shapes import change_mask
+from .shapes import compute_change_mask
 from .variation import stretch_contrast, vary_pose, vary_processing
 
-MORE_LESIONS = 0.3  # probability of another lesion on a film that has one, up to three
+MORE_LESIONS = 0.3  # probability of a further lesion, up to three in all
 HIDDEN = "hidden part"  # no lesion: it trains the network to fill in a part from the rest of the film and the record
 
 
@@ -37,26 +37,26 @@ class PaintedFilm:
     kinds: tuple[str, ...]
 
 
-def _without_other(paint: Callable) -> Callable:
-    """Return a painter that ignores the other film, so that all have one signature."""
+def _ignore_other(paint: Callable) -> Callable:
+    """Return a painter that accepts and ignores the other film, so that all painters have the same signature."""
     return lambda film, organs, other, rng: paint(film, organs, rng)
 
 
 # by kind: its painter, and its share of all lesions
 KINDS: dict[str, tuple[Callable, float]] = {
-    "consolidation": (_without_other(densities.paint_consolidation), 0.22),
-    "ground glass": (_without_other(densities.paint_ground_glass), 0.10),
-    "white lung": (_without_other(densities.paint_white_lung), 0.05),
-    "nodules": (_without_other(densities.paint_nodules), 0.12),
-    "interstitium": (_without_other(densities.paint_interstitium), 0.07),
-    "hila": (_without_other(densities.paint_hila), 0.05),
-    "effusion": (_without_other(densities.paint_effusion), 0.11),
-    "pleura": (_without_other(densities.paint_pleura), 0.04),
-    "large heart": (_without_other(displacements.paint_large_heart), 0.08),
-    "shift": (_without_other(displacements.paint_shift), 0.04),
-    "raised diaphragm": (_without_other(displacements.paint_raised_diaphragm), 0.02),
-    "pneumothorax": (_without_other(displacements.paint_pneumothorax), 0.04),
-    "lucency": (_without_other(displacements.paint_lucency), 0.02),
+    "consolidation": (_ignore_other(densities.paint_consolidation), 0.22),
+    "ground glass": (_ignore_other(densities.paint_ground_glass), 0.10),
+    "white lung": (_ignore_other(densities.paint_white_lung), 0.05),
+    "nodules": (_ignore_other(densities.paint_nodules), 0.12),
+    "interstitium": (_ignore_other(densities.paint_interstitium), 0.07),
+    "hila": (_ignore_other(densities.paint_hila), 0.05),
+    "effusion": (_ignore_other(densities.paint_effusion), 0.11),
+    "pleura": (_ignore_other(densities.paint_pleura), 0.04),
+    "large heart": (_ignore_other(displacements.paint_large_heart), 0.08),
+    "shift": (_ignore_other(displacements.paint_shift), 0.04),
+    "raised diaphragm": (_ignore_other(displacements.paint_raised_diaphragm), 0.02),
+    "pneumothorax": (_ignore_other(displacements.paint_pneumothorax), 0.04),
+    "lucency": (_ignore_other(displacements.paint_lucency), 0.02),
     "foreign patch": (transplants.paint_foreign_patch, 0.07),
     HIDDEN: (transplants.paint_hidden, 0.10),
 }
@@ -67,8 +67,8 @@ def paint_lesions(
 ) -> PaintedFilm:
     """Paint one to three lesions of random kinds on a film.
 
-    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. organs: of the first. kinds:
-    names of `KINDS` to choose from.
+    film, other: normal films (S, S) float32 in [0, 1]; patches are taken from the second. organs: of the first. rng:
+    source of all random choices. kinds: names of `KINDS` to choose from, all by default.
     """
     shares = np.array([KINDS[kind][1] for kind in kinds])
     painted, mask = film, np.zeros_like(film)
@@ -77,12 +77,16 @@ def paint_lesions(
         kind = str(rng.choice(kinds, p=shares / shares.sum()))
         result, region = KINDS[kind][0](painted, organs, other, rng)
         painted = np.clip(result, -0.1, 1.2).astype(np.float32)
-        mask = np.maximum(mask, region * change_mask(film, painted)) if kind != HIDDEN else np.maximum(mask, region)
+        mask = (
+            np.maximum(mask, region * compute_change_mask(film, painted))
+            if kind != HIDDEN
+            else np.maximum(mask, region)
+        )
         names.append(kind)
     return PaintedFilm(film, painted, np.clip(mask, 0, 1).astype(np.float32), tuple(names))
 
 
-def healing_example(
+def make_healing_example(
     film: np.ndarray,
     organs: Organs,
     other: np.ndarray,
@@ -92,7 +96,7 @@ def healing_example(
     device_fraction: float = 0.5,
     kinds: tuple[str, ...] = tuple(KINDS),
 ) -> PaintedFilm:
-    """Draw a random example of the healing objective.
+    """Make a random example of the healing objective.
 
     Pose, devices and processing vary on target and input alike; lesions are painted on the input alone.
 

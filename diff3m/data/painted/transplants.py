@@ -11,7 +11,7 @@ import numpy as np
 
 from ...imaging.organs import Organs
 from .densities import PaintedPair
-from .shapes import blur, change_mask, coordinates, irregular_patch, logistic, smooth_noise
+from .shapes import blur, compute_change_mask, draw_irregular_patch, draw_smooth_noise, logistic, make_coordinates
 
 
 def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.random.Generator) -> PaintedPair:
@@ -29,9 +29,9 @@ def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng
     if rng.random() < 0.4:
         result = _clone_patch(film, np.ascontiguousarray(source), center, extent, rng)
     else:
-        mask = irregular_patch(side, center, extent, rng) * rng.uniform(0.4, 1)
+        mask = draw_irregular_patch(side, center, extent, rng) * rng.uniform(0.4, 1)
         result = film * (1 - mask) + source * mask
-    return result, change_mask(film, result)
+    return result, compute_change_mask(film, result)
 
 
 def _clone_patch(
@@ -39,7 +39,7 @@ def _clone_patch(
 ) -> np.ndarray:
     """Clone an ellipse of a source film into a film by Poisson image editing."""
     side = film.shape[0]
-    x, y = coordinates(side)
+    x, y = make_coordinates(side)
     axes = extent * rng.uniform(0.7, 1.3, 2)
     inside = (((x - center[0]) / axes[0]) ** 2 + ((y - center[1]) / axes[1]) ** 2) < 1
     margin = max(2, side // 32)
@@ -66,7 +66,7 @@ def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.ra
     What is filled in then has to come from the rest of the film and from the record.
     """
     side = film.shape[0]
-    x, y = coordinates(side)
+    x, y = make_coordinates(side)
     angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.15, 0.25)
     mask = logistic(((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset) * rng.uniform(15, 200))
     if rng.random() < 0.4:
@@ -81,7 +81,7 @@ def paint_hidden(film: np.ndarray, organs: Organs, other: np.ndarray, rng: np.ra
             * 60
         )
     level = rng.uniform(0, 1)
-    fill = level + rng.uniform(0, 0.15) * smooth_noise(side, rng.uniform(2, 15), rng)
+    fill = level + rng.uniform(0, 0.15) * draw_smooth_noise(side, rng.uniform(2, 15), rng)
     if rng.random() < 0.3:
         fill = blur(other, rng.uniform(4, 12))
     result = film * (1 - mask) + np.clip(fill, 0, 1) * mask

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ...imaging.organs import Organs
-from .shapes import blur, coordinates
+from .shapes import blur, make_coordinates
 
 
 def vary_pose(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> tuple[np.ndarray, Organs]:
@@ -38,7 +38,7 @@ def vary_processing(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         film = film + blur(rng.standard_normal(film.shape, dtype=np.float32), 0.6) * rng.uniform(0, 0.03)
     film = np.clip(film, 0, 1) ** np.exp(rng.uniform(-0.3, 0.3))
     if rng.random() < 0.35:
-        x, y = coordinates(film.shape[0])
+        x, y = make_coordinates(film.shape[0])
         film = film + rng.uniform(-0.16, 0.16) * (x - 0.5) + rng.uniform(-0.16, 0.16) * (y - 0.5)
     return np.clip(film, 0, 1).astype(np.float32)
 

@@ -1,14 +1,15 @@
 """Simulated chest radiographs whose anatomy follows from a patient's record by stated equations.
 
-`person(number)` draws a patient and their individual variation, `Person.film` renders them under their own record or
-another, `render_with` adds a lesion with its exact mask, and `write_cohort` writes a folder of films.
+`make_person(number)` draws a patient and their individual variation, `Person.render` renders their film under their own
+record or another, `Person.render_with_lesion` also returns the lesion's exact mask, and `write_cohort` writes a folder
+of films.
 """
 
-from .anatomy import Anatomy, anatomy, cardiothoracic_ratio
+from .anatomy import Anatomy, compute_cardiothoracic_ratio, draw_anatomy
 from .cohort import write_cohort
-from .lesion import KINDS, Lesion, LesionFilm, draw_lesion, render_with
+from .lesion import KINDS, Lesion, LesionFilm, draw_lesion, render_with_lesion
 from .patient import Patient, draw_patient
-from .person import SEEDS, Person, person
+from .person import SEEDS, Person, make_person
 from .render import render
 
 __all__ = [
@@ -19,12 +20,12 @@ __all__ = [
     "LesionFilm",
     "Patient",
     "Person",
-    "anatomy",
-    "cardiothoracic_ratio",
+    "compute_cardiothoracic_ratio",
+    "draw_anatomy",
     "draw_lesion",
     "draw_patient",
-    "person",
+    "make_person",
     "render",
-    "render_with",
+    "render_with_lesion",
     "write_cohort",
 ]

@@ -83,14 +83,14 @@ class Anatomy:
     diaphragm_elevation: tuple[float, float] = (0.0, 0.0)
 
 
-def cardiothoracic_ratio(patient: Patient) -> float:
+def compute_cardiothoracic_ratio(patient: Patient) -> float:
     """Return the expected cardiothoracic ratio of a record, without individual variation."""
     ctr = CTR_NORMAL + CTR_PER_MMHG * (patient.systolic_mmhg - 120) + CTR_PER_BMI * (patient.bmi - 25)
     ctr += CTR_PER_YEAR * (patient.age - 50) + (CTR_AP if patient.view == "AP" else 0.0)
     return float(np.clip(ctr, 0.34, 0.68))
 
 
-def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
+def draw_anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
     """Draw the anatomy of a patient.
 
     With the same state of `rng`, another patient has the same individual variation: they are the same person otherwise.
@@ -124,7 +124,7 @@ def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
         lung_length=float(np.clip(length - elevation * magnification, 13.0, length + 2.0)),
         diaphragm_tilt=float(np.clip(0.9 + 0.35 * z[11], -0.2, 2.0)),
         diaphragm_dome=3.4 + 0.4 * z[12],
-        ctr=float(np.clip(cardiothoracic_ratio(patient) + CTR_SPREAD * z[13], 0.33, 0.70)),
+        ctr=float(np.clip(compute_cardiothoracic_ratio(patient) + CTR_SPREAD * z[13], 0.33, 0.70)),
         heart_left_share=float(np.clip(0.68 + 0.03 * z[14], 0.58, 0.78)),
         rim_cm=float(rim) * magnification,
         depth_cm=float(np.clip(depth, 15.0, 42.0)),
@@ -146,20 +146,20 @@ def anatomy(patient: Patient, rng: np.random.Generator) -> Anatomy:
         noise=(0.006 + 0.008 * u[3]) * float(np.clip(1 + 0.03 * over, 0.7, 2.0)),
         scatter=float(np.clip(0.55 + 0.02 * over + (0.15 if ap else 0.0), 0.3, 1.4)),
         texture_seed=seed,
-        collimation=_collimation(u[4:10], ap),
+        collimation=_choose_collimation(u[4:10], ap),
         marker=(0.86 + 0.08 * u[10], 0.05 + 0.12 * u[11], 0.5 + 0.5 * u[12]) if u[13] < 0.6 else None,
-        devices=_devices(u[14], u[15], ap),
+        devices=_choose_devices(u[14], u[15], ap),
     )
 
 
-def _collimation(u: np.ndarray, ap: bool) -> tuple[float, float, float, float]:
+def _choose_collimation(u: np.ndarray, ap: bool) -> tuple[float, float, float, float]:
     """Return the black borders of a film, more often on AP films. Shares assumed."""
     present = u[4] < (0.45 if ap else 0.25)
     left, right, top, bottom = (float(0.05 * share * (share > 0.5)) if present else 0.0 for share in u[:4])
     return left, right, top, bottom
 
 
-def _devices(first: float, second: float, ap: bool) -> tuple[str, ...]:
+def _choose_devices(first: float, second: float, ap: bool) -> tuple[str, ...]:
     """Return the devices of a film; normal films have leads and lines too, more often AP films. Shares assumed."""
     devices = []
     if first < (0.45 if ap else 0.06):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ...ehr import EHRError, paper_schema
 from ..manifest import NORMAL, ManifestError
-from .person import is_diseased, person
+from .person import is_diseased, make_person
 
 MANIFEST_FILE, FILMS, MASKS, COUNTERFACTUALS = "manifest.csv", "films", "masks", "counterfactuals"
 COLUMNS = ("path", "label", "seed", "mask", "counterfactual")
@@ -45,7 +45,7 @@ def write_cohort(
             "A cohort needs n of at least 1, a size of 64 to 1024 pixels, a seed of at least 0 and a share of lesions "
             "of 0 to 1."
         )
-    changes = check_changes(counterfactual or {})
+    changes = parse_changes(counterfactual or {})
     if ignored_column is not None and (
         ignored_column in paper_schema() or ignored_column in COLUMNS or not ignored_column.isidentifier()
     ):
@@ -56,7 +56,7 @@ def write_cohort(
         raise ManifestError(f"{out} already holds a cohort. Choose another folder, or remove it.")
     for folder in (FILMS, *([MASKS] if lesions else []), *([COUNTERFACTUALS] if changes else [])):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    work = partial(_write_one, out=out, size=size, lesions=lesions, changes=changes, ignored_column=ignored_column)
+    work = partial(_write_phantom, out=out, size=size, lesions=lesions, changes=changes, ignored_column=ignored_column)
     rows = []
     fresh = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
     with ProcessPoolExecutor(min(count, os.cpu_count() or 1), fresh) as pool:
@@ -71,7 +71,7 @@ def write_cohort(
     return table
 
 
-def check_changes(values: Mapping[str, object]) -> dict:
+def parse_changes(values: Mapping[str, object]) -> dict:
     """Parse the values of a counterfactual by feature name. Raises EHRError for an unknown feature or a bad value."""
     schema, changes = paper_schema(), {}
     for name, value in values.items():
@@ -83,36 +83,38 @@ def check_changes(values: Mapping[str, object]) -> dict:
     return changes
 
 
-def _write_one(number: int, out: Path, size: int, lesions: float, changes: Mapping, ignored_column: str | None) -> dict:
+def _write_phantom(
+    number: int, out: Path, size: int, lesions: float, changes: Mapping, ignored_column: str | None
+) -> dict:
     """Write the films and the mask of one phantom, and return its row of the manifest."""
     cv2.setNumThreads(1)
-    who = person(number, "any" if is_diseased(number, lesions) else None)
+    person = make_person(number, "any" if is_diseased(number, lesions) else None)
     name = f"{number:07d}.png"
     row = {
         "path": f"{FILMS}/{name}",
-        "label": who.lesion.kind if who.lesion else NORMAL,
-        **who.patient.record(),
+        "label": person.lesion.kind if person.lesion else NORMAL,
+        **person.patient.to_record(),
         "seed": number,
         "mask": "",
     }
-    if who.lesion:
+    if person.lesion:
         row["mask"] = f"{MASKS}/{name}"
-        rendering = who.film_with_lesion(size)
-        _write(out / MASKS / name, rendering.mask.astype(np.float32))
-    _write(out / FILMS / name, rendering.film if who.lesion else who.film(size))
+        rendering = person.render_with_lesion(size)
+        _write_image(out / MASKS / name, rendering.mask.astype(np.float32))
+    _write_image(out / FILMS / name, rendering.film if person.lesion else person.render(size))
     if ignored_column is not None:
-        row[ignored_column] = ignored_value(number)
+        row[ignored_column] = draw_ignored_value(number)
     if changes:
         row["counterfactual"] = f"{COUNTERFACTUALS}/{name}"
-        _write(out / COUNTERFACTUALS / name, who.film(size, who.patient.under(**changes)))
+        _write_image(out / COUNTERFACTUALS / name, person.render(size, person.patient.with_values(**changes)))
     return row
 
 
-def ignored_value(number: int) -> float:
-    """Return the standard normal number of a person on which nothing in the film depends."""
+def draw_ignored_value(number: int) -> float:
+    """Draw the standard normal number of a person on which nothing in the film depends; always the same."""
     return float(np.random.default_rng([number, 7]).standard_normal())
 
 
-def _write(path: Path, image: np.ndarray) -> None:
+def _write_image(path: Path, image: np.ndarray) -> None:
     if not cv2.imwrite(str(path), np.round(image * 255).astype(np.uint8)):
         raise ManifestError(f"{path} could not be written. Check the folder and the free space.")

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from .anatomy import Anatomy
-from .organs import dome, lung_outline
-from .render import LUNG, SOFT, Layers, expose, layers
-from .shapes import Grid, smooth_noise
+from .organs import compute_dome, compute_lung_outline
+from .render import LUNG, SOFT, Layers, compute_layers, expose
+from .shapes import Grid, draw_smooth_noise
 
 KINDS = ("opacity", "nodule", "effusion", "pneumothorax", "cardiomegaly", "atelectasis")
 MASK_FROM = 0.15  # share of the largest change of attenuation from which a pixel is in the mask
@@ -88,12 +88,15 @@ class LesionFilm:
     anatomy: Anatomy
 
 
-def render_with(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm:
-    """Render a film (size, size) of an anatomy with a lesion, with the same exposure and noise as without it."""
-    healthy = layers(anatomy, size).attenuation
+def render_with_lesion(anatomy: Anatomy, lesion: Lesion, size: int = 256) -> LesionFilm:
+    """Render a film (size, size) of an anatomy with a lesion, with the same exposure and noise as without it.
+
+    size: pixels a side, at least 32. Raises ValueError for less.
+    """
+    healthy = compute_layers(anatomy, size).attenuation
     new_anatomy = displace(anatomy, lesion)
-    maps = layers(new_anatomy, size)
-    attenuation = np.maximum(maps.attenuation + _density_change(lesion, new_anatomy, maps), 0).astype(np.float32)
+    maps = compute_layers(new_anatomy, size)
+    attenuation = np.maximum(maps.attenuation + _compute_change(lesion, new_anatomy, maps), 0).astype(np.float32)
     change = np.abs(attenuation - healthy)
     return LesionFilm(expose(attenuation, new_anatomy), change > MASK_FROM * change.max(), new_anatomy)
 
@@ -111,7 +114,7 @@ def displace(anatomy: Anatomy, lesion: Lesion) -> Anatomy:
     return anatomy
 
 
-def _density_change(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
+def _compute_change(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | float:
     """Return the change of the line integral beyond that of the displaced anatomy: (S, S)."""
     if lesion.kind == "cardiomegaly":
         return 0.0
@@ -121,7 +124,7 @@ def _density_change(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | fl
     half, length = a.thorax_width / 2, a.lung_length
     x, y = lesion.side * lesion.x * half, lesion.y * length
     if lesion.kind == "opacity":
-        patchy = np.clip(1 + 0.30 * smooth_noise(rng, g.x.shape, 24), 0.2, 1.8)
+        patchy = np.clip(1 + 0.30 * draw_smooth_noise(rng, g.x.shape, 24), 0.2, 1.8)
         shape = g.cloud(x, y, lesion.extent, lesion.extent * rng.uniform(0.6, 1.0), rng.uniform(0, np.pi))
         return np.minimum(lesion.strength * shape * patchy, 1.0) * air
     if lesion.kind == "nodule":
@@ -135,32 +138,34 @@ def _density_change(lesion: Lesion, a: Anatomy, maps: Layers) -> np.ndarray | fl
             * lung
         )
     if lesion.kind == "effusion":
-        return lesion.strength * air * _fluid(lesion, a, g)
+        return lesion.strength * air * _draw_fluid(lesion, a, g)
     if lesion.kind == "pneumothorax":
-        return _pneumothorax(lesion, a, maps, lung)
-    return lesion.strength * air * _wedge(lesion, a, g)
+        return _draw_pneumothorax(lesion, a, maps, lung)
+    return lesion.strength * air * _draw_wedge(lesion, a, g)
 
 
-def _fluid(lesion: Lesion, a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_fluid(lesion: Lesion, a: Anatomy, g: Grid) -> np.ndarray:
     """Return 1 below the surface of fluid, a meniscus that climbs toward the chest wall, and 0 above it."""
     outward = np.clip(np.abs(g.x) / (a.thorax_width / 2), 0, 1)
-    angle = float(dome(a, np.array(lesion.side * a.thorax_width / 2), lesion.side))
+    angle = float(compute_dome(a, np.array(lesion.side * a.thorax_width / 2), lesion.side))
     surface = angle - lesion.extent * (0.55 + 0.45 * outward**3)
     return g.inside(g.y - surface, 0.9)
 
 
-def _pneumothorax(lesion: Lesion, a: Anatomy, maps: Layers, lung: np.ndarray) -> np.ndarray:
+def _draw_pneumothorax(lesion: Lesion, a: Anatomy, maps: Layers, lung: np.ndarray) -> np.ndarray:
     """Return the change by air outside a collapsed lung: no vessels or lung tissue, and a thin line of pleura."""
     g = maps.grid
     gap = lesion.extent * np.clip(1.15 - 0.75 * g.y / a.lung_length, 0.2, 1.15)
-    inward = np.minimum(lung_outline(a, g.y) - np.abs(g.x), 1.15 * (g.y + 0.2))  # distance from chest wall and apex
+    inward = np.minimum(
+        compute_lung_outline(a, g.y) - np.abs(g.x), 1.15 * (g.y + 0.2)
+    )  # distance from chest wall and apex
     outside = g.inside(gap - inward, 0.2) * lung
     pleura = 0.10 * np.exp(-0.5 * ((inward - gap) / max(0.12, 0.5 * g.pixel)) ** 2) * lung
     tissue = SOFT * LUNG * maps.lung_depth
     return pleura - outside * (0.9 * tissue + maps.vessels) + 0.10 * (lung - outside) * tissue
 
 
-def _wedge(lesion: Lesion, a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_wedge(lesion: Lesion, a: Anatomy, g: Grid) -> np.ndarray:
     """Return an airless wedge from the hilum to the base or to the apex: 1 inside, 0 outside."""
     half, length = a.thorax_width / 2, a.lung_length
     lower = lesion.y > 0.42

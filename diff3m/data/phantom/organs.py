@@ -8,8 +8,8 @@ from .anatomy import Anatomy
 from .shapes import Grid
 
 
-def lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
-    """Return half the inner width of the rib cage, in cm, at heights y in cm below the apices.
+def compute_lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
+    """Compute half the inner width of the rib cage, in cm, at heights y in cm below the apices.
 
     At its widest it is half of `thorax_width`.
     """
@@ -17,8 +17,8 @@ def lung_outline(a: Anatomy, y: np.ndarray) -> np.ndarray:
     return a.thorax_width / 2 * (0.30 + 0.70 * np.sqrt(1 - (1 - u) ** 2.4))
 
 
-def dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
-    """Return the height of the diaphragm, in cm below the apices.
+def compute_dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
+    """Compute the height of the diaphragm, in cm below the apices.
 
     x: cm from the midline. side: −1 for the image's left (the patient's right), 1 for its right.
     """
@@ -28,15 +28,17 @@ def dome(a: Anatomy, x: np.ndarray, side: int) -> np.ndarray:
     return base + a.diaphragm_dome * np.clip(xi, 0, 1.3) ** 2.2 + 1.2 * np.clip(-xi, 0, 1.3) ** 2
 
 
-def lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the lungs on the image's left and right, 1 inside and 0 outside, and their depth along the beam in cm."""
     half = a.thorax_width / 2
-    outer = lung_outline(a, g.y)
+    outer = compute_lung_outline(a, g.y)
     apex_x, apex_half = 0.40 * half, 0.36 * half
     top = 3.2 * ((np.abs(g.x) - apex_x) / apex_half) ** 2 * (np.abs(g.x) < half)
     fields = []
     for side in (-1, 1):
-        distance = np.minimum(outer - np.abs(g.x), np.minimum(dome(a, g.x, side) - g.y, g.y - np.minimum(top, 6.0)))
+        distance = np.minimum(
+            outer - np.abs(g.x), np.minimum(compute_dome(a, g.x, side) - g.y, g.y - np.minimum(top, 6.0))
+        )
         distance = np.minimum(distance, side * (g.x - side * 0.9 - a.mediastinal_shift))
         fields.append(g.inside(distance, 0.25))
     across = np.clip(1 - ((np.abs(g.x) - 0.42 * half) / (0.62 * half)) ** 2, 0.0, 1)
@@ -45,7 +47,7 @@ def lungs(a: Anatomy, g: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return fields[0], fields[1], depth.astype(np.float32)
 
 
-def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compute_heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how far the heart reaches to the image's left and right of the midline, in cm; NaN above and below it.
 
     y: heights in cm below the apices. The two maxima add up to `ctr` times `thorax_width`.
@@ -64,9 +66,9 @@ def heart_borders(a: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(there, left, np.nan), np.where(there, right, np.nan)
 
 
-def heart(a: Anatomy, g: Grid) -> np.ndarray:
+def draw_heart(a: Anatomy, g: Grid) -> np.ndarray:
     """Return the thickness of the heart along the beam, in cm."""
-    left, right = heart_borders(a, g.y)
+    left, right = compute_heart_borders(a, g.y)
     left, right = np.nan_to_num(left, nan=-1.0), np.nan_to_num(right, nan=-1.0)
     x = g.x - a.mediastinal_shift
     mask = g.inside(np.minimum(right - x, x + left), 0.3)

@@ -25,7 +25,7 @@ AGE_RANGE, BMI_RANGE = (18.0, 95.0), (16.0, 52.0)
 
 @dataclass(frozen=True)
 class Patient:
-    """A person's record, with the names and units of `paper_schema`; BMI = weight / height² always holds."""
+    """The record of a simulated patient, with the names and units of `paper_schema`; BMI = weight / height²."""
 
     age: float
     sex: str
@@ -36,41 +36,42 @@ class Patient:
     height_cm: float
     weight_kg: float
 
-    def under(self, **changes) -> Patient:
-        """Return the record with other values.
+    def with_values(self, **changes) -> Patient:
+        """Return the record with other values, by feature name.
 
-        changes: by feature name. Weight follows from BMI and height, unless weight is given and BMI is not; then BMI
-        follows.
+        Weight follows from BMI and height, unless weight is given and BMI is not; then BMI follows.
         """
         patient = replace(self, **changes)
         if "weight_kg" in changes and "bmi" not in changes:
             return replace(patient, bmi=body_mass_index(patient.height_cm, patient.weight_kg))
         return replace(patient, weight_kg=patient.bmi * (patient.height_cm / 100) ** 2)
 
-    def record(self, decimals: int = 1) -> dict[str, float | str]:
+    def to_record(self, decimals: int = 1) -> dict[str, float | str]:
         """Return the values by feature name, numbers rounded to `decimals`."""
         return {
             name: round(value, decimals) if isinstance(value, float) else value for name, value in asdict(self).items()
         }
 
 
-def usual_systolic(age, bmi):
+def compute_usual_systolic(age, bmi):
     """Return the expected systolic pressure in mmHg. age, bmi: numbers or arrays."""
     return 122 + 0.5 * (age - 50) + 0.5 * (bmi - 28)
 
 
-def usual_diastolic(systolic, age, bmi):
+def compute_usual_diastolic(systolic, age, bmi):
     """Return the expected diastolic pressure in mmHg. systolic, age, bmi: numbers or arrays."""
     return 75 + 0.35 * (systolic - 122) - 0.006 * (age - 50) ** 2 + 0.2 * (bmi - 28)
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
-    """Draw an adult, with the same number of random draws for all."""
+    """Draw the record of an adult; the number of random draws does not depend on it."""
     z, u = rng.normal(size=5), rng.uniform(size=2)
     sex, view = "FM"[int(u[0] < 0.5)], "AP" if u[1] < AP_SHARE else "PA"
     age = float(np.clip(AGE[0] + AGE[1] * z[0], *AGE_RANGE))
     height = HEIGHT[sex][0] + HEIGHT[sex][1] * float(z[1])
     bmi = float(np.clip(BMI[sex][0] * np.exp(BMI[sex][1] * z[2]), *BMI_RANGE))
-    systolic = float(np.clip(usual_systolic(age, bmi) + PRESSURE_SPREAD[0] * z[3], 85, 220))
-    diastolic = float(np.clip(usual_diastolic(systolic, age, bmi) + PRESSURE_SPREAD[1] * z[4], 40, systolic - 15))
+    systolic = float(np.clip(compute_usual_systolic(age, bmi) + PRESSURE_SPREAD[0] * z[3], 85, 220))
+    diastolic = float(
+        np.clip(compute_usual_diastolic(systolic, age, bmi) + PRESSURE_SPREAD[1] * z[4], 40, systolic - 15)
+    )
     return Patient(age, sex, view, bmi, systolic, diastolic, height, bmi * (height / 100) ** 2)

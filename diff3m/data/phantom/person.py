@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .anatomy import Anatomy, anatomy
-from .lesion import KINDS, Lesion, LesionFilm, draw_lesion, render_with
+from .anatomy import Anatomy, draw_anatomy
+from .lesion import KINDS, Lesion, LesionFilm, draw_lesion, render_with_lesion
 from .patient import Patient, draw_patient
 from .render import render
 
@@ -22,7 +22,7 @@ SEEDS = {
 
 @dataclass(frozen=True)
 class Person:
-    """A simulated person. number: that draws them. patient: their record. lesion: None for a normal person."""
+    """A simulated person. number: the seed. patient: the record. lesion: None for a normal person."""
 
     number: int
     patient: Patient
@@ -33,26 +33,26 @@ class Person:
         """The same person without the lesion."""
         return replace(self, lesion=None)
 
-    def anatomy(self, patient: Patient | None = None) -> Anatomy:
-        """Return the person's anatomy under their own record, or under that of `patient` (a counterfactual)."""
-        return anatomy(patient or self.patient, np.random.default_rng([self.number, 1]))
+    def draw_anatomy(self, patient: Patient | None = None) -> Anatomy:
+        """Draw the person's anatomy under their own record or that of `patient` (a counterfactual); always the same."""
+        return draw_anatomy(patient or self.patient, np.random.default_rng([self.number, 1]))
 
-    def film(self, size: int = 256, patient: Patient | None = None) -> np.ndarray:
+    def render(self, size: int = 256, patient: Patient | None = None) -> np.ndarray:
         """Render the person's film (size, size) float32 in [0, 1], with the lesion if there is one.
 
-        patient: another record, as in `anatomy`.
+        patient: another record, as in `draw_anatomy`.
         """
-        return self.film_with_lesion(size, patient).film if self.lesion else render(self.anatomy(patient), size)
+        return self.render_with_lesion(size, patient).film if self.lesion else render(self.draw_anatomy(patient), size)
 
-    def film_with_lesion(self, size: int = 256, patient: Patient | None = None) -> LesionFilm:
-        """Render the film with its lesion's mask and anatomy; see `film`. Raises ValueError for a normal person."""
+    def render_with_lesion(self, size: int = 256, patient: Patient | None = None) -> LesionFilm:
+        """Render the film with its lesion's mask and anatomy; see `render`. Raises ValueError for a normal person."""
         if self.lesion is None:
             raise ValueError(f"phantom {self.number} has no lesion")
-        return render_with(self.anatomy(patient), self.lesion, size)
+        return render_with_lesion(self.draw_anatomy(patient), self.lesion, size)
 
 
-def person(number: int, lesion: str | None = None) -> Person:
-    """Draw the person of a number. lesion: a kind of `KINDS`, "any" to draw the kind too, or None for none."""
+def make_person(number: int, lesion: str | None = None) -> Person:
+    """Make the person of a number. lesion: a kind of `KINDS`, "any" to draw the kind too, or None for none."""
     rng = np.random.default_rng([number, 2])
     kind = KINDS[int(rng.integers(len(KINDS)))]
     instance = None if lesion is None else draw_lesion(kind if lesion == "any" else lesion, rng)

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from .anatomy import Anatomy
-from .organs import dome, heart, lung_outline, lungs
-from .shapes import Grid, smooth_noise
+from .organs import compute_dome, compute_lung_outline, draw_heart, draw_lungs
+from .shapes import Grid, draw_smooth_noise
 
 SOFT, BONE = 0.20, 0.34  # per cm
 LUNG = 0.25  # density against soft tissue
@@ -42,29 +42,31 @@ class Layers:
 
 def render(anatomy: Anatomy, size: int = 256) -> np.ndarray:
     """Render a film of an anatomy without lesion: (size, size) float32 in [0, 1], bright = dense."""
-    return expose(layers(anatomy, size).attenuation, anatomy)
+    return expose(compute_layers(anatomy, size).attenuation, anatomy)
 
 
-def layers(anatomy: Anatomy, size: int) -> Layers:
+def compute_layers(anatomy: Anatomy, size: int) -> Layers:
     """Compute all maps of an anatomy. size: pixels a side; raises ValueError for less than 32."""
     if size < 32:
         raise ValueError(f"a phantom needs a side of at least 32 pixels, got {size}")
     a, rng = anatomy, np.random.default_rng(anatomy.texture_seed)
     grid = Grid.of(size, a.field_cm, a.center_x, a.apex_y, a.rotation)
-    left, right, depth = lungs(a, grid)
+    left, right, depth = draw_lungs(a, grid)
     both_lungs = left + right
-    lung_depth = np.maximum(both_lungs * depth - heart(a, grid), 0.0)
-    soft = _body(a, grid) + _breasts(a, grid)
-    attenuation = SOFT * soft - SOFT * (1 - LUNG) * lung_depth * (1 + 0.06 * smooth_noise(rng, grid.x.shape, 9))
+    lung_depth = np.maximum(both_lungs * depth - draw_heart(a, grid), 0.0)
+    soft = _draw_body(a, grid) + _draw_breasts(a, grid)
+    attenuation = SOFT * soft - SOFT * (1 - LUNG) * lung_depth * (1 + 0.06 * draw_smooth_noise(rng, grid.x.shape, 9))
     bowel = (
         np.clip(0.5 * (grid.y - a.lung_length), 0, 1)
         * (1 - both_lungs)
         * (soft > 3)
-        * smooth_noise(rng, grid.x.shape, 7)
+        * draw_smooth_noise(rng, grid.x.shape, 7)
     )
-    vessels = both_lungs * _vessels(a, grid, rng)
-    attenuation += SOFT * (0.8 * bowel + _mediastinum(a, grid) - _air(a, grid)) + vessels + BONE * _bones(a, grid)
-    attenuation += _devices(a, grid, rng)
+    vessels = both_lungs * _draw_vessels(a, grid, rng)
+    attenuation += (
+        SOFT * (0.8 * bowel + _draw_mediastinum(a, grid) - _draw_air(a, grid)) + vessels + BONE * _draw_bones(a, grid)
+    )
+    attenuation += _draw_devices(a, grid, rng)
     return Layers(grid, left, right, lung_depth, vessels, np.maximum(attenuation, 0.0).astype(np.float32))
 
 
@@ -95,7 +97,7 @@ def _blur(image: np.ndarray, share: float) -> np.ndarray:
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), share * 64, borderType=cv2.BORDER_REPLICATE), image.shape[::-1])
 
 
-def _body(a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_body(a: Anatomy, g: Grid) -> np.ndarray:
     """Return the depth of chest wall, shoulders, arms, neck and abdomen, in cm."""
     half = a.thorax_width / 2
     axilla = 8.5
@@ -118,7 +120,7 @@ def _body(a: Anatomy, g: Grid) -> np.ndarray:
     return np.maximum(np.maximum(trunk * below, arms * below), neck)
 
 
-def _breasts(a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_breasts(a: Anatomy, g: Grid) -> np.ndarray:
     """Return the depth of both breasts, in cm."""
     if a.breast_cm <= 0:
         return np.zeros_like(g.x)
@@ -131,7 +133,7 @@ def _breasts(a: Anatomy, g: Grid) -> np.ndarray:
     return total
 
 
-def _mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
     """Return the depth of the mediastinum above the heart and of the great vessels, in cm of soft tissue."""
     x = g.x - 0.8 * a.mediastinal_shift
     length = a.thorax_length
@@ -149,14 +151,14 @@ def _mediastinum(a: Anatomy, g: Grid) -> np.ndarray:
     return column * 0.16 + np.maximum(knob, descending) + ascending + trunk
 
 
-def _vessels(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
+def _draw_vessels(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
     """Return the attenuation of hila and branching vessels of both lungs, drawn relative to the rib cage."""
     half, length = a.thorax_width / 2, a.thorax_length
     generations: list[list[np.ndarray]] = [[] for _ in VESSEL_CM]
     for side in (-1, 1):
         hilum = np.array([side * 0.22, 0.43 + (0.02 if side < 0 else -0.01)])
         for angle in np.linspace(-1.35, 1.45, 13) + rng.normal(scale=0.08, size=13):
-            _branch(hilum, angle, side, 0.30 + 0.10 * rng.random(), 0, rng, generations)
+            _add_branch(hilum, angle, side, 0.30 + 0.10 * rng.random(), 0, rng, generations)
     to_cm, shift = np.array([half, length]), np.array([0.6 * a.mediastinal_shift, 0.0])
     vessels = np.zeros_like(g.x)
     for paths, width, weight in zip(generations, VESSEL_CM, VESSEL_WEIGHT, strict=True):
@@ -166,7 +168,7 @@ def _vessels(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
     return a.vessels * (vessels + 0.20 * hila)
 
 
-def _branch(
+def _add_branch(
     start: np.ndarray,
     angle: float,
     side: int,
@@ -185,17 +187,17 @@ def _branch(
     if generation + 1 == len(paths):
         return
     for turn, at in ((-0.42, path[3]), (0.42, path[4])):
-        _branch(at, angle + turn + rng.normal(scale=0.18), side, reach * 0.68, generation + 1, rng, paths)
+        _add_branch(at, angle + turn + rng.normal(scale=0.18), side, reach * 0.68, generation + 1, rng, paths)
 
 
-def _bones(a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_bones(a: Anatomy, g: Grid) -> np.ndarray:
     """Return the thickness of bone along the beam, in cm: spine, ribs, clavicles and scapulae."""
     half, length = a.thorax_width / 2, a.thorax_length
     spacing = length / 9.2
     phase = np.cos(2 * np.pi * (g.y - 0.3) / (1.05 * spacing))
     spine = g.inside(1.75 - np.abs(g.x), 0.4) * (1.15 + 0.30 * phase + 0.35 * np.clip(np.abs(g.x) / 1.75, 0, 1) ** 4)
     absolute = np.abs(g.x)
-    outer = lung_outline(a, g.y) + 0.5
+    outer = compute_lung_outline(a, g.y) + 0.5
     xi = np.clip((absolute - 1.9) / (half - 1.9 + 0.4), 0, 1.05)
     within = g.inside(outer - absolute, 0.3) * g.inside(absolute - 1.9, 0.5)
     tangential = 1 + 0.9 * np.clip(absolute / np.maximum(outer, 1.0), 0, 1) ** 8
@@ -213,10 +215,10 @@ def _bones(a: Anatomy, g: Grid) -> np.ndarray:
     clavicle = (
         1.15 * g.band(clavicle_y, 0.68) * g.inside(absolute - 1.6, 0.5) * g.inside(0.9 * a.shoulder_cm - absolute, 0.8)
     )
-    return a.rib_density * (spine + ribs + clavicle + _scapulae(a, g))
+    return a.rib_density * (spine + ribs + clavicle + _draw_scapulae(a, g))
 
 
-def _scapulae(a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_scapulae(a: Anatomy, g: Grid) -> np.ndarray:
     """Return the thickness of scapulae, thin triangles with a thick lateral border, and humeral heads, in cm."""
     total = np.zeros_like(g.x)
     for side in (-1, 1):
@@ -231,7 +233,7 @@ def _scapulae(a: Anatomy, g: Grid) -> np.ndarray:
     return total
 
 
-def _air(a: Anatomy, g: Grid) -> np.ndarray:
+def _draw_air(a: Anatomy, g: Grid) -> np.ndarray:
     """Return the air of trachea, main bronchi and stomach, in cm of the soft tissue that it replaces."""
     length = a.thorax_length
     x = g.x - 0.9 * a.mediastinal_shift * np.clip(g.y / (0.25 * length), 0, 1)
@@ -241,14 +243,14 @@ def _air(a: Anatomy, g: Grid) -> np.ndarray:
     bronchi = g.lines([arm + np.array([0.9 * a.mediastinal_shift, 0]) for arm in arms], 1.0, 1.0)
     bubble = np.zeros_like(g.x)
     if a.stomach_cm > 0.6:
-        center_y = dome(a, np.array(0.46 * a.thorax_width / 2), 1) + 0.9 + a.stomach_cm * 0.7
+        center_y = compute_dome(a, np.array(0.46 * a.thorax_width / 2), 1) + 0.9 + a.stomach_cm * 0.7
         bubble = 5.0 * g.ellipsoid(
             0.42 * a.thorax_width / 2, float(center_y), 1.5 * a.stomach_cm, a.stomach_cm * 0.8, 0.6
         )
     return trachea + cv2.GaussianBlur(bronchi, (0, 0), max(0.2 / g.pixel, 0.3)) + bubble
 
 
-def _devices(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
+def _draw_devices(a: Anatomy, g: Grid, rng: np.random.Generator) -> np.ndarray:
     """Return the attenuation of leads and lines."""
     total = np.zeros_like(g.x)
     half, length = a.thorax_width / 2, a.thorax_length

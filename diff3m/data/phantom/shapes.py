@@ -74,7 +74,7 @@ class Grid:
         return layer * np.float32(weight * share / 255)
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
+def draw_smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
     """Draw noise of standard deviation about 1 with about `cells` blobs a side, the same field for any shape."""
     coarse = rng.normal(size=(cells + 3, cells + 3)).astype(np.float32)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)

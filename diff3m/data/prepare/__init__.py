@@ -4,7 +4,7 @@ from .chexpert import prepare_chexpert
 from .chexpert_plus import prepare_chexpert_plus
 from .dicom_folder import prepare_dicom
 from .films import FilmCheck
-from .folder import manifest_from_table
+from .folder import prepare_folder
 from .mimic import prepare_mimic
 from .nih import prepare_nih
 from .padchest import prepare_padchest
@@ -21,10 +21,10 @@ __all__ = [
     "RELEASES",
     "FilmCheck",
     "Report",
-    "manifest_from_table",
     "prepare_chexpert",
     "prepare_chexpert_plus",
     "prepare_dicom",
+    "prepare_folder",
     "prepare_mimic",
     "prepare_nih",
     "prepare_padchest",

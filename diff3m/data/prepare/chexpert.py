@@ -10,11 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from ...ehr import paper_schema
-from .films import FilmCheck, usable_films
+from .films import FilmCheck, select_usable_films
 from .plausibility import parse_numbers
 from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import drop_shared_patients, hold_out_validation
-from .tables import assign_labels, drop_duplicate_films, open_table, refuse_overwriting, table_paths, write_manifests
+from .tables import (
+    assign_labels,
+    drop_duplicate_films,
+    list_table_paths,
+    open_table,
+    refuse_overwriting,
+    write_manifests,
+)
 
 COLUMNS = ["path", "label", "split", "patient", "age", "sex", "view"]
 SOURCE_COLUMNS = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding"]
@@ -28,10 +35,10 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
     valid.csv becomes "test", and a tenth of the patients of train.csv becomes "val". An age of 0 means unknown, and is
     counted.
 
-    folder: of the release. out: path of the manifest. seed: of the choice of that tenth. check: see `usable_films`.
+    folder: of the release. out: path of the manifest. seed: of the choice of that tenth. check: see `FilmCheck`.
     Raises ManifestError.
     """
-    refuse_overwriting(out, table_paths(folder, *TABLES))
+    refuse_overwriting(out, list_table_paths(folder, *TABLES))
     parts = [open_table(folder, name, columns=SOURCE_COLUMNS).assign(split=split) for name, split in TABLES.items()]
     rows = pd.concat(parts, ignore_index=True)
     report = Report(input_rows=len(rows))
@@ -41,18 +48,18 @@ def prepare_chexpert(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
     rows = keep_rows(rows, rows["patient"].notna(), report, NO_PATIENT)
     finding, is_malformed = parse_numbers(rows, "No Finding", report)
     rows = rows.assign(
-        path=without_release_folder(rows["path"]),
+        path=remove_release_folder(rows["path"]),
         label=assign_labels(finding == 1, ~is_malformed),
         age=rows["Age"],
         sex=rows["Sex"],
         view=rows["AP/PA"],
     )
     rows = hold_out_validation(drop_shared_patients(rows, report), seed)
-    rows = usable_films(rows, folder, report, check)
+    rows = select_usable_films(rows, folder, report, check)
     write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
     return report
 
 
-def without_release_folder(paths: pd.Series) -> pd.Series:
+def remove_release_folder(paths: pd.Series) -> pd.Series:
     """Remove the folder of the release from paths such as CheXpert-v1.0-small/train/patient00001/study1/view1.jpg."""
     return paths.str.replace("\\", "/", regex=False).str.replace(r"^CheXpert[^/]*/", "", regex=True)

@@ -12,12 +12,19 @@ from pathlib import Path
 import pandas as pd
 
 from ...ehr import paper_schema
-from ..manifest import ManifestError, patient_key
-from .chexpert import NO_PATIENT, without_release_folder
-from .films import FilmCheck, usable_films
+from ..manifest import ManifestError, normalize_patient
+from .chexpert import NO_PATIENT, remove_release_folder
+from .films import FilmCheck, select_usable_films
 from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import drop_shared_patients, hold_out_validation
-from .tables import assign_labels, drop_duplicate_films, open_table, refuse_overwriting, table_paths, write_manifests
+from .tables import (
+    assign_labels,
+    drop_duplicate_films,
+    list_table_paths,
+    open_table,
+    refuse_overwriting,
+    write_manifests,
+)
 
 TABLE = "df_chexpert_plus_240401.csv"
 SOURCE_COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "deid_patient_id", "age", "sex", "recent_bmi", "split")
@@ -38,10 +45,10 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
     "valid" becomes "test", and a tenth of the training patients becomes "val".
 
     folder: of the release, with df_chexpert_plus_240401.csv, PNG/ and chexbert_labels/. out: path of the manifest.
-    seed: of the choice of that tenth. check: see `usable_films`. Raises ManifestError.
+    seed: of the choice of that tenth. check: see `FilmCheck`. Raises ManifestError.
     """
-    labels_path = _labels_path(folder)
-    refuse_overwriting(out, [*table_paths(folder, TABLE), labels_path])
+    labels_path = _find_labels(folder)
+    refuse_overwriting(out, [*list_table_paths(folder, TABLE), labels_path])
     columns = open_table(folder, TABLE).columns
     subgroups = {name: source for name, source in SUBGROUPS.items() if source in columns}
     columns = [*SOURCE_COLUMNS, *subgroups.values()]
@@ -49,14 +56,14 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
     report = Report(input_rows=len(rows))
     rows = drop_duplicate_films(rows, "path_to_image", report, columns).rename(columns={"path_to_image": "path"})
     rows = keep_rows(rows, rows["frontal_lateral"].str.casefold() == "frontal", report, NOT_FRONTAL)
-    rows = rows.assign(path=without_release_folder(rows["path"]))
-    patient = rows["deid_patient_id"].map(patient_key)
+    rows = rows.assign(path=remove_release_folder(rows["path"]))
+    patient = rows["deid_patient_id"].map(normalize_patient)
     rows = rows.assign(patient=patient.where(patient != "", rows["path"].str.extract(r"(patient\d+)")[0].fillna("")))
     rows = keep_rows(rows, rows["patient"] != "", report, NO_PATIENT)
     split = rows["split"].str.casefold().map(SPLITS)
     rows = keep_rows(rows.assign(split=split), split.notna(), report, "in no split")
     labels = _read_labels(labels_path)
-    key = rows["path"].map(_film_key)
+    key = rows["path"].map(_remove_suffix)
     report.note("in no line of the labels, so without one", rows.loc[~key.isin(labels.index), "path"])
     rows = rows.assign(
         label=assign_labels(key.map(labels).eq(True), key.isin(labels.index)),
@@ -64,14 +71,14 @@ def prepare_chexpert_plus(folder: Path, out: Path, seed: int = 0, check: FilmChe
         bmi=rows["recent_bmi"],
         **{name: rows[subgroups[name]] if name in subgroups else "" for name in SUBGROUPS},
     )
-    rows = rows.assign(path=_image_paths(rows["path"], folder))
+    rows = rows.assign(path=_find_images(rows["path"], folder))
     rows = hold_out_validation(drop_shared_patients(rows, report), seed)
-    rows = usable_films(rows, folder, report, check)
+    rows = select_usable_films(rows, folder, report, check)
     write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
     return report
 
 
-def _labels_path(folder: Path) -> Path:
+def _find_labels(folder: Path) -> Path:
     """Return the first file of labels that the folder has. Raises ManifestError where it has none."""
     candidates = [folder / subfolder / name for name in LABELS for subfolder in LABEL_FOLDERS]
     path = next((path for path in candidates if path.is_file()), None)
@@ -84,7 +91,7 @@ def _labels_path(folder: Path) -> Path:
 
 
 def _read_labels(path: Path) -> pd.Series:
-    """Read whether each film's report has "No Finding", indexed by `_film_key`, from JSON lines.
+    """Read whether each film's report has "No Finding", indexed by `_remove_suffix`, from JSON lines.
 
     Raises ManifestError.
     """
@@ -96,7 +103,7 @@ def _read_labels(path: Path) -> pd.Series:
                 number += 1
                 if line.strip():
                     entry = json.loads(line)
-                    labels[_film_key(entry["path_to_image"])] = entry.get("No Finding") == 1
+                    labels[_remove_suffix(entry["path_to_image"])] = entry.get("No Finding") == 1
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ManifestError(
             f"Line {number} of {path} is no label of a film. Load it again from where it came."
@@ -104,17 +111,19 @@ def _read_labels(path: Path) -> pd.Series:
     return pd.Series(labels, dtype=object)
 
 
-def _film_key(path: str) -> str:
+def _remove_suffix(path: str) -> str:
     """Return a film's path without its suffix, which is .jpg in the table and .png in the folder."""
     return path.replace("\\", "/").rpartition(".")[0].lstrip("./")
 
 
-def _image_paths(paths: pd.Series, folder: Path) -> pd.Series:
+def _find_images(paths: pd.Series, folder: Path) -> pd.Series:
     """Return the paths of films relative to the folder, with the subfolder and suffix of the first file that exists."""
     for name in paths:
         for subfolder in IMAGE_FOLDERS:
             for suffix in (".png", ".jpg"):
-                if (folder / subfolder / f"{_film_key(name)}{suffix}").is_file():
+                if (folder / subfolder / f"{_remove_suffix(name)}{suffix}").is_file():
                     prefix = f"{subfolder}/" if subfolder else ""
-                    return paths.map(lambda path, prefix=prefix, suffix=suffix: f"{prefix}{_film_key(path)}{suffix}")
+                    return paths.map(
+                        lambda path, prefix=prefix, suffix=suffix: f"{prefix}{_remove_suffix(path)}{suffix}"
+                    )
     return paths

@@ -29,12 +29,12 @@ from ...imaging.dicom import read_dataset
 from ...imaging.dicom_content import looks_like_dicom
 from ...imaging.dicom_header import RECORD_ATTRIBUTES, record_facts, view_attributes
 from ...imaging.dicom_values import text
-from ..manifest import ManifestError, label_key, patient_key, read_table
+from ..manifest import ManifestError, normalize_label, normalize_patient, read_table
 from ..paths import clean_name, is_junk
 from .films import NOT_JUDGED, FilmCheck, inspect_film, to_clause
 from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import UNCHECKED, assign_splits
-from .tables import CONTRADICTORY, find_contradictions, path_beside, refuse_overwriting, write_manifests
+from .tables import CONTRADICTORY, find_contradictions, make_path_beside, refuse_overwriting, write_manifests
 
 COLUMNS = ["path", "label", "split", "patient", "study", "age", "sex", "view", "height_cm", "weight_kg"]
 IDS = {"patient": "PatientID", "study": "StudyInstanceUID", "accession": "AccessionNumber", "film": "SOPInstanceUID"}
@@ -70,7 +70,7 @@ def prepare_dicom(
     Without it, and for films that it does not name, the label is empty.
     seed: of the split of patients into train, val and test, 80, 10 and 10 %.
     processes: how many read files; all processors by default.
-    check: see `usable_films`.
+    check: see `FilmCheck`.
 
     What was read is stored in OUT-headers.jsonl until the manifest is written, so that an interrupted run continues
     from there. Raises ManifestError.
@@ -78,9 +78,9 @@ def prepare_dicom(
     if len(salt) < MIN_SALT:
         raise ManifestError(f"The salt must have at least {MIN_SALT} characters. Choose any, and keep it to yourself.")
     check, salt_key = check or FilmCheck(), salt.encode()
-    journal = path_beside(out, "headers.jsonl")
+    journal = make_path_beside(out, "headers.jsonl")
     refuse_overwriting(out, [] if labels is None else [labels])
-    names = sorted(_file_names(folder))
+    names = sorted(_list_files(folder))
     if not names:
         raise ManifestError(f"There is no file in {folder}. Check the folder.")
     table_labels = None if labels is None else _read_labels(labels, folder)
@@ -100,7 +100,7 @@ def prepare_dicom(
     report.refuse(MIXED_RECORD, rows.loc[is_mixed, "path"])
     rows = rows.assign(sex=rows["sex"].mask(is_mixed, ""))
     report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
-    rows = _with_labels(rows, table_labels, salt_key, report)
+    rows = _add_labels(rows, table_labels, salt_key, report)
     rows = assign_splits(rows, seed=seed)
     write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
     journal.unlink(missing_ok=True)
@@ -109,11 +109,11 @@ def prepare_dicom(
 
 def hash_id(text: str, salt: bytes) -> str:
     """Return the HMAC-SHA256 of an id, 16 hexadecimal digits, which does not reveal it; "" for an unknown id."""
-    key = patient_key(text)
+    key = normalize_patient(text)
     return hmac.new(salt, key.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS] if key else ""
 
 
-def _file_names(folder: Path) -> Iterator[str]:
+def _list_files(folder: Path) -> Iterator[str]:
     """Yield the paths, relative to the folder, of all files below it that `is_junk` does not exclude."""
     for directory, _, files in os.walk(folder):
         for file in files:
@@ -135,7 +135,7 @@ def _read_all(
     with journal.open("a" if entries else "w", encoding="utf-8") as file:
         if not entries:
             file.write(json.dumps({"settings": settings}) + "\n")
-        with _pool(processes or os.cpu_count() or 1, len(remaining)) as pool:
+        with _make_pool(processes or os.cpu_count() or 1, len(remaining)) as pool:
             while part := list(islice(stream, BATCH)):
                 for entry in pool.map(reader, part, chunksize=8):
                     entries[entry["path"]] = entry
@@ -146,7 +146,7 @@ def _read_all(
     return entries
 
 
-def _pool(processes: int, files: int) -> Executor:
+def _make_pool(processes: int, files: int) -> Executor:
     """Return a pool of processes; of threads for one process or few files, because a process takes seconds to start."""
     if processes == 1 or files < MIN_FILES_FOR_PROCESSES:
         return ThreadPoolExecutor(processes)
@@ -227,15 +227,15 @@ def _read_labels(path: Path, folder: Path) -> pd.DataFrame:
             f"The table of labels {path.name} needs the columns `label` and `accession` or `path`. Its columns are: "
             f"{', '.join(table.columns)[:300]}."
         )
-    keys = table[by].map(patient_key) if by in ACCESSION_COLUMNS else table[by].map(clean_name)
+    keys = table[by].map(normalize_patient) if by in ACCESSION_COLUMNS else table[by].map(clean_name)
     if by in FILE_COLUMNS:
         beside_table = keys.map(lambda name: os.path.relpath(path.parent / name, folder))
         keys = keys.map(os.path.normpath).where(keys.map(lambda name: (folder / name).is_file()), beside_table)
     by = "accession" if by in ACCESSION_COLUMNS else "path"
-    return pd.DataFrame({"key": keys, "by": by, "label": table["label"].map(label_key)}).drop_duplicates()
+    return pd.DataFrame({"key": keys, "by": by, "label": table["label"].map(normalize_label)}).drop_duplicates()
 
 
-def _with_labels(rows: pd.DataFrame, labels: pd.DataFrame | None, salt: bytes, report: Report) -> pd.DataFrame:
+def _add_labels(rows: pd.DataFrame, labels: pd.DataFrame | None, salt: bytes, report: Report) -> pd.DataFrame:
     """Add the column `label`. Rows to which the table gives two labels are dropped."""
     if labels is None:
         return rows.assign(label="")

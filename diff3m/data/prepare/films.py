@@ -56,11 +56,11 @@ class _State(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmCheck | None = None) -> pd.DataFrame:
-    """Return the rows whose film can be used, and count the others in the report with the reason.
+def select_usable_films(rows: pd.DataFrame, root: Path, report: Report, check: FilmCheck | None = None) -> pd.DataFrame:
+    """Select the rows whose film can be used, and count the others in the report with the reason.
 
     rows: with the column `path`, relative to `root` or absolute; it becomes the path of the file as the folder writes
-    it. check: the defaults of `FilmCheck` where it is None.
+    it. check: `FilmCheck()` by default.
     """
     check = check or FilmCheck()
     names = list(rows["path"])

@@ -11,11 +11,18 @@ import pandas as pd
 
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import OTHER_VIEWS, age_from_dates, read_age, read_view
-from ..manifest import PATIENT_COLUMNS, ManifestError, column_note, feature_of_column, patient_keys, read_table
+from ..manifest import (
+    PATIENT_COLUMNS,
+    ManifestError,
+    describe_unread_columns,
+    find_feature,
+    read_patients_by_row,
+    read_table,
+)
 from ..paths import clean_name
-from .films import FilmCheck, usable_films
+from .films import FilmCheck, select_usable_films
 from .report import NOT_FRONTAL, Report, keep_rows
-from .splits import TWO_SPLITS, UNCHECKED, in_one_split
+from .splits import TWO_SPLITS, UNCHECKED, is_in_one_split
 from .tables import CONTRADICTORY, DUPLICATE, find_contradictions, refuse_overwriting, write_manifests
 
 # columns in which rows of one film must agree
@@ -24,7 +31,7 @@ DATES = ("birth_date", "study_date")  # columns of which the age follows where i
 UNCHECKED_SPLIT = f"{UNCHECKED} (if a column names patients, say --column patient=COLUMN)"
 
 
-def manifest_from_table(
+def prepare_folder(
     table: Path,
     out: Path,
     columns: Mapping[str, str],
@@ -38,7 +45,7 @@ def manifest_from_table(
     counted. Paths are read relative to the table's folder and written relative to that of `out`.
 
     columns: manifest column → the table's column, e.g. {"path": "file"}; others keep their names. conditions: the
-    table's column → the values to keep. check: see `usable_films`. Raises ManifestError if a column is missing or
+    table's column → the values to keep. check: see `FilmCheck`. Raises ManifestError if a column is missing or
     ambiguous, no row is left, or `out` is the table.
     """
     refuse_overwriting(out, [table], splits=False)
@@ -57,14 +64,14 @@ def manifest_from_table(
     report = Report(input_rows=int(selection.sum()))
     patient = next((name for name in PATIENT_COLUMNS if name in rows.columns), None)
     if patient is not None:
-        rows = rows.assign(**{patient: patient_keys(rows)})
+        rows = rows.assign(**{patient: read_patients_by_row(rows)})
     if set(DATES) <= set(rows.columns):
-        rows = rows.assign(age=_ages(rows))
-    rows = _one_row_a_film(rows, selection, patient, table.parent, report)
+        rows = rows.assign(age=_read_ages(rows))
+    rows = _deduplicate_films(rows, selection, patient, table.parent, report)
     if "view" in rows.columns:
         rows = keep_rows(rows, ~rows["view"].map(_is_not_frontal).astype(bool), report, NOT_FRONTAL)
-    rows = usable_films(rows, table.parent, report, check)
-    if note := column_note(tuple(rows.columns), paper_schema()):
+    rows = select_usable_films(rows, table.parent, report, check)
+    if note := describe_unread_columns(tuple(rows.columns), paper_schema()):
         report.note(note.rstrip("."), rows["path"])
     if "split" in rows.columns and patient is None:
         report.note(UNCHECKED_SPLIT, rows["path"])
@@ -74,7 +81,7 @@ def manifest_from_table(
     return report
 
 
-def _one_row_a_film(
+def _deduplicate_films(
     rows: pd.DataFrame, selection: np.ndarray, patient: str | None, folder: Path, report: Report
 ) -> pd.DataFrame:
     """Return the selected rows, one for each film; a.png, ./a.png and its absolute path are one film.
@@ -87,14 +94,14 @@ def _one_row_a_film(
     differ = find_contradictions(values.assign(path=films), films)
     one_split = pd.Series(True, rows.index)
     if patient is not None and {patient, "split"} <= set(rows.columns):
-        one_split = in_one_split(rows, patient)
+        one_split = is_in_one_split(rows, patient)
     rows = keep_rows(rows[selection], one_split[selection], report, TWO_SPLITS)
     rows = keep_rows(rows, rows["path"] != "", report, "no path")
     rows = keep_rows(rows, ~differ[rows.index], report, CONTRADICTORY)
     return keep_rows(rows, ~films[rows.index].duplicated(), report, DUPLICATE)
 
 
-def _ages(rows: pd.DataFrame) -> list[object]:
+def _read_ages(rows: pd.DataFrame) -> list[object]:
     """Return each row's age as the table has it, or from its dates where that is empty or a placeholder."""
     ages = rows["age"] if "age" in rows.columns else [""] * len(rows)
     return [
@@ -126,13 +133,13 @@ def _rename(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.D
     """
     targets = [name.strip().lower() for name in columns]
     if len(set(targets)) < len(targets):
-        raise ManifestError(f"Two columns are named for {_first_repeat(targets)}. Name one.")
+        raise ManifestError(f"Two columns are named for {_find_repeat(targets)}. Name one.")
     own = [str(name).strip().lower() for name in rows.columns]
-    own = [feature_of_column(name, paper_schema()) or name for name in own]
+    own = [find_feature(name, paper_schema()) or name for name in own]
     others = rows.loc[:, [name not in targets for name in own]]
     others.columns = [name for name in own if name not in targets]
     if others.columns.duplicated().any():
-        name = _first_repeat(list(others.columns))
+        name = _find_repeat(list(others.columns))
         raise ManifestError(
             f"{table} has two columns of the same name once case is ignored: {name}. Rename one, or say which counts, "
             f"{name}=COLUMN."
@@ -140,5 +147,5 @@ def _rename(rows: pd.DataFrame, columns: Mapping[str, str], table: Path) -> pd.D
     return others.assign(**{name: rows[source] for name, source in zip(targets, columns.values(), strict=True)})
 
 
-def _first_repeat(names: list[str]) -> str:
+def _find_repeat(names: list[str]) -> str:
     return next(name for name in names if names.count(name) > 1)

@@ -1,7 +1,7 @@
 """Linking films with measurements of other days (docs/method.md, "Data").
 
-Of the patient's records within 90 days of the film, those at the smallest distance in days count, on both dates where
-one before and one after the film are equally near; the linked value is their mean.
+The linked value is the mean of the patient's records at the smallest distance in days from the film, up to 90 days;
+where a day before and a day after the film are equally near, the records of both count.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def link_nearest(films: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     return links.set_axis(films.index)
 
 
-def day_number(dates: pd.Series) -> pd.Series:
+def parse_days(dates: pd.Series) -> pd.Series:
     """Return dates as whole days since 1970; <NA> for other values.
 
     dates: text or numbers like 21801231 or 2180-12-31, with or without a time.
@@ -55,7 +55,7 @@ def day_number(dates: pd.Series) -> pd.Series:
     ).astype("Int64")
 
 
-def second_number(moments: pd.Series) -> pd.Series:
+def parse_seconds(moments: pd.Series) -> pd.Series:
     """Return moments, text like 2180-12-31 14:30:00, as whole seconds since 1970; <NA> for other values."""
     text = moments.astype("string")
     times = pd.to_datetime(

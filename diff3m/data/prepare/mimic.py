@@ -10,20 +10,20 @@ import yaml
 
 from ...ehr import FRONTAL_VIEWS, VITALS, EHRError, EHRSchema, paper_schema
 from ...ehr.facts import read_age, read_text
-from .films import FilmCheck, usable_films
-from .linkage import day_number, link_nearest, second_number
+from .films import FilmCheck, select_usable_films
+from .linkage import link_nearest, parse_days, parse_seconds
 from .mimic_omr import NAMES, OMR, read_omr
-from .plausibility import bmi_differs, parse_numbers
+from .plausibility import compare_bmi, parse_numbers
 from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import drop_shared_patients
 from .tables import (
     assign_labels,
     drop_ambiguous_keys,
     drop_duplicate_films,
+    list_table_paths,
+    make_path_beside,
     open_table,
-    path_beside,
     refuse_overwriting,
-    table_paths,
     write_manifests,
 )
 
@@ -47,22 +47,22 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, check:
     Normal films are those with "No Finding"; age is that at the study. A measurement that a patient lacks is unknown.
 
     cxr, iv: folders of MIMIC-CXR-JPG and MIMIC-IV. out: path of the manifest. ed: folder of MIMIC-IV-ED, whose triage
-    adds vital signs; the schema to train with is then written to OUT-schema.yaml. check: see `usable_films`. Raises
+    adds vital signs; the schema to train with is then written to OUT-schema.yaml. check: see `FilmCheck`. Raises
     ManifestError.
     """
     tables = [
-        *table_paths(cxr, *(name for part in PARTS for name in _names(part))),
-        *table_paths(iv / "hosp", PATIENTS, OMR),
+        *list_table_paths(cxr, *(name for part in PARTS for name in _list_file_names(part))),
+        *list_table_paths(iv / "hosp", PATIENTS, OMR),
     ]
-    refuse_overwriting(out, tables + (table_paths(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
+    refuse_overwriting(out, tables + (list_table_paths(ed / "ed", STAYS, TRIAGES) if ed is not None else []))
     report = Report()
-    films = _films(cxr, report)
-    films = _demographics(films, iv, report)
-    films = _measurements(films, iv, report)
+    films = _read_films(cxr, report)
+    films = _add_demographics(films, iv, report)
+    films = _add_measurements(films, iv, report)
     schema = paper_schema()
     if ed is not None:
-        films, schema = _triage(films, ed, report), EHRSchema(schema.features + VITALS)
-    films = usable_films(films, cxr, report, check)
+        films, schema = _add_triage(films, ed, report), EHRSchema(schema.features + VITALS)
+    films = select_usable_films(films, cxr, report, check)
     names = ["path", "label", "split", "patient", "study", *[name for name in schema.names if name in films.columns]]
     write_manifests(films[names], cxr, out, schema, report, max_difference=MAX_DIFFERENCE_OF_DAYS, doubt_units=False)
     if ed is not None:
@@ -72,20 +72,20 @@ def prepare_mimic(cxr: Path, iv: Path, out: Path, ed: Path | None = None, check:
         lists = [
             {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()} for entry in plain
         ]
-        path_beside(out, "schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
+        make_path_beside(out, "schema.yaml").write_text(yaml.safe_dump(lists, sort_keys=False, allow_unicode=True))
     return report
 
 
-def _table(cxr: Path, part: str, **options) -> pd.DataFrame:
+def _open_part(cxr: Path, part: str, **options) -> pd.DataFrame:
     """Read a part of MIMIC-CXR-JPG, one of `PARTS`. Options as in `open_table`."""
-    return open_table(cxr, *_names(part), **options)
+    return open_table(cxr, *_list_file_names(part), **options)
 
 
-def _names(part: str) -> list[str]:
+def _list_file_names(part: str) -> list[str]:
     return [f"mimic-cxr-{version}-{part}.csv" for version in VERSIONS]
 
 
-def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+def _parse_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
     """Return the table with its ids as int64, and by row whether all of them are whole numbers; others become 0.
 
     An id may be written as 10000032.0, as in a column of floats.
@@ -95,9 +95,9 @@ def _with_ids(rows: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Se
     return rows.assign(**{name: ids[name].where(good, 0).astype("int64") for name in names}), good
 
 
-def _with_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
+def _keep_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Report) -> pd.DataFrame:
     """Return the rows of a source table whose ids are whole numbers, and count the others as omissions."""
-    rows, good = _with_ids(rows, names)
+    rows, good = _parse_ids(rows, names)
     report.omit(
         f"row of the {table} table whose {' or '.join(names)} is no number",
         [f"row {index + 1}" for index in rows.index[~good]],
@@ -105,19 +105,19 @@ def _with_whole_ids(rows: pd.DataFrame, names: list[str], table: str, report: Re
     return rows[good]
 
 
-def _films(cxr: Path, report: Report) -> pd.DataFrame:
+def _read_films(cxr: Path, report: Report) -> pd.DataFrame:
     """Return the frontal films with path, split, label, patient, study, and day and second of the study since 1970."""
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime"]
-    films = _table(cxr, "metadata", columns=columns)
+    films = _open_part(cxr, "metadata", columns=columns)
     report.input_rows = len(films)
-    films, good = _with_ids(films, ["subject_id", "study_id"])
+    films, good = _parse_ids(films, ["subject_id", "study_id"])
     films = keep_rows(films, good, report, "no patient or study number", "dicom_id")
     films = drop_duplicate_films(films, "dicom_id", report)
     films = keep_rows(films, films["ViewPosition"].isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "dicom_id")
-    films = films.assign(day=day_number(films["StudyDate"]))
+    films = films.assign(day=parse_days(films["StudyDate"]))
     films = keep_rows(films, films["day"].notna(), report, "no study date like 21801231", "dicom_id")
-    films = _split(films, cxr, report)
-    films = films.merge(_findings(films, cxr, report), on="study_id", how="left")
+    films = _add_split(films, cxr, report)
+    films = films.merge(_read_findings(films, cxr, report), on="study_id", how="left")
     subject, study = films["subject_id"].astype(str), films["study_id"].astype(str)
     films = films.assign(
         path="files/p" + subject.str.slice(0, 2) + "/p" + subject + "/s" + study + "/" + films["dicom_id"] + ".jpg",
@@ -127,14 +127,14 @@ def _films(cxr: Path, report: Report) -> pd.DataFrame:
         patient=films["subject_id"],
         study=films["study_id"],
         day=films["day"].astype("int64"),
-        second=films["day"].astype("int64") * 86400 + _second_of_day(films["StudyTime"]),
+        second=films["day"].astype("int64") * 86400 + _parse_times(films["StudyTime"]),
     )
     return drop_shared_patients(films, report)
 
 
-def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
+def _add_split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     """Return the films that are in exactly one split of the split table, with the column `split`."""
-    splits = _table(cxr, "split", columns=["dicom_id", "split"]).drop_duplicates()
+    splits = _open_part(cxr, "split", columns=["dicom_id", "split"]).drop_duplicates()
     several = splits.loc[splits["dicom_id"].duplicated(), "dicom_id"]
     films = keep_rows(
         films, ~films["dicom_id"].isin(several), report, "film in two splits of the split table", "dicom_id"
@@ -143,10 +143,10 @@ def _split(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     return keep_rows(films, films["split"].notna(), report, "in no split", "dicom_id")
 
 
-def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
+def _read_findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     """Return the studies of films with "No Finding" as a number, and whether that is `known`."""
-    findings = _with_whole_ids(
-        _table(cxr, "chexpert", columns=["study_id", "No Finding"]), ["study_id"], "chexpert", report
+    findings = _keep_whole_ids(
+        _open_part(cxr, "chexpert", columns=["study_id", "No Finding"]), ["study_id"], "chexpert", report
     )
     findings = findings[findings["study_id"].isin(films["study_id"])]
     values, is_malformed = parse_numbers(findings, "No Finding", report, "study_id")
@@ -154,23 +154,23 @@ def _findings(films: pd.DataFrame, cxr: Path, report: Report) -> pd.DataFrame:
     return drop_ambiguous_keys(findings, "study_id", report, "study with two labels in the chexpert table")
 
 
-def _second_of_day(times: pd.Series) -> pd.Series:
+def _parse_times(times: pd.Series) -> pd.Series:
     """Convert times, written as numbers HHMMSS.ffff, to seconds of the day; midday where one is missing."""
     whole = pd.to_numeric(times, errors="coerce").astype("float64").fillna(120000.0).astype("int64")
     return whole // 10000 * 3600 + whole // 100 % 100 * 60 + whole % 100
 
 
-def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
+def _add_demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     """Add sex, and the age at the study: anchor_age + study year − anchor_year."""
     people = open_table(iv / "hosp", PATIENTS, columns=["subject_id", "gender", "anchor_age", "anchor_year"])
-    people = _with_whole_ids(people, ["subject_id"], "patients", report)
+    people = _keep_whole_ids(people, ["subject_id"], "patients", report)
     people = people[people["subject_id"].isin(films["subject_id"])]
     report.refuse("patient is in no patients table", films.loc[~films["subject_id"].isin(people["subject_id"]), "path"])
     people = drop_ambiguous_keys(
         people, "subject_id", report, "patient with two rows in the patients table that differ"
     )
     people = people.assign(
-        anchor_age=_anchor_ages(people, report),
+        anchor_age=_read_anchor_ages(people, report),
         anchor_year=parse_numbers(people, "anchor_year", report, "subject_id")[0],
     )
     films = films.merge(people, on="subject_id", how="left")
@@ -178,7 +178,7 @@ def _demographics(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame
     return films.assign(age=films["anchor_age"] + (year - films["anchor_year"]), sex=films["gender"])
 
 
-def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
+def _read_anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
     """Return ages in years, read as `read_age` reads them; count cells that hold text but no age."""
     ages, is_malformed = [], []
     for cell in people["anchor_age"]:
@@ -191,22 +191,22 @@ def _anchor_ages(people: pd.DataFrame, report: Report) -> pd.Series:
     return pd.Series(ages, index=people.index, dtype="float64")
 
 
-def _measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
+def _add_measurements(films: pd.DataFrame, iv: Path, report: Report) -> pd.DataFrame:
     """Add the measurements of the outpatient records, linked by day and rounded to one decimal."""
     records = read_omr(iv, films["patient"].unique(), report)
     links = {name: link_nearest(films, records[records["name"] == name]) for name in NAMES}
     films = films.assign(**{name: link["value"].round(1) for name, link in links.items()})
-    return _nearer_body(films, {name: link["days"] for name, link in links.items()}, report)
+    return _reconcile_bmi(films, {name: link["days"] for name, link in links.items()}, report)
 
 
-def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
+def _reconcile_bmi(films: pd.DataFrame, days: dict[str, pd.Series], report: Report) -> pd.DataFrame:
     """Where BMI differs from that of height and weight, keep what was measured nearer to the film.
 
-    That is the BMI, or else height and weight, of which the one of the more distant day counts; where both are as near,
-    height and weight. The others become unknown. Differences above `MAX_DIFFERENCE_OF_DAYS` are left to
-    `mask_implausible`. days: distance of each measurement in days, by name.
+    The distance of height and weight is the larger one of the two; where it equals that of BMI, height and weight are
+    kept. The others become unknown. Differences above `MAX_DIFFERENCE_OF_DAYS` are left to `mask_implausible`. days:
+    distance of each measurement in days, by name.
     """
-    differ, _ = bmi_differs(films["bmi"], films["height_cm"], films["weight_kg"], MAX_DIFFERENCE_OF_DAYS)
+    differ, _ = compare_bmi(films["bmi"], films["height_cm"], films["weight_kg"], MAX_DIFFERENCE_OF_DAYS)
     nearer = days["bmi"] < np.maximum(days["height_cm"], days["weight_kg"])
     report.refuse(
         "bmi replaced by that of height and weight, measured as near to the film or nearer",
@@ -219,15 +219,15 @@ def _nearer_body(films: pd.DataFrame, days: dict[str, pd.Series], report: Report
     return films.assign(bmi=films["bmi"].mask(differ & ~nearer), **both)
 
 
-def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
+def _add_triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
     """Add the vital signs of the emergency stay around each film, that of the nearest arrival where there are several.
 
     A film belongs to a stay from STAY_HOURS before arrival until STAY_HOURS after departure.
     """
     stays = open_table(ed / "ed", STAYS, columns=["subject_id", "stay_id", "intime", "outtime"])
-    stays = _with_whole_ids(stays, ["subject_id", "stay_id"], "edstays", report)
+    stays = _keep_whole_ids(stays, ["subject_id", "stay_id"], "edstays", report)
     stays = stays[stays["subject_id"].isin(films["subject_id"])]
-    stays = stays.assign(**{name: second_number(stays[name]).astype("float64") for name in ("intime", "outtime")})
+    stays = stays.assign(**{name: parse_seconds(stays[name]).astype("float64") for name in ("intime", "outtime")})
     has_times = stays[["intime", "outtime"]].notna().all(axis=1)
     report.omit(
         "emergency stay whose times are not like 2180-12-31 14:30:00",
@@ -241,7 +241,7 @@ def _triage(films: pd.DataFrame, ed: Path, report: Report) -> pd.DataFrame:
         .sort_values(["distance", "stay_id"])
         .drop_duplicates("dicom_id")
     )
-    triage = _with_whole_ids(
+    triage = _keep_whole_ids(
         open_table(ed / "ed", TRIAGES, columns=["stay_id", *TRIAGE]), ["stay_id"], "triage", report
     )
     triage = triage[triage["stay_id"].isin(pairs["stay_id"])]

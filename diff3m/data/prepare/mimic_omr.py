@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...ehr import paper_schema
 from ...ehr.units import CM_PER_INCH, KG_PER_POUND
-from .linkage import day_number
+from .linkage import parse_days
 from .report import Report
 from .tables import open_table
 
@@ -50,24 +50,24 @@ def read_omr(iv: Path, patients: np.ndarray, report: Report) -> pd.DataFrame:
         rows = records[records["result_name"] == source]
         values = pd.to_numeric(rows["result_value"], errors="coerce").astype("float64") * factor
         parts.append(rows[["patient", "day"]].assign(name=name, value=values))
-    parts += _pressures(records[records["result_name"] == PRESSURE], report)
+    parts += _split_pressures(records[records["result_name"] == PRESSURE], report)
     measurements = pd.concat(parts, ignore_index=True)
     is_malformed = measurements["value"].isna()
-    report.omit("measurement is no number", _names_of(measurements[is_malformed]))
-    return _within_ranges(measurements[~is_malformed], report)
+    report.omit("measurement is no number", _name_records(measurements[is_malformed]))
+    return _drop_implausible(measurements[~is_malformed], report)
 
 
-def _pressures(rows: pd.DataFrame, report: Report) -> list[pd.DataFrame]:
+def _split_pressures(rows: pd.DataFrame, report: Report) -> list[pd.DataFrame]:
     """Split pressures such as "120/80" into systolic and diastolic ones, and count those that cannot be used."""
     both = rows["result_value"].str.extract(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*$").astype("float64")
     complete = both.notna().all(axis=1)
     is_swapped = both[0] <= both[1]  # "80/120": neither number of a swapped pair is used
-    report.omit("pressure whose diastolic is not below its systolic", _names_of(rows[is_swapped], "blood pressure"))
+    report.omit("pressure whose diastolic is not below its systolic", _name_records(rows[is_swapped], "blood pressure"))
     bounds = [paper_schema()[name].bounds for name in PRESSURES]
     plausible = np.logical_and.reduce([both[index].between(*limits) for index, limits in enumerate(bounds)])
     unusual = ~is_swapped & complete & ~plausible
-    report.omit("pressure outside the plausible range", _names_of(rows[unusual], "blood pressure"))
-    report.omit("pressure that is not like 120/80", _names_of(rows[~complete], "blood pressure"))
+    report.omit("pressure outside the plausible range", _name_records(rows[unusual], "blood pressure"))
+    report.omit("pressure that is not like 120/80", _name_records(rows[~complete], "blood pressure"))
     usable = ~is_swapped & ~unusual & complete
     return [
         rows.loc[usable, ["patient", "day"]].assign(name=name, value=both.loc[usable, index])
@@ -84,7 +84,7 @@ def _omit_related(records: pd.DataFrame, report: Report) -> None:
         why = "another posture than the usual" if name.startswith(PRESSURE) else "a name without a known unit"
         report.omit(
             f"{name} of omr, {why}",
-            [f"patient {who}, {when}" for who, when in zip(rows["patient"], rows["chartdate"], strict=True)],
+            [f"patient {patient}, {date}" for patient, date in zip(rows["patient"], rows["chartdate"], strict=True)],
         )
 
 
@@ -94,38 +94,38 @@ def _drop_duplicates(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     A row that is the same in every column, `seq_num` included, is no second measurement.
     """
 
-    def names(rows: pd.DataFrame) -> list[str]:
+    def name_rows(rows: pd.DataFrame) -> list[str]:
         return [
-            f"patient {who}, {when}, {what}"
-            for who, when, what in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
+            f"patient {patient}, {date}, {name}"
+            for patient, date, name in zip(rows["patient"], rows["chartdate"], rows["result_name"], strict=True)
         ]
 
     is_duplicate = records.duplicated()
-    report.omit("row of omr that is there twice", names(records[is_duplicate]))
+    report.omit("row of omr that is there twice", name_rows(records[is_duplicate]))
     records = records[~is_duplicate]
-    records = records.assign(day=_days_of(records["chartdate"]))
-    report.omit("record whose date is not like 2180-12-31", names(records[records["day"].isna()]))
+    records = records.assign(day=_parse_days(records["chartdate"]))
+    report.omit("record whose date is not like 2180-12-31", name_rows(records[records["day"].isna()]))
     return records.dropna(subset=["day"]).astype({"day": "int64"})
 
 
-def _names_of(records: pd.DataFrame, name: str | None = None) -> list[str]:
+def _name_records(records: pd.DataFrame, name: str | None = None) -> list[str]:
     """Name each record for the report: "patient …, day …, measurement"."""
     names = records["name"] if name is None else [name] * len(records)
     dates = pd.Timestamp(0) + pd.to_timedelta(records["day"], unit="D")
     return [
-        f"patient {who}, {when}, {what}"
-        for who, when, what in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)
+        f"patient {patient}, {date}, {name}"
+        for patient, date, name in zip(records["patient"], dates.dt.strftime("%Y-%m-%d"), names, strict=True)
     ]
 
 
-def _days_of(dates: pd.Series) -> pd.Series:
+def _parse_days(dates: pd.Series) -> pd.Series:
     """Return dates as days since 1970, NaN for other text; each distinct text is parsed once."""
     codes, distinct = pd.factorize(dates)
-    days = day_number(pd.Series(distinct, dtype="string")).astype("float64").to_numpy()
+    days = parse_days(pd.Series(distinct, dtype="string")).astype("float64").to_numpy()
     return pd.Series(np.where(codes >= 0, days[codes], np.nan), index=dates.index)
 
 
-def _within_ranges(records: pd.DataFrame, report: Report) -> pd.DataFrame:
+def _drop_implausible(records: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Return the measurements within the schema's ranges; a height in m would spoil the mean of its day."""
     schema = paper_schema()
     low, high = (
@@ -133,5 +133,5 @@ def _within_ranges(records: pd.DataFrame, report: Report) -> pd.DataFrame:
         for end in (0, 1)
     )
     good = records["value"].between(low, high)
-    report.omit("measurement outside the plausible range (wrong unit?)", _names_of(records[~good]))
+    report.omit("measurement outside the plausible range (wrong unit?)", _name_records(records[~good]))
     return records[good]

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 
 from ...ehr import paper_schema
-from ..manifest import ManifestError, patient_key, read_table
-from .films import MISSING, FilmCheck, usable_films
+from ..manifest import ManifestError, normalize_patient, read_table
+from .films import MISSING, FilmCheck, select_usable_films
 from .report import Report, keep_rows
 from .splits import UNCHECKED, assign_splits, drop_shared_patients, hold_out_validation
 from .tables import (
     assign_labels,
     drop_duplicate_films,
+    list_table_paths,
+    make_path_beside,
     open_table,
-    path_beside,
     refuse_overwriting,
-    table_paths,
     write_manifests,
 )
 
@@ -38,9 +38,9 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
     80, 10 and 10 % of the patients are train, val and test. Films without a patient number stay.
 
     folder: of the release; images are in it, in images/ or in images_001/images/ … out: path of the manifest. seed:
-    of the split of patients. check: see `usable_films`. Raises ManifestError.
+    of the split of patients. check: see `FilmCheck`. Raises ManifestError.
     """
-    refuse_overwriting(out, [*table_paths(folder, *TABLES, BOXES), *_list_files(folder).values()])
+    refuse_overwriting(out, [*list_table_paths(folder, *TABLES, BOXES), *_locate_split_lists(folder).values()])
     rows = open_table(folder, *TABLES)
     report = Report(input_rows=len(rows))
     sex = "Patient Sex" if "Patient Sex" in rows.columns else "Patient Gender"
@@ -49,7 +49,7 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
         raise ManifestError(f"The table in {folder} lacks {', '.join(missing)}.")
     boxes = _read_boxes(folder / BOXES) if (folder / BOXES).is_file() else None
     rows = drop_duplicate_films(rows, "Image Index", report, columns)
-    images = _image_paths(folder)
+    images = _find_images(folder)
     rows = keep_rows(rows, rows["Image Index"].isin(images.keys()), report, MISSING, "Image Index")
     findings = rows["Finding Labels"]
     rows = rows.assign(
@@ -57,21 +57,21 @@ def prepare_nih(folder: Path, out: Path, seed: int = 0, check: FilmCheck | None 
         image=rows["Image Index"],
         label=assign_labels(findings.str.casefold() == "no finding", findings != ""),
         findings=findings,
-        patient=rows["Patient ID"].map(patient_key),
+        patient=rows["Patient ID"].map(normalize_patient),
         age=rows["Patient Age"],
         sex=rows[sex],
         view=rows["View Position"],
     )
-    rows = drop_shared_patients(_with_splits(rows, folder, seed, report), report)
+    rows = drop_shared_patients(_add_split(rows, folder, seed, report), report)
     report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
-    rows = usable_films(rows, folder, report, check)
+    rows = select_usable_films(rows, folder, report, check)
     write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
     if boxes is not None:
-        boxes.to_csv(path_beside(out, "boxes.csv"), index=False)
+        boxes.to_csv(make_path_beside(out, "boxes.csv"), index=False)
     return report
 
 
-def _image_paths(folder: Path) -> dict[str, str]:
+def _find_images(folder: Path) -> dict[str, str]:
     """Return the path of every PNG, relative to the folder, by file name."""
     folders = [folder, folder / "images", *sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
     return {
@@ -82,9 +82,9 @@ def _image_paths(folder: Path) -> dict[str, str]:
     }
 
 
-def _with_splits(rows: pd.DataFrame, folder: Path, seed: int, report: Report) -> pd.DataFrame:
+def _add_split(rows: pd.DataFrame, folder: Path, seed: int, report: Report) -> pd.DataFrame:
     """Add the column `split`; see `prepare_nih`."""
-    files = _list_files(folder)
+    files = _locate_split_lists(folder)
     if not all(path.is_file() for path in files.values()):
         return assign_splits(rows, seed=seed)
     lists = {name: set(path.read_text().split()) for name, path in files.items()}
@@ -94,7 +94,7 @@ def _with_splits(rows: pd.DataFrame, folder: Path, seed: int, report: Report) ->
     return hold_out_validation(drop_shared_patients(rows, report), seed)
 
 
-def _list_files(folder: Path) -> dict[str, Path]:
+def _locate_split_lists(folder: Path) -> dict[str, Path]:
     return {name: folder / f"{name}_list.txt" for name in ("train_val", "test")}
 
 

@@ -13,11 +13,18 @@ import pandas as pd
 
 from ...ehr import EHRError, paper_schema
 from ...ehr.facts import FRONTAL_VIEWS, read_view
-from ..manifest import patient_key
-from .films import FilmCheck, usable_films
+from ..manifest import normalize_patient
+from .films import FilmCheck, select_usable_films
 from .report import NOT_FRONTAL, Report, keep_rows
 from .splits import UNCHECKED, assign_splits
-from .tables import assign_labels, drop_duplicate_films, open_table, refuse_overwriting, table_paths, write_manifests
+from .tables import (
+    assign_labels,
+    drop_duplicate_films,
+    list_table_paths,
+    open_table,
+    refuse_overwriting,
+    write_manifests,
+)
 
 TABLES = (
     "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
@@ -41,41 +48,41 @@ def prepare_padchest(folder: Path, out: Path, seed: int = 0, check: FilmCheck | 
     "exclude", "suboptimal study") have an empty label.
 
     folder: of the release; images are in it, in images/, or in the subfolder that `ImageDir` names. out: path of the
-    manifest. seed: of the split of patients into train, val and test, 80, 10 and 10 %. check: see `usable_films`.
+    manifest. seed: of the split of patients into train, val and test, 80, 10 and 10 %. check: see `FilmCheck`.
     Raises ManifestError.
     """
-    refuse_overwriting(out, table_paths(folder, *TABLES))
+    refuse_overwriting(out, list_table_paths(folder, *TABLES))
     rows = open_table(folder, *TABLES, columns=SOURCE_COLUMNS)
     report = Report(input_rows=len(rows))
     rows = drop_duplicate_films(rows, "ImageID", report)
     rows = keep_rows(rows, rows["ImageID"] != "", report, "no path", "StudyID")
-    views = [_view(*cells) for cells in zip(rows["Projection"], rows["ViewPosition_DICOM"], strict=True)]
+    views = [_read_view(*cells) for cells in zip(rows["Projection"], rows["ViewPosition_DICOM"], strict=True)]
     rows = keep_rows(rows.assign(view=views), pd.Series(views).isin(FRONTAL_VIEWS), report, NOT_FRONTAL, "ImageID")
-    findings = rows["Labels"].map(_labels)
-    years = rows[["StudyDate_DICOM", "PatientBirth"]].apply(_years)
+    findings = rows["Labels"].map(_parse_labels)
+    years = rows[["StudyDate_DICOM", "PatientBirth"]].apply(_parse_years)
     study_year, birth_year = years["StudyDate_DICOM"], years["PatientBirth"].replace(PLACEHOLDER_YEAR, float("nan"))
     rows = rows.assign(
-        path=[_path(folder, *cells) for cells in zip(rows["ImageID"], rows["ImageDir"], strict=True)],
+        path=[_find_image(folder, *cells) for cells in zip(rows["ImageID"], rows["ImageDir"], strict=True)],
         label=assign_labels(findings.map(lambda names: names <= NORMAL_LABELS), findings.map(bool)),
         findings=findings.map(lambda names: "|".join(sorted(names))),
-        patient=rows["PatientID"].map(patient_key),
+        patient=rows["PatientID"].map(normalize_patient),
         study=rows["StudyID"],
         age=(study_year - birth_year).where(study_year > birth_year),
         sex=rows["PatientSex_DICOM"],
     )
     rows = assign_splits(rows, seed=seed)
     report.note(UNCHECKED, rows.loc[rows["patient"] == "", "path"])
-    rows = usable_films(rows, folder, report, check)
+    rows = select_usable_films(rows, folder, report, check)
     write_manifests(rows[COLUMNS], folder, out, paper_schema(), report)
     return report
 
 
-def _years(dates: pd.Series) -> pd.Series:
+def _parse_years(dates: pd.Series) -> pd.Series:
     """Return the years of dates that begin with four digits, NaN for other text."""
     return pd.to_numeric(dates.str.slice(0, 4), errors="coerce").astype("float64")
 
 
-def _view(projection: str, position: str) -> str | None:
+def _read_view(projection: str, position: str) -> str | None:
     """Return "PA", "AP", another view, or None. In `Projection`, L is a lateral film and COSTAL one of the ribs."""
     if projection:
         try:
@@ -88,7 +95,7 @@ def _view(projection: str, position: str) -> str | None:
         return None
 
 
-def _labels(text: str) -> frozenset[str]:
+def _parse_labels(text: str) -> frozenset[str]:
     """Return the findings of a film's list of labels; empty where it does not say what the film shows."""
     try:
         names = frozenset(str(name).strip().casefold() for name in ast.literal_eval(text))
@@ -97,8 +104,8 @@ def _labels(text: str) -> frozenset[str]:
     return frozenset() if names & {"exclude"} else names - UNUSABLE_LABELS - {""}
 
 
-def _path(folder: Path, image: str, number: str) -> str:
+def _find_image(folder: Path, image: str, number: str) -> str:
     """Return an image's path relative to the folder: in the subfolder `number`, in images/, or in the folder itself."""
-    directory = patient_key(number)
+    directory = normalize_patient(number)
     candidates = (f"{directory}/{image}", f"images/{image}", f"images/{directory}/{image}")
     return next((path for path in candidates if directory and (folder / path).is_file()), image)

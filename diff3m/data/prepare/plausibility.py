@@ -55,10 +55,10 @@ def mask_implausible(
         if feature.name in rows.columns:
             rows[feature.name] = _parse_column(rows, feature, report)
     if "weight_kg" in rows.columns:
-        rows = _without_pounds(rows, report, doubt_units)
+        rows = _mask_pounds(rows, report, doubt_units)
     if {"height_cm", "weight_kg"} <= set(rows.columns):
-        rows = _without_single_pounds(rows, report, max_difference) if doubt_units else rows
-        rows = _consistent_body(rows, schema, report, max_difference)
+        rows = _mask_single_pounds(rows, report, max_difference) if doubt_units else rows
+        rows = _mask_contradictions(rows, schema, report, max_difference)
     if {"systolic_mmhg", "diastolic_mmhg"} <= set(rows.columns):
         is_swapped = rows["systolic_mmhg"] <= rows["diastolic_mmhg"]
         report.refuse("diastolic not below systolic", rows.loc[is_swapped, "path"])
@@ -96,7 +96,7 @@ def _parse(feature: Feature, value: object) -> tuple[Value, str]:
     return result, "that stands for unknown" if result is None and read_text(value) else ""
 
 
-def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
+def _mask_contradictions(rows: pd.DataFrame, schema: EHRSchema, report: Report, share: float) -> pd.DataFrame:
     """Make height, weight and BMI unknown where they contradict each other or imply an impossible BMI.
 
     They contradict each other if BMI differs by more than `share`. A BMI that differs by less, for example because it
@@ -112,7 +112,7 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
         rows.loc[wrong, names] = np.nan
     if "bmi" not in rows.columns:
         return rows
-    apart, contradicts = bmi_differs(rows["bmi"], height, weight, share)
+    apart, contradicts = compare_bmi(rows["bmi"], height, weight, share)
     report.refuse("bmi, height and weight contradict each other (wrong unit?)", rows.loc[contradicts, "path"])
     rows.loc[contradicts, ["bmi", *names]] = np.nan
     report.refuse("bmi replaced by that of height and weight", rows.loc[apart, "path"])
@@ -120,10 +120,10 @@ def _consistent_body(rows: pd.DataFrame, schema: EHRSchema, report: Report, shar
     return rows
 
 
-def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
-    """Tell by row whether BMI differs from that of height and weight.
+def compare_bmi(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: float) -> tuple[pd.Series, pd.Series]:
+    """Compare BMI with that of height (cm) and weight (kg), by row.
 
-    Returns where it differs by more than rounding explains but at most by `share`, and where it differs by more.
+    Returns two masks: where they differ by more than rounding explains but at most by `share`, and where by more.
     """
     bmi_of_body = body_mass_index(height, weight)
     difference = (bmi - bmi_of_body).abs()
@@ -131,13 +131,15 @@ def bmi_differs(bmi: pd.Series, height: pd.Series, weight: pd.Series, share: flo
     return (difference > 0.5 * bmi_rounding(height, weight)) & ~contradicts, contradicts
 
 
-def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd.DataFrame:
+def _mask_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd.DataFrame:
     """Make all weights unknown if the column as a whole can only be in pounds.
 
     Its median is then at least `HEAVY_MEDIAN`, or, if `doubt_units`, too heavy for the heights.
     """
     weight = rows["weight_kg"].dropna()
-    if len(weight) < MIN_WEIGHTS or not (float(weight.median()) >= HEAVY_MEDIAN or (doubt_units and _too_stout(rows))):
+    if len(weight) < MIN_WEIGHTS or not (
+        float(weight.median()) >= HEAVY_MEDIAN or (doubt_units and _is_too_stout(rows))
+    ):
         return rows
     report.refuse(
         f"the weights as a whole (median {weight.median():.0f}) seem to be in lb, not kg",
@@ -146,7 +148,7 @@ def _without_pounds(rows: pd.DataFrame, report: Report, doubt_units: bool) -> pd
     return rows.assign(weight_kg=np.nan)
 
 
-def _too_stout(rows: pd.DataFrame) -> bool:
+def _is_too_stout(rows: pd.DataFrame) -> bool:
     """Tell whether weights as a whole fit their heights as pounds and not as kilograms.
 
     Their median BMI is then above `STOUT_BMI` as kg and in `USUAL_BMI` as lb, and at most half of the rows' own BMIs
@@ -168,13 +170,13 @@ def _too_stout(rows: pd.DataFrame) -> bool:
     return not 2 * confirms.sum() > len(own)
 
 
-def _without_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
+def _mask_single_pounds(rows: pd.DataFrame, report: Report, share: float) -> pd.DataFrame:
     """Make single weights unknown that fit their heights as pounds only.
 
     Such a weight gives a BMI above `RARE_BMI` as kg, and one in `USUAL_BMI` as lb; the height stays. The row's own BMI
-    has precedence: the weight stays if that confirms it, and is left to `_consistent_body` if that differs by more than
-    `share`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a heavy person's in kg look alike,
-    the weight stays and is counted.
+    has precedence: the weight stays if that confirms it, and is left to `_mask_contradictions` if that differs by more
+    than `share`. From `STOUT_BMI` to `RARE_BMI`, where a slim person's weight in lb and a heavy person's in kg look
+    alike, the weight stays and is counted.
     """
     bmi_of_body: pd.Series = body_mass_index(rows["height_cm"], rows["weight_kg"])
     doubtful = (bmi_of_body > STOUT_BMI) & (bmi_of_body * KG_PER_POUND).between(*USUAL_BMI)

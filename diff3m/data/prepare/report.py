@@ -63,17 +63,17 @@ class Report:
             examples = self.names.setdefault(reason, [])
             examples.extend(texts[: MAX_NAMES - len(examples)] if reason == NOT_FRONTAL else texts)
 
-    def lines(self) -> list[str]:
-        """Return the report as sentences."""
+    def format_lines(self) -> list[str]:
+        """Return the report as lines of text."""
         lines = [f"{self.input_rows} rows read, {self.output_rows} kept"]
         lines += [f"dropped, {reason}: {count}" for reason, count in self.drops.most_common()]
         lines += [f"value left unknown, {reason}: {count}" for reason, count in self.refusals.most_common()]
         lines += [f"record of the source not used, {reason}: {count}" for reason, count in self.omissions.most_common()]
         lines += [f"kept, {reason}: {count}" for reason, count in self.notes.most_common()]
         lines += [f"missing {name}: {count} of {self.output_rows}" for name, count in self.missing.items()]
-        return lines + self._label_lines() if self.output_rows else lines
+        return lines + self._format_labels() if self.output_rows else lines
 
-    def _label_lines(self) -> list[str]:
+    def _format_labels(self) -> list[str]:
         """Return a line on the number of films by label, `normal` first, and a warning where none is normal."""
         others = [(label, count) for label, count in self.labels.most_common() if label not in (NORMAL, "")]
         counts = [(NORMAL, self.labels[NORMAL]), *others[:MAX_LABELS]]

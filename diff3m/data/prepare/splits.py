@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from ..manifest import patient_key
+from ..manifest import normalize_patient
 from .report import Report, keep_rows
 
 SPLITS = ("train", "val", "test")
@@ -17,19 +17,19 @@ UNCHECKED = "without a patient number, so that its split could not be checked"
 
 def drop_shared_patients(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Drop the rows of patients who are in two splits."""
-    return keep_rows(rows, in_one_split(rows), report, TWO_SPLITS)
+    return keep_rows(rows, is_in_one_split(rows), report, TWO_SPLITS)
 
 
-def in_one_split(rows: pd.DataFrame, patient: str = "patient") -> pd.Series:
+def is_in_one_split(rows: pd.DataFrame, patient: str = "patient") -> pd.Series:
     """Tell by row whether its patient is in one split only, however ids and splits are spelled.
 
     patient: the column of patients. Rows without a patient, which cannot be checked, are True.
     """
-    keys = rows[patient].map(patient_key)
-    return (keys == "") | (split_key(rows["split"]).groupby(keys).transform("nunique") <= 1)
+    keys = rows[patient].map(normalize_patient)
+    return (keys == "") | (normalize_splits(rows["split"]).groupby(keys).transform("nunique") <= 1)
 
 
-def split_key(splits: pd.Series) -> pd.Series:
+def normalize_splits(splits: pd.Series) -> pd.Series:
     """Return the names of splits in lower case and stripped of blanks; <NA> where there is none."""
     names = splits.astype("string").str.strip().str.casefold()
     return names.mask(names == "")
@@ -46,7 +46,7 @@ def assign_splits(rows: pd.DataFrame, shares: tuple[float, float] = (0.8, 0.1), 
         number = int.from_bytes(hashlib.sha256(f"{seed}/{patient}".encode()).digest()[:8], "big") / 2**64
         return SPLITS[int(np.searchsorted(np.cumsum(shares), number, side="right"))]
 
-    keys = rows["patient"].map(patient_key)
+    keys = rows["patient"].map(normalize_patient)
     return rows.assign(split=keys.map({key: split(key) for key in keys.unique()}))
 
 

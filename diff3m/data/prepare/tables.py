@@ -1,4 +1,4 @@
-"""Steps that all `diff3m prepare` commands share: open tables, keep one row a film, write manifests and a report."""
+"""Steps that all `diff3m prepare` commands share: open tables, keep one row per film, write manifests and a report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ...ehr import EHRSchema
-from ..manifest import NORMAL, PARQUET, ManifestError, label_key, read_table
+from ..manifest import NORMAL, PARQUET, ManifestError, normalize_label, read_table
 from .plausibility import MAX_DIFFERENCE, mask_implausible
 from .report import Report, keep_rows
 from .splits import SPLITS
@@ -26,7 +26,7 @@ def open_table(folder: Path, *names: str, columns: Sequence[str] | None = None, 
     columns, dtype: as `read_table` takes them. Raises ManifestError if there is no such file, or if it has no rows or
     cannot be read.
     """
-    path = next((path for path in table_paths(folder, *names) if path.is_file()), None)
+    path = next((path for path in list_table_paths(folder, *names) if path.is_file()), None)
     if path is None:
         raise ManifestError(f"There is no {' or '.join(names)} (or .gz) in {folder}. Check the folder.")
     table = read_table(path, columns, dtype)
@@ -35,12 +35,12 @@ def open_table(folder: Path, *names: str, columns: Sequence[str] | None = None, 
     return table
 
 
-def table_paths(folder: Path, *names: str) -> list[Path]:
+def list_table_paths(folder: Path, *names: str) -> list[Path]:
     """Return the paths at which `open_table` looks for a table, in order."""
     return [folder / f"{name}{end}" for name in names for end in ("", ".gz")]
 
 
-def path_beside(out: Path, end: str) -> Path:
+def make_path_beside(out: Path, end: str) -> Path:
     """Return the path of a file beside OUT: OUT-report.json for "report.json"."""
     return out.with_name(f"{out.stem}-{end}")
 
@@ -54,7 +54,7 @@ def refuse_overwriting(out: Path, tables: Iterable[Path], splits: bool = True) -
         "report.json",
         *([f"{name}{out.suffix}" for name in SPLITS] + ["boxes.csv", "schema.yaml"] if splits else []),
     ]
-    targets = [path for path in (out, *(path_beside(out, end) for end in ends)) if path.exists()]
+    targets = [path for path in (out, *(make_path_beside(out, end) for end in ends)) if path.exists()]
     for table in tables:
         if same := next((path for path in targets if table.exists() and path.samefile(table)), None):
             raise ManifestError(f"{same} is a table to be read, and would be overwritten. Choose another --out.")
@@ -112,9 +112,9 @@ def write_manifests(
     rows = mask_implausible(rows, schema, report, max_difference=max_difference, doubt_units=doubt_units)
     rows = rows.reset_index(drop=True)
     if rows.empty:
-        raise ManifestError(f"No film is left of {report.input_rows} rows. " + "; ".join(report.lines()[1:]))
+        raise ManifestError(f"No film is left of {report.input_rows} rows. " + "; ".join(report.format_lines()[1:]))
     report.output_rows = len(rows)
-    report.labels = Counter(rows["label"].map(label_key) if "label" in rows.columns else [""] * len(rows))
+    report.labels = Counter(rows["label"].map(normalize_label) if "label" in rows.columns else [""] * len(rows))
     report.missing = {
         name: int((rows[name].isna() | (rows[name].astype(str) == "")).sum())
         for name in schema.names
@@ -128,8 +128,8 @@ def write_manifests(
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(rows, out)
     for name in sorted(rows["split"].unique()) if split else ():
-        _write(rows[rows["split"] == name], path_beside(out, f"{name}{out.suffix}"))
-    path_beside(out, "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+        _write(rows[rows["split"] == name], make_path_beside(out, f"{name}{out.suffix}"))
+    make_path_beside(out, "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
     return rows
 
 
