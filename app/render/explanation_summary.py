@@ -81,7 +81,7 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     size, name, group = max(pairs, key=lambda pair: pair[0])
     place = _place(name)
     chart = {title: 100 * value for title, value in effects[name].items()}
-    if size < MIN_CHANGE:
+    if round(size, 3) < MIN_CHANGE:  # as it is written beside its bar
         whole = "it" if start else "the record"
         end = f"no part of {whole} changes {place} by as much as {100 * MIN_CHANGE:.0f} % of the grey range"
     else:

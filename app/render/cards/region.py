@@ -35,9 +35,9 @@ def named_regions(regions: Mapping[str, RegionAttribution]) -> dict[str, RegionA
 
 def region_sentence(region: RegionAttribution, name: str = "") -> str:
     """Say what the record explains of a region. name: its zone; "" for the place of the largest difference."""
-    sign = "brighter" if region.known > 0 else "darker"
+    sign, verb = "brighter" if region.known > 0 else "darker", "are" if wording.is_plural(name) else "is"
     start = (
-        f"With the record, {_place(name)} is {wording.percent(abs(region.known))} of the grey range {sign} than "
+        f"With the record, {_place(name)} {verb} {wording.percent(abs(region.known))} of the grey range {sign} than "
         f"normal; without it the difference would be {wording.signed_percent(region.unknown)}. "
     )
     change = abs(region.known) - abs(region.unknown)
