@@ -126,7 +126,7 @@ def test_one_percentile_with_one_decimal_names_no_limit_that_it_did_not_reach(pe
 def test_no_film_is_at_percentile_100(schema, normals, text, says):
     """A film above all normal films was at "percentile 100.0", and very unusual even among 38 of them."""
     analysis = replace(analysis_of(100.0), normals=normals)
-    assert wording.score_sentence(analysis).startswith(f"Percentile {text} above all {normals} normal PA films (")
+    assert wording.score_sentence(analysis).startswith(f"Percentile {text}, above all {normals} normal PA films (")
     assert wording.verdict_sentence(analysis, [], schema).startswith(f"{says};")
     assert wording.percentile_text(99.9, normals) == "99.9"
 

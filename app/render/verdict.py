@@ -48,7 +48,7 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector, effect: 
         max_width=figures.SMALL_WIDTH,
     )
     return (
-        f'{text}<p class="percentile"><b>percentile {html.escape(percentile)}</b> '
+        f'{text}<p class="percentile"><b>percentile {html.escape(percentile)}</b>'
         f"{html.escape(wording.comparison_phrase(analysis))}</p>"
         f'<div class="histogram">{chart}</div>{end}'
     )
@@ -102,8 +102,8 @@ def _chip(film: int, index: int, place: Place, can_explain: bool) -> str:
 def findings_meaning(scoring: Scoring) -> str:
     """Say what the number beside a finding is, and what it is not."""
     return (
-        f"{wording.standing_out(scoring)} The number is the largest difference there; + is brighter than normal. It "
-        "shows where to look, not what is there. Sides are the patient's, if the film is not mirrored."
+        f"{wording.standing_out(scoring)} The numbers are the largest difference there (+ is brighter than normal), "
+        "and say where to look, not what is there; sides are the patient's unless the film is mirrored."
     )
 
 

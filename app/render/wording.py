@@ -190,8 +190,8 @@ def is_plural(zone: str) -> bool:
 
 
 def comparison_phrase(analysis: Analysis) -> str:
-    """Return where the score lies, e.g. "among 193 normal PA films" or "above all 193 normal PA films"."""
-    place = "above all" if analysis.percentile is not None and analysis.percentile >= 100 else "among"
+    """Return what follows a percentile, e.g. " among 193 normal PA films" or ", above all 193 normal PA films"."""
+    place = ", above all" if analysis.percentile is not None and analysis.percentile >= 100 else " among"
     return f"{place} {compared_with(analysis)}"
 
 
@@ -206,7 +206,7 @@ def score_sentence(analysis: Analysis) -> str:
     if analysis.score is None or analysis.percentile is None:
         return NO_SCORE
     return (
-        f"Percentile {percentile_text(analysis.percentile, analysis.normals)} {comparison_phrase(analysis)} "
+        f"Percentile {percentile_text(analysis.percentile, analysis.normals)}{comparison_phrase(analysis)} "
         f"(score {analysis.score:+.2f}; 0 is an average normal film)."
     )
 
