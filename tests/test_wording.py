@@ -1,11 +1,13 @@
 """What the reader is told, from numbers made by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from app.render import figures, wording
+from app.render.cards.attention import attention_card
 from app.render.cards.region import named_regions, region_sentence
 from app.render.explanation_summary import explanation_summary
 from diff3m.analysis import Analysis, Settings
@@ -176,6 +178,15 @@ def test_nothing_is_said_of_values_that_the_model_ignores(schema):
     assert [label for label, _ in wording.record_rows(record, schema)] == ["Age", "Sex", "View"]
     caption = wording.attention_caption(analysis_of(age=63.0, bmi=29.0), schema)
     assert "Demographics" in caption and "EHR" not in caption and "BMI" not in caption
+
+
+def test_the_attention_chart_leaves_out_what_the_model_ignores(schema):
+    """The tallest bar was the habitus, for a model that never learned any; and "AGE" stood beside "View"."""
+    context = SimpleNamespace(
+        detector=SimpleNamespace(schema=schema), case=SimpleNamespace(record=analysis_of(age=63.0).record)
+    )
+    page = attention_card({"age": 0.3, "view": 0.7, "habitus": 0.6, "blood pressure": 0.4}, context)
+    assert ">Age<" in page and ">View<" in page and "Habitus" not in page and "Blood" not in page
 
 
 def test_a_finding_in_words():

@@ -72,7 +72,8 @@ def test_a_registered_explanation_is_everywhere(brightness, tiny_checkpoint, tin
     case = tiny_detector.case(person(3).film(64), RECORD)
     context = Context(tiny_detector, case)
     *_, (_, page) = explanation_cards(context)
-    assert "<h3>Mean of the film</h3>" in page and "&amp; more" in page
+    assert "<summary>Mean of the film</summary>" in page and "&amp; more" in page
+    assert "<h3>Mean of the film</h3>" not in page, "the fold's title is not said twice"
     assert explanations_to_dict(context)["explanations"]["brightness"] == {"mean": pytest.approx(case.x0.mean())}
     assert tmp_path / "brightness.png" in write_explanation_pictures(tmp_path, context)
     cv2.imwrite(str(tmp_path / "film.png"), (person(3).film(64) * 255).astype(np.uint8))
