@@ -143,7 +143,7 @@ def test_the_page_says_results_in_words(complete):
         "With the record, the right mid zone is",
     )
     assert [title for title in titles if title not in page] == []
-    assert "With Sex Male instead of Female" in page and "The anomaly score moves by" in page
+    assert "With Sex Male instead of Female" in page and "The score moves by" in page
     assert "None" not in page and "nan" not in page
     images = {name: CARDS[name](context.results[name], context).count("<img") for name in PICTURES}
     assert images == PICTURES
