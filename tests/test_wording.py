@@ -291,6 +291,7 @@ def test_the_main_finding_has_one_name_in_the_summary():
     assert list(named_regions({"": heart})) == [""]
     assert region_sentence(heart, "heart").startswith("With the record, the heart is 3.0 % of the grey range brighter")
     assert "the place outside the lungs is" in region_sentence(heart, OUTSIDE)
+    assert "that of view (−1.0 %)" in region_sentence(region(0.05, view=-0.0098), "heart"), "as beside its bar"
     assert "the left mid and lower zones are 3.0 %" in region_sentence(heart, "left mid and lower zones")
     assert wording.zone_difference("left mid and lower zones") == "the left mid and lower zones' difference"
 

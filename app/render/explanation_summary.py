@@ -15,7 +15,7 @@ from diff3m.explain import RegionAttribution
 
 from . import figures, wording
 from .cards.layout import NO_CHANGE
-from .cards.region import MIN_CHANGE, named_regions
+from .cards.region import MIN_CHANGE, is_worth_a_word, named_regions
 
 SMALL_CHANGE = 0.01  # of the grey range: a smaller mean change of the normal film is small
 AXIS = "explains it  ◂   difference, % of the grey range   ▸  makes it larger"
@@ -81,7 +81,7 @@ def explanation_summary(results: Mapping[str, Any], record: Record, schema: EHRS
     size, name, group = max(pairs, key=lambda pair: pair[0])
     place = _place(name)
     chart = {title: 100 * value for title, value in effects[name].items()}
-    if round(size, 3) < MIN_CHANGE:  # as it is written beside its bar
+    if not is_worth_a_word(size):
         whole = "it" if start else "the record"
         end = f"no part of {whole} changes {place} by as much as {100 * MIN_CHANGE:.0f} % of the grey range"
     else:
