@@ -30,8 +30,10 @@ def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterat
             page += panels.note_list(context.failures[failures:])
             continue
         state = "" if "<details" in page else " open"
+        title = html.escape(cards.card_title(explanation.name))
         card = cards.render(explanation.name, result, context)
-        page += f"<details{state}><summary>{html.escape(cards.card_title(explanation.name))}</summary>{card}</details>"
+        card = card.replace(f"<h3>{title}</h3>", "", 1)  # its heading is that of the fold
+        page += f"<details{state}><summary>{title}</summary>{card}</details>"
     yield "", _add_summary(context, page)
 
 

@@ -1,9 +1,9 @@
 """Frame time of the film viewer on a film of 2,048 × 2,048 pixels of 16 bits with its normal film and its map.
 
-    PYTHONPATH=. python benchmarks/viewer_frames.py [--side 2048] [--frames 120] [--repeats 5] [--renderers NAME …]
+    PYTHONPATH=. python benchmarks/viewer_frames.py [--side 2048] [--seconds 1.5] [--repeats 1] [--renderers NAME …]
 
 For each way of drawing (WebGL2, canvas) and each movement: the milliseconds that the viewer takes for one frame, as
-[lower quartile, median] over the frames of the fastest of several runs. On a machine that works on other things too,
+[lower quartile, median] over the frames of the fastest run. On a machine that works on other things too,
 the first is nearer to what the viewer needs. A film is drawn at 60 frames a second where that is under 16.7.
 WebGL2 in Chromium without a graphics card is drawn by the processor; the viewer then takes the canvas by itself.
 Needs playwright and Chromium.
@@ -37,21 +37,28 @@ MOVEMENTS = {
 }
 # Draws outside of the browser's own frames, so that only the viewer's work is counted. Reading a pixel waits for
 # WebGL; the canvas draws at once.
-MEASURE = """async ([movement, frames]) => {
+MEASURE = """async ([movement, seconds]) => {
   const v = document.querySelector(".film-viewer").viewer;
   const move = new Function("v", "t", movement);
   const { gl } = v.renderer;
   const pixel = new Uint8Array(4);
   const times = [];
-  for (let frame = 0; frame < frames; frame++) {
+  const begin = performance.now();
+  for (let share = 0; share < 1 || times.length < 5; share = (performance.now() - begin) / (1000 * seconds)) {
     const start = performance.now();
-    move(v, frame / frames);
+    move(v, Math.min(share, 1));
     v.draw();
     if (gl) gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
     times.push(performance.now() - start);
     await new Promise(requestAnimationFrame);
   }
   return times;
+}"""
+
+DRAWN_BY = """() => {
+  const { gl } = document.querySelector(".film-viewer").viewer.renderer;
+  const names = gl?.getExtension("WEBGL_debug_renderer_info");
+  return names ? gl.getParameter(names.UNMASKED_RENDERER_WEBGL) : "";
 }"""
 
 
@@ -68,8 +75,11 @@ def viewer_files(side: int) -> dict[str, bytes]:
     return {"film.png": encode_film(film), "normal.png": encode_film(normal), "map.png": data, "value.json": value}
 
 
-def frame_times(browser, files: dict[str, bytes], renderer: str, frames: int) -> dict[str, list[float]]:
-    """Return [lower quartile, median] of the milliseconds of a frame by movement, in a viewer of 830 × 760 pixels."""
+def frame_times(browser, files: dict[str, bytes], renderer: str, seconds: float) -> tuple[dict[str, list[float]], str]:
+    """Measure the viewer in 830 × 760 pixels, for so many seconds each movement.
+
+    Returns [lower quartile, median] of the milliseconds of a frame by movement, and what draws WebGL, "" for a canvas.
+    """
 
     def answer(route) -> None:
         name = route.request.url.removeprefix(ORIGIN).split("?")[0]
@@ -84,10 +94,11 @@ def frame_times(browser, files: dict[str, bytes], renderer: str, frames: int) ->
     for name, movement in MOVEMENTS.items():
         page.evaluate("mode => document.querySelector('.film-viewer').viewer.setMode(mode)", "swipe")
         page.evaluate("() => document.querySelector('.film-viewer').viewer.reset()")
-        times = page.evaluate(MEASURE, [movement, frames])
+        times = page.evaluate(MEASURE, [movement, seconds])
         result[name] = [round(float(value), 2) for value in np.percentile(times, (25, 50))]
+    drawn_by = page.evaluate(DRAWN_BY)
     page.close()
-    return result
+    return result, drawn_by
 
 
 def main() -> None:
@@ -96,23 +107,26 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=2048)
-    parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each movement")
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--renderers", nargs="+", choices=RENDERERS, default=RENDERERS)
     options = parser.parse_args()
     if CHROMIUM is None:
         raise SystemExit("There is no Chromium: install it to measure the viewer.")
     files = viewer_files(options.side)
     fastest: dict[str, dict[str, list[float]]] = {}
+    webgl = ""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for _ in range(options.repeats):
             for renderer in options.renderers:
-                times = frame_times(browser, files, renderer, options.frames)
+                times, drawn_by = frame_times(browser, files, renderer, options.seconds)
+                webgl = drawn_by or webgl
                 best = fastest.setdefault(renderer, times)
                 fastest[renderer] = {name: min(best[name], time) for name, time in times.items()}
         browser.close()
-    print(json.dumps({"milliseconds a frame": fastest, "load of the machine": os.getloadavg()}, indent=1))
+    result = {"milliseconds a frame": fastest, "WebGL drawn by": webgl, "load of the machine": os.getloadavg()}
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def row(number: int, percentile: float, **film) -> Row:
-    return Row(Film(number, f"{number}.png", None, {}, bytes, **film), "PA", 1.0, percentile, "PA")
+    return Row(Film(number, f"{number}.png", None, {}, bytes, **film), "PA", 1.0, percentile, "PA", normals=273)
 
 
 def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
@@ -85,7 +85,13 @@ def test_many_cases_are_scored_listed_and_summed_up(cohort, detector):
 
 
 def test_a_percentile_has_one_decimal_and_names_no_limit_that_it_did_not_reach():
-    assert [row(1, value).values()[5] for value in (94.96, 95.0, 97.849, 100.0)] == [94.9, 95.0, 97.8, 100.0]
+    assert [row(1, value).values()[5] for value in (94.96, 95.0, 97.849, 99.96)] == [94.9, 95.0, 97.8, 99.9]
+
+
+def test_no_row_is_at_percentile_100():
+    """273 normal films cannot show what lies above all of them; the cell stays a number, which can be sorted."""
+    assert row(1, 100.0).values()[5] == 99.6 and "Above all 273 normal films." in row(1, 100.0).values()[-1]
+    assert "Above all" not in row(1, 99.9).note
 
 
 @pytest.mark.parametrize(("above", "words"), [(0, "0 lie above"), (1, "1 lies above"), (2, "2 lie above")])

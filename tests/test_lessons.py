@@ -143,7 +143,7 @@ def test_the_hospitals_are_compared_on_the_model(simulated):
 
 def candidate(name: str, percentile: float | None, largest: float | None) -> disagreement.Outcome:
     place = SimpleNamespace(zone="heart", largest=largest, share=0.01)
-    result = SimpleNamespace(percentile=percentile, components=())
+    result = SimpleNamespace(percentile=percentile, normals=322, components=())
     return disagreement.Outcome(disagreement.Candidate(name, 1), result, () if largest is None else (place,))
 
 

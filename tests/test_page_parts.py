@@ -96,7 +96,19 @@ def test_page_numbers_report_and_api_say_the_same_percentile(analysis, detector)
     assert "percentile 78.9</b>" in verdict.verdict_card(placed, "words", detector)
     assert "<td>78.9</td>" in verdict.numbers_table(placed, (), detector)
     assert "Percentile 78.9 " in wording.score_sentence(placed)
-    assert result_to_dict(placed, (), detector)["percentile"] == 78.9
+    values = result_to_dict(placed, (), detector)
+    assert values["percentile"] == 78.9 and values["percentile_text"] == "78.9"
+
+
+def test_page_numbers_report_and_api_put_no_film_at_percentile_100(analysis, detector):
+    placed = replace(analysis, percentile=100.0, score=99.0, normals=273)
+    assert "<b>percentile &gt; 99.6</b>, above all 273 normal" in verdict.verdict_card(placed, "words", detector)
+    assert "<td>&gt; 99.6</td>" in verdict.numbers_table(placed, (), detector)
+    assert "percentile > 99.6, score +99.00" in verdict.comparison_sentence(placed, placed)
+    values = result_to_dict(placed, (), detector)
+    assert values["percentile"] == 100.0 and values["percentile_text"] == "> 99.6", "the share as counted, and as said"
+    axes = figures.score_histogram(np.linspace(-1, 1, 273), 99.0, 100.0, "PA").axes[0]
+    assert axes.get_legend().get_title().get_text() == "percentile > 99.6"
 
 
 def test_every_finding_has_a_button_that_explains_it_and_the_truth_has_none():

@@ -1,11 +1,13 @@
 """What the reader is told, from numbers made by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from app.render import figures, wording
+from app.render.cards.attention import attention_card
 from app.render.cards.region import drop_repeated_region, region_sentence
 from app.render.explanation_summary import summarize_explanations
 from diff3m.analysis import Analysis, Settings
@@ -59,7 +61,12 @@ def finding_of(zone: str, stands_out: bool = True, mean: float = 0.043, largest:
     ("percentile", "findings", "sentence"),
     [
         (57.1, [finding_of("right lower zone")], "Ordinary as a whole, but one place stands out: right lower zone."),
-        (57.1, [finding_of("heart", stands_out=False)], "Ordinary as a whole, and no place stands out."),
+        (
+            57.1,
+            [finding_of("heart", stands_out=False)],
+            "Ordinary as a whole, and no place differs more than normal films do.",
+        ),
+        (57.1, [finding_of(OUTSIDE, stands_out=False)], "Ordinary as a whole, and no place stands out."),
         (85.0, [], "In the upper range of normal films as a whole, and no place stands out."),
         (
             97.3,
@@ -115,6 +122,32 @@ def test_one_percentile_with_one_decimal_names_no_limit_that_it_did_not_reach(pe
     assert says in wording.verdict_words(analysis.percentile)
 
 
+@pytest.mark.parametrize(
+    ("normals", "text", "says"), [(273, "> 99.6", "Very unusual as a whole"), (38, "> 97.4", "Unusual as a whole")]
+)
+def test_no_film_is_at_percentile_100(schema, normals, text, says):
+    """A film above all normal films was at "percentile 100.0", and very unusual even among 38 of them."""
+    analysis = replace(analysis_of(100.0), normals=normals)
+    assert wording.score_sentence(analysis).startswith(f"Percentile {text}, above all {normals} normal PA films (")
+    assert wording.verdict_sentence(analysis, [], schema).startswith(f"{says};")
+    assert wording.percentile_text(99.9, normals) == "99.9"
+
+
+def test_the_reader_is_told_from_where_on_a_colored_place_stands_out():
+    """The map was colored, and nothing said why no place stood out."""
+    assert wording.standing_out(Scoring((), heat_normal=0.036, place_normal=0.137)) == (
+        "The map is colored from a difference of 3.6 % of the grey range on; a place stands out (bold) from 13.7 % on, "
+        "which one normal film in twenty reaches."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.04, "0.0"), (0.04, "0.0"), (-0.25, "−0.2"), (1.0, "+1.0"), (-10, "−10.0")]
+)
+def test_a_number_that_rounds_to_nothing_has_no_sign(value, text):
+    assert wording.signed(value) == text
+
+
 def test_every_tenth_stays_as_it_is():
     assert [analysis_of(tenths / 10).percentile for tenths in range(1001)] == [tenths / 10 for tenths in range(1001)]
 
@@ -145,6 +178,15 @@ def test_nothing_is_said_of_values_that_the_model_ignores(schema):
     assert [label for label, _ in wording.record_rows(record, schema)] == ["Age", "Sex", "View"]
     caption = wording.attention_caption(analysis_of(age=63.0, bmi=29.0), schema)
     assert "Demographics" in caption and "EHR" not in caption and "BMI" not in caption
+
+
+def test_the_attention_chart_leaves_out_what_the_model_ignores(schema):
+    """The tallest bar was the habitus, for a model that never learned any; and "AGE" stood beside "View"."""
+    context = SimpleNamespace(
+        detector=SimpleNamespace(schema=schema), case=SimpleNamespace(record=analysis_of(age=63.0).record)
+    )
+    page = attention_card({"age": 0.3, "view": 0.7, "habitus": 0.6, "blood pressure": 0.4}, context)
+    assert ">Age<" in page and ">View<" in page and "Habitus" not in page and "Blood" not in page
 
 
 def test_a_finding_in_words():
@@ -221,6 +263,10 @@ def test_the_summary_of_the_explanations(schema):
             {"region": {"heart (2)": region(0.05, view=-0.004)}},
             "No part of the record changes the heart's difference by as much as 1 % of the grey range.",
         ),
+        (  # 1.0 % stands beside its bar: it was said to be less than 1 %
+            {"region": {"heart": region(0.05, view=-0.0098)}},
+            "Knowing that this is an AP film explains a fifth of the heart's difference.",
+        ),
         (
             {"region": {"heart": region(0.002, view=-0.02)}},
             "Knowing that this is an AP film changes the heart's difference by 2.0 % of the grey range.",
@@ -245,6 +291,9 @@ def test_the_main_finding_has_one_name_in_the_summary():
     assert list(drop_repeated_region({"": heart})) == [""]
     assert region_sentence(heart, "heart").startswith("With the record, the heart is 3.0 % of the grey range brighter")
     assert "the place outside the lungs is" in region_sentence(heart, OUTSIDE)
+    assert "that of view (−1.0 %)" in region_sentence(region(0.05, view=-0.0098), "heart"), "as beside its bar"
+    assert "the left mid and lower zones are 3.0 %" in region_sentence(heart, "left mid and lower zones")
+    assert wording.zone_difference("left mid and lower zones") == "the left mid and lower zones' difference"
 
 
 def test_the_summary_leaves_out_what_is_unknown_or_ignored(schema):

@@ -15,7 +15,7 @@ from diff3m.explain import RegionAttribution
 
 from . import figures, wording
 from .cards.layout import NO_CHANGE
-from .cards.region import MIN_CHANGE, drop_repeated_region
+from .cards.region import MIN_CHANGE, drop_repeated_region, is_worth_a_word
 
 SMALL_CHANGE = 0.01  # of the grey range: a smaller mean change of the normal film is small
 AXIS = "explains it  ◂   difference, % of the grey range   ▸  makes it larger"
@@ -81,7 +81,7 @@ def summarize_explanations(results: Mapping[str, Any], record: Record, schema: E
     size, name, group = max(pairs, key=lambda pair: pair[0])
     place = _place(name)
     chart = {title: 100 * value for title, value in effects[name].items()}
-    if size < MIN_CHANGE:
+    if not is_worth_a_word(size):
         whole = "it" if start else "the record"
         end = f"no part of {whole} changes {place} by as much as {100 * MIN_CHANGE:.0f} % of the grey range"
     else:

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from diff3m.explain import Influence
 from diff3m.scoring.score import ANY_VIEW
 
+from . import wording
+
 TEXT = "#102030"  # replaced by the page's own text color in `inline_svg`
 NORMAL, CASE, KNOWN, MISSING = "#7aa6c2", "#c2410c", "#0f766e", "#9ca3af"
 SMALL_WIDTH, SMALL_HEIGHT = 280, 60  # CSS pixels of the histogram beside a percentile
@@ -51,7 +53,7 @@ def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile
     axes.set_xlabel("score (0: an average normal film)")
     axes.set_ylabel("films")
     # above the bars, where no line can run through it
-    title = f"percentile {percentile:.1f}"
+    title = f"percentile {wording.percentile_text(percentile, len(scores))}"
     axes.legend(
         frameon=False, fontsize=9, title=title, title_fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0)
     )
@@ -154,7 +156,7 @@ def attribution_bars(
     bars = axes.barh(
         range(len(names)), amounts, color=[KNOWN if amount <= 0 else CASE for amount in amounts], height=0.65
     )
-    axes.bar_label(bars, [f"{amount:+.{digits}f}" for amount in amounts], padding=3, fontsize=9)
+    axes.bar_label(bars, [wording.signed(amount, digits) for amount in amounts], padding=3, fontsize=9)
     axes.axvline(0, color=TEXT, linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -175,7 +177,7 @@ def influence_curve(curve: Influence, label: str) -> Figure:
     """
     rows = {"misfit of film\nand record": curve.misfit, "residual of\nthe region, %": 100 * curve.region}
     if curve.score is not None:
-        rows["anomaly\nscore"] = curve.score
+        rows["score"] = curve.score
     figure = Figure(figsize=(5.4, 0.5 + 1.25 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 1, sharex=True)
     left, right = float(curve.values[0]), float(curve.values[-1])

@@ -24,7 +24,7 @@ from diff3m.export.overlay import reduce_height, to_png
 from diff3m.export.secondary_capture import can_export_dicom, secondary_captures
 from diff3m.findings import Finding
 from diff3m.imaging.zones import OUTSIDE
-from diff3m.scoring.score import ViewCalibration
+from diff3m.scoring.score import Scoring, ViewCalibration
 
 from . import figures, wording
 from .paper import A4, DPI, Column, area, new_page, place_labels
@@ -89,7 +89,12 @@ class Report:
 
 def result_to_dict(analysis: Analysis, findings: Sequence[Finding], detector: Detector) -> dict:
     """Return an analysis and its findings as plain JSON values, the same for page, files and API."""
-    return {**analysis_to_dict(analysis, detector), "findings": [finding.to_dict() for finding in findings]}
+    text = None if analysis.percentile is None else wording.percentile_text(analysis.percentile, analysis.normals)
+    return {
+        **analysis_to_dict(analysis, detector),
+        "percentile_text": text,
+        "findings": [finding.to_dict() for finding in findings],
+    }
 
 
 def pdf_report(report: Report) -> bytes:
@@ -134,7 +139,7 @@ def _first_page(report: Report, date: str) -> Figure:
     _outlines(axes, report.findings)
     beside = Column(page, MARGIN + WIDTH / 2 + 2, WIDTH / 2 - 2, 135, 220)
     beside.write("Findings", HEADING, "bold")
-    _findings(beside, report.findings, report.detector.scoring.heat_normal)
+    _findings(beside, report.findings, report.detector.scoring)
     _section(page, "Record", MARGIN, 223, 262, wording.record_rows(analysis.record, schema))
     measurements = [(str(number), text) for number, text in enumerate(report.measurements, start=1)]
     right = MARGIN + WIDTH / 2 + 2
@@ -231,17 +236,17 @@ def _shares(axes: Axes) -> Transform:
     return Affine2D().scale(1, -1).translate(0, 1) + axes.transAxes
 
 
-def _findings(column: Column, findings: Sequence[Finding], threshold: float) -> None:
+def _findings(column: Column, findings: Sequence[Finding], scoring: Scoring) -> None:
     """Write the findings by number, those that stand out in bold, those outside the lungs under their own heading."""
-    column.write(wording.findings_summary(findings, threshold), TEXT)
+    column.write(wording.findings_summary(findings, scoring.heat_normal), TEXT)
     column.space(1)
     for number, finding in enumerate(findings, start=1):
         weight = "bold" if finding.stands_out else "normal"
         note = " (marker, clothing or border?)" if finding.zone == OUTSIDE else ""
         column.write(f"{number}  {wording.finding_sentence(finding)}{note}", TEXT, weight)
         column.space(0.6)
-    if any(finding.stands_out for finding in findings):
-        column.write("Bold: stands out among the places of normal films.", SMALL)
+    if findings:
+        column.write(wording.standing_out(scoring), SMALL)
 
 
 def _section(

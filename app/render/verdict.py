@@ -10,6 +10,7 @@ from diff3m.analysis import Analysis
 from diff3m.detector import Detector
 from diff3m.findings import Finding
 from diff3m.imaging.zones import OUTSIDE
+from diff3m.scoring import Scoring
 
 from . import figures, panels, wording
 
@@ -40,14 +41,15 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector, effect: 
     if analysis.score is None or analysis.percentile is None:
         return text + end
     normals = detector.scoring.select_calibration(analysis.record.get("view"))[1].scores
-    percentile, among = wording.percentile_text(analysis.percentile), wording.compared_with(analysis)
+    percentile = wording.percentile_text(analysis.percentile, analysis.normals)
     chart = figures.inline_svg(
         figures.small_histogram(normals, analysis.score),
-        f"Scores of {among}; this film is at percentile {percentile}.",
+        f"Scores of {wording.compared_with(analysis)}; this film is at percentile {percentile}.",
         max_width=figures.SMALL_WIDTH,
     )
     return (
-        f'{text}<p class="percentile"><b>percentile {percentile}</b> among {html.escape(among)}</p>'
+        f'{text}<p class="percentile"><b>percentile {html.escape(percentile)}</b>'
+        f"{html.escape(wording.comparison_phrase(analysis))}</p>"
         f'<div class="histogram">{chart}</div>{end}'
     )
 
@@ -97,12 +99,11 @@ def _chip(film: int, index: int, place: Place, can_explain: bool) -> str:
     )
 
 
-def findings_meaning() -> str:
+def findings_meaning(scoring: Scoring) -> str:
     """Say what the number beside a finding is, and what it is not."""
     return (
-        "Bold: stands out among the places of normal films. The number is the largest difference there, in percent of "
-        "the grey range; + is brighter than normal. It shows where to look, not what is there. Sides are the "
-        "patient's, if the film is not mirrored."
+        f"{wording.standing_out(scoring)} The numbers are the largest difference there (+ is brighter than normal), "
+        "and say where to look, not what is there; sides are the patient's unless the film is mirrored."
     )
 
 
@@ -112,9 +113,9 @@ def comparison_sentence(first: Analysis, second: Analysis) -> str:
         return ""
     change = second.score - first.score
     return (
-        f"The second film: percentile {wording.percentile_text(second.percentile)}, score {second.score:+.2f}, which "
-        f"is {abs(change):.2f} {'higher' if change >= 0 else 'lower'} than the first one's. The films are not aligned: "
-        "position and breath differ too."
+        f"The second film: percentile {wording.percentile_text(second.percentile, second.normals)}, score "
+        f"{second.score:+.2f}, which is {abs(change):.2f} {'higher' if change >= 0 else 'lower'} than the first one's. "
+        "The films are not aligned: position and breath differ too."
     )
 
 
@@ -123,7 +124,7 @@ def numbers_table(analysis: Analysis, findings: Sequence[Finding], detector: Det
     score = "" if analysis.score is None else f"{analysis.score:+.2f}"
     rows = [("score", score)]
     if analysis.percentile is not None:
-        rows.append(("percentile", wording.percentile_text(analysis.percentile)))
+        rows.append(("percentile", wording.percentile_text(analysis.percentile, analysis.normals)))
     rows += [(f"{name}, z", f"{z:+.1f}") for name, z in wording.score_parts(analysis, detector.schema)]
     rows.append(("seconds", f"{sum(analysis.seconds.values()):.1f}"))
     places = [

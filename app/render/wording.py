@@ -9,7 +9,8 @@ One word for each thing, everywhere that a reader sees:
     main finding    the first finding: the one of the largest weight inside the chest
     stands out      a finding that is larger than those of nearly all normal films (`diff3m.findings`)
     score           how unusual the film is as a whole: 0 for an average normal film
-    percentile      the share of normal films with a lower score, always with one decimal, rounded down
+    percentile      the share of normal films with a lower score, always with one decimal, rounded down;
+                    no film is at 100.0: of one above all of 273 normal films it is "> 99.6"
     record          what is known of the patient
     model           what learned from normal films
     measurement     what the reader measured on the film
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diff3m.analysis import Analysis
+from diff3m.analysis import Analysis, in_tenths
 from diff3m.ehr import VIEW_LABELS, EHRSchema, Record
 from diff3m.explain import WithoutRecord
 from diff3m.findings import Finding
@@ -44,6 +45,7 @@ PARTS = {  # of a score, see `Component.part`
 SIMULATED = {  # what a model learned from, where its name does not say it to a reader
     "phantoms": "simulated patients"
 }
+ABBREVIATIONS = ("bmi", "ehr")  # groups of a record whose names are in capitals
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -66,9 +68,18 @@ def model_sentence(name: str, schema: EHRSchema) -> str:
     )
 
 
-def percentile_text(percentile: float) -> str:
-    """Return a percentile as it stands everywhere, e.g. "97.3"."""
-    return f"{percentile:.1f}"
+def percentile_text(percentile: float, normals: int) -> str:
+    """Return a percentile among so many normal films as it stands everywhere, e.g. "97.3", or "> 99.6" above all."""
+    return f"{'> ' if percentile >= 100 else ''}{supported_percentile(percentile, normals):.1f}"
+
+
+def supported_percentile(percentile: float, normals: int) -> float:
+    """Return a percentile, or for a film above all normal films the one that so many films can vouch for.
+
+    Of N normal films and one more, the one more is expected to be the highest of all with probability 1/(N + 1), so a
+    film above all N of them lies above percentile 100 N/(N + 1), and how far is unknown.
+    """
+    return in_tenths(100 * normals / (normals + 1)) if percentile >= 100 else percentile
 
 
 def verdict_words(percentile: float) -> str:
@@ -90,7 +101,8 @@ def verdict_sentence(analysis: Analysis, findings: Sequence[Finding], schema: EH
     places = _places_that_stand_out(findings)
     if analysis.percentile is None:
         return f"{NO_SCORE[:-1]}; {places}."
-    start, usual = verdict_words(analysis.percentile), analysis.percentile < UNUSUAL
+    percentile = supported_percentile(analysis.percentile, analysis.normals)
+    start, usual = verdict_words(percentile), percentile < UNUSUAL
     unfit = [text for text, z in _fits(analysis, schema) if abs(z) >= FITS]
     if unfit:
         return f"{start}; {join_words(unfit)}, and {places}."
@@ -100,13 +112,25 @@ def verdict_sentence(analysis: Analysis, findings: Sequence[Finding], schema: EH
 
 
 def _places_that_stand_out(findings: Sequence[Finding]) -> str:
-    """Say which places stand out, e.g. "two places stand out: right lower zone and heart"."""
+    """Say which places stand out, e.g. "two places stand out: right lower zone and heart".
+
+    Where none does although the map is colored, say why: normal films have such places too.
+    """
     zones = list(dict.fromkeys(finding.zone for finding in findings if finding.stands_out))
     if not zones:
-        return "no place stands out"
+        has_color = any(finding.zone != OUTSIDE for finding in findings)
+        return "no place differs more than normal films do" if has_color else "no place stands out"
     is_clear = len(zones) == 1 or not any(" and " in zone for zone in zones)
     names = join_words(zones) if is_clear else "; ".join(zones)
     return f"{count_words(len(zones), 'place')} stand{'s' if len(zones) == 1 else ''} out: {names}"
+
+
+def standing_out(scoring: Scoring) -> str:
+    """Say from which difference on the map is colored, and from which on a place stands out."""
+    return (
+        f"The map is colored from a difference of {percent(scoring.heat_normal)} of the grey range on; a place stands "
+        f"out (bold) from {percent(scoring.place_normal)} on, which one normal film in twenty reaches."
+    )
 
 
 def finding_sentence(finding: Finding) -> str:
@@ -139,7 +163,13 @@ def percent(share: float) -> str:
 
 def signed_percent(share: float) -> str:
     """Return a share with its sign, e.g. "+9.7 %"; the value of a finding's chip."""
-    return f"{100 * share:+.1f} %".replace("-", "−")
+    return f"{signed(100 * share)} %"
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """Return a number with its sign, e.g. "−0.2"; one that rounds to nothing has none: "0.0"."""
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text[1:]
 
 
 def in_zone(zone: str) -> str:
@@ -149,7 +179,20 @@ def in_zone(zone: str) -> str:
 
 def zone_difference(zone: str) -> str:
     """Return what differs in a zone, e.g. "the heart's difference", "the difference outside the lungs"."""
-    return f"the difference {zone}" if zone == OUTSIDE else f"the {zone}'s difference"
+    if zone == OUTSIDE:
+        return f"the difference {zone}"
+    return f"the {zone}'{'' if is_plural(zone) else 's'} difference"
+
+
+def is_plural(zone: str) -> bool:
+    """Tell whether a zone's name is a plural, such as "left mid and lower zones"."""
+    return zone.endswith("zones")
+
+
+def comparison_phrase(analysis: Analysis) -> str:
+    """Return what follows a percentile, e.g. " among 193 normal PA films" or ", above all 193 normal PA films"."""
+    place = ", above all" if analysis.percentile is not None and analysis.percentile >= 100 else " among"
+    return f"{place} {compared_with(analysis)}"
 
 
 def compared_with(analysis: Analysis) -> str:
@@ -163,7 +206,7 @@ def score_sentence(analysis: Analysis) -> str:
     if analysis.score is None or analysis.percentile is None:
         return NO_SCORE
     return (
-        f"Percentile {percentile_text(analysis.percentile)} among {compared_with(analysis)} "
+        f"Percentile {percentile_text(analysis.percentile, analysis.normals)}{comparison_phrase(analysis)} "
         f"(score {analysis.score:+.2f}; 0 is an average normal film)."
     )
 
@@ -173,8 +216,8 @@ def without_record_sentence(analysis: Analysis, other: WithoutRecord) -> str:
     change = f"the normal film changes by {percent(other.change)} of the grey range"
     if other.percentile is None or analysis.percentile is None:
         return f"Without the record {change}."
-    same = percentile_text(other.percentile) == percentile_text(analysis.percentile)
-    becomes = f"{'stays' if same else 'becomes'} {percentile_text(other.percentile)}"
+    becomes, before = (percentile_text(value, analysis.normals) for value in (other.percentile, analysis.percentile))
+    becomes = f"{'stays' if becomes == before else 'becomes'} {becomes}"
     return f"Without the record {change}, and the percentile {becomes}."
 
 
@@ -264,7 +307,7 @@ def explained_record(record: Record, schema: EHRSchema) -> str:
 
 def group_title(group: str) -> str:
     """Return an attention group's name as a title."""
-    return group.upper() if len(group) <= 3 else group.capitalize()
+    return group.upper() if group in ABBREVIATIONS else group.capitalize()
 
 
 def attention_caption(analysis: Analysis, schema: EHRSchema) -> str:

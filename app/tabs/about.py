@@ -57,4 +57,4 @@ def build_about(detectors: Sequence[Detector]) -> None:
         if card and card.is_file():
             with gr.Accordion(f"Model card of the checkpoint “{detector.config.name}”", open=index == 0):
                 text = re.sub(r"\A---\n.*?\n---\n", "", card.read_text(encoding="utf-8"), flags=re.S)
-                gr.Markdown(text)
+                gr.Markdown(text, elem_classes="model-card")

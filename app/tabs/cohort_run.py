@@ -52,7 +52,10 @@ class Film:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the result. score and percentile are None for a film that was not scored; `reason` says why."""
+    """A row of the result. score and percentile are None for a film that was not scored; `reason` says why.
+
+    normals: how many normal films the percentile is among.
+    """
 
     film: Film
     view: str
@@ -62,17 +65,22 @@ class Row:
     picture: str = ""
     notes: tuple[str, ...] = ()
     reason: str = ""
+    normals: int = 0
 
     @property
     def note(self) -> str:
         """All notes on this row; the reason why it was not scored comes first."""
-        return " ".join(text for text in (self.reason, self.film.note, *self.notes) if text)
+        is_above_all = self.percentile is not None and self.percentile >= 100
+        above_all = f"Above all {self.normals} normal films." if is_above_all else ""
+        return " ".join(text for text in (self.reason, above_all, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:
         """Return one value for each of `COLUMNS`."""
         score = None if self.score is None else round(self.score, 2)
         film, view = self.film, self.view
         percentile = None if self.percentile is None else in_tenths(self.percentile)
+        if percentile is not None:  # a number, so that the table can be sorted; the note says what lies beyond it
+            percentile = wording.supported_percentile(percentile, self.normals)
         return film.number, film.name, view, film.label or "", score, percentile, self.compared_with, self.note
 
 
@@ -177,6 +185,7 @@ def _make_row(entry: PreparedRow, analysis: Analysis) -> Row:
         analysis.compared_with,
         picture,
         analysis.notes,
+        normals=analysis.normals,
     )
 
 

@@ -98,7 +98,8 @@ class FilmHandlers:
             }
             return empty | blank | {screen.notes: "", screen.numbers: "", screen.link: ""}
         detector, analysis = screen.parts[session.model].detector, film.analysis
-        notes = [note for note in analysis.notes if note not in film.notes]
+        shown = (*film.notes, *film.quality.reasons)  # beside the film already
+        notes = [note for note in analysis.notes if not note.endswith(shown)]
         places = [
             (entry.name, entry.viewer_film.findings if entry.analysis else None, len(entry.findings))
             for entry in session.films
@@ -106,7 +107,7 @@ class FilmHandlers:
         return empty | {
             screen.verdict: self.verdict_html(session),
             screen.chips: verdict.finding_chips(places),
-            screen.notes: panels.small_text(verdict.findings_meaning()) + panels.note_list(notes),
+            screen.notes: panels.small_text(verdict.findings_meaning(detector.scoring)) + panels.note_list(notes),
             screen.record_summary: panels.record_summary(analysis, detector),
             screen.numbers: verdict.numbers_table(analysis, film.findings, detector),
             screen.json: report.result_to_dict(analysis, film.findings, detector),

@@ -171,5 +171,5 @@ def _analyze_play(detector: Detector, play: Play) -> tuple[str, str]:
     ]
     sentences = [wording.score_sentence(analysis), *wording.contradiction_sentences(analysis, detector.schema)]
     error = float(np.abs(analysis.reconstruction - play.normal).mean())
-    distance = f"The model's normal lies {error:.1%} of the grey range from the true one, on average over the picture."
+    distance = f"The model's normal lies {wording.percent(error)} of the grey range from the true one on average."
     return picture_strip(frames, PICTURE), answers.card("What the model says", [*sentences, distance])

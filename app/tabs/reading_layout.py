@@ -16,6 +16,7 @@ from .teach_films import FILM_HEIGHT
 
 SIMULATED = "simulated"
 VIEWER = "reading-viewer"
+EMPTY = "Press Start: the first film appears here."
 GUIDE = (
     "Mark what you see before the model speaks: **click** a place, or **drag** a rectangle, and say how sure you are. "
     "Some films are normal: mark nothing there. Every reader of a set sees the same films."
@@ -60,7 +61,7 @@ def build_reading_page(own_sets: Mapping[str, CaseSet], is_simulated: bool) -> R
         with gr.Column(min_width=0, elem_classes="teach-question"):
             question = _build_question_column(own_sets, is_simulated)
         with gr.Column(min_width=0, elem_classes="teach-film"):
-            viewer = film_viewer(ViewerState(), elem_id=VIEWER, height=FILM_HEIGHT)
+            viewer = film_viewer(ViewerState(description=EMPTY), elem_id=VIEWER, height=FILM_HEIGHT)
         with gr.Column(min_width=0, elem_classes="teach-result"):
             result = gr.HTML(elem_id="reading-result", elem_classes="teach-answer")
     return ReadingPage(

@@ -33,6 +33,37 @@ def test_every_width_has_its_layout(open_page, width, height):
         assert {"Explore", "Teach", "Many cases", "About"} <= set(tabs)
 
 
+def test_the_model_is_chosen_in_explore_alone(open_page):
+    """The other rooms have models of their own, and the bar named another one over them."""
+    with open_page() as page:
+        assert page.locator("#model").is_visible()
+        page.get_by_role("tab", name="Teach", exact=True).click()
+        page.wait_for_selector("#model", state="hidden")
+        page.get_by_role("tab", name="Explore", exact=True).click()
+        page.wait_for_selector("#model", state="visible")
+
+
+def test_tables_have_no_frames_and_no_broken_words(open_page):
+    """The numbers stood in black frames, far below their tab; the model card said "inferenc-e"."""
+    with open_page("?example=nodule-pa-woman") as page:
+        page.wait_for_function(f"{VIEWER}.films[0]?.hasNormal", timeout=60_000)
+        page.get_by_role("tab", name="Numbers", exact=True).click()
+        row = page.locator("#numbers tr").first
+        row.wait_for()
+        assert row.evaluate("node => getComputedStyle(node).borderTopWidth") == "0px"
+        tabs = box_of(page, "#result-tabs .tab-wrapper")
+        assert row.bounding_box()["y"] - tabs["y"] - tabs["height"] < 10
+        page.get_by_role("tab", name="About", exact=True).click()
+        page.wait_for_selector(".model-card td")
+        assert page.locator(".model-card td").first.bounding_box()["width"] > 100
+
+
+def test_lines_of_explanations_can_be_read_on_a_wide_screen(open_page):
+    with open_page(width=1920, height=1080) as page:
+        width = "document.querySelector('#explanation').getBoundingClientRect().width"
+        assert 800 < page.evaluate(width) <= 1240
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page, scheme):
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()

@@ -14,7 +14,10 @@ TITLE = "Where the model looked in the record"
 
 @card("attention", TITLE)
 def attention_card(weights: dict[str, float], context: Context) -> str:
-    """Return a chart of the attention weights by explanation group; groups of which nothing is known are pale."""
+    """Return a chart of the attention weights by explanation group; groups of which nothing is known are pale.
+
+    Groups that the model does not use are left out: a weight of their own says nothing.
+    """
     schema, record = context.detector.schema, context.case.record
     rows = [
         (
@@ -23,6 +26,7 @@ def attention_card(weights: dict[str, float], context: Context) -> str:
             any(member.trained and record.get(member.name) is not None for member in schema.explanation_groups[group]),
         )
         for group, weight in weights.items()
+        if any(member.trained for member in schema.explanation_groups[group])
     ]
     chart = figures.inline_svg(figures.group_attention_bars(rows), wording.ATTENTION_LIMIT)
     return f'<div class="card"><h3>{html.escape(TITLE)}</h3><p>{html.escape(wording.ATTENTION_LIMIT)}</p>{chart}</div>'

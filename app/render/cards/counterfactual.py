@@ -5,6 +5,7 @@ from __future__ import annotations
 from diff3m.explain import Context, Counterfactual
 from diff3m.explain.counterfactual import RecordChanges
 
+from .. import wording
 from .layout import NO_CHANGE, mean_change, two_normals_card
 from .registry import card
 
@@ -13,7 +14,7 @@ from .registry import card
 def record_unknown_card(result: Counterfactual, context: Context) -> str:
     """Return the card of normal with the record and without it, side by side."""
     size = mean_change(result.differences[0])
-    movement = f"The record moves the picture of what is normal by {size:.2%} of the grey range on average"
+    movement = f"The record moves the picture of what is normal by {wording.percent(size)} of the grey range on average"
     where = ": next to nothing." if size < NO_CHANGE else " (red: brighter without the record, blue: darker)."
     labels = ("normal, record known", "normal, record unknown", "without the record")
     return two_normals_card("With and without the record", movement + where, result, 0, labels, context.case.aspect)
@@ -30,8 +31,8 @@ def record_changed_card(result: RecordChanges, context: Context) -> str:
             feature.describe(record.get(name)) for record in (counterfactual.record, counterfactual.others[index])
         )
         caption = (
-            f"With {feature.label} {other} instead of {own}, the picture of what is normal moves by {size:.2%} of "
-            "the grey range on average"
+            f"With {feature.label} {other} instead of {own}, the picture of what is normal moves by "
+            f"{wording.percent(size)} of the grey range on average"
         )
         caption += (
             ": next to nothing." if size < NO_CHANGE else " (red: brighter under the other record, blue: darker)."

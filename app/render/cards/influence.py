@@ -52,7 +52,7 @@ def influence_sentence(curve: Influence, feature: Feature, place: str = "") -> s
     own = "" if curve.own is None else f" The record says {feature.describe(curve.own)}."
     change = wording.percent(float(np.ptp(curve.region[trained])))
     region = f" The difference at {place or 'the place that differs most'} moves by {change} of the grey range."
-    score = "" if curve.score is None else f" The anomaly score moves by {float(np.ptp(curve.score[trained])):.2f}."
+    score = "" if curve.score is None else f" The score moves by {float(np.ptp(curve.score[trained])):.2f}."
     others = " Everything else is held fixed"
     others += ", but weight and BMI follow each other." if feature.name in HABITUS else "."
     return f"{feature.label}: {fit}{own}{region}{score}{beyond}{others}"

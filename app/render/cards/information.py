@@ -9,7 +9,7 @@ import cv2
 from diff3m.explain import Context, Information
 from diff3m.export.overlay import compute_full_color_limit, draw_signed
 
-from .. import panels
+from .. import panels, wording
 from ..images import Frame, picture_strip
 from .layout import FRAME_HEIGHT
 from .registry import card
@@ -28,7 +28,7 @@ def information_card(result: Information, context: Context) -> str:
         Frame(draw_signed(smooth, scale), "where the record informs", "Map of where the record informs the picture"),
         Frame(
             draw_signed(residual, full),
-            f"where the film differs; full color at {full:.1%}",
+            f"where the film differs; full color at {wording.percent(full)}",
             "Residual of the film under its record",
         ),
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from diff3m.explain import Counterfactual
 from diff3m.export.overlay import compute_full_color_limit, draw_signed
 
-from .. import panels
+from .. import panels, wording
 from ..images import Frame, picture_strip
 
 FRAME_HEIGHT = 128  # pixels, of small pictures in a strip
@@ -29,7 +29,7 @@ def two_normals_card(
         Frame(result.film, "the film"),
         Frame(result.reconstruction, labels[0]),
         Frame(result.reconstructions[index], labels[1]),
-        Frame(draw_signed(change, full), f"{labels[2]}; full color at {full:.1%}"),
+        Frame(draw_signed(change, full), f"{labels[2]}; full color at {wording.percent(full)}"),
     ]
     how = panels.small_text(
         "Both from the same noise, inverted under the record over all noise levels, so that only the record differs."

@@ -33,16 +33,21 @@ def drop_repeated_region(regions: Mapping[str, RegionAttribution]) -> dict[str, 
     return {name: region for name, region in regions.items() if name or region.box not in boxes}
 
 
+def is_worth_a_word(change: float) -> bool:
+    """Tell whether a change of a region is at least `MIN_CHANGE`, as it is written: in tenths of a percent."""
+    return round(abs(change), 3) >= MIN_CHANGE
+
+
 def region_sentence(region: RegionAttribution, name: str = "") -> str:
     """Say what the record explains of a region. name: its zone; "" for the place of the largest difference."""
-    sign = "brighter" if region.known > 0 else "darker"
+    sign, verb = "brighter" if region.known > 0 else "darker", "are" if wording.is_plural(name) else "is"
     start = (
-        f"With the record, {_place(name)} is {wording.percent(abs(region.known))} of the grey range {sign} than "
+        f"With the record, {_place(name)} {verb} {wording.percent(abs(region.known))} of the grey range {sign} than "
         f"normal; without it the difference would be {wording.signed_percent(region.unknown)}. "
     )
     change = abs(region.known) - abs(region.unknown)
     group = max(region.groups, key=lambda name: abs(region.groups[name]), default="")
-    if not group or abs(region.groups[group]) < MIN_CHANGE:
+    if not group or not is_worth_a_word(region.groups[group]):
         return start + f"Nothing in the record changes that by as much as {wording.percent(MIN_CHANGE)}."
     effect = "explains part of it" if change < 0 else "makes it larger"
     effect = "leaves it as it is" if abs(change) < MIN_CHANGE else effect

@@ -8,7 +8,7 @@ from diff3m.explain import Context
 from diff3m.explain.three_records import ThreeRecords
 from diff3m.export.overlay import compute_full_color_limit, draw_signed
 
-from .. import panels
+from .. import panels, wording
 from ..images import Frame, picture_strip
 from .layout import FRAME_HEIGHT, NO_CHANGE, mean_change
 from .registry import card
@@ -30,12 +30,12 @@ def three_records_card(result: ThreeRecords, context: Context) -> str:
         Frame(image, _label(*row)) for image, *row in zip(result.reconstructions, names, result.scores, strict=True)
     ]
     frames += [
-        Frame(draw_signed(change, full), f"{name}: change; full color at {full:.1%}")
+        Frame(draw_signed(change, full), f"{name}: change; full color at {wording.percent(full)}")
         for name, change in zip(names[1:], result.differences, strict=True)
     ]
     by_inversion = context.detector.scoring.reconstruction == "inversion"
     how = panels.small_text(
-        f"Pseudo-healthy as in the analysis. {OF_INVERSION if by_inversion else ''}The other patient is mirrored: each "
+        f"Normal films as in the analysis. {OF_INVERSION if by_inversion else ''}The other patient is mirrored: each "
         "known number as far from the average of training on the other side, each category the next one. All scores "
         "are against normals of the film's own view."
     )
@@ -55,7 +55,9 @@ def three_records_sentence(result: ThreeRecords) -> str:
         ("Without the record", "Under another patient's"), result.differences, result.scores[1:], strict=True
     ):
         size = mean_change(change)
-        part = f"{name}, the pseudo-healthy picture differs by {size:.2%} of the grey range on average"
+        part = f"{name}, the normal film differs by {wording.percent(size)} of the grey range on average"
         part += " (next to nothing)" if size < NO_CHANGE else ""
-        parts.append(part if score is None else f"{part} and the score by {score - result.scores[0]:+.2f}")
+        parts.append(
+            part if score is None else f"{part} and the score by {wording.signed(score - result.scores[0], 2)}"
+        )
     return ". ".join(parts) + "."

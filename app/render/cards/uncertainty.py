@@ -6,7 +6,7 @@ import html
 
 from diff3m.explain import Context, Uncertainty
 
-from .. import panels
+from .. import panels, wording
 from ..images import Frame, inline_image
 from .layout import FRAME_HEIGHT
 from .registry import card
@@ -24,12 +24,13 @@ def uncertainty_card(result: Uncertainty, context: Context) -> str:
     )
     which = "Largest" if context.detector.scoring.combine == "max" else "Mean"
     text = f"{which} z-score of the residuals by noise level (0: an average normal film): {levels}. {by_seed}"
+    mean = wording.percent(float(result.heat_spread.mean()))
     full = max(float(result.heat_spread.max()), 1e-6)
     uses_noise = context.detector.scoring.reconstruction != "inversion"
     how = panels.small_text(
         "The heat map's standard deviation over reconstructions from noise levels "
-        f"{', '.join(map(str, result.heat_levels))} is {float(result.heat_spread.mean()):.1%} of the grey range on "
-        f"average, {full:.1%} where it is largest (white)."
+        f"{', '.join(map(str, result.heat_levels))} is {mean} of the grey range on average, {wording.percent(full)} "
+        "where it is largest (white)."
         + ("" if uses_noise else " Inversion draws no random noise: every seed gives the same map.")
     )
     frame = Frame(result.heat_spread / full, "Where the heat map depends on the noise level")

@@ -68,9 +68,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], emphasis: int | No
     return f'<div class="table"><table class="measured">{"".join(lines)}</table></div>'
 
 
-def percentile_text(percentile: float | None) -> str:
-    """Return a percentile, or a dash for a model without a score."""
-    return "–" if percentile is None else wording.percentile_text(percentile)
+def percentile_text(percentile: float | None, normals: int) -> str:
+    """Return a percentile among so many normal films, or a dash for a model without a score."""
+    return "–" if percentile is None else wording.percentile_text(percentile, normals)
 
 
 def find_outstanding_places(analysis: Analysis, detector: Detector) -> list[Place]:

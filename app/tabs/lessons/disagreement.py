@@ -61,6 +61,11 @@ class Outcome:
         return (self.analysis.percentile or 0) >= UNUSUAL
 
     @property
+    def percentile(self) -> str:
+        """Its percentile as text."""
+        return answers.percentile_text(self.analysis.percentile, self.analysis.normals)
+
+    @property
     def agrees(self) -> bool:
         """Whether score and map say the same."""
         return self.is_unusual == bool(self.places)
@@ -70,8 +75,7 @@ class Outcome:
         """The row of the table: name, percentile, places, and whether score and map agree."""
         alone = "score alone" if self.is_unusual else "map alone"
         agreement = "agree" if self.agrees else alone
-        percentile = answers.percentile_text(self.analysis.percentile)
-        return self.candidate.name, percentile, answers.places_text(self.places), agreement
+        return self.candidate.name, self.percentile, answers.places_text(self.places), agreement
 
 
 def find_map_alone(outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -96,19 +100,18 @@ def conclusion_sentences(outcomes: Sequence[Outcome], detector: Detector) -> lis
     else:
         place = by_map.places[0]
         sentences.append(
-            f"Film {by_map.candidate.name}: the score is ordinary (percentile "
-            f"{answers.percentile_text(by_map.analysis.percentile)}), but {place.zone} differs by "
-            f"{wording.signed_percent(place.largest)} on {place.share:.1%} of the picture. A score over the whole film "
-            "averages a small place away: look there."
+            f"Film {by_map.candidate.name}: the score is ordinary (percentile {by_map.percentile}), but {place.zone} "
+            f"differs by {wording.signed_percent(place.largest)} on {place.share:.1%} of the picture. "
+            "A score over the whole film averages a small place away: look there."
         )
     if by_score is None:
         sentences.append("No film of an unusual score is without such a place.")
     else:
         fit = answers.describe_record_fit(by_score.analysis, detector)
         sentences.append(
-            f"Film {by_score.candidate.name}: the score is unusual (percentile "
-            f"{answers.percentile_text(by_score.analysis.percentile)}), but no place stands out. {fit} Such a film "
-            "differs a little in many places, or contradicts its record: check record and view first."
+            f"Film {by_score.candidate.name}: the score is unusual (percentile {by_score.percentile}), but no place "
+            f"stands out. {fit} Such a film differs a little in many places, "
+            "or contradicts its record: check record and view first."
         )
     return [*sentences, "Neither is a diagnosis; where they disagree, say which of the two you follow."]
 
@@ -119,7 +122,7 @@ def _make_viewer_film(outcome: Outcome, detector: Detector) -> ViewerFilm:
         ViewerFinding(place.zone, wording.signed_percent(place.largest), place.box, place.outline)
         for place in outcome.places
     )
-    name = f"Film {outcome.candidate.name}, percentile {answers.percentile_text(outcome.analysis.percentile)}"
+    name = f"Film {outcome.candidate.name}, percentile {outcome.percentile}"
     return answers.make_analyzed_view(phantom, outcome.analysis, detector, name, findings)
 
 

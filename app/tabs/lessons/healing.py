@@ -62,12 +62,16 @@ class Removal:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured at one strength: percentile, and of each lesion the removal and whether it stands out."""
+    """What was measured at one strength: percentile, and of each lesion the removal and whether it stands out.
+
+    normals: how many normal films the percentile is among.
+    """
 
     strength: float
     percentile: float | None
     removals: tuple[Removal, ...]
     stands_out: tuple[bool, ...]
+    normals: int = 0
 
 
 def measure_removal(painted: Analysis, twin: Analysis, mask: np.ndarray) -> Removal:
@@ -113,7 +117,7 @@ def _measure(detector: Detector, strength: float, twin: Analysis) -> tuple[Analy
     small = [prepare_mask(mask, phantom.film, detector.config.preprocessing) for mask in masks]
     removals = tuple(measure_removal(analysis, twin, mask) for mask in small)
     stands_out = tuple(place_stands_out(places, mask) for mask in small)
-    return analysis, Measurement(strength, analysis.percentile, removals, stands_out)
+    return analysis, Measurement(strength, analysis.percentile, removals, stands_out, analysis.normals)
 
 
 def _removal_text(removal: Removal, stands_out: bool) -> str:
@@ -127,8 +131,8 @@ def _table(measurements: Sequence[Measurement], twin: Analysis, strength: float)
     rows = []
     for entry in measurements:
         cells = map(_removal_text, entry.removals, entry.stands_out)
-        rows.append([f"{entry.strength:.2f}", answers.percentile_text(entry.percentile), *cells])
-    rows.append(["unpainted", answers.percentile_text(twin.percentile), *["–"] * len(LESIONS)])
+        rows.append([f"{entry.strength:.2f}", answers.percentile_text(entry.percentile, entry.normals), *cells])
+    rows.append(["unpainted", answers.percentile_text(twin.percentile, twin.normals), *["–"] * len(LESIONS)])
     return answers.table(head, rows, next(i for i, entry in enumerate(measurements) if entry.strength == strength))
 
 

@@ -91,7 +91,7 @@ class Outcome:
 def _measure_outcome(name: str, analysis: Analysis, first: Analysis, detector: Detector) -> Outcome:
     places = answers.places_text(answers.find_outstanding_places(analysis, detector))
     change = float(np.abs(analysis.heat_map - first.heat_map).mean())
-    percentile = answers.percentile_text(analysis.percentile)
+    percentile = answers.percentile_text(analysis.percentile, analysis.normals)
     return Outcome(name, analysis.percentile, (name, percentile, f"{change:.1%}", places), change)
 
 
