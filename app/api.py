@@ -38,14 +38,14 @@ class Api:
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self.detectors = {detector.config.name: detector for detector in detectors}
 
-    def _detector(self, model: str | None) -> Detector:
+    def _get_detector(self, model: str | None) -> Detector:
         name = model or next(iter(self.detectors))
         if name not in self.detectors:
             raise ValueError(f"There is no model {name!r} here; choose one of: {', '.join(self.detectors)}.")
         return self.detectors[name]
 
     @staticmethod
-    def _film(path: str | None, anyway: bool) -> Radiograph:
+    def _read_film(path: str | None, anyway: bool) -> Radiograph:
         """Read a film, with what the gate says among its notes. Raises ValueError."""
         try:
             return pass_gate(_read(path), anyway)
@@ -94,8 +94,8 @@ class Api:
             anyway: analyze the picture even if it does not look like a frontal chest film.
         """
         with _raise_sentences():
-            detector = self._detector(model)
-            analysis = analyze_in_turn(detector, self._film(film, anyway), _parse_record(detector, record))
+            detector = self._get_detector(model)
+            analysis = analyze_in_turn(detector, self._read_film(film, anyway), _parse_record(detector, record))
             findings = find_findings(analysis, analysis.case, detector.scoring)
             images = render_pictures(analysis, detector.scoring)
             return result_to_dict(analysis, findings, detector), [
@@ -124,8 +124,8 @@ class Api:
             anyway: explain the picture even if it does not look like a frontal chest film.
         """
         with _raise_sentences():
-            detector = self._detector(model)
-            case = detector.case(self._film(film, anyway), _parse_record(detector, record))
+            detector = self._get_detector(model)
+            case = detector.case(self._read_film(film, anyway), _parse_record(detector, record))
             context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
             for explanation in context.list_requested():
                 with MODEL.turn():  # one turn each, so that others may go between
@@ -143,7 +143,7 @@ class Api:
             model: name of the checkpoint; the first one if empty.
         """
         with _raise_sentences():
-            detector = self._detector(model)
+            detector = self._get_detector(model)
             values = _parse_record(detector, record)
             with MODEL.turn():
                 film = draw_normals(detector, [values], seed=int(seed or 0))[0]

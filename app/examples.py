@@ -39,7 +39,7 @@ class Example:
         """Path of the picture in the strip."""
         return str(self.path)
 
-    def result(self, detector: Detector) -> Analysis | None:
+    def load_result(self, detector: Detector) -> Analysis | None:
         """Return the result that tools/make_examples.py computed, if it is still what the checkpoint gives."""
         return load_analysis(FOLDER / f"{self.id}.npz", detector)
 

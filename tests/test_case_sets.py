@@ -57,7 +57,7 @@ def test_boxes_are_pixels_with_labels():
 def test_a_folder_becomes_a_set(folder, tiny_detector):
     cases = read_case_set(folder, tiny_detector)
     assert (cases.name, cases.title, len(cases), cases.problems) == ("ward-3", "Ward 3", 3, ())
-    first, second, third = (cases.case(index) for index in range(3))
+    first, second, third = (cases.read_case(index) for index in range(3))
     assert first.truths[0].box == (0.25, 0.5, 0.5, 0.75) and first.truths[0].label == "spot"
     assert (first.title, first.question, first.answer, first.record["age"]) == ("First", "Where?", "There.", 50)
     assert [case.is_counted for case in (first, second, third)] == [True, True, False]
@@ -72,7 +72,7 @@ def test_the_link_of_a_set_can_be_copied(folder, tiny_detector, capsys):
 def test_columns_are_named_as_in_any_manifest_and_others_are_said(folder, tiny_detector, capsys):
     (folder / "manifest.csv").write_text("Path,BMI (kg/m²),Gender,Label\n0.png,31,F,Normal\n")
     cases = read_case_set(folder, tiny_detector)
-    assert cases.case(0).record["bmi"] == 31 and cases.case(0).is_counted
+    assert cases.read_case(0).record["bmi"] == 31 and cases.read_case(0).is_counted
     assert "The column `gender` was not read. To use it, name it `sex`." in capsys.readouterr().err
 
 
@@ -84,7 +84,7 @@ def test_a_bad_row_is_left_out_with_its_reason(folder, tiny_detector, capsys):
     )
     (folder / "manifest.csv").write_text(HEAD + bad + GOOD)
     cases = read_case_set(folder, tiny_detector)
-    assert len(cases) == 3 and cases.case(0).title == "First"
+    assert len(cases) == 3 and cases.read_case(0).title == "First"
     reasons = ("no such file", "`path` is empty", "Age", "cannot be read", "within the film", "text.png", "its mask")
     said = capsys.readouterr().err
     for row, (problem, reason) in enumerate(zip(cases.problems, reasons, strict=True), start=1):
@@ -142,12 +142,12 @@ def test_a_second_start_analyzes_nothing_and_a_change_only_its_film(folder, tiny
     assert len(analyzed) == 3
     again = read_case_set(folder, tiny_detector)
     assert len(analyzed) == 3, "all results were stored"
-    case = again.case(1)
+    case = again.read_case(1)
     assert np.array_equal(again.analyze(1, case).film, first.analyze(1, case).film) and len(analyzed) == 3
     (folder / "manifest.csv").write_text((HEAD + GOOD).replace("0.png,50", "0.png,51"))
     stored = {path.name for path in (folder / FOLDER).iterdir()}
     changed = read_case_set(folder, tiny_detector)
-    assert len(analyzed) == 4 and changed.case(0).record["age"] == 51
+    assert len(analyzed) == 4 and changed.read_case(0).record["age"] == 51
     assert len({path.name for path in (folder / FOLDER).iterdir()}) == len(stored), "the old result is gone"
     changed.stored[1].result.write_bytes(b"cut short")
     read_case_set(folder, tiny_detector)
@@ -184,7 +184,9 @@ def test_cases_are_the_examples_of_explore(folder, tiny_detector):
     first, _, third = examples
     assert (first.id, first.title, first.record["age"]) == ("ward-3/0.png", "First", 50)
     assert third.title == "c" and cv2.imread(third.picture) is not None, "a DICOM film has a thumbnail"
-    assert first.result(tiny_detector).record["age"] == 50 and read_mask(first.mask)[200, 300] and third.mask is None
+    assert (
+        first.load_result(tiny_detector).record["age"] == 50 and read_mask(first.mask)[200, 300] and third.mask is None
+    )
     assert get_strip_title(examples) == "From the case set Ward 3." and "synthetic" in get_strip_title(
         load_examples("phantoms")
     )
@@ -245,7 +247,7 @@ def test_the_recipe_for_chestxray14_makes_a_set(tmp_path, tiny_detector, table, 
     )
     cases = read_case_set(run_recipe("From ChestX-ray14", tmp_path), tiny_detector)
     assert cases.problems == () and len(cases) == 2
-    normal, marked = cases.case(0), cases.case(1)
+    normal, marked = cases.read_case(0), cases.read_case(1)
     assert normal.is_counted and not normal.truths and normal.record["view"] == "PA"
     assert [truth.label for truth in marked.truths] == ["Infiltrate", "Mass"]
     assert marked.record["age"] == 81 and marked.record["sex"] == "F"
@@ -268,6 +270,6 @@ def test_the_recipe_for_vindr_makes_a_set(tmp_path, tiny_detector):
     assert cases.problems == () and len(cases) == 5, (
         "three normal films and both with a box; a pneumonia without one is neither"
     )
-    assert [bool(cases.case(index).truths) for index in range(5)] == [False] * 3 + [True] * 2
-    truth = cases.case(4).truths[0]
+    assert [bool(cases.read_case(index).truths) for index in range(5)] == [False] * 3 + [True] * 2
+    truth = cases.read_case(4).truths[0]
     assert truth.label == "Nodule/Mass" and truth.box == pytest.approx((16 / 128, 32 / 128, 48 / 128, 64.5 / 128))

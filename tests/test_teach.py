@@ -68,14 +68,14 @@ def test_the_curve_counts_each_place_once_and_each_wrong_mark():
 
 def test_a_simulated_set_is_the_same_films_for_every_reader():
     cases, again = SimulatedSet(2, None), SimulatedSet(2, None)
-    one = cases.case(3)
-    assert one.name == again.case(3).name and len(cases) == SET_SIZE
+    one = cases.read_case(3)
+    assert one.name == again.read_case(3).name and len(cases) == SET_SIZE
     assert one.pixels.shape == (512, 512) and one.film.pixels.shape == (256, 256)
-    phantoms = [cases.phantom(index) for index in range(SET_SIZE)]
+    phantoms = [cases.select_phantom(index) for index in range(SET_SIZE)]
     assert (
         sum(lesion is not None for _, lesion in phantoms) == 6 and len({number for number, _ in phantoms}) == SET_SIZE
     )
-    assert phantoms != [SimulatedSet(3, None).phantom(index) for index in range(SET_SIZE)]
+    assert phantoms != [SimulatedSet(3, None).select_phantom(index) for index in range(SET_SIZE)]
     assert {truth.label for truth in one.truths} == {lesion for lesion in [phantoms[3][1]] if lesion}
 
 
@@ -202,7 +202,7 @@ def test_a_link_names_a_set(folder, tiny_detector):
     assert tab.choose(folder.name)[tab.page.set_name] == folder.name
     for name in ("simulated-0", "simulated-901", "simulated-x", "simulated-²", "other"):
         with pytest.raises(ManifestError, match="The sets are: "):
-            tab.case_set(name)
+            tab.get_case_set(name)
 
 
 def test_a_page_without_phantoms_reads_the_own_films_alone(folder, tiny_detector):
@@ -210,7 +210,7 @@ def test_a_page_without_phantoms_reads_the_own_films_alone(folder, tiny_detector
         tab = build_reading(None, [read_case_set(folder, tiny_detector)])
     assert [value for _, value in tab.page.set_name.choices] == [folder.name]
     with pytest.raises(ManifestError, match="The sets are: "):
-        tab.case_set("simulated-1")
+        tab.get_case_set("simulated-1")
 
 
 def test_the_playground_opens_with_a_phantom_and_hears_every_control(tiny_detector):

@@ -71,12 +71,12 @@ class CaseSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def case(self, index: int) -> ReadingCase:
+    def read_case(self, index: int) -> ReadingCase:
         """Read or draw a film. Raises RadiographError."""
         ...
 
     def analyze(self, index: int, case: ReadingCase) -> Analysis:
-        """Return the result of a film that `case` gave."""
+        """Return the result of a film that `read_case` returned."""
         ...
 
 
@@ -100,16 +100,16 @@ class SimulatedSet:
     def __len__(self) -> int:
         return SET_SIZE
 
-    def phantom(self, index: int) -> tuple[int, str | None]:
+    def select_phantom(self, index: int) -> tuple[int, str | None]:
         """Return the phantom's number and the kind of its lesion, which follow from the set's number."""
         rng = np.random.default_rng(self.number)
         lesions = [*map(str, rng.permutation(KINDS)[:DISEASED]), *[None] * (SET_SIZE - DISEASED)]
         number = get_first_number("test", "teaching") + SET_SIZE * self.number + index
         return number, lesions[rng.permutation(SET_SIZE)[index]]
 
-    def case(self, index: int) -> ReadingCase:
+    def read_case(self, index: int) -> ReadingCase:
         """Draw a film of the set."""
-        number, lesion = self.phantom(index)
+        number, lesion = self.select_phantom(index)
         phantom = make_phantom_film(number, lesion)
         truths = () if lesion is None else find_truths(phantom.mask, lesion)
         record = phantom.patient.to_record()

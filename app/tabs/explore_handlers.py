@@ -249,7 +249,7 @@ class FilmHandlers:
         """Return film, record and, where there is one and `use_stored` is true, the stored result of an example."""
         detector = part.detector
         film, case = open_film(str(example.path), Corrections(accepted=True), example.title, detector, example.id)
-        analysis = example.result(detector) if use_stored else None
+        analysis = example.load_result(detector) if use_stored else None
         if analysis is not None:
             film = add_result(film, analysis, replace(case, record=analysis.record), detector, part.examples)
         session = Session(detector.config.name, film)

@@ -80,7 +80,7 @@ class FolderSet:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def case(self, index: int) -> ReadingCase:
+    def read_case(self, index: int) -> ReadingCase:
         """Read a film of the set. Raises RadiographError, naming the row."""
         entry = self.entries[index]
         try:
@@ -125,7 +125,7 @@ def read_case_set(folder: Path, detector: Detector, name: str = "") -> FolderSet
         raise ManifestError(f"There is no {TABLES[0]} in {folder}. Write one with a column `path`; see docs/teach.md.")
     name = name or folder.resolve().name
     rows = _read_rows(path, detector.schema)
-    results = SetResults.of_folder(folder)
+    results = SetResults.from_folder(folder)
     entries, stored, problems = [], [], []
     names: set[str] = set()
     if note := describe_unread_columns(tuple(rows[0][1]), detector.schema):
@@ -242,7 +242,7 @@ def parse_boxes(text: str, height: int, width: int) -> tuple[Truth, ...]:
 def _prepare(entry: FolderEntry, detector: Detector, results: SetResults) -> tuple[StoredCase, Analysis]:
     """Return the result of a row, computed and stored where there is none that still holds. Raises ValueError."""
     record = {name: value for name, value in entry.record.items() if value is not None}
-    stored = results.stored_case(entry.path, entry.mask, record, entry.boxes)
+    stored = results.get_stored_case(entry.path, entry.mask, record, entry.boxes)
     analysis = stored.load(detector)
     if analysis is None:
         case = _read_case(entry, detector)

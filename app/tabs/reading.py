@@ -56,7 +56,7 @@ class ReadingTab:
 
     # --- sets ---
 
-    def case_set(self, name: str) -> CaseSet:
+    def get_case_set(self, name: str) -> CaseSet:
         """Return the set of a name, such as "simulated-3" or a folder's. Raises ManifestError."""
         if name in self.own_sets:
             return self.own_sets[name]
@@ -70,7 +70,7 @@ class ReadingTab:
     def choose(self, name: str) -> Updates:
         """Choose the set that a link names; an unknown one gets a warning."""
         try:
-            cases = self.case_set(name)
+            cases = self.get_case_set(name)
         except ManifestError as error:
             gr.Warning(str(error))
             return {}
@@ -90,11 +90,11 @@ class ReadingTab:
         """Show the film that the session is at, without a map and without its truth."""
         page, number = self.page, session.index + 1
         try:
-            cases = self.case_set(session.set_name)
+            cases = self.get_case_set(session.set_name)
         except ManifestError as error:
             return self.show_error(str(error))
         try:
-            case = cases.case(session.index)
+            case = cases.read_case(session.index)
         except ValueError as error:  # the file went since the start: the next film may be there
             buttons = {page.submit: gr.update(visible=False), page.proceed: gr.update(visible=True, value="Next film")}
             return self.show_error(str(error)) | {page.session: replace(session, is_revealed=True)} | buttons
@@ -135,8 +135,8 @@ class ReadingTab:
         yield {page.submit: gr.update(visible=False), page.result: panels.status_line(WORKING)}
         session = self.with_confidences(session, values)
         try:
-            cases = self.case_set(session.set_name)
-            case = cases.case(session.index)
+            cases = self.get_case_set(session.set_name)
+            case = cases.read_case(session.index)
             analysis = cases.analyze(session.index, case)
         except ValueError as error:
             yield self.show_error(str(error)) | {page.proceed: gr.update(visible=True)}
@@ -161,7 +161,7 @@ class ReadingTab:
         """Go on to the next film, or to the result after the last."""
         if session is None:
             return self.show_error(NO_SESSION)
-        if session.index + 1 < len(self.case_set(session.set_name)):
+        if session.index + 1 < len(self.get_case_set(session.set_name)):
             return self.show_film(session.next_film(time.monotonic()))
         return self.finish(session)
 

@@ -26,7 +26,7 @@ class CaseExample(Example):
         """The thumbnail's path: the film itself may be a DICOM file, or large."""
         return str(self.stored.picture)
 
-    def result(self, detector: Detector) -> Analysis | None:
+    def load_result(self, detector: Detector) -> Analysis | None:
         """Return the result that was computed at the start, if it is still what the checkpoint gives."""
         return self.stored.load(detector)
 

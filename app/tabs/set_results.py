@@ -74,7 +74,7 @@ class SetResults:
     folder: Path
 
     @classmethod
-    def of_folder(cls, folder: Path) -> SetResults:
+    def from_folder(cls, folder: Path) -> SetResults:
         """Use a folder beside the manifest; where nothing may be written there, one that ends with the app."""
         own = folder / FOLDER
         try:
@@ -87,7 +87,7 @@ class SetResults:
             other.mkdir(parents=True, exist_ok=True)
             return cls(other)
 
-    def stored_case(self, film: Path, mask: Path | None, record: Mapping, boxes: str) -> StoredCase:
+    def get_stored_case(self, film: Path, mask: Path | None, record: Mapping, boxes: str) -> StoredCase:
         """Return the files of a film: their name changes with the film, its mask, its record and its boxes."""
         digest = hashlib.sha256(film.read_bytes())
         digest.update(mask.read_bytes() if mask else b"")

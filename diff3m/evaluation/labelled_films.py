@@ -106,10 +106,10 @@ class StoredFilms:
 
     def __getitem__(self, rows: slice) -> Tensor:
         start, stop, _ = rows.indices(len(self))
-        images = [self._image(index) for index in range(start, stop)]
+        images = [self._read_image(index) for index in range(start, stop)]
         return torch.from_numpy(np.stack(images))[:, None].to(self.device)
 
-    def _image(self, index: int) -> np.ndarray:
+    def _read_image(self, index: int) -> np.ndarray:
         number = int(np.searchsorted(self.ends, index, side="right"))
         if number != self._number:
             films = [data for data in self.parts.read(number, ["film"])["film"].to_pylist() if data is not None]

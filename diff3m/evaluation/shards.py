@@ -141,21 +141,21 @@ class Parts:
         own = set(self.list_pending()[processes.index :: processes.count])
         processes.wait()  # all have looked before the first part is written
         source = iter(items(lambda position: position // self.part_rows in own))
-        done, total = 0, sum(self._length(number) for number in own)
+        done, total = 0, sum(self._count_rows(number) for number in own)
         for number in sorted(own):
-            part = list(islice(source, self._length(number)))
+            part = list(islice(source, self._count_rows(number)))
             rows = []
             for row in compute(part):
                 rows.append(row)
                 if report:
                     report(done + len(rows), total)
-            if len(rows) != self._length(number):
+            if len(rows) != self._count_rows(number):
                 raise ShardError(f"The manifest changed while it was read. {RESUME_HINT}")
             done += len(rows)
             self._write(number, rows)
         processes.wait()
 
-    def _length(self, number: int) -> int:
+    def _count_rows(self, number: int) -> int:
         return min(self.part_rows, self.rows - number * self.part_rows)
 
     def _check_identity(self, processes: Processes) -> None:

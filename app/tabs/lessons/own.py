@@ -30,14 +30,14 @@ def _make_lesson(cases: FolderSet, index: int) -> Lesson:
 
     def show() -> ViewerState:
         try:
-            pixels = cases.case(index).pixels
+            pixels = cases.read_case(index).pixels
         except RadiographError:  # the answer says so
             return ViewerState(description="The film cannot be read")
         return ViewerState(make_plain_film(pixels, title), description=title)
 
     def answer(detector: Detector | None) -> Iterator[Step]:
         try:
-            case = cases.case(index)
+            case = cases.read_case(index)
             analysis = cases.analyze(index, case)
         except ValueError as error:
             yield Step(panels.status_line(str(error), alert=True))
