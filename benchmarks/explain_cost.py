@@ -48,7 +48,7 @@ def measure_costs(detector: Detector, repeats: int) -> list[Measurement]:
     ]
     work = {"": lambda: detector.analyze(case)}
     for explanation in explanations:
-        work[explanation.name] = lambda name=explanation.name: Context(detector, case, request).result(name)
+        work[explanation.name] = lambda name=explanation.name: Context(detector, case, request).compute(name)
     seconds: dict[str, list[float]] = {name: [] for name in work}
     detector.analyze(case)
     for _ in range(repeats):

@@ -98,8 +98,8 @@ class FilmHandlers:
             }
             return empty | blank | {screen.notes: "", screen.numbers: "", screen.link: ""}
         detector, analysis = screen.parts[session.model].detector, film.analysis
-        shown = (*film.notes, *film.quality.reasons)  # beside the film already
-        notes = [note for note in analysis.notes if not note.endswith(shown)]
+        film_texts = (*film.notes, *film.quality.reasons)  # beside the film already
+        notes = [note for note in analysis.notes if not note.endswith(film_texts)]
         places = [
             (entry.name, entry.viewer_film.findings if entry.analysis else None, len(entry.findings))
             for entry in session.films
