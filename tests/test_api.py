@@ -175,6 +175,7 @@ def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
         assert int(np.argmin(apart)) == index, "another user's film"
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_absent_is_named():
     done = subprocess.run(
         [sys.executable, "app.py", "--data", "/absent"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -182,6 +183,7 @@ def test_a_folder_that_is_absent_is_named():
     assert done.returncode == 1 and "There is no folder /absent" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
     pytest.importorskip("mcp")
     path = tmp_path / "inside.png"

@@ -19,6 +19,7 @@ from diff3m.findings import find_findings
 from diff3m.imaging import RadiographError, read_radiograph
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_100_analyses(calibrated):
     status = Path("/proc/self/statm")
     if not status.exists():

@@ -160,6 +160,7 @@ def test_phantom_examples_are_reproducible_with_whole_records_and_masks(phantoms
             assert mask.any() and mask.shape == cv2.imread(str(example.path), 0).shape
 
 
+@pytest.mark.slow
 def test_the_same_film_is_more_unusual_under_a_record_that_does_not_explain_it(phantoms):
     explained, unexplained = (
         next(e for e in load_examples("phantoms") if e.id == f"phantom-large-heart-{name}")

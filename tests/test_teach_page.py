@@ -82,6 +82,7 @@ def show_answer(page) -> None:
     page.wait_for_function(f"{VIEWER.format('lesson-viewer')}.films[0].hasNormal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height", "film"), [(1920, 1080, 800), (1440, 900, 600)])
 def test_question_film_and_answer_stand_on_one_screen(open_teach, width, height, film):
     with open_teach("?lesson=my-films/a.png", width, height, "lesson-viewer") as page:
@@ -101,6 +102,7 @@ def test_question_film_and_answer_stand_on_one_screen(open_teach, width, height,
         assert page.evaluate(f"{VIEWER.format('lesson-viewer')}.films[0].findings[0].label") == "opacity, the truth"
 
 
+@pytest.mark.slow
 def test_on_a_phone_the_answer_comes_into_view_under_the_film(open_teach):
     with open_teach("?lesson=my-films/a.png", 390, 844, "lesson-viewer") as page:
         viewer = page.locator("#lesson-viewer").bounding_box()
@@ -113,6 +115,7 @@ def test_on_a_phone_the_answer_comes_into_view_under_the_film(open_teach):
         assert viewer["y"] >= -1 and viewer["y"] + viewer["height"] <= answer["y"] + 1, (viewer, answer)
 
 
+@pytest.mark.slow
 def test_the_slider_of_a_lesson_obeys_arrow_keys(open_teach):
     with open_teach("?lesson=heal", 1440, 900, "lesson-viewer") as page:
         address = f"{VIEWER.format('lesson-viewer')}.films[0]?.name"

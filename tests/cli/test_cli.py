@@ -97,6 +97,7 @@ def test_train_then_analyze(film_folder, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(terminal, "LOG_SECONDS", 0.0)
     (tmp_path / "c.yaml").write_text(

@@ -32,6 +32,7 @@ def test_pca_leaves_what_normals_do_not_have(normals):
         fit_pca(normals[:20])
 
 
+@pytest.mark.slow
 def test_the_autoencoder_is_trained_once_and_learns(normals, tmp_path):
     heard = []
     weights = tmp_path / "autoencoder.safetensors"

@@ -207,6 +207,7 @@ def labelled(tmp_path):
     return tmp_path / "labelled.csv"
 
 
+@pytest.mark.slow
 def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_folder, labelled):
     components = (Component("brighter", 2, 80), Component("ssim", 6, 40, "one_step"))
     base = replace(tiny_detector.scoring, window=(0.1, 0.1, 0.1, 0.1))

@@ -209,6 +209,7 @@ def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):
     assert judgment.scores["mse"].item() == judgment.scores["max"].item() == 0
 
 
+@pytest.mark.slow
 def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):
     monkeypatch.setattr(benchmark, "REPEATS", 30)
     detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")

@@ -25,6 +25,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(shards, "MAX_PARTS", 6)
 
 
+@pytest.mark.slow
 def test_two_processes_one_killed_and_started_again_give_the_numbers_of_one(
     calibrated, film_folder, tmp_path, capsys, small_parts
 ):

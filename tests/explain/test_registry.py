@@ -151,6 +151,7 @@ def test_the_page_says_results_in_words(complete):
     assert ("BMI", "bmi") in list_influence_choices(complete.schema)
 
 
+@pytest.mark.slow
 def test_sentences_on_attributions(phantoms):
     other = make_person(12).patient.with_values(view="AP", bmi=41.0)  # a record that moves what is expected
     case = phantoms.case(Radiograph(make_person(12).render(128, other)), other.to_record())
@@ -170,6 +171,7 @@ def test_sentences_on_attributions(phantoms):
     assert "No part" in score_sentence(replace(scored, groups={"age": 0.04, "view": 0.05}))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted, tiny_detector):
     """`fitted` has a fit and no score; the tiny checkpoint has neither."""
     film, record = Radiograph(make_person(12).render(64)), make_person(12).patient.to_record()

@@ -74,6 +74,7 @@ def test_a_wrong_pressure_moves_the_fit_toward_the_true_one(phantoms):
     assert fits[0].z > fits[1].z > fits[2].z and fits[2].shift < 0 < fits[0].shift
 
 
+@pytest.mark.slow
 def test_the_oracle_explains_an_extreme_by_its_own_group(phantoms):
     oracle = Oracle(phantoms, people=3)
     for group in ("habitus", "blood pressure"):

@@ -64,6 +64,7 @@ def test_lines_of_explanations_can_be_read_on_a_wide_screen(open_page):
         assert 800 < page.evaluate(width) <= 1240
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page, scheme):
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()

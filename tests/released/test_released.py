@@ -209,6 +209,7 @@ def test_other_configurations_load_and_run(size, multipliers, blocks, attended, 
     assert torch.isfinite(prediction.noise).all() and prediction.noise.shape == (1, 1, size, size)
 
 
+@pytest.mark.slow
 def test_imported_weights_analyze_as_released(tmp_path, capsys):
     out = tmp_path / "imported"
     assert (

@@ -88,14 +88,15 @@ def test_two_processes_save_at_the_same_steps(film_folder):
     assert load_checkpoint(film_folder / "both" / "checkpoint").config.training["steps_done"] == 12
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        pytest.param("saves", r"different steps \(3, 0;.* on a disk that all machines share", marks=pytest.mark.slow),
-        pytest.param("manifest", "no manifest file absent.csv", marks=pytest.mark.slow),
-        pytest.param("disk", "Step 6 could not be saved.*No space left", marks=pytest.mark.slow),
-        pytest.param("log", "No space left", marks=pytest.mark.slow),
+        ("saves", r"different steps \(3, 0;.* on a disk that all machines share"),
+        ("manifest", "no manifest file absent.csv"),
+        ("disk", "Step 6 could not be saved.*No space left"),
+        ("log", "No space left"),
         ("loss", "loss is not finite at step 0"),
     ],
 )

@@ -65,6 +65,7 @@ def test_a_log_ends_where_the_run_goes_on(tmp_path):
         assert not log.exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_settings_alone(film_folder):
     settings = training_config(film_folder, steps=2, validation=None)
     train(settings)
@@ -247,6 +248,7 @@ def test_a_run_that_ended_in_its_last_save_writes_its_checkpoint(film_folder, mo
         assert torch.equal(tensor, repeat.network.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_as_it_is(film_folder):
     folder = train(training_config(film_folder))
     detector = Detector.from_pretrained(folder, device="cpu")

@@ -297,6 +297,7 @@ def address(request, tmp_path_factory):
     demo.close()
 
 
+@pytest.mark.slow
 def test_inside_gradio_values_go_in_and_events_come_out(browser, address):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     errors = []
