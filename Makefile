@@ -5,6 +5,8 @@ PORT ?= 7860
 # The torch that a new environment gets; any from 2.8 to 2.13 will do.
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
+# Python compiles what is imported, at its first import.
+INSTALL := $(BIN)/pip install --quiet --no-compile
 # Processes that share the test modules; each computes with one thread.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -52,12 +54,12 @@ space: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet --editable .
+	$(INSTALL) "$(TORCH)"
+	$(INSTALL) --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	$(INSTALL) --requirement requirements-dev.txt
 	touch $@
 
 clean:
