@@ -59,6 +59,7 @@ def test_the_gpu_benchmark_measures_and_writes_a_table(script, calibrated, tmp_p
         gpu.main(["--out", str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_the_compiled_branch_is_the_one_that_an_analysis_calls(script, calibrated):
     gpu = script("gpu")
     detector = gpu.Detector(gpu.load_checkpoint(calibrated), "cpu", "float32")

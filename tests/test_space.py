@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import gradio
+import pytest
 import yaml
 from helpers import ROOT
 
@@ -14,6 +15,7 @@ tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 
 
+@pytest.mark.slow
 def test_the_space_is_whole_and_its_app_builds(tmp_path):
     out = tool.make_space(tmp_path / "space")
     given = tool.front_matter("someone/space", ["someone/model"])

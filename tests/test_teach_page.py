@@ -13,6 +13,7 @@ from app.tabs.reading_report import read_csv
 from diff3m.data.phantom import make_person
 from diff3m.evaluation.free_response import count_marks
 
+pytestmark = pytest.mark.slow  # a server of its own
 SLOW = 240_000  # milliseconds that an answer may take on a busy machine
 VIEWER = "document.querySelector('#{} .film-viewer')?.viewer"
 

@@ -22,11 +22,10 @@ from .charts import plot_comparison
 from .films_table import format_tables
 from .labelled_films import BATCH, Cohort, check_held_out, load_cohort
 from .methods import Judge, Judgment, Maps, Method, Report, list_methods
-from .metrics import average_precision, detection_metrics, mean_with_interval, paired_difference
+from .metrics import REPEATS, average_precision, detection_metrics, mean_with_interval, paired_difference
 from .phantoms import RECORDS
 from .shards import SINGLE_PROCESS, Parts, Processes, pack_image, unpack_image
 
-REPEATS = 1000  # of each bootstrap
 ROW_SCHEMA = pa.schema(
     [
         ("scores", pa.map_(pa.string(), pa.float64())), ("seconds", pa.float64()), ("heat", pa.binary()),

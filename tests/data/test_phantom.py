@@ -185,6 +185,7 @@ def test_a_barely_visible_lesion_changes_less_than_a_gross_one():
         draw_lesion("gout", np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_a_cohort_on_disk_is_the_same_as_in_memory(tmp_path, capsys):
     out = tmp_path / "cohort"
     command = [

@@ -78,6 +78,7 @@ def test_simplex_noise_is_standardized_structured_and_reproducible():
         pool.draw(1, 64, torch.Generator())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")
 def test_simplex_noise_leaves_torch_its_number_of_threads():
     code = (

@@ -239,7 +239,7 @@ def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated,
     assert names[0] == names[2] != names[1]
 
 
-def test_pointing_game_and_difference_by_hand():
+def test_pointing_game_and_difference_by_hand(quick):
     heat, boxes = np.zeros((4, 20, 20)), [np.zeros((20, 20), bool) for _ in range(4)]
     for index in range(4):
         boxes[index][5:10, 5:10] = True

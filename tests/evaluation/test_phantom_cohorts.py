@@ -31,6 +31,7 @@ def measured(score: float, hot: bool | None = None) -> PhantomResult:
     return PhantomResult(score, heat + 1e-3 * np.arange(256).reshape(16, 16), mask)
 
 
+@pytest.mark.slow
 def test_detection_and_gain_compare_the_same_films():
     labels = np.array(["normal"] * 40 + ["nodule"] * 20)
     views = np.array(["PA", "AP"] * 30)

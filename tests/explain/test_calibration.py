@@ -119,6 +119,7 @@ def test_films_that_cannot_be_used_are_left_out_of_the_fit(tiny_detector, normal
     assert not list((tmp_path / "parts").iterdir()), "so that another manifest can be tried"
 
 
+@pytest.mark.slow
 def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
     cases = phantom_cases(fitted)
     sizes = np.abs([list(attribute(fitted, case, "prior", parts=False).groups.values()) for case in cases])

@@ -66,6 +66,7 @@ def test_boxes_are_shares_of_the_side():
     assert organs.boxes[-1] == (0.1, 0.2, 0.4, 0.6)
 
 
+@pytest.mark.slow
 def test_the_fit_of_the_network_runs(tmp_path, monkeypatch, capsys):
     """The tool in a small setting: it writes weights that the network takes, and they move from where they start."""
     weights = []

@@ -82,7 +82,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         page.click("#analyze")
         page.wait_for_selector("#status .alert")
         assert_one_screen(page)
-        set_steps(page, 50)  # so that the analysis takes long enough to be seen
+        set_steps(page, 20)  # so that the analysis takes long enough to be seen
         page.locator(".fv-notice").get_by_role("button", name="Analyze as it is").click()
         page.wait_for_selector("#cancel")
         assert_one_screen(page, "#cancel")
@@ -100,7 +100,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         page.wait_for_selector("#status .alert:has-text('Age')")
         assert page.locator("#ehr-age.invalid").count() == 1 and page.locator("#ehr-sex.invalid").count() == 0
         assert page.inner_text("#verdict") == verdict and page.evaluate(f"{VIEWER}.films[0].hasNormal")
-        set_steps(page, 50)
+        set_steps(page, 20)
         field(page, "age").fill("64")
         page.keyboard.press("Enter")
         page.click("#cancel")
@@ -145,7 +145,7 @@ def test_bmi_follows_at_any_typing_speed(open_page):
             page.keyboard.type(text, delay=delay)
             expected = f"{round(float(text) / 1.78**2, 1):g}"
             page.wait_for_function(f"expected => {VALUE_OF}('bmi') === expected", arg=expected)
-        set_steps(page, 50)
+        set_steps(page, 20)
         weight.fill("110")  # one event, and at once
         page.click("#analyze")
         page.wait_for_selector("#cancel", timeout=60_000)

@@ -33,6 +33,7 @@ def test_every_width_has_its_layout(open_page, width, height):
         assert {"Explore", "Teach", "Many cases", "About"} <= set(tabs)
 
 
+@pytest.mark.slow
 def test_the_model_is_chosen_in_explore_alone(open_page):
     """The other rooms have models of their own, and the bar named another one over them."""
     with open_page() as page:
@@ -43,6 +44,7 @@ def test_the_model_is_chosen_in_explore_alone(open_page):
         page.wait_for_selector("#model", state="visible")
 
 
+@pytest.mark.slow
 def test_tables_have_no_frames_and_no_broken_words(open_page):
     """The numbers stood in black frames, far below their tab; the model card said "inferenc-e"."""
     with open_page("?example=nodule-pa-woman") as page:
@@ -58,6 +60,7 @@ def test_tables_have_no_frames_and_no_broken_words(open_page):
         assert page.locator(".model-card td").first.bounding_box()["width"] > 100
 
 
+@pytest.mark.slow
 def test_lines_of_explanations_can_be_read_on_a_wide_screen(open_page):
     with open_page(width=1920, height=1080) as page:
         width = "document.querySelector('#explanation').getBoundingClientRect().width"
@@ -100,6 +103,7 @@ def test_the_page_is_used_by_keyboard_alone(open_page):
         page.wait_for_function(f"{VIEWER}.finding.index === 0")
 
 
+@pytest.mark.slow
 def test_a_picture_may_be_pasted_or_dropped_on_the_viewer(open_page, films):
     with open_page() as page:
         page.wait_for_selector("#film-file input[type=file]", state="attached")

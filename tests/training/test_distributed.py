@@ -115,6 +115,7 @@ def test_processes_resume_from_one_step():
         common_step([7, 0])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_on_the_same_global_batch(film_folder):
     alone = train(training_config(film_folder, out=str(film_folder / "alone"), masked_fraction=1.0))
     two_processes(one_of_two, training_config(film_folder, out=str(film_folder / "both"), masked_fraction=1.0))

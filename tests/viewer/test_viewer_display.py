@@ -136,6 +136,7 @@ def test_the_map_is_colored_by_its_sign_above_the_threshold(bench, state, files,
     assert opened.requests == []
 
 
+@pytest.mark.slow
 def test_the_canvas_paints_no_more_of_a_large_film_than_is_near_what_is_seen(bench, before, files):
     film = np.random.default_rng(5).integers(0, 256, (2000, 2400), np.uint8)
     files["film.png"] = encode_film(film)
