@@ -74,6 +74,7 @@ def test_an_analysis_through_the_api(url, film):
     )
 
 
+@pytest.mark.slow
 def test_the_api_explains_draws_and_describes_itself(url, film):
     client = Client(url, verbose=False)
     models = client.predict(api_name="/describe_models")

@@ -36,7 +36,7 @@ PROCESSES = 2
 PNG_HEAD = 128  # bytes: signature, header and what else stands before the pixels
 COUNTS = {"dicom": 3_000, "png": 1_300, "jpeg": 1_300, "tiff": 1_400, "zip": 1_000, "csv": 1_000, "parquet": 1_000}
 SHARE = 1_000  # inputs of one process
-QUICK = 25  # of each kind, in the usual run
+QUICK = 15  # of each kind, in the usual run
 PYDICOMS_OWN = (
     "JPEG2000.dcm",
     "JPGExtended.dcm",

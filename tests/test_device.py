@@ -32,6 +32,7 @@ def test_other_processors_have_no_bfloat16(monkeypatch):
     assert not has_bfloat16(CPU)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_off_where_torch_may_not_use_avx512():
     script = """
 import platform

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import cv2
+import pytest
 from helpers import ROOT
 
 
+@pytest.mark.slow
 def test_the_minimal_example_scores_its_film_and_draws_the_figure(tmp_path):
     script = ROOT / "examples" / "minimal.py"
     film = ROOT / "assets" / "examples" / "opacity-pa-man.png"

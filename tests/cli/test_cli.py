@@ -151,6 +151,7 @@ def test_the_module_runs_as_the_command():
     assert "--score" in subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
 
 
+@pytest.mark.slow
 def test_analyze_imports_no_package_that_it_does_not_use(calibrated, film_folder):
     code = (
         "import sys\nfrom diff3m.cli.main import main\n"

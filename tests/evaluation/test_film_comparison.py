@@ -120,6 +120,7 @@ def test_two_processes_compare_as_one_after_a_kill(calibrated, tables, capsys, m
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_every_method_judges_the_same_films(calibrated, tables, capsys, quick):
     arguments = [*films_command(calibrated, tables), "--boxes", tables / "boxes.csv", "--halves", "patient"]
     arguments += ["--simplex", calibrated, "--out", tables / "out"]

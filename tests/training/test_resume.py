@@ -288,6 +288,7 @@ def test_nothing_is_said_to_be_kept_before_the_first_save(film_folder, monkeypat
     train(replace(settings, learning_rate=1e-5))
 
 
+@pytest.mark.slow
 def test_another_network_is_not_resumed(film_folder):
     train(training_config(film_folder))
     state = torch.load(film_folder / "run" / "state.pt", weights_only=True)
