@@ -235,6 +235,14 @@ def test_names_stand_right_over_their_films(bench, state, files):
     assert all(name["top"] == stage["top"] for name in opened.page.evaluate(RECTANGLES, ".fv-title"))
 
 
+def test_of_two_films_the_normal_film_names_its_film(bench, pair, files):
+    second = replace(pair.second, normal="normal.png")
+    opened = bench(replace(pair, second=second), files)
+    opened.key("2")
+    names = opened.page.locator(".fv-title").all_inner_texts()
+    assert [name.split("\n")[0] for name in names] == ["Film: Normal for this record", "Prior: Normal for this record"]
+
+
 @pytest.mark.parametrize(("size", "columns"), [((830, 760), 2), ((390, 760), 1)])
 def test_films_beside_each_other_are_as_large_as_they_can_be(bench, state, files, size, columns):
     opened = bench(state, files)

@@ -76,6 +76,7 @@ export function showLegend(node, { look, colors }, map) {
 /** Names, tags and swipe dividers of the panes. */
 export function showPanes(node, viewer) {
   const { view, films, ratio } = viewer;
+  const normalName = (film) => (films.length > 1 ? `${film.name}: ${film.normal_name}` : film.normal_name);
   node.replaceChildren(
     ...view.panes.flatMap((pane, index) => {
       const film = films[pane.film];
@@ -89,7 +90,7 @@ export function showPanes(node, viewer) {
         "div",
         { class: "fv-title" },
         ...pane.layers.map((layer, side) =>
-          h("span", {}, layer === "film" ? film.name : film.normal_name, ...(side === 0 ? tags : [])),
+          h("span", {}, layer === "film" ? film.name : normalName(film), ...(side === 0 ? tags : [])),
         ),
       );
       const frame = h("div", { class: "fv-frame", style: place }, names);
