@@ -32,7 +32,6 @@ def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterat
         state = "" if "<details" in page else " open"
         title = html.escape(cards.card_title(explanation.name))
         card = cards.render(explanation.name, result, context)
-        card = card.replace(f"<h3>{title}</h3>", "", 1)  # its heading is that of the fold
         page += f"<details{state}><summary>{title}</summary>{card}</details>"
     yield "", _add_summary(context, page)
 

@@ -70,7 +70,12 @@ def model_sentence(name: str, schema: EHRSchema) -> str:
 
 def percentile_text(percentile: float, normals: int) -> str:
     """Return a percentile among so many normal films as it stands everywhere, e.g. "97.3", or "> 99.6" above all."""
-    return f"{'> ' if percentile >= 100 else ''}{supported_percentile(percentile, normals):.1f}"
+    return f"{'> ' if is_above_all(percentile) else ''}{supported_percentile(percentile, normals):.1f}"
+
+
+def is_above_all(percentile: float | None) -> bool:
+    """Tell whether the score lies above those of all normal films; not where there is no score."""
+    return percentile is not None and percentile >= 100
 
 
 def supported_percentile(percentile: float, normals: int) -> float:
@@ -79,7 +84,7 @@ def supported_percentile(percentile: float, normals: int) -> float:
     Of N normal films and one more, the one more is expected to be the highest of all with probability 1/(N + 1), so a
     film above all N of them lies above percentile 100 N/(N + 1), and how far is unknown.
     """
-    return in_tenths(100 * normals / (normals + 1)) if percentile >= 100 else percentile
+    return in_tenths(100 * normals / (normals + 1)) if is_above_all(percentile) else percentile
 
 
 def verdict_words(percentile: float) -> str:
@@ -191,8 +196,7 @@ def is_plural(zone: str) -> bool:
 
 def comparison_phrase(analysis: Analysis) -> str:
     """Return what follows a percentile, e.g. " among 193 normal PA films" or ", above all 193 normal PA films"."""
-    place = ", above all" if analysis.percentile is not None and analysis.percentile >= 100 else " among"
-    return f"{place} {compared_with(analysis)}"
+    return f"{', above all' if is_above_all(analysis.percentile) else ' among'} {compared_with(analysis)}"
 
 
 def compared_with(analysis: Analysis) -> str:

@@ -70,8 +70,7 @@ class Row:
     @property
     def note(self) -> str:
         """All notes on this row; the reason why it was not scored comes first."""
-        is_above_all = self.percentile is not None and self.percentile >= 100
-        above_all = f"Above all {self.normals} normal films." if is_above_all else ""
+        above_all = f"Above all {self.normals} normal films." if wording.is_above_all(self.percentile) else ""
         return " ".join(text for text in (self.reason, above_all, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:

@@ -65,10 +65,8 @@ class Oracle:
         self.detector = detector
         shifts = []
         for sex in "FM":
-            crowd, middle = (
-                [make_person(get_explanation_number("val", 0, index)) for index in range(people)],
-                make_average_patient(sex),
-            )
+            crowd = [make_person(get_explanation_number("val", 0, index)) for index in range(people)]
+            middle = make_average_patient(sex)
             films = np.stack([self.render_film(person, middle) for person in crowd])
             directions = np.mean([self.measure_directions(person, middle) for person in crowd], axis=0)
             shifts.append((films - films.mean(0)) @ (directions / np.square(directions).sum(1, keepdims=True)).T)

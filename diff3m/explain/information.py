@@ -47,10 +47,11 @@ class Information:
 
 @torch.no_grad()
 def compute_information(detector: Detector, case: Case) -> Information:
-    """Estimate ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ in bits, where λ is the log SNR.
+    """Estimate how much the record tells of the film, in bits.
 
-    The integral is computed by the trapezoid rule over `LEVELS`. Raises ExplanationError for a checkpoint without
-    tokens for unknown values.
+    This is ½ ∫ (‖ε − ε̂(x_λ)‖² − ‖ε − ε̂(x_λ, record)‖²) dλ, where λ is the log SNR.
+    The trapezoid rule is applied over `LEVELS`. Raises ExplanationError for a checkpoint without tokens for unknown
+    values.
     """
     require(detector, Need.UNKNOWN_TOKENS)
     x0, members = detector.inputs([case]), group_known_features(detector, case.record)
@@ -70,8 +71,9 @@ def compute_information(detector: Detector, case: Case) -> Information:
 def measure_bits(detector: Detector, x0: Tensor, records: Sequence[Record], levels: Sequence[int]) -> Tensor:
     """Estimate the bits per pixel that describe each prepared film (B, 1, S, S) under its record.
 
-    This is ½ ∫ ‖ε − ε̂‖² dλ, up to a term that no record changes, by the trapezoid rule over rising noise levels with
-    `NOISES` noises, the same for every film. levels: noise levels. Returns (B, S, S) float64 on the CPU.
+    This is ½ ∫ ‖ε − ε̂‖² dλ, up to a term that no record changes.
+    The trapezoid rule is applied with `NOISES` noises, the same for every film. levels: rising noise levels. Returns
+    (B, S, S) float64 on the CPU.
     """
     schedule, errors = detector.config.schedule, []
     predict = make_predictor(detector.network, detector.condition(x0, records, attention=False))

@@ -40,8 +40,7 @@ def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] =
     """
     require(detector, Need.SCORE)
     scoring = detector.scoring
-    draws_noise = scoring.reconstruction != "inversion"
-    draws_noise = draws_noise or any(component.source != "inversion" for component in scoring.components)
+    draws_noise = not scoring.uses_inversion or any(component.source != "inversion" for component in scoring.components)
     first = detector.analyze(case, seed=seeds[0])
     by_seed = {seed: detector.analyze(case, seed=seed).score if draws_noise else first.score for seed in seeds[1:]}
     levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)

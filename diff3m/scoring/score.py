@@ -176,6 +176,11 @@ class Scoring:
         return ("noising" if self.reconstruction == "noising" else "inversion"), self.noise_level
 
     @property
+    def uses_inversion(self) -> bool:
+        """Whether the displayed reconstruction is computed by DDIM inversion, which draws no random noise."""
+        return self.reconstruction == "inversion"
+
+    @property
     def normal_limit(self) -> float:
         """`heat_normal`, or 0 before calibration, when no limit is known."""
         return self.heat_normal if self.calibration else 0.0

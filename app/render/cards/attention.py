@@ -9,10 +9,8 @@ from diff3m.explain import Context
 from .. import figures, wording
 from .registry import card
 
-TITLE = "Where the model looked in the record"
 
-
-@card("attention", TITLE)
+@card("attention", "Where the model looked in the record")
 def attention_card(weights: dict[str, float], context: Context) -> str:
     """Return a chart of the attention weights by explanation group; groups of which nothing is known are pale.
 
@@ -29,4 +27,4 @@ def attention_card(weights: dict[str, float], context: Context) -> str:
         if any(member.trained for member in schema.explanation_groups[group])
     ]
     chart = figures.inline_svg(figures.group_attention_bars(rows), wording.ATTENTION_LIMIT)
-    return f'<div class="card"><h3>{html.escape(TITLE)}</h3><p>{html.escape(wording.ATTENTION_LIMIT)}</p>{chart}</div>'
+    return f'<div class="card"><p>{html.escape(wording.ATTENTION_LIMIT)}</p>{chart}</div>'

@@ -24,7 +24,7 @@ def region_card(regions: Mapping[str, RegionAttribution], context: Context) -> s
         "Measured on estimates of the normal film in one step, on which the record acts more than on the normal film "
         "in the viewer, so the differences are others than those of the findings."
     )
-    return f'<div class="card"><h3>What the record explains of places</h3>{sentences}{how}</div>'
+    return f'<div class="card">{sentences}{how}</div>'
 
 
 def drop_repeated_region(regions: Mapping[str, RegionAttribution]) -> dict[str, RegionAttribution]:

@@ -38,9 +38,9 @@ def card_title(name: str) -> str:
 
 
 def render(name: str, result: Any, context: Context) -> str:
-    """Return the card of an explanation; of one without a card of its own, its title and text."""
+    """Return the card of an explanation; of one without a card of its own, its text. The fold has the title."""
     if name in CARDS:
         return CARDS[name](result, context)
     explanation = EXPLANATIONS[name]
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in explanation.describe(result))
-    return f'<div class="card"><h3>{html.escape(explanation.title)}</h3>{lines}</div>'
+    return f'<div class="card">{lines}</div>'

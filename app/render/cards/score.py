@@ -23,7 +23,7 @@ def score_card(attribution: Attribution, context: Context) -> str:
         "most of what the record says."
     )
     chart = figures.inline_svg(bars, sentence)
-    text = f"<h3>The record and the score</h3><p>{html.escape(sentence)}</p>{how}"
+    text = f"<p>{html.escape(sentence)}</p>{how}"
     return f'<div class="card columns"><div>{text}</div><div>{chart}</div></div>'
 
 

@@ -33,15 +33,14 @@ def three_records_card(result: ThreeRecords, context: Context) -> str:
         Frame(draw_signed(change, full), f"{name}: change; full color at {wording.percent(full)}")
         for name, change in zip(names[1:], result.differences, strict=True)
     ]
-    by_inversion = context.detector.scoring.reconstruction == "inversion"
+    of_inversion = OF_INVERSION if context.detector.scoring.uses_inversion else ""
     how = panels.small_text(
-        f"Normal films as in the analysis. {OF_INVERSION if by_inversion else ''}The other patient is mirrored: each "
+        f"Normal films as in the analysis. {of_inversion}The other patient is mirrored: each "
         "known number as far from the average of training on the other side, each category the next one. All scores "
         "are against normals of the film's own view."
     )
-    title = "Known, unknown and another record"
     pictures = picture_strip(frames, 2 * FRAME_HEIGHT, context.case.aspect)
-    return f'<div class="card"><h3>{title}</h3><p>{html.escape(caption)}</p>{pictures}{how}</div>'
+    return f'<div class="card"><p>{html.escape(caption)}</p>{pictures}{how}</div>'
 
 
 def _label(name: str, score: float | None) -> str:

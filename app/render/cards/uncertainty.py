@@ -22,16 +22,16 @@ def uncertainty_card(result: Uncertainty, context: Context) -> str:
         if max(scores) > min(scores)
         else "The score does not depend on the seed."
     )
-    which = "Largest" if context.detector.scoring.combine == "max" else "Mean"
+    scoring = context.detector.scoring
+    which = "Largest" if scoring.combine == "max" else "Mean"
     text = f"{which} z-score of the residuals by noise level (0: an average normal film): {levels}. {by_seed}"
     mean = wording.percent(float(result.heat_spread.mean()))
     full = max(float(result.heat_spread.max()), 1e-6)
-    uses_noise = context.detector.scoring.reconstruction != "inversion"
     how = panels.small_text(
         "The heat map's standard deviation over reconstructions from noise levels "
         f"{', '.join(map(str, result.heat_levels))} is {mean} of the grey range on average, {wording.percent(full)} "
         "where it is largest (white)."
-        + ("" if uses_noise else " Inversion draws no random noise: every seed gives the same map.")
+        + (" Inversion draws no random noise: every seed gives the same map." if scoring.uses_inversion else "")
     )
     frame = Frame(result.heat_spread / full, "Where the heat map depends on the noise level")
     picture = inline_image(frame, 2 * FRAME_HEIGHT, context.case.aspect)

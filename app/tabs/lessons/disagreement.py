@@ -140,10 +140,8 @@ def answer_disagreement(detector: Detector) -> Iterator[Step]:
         outcomes.append(Outcome(candidate, analysis, tuple(answers.find_outstanding_places(analysis, detector))))
         steps = answers.card(title, text, answers.table(head, [outcome.row for outcome in outcomes]))
         yield Step(steps)
-    examples = [outcome for outcome in (find_map_alone(outcomes), find_score_alone(outcomes)) if outcome] or outcomes[
-        :1
-    ]
-    films = (_make_viewer_film(outcome, detector) for outcome in examples)
+    disagreements = [outcome for outcome in (find_map_alone(outcomes), find_score_alone(outcomes)) if outcome]
+    films = (_make_viewer_film(outcome, detector) for outcome in disagreements or outcomes[:1])
     state = ViewerState(*films, description="Films on which score and map disagree")
     yield Step(answers.conclusion(steps, conclusion_sentences(outcomes, detector)), state)
 
