@@ -123,6 +123,12 @@ class Organs:
         """Both lungs."""
         return np.maximum(self.left_lung, self.right_lung)
 
+    @cached_property
+    def _lung_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the pixels inside the lungs."""
+        rows, columns = np.nonzero(self.lungs > 0.5)
+        return rows, columns
+
     def lung(self, side: int) -> np.ndarray:
         """Return the lung on the image's left (side −1) or right (side 1)."""
         return self.left_lung if side < 0 else self.right_lung
@@ -143,8 +149,8 @@ class Organs:
 
     def point_in_lungs(self, rng: np.random.Generator) -> tuple[float, float]:
         """Draw a position (x, y) inside a lung, as shares of the film."""
-        rows, columns = np.nonzero(self.lungs > 0.5)
-        side = self.lungs.shape[0]
+        rows, columns = self._lung_pixels
+        side = self.heart.shape[0]
         if len(rows) < MIN_LUNG_AREA * side**2:
             left, top, right, bottom = self.boxes[int(rng.choice([-1, 1]))]
             return float(rng.uniform(left, right)), float(rng.uniform(top, bottom))

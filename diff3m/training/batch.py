@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from ..data.painted.painter import KINDS, PaintedFilm, make_healing_example
 from ..ehr import EHRSchema
@@ -61,6 +62,10 @@ class Batch:
         """Apply a function to every tensor of the batch, e.g. one that moves it to a device."""
         tensors = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, from which a GPU copies without waiting; for `DataLoader`."""
+        return self.map(lambda tensor: tensor.pin_memory())
 
 
 def draw_gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
@@ -144,21 +149,41 @@ def _healing_example(films: Films, index: int, config: TrainingConfig, step: int
     )
 
 
-def prefetch(make: Callable[[int], Batch], first: int, last: int, workers: int) -> Iterator[Batch]:
-    """Yield the batches of the steps `first` to `last` − 1 in order, with up to `workers` made ahead in threads."""
-    # one thread each: with more OpenMP threads than processors, those of the training step would not spin
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        queue: list[Future[Batch]] = []
-        step = first
-        try:
-            while step < last or queue:
-                while step < last and len(queue) < workers:
-                    queue.append(pool.submit(make, step))
-                    step += 1
-                yield queue.pop(0).result()
-        finally:
-            for future in queue:
-                future.cancel()
+class _Steps(Dataset):
+    """The batches of the steps from `first` to `last` − 1, for `DataLoader`. draw: returns the batch of a step."""
+
+    def __init__(self, draw: Callable[[int], Batch], first: int, last: int) -> None:
+        self.draw, self.first, self.last = draw, first, last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.draw(self.first + index)
+
+
+def prefetch(
+    draw: Callable[[int], Batch], first: int, last: int, workers: int, pin_memory: bool = False
+) -> Iterator[Batch]:
+    """Yield the batches of the steps `first` to `last` − 1 in order, drawn ahead in processes.
+
+    draw: returns the batch of a step; an error in it is raised here. workers: number of processes. pin_memory: whether
+    a GPU uses the batches.
+    """
+    return iter(
+        DataLoader(
+            _Steps(draw, first, last),
+            batch_size=None,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            worker_init_fn=_use_one_thread,
+        )
+    )
+
+
+def _use_one_thread(worker: int) -> None:
+    """Leave the other processors to the other processes; torch does so itself, and OpenCV hangs after a fork."""
+    cv2.setNumThreads(0)
 
 
 def _epoch_indices(total: int, count: int, step: int, seed: int) -> np.ndarray:

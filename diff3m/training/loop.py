@@ -166,14 +166,15 @@ class _Run:
 
     def train(self) -> None:
         """Train until the last step; log, validate and save in between."""
-        config, last_save = self.config, time.monotonic()
+        config, accelerator, last_save = self.config, self.accelerator, time.monotonic()
         if self.step >= config.steps and gather_object([checkpoint_step(self.out / CHECKPOINT_DIR)])[0] == self.step:
             return  # complete already; its calibration stays
         with all_or_none():  # the first report, so that the time left counts from the resume
             self.report(TrainingProgress("training", self.step, config.steps))
         recent: list[tuple[float, float, float]] = []
         start, first = time.monotonic(), self.step
-        for batch in prefetch(self._draw, first, config.steps, self._workers()):
+        on_gpu = accelerator.device.type == "cuda"
+        for batch in prefetch(self._drawing(), first, config.steps, self._workers(), pin_memory=on_gpu):
             is_due = time.monotonic() - last_save > 60 * config.save_minutes
             noise, masked_pixels, healing, save = self._train_step(batch, is_due)
             recent.append((noise, masked_pixels, healing))
@@ -200,22 +201,24 @@ class _Run:
         """Delete references to the group of processes; the run cannot be used afterwards."""
         del self.loss, self.optimizer
 
-    def _draw(self, step: int) -> Batch:
-        """Draw this process's share of the batch of a step."""
-        return draw_batch(
+    def _drawing(self) -> Callable[[int], Batch]:
+        """Return the function that draws this process's share of the batch of a step."""
+        return partial(
+            draw_batch,
             self.films,
             self.schema,
             self.config,
-            step,
-            self.schedule.timesteps,
+            timesteps=self.schedule.timesteps,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
             sampler=self.sampler,
         )
 
     def _workers(self) -> int:
-        """Return the number of threads that draw batches ahead: one where training itself uses the processor."""
-        return 1 if self.accelerator.device.type == "cpu" else min(8, os.cpu_count() or 1)
+        """Return the number of processes that draw batches ahead: one where training itself uses the processor."""
+        if self.accelerator.device.type == "cpu":
+            return 1
+        return max(1, (os.cpu_count() or 1) // self.accelerator.num_processes - 1)
 
     def _train_step(self, batch: Batch, save: bool) -> tuple[float, float, float, bool]:
         """Take one step. Returns noise, masked pixel and healing loss of the whole batch, and whether to save.
@@ -223,7 +226,7 @@ class _Run:
         save: whether it is time to save; the main process's answer counts for all.
         """
         config, accelerator = self.config, self.accelerator
-        batch = batch.map(lambda tensor: tensor.to(accelerator.device))
+        batch = batch.map(lambda tensor: tensor.to(accelerator.device, non_blocking=True))
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate_at(self.step)
         with accelerator.autocast():

@@ -153,7 +153,7 @@ def test_settings_of_healing_that_cannot_be_are_named(changes, words):
 
 
 def test_batches_are_made_ahead_in_order():
-    assert list(prefetch(lambda step: step * 10, 2, 7, workers=3)) == [20, 30, 40, 50, 60]
+    assert list(prefetch(lambda step: step * 10, 2, 7, workers=2)) == [20, 30, 40, 50, 60]
 
 
 def test_an_error_in_a_batch_is_raised():

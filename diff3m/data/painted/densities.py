@@ -178,6 +178,40 @@ def _draw_network(organs: Organs, side: int, rng: np.random.Generator) -> np.nda
     return draw_lines(side, paths, rng.uniform(0.003, 0.008), 0.3)
 
 
+def paint_atelectasis(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
+    """Paint one to three plates of lung without air in the lower lungs, or a collapsed lower lobe beside the spine."""
+    side = film.shape[0]
+    mask = np.zeros_like(film)
+    for _ in range(int(rng.choice([1, 1, 2, 3]))):
+        lung_side = int(rng.choice([-1, 1]))
+        if rng.random() < 0.3:
+            mask = np.maximum(mask, _draw_lower_lobe(organs, side, lung_side, rng))
+            continue
+        left, top, right, bottom = organs.boxes[lung_side]
+        center = np.array([rng.uniform(left, right), top + rng.uniform(0.4, 1.0) * (bottom - top)])
+        angle, half = rng.normal(scale=0.5), rng.uniform(0.015, 0.11)
+        direction = half * np.array([np.cos(angle), np.sin(angle)])
+        path = draw_curve(center - direction, center + direction, 0.008, rng)
+        width = float(np.exp(rng.uniform(np.log(0.005), np.log(0.03))))
+        plate = draw_lines(side, [path], width, rng.uniform(0.4, 1.5))
+        plate = plate / max(float(plate.max()), 1e-6)
+        mask = np.maximum(mask, plate * np.clip(1.3 * blur(organs.lungs, 1), 0, 1))
+    return add_density(film, draw_strength(rng, 0.08, 0.8) * mask, rng.uniform(0.2, 1), rng.uniform(0.75, 1.0)), mask
+
+
+def _draw_lower_lobe(organs: Organs, side: int, lung_side: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a triangle from the hilum to the diaphragm along the spine: (S, S) in [0, 1]."""
+    left, top, right, bottom = organs.boxes[lung_side]
+    medial, lateral = (right, left) if lung_side < 0 else (left, right)
+    base = bottom + rng.uniform(-0.03, 0.02)
+    corners = [
+        [medial, top + rng.uniform(0.4, 0.65) * (bottom - top)],
+        [medial + rng.uniform(0.15, 0.75) * (lateral - medial), base],
+        [medial - rng.uniform(0.0, 0.1) * (lateral - medial), base],
+    ]
+    return draw_polygon(side, np.array(corners), rng.uniform(0.8, 3))
+
+
 def paint_hila(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint one or both hila enlarged by lobulated densities, or the upper mediastinum widened."""
     side = film.shape[0]

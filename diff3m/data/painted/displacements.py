@@ -98,9 +98,19 @@ def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generato
 
 
 def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Paint a zone with too much air: a bulla, or emphysema of a part of a lung."""
-    mask = draw_irregular_patch(film.shape[0], organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
-    mask = mask * np.clip(blur(organs.lungs, 1.5) + 0.2, 0, 1)
-    smooth = blur(film, rng.uniform(1.5, 4))
-    result = film + rng.uniform(0.2, 0.9) * mask * (smooth - film)  # vessels vanish with the tissue
-    return result * (1 - mask * draw_strength(rng, 0.1, 0.6)), mask
+    """Paint too much air: a bulla or emphysema of a part of a lung, or of both lungs with a flat diaphragm."""
+    side = film.shape[0]
+    x, y = make_coordinates(side)
+    result, most_blur, most_air = film, 0.9, 0.6
+    if rng.random() < 0.6:
+        mask = draw_irregular_patch(side, organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
+        mask = mask * np.clip(blur(organs.lungs, 1.5) + 0.2, 0, 1)
+    else:
+        most_blur, most_air = 0.3, 0.2
+        mask = blur(organs.lungs, 1.5)
+        _, _, _, bottom = organs.chest()
+        result = warp(film, x, y - rng.uniform(0.01, 0.06) * np.exp(-(((y - bottom) / 0.16) ** 2)))
+    smooth = blur(result, rng.uniform(1.5, 4))
+    result = result + rng.uniform(0.2, most_blur) * mask * (smooth - result)  # vessels vanish with the tissue
+    result = result * (1 - mask * draw_strength(rng, 0.05, most_air))
+    return result, np.maximum(mask, compute_change_mask(film, result))

@@ -42,21 +42,22 @@ def _ignore_other(paint: Callable) -> Callable:
     return lambda film, organs, other, rng: paint(film, organs, rng)
 
 
-# by kind: its painter, and its share of all lesions
+# by kind: its painter, and its weight in the choice among kinds
 KINDS: dict[str, tuple[Callable, float]] = {
-    "consolidation": (_ignore_other(densities.paint_consolidation), 0.22),
+    "consolidation": (_ignore_other(densities.paint_consolidation), 0.20),
     "ground glass": (_ignore_other(densities.paint_ground_glass), 0.10),
-    "white lung": (_ignore_other(densities.paint_white_lung), 0.05),
-    "nodules": (_ignore_other(densities.paint_nodules), 0.12),
+    "white lung": (_ignore_other(densities.paint_white_lung), 0.04),
+    "nodules": (_ignore_other(densities.paint_nodules), 0.11),
     "interstitium": (_ignore_other(densities.paint_interstitium), 0.07),
+    "atelectasis": (_ignore_other(densities.paint_atelectasis), 0.08),
     "hila": (_ignore_other(densities.paint_hila), 0.05),
-    "effusion": (_ignore_other(densities.paint_effusion), 0.11),
+    "effusion": (_ignore_other(densities.paint_effusion), 0.10),
     "pleura": (_ignore_other(densities.paint_pleura), 0.04),
     "large heart": (_ignore_other(displacements.paint_large_heart), 0.08),
     "shift": (_ignore_other(displacements.paint_shift), 0.04),
     "raised diaphragm": (_ignore_other(displacements.paint_raised_diaphragm), 0.02),
     "pneumothorax": (_ignore_other(displacements.paint_pneumothorax), 0.04),
-    "lucency": (_ignore_other(displacements.paint_lucency), 0.02),
+    "lucency": (_ignore_other(displacements.paint_lucency), 0.03),
     "foreign patch": (transplants.paint_foreign_patch, 0.07),
     HIDDEN: (transplants.paint_hidden, 0.10),
 }
