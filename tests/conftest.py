@@ -60,7 +60,7 @@ def tiny_copy(tiny_checkpoint, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fitted(tiny_checkpoint, tmp_path_factory) -> Detector:
+def fitted_detector(tiny_checkpoint, tmp_path_factory) -> Detector:
     """The tiny checkpoint with a calibrated fit of the record, in a folder of its own."""
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("fitted") / "tiny"))
     detector = Detector(load_checkpoint(folder), device="cpu", precision="float32")
@@ -114,16 +114,16 @@ def calibrated_once(tiny_checkpoint, labelled_phantoms, tmp_path_factory) -> Pat
 
 
 @pytest.fixture
-def calibrated(calibrated_once, tmp_path) -> Path:
+def calibrated_checkpoint(calibrated_once, tmp_path) -> Path:
     """A copy of the calibrated tiny checkpoint that a test may write into."""
     return Path(shutil.copytree(calibrated_once, tmp_path / "calibrated"))
 
 
 @pytest.fixture(scope="session")
-def complete(fitted, labelled_phantoms, tmp_path_factory) -> Detector:
+def complete(fitted_detector, labelled_phantoms, tmp_path_factory) -> Detector:
     """The tiny checkpoint with a calibrated fit and a calibrated score, so that it can explain everything."""
-    folder = Path(shutil.copytree(fitted.checkpoint.folder, tmp_path_factory.mktemp("complete") / "tiny"))
-    save_scoring(folder, calibrate_on_normals(fitted, labelled_phantoms / "manifest.csv"))
+    folder = Path(shutil.copytree(fitted_detector.checkpoint.folder, tmp_path_factory.mktemp("complete") / "tiny"))
+    save_scoring(folder, calibrate_on_normals(fitted_detector, labelled_phantoms / "manifest.csv"))
     return Detector(load_checkpoint(folder), device="cpu", precision="float32")
 
 
@@ -145,7 +145,7 @@ def real_uploads() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shipped() -> Detector:
+def shipped_detector() -> Detector:
     """The shipped checkpoint."""
     if not (SHIPPED / "real-films" / "config.json").is_file():
         pytest.fail("the shipped checkpoint is missing")
@@ -165,9 +165,9 @@ def url(tmp_path_factory):
         yield address
         left_before = list(storage.rglob("*.png"))
     assert left_before and not list(storage.rglob("*.png"))  # pictures of films do not outlive the server
-    said = log.read_text()
-    assert "Traceback" not in said, said
-    assert "secret-film-name" not in said and "SECRET" not in said
+    message = log.read_text()
+    assert "Traceback" not in message, message
+    assert "secret-film-name" not in message and "SECRET" not in message
 
 
 @pytest.fixture(scope="module")

@@ -152,10 +152,13 @@ def tiff(
     *pages: np.ndarray,
     order: str = "<",
     white_is_zero: bool = False,
-    reduced: tuple[bool, ...] = (),
+    thumbnails: tuple[bool, ...] = (),
     changes: dict[int, int] | None = None,
 ) -> bytes:
-    """An uncompressed TIFF of one page an array, written from the specification."""
+    """Write an uncompressed TIFF with one page for each array, from the specification.
+
+    thumbnails: for each page, whether it is marked as a reduced version of another. changes: tags to overwrite.
+    """
     data = {"<": b"II*\0", ">": b"MM\0*"}[order]
     place, blocks = 8, b""
     data += struct.pack(order + "I", place)
@@ -163,7 +166,7 @@ def tiff(
         pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
         kind = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
         tags = {
-            254: int(bool(reduced) and reduced[number]),
+            254: int(bool(thumbnails) and thumbnails[number]),
             256: array.shape[1],
             257: array.shape[0],
             258: array.itemsize * 8,
@@ -228,10 +231,10 @@ def randomize(network: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> N
 
 
 def run_command(capsys, *arguments) -> tuple[int, str, str]:
-    """Run `diff3m` with arguments: its status, what it printed and what it said of errors."""
+    """Run `diff3m` with arguments, and return its exit status, standard output and standard error."""
     status = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 TRAINING_NETWORK = dict(
@@ -332,15 +335,15 @@ def _one_of_two(arguments: list, rank: int, port: int, before: str) -> subproces
     )
 
 
-def two_processes(arguments: list, killed: int | None = None, before: str = "") -> list[tuple[int, str, str]]:
-    """Run `diff3m` in two gloo processes, whose parts are small: status, output and errors of each.
+def two_processes(arguments: list, victim: int | None = None, before: str = "") -> list[tuple[int, str, str]]:
+    """Run `diff3m` in two gloo processes with small parts, and return the exit status, output and errors of each.
 
-    killed: the one that is killed after its first part. before: code that runs first.
+    victim: rank of the process that is killed after its first part (default: none). before: code that runs first.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    processes = [_one_of_two(arguments, rank, port, before + (KILLED if rank == killed else "")) for rank in (0, 1)]
+    processes = [_one_of_two(arguments, rank, port, before + (KILLED if rank == victim else "")) for rank in (0, 1)]
     try:
         outputs = [process.communicate(timeout=200) for process in processes]
     finally:

@@ -56,10 +56,10 @@ def test_an_analysis_through_the_api(url, film):
         and numbers["compared_with"]["view"] == "PA"
         and 0 <= numbers["percentile"] <= 100
     )
-    shown = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
-    assert set(shown) == {f"{name}.png" for name in PICTURES}
-    assert shown["film.png"].shape == shown["normal_film.png"].shape == cv2.imread(str(film), 0).shape
-    assert 0 < np.abs(shown["film.png"].astype(int) - shown["normal_film.png"]).mean() < 60
+    images = {os.path.basename(path): cv2.imread(path, 0) for path in pictures}
+    assert set(images) == {f"{name}.png" for name in PICTURES}
+    assert images["film.png"].shape == images["normal_film.png"].shape == cv2.imread(str(film), 0).shape
+    assert 0 < np.abs(images["film.png"].astype(int) - images["normal_film.png"]).mean() < 60
     assert numbers["findings"], "a drawn film differs somewhere"
     for finding in numbers["findings"]:
         top, left, bottom, right = finding["box"]
@@ -81,20 +81,20 @@ def test_the_api_explains_draws_and_describes_itself(url, film):
     assert {"real-films", "phantoms"} <= set(models) and any(
         entry["name"] == "age" for entry in models["phantoms"]["features"]
     )
-    found = client.predict(
+    result = client.predict(
         handle_file(str(film)), {"age": 50, "view": "PA"}, "age", "real-films", True, api_name="/explain_film"
     )
     assert (
-        set(found["explanations"]["misfit"]["groups"]) <= {"age", "sex", "view"}
-        and len(found["explanations"]["influence"]["age"]["values"]) == 9
+        set(result["explanations"]["misfit"]["groups"]) <= {"age", "sex", "view"}
+        and len(result["explanations"]["influence"]["age"]["values"]) == 9
     )
     assert (
-        len(found["explanations"]["influence"]["age"]["score"]) == 9
-        and found["explanations"]["attention"]
-        and found["explanations"]["record_unknown"]["mean_absolute_change"] > 0
+        len(result["explanations"]["influence"]["age"]["score"]) == 9
+        and result["explanations"]["attention"]
+        and result["explanations"]["record_unknown"]["mean_absolute_change"] > 0
     )
-    drawn = client.predict({"age": 50, "sex": "M", "view": "AP"}, 1, "phantoms", api_name="/draw_normal")
-    assert cv2.imread(drawn, 0).std() > 10
+    film_path = client.predict({"age": 50, "sex": "M", "view": "AP"}, 1, "phantoms", api_name="/draw_normal")
+    assert cv2.imread(film_path, 0).std() > 10
     endpoints = set(client.view_api(return_format="dict")["named_endpoints"])
     assert endpoints == {"/inspect_film", "/analyze_film", "/explain_film", "/draw_normal", "/describe_models"}, (
         "the page's own events stay private"
@@ -137,9 +137,9 @@ def test_no_header_value_is_logged_or_told(url, tmp_path):
     path = tmp_path / "film.dcm"
     dataset.save_as(path, enforce_file_format=True)
     client = Client(url, verbose=False)
-    seen = client.predict(handle_file(str(path)), api_name="/inspect_film")
-    assert seen["facts"] == {"age": 63, "sex": "F", "view": "PA"} and "SECRET" not in json.dumps(seen)
-    numbers, _ = analyze(client, path, seen["facts"])
+    inspection = client.predict(handle_file(str(path)), api_name="/inspect_film")
+    assert inspection["facts"] == {"age": 63, "sex": "F", "view": "PA"} and "SECRET" not in json.dumps(inspection)
+    numbers, _ = analyze(client, path, inspection["facts"])
     assert numbers["record"]["age"] == 63 and "SECRET" not in json.dumps(numbers)
 
 
@@ -171,7 +171,7 @@ def test_twenty_users_at_once_each_get_their_own(url, tmp_path):
         assert numbers["record"]["age"] == 30 + index, "another user's record"
         own = prepare(read_radiograph(paths[index]), settings) * 255
         apart = [
-            np.abs(cv2.resize(shown, (128, 128), interpolation=cv2.INTER_AREA) - own).mean() for _, shown in answers
+            np.abs(cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA) - own).mean() for _, image in answers
         ]
         assert int(np.argmin(apart)) == index, "another user's film"
 
@@ -193,9 +193,9 @@ def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
         tools = json.load(urllib.request.urlopen(f"{address}gradio_api/mcp/schema", timeout=30))
         assert {"analyze_film", "explain_film", "inspect_film", "draw_normal"} <= {tool["name"] for tool in tools}
         assert any("not for diagnosis" in tool["description"] for tool in tools)
-        for named in (str(path), f"file://{path}"):
+        for reference in (str(path), f"file://{path}"):
             body = json.dumps(
-                {"data": [{"path": named, "meta": {"_type": "gradio.FileData"}}, None, "", True]}
+                {"data": [{"path": reference, "meta": {"_type": "gradio.FileData"}}, None, "", True]}
             ).encode()
             request = urllib.request.Request(
                 f"{address}gradio_api/call/analyze_film", body, {"Content-Type": "application/json"}
@@ -205,11 +205,11 @@ def test_mcp_tools_are_offered_and_no_file_of_the_server_can_be_named(tmp_path):
                 urllib.request.urlopen(f"{address}gradio_api/call/analyze_film/{event}", timeout=60).read().decode()
             )
             assert "event: error" in answer and "percentile" not in answer
-        with pytest.raises(urllib.error.HTTPError) as refused:
+        with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(
                 urllib.request.Request(f"{address}gradio_api/upload", *_upload(bytes(65 * 2**20))), timeout=60
             )
-        assert refused.value.code == 413
+        assert error.value.code == 413
 
 
 def _upload(data: bytes) -> tuple[bytes, dict[str, str]]:

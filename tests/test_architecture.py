@@ -38,8 +38,8 @@ def test_the_library_knows_nothing_of_the_app(imports):
 
 def test_every_room_has_a_height():
     rooms = {tool.room_of(name) for name in tool.modules()} - set(tool.PACKAGES)
-    listed = [room for level in tool.ROOMS for room in level]
-    assert rooms == set(listed) and len(listed) == len(rooms), (
+    listed_rooms = [room for level in tool.ROOMS for room in level]
+    assert rooms == set(listed_rooms) and len(listed_rooms) == len(rooms), (
         "name every room once in ROOMS of tools/draw_architecture.py"
     )
 
@@ -51,9 +51,9 @@ def test_the_flow_chart_in_the_docs_is_that_of_the_imports(imports):
 
 
 def test_circles_and_imports_up_are_found_where_they_are(tmp_path):
-    """A circle of three modules through a lazy import, and an import up.
+    """The files hold a cycle of three modules with a lazy import, and one import of a higher level.
 
-    One for type checking does not count.
+    An import for type checking does not count.
     """
     files = {
         "diff3m/__init__.py": "from .high.top import Top\n",
@@ -69,8 +69,8 @@ def test_circles_and_imports_up_are_found_where_they_are(tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = tool.all_imports(tmp_path)
-    assert {(one.source, one.target, one.line) for one in found} == {
+    edges = tool.all_imports(tmp_path)
+    assert {(one.source, one.target, one.line) for one in edges} == {
         ("diff3m", "diff3m.high.top", 1),
         ("diff3m.low.a", "diff3m.low.b", 1),
         ("diff3m.low.a", "diff3m.high.top", 2),
@@ -78,8 +78,8 @@ def test_circles_and_imports_up_are_found_where_they_are(tmp_path):
         ("diff3m.low.c", "diff3m.low.a", 1),
         ("app.page", "diff3m.low.a", 1),
     }
-    assert tool.circles(tool.module_edges(found)) == [["diff3m.low.a", "diff3m.low.b", "diff3m.low.c"]]
-    up = tool.imports_up(found, (("diff3m.low",), ("diff3m.high",), ("app.page",)))
+    assert tool.circles(tool.module_edges(edges)) == [["diff3m.low.a", "diff3m.low.b", "diff3m.low.c"]]
+    up = tool.imports_up(edges, (("diff3m.low",), ("diff3m.high",), ("app.page",)))
     assert [str(one) for one in up] == ["diff3m/low/a.py:2: diff3m.low.a imports diff3m.high.top"]
 
 

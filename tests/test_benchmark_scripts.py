@@ -36,12 +36,12 @@ def test_the_mimic_linkage_is_measured(script, tmp_path, capfd):
 
 
 @pytest.mark.slow
-def test_the_gpu_benchmark_measures_and_writes_a_table(script, calibrated, tmp_path, monkeypatch, capsys):
+def test_the_gpu_benchmark_measures_and_writes_a_table(script, calibrated_checkpoint, tmp_path, monkeypatch, capsys):
     """On the processor, with a compiler that compiles nothing; what fails is written down and loses nothing else."""
     gpu = script("gpu")
     monkeypatch.setitem(gpu.MODES, "graphs", {"backend": "eager"})
     monkeypatch.setitem(gpu.MODES, "compile", {"backend": "no such compiler"})
-    command = ["--device", "cpu", "--checkpoint", str(calibrated), "--batches", "1", "3", "--repeats", "1"]
+    command = ["--device", "cpu", "--checkpoint", str(calibrated_checkpoint), "--batches", "1", "3", "--repeats", "1"]
     gpu.main([*command, "--no-paper", "--out", str(tmp_path)])
     network = json.loads((tmp_path / "gpu.json").read_text())["networks"]["tiny"]
     assert network["side"] == 32 and network["passes"] > 4
@@ -60,9 +60,9 @@ def test_the_gpu_benchmark_measures_and_writes_a_table(script, calibrated, tmp_p
 
 
 @pytest.mark.slow
-def test_the_compiled_branch_is_the_one_that_an_analysis_calls(script, calibrated):
+def test_the_compiled_branch_is_the_one_that_an_analysis_calls(script, calibrated_checkpoint):
     gpu = script("gpu")
-    detector = gpu.Detector(gpu.load_checkpoint(calibrated), "cpu", "float32")
+    detector = gpu.Detector(gpu.load_checkpoint(calibrated_checkpoint), "cpu", "float32")
     case = detector.case(gpu.synthetic_film(64), {"age": 60})
     calls = []
     with gpu.compiled(detector, {"backend": lambda graph, inputs: calls.append(1) or graph.forward}):

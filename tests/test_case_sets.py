@@ -86,11 +86,11 @@ def test_a_bad_row_is_left_out_with_its_reason(folder, tiny_detector, capsys):
     cases = read_case_set(folder, tiny_detector)
     assert len(cases) == 3 and cases.read_case(0).title == "First"
     reasons = ("no such file", "`path` is empty", "Age", "cannot be read", "within the film", "text.png", "its mask")
-    said = capsys.readouterr().err
+    log = capsys.readouterr().err
     for row, (problem, reason) in enumerate(zip(cases.problems, reasons, strict=True), start=1):
         assert problem.startswith(f"Row {row} (") and reason in problem, problem
-        assert problem in said
-    assert "3 films ready, 7 left out" in said and "?read=ward-3" in said
+        assert problem in log
+    assert "3 films ready, 7 left out" in log and "?read=ward-3" in log
 
 
 def test_a_film_that_the_gate_would_stop_is_used_and_said(folder, tiny_detector, capsys):
@@ -130,28 +130,30 @@ def test_a_mask_is_a_truth_with_an_outline(folder, tiny_detector):
     cv2.imwrite(str(folder / "m.png"), mask[:90])
     with pytest.raises(ManifestError, match="other proportions"):
         read_truths(entry, film)
-    drawn = draw_truths((circle,), (96, 48))
-    assert drawn.shape == (512, 256) and drawn[256, 64] == 255 and drawn[256, 200] == 0
+    picture = draw_truths((circle,), (96, 48))
+    assert picture.shape == (512, 256) and picture[256, 64] == 255 and picture[256, 200] == 0
 
 
 def test_a_second_start_analyzes_nothing_and_a_change_only_its_film(folder, tiny_detector, monkeypatch):
-    analyzed = []
+    analysis_calls = []
     analyze = tiny_detector.analyze
-    monkeypatch.setattr(tiny_detector, "analyze", lambda case, *rest: analyzed.append(case) or analyze(case, *rest))
+    monkeypatch.setattr(
+        tiny_detector, "analyze", lambda case, *rest: analysis_calls.append(case) or analyze(case, *rest)
+    )
     first = read_case_set(folder, tiny_detector)
-    assert len(analyzed) == 3
+    assert len(analysis_calls) == 3
     again = read_case_set(folder, tiny_detector)
-    assert len(analyzed) == 3, "all results were stored"
+    assert len(analysis_calls) == 3, "all results were stored"
     case = again.read_case(1)
-    assert np.array_equal(again.analyze(1, case).film, first.analyze(1, case).film) and len(analyzed) == 3
+    assert np.array_equal(again.analyze(1, case).film, first.analyze(1, case).film) and len(analysis_calls) == 3
     (folder / "manifest.csv").write_text((HEAD + GOOD).replace("0.png,50", "0.png,51"))
     stored = {path.name for path in (folder / FOLDER).iterdir()}
-    changed = read_case_set(folder, tiny_detector)
-    assert len(analyzed) == 4 and changed.read_case(0).record["age"] == 51
+    new_set = read_case_set(folder, tiny_detector)
+    assert len(analysis_calls) == 4 and new_set.read_case(0).record["age"] == 51
     assert len({path.name for path in (folder / FOLDER).iterdir()}) == len(stored), "the old result is gone"
-    changed.stored[1].result.write_bytes(b"cut short")
+    new_set.stored[1].result.write_bytes(b"cut short")
     read_case_set(folder, tiny_detector)
-    assert len(analyzed) == 5, "a damaged result is computed again"
+    assert len(analysis_calls) == 5, "a damaged result is computed again"
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
@@ -171,10 +173,10 @@ def test_a_result_folder_that_cannot_be_made_is_replaced(folder, tiny_detector):
 
 
 def test_sets_of_one_name_are_told_apart(folder, tiny_detector, tmp_path):
-    other, simulated = tmp_path / "other" / "ward-3", tmp_path / "simulated-1"
-    for copy in (other, simulated):
+    other, simulated_folder = tmp_path / "other" / "ward-3", tmp_path / "simulated-1"
+    for copy in (other, simulated_folder):
         shutil.copytree(folder, copy)
-    names = [cases.name for cases in read_case_sets([folder, other, simulated], tiny_detector)]
+    names = [cases.name for cases in read_case_sets([folder, other, simulated_folder], tiny_detector)]
     assert names == ["ward-3", "ward-3-2", "own-simulated-1"]
 
 
@@ -247,11 +249,11 @@ def test_the_recipe_for_chestxray14_makes_a_set(tmp_path, tiny_detector, table, 
     )
     cases = read_case_set(run_recipe("From ChestX-ray14", tmp_path), tiny_detector)
     assert cases.problems == () and len(cases) == 2
-    normal, marked = cases.read_case(0), cases.read_case(1)
+    normal, abnormal = cases.read_case(0), cases.read_case(1)
     assert normal.is_counted and not normal.truths and normal.record["view"] == "PA"
-    assert [truth.label for truth in marked.truths] == ["Infiltrate", "Mass"]
-    assert marked.record["age"] == 81 and marked.record["sex"] == "F"
-    assert marked.truths[0].box == pytest.approx((20.25 / 96, 10.5 / 96, 60.25 / 96, 40.5 / 96))
+    assert [truth.label for truth in abnormal.truths] == ["Infiltrate", "Mass"]
+    assert abnormal.record["age"] == 81 and abnormal.record["sex"] == "F"
+    assert abnormal.truths[0].box == pytest.approx((20.25 / 96, 10.5 / 96, 60.25 / 96, 40.5 / 96))
 
 
 def test_the_recipe_for_vindr_makes_a_set(tmp_path, tiny_detector):

@@ -120,28 +120,28 @@ def test_no_interval_is_shown_where_a_class_has_too_few_films():
 def test_a_guessed_file_and_the_reasons_of_the_gate_stand_beside_the_row(cohort, detector, tmp_path):
     (tmp_path / "m.csv").write_text("path\nFILMS/0.PNG\nnoise.png\n")
     films, archive = list_films(detector, str(tmp_path / "m.csv"), str(cohort / "films.zip"))
-    guessed = next(score_films(detector, films[:1], strict=False))
-    stopped = next(score_films(detector, films[1:], strict=True))
+    guessed_row = next(score_films(detector, films[:1], strict=False))
+    stopped_row = next(score_films(detector, films[1:], strict=True))
     archive.close()
-    assert "films/0.png is taken for FILMS/0.PNG" in guessed.note and guessed.score is not None
-    assert stopped.score is None and "frontal chest film" in stopped.reason
-    text = summary_html([guessed, stopped])
+    assert "films/0.png is taken for FILMS/0.PNG" in guessed_row.note and guessed_row.score is not None
+    assert stopped_row.score is None and "frontal chest film" in stopped_row.reason
+    text = summary_html([guessed_row, stopped_row])
     assert "1 of 2 films were scored" in text and "frontal chest film" in text and "noise.png" in text
 
 
 def test_a_row_is_opened_as_it_was_scored(detector, tmp_path):
-    """Under the header's facts too, and out of the ZIP of its own run."""
+    """The film comes from the ZIP archive of its own run, and the facts of its header are in the record."""
     for name in "ab":
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
             archive.writestr("1.dcm", dicom_film() + name.encode())
     films, archive = list_films(detector, None, str(tmp_path / "a.zip"))
-    scored = next(score_films(detector, films, strict=False))
+    film_row = next(score_films(detector, films, strict=False))
     archive.close()
-    assert scored.film.record == {"age": 63, "sex": "F", "view": "PA"} and scored.view == "PA"
-    assert reread_film(scored.film, str(tmp_path / "a.zip")).endswith(b"a")
+    assert film_row.film.record == {"age": 63, "sex": "F", "view": "PA"} and film_row.view == "PA"
+    assert reread_film(film_row.film, str(tmp_path / "a.zip")).endswith(b"a")
     (tmp_path / "a.zip").unlink()
     with pytest.raises(ArchiveError):
-        reread_film(scored.film, str(tmp_path / "a.zip"))
+        reread_film(film_row.film, str(tmp_path / "a.zip"))
 
 
 def test_a_click_on_a_row_opens_its_film_under_its_record(detector, cohort):

@@ -110,31 +110,31 @@ def write_seeds(folder: Path) -> None:
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """A file with bytes changed, cut off, doubled or taken out; half of the changes fall into its first kilobyte."""
-    changed = bytearray(data)
+    """Return a file with bytes changed, cut off, repeated or deleted; half of the changes lie in its first kilobyte."""
+    content = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
-        end = min(len(changed), 1024) if rng.random() < 0.5 else len(changed)
+        end = min(len(content), 1024) if rng.random() < 0.5 else len(content)
         place, kind = int(rng.integers(0, max(1, end))), rng.integers(0, 6)
         if kind <= 2:
-            changed[place : place + 1] = bytes([int(rng.integers(0, 256))])
+            content[place : place + 1] = bytes([int(rng.integers(0, 256))])
         elif kind == 3:
             extreme = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\x01\0\0\0", b"\xff\xff", b"\0\0")
             value = extreme[int(rng.integers(len(extreme)))]
-            changed[place : place + len(value)] = value
+            content[place : place + len(value)] = value
         elif kind == 4:
-            del changed[place : place + int(rng.integers(1, 64))]
+            del content[place : place + int(rng.integers(1, 64))]
         else:
-            changed[place:place] = changed[place : place + int(rng.integers(1, 64))]
-    return bytes(changed[: int(rng.integers(1, len(changed) + 1))]) if rng.random() < 0.1 else bytes(changed)
+            content[place:place] = content[place : place + int(rng.integers(1, 64))]
+    return bytes(content[: int(rng.integers(1, len(content) + 1))]) if rng.random() < 0.1 else bytes(content)
 
 
 def with_checksums(data: bytes) -> bytes:
-    """A PNG whose chunks have the right checksums, so that more than the first check is put to the test."""
-    fixed, place = bytearray(data), 8
-    while (end := place + 8 + int.from_bytes(fixed[place : place + 4], "big")) + 4 <= len(fixed):
-        fixed[end : end + 4] = zlib.crc32(fixed[place + 4 : end]).to_bytes(4, "big")
+    """Correct the checksums of a PNG's chunks, so that more than the first check of the reader is tested."""
+    content, place = bytearray(data), 8
+    while (end := place + 8 + int.from_bytes(content[place : place + 4], "big")) + 4 <= len(content):
+        content[end : end + 4] = zlib.crc32(content[place + 4 : end]).to_bytes(4, "big")
         place = end + 4
-    return bytes(fixed)
+    return bytes(content)
 
 
 def read(kind: str, data: bytes, folder: Path) -> bool:
@@ -192,7 +192,7 @@ def feed(kind: str, count: int, seed: int, folder: Path) -> None:
     seeds = [path.read_bytes() for path in paths]
     work = folder / f"{kind}-{seed}"
     work.mkdir()
-    answered, failed, slowest = 0, 0, 0.0
+    answers, failures, slowest = 0, 0, 0.0
     for index in range(count):
         data = seeds[index % len(seeds)]
         if kind == "png" and index % 2:  # a PNG's checksums hide all but the first check
@@ -201,11 +201,11 @@ def feed(kind: str, count: int, seed: int, folder: Path) -> None:
             data = mutated(data, rng)
         (work / "current").write_bytes(data)
         faulthandler.dump_traceback_later(MAX_WAIT, exit=True)
-        started = processor_seconds()
+        start = processor_seconds()
         try:
-            answered += read(kind, data, work)
+            answers += read(kind, data, work)
         except BaseException as error:
-            failed += 1
+            failures += 1
             (work / f"failed-{index}").write_bytes(data)
             place = error.__traceback__
             while place.tb_next is not None and "diff3m" in place.tb_next.tb_frame.f_code.co_filename:
@@ -213,8 +213,8 @@ def feed(kind: str, count: int, seed: int, folder: Path) -> None:
             where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
             print(f"{kind} {seed} {index}: {type(error).__name__} at {where}: {str(error)[:200]}")
         faulthandler.cancel_dump_traceback_later()
-        slowest = max(slowest, processor_seconds() - started)
-    print(f"END {answered} {failed} {slowest:.2f} {peak_memory()}")
+        slowest = max(slowest, processor_seconds() - start)
+    print(f"END {answers} {failures} {slowest:.2f} {peak_memory()}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of processes are read as on Unix")
@@ -237,7 +237,7 @@ def test_damaged_files_give_an_answer_or_our_own_error(tmp_path, counts):
 
     with ThreadPoolExecutor(PROCESSES) as pool:
         results = list(pool.map(run, shares))
-    answered = dict.fromkeys(counts, 0)
+    answer_counts = dict.fromkeys(counts, 0)
     for kind, result in results:
         assert result.returncode == 0, (
             f"{kind}: a file took over {MAX_WAIT} s or ended the process:\n{result.stderr[-3000:]}"
@@ -245,12 +245,12 @@ def test_damaged_files_give_an_answer_or_our_own_error(tmp_path, counts):
         *failures, end = result.stdout.splitlines()
         assert not failures, "\n".join(failures)
         assert "Traceback" not in result.stderr
-        _, answers, _, slowest, used = end.split()
-        assert float(slowest) <= SECONDS_EACH and int(used) < MAX_BYTES, (
-            f"{kind}: {slowest} s, {int(used) / 2**20:.0f} MB"
+        _, answers, _, slowest, peak_bytes = end.split()
+        assert float(slowest) <= SECONDS_EACH and int(peak_bytes) < MAX_BYTES, (
+            f"{kind}: {slowest} s, {int(peak_bytes) / 2**20:.0f} MB"
         )
-        answered[kind] += int(answers)
-    assert sum(answered.values()) >= LEAST_ANSWERED * sum(counts.values()), answered
+        answer_counts[kind] += int(answers)
+    assert sum(answer_counts.values()) >= LEAST_ANSWERED * sum(counts.values()), answer_counts
 
 
 if __name__ == "__main__":

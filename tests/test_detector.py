@@ -46,8 +46,8 @@ def test_settings_are_obeyed(tiny_detector):
     film = Radiograph(drawn_film(100))
     plain = tiny_detector.analyze(film, RECORD)
     for change in ({"noise_level": 200}, {"steps": 4}, {"estimate": "masked_pixels"}):
-        changed = tiny_detector.analyze(film, RECORD, **change)
-        assert not np.array_equal(plain.reconstruction, changed.reconstruction), change
+        analysis = tiny_detector.analyze(film, RECORD, **change)
+        assert not np.array_equal(plain.reconstruction, analysis.reconstruction), change
     assert 200 in tiny_detector.analyze(film, RECORD, noise_level=200).reconstructions
     for wrong in ({"noise_level": 1001}, {"noise_level": -3}, {"steps": 81}, {"steps": -1}):
         with pytest.raises(ValueError, match="between"):
@@ -106,17 +106,17 @@ def test_an_analysis_prepares_the_film_and_parses_the_record_once(tiny_detector,
 
 
 def test_a_case_knows_its_native_film_box_and_proportions(tiny_detector):
-    padded = np.zeros((140, 200), np.float32)
-    padded[20:120, 30:150] = cv2.resize(drawn_film(100), (120, 100))
-    case = tiny_detector.case(padded, RECORD)
+    bordered_film = np.zeros((140, 200), np.float32)
+    bordered_film[20:120, 30:150] = cv2.resize(drawn_film(100), (120, 100))
+    case = tiny_detector.case(bordered_film, RECORD)
     top, bottom, left, right = case.prepared.box
     assert case.film.pixels.shape == (140, 200) and case.x0.shape == (32, 32)
     assert abs(np.array(case.prepared.box) - (20, 120, 30, 150)).max() <= 1
     assert case.aspect == (right - left) / (bottom - top)
     settings = tiny_detector.config.preprocessing
     assert np.array_equal(case.x0, prepare(case.film, settings))
-    untrimmed = prepare_film(case.film, replace(settings, trim=False))
-    assert untrimmed.box == (0, 140, 0, 200) and untrimmed.aspect == 200 / 140
+    whole_film = prepare_film(case.film, replace(settings, trim=False))
+    assert whole_film.box == (0, 140, 0, 200) and whole_film.aspect == 200 / 140
 
 
 def test_a_case_is_taken_for_what_it_is(tiny_detector):
@@ -139,25 +139,25 @@ def test_notes_have_codes_and_words(tiny_detector):
         assert note(code, **values).endswith(".") and "{" not in note(code, **values), words
     config, film = tiny_detector.config, Radiograph(drawn_film(100), notes=("Of the film.",))
     case = tiny_detector.case(film, {"age": 12})
-    placed = Placement(0.5, 60.0, "PA", 30, (0.5,) * 3)
+    placement = Placement(0.5, 60.0, "PA", 30, (0.5,) * 3)
     settings = tiny_detector.settings()
-    assert notes_on(case, placed, settings, config) == ("Of the film.", note("minor", age=18))
-    other = notes_on(case, placed, tiny_detector.settings(steps=4), config)
+    assert notes_on(case, placement, settings, config) == ("Of the film.", note("minor", age=18))
+    other = notes_on(case, placement, tiny_detector.settings(steps=4), config)
     assert note("other_settings", steps=2) in other
-    unplaced = notes_on(case, Placement(None, None, "any", 0, (None,) * 3), settings, config)
-    assert unplaced[1] == note("not_calibrated")
+    uncalibrated_notes = notes_on(case, Placement(None, None, "any", 0, (None,) * 3), settings, config)
+    assert uncalibrated_notes[1] == note("not_calibrated")
     contradiction = Component("contradiction", 0, 80, "one_step", feature="bmi")
     scoring = replace(config.scoring, components=(contradiction,))
     ignorant = tuple(replace(feature, trained=feature.name != "age") for feature in config.schema.features)
-    changed = replace(config, scoring=scoring, schema=replace(config.schema, features=ignorant))
-    both = notes_on(case, placed, settings, changed)
+    other_config = replace(config, scoring=scoring, schema=replace(config.schema, features=ignorant))
+    both = notes_on(case, placement, settings, other_config)
     assert note("feature_unknown", features="BMI") in both and note("features_ignored", features="Age") in both
 
 
 def test_the_callback_is_called_with_progress_and_cancels(tiny_detector):
-    heard = []
-    tiny_detector.analyze(drawn_film(100), callback=heard.append)
-    assert heard[-1].done == heard[-1].total and heard[-1].preview.shape == (1, 1, 32, 32)
+    reports = []
+    tiny_detector.analyze(drawn_film(100), callback=reports.append)
+    assert reports[-1].done == reports[-1].total and reports[-1].preview.shape == (1, 1, 32, 32)
 
     class Stop(Exception):
         pass

@@ -45,13 +45,13 @@ def broken_links(page: Path) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """The `diff3m` commands of a page's code blocks and inline code, without a path before them."""
+    """Return the `diff3m` commands in a page's code blocks and inline code, without a path before them."""
     blocks = FENCE.findall(text)
     blocks += re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     lines += re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
-    found = [re.match(r"\s*(?:\S*/)?diff3m (\S.*)", line) for line in lines]
-    return [re.sub(r"\s+#.*$", "", match.group(1)) for match in found if match]
+    matches = [re.match(r"\s*(?:\S*/)?diff3m (\S.*)", line) for line in lines]
+    return [re.sub(r"\s+#.*$", "", match.group(1)) for match in matches if match]
 
 
 def unknown_words(command: str) -> list[str]:
@@ -69,9 +69,9 @@ def unknown_words(command: str) -> list[str]:
     return unknown
 
 
-def symbol_exists(dotted: str) -> bool:
-    """Whether a dotted name is a module, or a class, function or method in one, by the source alone."""
-    parts = dotted.split(".")
+def symbol_exists(dotted_name: str) -> bool:
+    """Tell from the source whether a dotted name is a module, or a class, function or method in one."""
+    parts = dotted_name.split(".")
     for cut in range(len(parts), 0, -1):
         base = ROOT.joinpath(*parts[:cut])
         file = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
@@ -117,11 +117,11 @@ def test_the_evaluation_is_short():
 def test_the_readme_repeats_measured_numbers():
     """Its table has four rows, each with numbers of the evaluation or of a model card."""
     sources = [ROOT / "docs" / "evaluation.md", *(ROOT / "checkpoints").glob("*/README.md")]
-    measured = set(NUMBER.findall(" ".join(path.read_text() for path in sources)))
+    source_numbers = set(NUMBER.findall(" ".join(path.read_text() for path in sources)))
     rows = re.findall(r"^\| (?!films)[^|\n]+\| ([^\n]+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(rows) == 4
     for row in rows:
-        assert NUMBER.findall(row) and set(NUMBER.findall(row)) <= measured, row
+        assert NUMBER.findall(row) and set(NUMBER.findall(row)) <= source_numbers, row
 
 
 def test_the_walks_name_functions_that_exist():
@@ -142,8 +142,8 @@ def test_the_newcomer_tasks_name_files_that_exist():
 def test_comments_point_to_sections_of_the_method():
     sections = re.findall(r"^## (.+)$", (ROOT / "docs" / "method.md").read_text(), re.MULTILINE)
     code = [path for package in ("app", "diff3m") for path in (ROOT / package).rglob("*.py")]
-    named = [name for path in code for name in re.findall(r'docs/method\.md, "([^"]+)"', path.read_text())]
-    assert len(named) >= 5 and set(named) <= set(sections)
+    names = [name for path in code for name in re.findall(r'docs/method\.md, "([^"]+)"', path.read_text())]
+    assert len(names) >= 5 and set(names) <= set(sections)
     assert not [path for path in code if re.search(r"\bMETHOD\b", path.read_text())]
 
 

@@ -25,8 +25,8 @@ from diff3m.detector import Detector
 
 
 @pytest.fixture
-def detector(calibrated) -> Detector:
-    return Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+def detector(calibrated_checkpoint) -> Detector:
+    return Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="float32")
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ def test_a_stopped_file_is_analyzed_knowingly_only_in_python(tiny_detector, film
     assert "negative" in analysis.accepted[0] and any("knowingly" in note for note in analysis.notes)
 
 
-def test_a_film_found_under_another_name_is_noted_beside_its_score(calibrated, film_folder, tmp_path):
+def test_a_film_found_under_another_name_is_noted_beside_its_score(calibrated_checkpoint, film_folder, tmp_path):
     rows = "path,label,gender\nFILM0.PNG,normal,F\nfilm1.png,x,M\n./film1.png,normal,F\n"
     (film_folder / "m.csv").write_text(rows)
-    metrics = evaluate(Detector.from_pretrained(calibrated, device="cpu"), film_folder / "m.csv", tmp_path)
+    metrics = evaluate(Detector.from_pretrained(calibrated_checkpoint, device="cpu"), film_folder / "m.csv", tmp_path)
     first, second, third = csv.DictReader((tmp_path / "scores.csv").open())
     assert "FILM0.PNG" in first["notes"] and "FILM" not in second["notes"]
     assert all("`gender` was not read" in row["notes"] for row in (first, second, third))

@@ -66,12 +66,14 @@ def replace_reconstruction(analysis: SimpleNamespace, reconstruction: np.ndarray
 
 
 def test_findings_are_named_by_the_side_of_the_patient_and_come_by_weight():
-    found = find_findings(result({"right upper zone": 0.05, "left lower zone": -0.06, HEART: 0.06}), case_of(), SCORING)
-    assert [finding.zone for finding in found] == ["left lower zone", "right upper zone", HEART]
-    assert [np.sign(finding.mean) for finding in found] == [-1, 1, 1]
-    assert [finding.side for finding in found] == ["left", "right", None]
-    assert found[0].to_dict()["side"] == "left" and found[0].to_dict()["zone"] == "left lower zone"
-    assert found[0].share == pytest.approx(0.01) and found[0].weight == pytest.approx(0.01 * 0.06)
+    film_findings = find_findings(
+        result({"right upper zone": 0.05, "left lower zone": -0.06, HEART: 0.06}), case_of(), SCORING
+    )
+    assert [finding.zone for finding in film_findings] == ["left lower zone", "right upper zone", HEART]
+    assert [np.sign(finding.mean) for finding in film_findings] == [-1, 1, 1]
+    assert [finding.side for finding in film_findings] == ["left", "right", None]
+    assert film_findings[0].to_dict()["side"] == "left" and film_findings[0].to_dict()["zone"] == "left lower zone"
+    assert film_findings[0].share == pytest.approx(0.01) and film_findings[0].weight == pytest.approx(0.01 * 0.06)
 
 
 def test_a_place_that_spans_both_lungs_and_the_heart_is_three_findings():
@@ -79,16 +81,16 @@ def test_a_place_that_spans_both_lungs_and_the_heart_is_three_findings():
     heat[60:76, 24:74] = 0.05
     heat[70, 70] = 0.09
     analysis = SimpleNamespace(heat_map=heat, reconstruction=heat)
-    found = find_findings(analysis, case_of(), SCORING)
-    assert sorted(finding.zone for finding in found) == [HEART, "left lower zone", "right lower zone"]
-    assert {finding.zone: round(finding.largest, 3) for finding in found}["left lower zone"] == 0.09
-    assert sum(finding.share for finding in found) == pytest.approx(16 * 50 / SIZE**2)
+    film_findings = find_findings(analysis, case_of(), SCORING)
+    assert sorted(finding.zone for finding in film_findings) == [HEART, "left lower zone", "right lower zone"]
+    assert {finding.zone: round(finding.largest, 3) for finding in film_findings}["left lower zone"] == 0.09
+    assert sum(finding.share for finding in film_findings) == pytest.approx(16 * 50 / SIZE**2)
 
 
 def test_what_lies_outside_the_lungs_comes_last_and_never_stands_out():
-    found = find_findings(result({OUTSIDE: 0.9, HEART: 0.03}), case_of(), SCORING)
-    assert [finding.zone for finding in found] == [HEART, OUTSIDE]
-    assert found[1].weight > found[0].weight and not found[1].stands_out
+    film_findings = find_findings(result({OUTSIDE: 0.9, HEART: 0.03}), case_of(), SCORING)
+    assert [finding.zone for finding in film_findings] == [HEART, OUTSIDE]
+    assert film_findings[1].weight > film_findings[0].weight and not film_findings[1].stands_out
 
 
 def test_no_average_lies_above_its_largest_value():
@@ -96,9 +98,9 @@ def test_no_average_lies_above_its_largest_value():
     rng = np.random.default_rng(0)
     heat += rng.normal(0, 0.03, heat.shape).astype(np.float32)
     analysis = SimpleNamespace(heat_map=heat, reconstruction=heat)
-    found = find_findings(analysis, case_of(), SCORING, limit=50)
-    assert len(found) > 3
-    for finding in found:
+    film_findings = find_findings(analysis, case_of(), SCORING, limit=50)
+    assert len(film_findings) > 3
+    for finding in film_findings:
         assert abs(finding.mean) <= abs(finding.largest) and finding.mean * finding.largest > 0
 
 
@@ -135,10 +137,10 @@ def test_the_largest_difference_in_the_organs_leaves_the_rest_out():
 
 
 def test_a_name_for_each_region_that_is_explained():
-    found = find_findings(result({"right upper zone": 0.05, HEART: 0.04}), case_of(), SCORING)
-    again = [found[0], replace(found[0], prepared_box=(0, 0, 1, 1)), found[1]]
+    film_findings = find_findings(result({"right upper zone": 0.05, HEART: 0.04}), case_of(), SCORING)
+    again = [film_findings[0], replace(film_findings[0], prepared_box=(0, 0, 1, 1)), film_findings[1]]
     assert [name for name, _ in finding_regions(again)] == ["right upper zone", "right upper zone (2)", HEART]
-    assert finding_regions(found)[0][1] == found[0].prepared_box
+    assert finding_regions(film_findings)[0][1] == film_findings[0].prepared_box
 
 
 def test_a_box_is_named_by_where_most_of_it_lies(zones):

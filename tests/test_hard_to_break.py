@@ -20,11 +20,11 @@ from diff3m.imaging import RadiographError, read_radiograph
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_100_analyses(calibrated):
+def test_memory_stays_flat_over_100_analyses(calibrated_checkpoint):
     status = Path("/proc/self/statm")
     if not status.exists():
         pytest.skip("memory is read from /proc")
-    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    detector = Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="float32")
     films = [drawn_film(200, seed) for seed in range(10)]
 
     def megabytes() -> float:
@@ -44,12 +44,12 @@ def test_memory_stays_flat_over_100_analyses(calibrated):
     assert megabytes() - before < 12
 
 
-def test_weights_load_from_safetensors_only(calibrated, tmp_path):
+def test_weights_load_from_safetensors_only(calibrated_checkpoint, tmp_path):
     import pickle
     import shutil
 
     folder = tmp_path / "pickled"
-    shutil.copytree(calibrated, folder)
+    shutil.copytree(calibrated_checkpoint, folder)
 
     class Harm:
         def __reduce__(self):

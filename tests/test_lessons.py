@@ -22,8 +22,8 @@ MASK[10:20, 30:40] = True
 
 
 @pytest.fixture(scope="module")
-def simulated(calibrated_once) -> Detector:
-    """The tiny calibrated detector, in place of the one of the phantoms."""
+def phantom_detector(calibrated_once) -> Detector:
+    """The tiny calibrated detector, which stands in for the detector of the phantoms."""
     return Detector.from_pretrained(calibrated_once, device="cpu")
 
 
@@ -48,8 +48,8 @@ def test_the_removed_share_is_measured_against_the_unpainted_twin():
     painted = analysis(film + 0.2 * MASK, film + 0.1 + 0.05 * MASK)
     removal = healing.measure_removal(painted, twin, MASK)
     assert (removal.addition, removal.remaining) == pytest.approx((0.2, 0.05)) and removal.share == pytest.approx(0.75)
-    stretched = analysis(painted.film - 0.03, painted.reconstruction - 0.02)  # of the whole film's contrast
-    assert healing.measure_removal(stretched, twin, MASK).share == pytest.approx(0.75)
+    other_contrast = analysis(painted.film - 0.03, painted.reconstruction - 0.02)  # of the whole film's contrast
+    assert healing.measure_removal(other_contrast, twin, MASK).share == pytest.approx(0.75)
     assert healing.Removal(0.003, 0.001).share is None, "less than a grey step"
 
 
@@ -88,9 +88,9 @@ def test_the_answer_says_what_was_measured_and_nothing_else():
     assert "less than one grey step" in healing.conclusion_text([invisible], 0.8)
 
 
-def test_strengths_are_measured_one_by_one(simulated, monkeypatch):
+def test_strengths_are_measured_one_by_one(phantom_detector, monkeypatch):
     monkeypatch.setattr(healing, "STRENGTHS", (0.8, 0.4))
-    steps = list(healing.answer_painted(simulated, 0.4))
+    steps = list(healing.answer_painted(phantom_detector, 0.4))
     assert len(steps) == 3 and "The answer" in steps[-1].html and "The answer" not in steps[0].html
     assert steps[0].state.film.normal is not None
     assert steps[0].state.film.findings[0].label == "cloud, painted"
@@ -128,8 +128,8 @@ def test_the_hospitals_answer_names_the_largest_changes():
     assert "does not cross" in fewer and "hardly" not in fewer
 
 
-def test_the_hospitals_are_compared_on_the_model(simulated):
-    steps = list(processing.answer_processing(simulated))
+def test_the_hospitals_are_compared_on_the_model(phantom_detector):
+    steps = list(processing.answer_processing(phantom_detector))
     assert len(steps) == 2 + len(processing.VARIANTS) + 1 and steps[-1].html.count("<tr") == 3 + len(
         processing.VARIANTS
     )
@@ -173,34 +173,34 @@ def test_the_notes_name_the_candidates_without_a_lesion():
     assert healthy == [2, 3, 5] and "Films 2, 3 and 5 hold no lesion" in disagreement.DISAGREEMENT.notes
 
 
-def test_candidates_are_analyzed_one_by_one(simulated, monkeypatch):
+def test_candidates_are_analyzed_one_by_one(phantom_detector, monkeypatch):
     monkeypatch.setattr(disagreement, "CANDIDATES", disagreement.CANDIDATES[:2])
-    steps = list(disagreement.answer_disagreement(simulated))
+    steps = list(disagreement.answer_disagreement(phantom_detector))
     assert len(steps) == 3 and "The answer" in steps[-1].html and steps[-1].state.film.normal is not None
 
 
 # The view, and nothing known
 
 
-def test_the_view_lesson_says_whether_the_model_notices(fitted, monkeypatch):
+def test_the_view_lesson_says_whether_the_model_notices(fitted_detector, monkeypatch):
     def attribute(detector, case, parts):
-        seen.append(case.record["view"])
+        views.append(case.record["view"])
         return SimpleNamespace(fits=[SimpleNamespace(group="view", z=3.0 if case.record["view"] == "PA" else 0.5)])
 
-    seen: list[str] = []
+    views: list[str] = []
     monkeypatch.setattr(record, "attribute", attribute)
-    *_, step = record.VIEW.answer(fitted)
-    assert seen == ["AP", "PA"] and "the model notices the wrong record" in step.html
+    *_, step = record.VIEW.answer(fitted_detector)
+    assert views == ["AP", "PA"] and "the model notices the wrong record" in step.html
     monkeypatch.setattr(wording, "FITS", 4.0)
-    *_, step = record.VIEW.answer(fitted)
+    *_, step = record.VIEW.answer(fitted_detector)
     assert "the model does not notice the wrong record" in step.html
 
 
-def test_nothing_known_is_an_empty_record(simulated):
-    first, second = list(itertools.islice(record.WITHOUT_RECORD.answer(simulated), 2))
+def test_nothing_known_is_an_empty_record(phantom_detector):
+    first, second = list(itertools.islice(record.WITHOUT_RECORD.answer(phantom_detector), 2))
     assert "Everything known" in first.html and "Nothing known" in second.html
     phantom = record.make_phantom_film(record.STOUT_PERSON, bmi=41.0)
-    unknown = answers.analyze(simulated, phantom, dict.fromkeys(phantom.patient.to_record()))
+    unknown = answers.analyze(phantom_detector, phantom, dict.fromkeys(phantom.patient.to_record()))
     assert set(unknown.case.record.values()) == {None}
 
 
@@ -208,10 +208,10 @@ def test_nothing_known_is_an_empty_record(simulated):
 
 
 def test_a_setting_moves_the_film_and_after_the_answer_the_answer():
-    seen = []
+    settings = []
 
     def answer(detector, *setting):
-        seen.append(setting)
+        settings.append(setting)
         yield Step(f"<b>measured at {setting}</b>")
 
     plain = Lesson("plain", "Plain", "Q?", (), "", ViewerState, answer)
@@ -231,9 +231,9 @@ def test_a_setting_moves_the_film_and_after_the_answer_the_answer():
     assert update[tab.viewer]["description"] == "at 0.5" and update[tab.guess]["visible"]
     values = {tab.lesson: "follows", tab.setting: 0.3, tab.guess: "yes", tab.has_answer: False}
     (update,) = tab.change_setting(values)
-    assert update[tab.viewer]["description"] == "at 0.3" and not seen
+    assert update[tab.viewer]["description"] == "at 0.3" and not settings
     updates = list(tab.change_setting({**values, tab.has_answer: True}))
     assert "The class thinks: yes." in updates[-1][tab.answer] and "measured at (0.3,)" in updates[-1][tab.answer]
     values = {**values, tab.lesson: "plain", tab.has_answer: True}
     assert [set(update) for update in tab.change_setting(values)] == [{tab.has_answer}], "the slider of another lesson"
-    assert list(tab.show_answer(values))[-1][tab.answer] == "<b>measured at ()</b>" and seen == [(0.3,), ()]
+    assert list(tab.show_answer(values))[-1][tab.answer] == "<b>measured at ()</b>" and settings == [(0.3,), ()]

@@ -113,8 +113,8 @@ def test_the_documented_walk_on_mimic_ends_at_a_page_that_scores_a_film(physione
         program, *arguments = shlex.split(line)
         assert program == "diff3m"
         status = main(arguments)
-        said = capsys.readouterr()
-        assert status == 0, f"{command}: {said.err}"
+        output = capsys.readouterr()
+        assert status == 0, f"{command}: {output.err}"
     table = pd.read_csv("data/mimic.csv")
     assert len(table) == 50 and table["split"].value_counts().to_dict() == {"train": 24, "test": 16, "val": 10}
     assert table[["age", "sex", "view", "systolic_mmhg", "height_cm", "weight_kg"]].notna().all().all()

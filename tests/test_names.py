@@ -13,7 +13,7 @@ spec.loader.exec_module(tool)
 
 
 def test_no_participle_names_a_value():
-    rooms = ("diff3m", "app", "benchmarks", "tools", "examples")
+    rooms = ("diff3m", "app", "tests", "benchmarks", "tools", "examples")
     paths = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
     assert len(paths) > 200
     assert [str(name) for path in paths for name in tool.participles(path)] == []

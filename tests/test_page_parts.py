@@ -33,11 +33,11 @@ from diff3m.imaging import Radiograph, edit_film, inspect, with_quality
 
 
 @pytest.fixture
-def detector(calibrated, film_folder) -> Detector:
+def detector(calibrated_checkpoint, film_folder) -> Detector:
     """The tiny checkpoint, calibrated."""
-    detector = Detector(load_checkpoint(calibrated), device="cpu")
-    save_scoring(calibrated, calibrate_on_normals(detector, film_folder / "manifest.csv"))
-    return Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    detector = Detector(load_checkpoint(calibrated_checkpoint), device="cpu")
+    save_scoring(calibrated_checkpoint, calibrate_on_normals(detector, film_folder / "manifest.csv"))
+    return Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="float32")
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     truth = np.zeros((32, 32), bool)
     truth[8:16, 8:16] = truth[20:24, 20:24] = True
     findings = find_findings(result, case, detector.scoring, threshold=0.001)
-    shown = film_pictures.add_analysis(picture, result, case, detector.scoring, findings, truth)
+    viewer_film = film_pictures.add_analysis(picture, result, case, detector.scoring, findings, truth)
     top, bottom, left, right = case.prepared.box
-    assert [(entry.name, entry.signed) for entry in shown.maps] == [("Difference", True)]
-    assert shown.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
-    *places, place, other = shown.findings
+    assert [(entry.name, entry.signed) for entry in viewer_film.maps] == [("Difference", True)]
+    assert viewer_film.maps[0].box == (top / 300, left / 200, bottom / 300, right / 200)
+    *places, place, other = viewer_film.findings
     assert place.label == other.label == film_pictures.TRUTH, "each part of the truth has an outline of its own"
     assert [(one.label, one.box) for one in places] == [(one.zone, one.box) for one in findings]
     values = [float(one.value.removesuffix(" %").replace("−", "-")) for one in places]
@@ -74,7 +74,7 @@ def test_the_viewer_gets_film_normal_and_maps_in_the_films_own_frame(analysis, d
     assert place.box == pytest.approx(
         [edge / side for edge, side in zip(expected, (300, 200) * 2, strict=True)], abs=0.01
     )
-    normal = cv2.imread(str(shown.normal), cv2.IMREAD_UNCHANGED) / 65535
+    normal = cv2.imread(str(viewer_film.normal), cv2.IMREAD_UNCHANGED) / 65535
     assert normal.shape == (300, 200) and np.allclose(normal, result.pseudo_healthy, atol=1e-4)
     forming = film_pictures.add_forming_normal(result.reconstruction, case, picture, detector.scoring)
     assert cv2.imread(str(forming.normal), cv2.IMREAD_UNCHANGED).dtype == np.uint8
@@ -92,20 +92,20 @@ def test_a_film_of_8_bits_stays_one_of_8_bits(tmp_path, monkeypatch):
 
 
 def test_page_numbers_report_and_api_say_the_same_percentile(analysis, detector):
-    placed = replace(analysis, percentile=78.987, score=1.0)
-    assert "percentile 78.9</b>" in verdict.verdict_card(placed, "words", detector)
-    assert "<td>78.9</td>" in verdict.numbers_table(placed, (), detector)
-    assert "Percentile 78.9 " in wording.score_sentence(placed)
-    values = result_to_dict(placed, (), detector)
+    result = replace(analysis, percentile=78.987, score=1.0)
+    assert "percentile 78.9</b>" in verdict.verdict_card(result, "words", detector)
+    assert "<td>78.9</td>" in verdict.numbers_table(result, (), detector)
+    assert "Percentile 78.9 " in wording.score_sentence(result)
+    values = result_to_dict(result, (), detector)
     assert values["percentile"] == 78.9 and values["percentile_text"] == "78.9"
 
 
 def test_page_numbers_report_and_api_put_no_film_at_percentile_100(analysis, detector):
-    placed = replace(analysis, percentile=100.0, score=99.0, normals=273)
-    assert "<b>percentile &gt; 99.6</b>, above all 273 normal" in verdict.verdict_card(placed, "words", detector)
-    assert "<td>&gt; 99.6</td>" in verdict.numbers_table(placed, (), detector)
-    assert "percentile > 99.6, score +99.00" in verdict.comparison_sentence(placed, placed)
-    values = result_to_dict(placed, (), detector)
+    result = replace(analysis, percentile=100.0, score=99.0, normals=273)
+    assert "<b>percentile &gt; 99.6</b>, above all 273 normal" in verdict.verdict_card(result, "words", detector)
+    assert "<td>&gt; 99.6</td>" in verdict.numbers_table(result, (), detector)
+    assert "percentile > 99.6, score +99.00" in verdict.comparison_sentence(result, result)
+    values = result_to_dict(result, (), detector)
     assert values["percentile"] == 100.0 and values["percentile_text"] == "> 99.6", "the share as counted, and as said"
     axes = figures.score_histogram(np.linspace(-1, 1, 273), 99.0, 100.0, "PA").axes[0]
     assert axes.get_legend().get_title().get_text() == "percentile > 99.6"
@@ -118,8 +118,8 @@ def test_every_finding_has_a_button_that_explains_it_and_the_truth_has_none():
     assert 'data-finding="0"' in page.split("chip-explain")[1] and "+7.4 %" in page
     assert "not analyzed yet" in verdict.finding_chips([("film", places, 1), ("prior", None, 0)])
     outside = replace(places[0], label="outside the lungs")
-    folded = verdict.finding_chips([("film", [places[0], outside], 2)])
-    assert folded.index("heart") < folded.index("<details>") < folded.index("2 outside the lungs")
+    page = verdict.finding_chips([("film", [places[0], outside], 2)])
+    assert page.index("heart") < page.index("<details>") < page.index("2 outside the lungs")
 
 
 def test_the_form_fills_marks_and_leaves_out_what_the_model_ignores():
@@ -139,8 +139,12 @@ def test_the_form_fills_marks_and_leaves_out_what_the_model_ignores():
     values[form.get_field("bmi")] = "45"
     with pytest.raises(EHRError, match="contradicts"):
         schema.parse(form.read(values))
-    ignored = {partial.computed_bmi: "", **{field: "" for field in partial.fields}, partial.get_field("bmi"): "900"}
-    assert set(partial.read(ignored)) == trained, "nothing is said of a value that cannot count"
+    partial_values = {
+        partial.computed_bmi: "",
+        **{field: "" for field in partial.fields},
+        partial.get_field("bmi"): "900",
+    }
+    assert set(partial.read(partial_values)) == trained, "nothing is said of a value that cannot count"
     assert find_features_at_fault(EHRError("Blood pressure: swapped."), schema) == {"systolic_mmhg", "diastolic_mmhg"}
     marks = form.mark(EHRError("BMI: 45 contradicts height"))
     assert [field for field, update in marks.items() if update["elem_classes"]] == [form.get_field("bmi")]
@@ -157,10 +161,10 @@ def test_bmi_is_computed_only_from_a_whole_and_plausible_pair():
 def test_a_film_is_taken_as_it_is_handled():
     film = edit_film(Radiograph(drawn_film(200)))
     assert Corrections().apply(film) is film
-    turned = Corrections().with_change(turn=1).with_change(turn=-2).with_change(negative=True)
-    assert turned == Corrections(turn=3, negative=True)
-    taken, quality = correct_and_inspect(film, turned)
-    assert np.allclose(taken.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0
+    corrections = Corrections().with_change(turn=1).with_change(turn=-2).with_change(negative=True)
+    assert corrections == Corrections(turn=3, negative=True)
+    corrected_film, quality = correct_and_inspect(film, corrections)
+    assert np.allclose(corrected_film.pixels, 1 - np.rot90(film.pixels, 3), atol=1e-5) and quality.limit > 0
 
 
 def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
@@ -168,16 +172,16 @@ def test_dicom_files_are_secondary_captures_of_nobody(analysis, detector):
         pytest.skip("highdicom is not installed")
     captures = secondary_captures(analysis, detector)
     assert set(captures) == {"film", "normal_film", "difference"}
-    read = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in captures.items()}
-    assert {image.SOPClassUID.name for image in read.values()} == {"Secondary Capture Image Storage"}
-    assert len({image.SeriesInstanceUID for image in read.values()}) == 1
-    assert all(not image.PatientName and not image.PatientID for image in read.values())
-    assert all(not image.PatientOrientation and "BurnedInAnnotation" not in image for image in read.values()), (
-        "neither is known"
-    )
+    datasets = {name: pydicom.dcmread(io.BytesIO(data)) for name, data in captures.items()}
+    assert {dataset.SOPClassUID.name for dataset in datasets.values()} == {"Secondary Capture Image Storage"}
+    assert len({dataset.SeriesInstanceUID for dataset in datasets.values()}) == 1
+    assert all(not dataset.PatientName and not dataset.PatientID for dataset in datasets.values())
+    assert all(
+        not dataset.PatientOrientation and "BurnedInAnnotation" not in dataset for dataset in datasets.values()
+    ), "neither is known"
     assert (
-        read["film"].pixel_array.shape == analysis.case.film.pixels.shape
-        and read["difference"].pixel_array.shape[2] == 3
+        datasets["film"].pixel_array.shape == analysis.case.film.pixels.shape
+        and datasets["difference"].pixel_array.shape[2] == 3
     )
 
 

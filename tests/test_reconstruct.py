@@ -38,11 +38,11 @@ def test_shared_steps_are_walked_once():
 
 
 def test_progress_counts_to_the_end_and_previews_the_shown_level():
-    heard = []
-    reconstruct(films(1), toy, {200: 5, 400: 10}, SCHEDULE, preview_level=200, callback=heard.append)
-    assert [p.done for p in heard] == list(range(1, 21)) and {p.total for p in heard} == {20}
-    assert [p.preview is not None for p in heard] == [False] * 15 + [True] * 5
-    assert heard[-1].preview.shape == (1, 1, 8, 8)
+    progress = []
+    reconstruct(films(1), toy, {200: 5, 400: 10}, SCHEDULE, preview_level=200, callback=progress.append)
+    assert [p.done for p in progress] == list(range(1, 21)) and {p.total for p in progress} == {20}
+    assert [p.preview is not None for p in progress] == [False] * 15 + [True] * 5
+    assert progress[-1].preview.shape == (1, 1, 8, 8)
 
 
 def test_a_callback_may_cancel():

@@ -54,10 +54,10 @@ def longest(shortest, detector) -> Report:
     record = {"age": 103.25, "sex": "F", "view": "AP", "height_cm": 171.25, "weight_kg": 123.75}
     case = case.with_record(detector.schema.parse({**record, "systolic_mmhg": 212.5, "diastolic_mmhg": 101.25}))
     analysis = replace(detector.analyze(case), notes=(*[LONG * 2] * 8, "w" * 300))
-    found = find_findings(analysis, case, detector.scoring, threshold=0.001)
-    assert found
-    findings = [replace(found[0], zone=zone, stands_out=True) for zone in ZONES[:5]] + [
-        replace(found[0], zone=ZONES[-1], largest=-0.123)
+    film_findings = find_findings(analysis, case, detector.scoring, threshold=0.001)
+    assert film_findings
+    findings = [replace(film_findings[0], zone=zone, stands_out=True) for zone in ZONES[:5]] + [
+        replace(film_findings[0], zone=ZONES[-1], largest=-0.123)
     ]
     measurements = [
         "Cardiothoracic ratio 0.56 here, 0.48 in what is normal for this record",

@@ -40,8 +40,8 @@ def test_ports_and_names_are_the_same_everywhere():
     assert f"EXPOSE {port}\n" in dockerfile and "GRADIO_SERVER_NAME=0.0.0.0" in dockerfile
     assert directive("server").split()[:2] == [f"explorer:{port}", "resolve"]
     assert directive("proxy_pass") == "http://explorer" and "upstream explorer {" in PROXY
-    (published,) = NGINX["ports"]
-    assert published == f"127.0.0.1:${{PORT:-8080}}:{directive('listen')}"
+    (port_mapping,) = NGINX["ports"]
+    assert port_mapping == f"127.0.0.1:${{PORT:-8080}}:{directive('listen')}"
     assert NGINX["volumes"] == ["./deploy/nginx.conf:/etc/nginx/nginx.conf:ro"]
     assert set(NGINX["networks"]) == {"inside", "outside"} and EXPLORER["networks"] == ["inside"]
     assert COMPOSE["networks"]["inside"] == {"internal": True}
@@ -61,8 +61,8 @@ def test_copies_and_proxy_have_health_checks_that_ask_the_right_address():
 
 def test_the_proxy_lets_through_what_the_app_takes_and_streams():
     (limit,) = re.findall(r'max_file_size="(\d+)mb"', (ROOT / "app" / "demo.py").read_text())
-    allowed = int(directive("client_max_body_size").removesuffix("m"))
-    assert int(limit) < allowed <= 2 * int(limit), "larger uploads get the app's own sentence"
+    max_body_mb = int(directive("client_max_body_size").removesuffix("m"))
+    assert int(limit) < max_body_mb <= 2 * int(limit), "larger uploads get the app's own sentence"
     assert directive("proxy_buffering") == "off" and directive("proxy_read_timeout") == "1h"
     assert directive("access_log") == "off"
     assert PROXY.count(f"$cookie_{COOKIE}:$uri") == 2 and PROXY.count(f"{COOKIE}=$request_id;") == 2
@@ -105,7 +105,7 @@ def copies(count: int):
 
 @contextmanager
 def proxy(folder, servers):
-    """Nginx with the configuration as shipped, but for the port, the copies' addresses and Docker's resolver."""
+    """Run nginx with the shipped configuration, except for the port, the servers' addresses and Docker's resolver."""
     port, lines = free_port(), ""
     for server in servers:
         lines += f"server 127.0.0.1:{server.server_port} max_fails=2 fail_timeout=10s;\n"
@@ -114,10 +114,10 @@ def proxy(folder, servers):
     text = text.replace("/tmp/", f"{folder}/")
     path = folder / "nginx.conf"
     path.write_text(f"daemon off;\nmaster_process off;\n{text}")
-    checked = subprocess.run(
+    check = subprocess.run(
         [PROGRAM, "-t", "-p", folder, "-e", "stderr", "-c", path], capture_output=True, text=True, check=False
     )
-    assert checked.returncode == 0, checked.stderr
+    assert check.returncode == 0, check.stderr
     process = subprocess.Popen([PROGRAM, "-p", folder, "-e", "stderr", "-c", path], stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -152,9 +152,9 @@ def test_a_visitor_stays_with_one_copy_and_goes_to_another_when_that_ends(tmp_pa
         assert ask(f"{address}/config")[1].startswith(COOKIE), "a program asks for this first, and keeps the cookie"
         without = {ask(f"{address}/gradio_api/call/analyze_film") for _ in range(10)}
         assert len(without) == 1 and without.pop()[1] == "", "without a cookie the address decides"
-        ended = servers[0]
-        ended.shutdown()
-        ended.server_close()
+        first_server = servers[0]
+        first_server.shutdown()
+        first_server.server_close()
         for copy, cookie in visitors:
             answers = {ask(f"{address}/gradio_api/info", cookie)[0] for _ in range(2)}
-            assert len(answers) == 1 and (copy == str(ended.server_port)) == (answers != {copy})
+            assert len(answers) == 1 and (copy == str(first_server.server_port)) == (answers != {copy})

@@ -24,58 +24,64 @@ from diff3m.imaging import Radiograph, prepare, read_radiograph
 from diff3m.sample import draw_normals
 
 
-def test_the_checkpoint_is_whole_small_calibrated_and_described(shipped):
-    assert shipped_checkpoints()[0] == "real-films" == shipped.config.name
+def test_the_checkpoint_is_whole_small_calibrated_and_described(shipped_detector):
+    assert shipped_checkpoints()[0] == "real-films" == shipped_detector.config.name
     for path in SHIPPED.rglob("*"):
         assert path.is_dir() or path.stat().st_size < 60 * 2**20
-    entries = dict(shipped.scoring.calibration)
+    entries = dict(shipped_detector.scoring.calibration)
     assert entries["PA"].count + entries["AP"].count == entries["any"].count == 311
-    trained = {feature.name: feature.trained for feature in shipped.schema.features}
-    assert trained == {name: name in ("age", "sex", "view") for name in shipped.schema.names}
+    trained = {feature.name: feature.trained for feature in shipped_detector.schema.features}
+    assert trained == {name: name in ("age", "sex", "view") for name in shipped_detector.schema.names}
     card = (SHIPPED / "real-films" / "README.md").read_text()
     assert "Not a medical device" in card and "NIH Clinical Center" in card
 
 
-def test_a_real_dicom_from_file_to_percentile(shipped, real_uploads):
+def test_a_real_dicom_from_file_to_percentile(shipped_detector, real_uploads):
     film = read_radiograph(real_uploads / "rsna_chest_pa.dcm")
-    first, second = (shipped.analyze(film, film.facts) for _ in range(2))
+    first, second = (shipped_detector.analyze(film, film.facts) for _ in range(2))
     assert first.compared_with == "PA" and 0 <= first.percentile <= 100
     assert first.score == second.score and np.array_equal(first.reconstruction, second.reconstruction)
     assert np.abs(first.residual).mean() < 0.1  # it is still this patient
     assert (
-        shipped.analyze(film, {**film.facts, "bmi": 31}).score == first.score
+        shipped_detector.analyze(film, {**film.facts, "bmi": 31}).score == first.score
     )  # never trained: changes nothing, and says so
-    assert any("BMI" in note for note in shipped.analyze(film, {"bmi": 31}).notes)
+    assert any("BMI" in note for note in shipped_detector.analyze(film, {"bmi": 31}).notes)
 
 
-def test_real_abnormal_films_score_higher_than_normal_ones(shipped, real_films):
+def test_real_abnormal_films_score_higher_than_normal_ones(shipped_detector, real_films):
     """Far below the measured AUROC (README): this catches a broken score, it does not measure it."""
     films = pd.read_csv(real_films / "metadata.csv")
     films = films[(films["split"] == "dev") & (films["view"] == "PA") & films["label"].isin(("normal", "opacity"))]
-    chosen = pd.concat([part.head(30) for _, part in films.groupby("label")])
-    cases = [(real_films / row.file, {"age": row.age, "sex": row.sex, "view": row.view}) for row in chosen.itertuples()]
-    analyses = list(shipped.analyze_many((shipped.case(*pair) for pair in cases), batch_size=15))
-    abnormal = (chosen["label"] == "opacity").to_numpy()
+    selection = pd.concat([part.head(30) for _, part in films.groupby("label")])
+    cases = [
+        (real_films / row.file, {"age": row.age, "sex": row.sex, "view": row.view}) for row in selection.itertuples()
+    ]
+    analyses = list(shipped_detector.analyze_many((shipped_detector.case(*pair) for pair in cases), batch_size=15))
+    abnormal = (selection["label"] == "opacity").to_numpy()
     assert auroc(np.array([analysis.score for analysis in analyses]), abnormal) > 0.7
     percentiles = np.array([analysis.percentile for analysis in analyses])
     assert 20 < percentiles[~abnormal].mean() < 85  # normals of another source still lie among the normals
 
 
-def test_normal_films_of_normal_films_have_no_grid_no_rims_and_no_blur(shipped, real_films):
+def test_normal_films_of_normal_films_have_no_grid_no_rims_and_no_blur(shipped_detector, real_films):
     """Their mean radial power spectrum lies within 15 % of the films' own at every frequency."""
     films = pd.read_csv(real_films / "metadata.csv")
     films = films[films["split"] == "val"].iloc[:60:3]
     cases = [
-        shipped.case(read_radiograph(real_films / row.file), {"age": row.age, "sex": row.sex, "view": row.view})
+        shipped_detector.case(
+            read_radiograph(real_films / row.file), {"age": row.age, "sex": row.sex, "view": row.view}
+        )
         for row in films.itertuples()
     ]
-    assert_same_spectrum(list(shipped.analyze_many(iter(cases), batch_size=10)))
+    assert_same_spectrum(list(shipped_detector.analyze_many(iter(cases), batch_size=10)))
 
 
-def test_normal_films_of_normal_examples_have_no_grid_no_rims_and_no_blur(shipped):
+def test_normal_films_of_normal_examples_have_no_grid_no_rims_and_no_blur(shipped_detector):
     examples = [entry for entry in load_examples("real-films") if not entry.mask]
     films = [read_radiograph(entry.path) for entry in examples]
-    assert_same_spectrum([shipped.analyze(film, entry.record) for film, entry in zip(films, examples, strict=True)])
+    assert_same_spectrum(
+        [shipped_detector.analyze(film, entry.record) for film, entry in zip(films, examples, strict=True)]
+    )
 
 
 def assert_same_spectrum(analyses: list[Analysis]) -> None:
@@ -90,18 +96,18 @@ def assert_same_spectrum(analyses: list[Analysis]) -> None:
     assert len(analyses) >= 3 and ratio == pytest.approx(1, abs=0.15), (ratio.min(), ratio.max())
 
 
-def test_examples_are_synthetic_and_open(shipped):
+def test_examples_are_synthetic_and_open(shipped_detector):
     examples = load_examples("real-films")
     assert len(examples) >= 6 and len({example.id for example in examples}) == len(examples)
     entries = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())
     assert all(entry["nearest_training_film"] > 0.08 for entry in entries if entry["checkpoint"] == "real-films")
     for example in examples:
         film = read_radiograph(example.path)
-        assert prepare(film, shipped.config.preprocessing).shape == (128, 128)
-        shipped.schema.parse(example.record)
+        assert prepare(film, shipped_detector.config.preprocessing).shape == (128, 128)
+        shipped_detector.schema.parse(example.record)
 
 
-def test_a_painted_finding_is_hot_inside_its_mask(shipped):
+def test_a_painted_finding_is_hot_inside_its_mask(shipped_detector):
     """The heat inside a painted finding's mask is above the size of that outside.
 
     Measured: mean heat inside over mean size outside is 2.1 (opacity), 4.1 (nodule) and 1.3 (effusion, which the model
@@ -111,26 +117,26 @@ def test_a_painted_finding_is_hot_inside_its_mask(shipped):
     painted = [entry for entry in entries if entry.get("mask") and entry["checkpoint"] == "real-films"]
     assert len(painted) >= 3
     for entry in painted:
-        analysis = shipped.analyze(ROOT / "assets" / "examples" / entry["file"], entry["record"])
+        analysis = shipped_detector.analyze(ROOT / "assets" / "examples" / entry["file"], entry["record"])
         mask = cv2.imread(str(ROOT / "assets" / "examples" / entry["mask"]), 0)
         inside = cv2.resize(mask, (128, 128), interpolation=cv2.INTER_AREA) > 127
         least = 1.1 if entry["id"].startswith("effusion") else 1.8
         assert analysis.heat_map[inside].mean() > least * np.abs(analysis.heat_map[~inside]).mean(), entry["id"]
 
 
-def test_drawn_films_depend_on_record_and_seed(shipped):
+def test_drawn_films_depend_on_record_and_seed(shipped_detector):
     record = {"age": 40, "sex": "F", "view": "PA"}
-    first, again, other = (draw_normals(shipped, [record], seed=seed, steps=4) for seed in (1, 1, 2))
+    first, again, other = (draw_normals(shipped_detector, [record], seed=seed, steps=4) for seed in (1, 1, 2))
     assert first.shape == (1, 128, 128) and np.array_equal(first, again) and not np.array_equal(first, other)
-    assert not np.array_equal(first, draw_normals(shipped, [{**record, "view": "AP"}], seed=1, steps=4))
+    assert not np.array_equal(first, draw_normals(shipped_detector, [{**record, "view": "AP"}], seed=1, steps=4))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_mask_covers_the_change_that_a_lesion_makes(kind):
     film = np.full((128, 128), 0.3, np.float32)
-    changed, mask = paint_lesion(film, kind, (0.3, 0.6), 0.12, 0.6, seed=1)
-    change = changed - film
-    assert change.min() >= 0 and changed.max() <= 1 and 0.001 < mask.mean() < 0.3
+    painted, mask = paint_lesion(film, kind, (0.3, 0.6), 0.12, 0.6, seed=1)
+    change = painted - film
+    assert change.min() >= 0 and painted.max() <= 1 and 0.001 < mask.mean() < 0.3
     assert change[mask].min() > change[~mask].max() - 1e-6
     with pytest.raises(ValueError, match="unknown lesion"):
         paint_lesion(film, "gout", (0.3, 0.6), 0.12, 0.6)
@@ -162,23 +168,23 @@ def test_phantom_examples_are_reproducible_with_whole_records_and_masks(phantoms
 
 @pytest.mark.slow
 def test_the_same_film_is_more_unusual_under_a_record_that_does_not_explain_it(phantoms):
-    explained, unexplained = (
+    large_heart, contradiction = (
         next(e for e in load_examples("phantoms") if e.id == f"phantom-large-heart-{name}")
         for name in ("explained", "unexplained")
     )
-    assert np.array_equal(cv2.imread(str(explained.path), 0), cv2.imread(str(unexplained.path), 0))
-    first, second = (phantoms.analyze(example.path, example.record) for example in (explained, unexplained))
+    assert np.array_equal(cv2.imread(str(large_heart.path), 0), cv2.imread(str(contradiction.path), 0))
+    first, second = (phantoms.analyze(example.path, example.record) for example in (large_heart, contradiction))
     assert second.score > first.score
     (fits,), (contradicts,) = (contradiction_sentences(analysis, phantoms.schema) for analysis in (first, second))
     assert "fits a systolic pressure of 188 mmHg" in fits and "higher systolic pressure than 115 mmHg" in contradicts
-    assert contradiction_sentences(phantoms.analyze(explained.path, {}), phantoms.schema) == []
+    assert contradiction_sentences(phantoms.analyze(large_heart.path, {}), phantoms.schema) == []
 
 
 @pytest.mark.slow
 def test_another_bmi_changes_a_reconstruction_as_it_changes_the_phantom(phantoms):
     """Far below the measured correlation (model card): this catches a broken counterfactual."""
-    found = measure_counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
-    assert found["correlation"] > 0.5 > abs(found["control"])
+    result = measure_counterfactual_fidelity(phantoms, 4, "dev", lambda *_: None, steps=20)["features"]["bmi"]
+    assert result["correlation"] > 0.5 > abs(result["control"])
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ spec.loader.exec_module(tool)
 @pytest.mark.slow
 def test_the_space_is_whole_and_its_app_builds(tmp_path):
     out = tool.make_space(tmp_path / "space")
-    given = tool.front_matter("someone/space", ["someone/model"])
-    assert given["models"] == ["someone/model"] and "someone/space" in given["thumbnail"]
+    front_matter = tool.front_matter("someone/space", ["someone/model"])
+    assert front_matter["models"] == ["someone/model"] and "someone/space" in front_matter["thumbnail"]
     head = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
     assert head["sdk_version"] == gradio.__version__ == tool.pinned_gradio()
     assert (out / head["app_file"]).is_file() and len(head["short_description"]) <= 60
@@ -32,8 +32,8 @@ def test_the_space_is_whole_and_its_app_builds(tmp_path):
         if not re.match(r"[a-z]+:", target)
     ]
     assert len(links) >= 4 and not [link for link in links if not (link[0].parent / link[1]).exists()]
-    named = re.findall(r"`([\w./-]+)`", (out / "README.md").read_text())
-    assert not [name for name in named if not (out / name).exists()], "its README names only what is in it"
+    names = re.findall(r"`([\w./-]+)`", (out / "README.md").read_text())
+    assert not [name for name in names if not (out / name).exists()], "its README names only what is in it"
     requirements = (out / "requirements.txt").read_text()
     assert "highdicom" in requirements and not [name for name in tool.TRAINING_ONLY if name in requirements]
     absent = "".join(f"sys.modules[{name!r}] = None; " for name in tool.TRAINING_ONLY)

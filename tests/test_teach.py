@@ -99,8 +99,8 @@ def folder(tmp_path):
 def test_confidences_stay_with_their_marks():
     first, second = Mark(HIT, 1), Mark(MISS, 4)
     assert carry_confidences((first, second), [MISS]) == (second,), "the first was erased"
-    moved = carry_confidences((first, second), [TRUTH, MISS])
-    assert moved == (Mark(TRUTH, 1), second), "the first was moved"
+    marks = carry_confidences((first, second), [TRUTH, MISS])
+    assert marks == (Mark(TRUTH, 1), second), "the first was moved"
     assert carry_confidences((first,), [HIT, MISS])[1].confidence == DEFAULT_CONFIDENCE
 
 
@@ -145,7 +145,7 @@ def test_a_saved_reading_is_read_again():
 
 
 def test_a_film_is_read_marked_and_revealed(folder, tiny_detector):
-    """Through the handlers of the page: values by component in, updates by component out."""
+    """The handlers of the page take values by component and return updates by component."""
     with gr.Blocks():
         tab = build_reading(tiny_detector, [read_case_set(folder, tiny_detector)])
     page = tab.page
@@ -154,8 +154,8 @@ def test_a_film_is_read_marked_and_revealed(folder, tiny_detector):
     assert update[page.viewer]["films"][0]["normal"] is None and not update[page.viewer]["films"][0]["findings"]
     values = {page.session: update[page.session], **dict.fromkeys(page.confidences)}
     box = [0.3, 0.55, 0.45, 0.7]
-    measured = dict(kind="rectangle", film=0, unit="px", box=box, width=14, height=14, mean_difference=None)
-    update = tab.mark(values, SimpleNamespace(version=1, measurements=[measured]))
+    measurement = dict(kind="rectangle", film=0, unit="px", box=box, width=14, height=14, mean_difference=None)
+    update = tab.mark(values, SimpleNamespace(version=1, measurements=[measurement]))
     assert update[page.session].marks == (Mark(tuple(box), DEFAULT_CONFIDENCE),)
     assert [update[radio]["visible"] for radio in page.confidences] == [True, False, False, False, False]
     values = {**values, page.session: update[page.session], page.confidences[0]: 4}

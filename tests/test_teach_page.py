@@ -23,10 +23,10 @@ def folder(tmp_path_factory) -> Path:
     """A set of two simulated films, as a teacher would write it: one with an opacity, one normal."""
     path = tmp_path_factory.mktemp("sets") / "my-films"
     path.mkdir()
-    diseased = make_person(2_050_209, "opacity").render_with_lesion(300)
-    for name, film in (("a", diseased.film), ("b", make_person(2_050_201).render(300))):
+    phantom = make_person(2_050_209, "opacity").render_with_lesion(300)
+    for name, film in (("a", phantom.film), ("b", make_person(2_050_201).render(300))):
         cv2.imwrite(str(path / f"{name}.png"), (film * 255).clip(0, 255).astype("uint8"))
-    x, y, width, height = cv2.boundingRect(diseased.mask.astype("uint8"))
+    x, y, width, height = cv2.boundingRect(phantom.mask.astype("uint8"))
     (path / "manifest.csv").write_text(
         "path,title,question,answer,boxes,label\n"
         f"a.png,First,What is here?,An opacity.,opacity {x} {y} {width} {height},\nb.png,,,,,normal\nno.png,,,,,\n"
@@ -46,8 +46,12 @@ def own_url(folder, storage, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "log"
     with serving(log, "--cases", str(folder), TMPDIR=str(storage)) as address:
         yield address
-    said = log.read_text()
-    assert "2 films ready, 1 left out" in said and "Row 3 (no.png) is left out" in said and "Traceback" not in said
+    log_text = log.read_text()
+    assert (
+        "2 films ready, 1 left out" in log_text
+        and "Row 3 (no.png) is left out" in log_text
+        and "Traceback" not in log_text
+    )
 
 
 @pytest.fixture

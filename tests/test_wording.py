@@ -107,7 +107,7 @@ def test_the_verdict_does_not_forget_the_part_of_the_record():
 
 
 @pytest.mark.parametrize(
-    ("percentile", "shown", "says"),
+    ("percentile", "text", "says"),
     [
         (94.97, "94.9", "upper range"),
         (95.2, "95.2", "Unusual"),
@@ -115,10 +115,10 @@ def test_the_verdict_does_not_forget_the_part_of_the_record():
         (78.947, "78.9", "Ordinary"),
     ],
 )
-def test_one_percentile_with_one_decimal_names_no_limit_that_it_did_not_reach(percentile, shown, says):
+def test_one_percentile_with_one_decimal_names_no_limit_that_it_did_not_reach(percentile, text, says):
     analysis = analysis_of(percentile)
-    assert analysis.percentile == float(shown) and replace(analysis).percentile == float(shown)
-    assert f"Percentile {shown} among 273 normal PA films" in wording.score_sentence(analysis)
+    assert analysis.percentile == float(text) and replace(analysis).percentile == float(text)
+    assert f"Percentile {text} among 273 normal PA films" in wording.score_sentence(analysis)
     assert says in wording.verdict_words(analysis.percentile)
 
 
@@ -157,7 +157,7 @@ def test_the_first_level_has_no_words_of_the_method(schema):
     for percentile in (None, 20.0, 98.0):
         analysis = analysis_of(percentile, components, age=60.0, view="PA", bmi=31.0)
         findings = [finding_of("heart"), finding_of(OUTSIDE, stands_out=False)]
-        said = [
+        texts = [
             wording.verdict_sentence(analysis, findings, schema),
             wording.score_sentence(analysis),
             wording.findings_summary(findings, 0.02),
@@ -168,8 +168,8 @@ def test_the_first_level_has_no_words_of_the_method(schema):
             *wording.limit_sentences(analysis),
             *wording.contradiction_sentences(analysis, schema),
         ]
-        assert not [(word, text) for text in said for word in METHOD_WORDS if word in text.lower()]
-        assert not [text for text in said if "disagree" in text or "with care" in text], "no warning on the best case"
+        assert not [(word, text) for text in texts for word in METHOD_WORDS if word in text.lower()]
+        assert not [text for text in texts if "disagree" in text or "with care" in text], "no warning on the best case"
 
 
 def test_nothing_is_said_of_values_that_the_model_ignores(schema):
@@ -298,8 +298,8 @@ def test_the_main_finding_has_one_name_in_the_summary():
 
 def test_the_summary_leaves_out_what_is_unknown_or_ignored(schema):
     regions = {"region": {"heart": region(0.05, habitus=-0.04, age=-0.02)}}
-    said = summarize_explanations(regions, analysis_of(bmi=29.0, view="PA").record, schema)
-    assert "BMI" not in said.sentence and said.effects is None
+    summary = summarize_explanations(regions, analysis_of(bmi=29.0, view="PA").record, schema)
+    assert "BMI" not in summary.sentence and summary.effects is None
     assert summarize_explanations(regions, analysis_of(bmi=29.0).record, schema).sentence.startswith(
         "The record is empty"
     )

@@ -20,15 +20,15 @@ def test_nothing_changes_without_zerogpu(monkeypatch):
 
 
 def test_on_zerogpu_the_handler_asks_for_a_gpu(monkeypatch):
-    asked = []
+    requests = []
 
     def gpu(duration):
         def decorate(handler):
-            asked.append((handler, duration))
+            requests.append((handler, duration))
             return handler
 
         return decorate
 
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
     monkeypatch.setitem(sys.modules, "spaces", types.SimpleNamespace(GPU=gpu))
-    assert list(on_gpu(work)(3)) == [3] and asked == [(work, 60)] and inspect.isgeneratorfunction(on_gpu(work))
+    assert list(on_gpu(work)(3)) == [3] and requests == [(work, 60)] and inspect.isgeneratorfunction(on_gpu(work))

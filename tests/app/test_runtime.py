@@ -32,13 +32,15 @@ def test_the_storage_forgets_all_but_the_examples(monkeypatch):
             os.utime(path, (time.time() - 200,) * 2)
         assert storage.sweep() == 1
         assert example.exists() and new.exists() and not old.exists()
-        ended = subprocess.Popen([sys.executable, "-c", ""])
-        ended.wait()
-        orphan, others = (storage.folder.parent / f"diff3m-explorer-{number}-x" for number in (ended.pid, os.getppid()))
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        orphan, others = (
+            storage.folder.parent / f"diff3m-explorer-{number}-x" for number in (process.pid, os.getppid())
+        )
         for folder in (orphan, others):
             folder.mkdir()
         storage.sweep_orphans()
-        assert not orphan.exists() and others.exists(), "what a killed run left goes, what a running one holds stays"
+        assert not orphan.exists() and others.exists(), "only the folder of the process that ended is removed"
         others.rmdir()
     finally:
         storage.remove()
@@ -62,7 +64,7 @@ def test_a_stream_ends_raises_and_cancels():
     with pytest.raises(ValueError, match="no"):
         list(stream(fail))
 
-    stopped = []
+    cancellations = []
 
     def endless(callback):
         try:
@@ -70,35 +72,35 @@ def test_a_stream_ends_raises_and_cancels():
                 callback(0)
                 time.sleep(0.01)
         except Cancelled:
-            stopped.append(True)
+            cancellations.append(True)
             raise
 
     running = stream(endless)
     next(running)
     running.close()
-    assert stopped == [True]
+    assert cancellations == [True]
 
 
 def test_work_that_is_no_longer_wanted_ends_at_once_and_is_cancelled():
-    wanted, cancelled, waits = threading.Event(), threading.Event(), threading.Event()
-    wanted.set()
+    demand, cancellation, release = threading.Event(), threading.Event(), threading.Event()
+    demand.set()
 
     def work(callback):
         callback(1)
-        waits.wait(60)
+        release.wait(60)
         try:
             callback(2)
         except Cancelled:
-            cancelled.set()
+            cancellation.set()
             raise
 
-    running = stream(work, wanted.is_set)
+    running = stream(work, demand.is_set)
     assert next(running) == 1
-    wanted.clear()
+    demand.clear()
     with pytest.raises(Cancelled):  # while the work still waits
         next(running)
-    waits.set()
-    assert cancelled.wait(60)
+    release.set()
+    assert cancellation.wait(60)
 
 
 def test_a_run_is_wanted_until_it_is_stopped_or_another_begins():

@@ -13,11 +13,20 @@ from diff3m.cli import terminal
 from diff3m.data.phantom import make_person
 
 
-def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):
+def test_analyze_prints_and_writes(calibrated_checkpoint, film_folder, tmp_path, capsys):
     measurements = ["--height-cm", 170, "--weight-kg", 70, "--systolic", 120, "--diastolic", 80]
     record = ["--age", 63, "--sex", "F", "--view", "PA", *measurements]
     files = ["--json", tmp_path / "a.json", "--out", tmp_path / "pictures"]
-    command = ["analyze", film_folder / "film0.png", *record, "--checkpoint", calibrated, *files, "--seed", 3]
+    command = [
+        "analyze",
+        film_folder / "film0.png",
+        *record,
+        "--checkpoint",
+        calibrated_checkpoint,
+        *files,
+        "--seed",
+        3,
+    ]
     status, out, _ = run_command(capsys, *command)
     assert status == 0
     for word in (
@@ -43,21 +52,21 @@ def test_analyze_prints_and_writes(calibrated, film_folder, tmp_path, capsys):
         assert cv2.imread(str(tmp_path / "pictures" / f"{name}.png")).shape == pixels.shape
 
 
-def test_a_stopped_film_is_analyzed_knowingly_only(calibrated, film_folder, tmp_path, capsys):
+def test_a_stopped_film_is_analyzed_knowingly_only(calibrated_checkpoint, film_folder, tmp_path, capsys):
     film = film_folder / "film0.png"
     cv2.imwrite(str(film), 255 - cv2.imread(str(film), cv2.IMREAD_GRAYSCALE))
     for command in ("analyze", "explain"):
-        status, _, error = run_command(capsys, command, film, "--checkpoint", calibrated)
+        status, _, error = run_command(capsys, command, film, "--checkpoint", calibrated_checkpoint)
         assert status == 1 and "negative" in error and "--accept" in error
     status, out, _ = run_command(
-        capsys, "analyze", film, "--checkpoint", calibrated, "--accept", "--json", tmp_path / "a.json"
+        capsys, "analyze", film, "--checkpoint", calibrated_checkpoint, "--accept", "--json", tmp_path / "a.json"
     )
     accepted = json.loads((tmp_path / "a.json").read_text())["accepted"]
     assert status == 0 and "negative" in accepted[0] and "knowingly" in out
 
 
-def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsys):
-    assert run_command(capsys, "calibrate", calibrated, "--manifest", film_folder / "manifest.csv")[0] == 0
+def test_evaluate_calibrate_and_prepare(calibrated_checkpoint, film_folder, tmp_path, capsys):
+    assert run_command(capsys, "calibrate", calibrated_checkpoint, "--manifest", film_folder / "manifest.csv")[0] == 0
     (film_folder / "table.csv").write_text((film_folder / "manifest.csv").read_text().replace("path,", "file,"))
     manifest = tmp_path / "m.csv"
     status, out, _ = run_command(
@@ -76,7 +85,16 @@ def test_evaluate_calibrate_and_prepare(calibrated, film_folder, tmp_path, capsy
     )
     assert status == 0 and "12 rows" in out
     status, out, _ = run_command(
-        capsys, "evaluate", "--manifest", manifest, "--checkpoint", calibrated, "--out", tmp_path / "e", "--limit", 9
+        capsys,
+        "evaluate",
+        "--manifest",
+        manifest,
+        "--checkpoint",
+        calibrated_checkpoint,
+        "--out",
+        tmp_path / "e",
+        "--limit",
+        9,
     )
     assert status == 0 and "AUROC within view" in out
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
@@ -124,12 +142,12 @@ def test_time_left_of_a_resumed_training_counts_from_where_it_goes_on(film_folde
         (("train", "absent.yaml"), "no configuration"),
     ],
 )
-def test_mistakes_get_one_sentence(calibrated, tmp_path, capsys, arguments, word):
+def test_mistakes_get_one_sentence(calibrated_checkpoint, tmp_path, capsys, arguments, word):
     film = tmp_path / "film.png"
     cv2.imwrite(str(film), make_person(2_050_001).render(96) * 255)
     arguments = [{"FILM": film, "OUT": tmp_path / "o"}.get(a, a) for a in arguments]
     if arguments[0] != "train" and "--checkpoint" not in arguments:
-        arguments += ["--checkpoint", calibrated]
+        arguments += ["--checkpoint", calibrated_checkpoint]
     status, _, error = run_command(capsys, *arguments)
     assert status == 1 and word in error and "Traceback" not in error
 
@@ -152,11 +170,10 @@ def test_the_module_runs_as_the_command():
 
 
 @pytest.mark.slow
-def test_analyze_imports_no_package_that_it_does_not_use(calibrated, film_folder):
+def test_analyze_imports_no_package_that_it_does_not_use(calibrated_checkpoint, film_folder):
+    command = ["analyze", str(film_folder / "film0.png"), "--checkpoint", str(calibrated_checkpoint)]
     code = (
-        "import sys\nfrom diff3m.cli.main import main\n"
-        f"assert main(['analyze', {str(film_folder / 'film0.png')!r}, '--checkpoint', {str(calibrated)!r}]) == 0\n"
-        "print('IMPORTED', *sys.modules)"
+        f"import sys\nfrom diff3m.cli.main import main\nassert main({command!r}) == 0\nprint('IMPORTED', *sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     modules = set(result.stdout.split("IMPORTED ")[1].split())
@@ -174,28 +191,28 @@ window: [0.1, 0.1, 0.2, 0.1]
 """
 
 
-def test_calibrate_takes_a_score_file(calibrated, film_folder, tmp_path, capsys):
+def test_calibrate_takes_a_score_file(calibrated_checkpoint, film_folder, tmp_path, capsys):
     (tmp_path / "score.yaml").write_text(SCORE)
-    arguments = ("calibrate", calibrated, "--manifest", film_folder / "manifest.csv", "--score")
-    before = read_config(calibrated)
+    arguments = ("calibrate", calibrated_checkpoint, "--manifest", film_folder / "manifest.csv", "--score")
+    before = read_config(calibrated_checkpoint)
     assert run_command(capsys, *arguments, tmp_path / "score.yaml")[0] == 0
-    after = read_config(calibrated)
+    after = read_config(calibrated_checkpoint)
     assert [component.kind for component in after.scoring.components] == ["absolute", "ssim"]
     assert (after.scoring.steps, after.scoring.combine, after.scoring.window[2]) == (3, "max", 0.2)
     assert dict(after.scoring.calibration)["any"].count == 8 and len(dict(after.scoring.calibration)["any"].mean) == 2
     assert replace(after, scoring=before.scoring) == before
-    assert run_command(capsys, "analyze", film_folder / "film0.png", "--checkpoint", calibrated)[1].startswith(
-        "anomaly score"
-    )
-    stored = (calibrated / "config.json").read_bytes()
+    assert run_command(capsys, "analyze", film_folder / "film0.png", "--checkpoint", calibrated_checkpoint)[
+        1
+    ].startswith("anomaly score")
+    stored = (calibrated_checkpoint / "config.json").read_bytes()
     for text, word in (("components: [{kind: entropy}]", "kind must be one of"), ("noise_level: 2000", "beyond")):
         (tmp_path / "bad.yaml").write_text(text)
         status, _, error = run_command(capsys, *arguments, tmp_path / "bad.yaml")
         assert status == 1 and word in error and "Traceback" not in error
-    assert (calibrated / "config.json").read_bytes() == stored
+    assert (calibrated_checkpoint / "config.json").read_bytes() == stored
 
 
-def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, capsys):
+def test_a_score_is_searched_and_then_used(calibrated_checkpoint, film_folder, tmp_path, capsys):
     (tmp_path / "candidates.yaml").write_text(
         "noise_level: 80\nsteps: 2\ncandidates:\n  low: {components: [{kind: brighter, sigma: 2, level: 40}]}\n"
         "  two: {components: [{kind: absolute, sigma: 2}, {kind: ssim, sigma: 6}], combine: max}\n"
@@ -206,27 +223,27 @@ def test_a_score_is_searched_and_then_used(calibrated, film_folder, tmp_path, ca
         cv2.imwrite(str(tmp_path / f"{index}.png"), drawn_film(seed=100 + index, bright=0.6 * bright) * 255)
         lines.append(f"{index}.png,{('PA', 'AP')[index // 2 % 2]},{('normal', 'opacity')[bright]},{index}")
     (tmp_path / "labelled.csv").write_text("\n".join(lines) + "\n")
-    arguments = ["search-score", "--checkpoint", calibrated, "--candidates", tmp_path / "candidates.yaml"]
+    arguments = ["search-score", "--checkpoint", calibrated_checkpoint, "--candidates", tmp_path / "candidates.yaml"]
     arguments += ["--manifest", film_folder / "manifest.csv", "--labelled", tmp_path / "labelled.csv", "--accept"]
     status, out, error = run_command(capsys, *arguments, "--out", tmp_path / "out")
     assert status == 0 and "Half A chooses" in out and "Half B reports" in out, error
     rows = list(csv.DictReader((tmp_path / "out" / "candidates.csv").open()))
     assert [row["candidate"] for row in rows] == ["low", "two"] and [row["components"] for row in rows] == ["1", "2"]
     assert [row["chosen"] for row in rows].count("True") == 1
-    chosen = ["calibrate", calibrated, "--manifest", film_folder / "manifest.csv"]
-    assert run_command(capsys, *chosen, "--score", tmp_path / "out" / "score.yaml")[0] == 0
+    command = ["calibrate", calibrated_checkpoint, "--manifest", film_folder / "manifest.csv"]
+    assert run_command(capsys, *command, "--score", tmp_path / "out" / "score.yaml")[0] == 0
     expected = {"low": ("brighter",), "two": ("absolute", "ssim")}[
         next(r["candidate"] for r in rows if r["chosen"] == "True")
     ]
-    assert tuple(component.kind for component in read_config(calibrated).scoring.components) == expected
+    assert tuple(component.kind for component in read_config(calibrated_checkpoint).scoring.components) == expected
 
 
 @pytest.mark.slow
-def test_a_manifest_is_explained_line_by_line(fitted, film_folder, tmp_path, capsys):
+def test_a_manifest_is_explained_line_by_line(fitted_detector, film_folder, tmp_path, capsys):
     (film_folder / "bad.png").write_text("no picture")
     rows = "path,age,sex,view,bmi,label,weight\nfilm0.png,50,F,PA,31,normal,70\nbad.png,60,M,AP,,,70\n"
     (film_folder / "m.csv").write_text(rows)
-    checkpoint = fitted.checkpoint.folder
+    checkpoint = fitted_detector.checkpoint.folder
     command = ["explain", "--manifest", film_folder / "m.csv", "--checkpoint", checkpoint, "--device", "cpu"]
     status, out, error = run_command(capsys, *command, "--target", "misfit", "--out", tmp_path / "e")
     assert status == 0, error

@@ -19,7 +19,7 @@ def test_what_ends_soon_writes_nothing_into_a_file(capsys):
 def test_what_lasts_writes_how_far_it_is_into_a_file(capsys, monkeypatch):
     monkeypatch.setattr(terminal, "LOG_SECONDS", 0.0)
     run_of("films")
-    assert "films:" in (said := capsys.readouterr().err) and "2/3" in said
+    assert "films:" in (progress := capsys.readouterr().err) and "2/3" in progress
 
 
 def test_a_terminal_shows_a_bar_at_once(capsys, monkeypatch):

@@ -8,23 +8,23 @@ from diff3m.ehr.header import read_header_age, read_header_view
 from diff3m.ehr.units import read_quantity
 
 
-@pytest.mark.parametrize("written, view", [
+@pytest.mark.parametrize("text, view", [
     ("postéro-antérieur", "PA"), ("antéro-postérieure", "AP"), ("postero-anteriore", "PA"), ("póstero-anterior", "PA"),
     ("antero-posteriore", "AP"), ("dorsoventral", "PA"), ("ventro-dorsal", "AP"), ("DV", "PA"), ("后前位", "PA"),
     ("胸部前后位", "AP"), ("задне-передняя", "PA"), ("передне-задняя", "AP"), ("posterior to anterior", "PA"),
     ("POSTERO_ANTERIOR", "PA"), ("ANTERIORPOSTERIOR", "AP"), ("ant. post.", "AP"), ("侧位", "LATERAL"),
 ])  # fmt: skip
-def test_views_of_other_languages(written, view):
-    assert read_view(written) == view
-    assert read_header_view(written).value == (view if view in ("PA", "AP") else None)
+def test_views_of_other_languages(text, view):
+    assert read_view(text) == view
+    assert read_header_view(text).value == (view if view in ("PA", "AP") else None)
 
 
-@pytest.mark.parametrize("written, age", [
+@pytest.mark.parametrize("text, age", [
     ("63 yrs old", 63), ("63 year old", 63), ("63-year-old", 63), ("001D", 0.01), ("002W", 0.04), ("018M", 1.5)
 ])  # fmt: skip
-def test_ages_in_words_and_of_infants(written, age):
-    assert read_age(written) == age
-    assert read_age(read_age(written)) == age  # the header's value is read again by the schema
+def test_ages_in_words_and_of_infants(text, age):
+    assert read_age(text) == age
+    assert read_age(read_age(text)) == age  # the header's value is read again by the schema
 
 
 def test_the_days_of_dicom_dates_with_times():
@@ -52,9 +52,9 @@ def test_ages_that_a_device_counted_from_a_placeholder():
     assert read_header_age("119Y", "19000101", "20190416").value is None
 
 
-@pytest.mark.parametrize("written", ["5’11 1/2”", "5' 11 1/2\"", "5'11-1/2", "5’11½”", "5ʼ11.5ˮ"])
-def test_heights_with_halves_of_inches(written):
-    assert read_quantity(written, "cm") == pytest.approx(71.5 * 2.54)
+@pytest.mark.parametrize("text", ["5’11 1/2”", "5' 11 1/2\"", "5'11-1/2", "5’11½”", "5ʼ11.5ˮ"])
+def test_heights_with_halves_of_inches(text):
+    assert read_quantity(text, "cm") == pytest.approx(71.5 * 2.54)
 
 
 @pytest.mark.parametrize(

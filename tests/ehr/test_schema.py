@@ -20,8 +20,8 @@ SCHEMA = paper_schema()
 def test_paper_schema_has_the_eight_features_in_token_order():
     assert SCHEMA.names == ("age", "sex", "view", "bmi", "systolic_mmhg", "diastolic_mmhg", "height_cm", "weight_kg")
     assert SCHEMA.slots == (("demographics", 5), ("ehr", 5))
-    explained = {name: [f.name for f in members] for name, members in SCHEMA.explanation_groups.items()}
-    assert explained == {
+    groups = {name: [f.name for f in members] for name, members in SCHEMA.explanation_groups.items()}
+    assert groups == {
         "age": ["age"],
         "sex": ["sex"],
         "view": ["view"],
@@ -267,10 +267,10 @@ def test_numbers_are_a_sex_only_where_a_schema_says_so():
     for text in ("1", "0", 1.0):
         with pytest.raises(EHRError, match="Sex: "):
             SCHEMA.parse({"sex": text})
-    coded = EHRSchema(
+    schema = EHRSchema(
         (Feature("sex", "Sex", "category", "demographics", "sex", categories=("0", "1"), labels=("Male", "Female")),)
     )
-    assert [coded.parse({"sex": text})["sex"] for text in ("1", "F", "woman", "m", 0)] == ["1", "1", "1", "0", "0"]
+    assert [schema.parse({"sex": text})["sex"] for text in ("1", "F", "woman", "m", 0)] == ["1", "1", "1", "0", "0"]
     assert read_header_sex("1") == (None, "The header's sex is neither F nor M, and was not used.")
 
 

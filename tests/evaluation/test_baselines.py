@@ -34,18 +34,19 @@ def test_pca_leaves_what_normals_do_not_have(normals):
 
 @pytest.mark.slow
 def test_the_autoencoder_is_trained_once_and_learns(normals, tmp_path):
-    heard = []
+    progress = []
     weights = tmp_path / "autoencoder.safetensors"
     reconstruct = load_or_train_autoencoder(
-        normals, weights, epochs=30, report=lambda done, total: heard.append((done, total))
+        normals, weights, epochs=30, report=lambda done, total: progress.append((done, total))
     )
-    assert heard[-1] == (30 * 96, 30 * 96) and weights.is_file()
+    assert progress[-1] == (30 * 96, 30 * 96) and weights.is_file()
     films = _films(0.0)
-    made = reconstruct(films)
+    reconstruction = reconstruct(films)
     mean = torch.from_numpy(normals).float().mean() / 255
-    assert (made - films).square().mean() < 0.5 * (films - mean).square().mean()
+    assert (reconstruction - films).square().mean() < 0.5 * (films - mean).square().mean()
     assert torch.allclose(
-        load_or_train_autoencoder(normals, weights, report=lambda *_: pytest.fail("trained again"))(films), made
+        load_or_train_autoencoder(normals, weights, report=lambda *_: pytest.fail("trained again"))(films),
+        reconstruction,
     )
     with pytest.raises(ValueError, match="multiple of 16"):
         load_or_train_autoencoder(normals[:, :60, :60], tmp_path / "other")
@@ -59,10 +60,10 @@ def test_ancestral_denoising_with_perfect_knowledge_gives_the_film_back():
         a = schedule.alpha_bar(t).view(-1, 1, 1, 1).float()
         return (x - a.sqrt() * films) / (1 - a).sqrt()
 
-    made = reconstruct_by_anoddpm(
+    reconstruction = reconstruct_by_anoddpm(
         films, knows, schedule, lambda count: torch.randn(count, 1, 64, 64, generator=generator), steps=10
     )
-    assert torch.allclose(made, films, atol=1e-4)
+    assert torch.allclose(reconstruction, films, atol=1e-4)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("opensimplex") is None, reason="the package opensimplex is not installed")

@@ -102,29 +102,29 @@ def test_no_interval_is_given_for_fewer_than_ten_films_of_a_class():
     assert format_interval({"auroc": None, "interval": None}, "auroc") == "–"
 
 
-def test_calibration_measures_normals_only_and_is_stored(calibrated):
-    scoring = read_config(calibrated).scoring
+def test_calibration_measures_normals_only_and_is_stored(calibrated_checkpoint):
+    scoring = read_config(calibrated_checkpoint).scoring
     entries = dict(scoring.calibration)
     assert entries["any"].count == 8 and entries["PA"].count + entries["AP"].count == 8
     assert np.mean(entries["any"].scores) == pytest.approx(0, abs=1e-4)
     assert scoring.heat_normal > 0
 
 
-def test_evaluation_writes_scores_and_metrics(calibrated, film_folder, tmp_path):
+def test_evaluation_writes_scores_and_metrics(calibrated_checkpoint, film_folder, tmp_path):
     manifest = film_folder / "manifest.csv"
     manifest.write_text(manifest.read_text() + "absent.png,50,F,PA,,opacity\n" + "film0.png,50,F,PA,,\n")
     (film_folder / "film5.png").write_bytes(b"no picture at all")
-    detector = Detector.from_pretrained(calibrated, device="cpu")
-    seen = []
-    metrics = evaluate(detector, manifest, tmp_path / "out", batch_size=4, report=lambda *p: seen.append(p))
+    detector = Detector.from_pretrained(calibrated_checkpoint, device="cpu")
+    progress = []
+    metrics = evaluate(detector, manifest, tmp_path / "out", batch_size=4, report=lambda *p: progress.append(p))
     rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").open()))
-    assert len(rows) == metrics["rows"] == 14 and seen[-1] == (14, 14)
+    assert len(rows) == metrics["rows"] == 14 and progress[-1] == (14, 14)
     assert [r["row"] for r in rows if r["error"]] == ["6", "13"] and metrics["unreadable"] == 2
     assert metrics["films"] == 11 and metrics["unlabelled"] == 1
-    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    for part in (written, written["mse"], written["labels"]["opacity"]):
+    file_metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for part in (file_metrics, file_metrics["mse"], file_metrics["labels"]["opacity"]):
         assert 0 < part["average_precision_within_view"] <= 1 and part["average_precision_within_view_interval"] is None
-    assert written["auroc_within_view"] == metrics["auroc_within_view"]
+    assert file_metrics["auroc_within_view"] == metrics["auroc_within_view"]
     assert set(metrics["labels"]) == {"opacity"} and metrics["mse"]["auroc"] is not None
     good = [r for r in rows if not r["error"] and r["label"]]
     scores, abnormal = np.array([float(r["score"]) for r in good]), np.array([r["label"] != "normal" for r in good])
@@ -132,12 +132,12 @@ def test_evaluation_writes_scores_and_metrics(calibrated, film_folder, tmp_path)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16])
-def test_one_film_without_contrast_loses_only_itself(calibrated, film_folder, tmp_path, batch_size):
+def test_one_film_without_contrast_loses_only_itself(calibrated_checkpoint, film_folder, tmp_path, batch_size):
     flat = np.zeros((96, 96), np.uint8)
     flat[0, 0] = 255
     cv2.imwrite(str(film_folder / "film4.png"), flat)
     metrics = evaluate(
-        Detector.from_pretrained(calibrated, device="cpu"),
+        Detector.from_pretrained(calibrated_checkpoint, device="cpu"),
         film_folder / "manifest.csv",
         tmp_path / "o",
         limit=5,
@@ -147,10 +147,10 @@ def test_one_film_without_contrast_loses_only_itself(calibrated, film_folder, tm
     assert [row["row"] for row in rows if row["error"]] == ["5"] and metrics["films"] == 4
 
 
-def test_films_that_the_gate_stops_enter_no_metric_unless_accepted(calibrated, film_folder, tmp_path):
-    turned = np.rot90(cv2.imread(str(film_folder / "film2.png"), cv2.IMREAD_GRAYSCALE))
-    cv2.imwrite(str(film_folder / "film2.png"), turned)
-    detector = Detector.from_pretrained(calibrated, device="cpu")
+def test_films_that_the_gate_stops_enter_no_metric_unless_accepted(calibrated_checkpoint, film_folder, tmp_path):
+    sideways_film = np.rot90(cv2.imread(str(film_folder / "film2.png"), cv2.IMREAD_GRAYSCALE))
+    cv2.imwrite(str(film_folder / "film2.png"), sideways_film)
+    detector = Detector.from_pretrained(calibrated_checkpoint, device="cpu")
     metrics = evaluate(detector, film_folder / "manifest.csv", tmp_path / "o")
     assert metrics["stopped"] == 1 and not metrics["unreadable"] and metrics["films"] == 11
     row = list(csv.DictReader((tmp_path / "o" / "scores.csv").open()))[2]
@@ -161,25 +161,29 @@ def test_films_that_the_gate_stops_enter_no_metric_unless_accepted(calibrated, f
     assert row["score"] and "turned" in row["accepted"] and "knowingly" in row["notes"]
 
 
-def test_unlabelled_films_get_scores_and_no_metrics(calibrated, film_folder, tmp_path):
+def test_unlabelled_films_get_scores_and_no_metrics(calibrated_checkpoint, film_folder, tmp_path):
     (film_folder / "m.csv").write_text("Path,Age\nfilm0.png,40\nfilm1.png,41\n")
-    metrics = evaluate(Detector.from_pretrained(calibrated, device="cpu"), film_folder / "m.csv", tmp_path / "o")
+    metrics = evaluate(
+        Detector.from_pretrained(calibrated_checkpoint, device="cpu"), film_folder / "m.csv", tmp_path / "o"
+    )
     assert metrics["unlabelled"] == 2 and metrics["auroc"] is None and metrics["labels"] == {}
 
 
-def test_what_cannot_be_evaluated_gets_a_sentence(calibrated, tiny_checkpoint, film_folder, tmp_path):
+def test_what_cannot_be_evaluated_gets_a_sentence(calibrated_checkpoint, tiny_checkpoint, film_folder, tmp_path):
     (tmp_path / "m.csv").write_text("path,label\nnowhere.png,normal\n")
     with pytest.raises(ManifestError, match="None of the 1 films"):
-        evaluate(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv", tmp_path / "out")
+        evaluate(Detector.from_pretrained(calibrated_checkpoint, device="cpu"), tmp_path / "m.csv", tmp_path / "out")
     with pytest.raises(ManifestError, match="diff3m calibrate"):
         evaluate(
             Detector.from_pretrained(tiny_checkpoint, device="cpu"), film_folder / "manifest.csv", tmp_path / "out"
         )
     with pytest.raises(ManifestError, match="fewer than two"):
-        calibrate_on_normals(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv")
+        calibrate_on_normals(Detector.from_pretrained(calibrated_checkpoint, device="cpu"), tmp_path / "m.csv")
     shutil.copy(film_folder / "film0.png", tmp_path / "nowhere.png")
-    repaired = evaluate(Detector.from_pretrained(calibrated, device="cpu"), tmp_path / "m.csv", tmp_path / "out")
-    assert repaired["films"] == 1 and repaired["unreadable"] == 0, "no part of the run before is left"
+    metrics = evaluate(
+        Detector.from_pretrained(calibrated_checkpoint, device="cpu"), tmp_path / "m.csv", tmp_path / "out"
+    )
+    assert metrics["films"] == 1 and metrics["unreadable"] == 0, "no part of the run before is left"
 
 
 def candidate(name: str, components: int, **auroc: float) -> CandidateResult:
@@ -195,8 +199,8 @@ def test_the_rule_takes_the_highest_mean_and_fewer_components_in_a_tie():
 
 
 @pytest.fixture
-def labelled(tmp_path):
-    """24 drawn films of 24 patients; opacities bright, "other" like normal."""
+def labelled_manifest(tmp_path):
+    """Write a manifest of 24 drawn films of 24 patients, where "opacity" is bright and "other" looks normal."""
     lines = ["path,view,label,patient"]
     for index in range(24):
         label = ("normal", "other", "normal", "opacity")[index % 4]  # so both halves hold opacities
@@ -208,7 +212,7 @@ def labelled(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_folder, labelled):
+def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_folder, labelled_manifest):
     components = (Component("brighter", 2, 80), Component("ssim", 6, 40, "one_step"))
     base = replace(tiny_detector.scoring, window=(0.1, 0.1, 0.1, 0.1))
     candidates = {
@@ -216,7 +220,7 @@ def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_f
         "both": replace(base, components=components, combine="max"),
         "more steps": replace(base, components=components, steps=4),
     }
-    result = search_score(tiny_detector, candidates, film_folder / "manifest.csv", labelled, accept=True)
+    result = search_score(tiny_detector, candidates, film_folder / "manifest.csv", labelled_manifest, accept=True)
     assert [entry.name for entry in result.candidates] == list(candidates) and set(result.report) == {
         "opacity",
         "other",
@@ -225,7 +229,7 @@ def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_f
     assert any("names no patients" in note for note in result.notes)
     for entry in result.candidates:
         scoring = calibrate_on_normals(tiny_detector, film_folder / "manifest.csv", entry.scoring)
-        films = read_manifest(labelled, tiny_detector.schema)
+        films = read_manifest(labelled_manifest, tiny_detector.schema)
         scores = list(analyze_cases(tiny_detector.with_scoring(scoring), films, accept=True))
         for part, metrics in (("A", entry.auroc), ("B", result.report if entry is result.choice else {})):
             rows = [r for r in scores if assign_half(r.case.row - 1) == part and r.case.label in ("normal", "opacity")]
@@ -236,24 +240,24 @@ def test_a_search_measures_what_each_candidate_would_score(tiny_detector, film_f
                 assert value == pytest.approx(expected, abs=1e-6)
 
 
-def test_what_cannot_be_searched_gets_a_sentence(tiny_detector, film_folder, labelled):
+def test_what_cannot_be_searched_gets_a_sentence(tiny_detector, film_folder, labelled_manifest):
     plain, manifest = tiny_detector.scoring, film_folder / "manifest.csv"
-    table = labelled.read_text()
+    table = labelled_manifest.read_text()
 
     def search(scoring=plain):
-        return search_score(tiny_detector, {"plain": scoring}, manifest, labelled, accept=True)
+        return search_score(tiny_detector, {"plain": scoring}, manifest, labelled_manifest, accept=True)
 
     with pytest.raises(ValueError, match="no feature heart_rate"):
         search(replace(plain, components=(Component("contradiction", 0, 80, "one_step", feature="heart_rate"),)))
     with pytest.raises(ValueError, match="noise level 2000 is beyond"):
         search(replace(plain, components=(Component("mse", 0, 2000),)))
-    labelled.write_text(table.replace("patient", "number"))
+    labelled_manifest.write_text(table.replace("patient", "number"))
     with pytest.raises(ManifestError, match="no column `patient`"):
         search()
-    labelled.write_text(table.replace("opacity", "normal").replace("other", "normal"))
+    labelled_manifest.write_text(table.replace("opacity", "normal").replace("other", "normal"))
     with pytest.raises(ManifestError, match="nothing can be chosen"):
         search()
-    labelled.write_text(table + "film0.png,PA,opacity,99\n")
+    labelled_manifest.write_text(table + "film0.png,PA,opacity,99\n")
     with pytest.raises(ManifestError, match="Films in both"):
         search()
 

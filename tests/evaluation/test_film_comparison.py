@@ -66,30 +66,30 @@ def films_command(checkpoint: Path, tables: Path) -> list:
     ]  # drawn films are none to the gate
 
 
-def stored(tables: Path) -> dict[Path, int]:
-    """The parts that are stored of a comparison, and when each was written."""
+def read_part_times(tables: Path) -> dict[Path, int]:
+    """Return the stored parts of a comparison, with the time at which each was written."""
     return {path: path.stat().st_mtime_ns for path in (tables / "out" / "cache").rglob("*.parquet")}
 
 
-def test_films_that_the_gate_stops_are_counted_and_enter_no_metric(calibrated, tables, capsys, quick):
-    """A phantom film passes, a drawn one and a text are refused with their reason."""
+def test_films_that_the_gate_stops_are_counted_and_enter_no_metric(calibrated_checkpoint, tables, capsys, quick):
+    """The gate accepts films of phantoms, and a drawn film or a text file is rejected with a reason."""
     rows = pd.read_csv(tables / "dev.csv")
     for index, row in rows.iterrows():
         if index >= 4:
             cv2.imwrite(str(tables / row["path"]), (make_person(2_050_001 + index).render(96) * 255).astype(np.uint8))
     (tables / rows["path"][0]).write_text("no picture")
-    arguments = [entry for entry in films_command(calibrated, tables) if entry != "--accept"]
+    arguments = [entry for entry in films_command(calibrated_checkpoint, tables) if entry != "--accept"]
     status, out, error = run_command(capsys, *arguments, "--baselines", "PCA", "--out", tables / "out")
     assert status == 0, error
-    found = json.loads((tables / "out" / "films.json").read_text())
-    assert (found["films"], found["stopped"], found["unreadable"], found["accepted"]) == (8, 3, 1, 0)
-    entries = found["parts"]["all"]["opacity"]["methods"]
+    result = json.loads((tables / "out" / "films.json").read_text())
+    assert (result["films"], result["stopped"], result["unreadable"], result["accepted"]) == (8, 3, 1, 0)
+    entries = result["parts"]["all"]["opacity"]["methods"]
     assert all(entry["films"] == 8 for scores in entries.values() for entry in scores.values())
     table = pd.read_csv(tables / "out" / "scores.csv")
-    refused = table[table["error"].notna()]
-    assert list(refused["row"]) == [1, 2, 3, 4] and refused["PCA: mse"].isna().all()
-    assert list(refused["stopped"].fillna("")) == ["", "yes", "yes", "yes"]
-    assert "--accept" in refused["error"].iloc[1] and "no PNG" in refused["error"].iloc[0]
+    failures = table[table["error"].notna()]
+    assert list(failures["row"]) == [1, 2, 3, 4] and failures["PCA: mse"].isna().all()
+    assert list(failures["stopped"].fillna("")) == ["", "yes", "yes", "yes"]
+    assert "--accept" in failures["error"].iloc[1] and "no PNG" in failures["error"].iloc[0]
     assert "3 films were stopped by the gate" in out and "1 films could not be read" in out
     assert "3 more were stopped by the gate" in (tables / "out" / "films.md").read_text()
     for row in rows["path"][4:]:
@@ -99,20 +99,20 @@ def test_films_that_the_gate_stops_are_counted_and_enter_no_metric(calibrated, t
 
 
 @pytest.mark.slow
-def test_two_processes_compare_as_one_after_a_kill(calibrated, tables, capsys, monkeypatch):
-    """Of each method every process judges a part; the numbers are those of one process."""
+def test_two_processes_compare_as_one_after_a_kill(calibrated_checkpoint, tables, capsys, monkeypatch):
+    """Each process evaluates a part of the films with every method, and the results equal those of one process."""
     monkeypatch.setattr(methods, "RELEASED_LEVEL", 40)
     monkeypatch.setattr(shards, "MAX_PARTS", 6)
     monkeypatch.setattr(benchmark, "BATCH", 2)
     monkeypatch.setattr(labelled_films, "BATCH", 2)
     small = "\nfrom diff3m.evaluation import methods, film_comparison, labelled_films\n"
     small += "methods.RELEASED_LEVEL = 40\nfilm_comparison.BATCH = labelled_films.BATCH = 2\n"
-    arguments = [*films_command(calibrated, tables), "--boxes", tables / "boxes.csv", "--device", "cpu"]
+    arguments = [*films_command(calibrated_checkpoint, tables), "--boxes", tables / "boxes.csv", "--device", "cpu"]
     assert run_command(capsys, *arguments, "--out", tables / "alone")[0] == 0
-    (survivor, _, said), (killed, _, _) = two_processes([*arguments, "--out", tables / "out"], 1, small)
-    assert killed < 0 and survivor == 1 and "Run the same command again" in said, said
-    (first, _, said), (second, silent, _) = two_processes([*arguments, "--out", tables / "out"], None, small)
-    assert first == second == 0 and not silent, said
+    (survivor, _, errors), (victim, _, _) = two_processes([*arguments, "--out", tables / "out"], 1, small)
+    assert victim < 0 and survivor == 1 and "Run the same command again" in errors, errors
+    (first, _, errors), (second, silent, _) = two_processes([*arguments, "--out", tables / "out"], None, small)
+    assert first == second == 0 and not silent, errors
     assert (tables / "out" / "scores.csv").read_text() == (tables / "alone" / "scores.csv").read_text()
     results = [json.loads((tables / name / "films.json").read_text()) for name in ("out", "alone")]
     for result in results:
@@ -121,13 +121,13 @@ def test_two_processes_compare_as_one_after_a_kill(calibrated, tables, capsys, m
 
 
 @pytest.mark.slow
-def test_every_method_judges_the_same_films(calibrated, tables, capsys, quick):
-    arguments = [*films_command(calibrated, tables), "--boxes", tables / "boxes.csv", "--halves", "patient"]
-    arguments += ["--simplex", calibrated, "--out", tables / "out"]
+def test_every_method_judges_the_same_films(calibrated_checkpoint, tables, capsys, quick):
+    arguments = [*films_command(calibrated_checkpoint, tables), "--boxes", tables / "boxes.csv", "--halves", "patient"]
+    arguments += ["--simplex", calibrated_checkpoint, "--out", tables / "out"]
     status, out, error = run_command(capsys, *arguments)
     assert status == 0, error
-    found = json.loads((tables / "out" / "films.json").read_text())
-    entries = found["parts"]["all"]["opacity"]["methods"]
+    result = json.loads((tables / "out" / "films.json").read_text())
+    entries = result["parts"]["all"]["opacity"]["methods"]
     assert set(entries) == {"PCA", "autoencoder", "AnoDDPM, Gaussian", "AnoDDPM, simplex", "Diff3M as released", *OURS}
     assert all(entry["films"] == 12 for scores in entries.values() for entry in scores.values())
     assert entries["PCA"]["mse"]["auroc_within_view"] > 0.9, "a bright spot is no principal component of normals"
@@ -136,28 +136,28 @@ def test_every_method_judges_the_same_films(calibrated, tables, capsys, quick):
         for scores in entries.values()
         for entry in scores.values()
     )
-    assert found["patients_checked"] is False, "train.csv names no patients"
-    place = found["localization"]["PCA"]["opacity"]
+    assert result["patients_checked"] is False, "train.csv names no patients"
+    place = result["localization"]["PCA"]["opacity"]
     assert place["brighter"]["pointing_game"]["mean"] > 0.7 > place["chance"]
     assert (
-        set(found["parts"]) == {"all", "A", "B"}
-        and "over unknown record" in found["parts"]["all"]["opacity"]["difference"]
+        set(result["parts"]) == {"all", "A", "B"}
+        and "over unknown record" in result["parts"]["all"]["opacity"]["difference"]
     )
     assert "pointing game" in out and (tables / "out" / "films.svg").read_text().count("PCA")
     lines = (tables / "out" / "scores.csv").read_text().splitlines()
     assert len(lines) == 13 and lines[0].startswith("row,path,label,view,part,PCA: mse")
-    assert found["films"] == found["accepted"] == 12 and "12 films that the gate stops were judged knowingly" in out
+    assert result["films"] == result["accepted"] == 12 and "12 films that the gate stops were judged knowingly" in out
 
-    kept = stored(tables)
-    assert len(kept) == 9, "eight methods and the prepared films"
+    parts = read_part_times(tables)
+    assert len(parts) == 9, "eight methods and the prepared films"
     assert run_command(capsys, *arguments)[0] == 0
-    assert kept == stored(tables), "answers that are kept are not made again"
+    assert parts == read_part_times(tables), "stored results are not computed again"
 
 
-def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, capsys, quick):
+def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated_checkpoint, tables, capsys, quick):
     table = pd.read_csv(tables / "dev.csv").drop(columns="view")
     table.to_csv(tables / "dev.csv", index=False)
-    arguments = films_command(calibrated, tables)
+    arguments = films_command(calibrated_checkpoint, tables)
     status, out, error = run_command(
         capsys, *arguments, "--baselines", "PCA", "Diff3M as released", "--out", tables / "out"
     )
@@ -172,7 +172,7 @@ def test_films_without_a_view_are_compared_as_far_as_can_be(calibrated, tables, 
     assert "mse – (" in out and "ours with the true record over unknown record: –" in out
 
 
-def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, tables, capsys):
+def test_patients_and_films_that_methods_learned_from_are_refused(calibrated_checkpoint, tables, capsys):
     def learned(*lines: str) -> Path:
         (tables / "learned.csv").write_text("\n".join(("path,Patient,label", *lines)) + "\n")
         return tables / "learned.csv"
@@ -181,7 +181,7 @@ def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, ta
         "benchmark",
         "films",
         "--checkpoint",
-        calibrated,
+        calibrated_checkpoint,
         "--manifest",
         tables / "dev.csv",
         "--out",
@@ -202,8 +202,8 @@ def test_patients_and_films_that_methods_learned_from_are_refused(calibrated, ta
     assert check_held_out(learned("0.png,,normal"), tables / "dev.csv", SCHEMA) is False
 
 
-def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):
-    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated_checkpoint):
+    detector = Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="float32")
     film = torch.zeros(1, 1, 32, 32)
     film[..., 0, 0] = 1.0
     judgment = methods.judge_by_residual(torch.zeros_like, detector)(film, slice(0, 1))
@@ -211,9 +211,9 @@ def test_pixel_scores_leave_out_what_ours_leaves_out(calibrated):
 
 
 @pytest.mark.slow
-def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, monkeypatch):
+def test_answers_are_kept_for_their_weights_and_films_alone(calibrated_checkpoint, tables, monkeypatch):
     monkeypatch.setattr(benchmark, "REPEATS", 30)
-    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    detector = Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="float32")
     first = benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out", accept=True)
     assert first["localization"]["PCA"] is None, "no boxes were given"
     scoring = detector.scoring
@@ -223,20 +223,20 @@ def test_answers_are_kept_for_their_weights_and_films_alone(calibrated, tables, 
     assert len(list((tables / "out" / "cache").glob("PCA *"))) == 1
 
 
-def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated, tables, monkeypatch):
-    class Asked(Exception):
+def test_answers_of_one_precision_are_not_taken_for_those_of_another(calibrated_checkpoint, tables, monkeypatch):
+    class JudgeCall(Exception):
         pass
 
-    def asked(method, cohort, folder, *_):
-        raise Asked(folder.name)
+    def judge(method, cohort, folder, *_):
+        raise JudgeCall(folder.name)
 
-    monkeypatch.setattr(benchmark, "_judge", asked)
+    monkeypatch.setattr(benchmark, "_judge", judge)
     names = []
     for precision in ("float32", "bfloat16", "float32"):
-        with pytest.raises(Asked) as found:
-            detector = Detector(load_checkpoint(calibrated), device="cpu", precision=precision)
+        with pytest.raises(JudgeCall) as call:
+            detector = Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision=precision)
             benchmark_films(detector, tables / "dev.csv", tables / "train.csv", tables / "out", accept=True)
-        names.append(str(found.value))
+        names.append(str(call.value))
     assert names[0] == names[2] != names[1]
 
 
@@ -248,12 +248,12 @@ def test_pointing_game_and_difference_by_hand(quick):
     heat[3, 7, 7], heat[3, 0, 0] = 1, 2  # the hottest pixel lies in the margin, which does not count
     cases = [type("Case", (), {"label": "opacity", "record": {"view": "PA"}, "abnormal": True})() for _ in range(4)]
     cohort = Cohort(None, cases, np.array([""] * 4), boxes)
-    found = measure_localization(heat, cohort, 0.1)["opacity"]
-    assert found["size"]["pointing_game"]["mean"] == 0.75 and found["films"] == 4
+    localization = measure_localization(heat, cohort, 0.1)["opacity"]
+    assert localization["size"]["pointing_game"]["mean"] == 0.75 and localization["films"] == 4
     assert measure_localization(-heat, cohort, 0.1)["opacity"]["brighter"]["pointing_game"]["mean"] == 0, (
         "darker is not brighter"
     )
-    assert found["chance"] == pytest.approx(25 / 256)
+    assert localization["chance"] == pytest.approx(25 / 256)
 
     labels = ["normal"] * 20 + ["opacity"] * 20
     cases = [
@@ -261,21 +261,21 @@ def test_pointing_game_and_difference_by_hand(quick):
     ]
     cohort = Cohort(None, cases, np.array([""] * 40), [None] * 40)
     perfect, blind = np.array([0.0] * 20 + [1.0] * 20) + np.arange(40) * 1e-3, np.tile([0.0, 1.0, 1.0, 0.0], 10)
-    made = {name: Judgment({"score": perfect}, np.zeros((40, 2, 2))) for name in OURS} | {
+    judgments = {name: Judgment({"score": perfect}, np.zeros((40, 2, 2))) for name in OURS} | {
         "PCA": Judgment({"mse": blind}, np.zeros((40, 2, 2)))
     }
-    entry = compare(made, cohort, np.ones(40, bool))["opacity"]
+    entry = compare(judgments, cohort, np.ones(40, bool))["opacity"]
     assert entry["best_baseline"] == ["PCA", "mse"]
     assert entry["difference"]["over PCA (mse)"]["difference"] == pytest.approx(0.5)
     assert entry["difference"]["over shuffled record"]["interval"] == (0, 0)
 
 
-def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):
+def test_halves_are_fixed_and_mistakes_are_named(calibrated_checkpoint, tables):
     assert "".join(map(assign_half, range(6))) == "BBAABB"
-    assert {assign_half(written) for written in (1, "1", "1.0", 1.0, " 1 ")} == {assign_half(1)}, (
+    assert {assign_half(number) for number in (1, "1", "1.0", 1.0, " 1 ")} == {assign_half(1)}, (
         "a patient is in one half however the number is written"
     )
-    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
+    detector = Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="float32")
     with pytest.raises(ValueError, match="no column `person`"):
         load_cohort(detector, tables / "dev.csv", None, "person", tables)
     with pytest.raises(ValueError, match="labelled normal films and labelled abnormal"):
@@ -286,29 +286,29 @@ def test_halves_are_fixed_and_mistakes_are_named(calibrated, tables):
 
 
 def test_released_scores_by_hand():
-    film, made = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
-    film[0, 0, 0, 0], made[0, 0, 0, 0], made[0, 0, 3, 3] = 1.0, 0.5, 0.25
-    found = {name: values.item() for name, values in released_scores(film, made).items()}
-    assert found == pytest.approx(
+    film, reconstruction = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    film[0, 0, 0, 0], reconstruction[0, 0, 0, 0], reconstruction[0, 0, 3, 3] = 1.0, 0.5, 0.25
+    scores = {name: values.item() for name, values in released_scores(film, reconstruction).items()}
+    assert scores == pytest.approx(
         {"mse, whole film": 0.3125 / 16, "max, whole film": 0.5, "mse, min–max": 0.25 / 16, "max, min–max": 0.5}
     )
     flat = released_scores(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
     assert all(values.item() == 0 for values in flat.values()), "a film of one grey value has no range"
 
 
-def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated, tables, monkeypatch):
-    asked = []
+def test_a_simplex_network_given_later_makes_no_other_answer_anew(calibrated_checkpoint, tables, monkeypatch):
+    folders = []
     monkeypatch.setattr(
         benchmark,
         "_judge",
-        lambda method, cohort, folder, *_: asked.append(folder.name) or (SimpleNamespace(heat=None), 0.0),
+        lambda method, cohort, folder, *_: folders.append(folder.name) or (SimpleNamespace(heat=None), 0.0),
     )
-    monkeypatch.setattr(benchmark, "compare", lambda made, cohort, rows: {})
+    monkeypatch.setattr(benchmark, "compare", lambda judgments, cohort, rows: {})
     monkeypatch.setattr(benchmark, "measure_localization", lambda heat, cohort, border: {})
-    monkeypatch.setattr(benchmark, "_write_scores", lambda path, made, cohort: None)
-    detector = Detector(load_checkpoint(calibrated), device="cpu", precision="float32")
-    for simplex in (None, Detector(load_checkpoint(calibrated), device="cpu", precision="bfloat16")):
+    monkeypatch.setattr(benchmark, "_write_scores", lambda path, judgments, cohort: None)
+    detector = Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="float32")
+    for simplex in (None, Detector(load_checkpoint(calibrated_checkpoint), device="cpu", precision="bfloat16")):
         benchmark_films(
             detector, tables / "dev.csv", tables / "train.csv", tables / "out", simplex=simplex, accept=True
         )
-    assert len(asked) == 15 and len(set(asked)) == 8
+    assert len(folders) == 15 and len(set(folders)) == 8

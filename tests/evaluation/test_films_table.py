@@ -17,7 +17,7 @@ def _metrics(within: float | None) -> dict:
     }
 
 
-def _found(within: float | None) -> dict:
+def _comparison(within: float | None) -> dict:
     methods = {"PCA": {"mse": _metrics(within)}, "ours, true record": {"score": _metrics(within)}}
     gains = {
         "over PCA (mse)": {"difference": 0.1, "interval": [0.05, 0.2]},
@@ -27,24 +27,24 @@ def _found(within: float | None) -> dict:
         "pointing_game": {"mean": 0.7, "interval": [0.6, 0.8]},
         "average_precision": {"mean": 0.5, "interval": [0.4, 0.6]},
     }
-    located = {"other_abnormal": {"films": 9, "chance": 0.2, "size": place, "brighter": place}}
+    localization = {"other_abnormal": {"films": 9, "chance": 0.2, "size": place, "brighter": place}}
     return {
         "films": 171, "stopped": 2, "unreadable": 0, "accepted": 0,
         "parts": {"all": {"other_abnormal": {"methods": methods, "difference": gains}}, "B": {}},
-        "localization": {"PCA": None, "ours, true record": located},
+        "localization": {"PCA": None, "ours, true record": localization},
         "seconds_a_film": {"PCA": 0.001, "ours, true record": 0.7},
     }  # fmt: skip
 
 
 def test_films_that_were_left_out_are_counted():
-    assert format_tables(_found(0.9)).startswith("171 films. 2 more were stopped by the gate, 0 could not be read")
-    assert format_tables({**_found(0.9), "stopped": 0, "accepted": 3}).startswith(
+    assert format_tables(_comparison(0.9)).startswith("171 films. 2 more were stopped by the gate, 0 could not be read")
+    assert format_tables({**_comparison(0.9), "stopped": 0, "accepted": 3}).startswith(
         "171 films, 3 of which the gate stops and that were judged knowingly.\n"
     )
 
 
 def test_a_mixed_auroc_stands_beside_the_one_within_view():
-    text = format_tables(_found(0.9))
+    text = format_tables(_comparison(0.9))
     assert "| PCA | mse | 0.900 [0.800, 0.950] | 0.750 | 0.900 [0.800, 0.950]; 0.700 |" in text
     assert (
         "| other abnormal | over PCA (mse) | +0.100 [+0.050, +0.200] |" in text
@@ -57,4 +57,4 @@ def test_a_mixed_auroc_stands_beside_the_one_within_view():
 
 
 def test_what_is_not_known_is_a_dash():
-    assert "| PCA | mse | – | 0.750 | –; 0.700 |" in format_tables(_found(None))
+    assert "| PCA | mse | – | 0.750 | –; 0.700 |" in format_tables(_comparison(None))

@@ -22,7 +22,7 @@ from diff3m.evaluation.phantoms import (
 from diff3m.evaluation.realism import measure_realism
 
 
-def measured(score: float, hot: bool | None = None) -> PhantomResult:
+def phantom_result(score: float, hot: bool | None = None) -> PhantomResult:
     if hot is None:
         return PhantomResult(score, None, None)
     mask = np.zeros((16, 16), bool)
@@ -36,23 +36,23 @@ def test_detection_and_gain_compare_the_same_films():
     labels = np.array(["normal"] * 40 + ["nodule"] * 20)
     views = np.array(["PA", "AP"] * 30)
     rng = np.random.default_rng(0)
-    good = [measured(score) for score in rng.normal(0, 1, 40)] + [
-        measured(score, True) for score in rng.normal(3, 1, 20)
+    good = [phantom_result(score) for score in rng.normal(0, 1, 40)] + [
+        phantom_result(score, True) for score in rng.normal(3, 1, 20)
     ]
-    blind = [measured(score) for score in rng.normal(0, 1, 60)]
+    blind = [phantom_result(score) for score in rng.normal(0, 1, 60)]
     assert (
         measure_detection(good, labels, views)["nodule"]["auroc"]
         > 0.9
         > 0.65
         > measure_detection(blind, labels, views)["all"]["auroc"]
     )
-    found = measure_gain(good, blind, labels, views)["nodule"]
-    assert found["interval"][0] > 0.1 < found["difference"]
-    shifted = [
+    gain = measure_gain(good, blind, labels, views)["nodule"]
+    assert gain["interval"][0] > 0.1 < gain["difference"]
+    offset_results = [
         PhantomResult(entry.score + 5 * (view == "AP"), entry.heat, entry.mask)
         for entry, view in zip(good, views, strict=True)
     ]
-    assert measure_detection(shifted, labels, views) == measure_detection(
+    assert measure_detection(offset_results, labels, views) == measure_detection(
         good, labels, views
     )  # an offset of one view is no loss
     assert measure_gain(good, good, labels, views)["all"] == {"difference": 0.0, "interval": (0.0, 0.0)}
@@ -60,8 +60,8 @@ def test_detection_and_gain_compare_the_same_films():
 
 def test_localization_rewards_heat_inside_the_mask():
     labels = np.array(["normal", "nodule", "nodule"])
-    right = measure_localization([measured(0), measured(1, True), measured(1, True)], labels)
-    wrong = measure_localization([measured(0), measured(1, False), measured(1, False)], labels)
+    right = measure_localization([phantom_result(0), phantom_result(1, True), phantom_result(1, True)], labels)
+    wrong = measure_localization([phantom_result(0), phantom_result(1, False), phantom_result(1, False)], labels)
     assert right["average_precision"]["nodule"] == pytest.approx(1) and right["best_dice"]["all"] > 0.9
     assert wrong["average_precision"]["all"] < 0.1 and wrong["best_dice"]["all"] < 0.3
 
@@ -100,15 +100,15 @@ def test_the_benchmark_runs_from_the_command_line(tiny_checkpoint, tmp_path, cap
     assert main([*command, "--films", str(cohort / "manifest.csv")]) == 0
     text = capsys.readouterr().out
     assert "true above unknown" in text and "counterfactual bmi" in text and "against real films" in text
-    found = json.loads((out / "phantoms.json").read_text())
-    assert set(found["detection"]) == {"true", "unknown", "shuffled"} and set(found["detection"]["true"]) == {
+    result = json.loads((out / "phantoms.json").read_text())
+    assert set(result["detection"]) == {"true", "unknown", "shuffled"} and set(result["detection"]["true"]) == {
         "all",
         *KINDS,
     }
-    assert set(found["twins"]["true"]) == {"all", *KINDS} and "width of large hearts" in text
-    assert all(kind["before_inside"] > 0.005 for kind in found["twins"]["true"].values()), "the twin has no lesion"
-    assert found["twins"]["true"]["cardiomegaly"]["before_heart"] > 0.01
-    assert all(-1 <= entry["correlation"] <= 1 for entry in found["counterfactual"]["features"].values())
+    assert set(result["twins"]["true"]) == {"all", *KINDS} and "width of large hearts" in text
+    assert all(kind["before_inside"] > 0.005 for kind in result["twins"]["true"].values()), "the twin has no lesion"
+    assert result["twins"]["true"]["cardiomegaly"]["before_heart"] > 0.01
+    assert all(-1 <= entry["correlation"] <= 1 for entry in result["counterfactual"]["features"].values())
 
 
 def test_realism_is_zero_for_the_same_films_and_grows_with_blur():

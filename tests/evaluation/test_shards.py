@@ -27,44 +27,52 @@ def small_parts(monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_one_killed_and_started_again_give_the_numbers_of_one(
-    calibrated, film_folder, tmp_path, capsys, small_parts
+    calibrated_checkpoint, film_folder, tmp_path, capsys, small_parts
 ):
     (film_folder / "film7.png").write_bytes(b"no picture")
-    command = ["evaluate", "--manifest", film_folder / "manifest.csv", "--checkpoint", calibrated, "--batch-size", 2]
+    command = [
+        "evaluate",
+        "--manifest",
+        film_folder / "manifest.csv",
+        "--checkpoint",
+        calibrated_checkpoint,
+        "--batch-size",
+        2,
+    ]
     command += ["--device", "cpu"]
     status, alone, error = run_command(capsys, *command, "--out", tmp_path / "alone")
     assert status == 0, error
-    shared, parts = [*command, "--out", tmp_path / "both"], tmp_path / "both" / "parts"
-    (survivor, _, said), (killed, _, _) = two_processes(shared, killed=1)
-    assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said, said
-    assert "Traceback" not in said
+    shared_command, parts = [*command, "--out", tmp_path / "both"], tmp_path / "both" / "parts"
+    (survivor, _, errors), (victim, _, _) = two_processes(shared_command, victim=1)
+    assert victim == -signal.SIGKILL and survivor == 1 and "Run the same command again" in errors, errors
+    assert "Traceback" not in errors
     stored = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
     assert len(stored) == 4 and not (tmp_path / "both" / "metrics.json").exists()
-    kept = tmp_path / "kept"
     for name in stored:
-        os.link(parts / name, kept.with_name(f"kept-{name}"))  # outlives the folder, which is removed at the end
-    (first, out, said), (second, silent, _) = two_processes(shared)
-    assert (first, second) == (0, 0), said
+        # the link outlives the folder, which is removed at the end
+        os.link(parts / name, tmp_path / f"link-{name}")
+    (first, out, errors), (second, silent, _) = two_processes(shared_command)
+    assert (first, second) == (0, 0), errors
     assert not silent and out.replace("both", "alone") == alone
     for name in ("metrics.json", "scores.csv", "subgroups.json"):
         assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
-    for name, written in stored.items():
-        assert kept.with_name(f"kept-{name}").stat().st_mtime_ns == written, "a part that was there was computed anew"
+    for name, write_time in stored.items():
+        assert (tmp_path / f"link-{name}").stat().st_mtime_ns == write_time, "a complete part was computed again"
     assert not parts.exists()
 
 
 @pytest.mark.slow
-def test_two_processes_calibrate_as_one_after_a_kill(calibrated, film_folder, tmp_path, small_parts, capsys):
-    both = Path(shutil.copytree(calibrated, tmp_path / "both"))
+def test_two_processes_calibrate_as_one_after_a_kill(calibrated_checkpoint, film_folder, tmp_path, small_parts, capsys):
+    both = Path(shutil.copytree(calibrated_checkpoint, tmp_path / "both"))
     manifest = film_folder / "manifest.csv"
     manifest.write_text(manifest.read_text() + "".join(f"film{film}.png,40,F,PA,,normal\n" for film in (0, 1) * 20))
-    assert run_command(capsys, "calibrate", calibrated, "--manifest", manifest)[0] == 0
-    (survivor, _, said), (killed, _, _) = two_processes(["calibrate", both, "--manifest", manifest], killed=1)
-    assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said
+    assert run_command(capsys, "calibrate", calibrated_checkpoint, "--manifest", manifest)[0] == 0
+    (survivor, _, errors), (victim, _, _) = two_processes(["calibrate", both, "--manifest", manifest], victim=1)
+    assert victim == -signal.SIGKILL and survivor == 1 and "Run the same command again" in errors
     assert len(list((both / "calibration-parts").glob("*.parquet"))) == 3, "of four parts of 16 films"
-    ((status, out, said), _) = two_processes(["calibrate", both, "--manifest", manifest])
-    assert status == 0 and "48 normal films" in out, said
-    assert (both / "config.json").read_text() == (calibrated / "config.json").read_text()
+    ((status, out, errors), _) = two_processes(["calibrate", both, "--manifest", manifest])
+    assert status == 0 and "48 normal films" in out, errors
+    assert (both / "config.json").read_text() == (calibrated_checkpoint / "config.json").read_text()
     assert not (both / "calibration-parts").exists()
 
 
@@ -77,47 +85,47 @@ def test_two_processes_calibrate_the_fit_as_one_after_a_kill(tiny_copy, film_fol
     (film_folder / "film3.png").write_bytes(b"no picture")
     manifest = film_folder / "fit.csv"
     manifest.write_text("\n".join(["path,age,sex,view,bmi,systolic_mmhg,diastolic_mmhg,label", *lines]) + "\n")
-    status, _, said = run_command(capsys, "calibrate", tiny_copy, "--fit", "--manifest", manifest)
-    assert status == 0, said
+    status, _, errors = run_command(capsys, "calibrate", tiny_copy, "--fit", "--manifest", manifest)
+    assert status == 0, errors
     command = ["calibrate", both, "--fit", "--manifest", manifest]
-    (survivor, _, said), (killed, _, _) = two_processes(command, killed=1)
-    assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said, said
+    (survivor, _, errors), (victim, _, _) = two_processes(command, victim=1)
+    assert victim == -signal.SIGKILL and survivor == 1 and "Run the same command again" in errors, errors
     assert len(list((both / "fit-parts").glob("*.parquet"))) == 4, "of five films"
-    (first, out, said), (second, silent, _) = two_processes(command)
-    assert (first, second) == (0, 0) and "age: 4 normal films" in out and not silent, said
+    (first, out, errors), (second, silent, _) = two_processes(command)
+    assert (first, second) == (0, 0) and "age: 4 normal films" in out and not silent, errors
     assert (both / "config.json").read_text() == (tiny_copy / "config.json").read_text()
     assert not list(both.glob("*-parts"))
 
 
 @pytest.mark.slow
-def test_two_processes_explain_as_one_after_a_kill(fitted, film_folder, tmp_path, small_parts, capsys):
+def test_two_processes_explain_as_one_after_a_kill(fitted_detector, film_folder, tmp_path, small_parts, capsys):
     rows = [f"film{film}.png,{50 + film},{'FM'[film % 2]},PA,normal" for film in range(5)]
     (film_folder / "film3.png").write_bytes(b"no picture")
     (film_folder / "m.csv").write_text("\n".join(["path,age,sex,view,label", *rows]) + "\n")
-    command = ["explain", "--manifest", film_folder / "m.csv", "--checkpoint", fitted.checkpoint.folder]
+    command = ["explain", "--manifest", film_folder / "m.csv", "--checkpoint", fitted_detector.checkpoint.folder]
     command += ["--device", "cpu", "--target", "misfit"]
     status, _, error = run_command(capsys, *command, "--out", tmp_path / "alone")
     assert status == 0, error
     both = tmp_path / "both"
-    (survivor, _, said), (killed, _, _) = two_processes([*command, "--out", both], killed=1)
-    assert killed == -signal.SIGKILL and survivor == 1 and "Run the same command again" in said, said
+    (survivor, _, errors), (victim, _, _) = two_processes([*command, "--out", both], victim=1)
+    assert victim == -signal.SIGKILL and survivor == 1 and "Run the same command again" in errors, errors
     assert list((both / "parts").glob("*.parquet")) and not (both / "explanations.jsonl").exists()
-    (first, out, said), (second, silent, _) = two_processes([*command, "--out", both])
-    assert (first, second) == (0, 0) and "4 of 5 films were explained" in out and not silent, said
+    (first, out, errors), (second, silent, _) = two_processes([*command, "--out", both])
+    assert (first, second) == (0, 0) and "4 of 5 films were explained" in out and not silent, errors
     assert (both / "explanations.jsonl").read_text() == (tmp_path / "alone" / "explanations.jsonl").read_text()
     assert not (both / "parts").exists()
 
 
 def compute(parts: Parts, processes: Processes = shards.SINGLE_PROCESS) -> list[int]:
-    """Compute squares of 0 … 9 in parts; returns the items that were computed."""
-    seen: list[int] = []
+    """Compute the squares of 0 to 9 in parts, and return the items that were computed."""
+    items: list[int] = []
 
     def squares(part: list[int]):
-        seen.extend(part)
+        items.extend(part)
         return [{"value": item**2} for item in part]
 
-    parts.compute(lambda wanted: (item for item in range(10) if wanted(item)), squares, processes)
-    return seen
+    parts.compute(lambda is_wanted: (item for item in range(10) if is_wanted(item)), squares, processes)
+    return items
 
 
 def test_parts_are_shared_out_and_read_back_in_order(tmp_path, monkeypatch):
@@ -213,8 +221,16 @@ def test_a_million_rows_stream(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_manifest_that_cannot_be_read_ends_every_process_with_its_sentence(calibrated, tmp_path):
-    command = ["evaluate", "--manifest", tmp_path / "absent.csv", "--checkpoint", calibrated, "--out", tmp_path / "o"]
+def test_a_manifest_that_cannot_be_read_ends_every_process_with_its_sentence(calibrated_checkpoint, tmp_path):
+    command = [
+        "evaluate",
+        "--manifest",
+        tmp_path / "absent.csv",
+        "--checkpoint",
+        calibrated_checkpoint,
+        "--out",
+        tmp_path / "o",
+    ]
     for status, _, error in two_processes([*command, "--device", "cpu"]):
         assert status == 1 and "no manifest file" in error and "Traceback" not in error
     assert issubclass(ManifestError, ValueError)

@@ -90,8 +90,8 @@ def test_the_card_holds_the_newest_table_alone(tmp_path):
     assert write_card_section(tmp_path / "new", "| new |\n", "1 film.").read_text().startswith("# new\n")
 
 
-def test_evaluate_reports_subgroups_and_writes_the_card(calibrated, film_folder, tmp_path, capsys):
-    command = ["evaluate", "--manifest", film_folder / "manifest.csv", "--checkpoint", calibrated]
+def test_evaluate_reports_subgroups_and_writes_the_card(calibrated_checkpoint, film_folder, tmp_path, capsys):
+    command = ["evaluate", "--manifest", film_folder / "manifest.csv", "--checkpoint", calibrated_checkpoint]
     status, out, error = run_command(capsys, *command, "--out", tmp_path / "e", "--card")
     assert status == 0, error
     subgroups = json.loads((tmp_path / "e" / "metrics.json").read_text())["subgroups"]
@@ -100,4 +100,4 @@ def test_evaluate_reports_subgroups_and_writes_the_card(calibrated, film_folder,
     assert set(subgroups["bmi"]) == {"18.5 to 25", "unknown"} and subgroups["view"]["PA"]["auroc"] is not None
     assert all(group["auroc_interval"] is None for kind in subgroups.values() for group in kind.values())
     table = (tmp_path / "e" / "subgroups.md").read_text()
-    assert table in out and table in (calibrated / "README.md").read_text()
+    assert table in out and table in (calibrated_checkpoint / "README.md").read_text()

@@ -12,9 +12,9 @@ from diff3m.evaluation.twins import TwinDistance, measure_heart_widths, measure_
 def test_distances_inside_and_outside_by_hand():
     twin, mask = np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)
     mask[:2] = True
-    film, healed = twin.copy(), twin.copy()
-    film[:2], healed[:2], healed[2:] = 0.4, 0.1, -0.02
-    distance = measure_twin_distance(film, healed, twin, mask)
+    film, reconstruction = twin.copy(), twin.copy()
+    film[:2], reconstruction[:2], reconstruction[2:] = 0.4, 0.1, -0.02
+    distance = measure_twin_distance(film, reconstruction, twin, mask)
     assert astuple(distance)[:4] == pytest.approx((0.4, 0.1, 0.0, 0.02))
 
 
@@ -40,6 +40,6 @@ def test_kinds_are_averaged_apart_and_faint_lesions_count_by_their_size():
     assert summary["nodule"]["healed"]["ratio"] == pytest.approx(0.103 / 0.401)
     assert summary["nodule"]["after_outside"] == pytest.approx(0.02)
     assert summary["nodule"]["before_heart"] == 0.05 and summary["nodule"]["after_heart"] == pytest.approx(0.03)
-    healed = summary["all"]["healed"]
-    assert healed["ratio"] == pytest.approx(0.303 / 0.601)
-    assert healed["interval"][0] <= healed["ratio"] <= healed["interval"][1]
+    estimate = summary["all"]["healed"]
+    assert estimate["ratio"] == pytest.approx(0.303 / 0.601)
+    assert estimate["interval"][0] <= estimate["ratio"] <= estimate["interval"][1]

@@ -45,13 +45,13 @@ def test_a_deviation_is_one_where_the_film_stands_at_the_high_end():
 
 
 @pytest.mark.parametrize("target", attribution.TARGETS)
-def test_attributions_sum_to_the_whole_change(fitted, target, film_folder):
-    detector = fitted
+def test_attributions_sum_to_the_whole_change(fitted_detector, target, film_folder):
+    detector = fitted_detector
     if target == "score":
         scoring = calibrate_on_normals(
-            Detector(replace(fitted.checkpoint, folder=None), "cpu", "float32"), film_folder / "manifest.csv"
+            Detector(replace(fitted_detector.checkpoint, folder=None), "cpu", "float32"), film_folder / "manifest.csv"
         )
-        detector = fitted.with_scoring(scoring)
+        detector = fitted_detector.with_scoring(scoring)
     result = attribute(detector, phantom_case(detector, 3), target=target)
     total = result.known - result.unknown
     assert abs(total) > 1e-3
@@ -95,10 +95,10 @@ def test_shapley_values_of_a_glove_game():
     )
 
 
-def test_an_attribution_is_that_of_its_coalitions(fitted):
-    case = phantom_case(fitted)
-    result, x0 = attribute(fitted, case, parts=False), fitted.inputs([case])
-    members, values = fitted.schema.explanation_groups, {}
+def test_an_attribution_is_that_of_its_coalitions(fitted_detector):
+    case = phantom_case(fitted_detector)
+    result, x0 = attribute(fitted_detector, case, parts=False), fitted_detector.inputs([case])
+    members, values = fitted_detector.schema.explanation_groups, {}
     for coalition in itertools.product((0, 1), repeat=5):
         known = {
             feature.name
@@ -107,30 +107,32 @@ def test_an_attribution_is_that_of_its_coalitions(fitted):
             for feature in members[group]
         }
         record = {name: value if name in known else None for name, value in case.record.items()}
-        along, _ = measure_deviations(fitted, x0, [record], fitted.config.fit)
-        values[coalition] = float(compute_misfit(compute_z_scores(along, fitted.config.fit))[0])
+        along, _ = measure_deviations(fitted_detector, x0, [record], fitted_detector.config.fit)
+        values[coalition] = float(compute_misfit(compute_z_scores(along, fitted_detector.config.fit))[0])
     assert result.groups == pytest.approx(captum_values(ShapleyValues, values, GROUPS), rel=1e-3, abs=1e-4)
     assert result.ablation["habitus"] == pytest.approx(values[1, 1, 1, 1, 1] - values[1, 1, 1, 0, 1], rel=1e-3)
 
 
-def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted):
+def test_what_the_record_moves_is_a_distance_from_the_whole_record(fitted_detector):
     """The film's own deviation counts for the misfit alone."""
-    case = phantom_case(fitted)
-    context = Context(fitted, case)
+    case = phantom_case(fitted_detector)
+    context = Context(fitted_detector, case)
     contradiction, expectation, prior = (context.compute(name) for name in ("misfit", "expectation", "prior"))
     assert expectation.known == prior.known == 0 < contradiction.known
     assert expectation.unknown > 0 and prior.unknown > 0
     assert compute_movement(np.array([[1.0, 2.0], [4.0, 6.0]]), np.array([4.0, 6.0])).tolist() == [25.0, 0.0]
-    fits, nothing = fitted.config.prior_fit, fitted.schema.parse({})
-    z = compute_z_scores(measure_deviations(fitted, fitted.inputs([case]), [nothing, case.record], fits)[0], fits)
+    fits, nothing = fitted_detector.config.prior_fit, fitted_detector.schema.parse({})
+    z = compute_z_scores(
+        measure_deviations(fitted_detector, fitted_detector.inputs([case]), [nothing, case.record], fits)[0], fits
+    )
     assert prior.unknown == pytest.approx(float(np.square(z[0] - z[1]).sum()), rel=1e-3)
     assert {fit.level for fit in fits} == {PRIOR_LEVEL}
     assert expectation.table.keys() == contradiction.table.keys()
     assert prior.fits == () and expectation.fits == contradiction.fits
     with pytest.raises(ExplanationError, match="measured other things"):
-        attribute(fitted, case, "prior", previous=contradiction)
+        attribute(fitted_detector, case, "prior", previous=contradiction)
     with pytest.raises(ExplanationError, match="diff3m calibrate"):
-        get_calibrated_fits(fitted.with_config(replace(fitted.config, prior_fit=())), prior=True)
+        get_calibrated_fits(fitted_detector.with_config(replace(fitted_detector.config, prior_fit=())), prior=True)
 
 
 def test_the_share_below_rises_beyond_what_was_measured():
@@ -144,16 +146,16 @@ def test_the_share_below_rises_beyond_what_was_measured():
         replace(fit, usual=(2.0, 1.0))
 
 
-def test_groups_of_many_values_move_as_one(fitted):
+def test_groups_of_many_values_move_as_one(fitted_detector):
     """Four vitals beside the eight features would make 1,024 coalitions."""
-    vital = fitted.schema["systolic_mmhg"]
+    vital = fitted_detector.schema["systolic_mmhg"]
     more = tuple(replace(vital, name=f"vital_{number}", explanation_group="vitals") for number in range(4))
-    wide = replace(fitted.schema, features=(*fitted.schema.features, *more))
-    record = {**fitted.schema.parse(RECORD), **{feature.name: 1.0 for feature in more}}
+    wide = replace(fitted_detector.schema, features=(*fitted_detector.schema.features, *more))
+    record = {**fitted_detector.schema.parse(RECORD), **{feature.name: 1.0 for feature in more}}
     players = coalitions.list_players(SimpleNamespace(schema=wide), record, single=True)
     assert tuple(feature.name for feature in more) in players and ("systolic_mmhg",) in players and len(players) == 7
     single = tuple(replace(vital, name=f"lone_{number}", explanation_group=f"lone {number}") for number in range(3))
-    many = SimpleNamespace(schema=replace(wide, features=(*wide.features, *single)), config=fitted.config)
+    many = SimpleNamespace(schema=replace(wide, features=(*wide.features, *single)), config=fitted_detector.config)
     lone = {feature.name: 1.0 for feature in single}
     with pytest.raises(ExplanationError, match="8 parts"):
         coalitions.list_coalitions(
@@ -161,41 +163,43 @@ def test_groups_of_many_values_move_as_one(fitted):
         )
 
 
-def test_what_is_not_known_or_not_trained_explains_nothing(fitted, shipped):
-    result = attribute(fitted, phantom_case(fitted, 5, {"age": 60}))
+def test_what_is_not_known_or_not_trained_explains_nothing(fitted_detector, shipped_detector):
+    result = attribute(fitted_detector, phantom_case(fitted_detector, 5, {"age": 60}))
     assert result.groups["age"] == pytest.approx(result.known - result.unknown)
     assert all(result.groups[name] == 0 for name in GROUPS[1:])
-    empty = attribute(fitted, phantom_case(fitted, 5, {}))
+    empty = attribute(fitted_detector, phantom_case(fitted_detector, 5, {}))
     assert set(empty.groups.values()) == {0.0} and empty.known == empty.unknown and empty.parts == {}
-    real = attribute(shipped, shipped.case(make_person(5).render(128), RECORD), parts=False)
+    real = attribute(shipped_detector, shipped_detector.case(make_person(5).render(128), RECORD), parts=False)
     assert set(real.groups) == {"age", "sex", "view"}  # BMI and pressure were never trained
 
 
-def test_explanations_repeat_and_end_in_sentences_where_they_cannot_be_given(fitted, tiny_detector):
-    case = phantom_case(fitted, 6)
-    once, again = (attribute(fitted, case, parts=False) for _ in range(2))
+def test_explanations_repeat_and_end_in_sentences_where_they_cannot_be_given(fitted_detector, tiny_detector):
+    case = phantom_case(fitted_detector, 6)
+    once, again = (attribute(fitted_detector, case, parts=False) for _ in range(2))
     assert once == again and all(np.array_equal(once.table[known], again.table[known]) for known in once.table)
-    fits = attribute(fitted, case).fits
-    assert [fit.z for fit in measure_record_fit(fitted, case)] == pytest.approx([fit.z for fit in fits], rel=1e-3)
+    fits = attribute(fitted_detector, case).fits
+    assert [fit.z for fit in measure_record_fit(fitted_detector, case)] == pytest.approx(
+        [fit.z for fit in fits], rel=1e-3
+    )
     with pytest.raises(ExplanationError, match="diff3m calibrate"):
         attribute(tiny_detector, case)
     with pytest.raises(ExplanationError, match="no score to explain"):
         attribute(tiny_detector, case, target="score")
     with pytest.raises(ExplanationError, match="target must be"):
-        attribute(fitted, case, target="luck")
+        attribute(fitted_detector, case, target="luck")
     with pytest.raises(ValueError, match="std positive"):
         GroupFit("age", 350, 0.0, 0.0, 3)
 
 
-def test_coalitions_that_were_computed_are_not_computed_again(fitted, monkeypatch):
-    case, counts = phantom_case(fitted), []
-    first = attribute(fitted, case, parts=False)
+def test_coalitions_that_were_computed_are_not_computed_again(fitted_detector, monkeypatch):
+    case, counts = phantom_case(fitted_detector), []
+    first = attribute(fitted_detector, case, parts=False)
 
     def counted(detector, x0, records, fits):
         counts.append(len(records))
         return measure_deviations(detector, x0, records, fits)
 
     monkeypatch.setattr(attribution, "measure_deviations", counted)
-    second, whole = attribute(fitted, case, previous=first), attribute(fitted, case)
+    second, whole = attribute(fitted_detector, case, previous=first), attribute(fitted_detector, case)
     assert counts == [32, 64] and second.fits == first.fits
     assert list(second.parts.values()) == pytest.approx(list(whole.parts.values()), rel=1e-3, abs=1e-4)

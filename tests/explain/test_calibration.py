@@ -26,11 +26,13 @@ def phantom_cases(detector, count=8):
     ]
 
 
-def test_calibrated_normals_have_mean_zero_and_spread_one(fitted):
-    fits = fitted.config.fit
+def test_calibrated_normals_have_mean_zero_and_spread_one(fitted_detector):
+    fits = fitted_detector.config.fit
     z = [
-        compute_z_scores(measure_deviations(fitted, fitted.inputs([case]), [case.record], fits)[0][0], fits)
-        for case in phantom_cases(fitted)
+        compute_z_scores(
+            measure_deviations(fitted_detector, fitted_detector.inputs([case]), [case.record], fits)[0][0], fits
+        )
+        for case in phantom_cases(fitted_detector)
     ]
     assert np.allclose(np.mean(z, 0), 0, atol=1e-6) and np.allclose(np.std(z, 0, ddof=1), 1, atol=1e-6)
     levels = {"age": 350, "sex": 600, "view": 350, "habitus": 500, "blood pressure": 350}
@@ -75,7 +77,7 @@ def test_the_command_writes_the_calibration(tiny_copy, normals, capsys):
 
 
 @pytest.fixture
-def measured(monkeypatch):
+def measurement_calls(monkeypatch):
     """Replace the two measurements of a film by quick ones; returns the list of those that were called."""
     calls = []
 
@@ -94,25 +96,27 @@ def measured(monkeypatch):
     return calls
 
 
-def test_a_run_that_was_ended_goes_on_with_the_film_at_which_it_ended(tiny_detector, normals, tmp_path, measured):
+def test_a_run_that_was_ended_goes_on_with_the_film_at_which_it_ended(
+    tiny_detector, normals, tmp_path, measurement_calls
+):
     whole = calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "whole")
-    measured[:] = ["stop here"] * 2
+    measurement_calls[:] = ["stop here"] * 2
     with pytest.raises(KeyboardInterrupt):
         calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts")
-    assert measured.count("deviations") == 4
-    measured.clear()
+    assert measurement_calls.count("deviations") == 4
+    measurement_calls.clear()
     assert calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts") == whole
-    assert measured == ["movements"] * 3, "of four films one was measured before the end"
+    assert measurement_calls == ["movements"] * 3, "of four films one was measured before the end"
     assert not list((tmp_path / "parts").iterdir())
 
 
-def test_films_that_cannot_be_used_are_left_out_of_the_fit(tiny_detector, normals, tmp_path, measured):
+def test_films_that_cannot_be_used_are_left_out_of_the_fit(tiny_detector, normals, tmp_path, measurement_calls):
     (normals.parent / "1.png").write_bytes(b"no picture")
     upside_down = cv2.imread(str(normals.parent / "2.png"), cv2.IMREAD_GRAYSCALE)[::-1]
     cv2.imwrite(str(normals.parent / "2.png"), upside_down)
     calibration = calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts")
     assert {fit.count for fit in (*calibration.fit, *calibration.prior_fit)} == {2}
-    assert measured == ["deviations"] * 2 + ["movements"] * 2
+    assert measurement_calls == ["deviations"] * 2 + ["movements"] * 2
     (normals.parent / "0.png").write_bytes(b"no picture")
     with pytest.raises(ExplanationError, match="at least two normal films"):
         calibrate_fit_on_normals(tiny_detector, normals, tmp_path / "parts")
@@ -120,18 +124,20 @@ def test_films_that_cannot_be_used_are_left_out_of_the_fit(tiny_detector, normal
 
 
 @pytest.mark.slow
-def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
-    cases = phantom_cases(fitted)
-    sizes = np.abs([list(attribute(fitted, case, "prior", parts=False).groups.values()) for case in cases])
+def test_what_is_unusual_is_measured_against_normals_own_records(fitted_detector):
+    cases = phantom_cases(fitted_detector)
+    sizes = np.abs([list(attribute(fitted_detector, case, "prior", parts=False).groups.values()) for case in cases])
     rank = (sizes < sizes[3]).sum(0) / (len(cases) - 1)
-    result = attribute(fitted, cases[3], "prior", parts=False)
+    result = attribute(fitted_detector, cases[3], "prior", parts=False)
     # eight people: steep between quantiles
     assert list(result.unusual.values()) == pytest.approx(list(rank * 101 / 102), abs=0.05)
-    assert attribute(fitted, cases[3], parts=False).unusual == {}
-    plain = replace(fitted.config, prior_fit=tuple(replace(fit, usual=()) for fit in fitted.config.prior_fit))
-    assert attribute(fitted.with_config(plain), cases[3], "prior", parts=False).unusual == {}
-    age_alone = fitted.case(make_person(3).render(64), {"age": 30})
-    unusual = attribute(fitted, age_alone, "prior", parts=False).unusual
+    assert attribute(fitted_detector, cases[3], parts=False).unusual == {}
+    plain = replace(
+        fitted_detector.config, prior_fit=tuple(replace(fit, usual=()) for fit in fitted_detector.config.prior_fit)
+    )
+    assert attribute(fitted_detector.with_config(plain), cases[3], "prior", parts=False).unusual == {}
+    age_alone = fitted_detector.case(make_person(3).render(64), {"age": 30})
+    unusual = attribute(fitted_detector, age_alone, "prior", parts=False).unusual
     assert set(unusual) == {"age"}, "what is unknown is not out of the ordinary"
     moving = replace(result, unknown=4.0, unusual={"age": 0.4, "view": 0.97})
     sentence = unusual_sentence(moving)
@@ -141,13 +147,13 @@ def test_what_is_unusual_is_measured_against_normals_own_records(fitted):
     assert "Nothing in this record stands out" in unusual_sentence(still), "what moves normal by next to nothing"
 
 
-def test_unknown_values_do_not_count_as_usual(fitted):
-    cases = phantom_cases(fitted, 6)
+def test_unknown_values_do_not_count_as_usual(fitted_detector):
+    cases = phantom_cases(fitted_detector, 6)
 
     def usual(some):
-        return {fit.group: fit.usual for fit in calibrate_usual(fitted, some)}
+        return {fit.group: fit.usual for fit in calibrate_usual(fitted_detector, some)}
 
-    view_alone = [case.with_record(fitted.schema.parse({"view": "PA"})) for case in cases[3:]]
+    view_alone = [case.with_record(fitted_detector.schema.parse({"view": "PA"})) for case in cases[3:]]
     assert usual([*cases[:3], *view_alone])["age"] == usual(cases[:3])["age"], "three more whose age is unknown"
-    ages = [case.with_record(fitted.schema.parse({"age": 40 + index})) for index, case in enumerate(cases)]
+    ages = [case.with_record(fitted_detector.schema.parse({"age": 40 + index})) for index, case in enumerate(cases)]
     assert usual(ages)["habitus"] == ()

@@ -34,15 +34,18 @@ def phantom_case(detector, number, record=RECORD, size=64):
     return detector.case(make_person(number).render(size), record)
 
 
-def test_integrated_gradients_sum_to_the_whole_change_and_follow_the_definition(fitted):
-    case = phantom_case(fitted, 4)
-    gradients, shapley = compute_integrated_gradients(fitted, case, steps=24), attribute(fitted, case, parts=False)
+def test_integrated_gradients_sum_to_the_whole_change_and_follow_the_definition(fitted_detector):
+    case = phantom_case(fitted_detector, 4)
+    gradients, shapley = (
+        compute_integrated_gradients(fitted_detector, case, steps=24),
+        attribute(fitted_detector, case, parts=False),
+    )
     whole = shapley.known - shapley.unknown
     error = 0.02 * abs(whole) + 0.01
     assert sum(gradients.groups.values()) == pytest.approx(whole, abs=error) and abs(gradients.gap) < error
-    only = compute_integrated_gradients(fitted, phantom_case(fitted, 4, {"age": 60}), steps=4)
+    only = compute_integrated_gradients(fitted_detector, phantom_case(fitted_detector, 4, {"age": 60}), steps=4)
     assert all(only.groups[group] == 0 for group in GROUPS[1:]) and only.groups["age"] != 0
-    coarse = compute_integrated_gradients(fitted, case, steps=2)
+    coarse = compute_integrated_gradients(fitted_detector, case, steps=2)
     assert abs(coarse.gap) >= abs(gradients.gap)  # more points, a smaller error
 
 
@@ -51,47 +54,49 @@ def test_agreement_is_judged_on_groups_that_matter():
     assert compare_attributions(values, {"age": -3.0, "sex": -0.3, "view": 1.0}).is_full  # sex is too small to count
     other = compare_attributions(values, {"age": -1.0, "sex": 0.0, "view": 4.0})
     assert other.signs == 1 and other.order and not other.largest
-    turned = compare_attributions(values, {"age": 5.0, "sex": 0.2, "view": 2.0})
-    assert turned.signs == 0.5 and not turned.order and not turned.is_full
+    opposite = compare_attributions(values, {"age": 5.0, "sex": 0.2, "view": 2.0})
+    assert opposite.signs == 0.5 and not opposite.order and not opposite.is_full
     nothing = compare_attributions({"age": 0.1}, {"age": -0.1})
     assert nothing.is_full and "nothing to compare" in agreement_sentence("integrated gradients", nothing)
-    assert "50% of the signs" in agreement_sentence("integrated gradients", turned)
+    assert "50% of the signs" in agreement_sentence("integrated gradients", opposite)
     sentence = agreement_sentence("leaving one group out", compare_attributions(values, values))
     assert sentence.startswith("Leaving one group out agrees")
 
 
-def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted):
+def test_a_region_is_attributed_whole_and_found_where_the_film_differs(fitted_detector):
     film = make_person(8).render(64)
     film[40:46, 20:26] = 1.0
-    case = fitted.case(film, RECORD)
-    result = attribute_region(fitted, case)
+    case = fitted_detector.case(film, RECORD)
+    result = attribute_region(fitted_detector, case)
     assert sum(result.groups.values()) == pytest.approx(result.known - result.unknown, abs=1e-6)
-    everything = attribute_region(fitted, case, box=(0.0, 0.0, 1.0, 1.0))
-    x0 = fitted.inputs([case])
-    whole = estimate_one_step(fitted, x0, [case.record], 350)
+    everything = attribute_region(fitted_detector, case, box=(0.0, 0.0, 1.0, 1.0))
+    x0 = fitted_detector.inputs([case])
+    whole = estimate_one_step(fitted_detector, x0, [case.record], 350)
     assert everything.known == pytest.approx(float((x0 - whole).mean()), abs=1e-5)
     with pytest.raises(ExplanationError, match="region is empty"):
-        attribute_region(fitted, case, box=(0.5, 0.5, 0.5, 0.9))
+        attribute_region(fitted_detector, case, box=(0.5, 0.5, 0.5, 0.9))
     residual = torch.zeros(100, 100)
     residual[70:75, 30:35] = -1.0  # an odd side, so that its middle is one pixel
-    rows, columns, box = locate_region(residual, fitted.scoring, None)
+    rows, columns, box = locate_region(residual, fitted_detector.scoring, None)
     assert (rows, columns) == (slice(64, 80), slice(24, 40)), "a square of 16 % around the largest residual"
     assert box == (0.64, 0.24, 0.80, 0.40)
 
 
-def test_regions_share_their_estimates(fitted):
-    case, boxes = phantom_case(fitted, 8), [None, (0.0, 0.0, 1.0, 1.0), (0.2, 0.2, 0.4, 0.4)]
-    together = attribute_regions(fitted, case, boxes)
-    assert [one.groups for one in together] == [attribute_region(fitted, case, box).groups for box in boxes]
-    named = Context(fitted, case, Request(box=boxes[1], regions=(("corner", boxes[2]),))).compute("region")
-    assert named == {"": together[1], "corner": together[2]}
+def test_regions_share_their_estimates(fitted_detector):
+    case, boxes = phantom_case(fitted_detector, 8), [None, (0.0, 0.0, 1.0, 1.0), (0.2, 0.2, 0.4, 0.4)]
+    together = attribute_regions(fitted_detector, case, boxes)
+    assert [one.groups for one in together] == [attribute_region(fitted_detector, case, box).groups for box in boxes]
+    attributions = Context(fitted_detector, case, Request(box=boxes[1], regions=(("corner", boxes[2]),))).compute(
+        "region"
+    )
+    assert attributions == {"": together[1], "corner": together[2]}
 
 
-def test_information_sums_over_pixels_and_is_nothing_without_a_record(fitted):
-    result = compute_information(fitted, phantom_case(fitted, 8))
+def test_information_sums_over_pixels_and_is_nothing_without_a_record(fitted_detector):
+    result = compute_information(fitted_detector, phantom_case(fitted_detector, 8))
     assert result.map.shape == (32, 32) and result.map.sum() == pytest.approx(result.bits, rel=1e-3, abs=1e-3)
     assert set(result.groups) == set(GROUPS) and result.bits != 0
-    nothing = compute_information(fitted, phantom_case(fitted, 8, {}))
+    nothing = compute_information(fitted_detector, phantom_case(fitted_detector, 8, {}))
     assert nothing.bits == 0 and nothing.groups == {}
 
 
@@ -122,9 +127,9 @@ def test_habitus_stays_consistent_when_one_of_three_changes():
     schema = paper_schema()
     record = schema.parse({"height_cm": 170, "weight_kg": 80})
     for name, value in (("bmi", 40.0), ("height_cm", 190.0), ("weight_kg", 60.0)):
-        changed = schema.with_value(record, name, value)
-        assert changed[name] == value
-        assert changed["bmi"] == pytest.approx(changed["weight_kg"] / (changed["height_cm"] / 100) ** 2)
+        new_record = schema.with_value(record, name, value)
+        assert new_record[name] == value
+        assert new_record["bmi"] == pytest.approx(new_record["weight_kg"] / (new_record["height_cm"] / 100) ** 2)
     without_height = schema.parse({"bmi": 30, "weight_kg": 90})
     assert schema.with_value(without_height, "weight_kg", 45.0)["bmi"] == pytest.approx(15)
     assert schema.with_value({"weight_kg": 90.0}, "weight_kg", 45.0)
@@ -136,53 +141,56 @@ def test_habitus_stays_consistent_when_one_of_three_changes():
     assert schema.contrast_records("sex") == ({**unknown, "sex": "F"}, {**unknown, "sex": "M"})
 
 
-def test_an_influence_curve_passes_through_the_record_and_marks_what_was_trained(fitted):
+def test_an_influence_curve_passes_through_the_record_and_marks_what_was_trained(fitted_detector):
     curve = compute_influence(
-        fitted, phantom_case(fitted, 7, {**RECORD, "diastolic_mmhg": 60}), "systolic_mmhg", points=5
+        fitted_detector, phantom_case(fitted_detector, 7, {**RECORD, "diastolic_mmhg": 60}), "systolic_mmhg", points=5
     )
     assert curve.values[0] < curve.trained[0] < curve.trained[1] < curve.values[-1] and curve.own == 150
     assert curve.reconstructions.shape == (5, 32, 32) and np.abs(np.diff(curve.reconstructions, axis=0)).max() > 0
-    case = phantom_case(fitted, 7, {**RECORD, "systolic_mmhg": 220})
-    extreme = compute_influence(fitted, case, "systolic_mmhg", points=3, strip=False)
+    case = phantom_case(fitted_detector, 7, {**RECORD, "systolic_mmhg": 220})
+    extreme = compute_influence(fitted_detector, case, "systolic_mmhg", points=3, strip=False)
     assert extreme.values[-1] == 220 and extreme.reconstructions is None
-    assert extreme.misfit[-1] == pytest.approx(attribute(fitted, case).known, rel=1e-3)
+    assert extreme.misfit[-1] == pytest.approx(attribute(fitted_detector, case).known, rel=1e-3)
     for wrong, sentence in ((("sex", 9), "needs a number"), (("bmi", 1), "at least two points")):
         with pytest.raises(ExplanationError, match=sentence):
-            compute_influence(fitted, case, *wrong)
+            compute_influence(fitted_detector, case, *wrong)
 
 
-def test_pressures_keep_their_order_along_a_curve(fitted):
-    case = phantom_case(fitted, 3, {"systolic_mmhg": 130, "diastolic_mmhg": 95})
+def test_pressures_keep_their_order_along_a_curve(fitted_detector):
+    case = phantom_case(fitted_detector, 3, {"systolic_mmhg": 130, "diastolic_mmhg": 95})
     systolic, diastolic = (
-        compute_influence(fitted, case, name, 3, strip=False).values for name in ("systolic_mmhg", "diastolic_mmhg")
+        compute_influence(fitted_detector, case, name, 3, strip=False).values
+        for name in ("systolic_mmhg", "diastolic_mmhg")
     )
     assert systolic.min() == 105 and diastolic.max() <= 120
-    alone = compute_influence(fitted, phantom_case(fitted, 3, {"diastolic_mmhg": 178}), "systolic_mmhg", 3, strip=False)
+    alone = compute_influence(
+        fitted_detector, phantom_case(fitted_detector, 3, {"diastolic_mmhg": 178}), "systolic_mmhg", 3, strip=False
+    )
     assert alone.values[0] >= 188, "above the diastolic value, although no patient of training was there"
     assert (np.diff(alone.values) > 0).all()
-    assert "far from those of training" in influence_sentence(alone, fitted.schema["systolic_mmhg"])
+    assert "far from those of training" in influence_sentence(alone, fitted_detector.schema["systolic_mmhg"])
 
 
 def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
     case, box = phantom_case(phantoms, 14, make_person(14).patient.to_record(), 128), (0.3, 0.3, 0.6, 0.6)
     curve = compute_influence(phantoms, case, "bmi", points=3, strip=False, score=True, box=box)
-    changed = case.with_record(phantoms.schema.with_value(case.record, "bmi", float(curve.values[1])))
-    own = attribute_region(phantoms, changed, box=box)
+    other_case = case.with_record(phantoms.schema.with_value(case.record, "bmi", float(curve.values[1])))
+    own = attribute_region(phantoms, other_case, box=box)
     assert curve.region[1] == pytest.approx(own.known, abs=1e-4) and curve.box == pytest.approx(box, abs=0.01)
     assert np.ptp(curve.region) > 0.001 and curve.score.shape == (3,) and np.isfinite(curve.score).all()
 
 
-def test_uncertainty_is_over_levels_and_seeds(shipped, phantoms, tiny_detector):
+def test_uncertainty_is_over_levels_and_seeds(shipped_detector, phantoms, tiny_detector):
     case = phantom_case(phantoms, 13, make_person(13).patient.to_record(), 128)
     result = measure_uncertainty(phantoms, case)
     assert set(result.by_level) == {60, 100, 200} and set(result.by_seed) == {0, 1, 2} and result.heat_spread.max() > 0
     card = uncertainty_card(result, Context(phantoms, case))
     assert "Largest z-score" in card and "every seed gives the same map" in card
-    real_case = phantom_case(shipped, 13, {"view": "PA"}, 128)
-    real = measure_uncertainty(shipped, real_case)
+    real_case = phantom_case(shipped_detector, 13, {"view": "PA"}, 128)
+    real = measure_uncertainty(shipped_detector, real_case)
     assert len(set(real.by_seed.values())) == 3, "one-step estimates draw noise"
     assert set(real.by_level) == {60} and real.heat_spread.max() > 0
-    card = uncertainty_card(real, Context(shipped, real_case))
+    card = uncertainty_card(real, Context(shipped_detector, real_case))
     assert "Mean z-score" in card and "every seed" not in card, "noising draws noises, so the map depends on the seed"
     with pytest.raises(ExplanationError, match="no score"):
         measure_uncertainty(tiny_detector, phantom_case(tiny_detector, 13, {}))

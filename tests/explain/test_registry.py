@@ -104,8 +104,8 @@ def test_results_are_shared_and_failures_are_said_once(tiny_detector):
     assert list(context.collect_results()) == ["region"]
 
 
-def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
-    case = fitted.case(make_person(3).render(64), RECORD)
+def test_a_wrong_request_is_refused_before_anything_is_computed(fitted_detector):
+    case = fitted_detector.case(make_person(3).render(64), RECORD)
     wrong = {
         "target must be": Request(targets=("luck",)),
         "needs a number": Request(numbers=("sex",)),
@@ -114,9 +114,9 @@ def test_a_wrong_request_is_refused_before_anything_is_computed(fitted):
     }
     for sentence, request in wrong.items():
         with pytest.raises(ExplanationError, match=sentence):
-            Context(fitted, case, request)
+            Context(fitted_detector, case, request)
     with pytest.raises(EHRError, match="give the other value of BMI"):
-        Context(fitted, case, Request(changes=(("bmi", " "),)))
+        Context(fitted_detector, case, Request(changes=(("bmi", " "),)))
 
 
 def test_the_page_says_results_in_words(complete):
@@ -165,18 +165,18 @@ def test_sentences_on_attributions(phantoms):
     assert "next to nothing" in prior_sentence(nothing)
     assert "No part of the record" in attribution_sentence(unknown)
     assert fit_sentence(unknown.fits[0], {}) == "Age: not in the record."
-    scored = replace(unknown, known=1.5, unknown=0.5, groups={"age": 0.2, "view": 0.8})
-    sentence = score_sentence(scored)
+    attribution = replace(unknown, known=1.5, unknown=0.5, groups={"age": 0.2, "view": 0.8})
+    sentence = score_sentence(attribution)
     assert "+1.50 with the record and would be +0.50" in sentence and "view (+0.80)" in sentence
-    assert "No part" in score_sentence(replace(scored, groups={"age": 0.04, "view": 0.05}))
+    assert "No part" in score_sentence(replace(attribution, groups={"age": 0.04, "view": 0.05}))
 
 
 @pytest.mark.slow
-def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted, tiny_detector):
-    """`fitted` has a fit and no score; the tiny checkpoint has neither."""
+def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted_detector, tiny_detector):
+    """`fitted_detector` has a fit and no score; the tiny checkpoint has neither."""
     film, record = Radiograph(make_person(12).render(64)), make_person(12).patient.to_record()
     request = Request(targets=TARGETS, numbers=("age",))
-    *_, (_, page) = stream_cards(Context(fitted, fitted.case(film, record), request))
+    *_, (_, page) = stream_cards(Context(fitted_detector, fitted_detector.case(film, record), request))
     assert "Does the film fit" in page and "Influence of Age" in page and "How sure is the score" not in page
     assert page.count("gives no score") == 1
     *_, (_, page) = stream_cards(Context(tiny_detector, tiny_detector.case(film, record), request))
@@ -184,16 +184,16 @@ def test_what_cannot_be_explained_is_said_and_costs_nothing_else(fitted, tiny_de
     assert "Where the record informs" in page and "With and without" in page
 
 
-def test_an_unforeseen_error_leaves_what_was_explained(fitted, monkeypatch, tmp_path):
+def test_an_unforeseen_error_leaves_what_was_explained(fitted_detector, monkeypatch, tmp_path):
     def broken(context):
         raise RuntimeError("out of memory")
 
     cv2.imwrite(str(tmp_path / "film.png"), (make_person(12).render(64) * 255).astype(np.uint8))
     monkeypatch.setitem(EXPLANATIONS, "information", replace(EXPLANATIONS["information"], explain=broken))
     with gr.Blocks():
-        screen = build_screen([fitted], {"tiny": []}, build_model_select([fitted]))
+        screen = build_screen([fitted_detector], {"tiny": []}, build_model_select([fitted_detector]))
     handlers = ExploreHandlers(screen)
-    film, _ = open_film(str(tmp_path / "film.png"), Corrections(accepted=True), "film", fitted)
+    film, _ = open_film(str(tmp_path / "film.png"), Corrections(accepted=True), "film", fitted_detector)
     values = dict.fromkeys(screen.inputs | screen.questions, "")
     values |= {screen.session: Session("tiny", film), screen.model: "tiny", screen.runs: Runs()}
     values |= handlers.screen.parts["tiny"].form.fill({}, "")
@@ -236,9 +236,9 @@ def test_the_command_explains_and_writes_json(complete, tmp_path, capsys):
     assert sum(explanations["attention"].values()) == pytest.approx(2, abs=1e-3)  # two attention groups
     assert len(explanations["influence"]["age"]["score"]) == 9
     assert explanations["record_unknown"]["record"]["view"] is None
-    changed, *aged = explanations["record_changed"]
-    assert [other["record"]["age"] for other in aged] == [30, 80] and "(age=80)" in text and "(view=AP)" in text
-    assert changed["record"]["view"] == "AP" and changed["mean_absolute_change"] > 0
+    view_change, *age_changes = explanations["record_changed"]
+    assert [other["record"]["age"] for other in age_changes] == [30, 80] and "(age=80)" in text and "(view=AP)" in text
+    assert view_change["record"]["view"] == "AP" and view_change["mean_absolute_change"] > 0
     names = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert names >= {"information", "information_age", "residual", "heat_spread", "normal", "normal_record_unknown"}
     assert "change_other_record_1" in names
@@ -247,13 +247,13 @@ def test_the_command_explains_and_writes_json(complete, tmp_path, capsys):
 
 
 def test_a_checkpoint_that_cannot_give_one_explanation_still_gives_the_others(tiny_checkpoint, tmp_path, capsys):
-    """Neither its fit nor its score has been calibrated; both are said, and nothing else is lost."""
+    """Neither its fit nor its score is calibrated: the command names both and computes everything else."""
     cv2.imwrite(str(tmp_path / "film.png"), (make_person(9).render(128) * 255).astype(np.uint8))
     command = ["explain", str(tmp_path / "film.png"), "--checkpoint", str(tiny_checkpoint), "--age", "60"]
     assert main([*command, "--json", str(tmp_path / "out.json")]) == 1
-    printed = capsys.readouterr()
-    assert "bits" in printed.out and "mean residual" in printed.out and "normal under another record" in printed.out
-    assert "diff3m calibrate` with --fit" in printed.err and "gives no score" in printed.err
+    output = capsys.readouterr()
+    assert "bits" in output.out and "mean residual" in output.out and "normal under another record" in output.out
+    assert "diff3m calibrate` with --fit" in output.err and "gives no score" in output.err
     values = json.loads((tmp_path / "out.json").read_text())
     assert set(values["explanations"]) >= {"attention", "region", "information", "record_unknown"}
     assert len(values["not_explained"]) == 2
@@ -264,5 +264,5 @@ def test_a_checkpoint_that_cannot_give_one_explanation_still_gives_the_others(ti
         ("--change age=60", "what the record says already"),
     ):
         assert main([*command, *wrong.split()]) == 1
-        printed = capsys.readouterr()
-        assert sentence in printed.err and "bits" not in printed.out, "refused before anything is computed"
+        output = capsys.readouterr()
+        assert sentence in output.err and "bits" not in output.out, "refused before anything is computed"

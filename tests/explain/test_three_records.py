@@ -32,8 +32,8 @@ def test_the_other_patient_is_mirrored_at_the_average():
 
 
 @pytest.fixture
-def scored(tiny_detector):
-    """The tiny checkpoint with a calibration, other for each view."""
+def calibrated_detector(tiny_detector):
+    """The tiny checkpoint with a different calibration for each view."""
     views = {"any": 0.0, "PA": 1.0, "AP": 2.0}
     calibration = tuple(
         (view, ViewCalibration(30, (mean,) * 3, (1.0,) * 3, (0.0, 1.0))) for view, mean in views.items()
@@ -41,10 +41,10 @@ def scored(tiny_detector):
     return tiny_detector.with_scoring(replace(tiny_detector.scoring, calibration=calibration))
 
 
-def test_pictures_and_scores_are_those_of_the_analyses(scored):
-    case = scored.case(make_person(21).render(64), RECORD)
-    result = compare_three_records(scored, case)
-    analyses = [scored.analyze(case.with_record(record)) for record in result.records]
+def test_pictures_and_scores_are_those_of_the_analyses(calibrated_detector):
+    case = calibrated_detector.case(make_person(21).render(64), RECORD)
+    result = compare_three_records(calibrated_detector, case)
+    analyses = [calibrated_detector.analyze(case.with_record(record)) for record in result.records]
     assert [analysis.compared_with for analysis in analyses] == ["AP", "any", "PA"]
     for analysis, reconstruction in zip(analyses, result.reconstructions, strict=True):
         assert np.abs(analysis.reconstruction - reconstruction).max() < 1e-4
@@ -56,14 +56,14 @@ def test_pictures_and_scores_are_those_of_the_analyses(scored):
     values = explanation.to_dict(result)
     assert list(values) == ["known", "unknown", "another"] and values["known"]["mean_absolute_change"] == 0
     assert len(explanation.describe(result)) == 3 and len(explanation.pictures(result)) == 5
-    page = three_records_card(result, Context(scored, case))
+    page = three_records_card(result, Context(calibrated_detector, case))
     assert page.count("<img") == 5 and f"score {result.scores[2]:+.2f}" in page
 
 
-def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_view(scored):
-    analysis = scored.analyze(make_person(21).render(64), RECORD, steps=3)
-    other = analyze_without_record(scored, analysis)
-    unknown = scored.analyze(make_person(21).render(64), {}, steps=3)
+def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_view(calibrated_detector):
+    analysis = calibrated_detector.analyze(make_person(21).render(64), RECORD, steps=3)
+    other = analyze_without_record(calibrated_detector, analysis)
+    unknown = calibrated_detector.analyze(make_person(21).render(64), {}, steps=3)
     assert other.change == pytest.approx(np.abs(unknown.reconstruction - analysis.reconstruction).mean(), abs=1e-5)
     assert other.score == pytest.approx(unknown.score - 2, abs=1e-4) and 0 <= other.percentile <= 100
     text = without_record_sentence(replace(analysis, percentile=92.61), replace(other, change=0.0123, percentile=40.25))
@@ -73,7 +73,7 @@ def test_an_analysis_without_its_record_is_compared_among_normals_of_the_films_v
     same = without_record_sentence(replace(analysis, percentile=40.2), replace(other, percentile=40.2))
     assert same.endswith("the percentile stays 40.2.")
     with pytest.raises(ValueError, match="without its film"):
-        analyze_without_record(scored, replace(analysis, case=None))
+        analyze_without_record(calibrated_detector, replace(analysis, case=None))
 
 
 def test_without_a_calibration_there_are_pictures_and_no_score(tiny_detector):

@@ -102,12 +102,19 @@ def test_no_phantom_is_explained_twice():
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted, tmp_path, capsys, monkeypatch):
+def test_the_benchmark_of_explanations_runs_from_the_command_line(fitted_detector, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(explanation_truth, "Oracle", functools.partial(Oracle, people=2))
     monkeypatch.setattr(explanation_truth, "CURVES", ("age",))
     for module in (explanation_truth, explanation_table):
         monkeypatch.setattr(module, "EXTREME", ("view", "habitus"))
-    command = ["benchmark", "explanations", "--checkpoint", str(fitted.checkpoint.folder), "--out", str(tmp_path)]
+    command = [
+        "benchmark",
+        "explanations",
+        "--checkpoint",
+        str(fitted_detector.checkpoint.folder),
+        "--out",
+        str(tmp_path),
+    ]
     assert main([*command, "--each", "1", "--with-oracle", "1"]) == 0
     result, cases = json.loads((tmp_path / "explanations.json").read_text()), pd.read_csv(tmp_path / "cases.csv")
     assert result["each"] == 1 and result["largest_efficiency_error"] < 1e-3 and "top-1" in capsys.readouterr().out
@@ -129,10 +136,12 @@ def test_the_benchmark_of_explanations_says_which_groups_a_checkpoint_lacks(tmp_
     assert "habitus, blood pressure" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_a_feature_that_nothing_depends_on_is_measured(fitted, tmp_path, monkeypatch):
+def test_a_feature_that_nothing_depends_on_is_measured(fitted_detector, tmp_path, monkeypatch):
     """That its attribution is small takes a trained network (docs/explanations.md); here, that it is measured."""
     monkeypatch.setattr(explanation_truth, "draw_ignored_value", lambda number: 30.0 + number % 7)  # as an age
-    result = explanation_truth.attribute_ignored_feature(fitted, "age", 3, "dev", lambda stage, done, total: None)
+    result = explanation_truth.attribute_ignored_feature(
+        fitted_detector, "age", 3, "dev", lambda stage, done, total: None
+    )
     assert result["people"] == 3 and result["size"] > 0 and set(result["size_of_others"]) == set(GROUPS) - {"age"}
     table = write_cohort(tmp_path / "cohort", 3, 64, 5, ignored_column="lottery")
     assert table["lottery"].tolist() == [draw_ignored_value(number) for number in (5, 6, 7)]

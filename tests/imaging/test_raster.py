@@ -61,10 +61,10 @@ def test_planar_16_bit_color_tiffs_are_not_misread():
 def test_thumbnails_and_depth_maps_are_left_out():
     small = DEEP[::3, ::3]
     for pages, is_thumbnail in (((DEEP, small), (False, True)), ((small, DEEP), (True, False))):
-        film = read_radiograph(tiff(*pages, reduced=is_thumbnail))
+        film = read_radiograph(tiff(*pages, thumbnails=is_thumbnail))
         assert film.pixels == pytest.approx(scaled(DEEP), abs=1e-6) and "further pictures" in film.notes[0]
     with pytest.raises(RadiographError, match="several pictures"):
-        read_radiograph(tiff(DEEP, DEEP, reduced=(False, False)))
+        read_radiograph(tiff(DEEP, DEEP, thumbnails=(False, False)))
     image = Image.fromarray(GREY)
     phone = encoded(image, "MPO", save_all=True, append_images=[image.resize((64, 64))])
     film = read_radiograph(phone)

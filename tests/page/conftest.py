@@ -34,15 +34,17 @@ def films(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture
 def open_page(url, browser):
-    """Open the page; at the test's end nothing may have been logged as an error, and nothing asked of other servers."""
+    """Open the page, and check at the end that it logged no error and sent no request to another server."""
 
     @contextmanager
-    def opened(query: str = "", width: int = 1440, height: int = 900, **options):
+    def visit(query: str = "", width: int = 1440, height: int = 900, **options):
         page = browser.new_page(viewport={"width": width, "height": height}, **options)
         errors, outside = [], []
         page.on("console", lambda message: message.type == "error" and errors.append(message.text))
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda sent: sent.url.startswith((url, "data:", "blob:")) or outside.append(sent.url))
+        page.on(
+            "request", lambda request: request.url.startswith((url, "data:", "blob:")) or outside.append(request.url)
+        )
         page.add_init_script(WATCH_SHIFTS)
         page.goto(f"{url}{query}")
         page.wait_for_selector("#viewer .fv-stage", timeout=60_000)
@@ -50,4 +52,4 @@ def open_page(url, browser):
         assert not errors and not outside, (errors, outside)
         page.close()
 
-    return opened
+    return visit

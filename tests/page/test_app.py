@@ -58,11 +58,11 @@ def test_the_film_is_shown_with_its_own_pixels(open_page, films):
     with open_page() as page:
         drop(page, films["chest"])
         pixels = cv2.imread(films["chest"], cv2.IMREAD_UNCHANGED)
-        shown = page.evaluate(f"Array.from({VIEWER}.films[0].image.data)")
-        assert np.array_equal(np.reshape(shown, pixels.shape), pixels)
+        viewer_pixels = page.evaluate(f"Array.from({VIEWER}.films[0].image.data)")
+        assert np.array_equal(np.reshape(viewer_pixels, pixels.shape), pixels)
         assert "chest.png" in page.inner_text("#film-card") and "300×300" in page.inner_text("#film-card")
-        sent = []
-        page.on("request", lambda request: sent.append(request.url))
+        requests = []
+        page.on("request", lambda request: requests.append(request.url))
         page.locator(".fv-stage").focus()
         for key in "0+IR":
             page.keyboard.press(key)
@@ -70,7 +70,7 @@ def test_the_film_is_shown_with_its_own_pixels(open_page, films):
         before = page.evaluate(f"{VIEWER}.view.drawnScale")
         page.mouse.wheel(0, 200)
         page.wait_for_function(f"{VIEWER}.view.drawnScale !== {before}")
-        assert page.evaluate("window.scrollY") == 0 and not sent
+        assert page.evaluate("window.scrollY") == 0 and not requests
 
 
 def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
@@ -166,8 +166,8 @@ def test_a_link_opens_an_example_under_its_model(open_page):
         assert page.locator("#model input").input_value() == "Simulated patients"
         assert page.locator("#record").is_hidden() and page.locator("#record_phantoms").is_visible()
         assert page.locator("#unused").count() == 0 or page.locator("#unused").is_hidden()
-        filled = [field(page, name, "_phantoms").input_value() for name in ("age", "bmi", "systolic_mmhg", "weight_kg")]
-        assert filled == ["45", "27", "128", "85.5"]
+        values = [field(page, name, "_phantoms").input_value() for name in ("age", "bmi", "systolic_mmhg", "weight_kg")]
+        assert values == ["45", "27", "128", "85.5"]
         page.wait_for_selector("#findings:has-text('the truth')")
         page.get_by_role("tab", name="Record", exact=True).click()
         assert "systolic pressure" in page.inner_text("#record-summary")

@@ -73,14 +73,14 @@ def test_axe_finds_nothing_serious(open_page, scheme):
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
     with open_page(f"?__theme={scheme}&example=opacity-pa-man", color_scheme=scheme) as page:
         page.wait_for_function(f"{VIEWER}.films[0]?.hasNormal", timeout=60_000)
-        found = {}
+        violations = {}
         for tab in ("Explore", "Teach", "Many cases", "About"):
             page.get_by_role("tab", name=tab, exact=True).click()
             page.wait_for_timeout(800)
             for violation in axe.run(page)["violations"]:
                 if violation["impact"] in ("serious", "critical"):
-                    found[f"{tab}: {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
-        assert not found, found
+                    violations[f"{tab}: {violation['id']}"] = [node["html"][:160] for node in violation["nodes"][:3]]
+        assert not violations, violations
 
 
 def test_the_page_is_used_by_keyboard_alone(open_page):
@@ -90,11 +90,11 @@ def test_the_page_is_used_by_keyboard_alone(open_page):
         page.keyboard.press("Enter")
         page.wait_for_function(f"{VIEWER}.films[0]?.hasNormal", timeout=60_000)
         page.locator("#film-file button").first.focus()
-        reached = []
+        focus_ids = []
         for _ in range(70):
             page.keyboard.press("Tab")
-            reached.append(page.evaluate("document.activeElement.closest('[id]')?.id ?? ''"))
-        assert {"analyze", "save"} <= set(reached), reached
+            focus_ids.append(page.evaluate("document.activeElement.closest('[id]')?.id ?? ''"))
+        assert {"analyze", "save"} <= set(focus_ids), focus_ids
         page.locator(".fv-stage").focus()
         page.keyboard.press("4")
         assert page.evaluate(f"{VIEWER}.view.mode") == "swipe"

@@ -152,11 +152,11 @@ def released_state(config: NetworkConfig) -> dict[str, torch.Tensor]:
         ("middle_block", "output_blocks", "out", 2),
         ("apm_mask_middle_blocks", "apm_mask_output_blocks", "apm_mask_out", 1),
     ):
-        width, size, index, left = widths[-1], config.image_size // 2 ** (len(widths) - 1), 0, list(mirrored)
+        width, size, index, skip_widths = widths[-1], config.image_size // 2 ** (len(widths) - 1), 0, list(mirrored)
         residual(f"{middle}.0", width, width), attention(f"{middle}.1", width), residual(f"{middle}.2", width, width)
         for level, target in reversed(list(enumerate(widths))):
             for block in range(config.blocks_per_level + 1):
-                residual(f"{output}.{index}.0", width + left.pop(), target)
+                residual(f"{output}.{index}.0", width + skip_widths.pop(), target)
                 width, place = target, 1
                 if size in config.attention_resolutions:
                     attention(f"{output}.{index}.1", width)
@@ -170,7 +170,7 @@ def released_state(config: NetworkConfig) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("size", "multipliers", "blocks", "attended", "heads"),
+    ("size", "multipliers", "blocks", "attention_sizes", "heads"),
     [
         (32, "1,2", 1, (16,), 1),
         (32, "1,2,2", 2, (16, 8), 1),
@@ -179,14 +179,14 @@ def released_state(config: NetworkConfig) -> dict[str, torch.Tensor]:
         (16, "1", 2, (16,), 2),
     ],
 )
-def test_other_configurations_load_and_run(size, multipliers, blocks, attended, heads, tmp_path):
+def test_other_configurations_load_and_run(size, multipliers, blocks, attention_sizes, heads, tmp_path):
     numbers = tuple(int(m) for m in multipliers.split(",")) if multipliers else (1, 2, 3, 4)
     expected = NetworkConfig(
         image_size=size,
         channels=32,
         channel_multipliers=numbers,
         blocks_per_level=blocks,
-        attention_resolutions=tuple(sorted(attended)),
+        attention_resolutions=tuple(sorted(attention_sizes)),
         attention_heads=heads,
         noise_head_channels=2,
         unknown_tokens=False,
@@ -242,9 +242,9 @@ def test_imported_weights_analyze_as_released(tmp_path, capsys):
         "height_cm": 170,
         "weight_kg": 72,
     }
-    heard = []
-    analysis = detector.analyze(drawn_film(100), record, noise_level=30, callback=heard.append)
-    assert heard[-1].done == heard[-1].total and np.isfinite(analysis.reconstruction).all()
+    progress = []
+    analysis = detector.analyze(drawn_film(100), record, noise_level=30, callback=progress.append)
+    assert progress[-1].done == progress[-1].total and np.isfinite(analysis.reconstruction).all()
     with pytest.raises(ValueError, match="missing value"):
         detector.analyze(drawn_film(100), {"age": 63})
 
@@ -258,30 +258,30 @@ def verify_names(network: Diff3M) -> bool:
 
 
 def test_the_released_loop_makes_its_798_passes_at_its_timesteps():
-    asked = []
+    timesteps = []
 
     def predict(x, t):
-        asked.append(int(t[0]))
+        timesteps.append(int(t[0]))
         return torch.zeros_like(x), x
 
-    heard = []
+    progress = []
     reconstruct_as_released(
-        torch.rand(1, 1, 8, 8), predict, 400, torch.randn(1, 1, 8, 8), read_schedule({}), heard.append
+        torch.rand(1, 1, 8, 8), predict, 400, torch.randn(1, 1, 8, 8), read_schedule({}), progress.append
     )
-    assert len(asked) == 798 == heard[-1].total == heard[-1].done
-    assert asked == [*range(1, 400), *range(398, -1, -1)]
+    assert len(timesteps) == 798 == progress[-1].total == progress[-1].done
+    assert timesteps == [*range(1, 400), *range(398, -1, -1)]
 
 
 def test_the_released_schedule_rounds_only_the_level_stepped_to():
-    exact, rounded = Schedule(), ReleasedSchedule.of(Schedule())
+    exact, released_schedule = Schedule(), ReleasedSchedule.of(Schedule())
     like = torch.zeros(1, 1, 1, 1)
     for t in (0, 5, 400):
         a = exact.alpha_bar(t)
-        signal, sigma = (value.item() for value in rounded.target_coefficients(t, like))
+        signal, sigma = (value.item() for value in released_schedule.target_coefficients(t, like))
         assert signal == pytest.approx(a.sqrt().item(), rel=1e-6)
         assert sigma == ((1 - a.float()).sqrt()).item(), "1 − ᾱ is taken in float32"
-        assert rounded.coefficients(t, like)[1].item() == pytest.approx((1 - a).sqrt().item(), rel=1e-7)
-    gap = abs(rounded.target_coefficients(0, like)[1] / exact.target_coefficients(0, like)[1] - 1)
+        assert released_schedule.coefficients(t, like)[1].item() == pytest.approx((1 - a).sqrt().item(), rel=1e-7)
+    gap = abs(released_schedule.target_coefficients(0, like)[1] / exact.target_coefficients(0, like)[1] - 1)
     assert 1e-5 < gap < 1e-3, "1 − ᾱ cancels at t = 0"
 
 

@@ -51,8 +51,8 @@ def test_what_differs_outside_the_chest_does_not_count(films):
     assert torch.allclose(within_chest(marker, reconstruction), marker)
     chest_alone, everywhere = HEALED, replace(HEALED, chest=False)
 
-    def heat_map(changed: torch.Tensor, scoring: Scoring) -> torch.Tensor:
-        return compute_heat_map(changed, select_region(changed, reconstruction, scoring), scoring.heat_sigma)
+    def heat_map(image: torch.Tensor, scoring: Scoring) -> torch.Tensor:
+        return compute_heat_map(image, select_region(image, reconstruction, scoring), scoring.heat_sigma)
 
     assert heat_map(marker, chest_alone).abs().max() < 1e-6
     assert heat_map(marker, everywhere).abs().max() > 0.1

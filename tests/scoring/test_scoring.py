@@ -80,7 +80,7 @@ def test_sigma_scales_with_the_picture():
     assert values[0] == pytest.approx(values[1], rel=0.15)
 
 
-def calibrated():
+def calibrated_checkpoint():
     g = torch.Generator().manual_seed(0)
     values = torch.randn(100, 3, generator=g) * torch.tensor([1.0, 2.0, 3.0]) + torch.tensor([10.0, 20.0, 30.0])
     views = ["PA"] * 60 + ["AP"] * 25 + ["LL"] * 5 + [None] * 10
@@ -89,7 +89,7 @@ def calibrated():
 
 
 def test_scores_are_mean_z_scores_within_view():
-    scoring, values = calibrated()
+    scoring, values = calibrated_checkpoint()
     expected = ((values[3].double() - values[:60].double().mean(0)) / values[:60].double().std(0)).mean()
     assert scoring.score(values[3], "PA") == pytest.approx(expected.item())
     assert scoring.score(values[:60].mean(0), "PA") == pytest.approx(0, abs=1e-6)
@@ -97,7 +97,7 @@ def test_scores_are_mean_z_scores_within_view():
 
 
 def test_percentiles_count_normals_below():
-    scoring, values = calibrated()
+    scoring, values = calibrated_checkpoint()
     scores = [scoring.score(row, "PA") for row in values[:60]]
     assert scoring.percentile(max(scores) + 1, "PA") == 100 and scoring.percentile(min(scores) - 1, "PA") == 0
     middle = sorted(scores)[30]
@@ -105,7 +105,7 @@ def test_percentiles_count_normals_below():
 
 
 def test_a_view_that_is_unknown_or_too_rare_is_compared_with_all():
-    scoring, _ = calibrated()
+    scoring, _ = calibrated_checkpoint()
     assert scoring.select_calibration("PA")[0] == "PA" and scoring.select_calibration("PA")[1].count == 60
     for view in (None, "LL", "oblique"):
         assert scoring.select_calibration(view)[0] == "any" and scoring.select_calibration(view)[1].count == 100
@@ -116,7 +116,7 @@ def test_a_view_that_is_unknown_or_too_rare_is_compared_with_all():
 def test_scoring_survives_json():
     import json
 
-    scoring, _ = calibrated()
+    scoring, _ = calibrated_checkpoint()
     assert Scoring.from_dict(json.loads(json.dumps(scoring.to_dict()))) == scoring
     with pytest.raises(ValueError):
         Component("entropy", 1, 400)

@@ -102,7 +102,7 @@ def test_a_state_is_written_as_its_schema_says():
 
 
 @pytest.mark.parametrize(
-    "exported",
+    "export",
     [
         "{",
         "[]",
@@ -116,9 +116,9 @@ def test_a_state_is_written_as_its_schema_says():
         "[" * 100_000,
     ],
 )
-def test_measurements_from_elsewhere_are_refused_in_words(exported):
+def test_measurements_from_elsewhere_are_refused_in_words(export):
     with pytest.raises(ValueError, match="measure again"):
-        read_measurements(exported)
+        read_measurements(export)
 
 
 def test_no_measurements_are_no_error():
