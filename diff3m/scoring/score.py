@@ -242,11 +242,11 @@ class Scoring:
         return cls(**plain)
 
 
-# default for a network that was trained to heal, until a score is chosen for it (studies/21-healed-score)
+# default for a network that was trained to heal, until a score is chosen for it (studies/25-score-after-long-training)
 HEALED = Scoring(
-    components=(Component("brighter", 4, 60, "noising"),),
+    components=(Component("brighter", 1, 40, "noising", share=0.025),),
     reconstruction="noising",
-    noise_level=60,
+    noise_level=40,
     steps=1,
     rounds=2,
     one_step_noises=2,
