@@ -33,10 +33,8 @@ from diff3m.training.films import load_films
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 ORIGIN = "Synthetic, drawn by the model itself."
 PHANTOM = "A simulated phantom, no patient."
-STEPS, SIDE, SMOOTH = 100, 512, 0.8
-# brings the fine grain of a drawn film (0.008, its spread beyond a Gaussian of 1 pixel) to the median of real ones
-# (0.016)
-GRAIN = 0.02
+STEPS, SIDE = 100, 512
+GRAIN = 0.012  # spread of the noise that is added, so that a drawn film is as grainy as a real one
 
 
 def nearest(film: np.ndarray, others: np.ndarray) -> float:
@@ -48,10 +46,8 @@ def nearest(film: np.ndarray, others: np.ndarray) -> float:
 @functools.cache
 def _drawn(detector: Detector, records: str, seed: int) -> np.ndarray:
     films = draw_normals(detector, json.loads(records), seed=seed, steps=STEPS)
-    films = [cv2.GaussianBlur(film, (0, 0), SMOOTH) for film in films]
-    cases = map(detector.case, films, json.loads(records))
     rng = np.random.default_rng(seed)
-    return np.stack([grainy(without_grid(analysis.reconstruction), rng) for analysis in detector.analyze_many(cases)])
+    return np.stack([grainy(without_grid(film), rng) for film in films])
 
 
 def grainy(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -78,10 +74,7 @@ def without_grid(film: np.ndarray, period: int = 4, radius: float = 7.5) -> np.n
 
 
 def drawn(detector: Detector, cases: list[dict], seed: int) -> np.ndarray:
-    """One film for each case from one seed, (cases, S, S): drawn from pure noise, smoothed, taken once through
-    inversion and denoising, which brings it nearer to the films that the model finds normal, rid of the 4-pixel grid,
-    and given the grain of a film.
-    """
+    """Draw one film for each case from one seed, (cases, S, S), without the 4-pixel grid and with the grain of a film."""
     return _drawn(detector, json.dumps([case["record"] for case in cases]), seed)
 
 
