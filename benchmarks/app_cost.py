@@ -80,9 +80,7 @@ def visit(browser, address: str, film: str) -> dict[str, float]:
     until("first visit to usable page", start, f"{VIEWER} && document.querySelector('#examples button img')")
     start = time.perf_counter()
     page.locator("#examples button:has(img)").first.click()
-    until(
-        "example click to result", start, f"{VIEWER}.films[0]?.hasNormal && document.querySelector('#findings .chip')"
-    )
+    until("example click to result", start, f"{VIEWER}.films[0]?.hasNormal && {RESULT}")
     page.goto(address)
     page.wait_for_function(f"{VIEWER} && document.querySelector('#film-file input[type=file]')")
     start = time.perf_counter()

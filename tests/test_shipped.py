@@ -10,6 +10,7 @@ from helpers import ROOT
 
 from app.examples import load_examples, read_mask
 from app.render.wording import contradiction_sentences
+from app.tabs.explore_layout import LEVELS, STEPS
 from diff3m.analysis import Analysis
 from diff3m.checkpoint.source import SHIPPED, shipped_checkpoints
 from diff3m.data.painted.lesions import KINDS, paint_lesion
@@ -34,6 +35,11 @@ def test_the_checkpoint_is_whole_small_calibrated_and_described(shipped_detector
     assert trained == {name: name in ("age", "sex", "view") for name in shipped_detector.schema.names}
     card = (SHIPPED / "real-films" / "README.md").read_text()
     assert "Not a medical device" in card and "NIH Clinical Center" in card
+
+
+def test_the_settings_of_the_page_reach_the_checkpoints_own(shipped_detector, phantoms):
+    for scoring in (shipped_detector.scoring, phantoms.scoring):
+        assert LEVELS[0] <= scoring.noise_level <= LEVELS[1] and STEPS[0] <= scoring.steps <= STEPS[1]
 
 
 def test_a_real_dicom_from_file_to_percentile(shipped_detector, real_uploads):

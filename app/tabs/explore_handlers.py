@@ -17,7 +17,7 @@ from ..components.events import Updates, Values
 from ..components.film_edit import Corrections
 from ..examples import Example
 from ..render import panels, report, verdict
-from .explore_layout import START, ModelPart, Screen
+from .explore_layout import LEVELS, START, STEPS, ModelPart, Screen
 from .open_films import add_result, describe_error, open_film
 from .session import OpenFilm, Session
 
@@ -278,8 +278,8 @@ class FilmHandlers:
         """Return noise level, steps and seed of an address, or the detector's own where it has none in range."""
         screen, scoring = self.screen, detector.scoring
         ranges = {
-            "level": (screen.level, 50, 900, scoring.noise_level),
-            "steps": (screen.steps, 1, 50, scoring.steps),
+            "level": (screen.level, *LEVELS, scoring.noise_level),
+            "steps": (screen.steps, *STEPS, scoring.steps),
             "seed": (screen.seed, 0, 10**9, 0),
         }
         result = {}

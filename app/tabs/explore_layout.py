@@ -24,6 +24,7 @@ from ..runtime.runs import Runs
 from .session import EMPTY, Session
 
 START = "Drop a film, or choose an example."
+LEVELS, STEPS = (10, 900), (1, 50)  # ends of the settings
 TOGGLE_RECORD = """() => {
   const room = document.querySelector("#reading");
   const open = document.querySelector("#record-part").checkVisibility();
@@ -238,10 +239,10 @@ def _build_settings(detector: Detector) -> dict:
     scoring = detector.scoring
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         level = make_slider(
-            50, 900, scoring.noise_level, step=10, label="Noise level", info="higher: freer to leave the film"
+            *LEVELS, scoring.noise_level, step=10, label="Noise level", info="higher: freer to leave the film"
         )
         steps = make_slider(
-            1, 50, scoring.steps, step=1, label="Steps", info=f"the percentile was calibrated with {scoring.steps}"
+            *STEPS, scoring.steps, step=1, label="Steps", info=f"the percentile was calibrated with {scoring.steps}"
         )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
     return {"level": level, "steps": steps, "seed": seed}
