@@ -26,6 +26,7 @@ from diff3m.data.painted.lesions import paint_lesion
 from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.export.cache import save_analysis
+from diff3m.export.files import draw_difference
 from diff3m.export.overlay import enlarge, to_uint8
 from diff3m.sample import draw_normals
 from diff3m.training.films import load_films
@@ -33,7 +34,7 @@ from diff3m.training.films import load_films
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
 ORIGIN = "Synthetic, drawn by the model itself."
 PHANTOM = "A simulated phantom, no patient."
-STEPS, SIDE = 100, 512
+STEPS, SIDE, THUMBNAIL = 100, 512, 224
 GRAIN = 0.012  # spread of the noise that is added, so that a drawn film is as grainy as a real one
 
 
@@ -74,7 +75,7 @@ def without_grid(film: np.ndarray, period: int = 4, radius: float = 7.5) -> np.n
 
 
 def drawn(detector: Detector, cases: list[dict], seed: int) -> np.ndarray:
-    """Draw one film for each case from one seed, (cases, S, S), without the 4-pixel grid and with the grain of a film."""
+    """Draw one film a case from one seed, (cases, S, S), without the 4-pixel grid and with the grain of a film."""
     return _drawn(detector, json.dumps([case["record"] for case in cases]), seed)
 
 
@@ -107,6 +108,24 @@ def rendered(detector: Detector) -> list[dict]:
     return entries
 
 
+def write_contact_sheet(detector: Detector) -> None:
+    """Write docs/examples-<checkpoint>.webp: film, normal film and difference of every example, two in a row."""
+    rows = []
+    for example in load_examples(detector.config.name):
+        analysis = detector.analyze(example.path, example.record)
+        film, normal = (
+            to_uint8(cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
+            for picture in (analysis.analyzed_case.film.pixels, analysis.pseudo_healthy)
+        )
+        difference = cv2.resize(draw_difference(analysis, detector.scoring), (THUMBNAIL, THUMBNAIL))
+        rows.append(np.hstack([*(np.repeat(grey[..., None], 3, axis=2) for grey in (film, normal)), difference]))
+    half = (len(rows) + 1) // 2
+    rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
+    sheet = np.vstack([np.hstack(pair) for pair in zip(rows[:half], rows[half:], strict=True)])
+    path = FOLDER.parent.parent / "docs" / f"examples-{detector.config.name}.webp"
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 80])
+
+
 def write_entries(entries: list[dict], checkpoint: str) -> None:
     """Replace a checkpoint's entries in examples.json; the others stay."""
     index = FOLDER / "examples.json"
@@ -135,9 +154,11 @@ def main() -> None:
             analysis = detector.analyze(example.path, example.record)
             save_analysis(FOLDER / f"{example.id}.npz", analysis, detector)
             print(f"{example.id:<34} percentile {analysis.percentile:.0f}")
+        write_contact_sheet(detector)
         return
     if detector.config.name == "phantoms":
         write_entries(rendered(detector), "phantoms")
+        write_contact_sheet(detector)
         return
     if not options.training:
         parser.error("--training is needed, to check that no drawn film is a copy of a training film")
@@ -190,6 +211,7 @@ def main() -> None:
         print(f"{name:<20} nearest training film {distance:.4f}, percentile {analysis.percentile:.0f}")
         entries.append(entry)
     write_entries(entries, detector.config.name)
+    write_contact_sheet(detector)
 
 
 if __name__ == "__main__":
