@@ -27,7 +27,7 @@ from diff3m.data.phantom import make_person
 from diff3m.detector import Detector
 from diff3m.export.cache import save_analysis
 from diff3m.export.files import draw_difference
-from diff3m.export.overlay import enlarge, to_uint8
+from diff3m.export.overlay import enlarge, reduce_height, to_uint8
 from diff3m.sample import draw_normals
 from diff3m.training.films import load_films
 
@@ -101,24 +101,24 @@ def rendered(detector: Detector) -> list[dict]:
             cv2.imwrite(
                 str(FOLDER / entry["mask"]), person.render_with_lesion(SIDE, patient).mask.astype(np.uint8) * 255
             )
-        analysis = detector.analyze(FOLDER / entry["file"], entry["record"])
-        save_analysis(FOLDER / f"{case['id']}.npz", analysis, detector)
-        print(f"{case['id']:<34} percentile {analysis.percentile:.0f}")
         entries.append(entry)
     return entries
 
 
-def write_contact_sheet(detector: Detector) -> None:
-    """Write docs/examples-<checkpoint>.webp: film, normal film and difference of every example, two in a row."""
+def store_results(detector: Detector) -> None:
+    """Store the result of every example beside its film, and write docs/examples-<checkpoint>.webp.
+
+    The picture shows film, normal film and difference of each, two examples in a row.
+    """
     rows = []
     for example in load_examples(detector.config.name):
         analysis = detector.analyze(example.path, example.record)
-        film, normal = (
-            to_uint8(cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
-            for picture in (analysis.analyzed_case.film.pixels, analysis.pseudo_healthy)
-        )
-        difference = cv2.resize(draw_difference(analysis, detector.scoring), (THUMBNAIL, THUMBNAIL))
-        rows.append(np.hstack([*(np.repeat(grey[..., None], 3, axis=2) for grey in (film, normal)), difference]))
+        save_analysis(FOLDER / f"{example.id}.npz", analysis, detector)
+        print(f"{example.id:<34} percentile {analysis.percentile:.0f}")
+        pictures = (analysis.analyzed_case.film.pixels, analysis.pseudo_healthy)
+        films = [to_uint8(reduce_height(picture, THUMBNAIL)) for picture in pictures]
+        difference = draw_difference(analysis, detector.scoring, THUMBNAIL)
+        rows.append(np.hstack([*(cv2.cvtColor(film, cv2.COLOR_GRAY2RGB) for film in films), difference]))
     half = (len(rows) + 1) // 2
     rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
     sheet = np.vstack([np.hstack(pair) for pair in zip(rows[:half], rows[half:], strict=True)])
@@ -150,15 +150,11 @@ def main() -> None:
     options = parser.parse_args()
     detector = Detector.from_pretrained(options.checkpoint)
     if options.results:
-        for example in load_examples(detector.config.name):
-            analysis = detector.analyze(example.path, example.record)
-            save_analysis(FOLDER / f"{example.id}.npz", analysis, detector)
-            print(f"{example.id:<34} percentile {analysis.percentile:.0f}")
-        write_contact_sheet(detector)
+        store_results(detector)
         return
     if detector.config.name == "phantoms":
         write_entries(rendered(detector), "phantoms")
-        write_contact_sheet(detector)
+        store_results(detector)
         return
     if not options.training:
         parser.error("--training is needed, to check that no drawn film is a copy of a training film")
@@ -182,7 +178,7 @@ def main() -> None:
 
     entries = []
     for place, case in enumerate(cases):
-        name, record, finding = case["id"], case["record"], case.pop("finding", None)
+        name, finding = case["id"], case.pop("finding", None)
         film = drawn(detector, cases, case["seed"])[place]
         distance = nearest(film, small)
         if distance < limit:
@@ -206,12 +202,10 @@ def main() -> None:
                 cv2.resize(mask.astype(np.uint8) * 255, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST),
             )
         cv2.imwrite(str(FOLDER / entry["file"]), to_uint8(enlarge(film, SIDE)))
-        analysis = detector.analyze(FOLDER / entry["file"], record)
-        save_analysis(FOLDER / f"{name}.npz", analysis, detector)
-        print(f"{name:<20} nearest training film {distance:.4f}, percentile {analysis.percentile:.0f}")
+        print(f"{name:<20} nearest training film {distance:.4f}")
         entries.append(entry)
     write_entries(entries, detector.config.name)
-    write_contact_sheet(detector)
+    store_results(detector)
 
 
 if __name__ == "__main__":

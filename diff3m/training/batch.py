@@ -149,17 +149,14 @@ def _healing_example(films: Films, index: int, config: TrainingConfig, step: int
     )
 
 
-class _Steps(Dataset):
-    """The batches of the steps from `first` to `last` − 1, for `DataLoader`. draw: returns the batch of a step."""
+@dataclass(frozen=True)
+class _Batches(Dataset):
+    """Batches by step, for `DataLoader`. draw: returns the batch of a step."""
 
-    def __init__(self, draw: Callable[[int], Batch], first: int, last: int) -> None:
-        self.draw, self.first, self.last = draw, first, last
+    draw: Callable[[int], Batch]
 
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.draw(self.first + index)
+    def __getitem__(self, step: int) -> Batch:
+        return self.draw(step)
 
 
 def prefetch(
@@ -172,7 +169,8 @@ def prefetch(
     """
     return iter(
         DataLoader(
-            _Steps(draw, first, last),
+            _Batches(draw),
+            sampler=range(first, last),
             batch_size=None,
             num_workers=workers,
             pin_memory=pin_memory,

@@ -166,14 +166,14 @@ class _Run:
 
     def train(self) -> None:
         """Train until the last step; log, validate and save in between."""
-        config, accelerator, last_save = self.config, self.accelerator, time.monotonic()
+        config, last_save = self.config, time.monotonic()
         if self.step >= config.steps and gather_object([checkpoint_step(self.out / CHECKPOINT_DIR)])[0] == self.step:
             return  # complete already; its calibration stays
         with all_or_none():  # the first report, so that the time left counts from the resume
             self.report(TrainingProgress("training", self.step, config.steps))
         recent: list[tuple[float, float, float]] = []
         start, first = time.monotonic(), self.step
-        on_gpu = accelerator.device.type == "cuda"
+        on_gpu = self.accelerator.device.type == "cuda"
         for batch in prefetch(self._drawing(), first, config.steps, self._workers(), pin_memory=on_gpu):
             is_due = time.monotonic() - last_save > 60 * config.save_minutes
             noise, masked_pixels, healing, save = self._train_step(batch, is_due)

@@ -100,17 +100,26 @@ def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generato
 def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint too much air: a bulla or emphysema of a part of a lung, or of both lungs with a flat diaphragm."""
     side = film.shape[0]
-    x, y = make_coordinates(side)
-    result, most_blur, most_air = film, 0.9, 0.6
     if rng.random() < 0.6:
         mask = draw_irregular_patch(side, organs.point_in_lungs(rng), rng.uniform(0.05, 0.2), rng)
         mask = mask * np.clip(blur(organs.lungs, 1.5) + 0.2, 0, 1)
+        result = _add_air(film, mask, 0.9, 0.6, rng)
     else:
-        most_blur, most_air = 0.3, 0.2
+        x, y = make_coordinates(side)
+        bottom = organs.chest()[3]
         mask = blur(organs.lungs, 1.5)
-        _, _, _, bottom = organs.chest()
-        result = warp(film, x, y - rng.uniform(0.01, 0.06) * np.exp(-(((y - bottom) / 0.16) ** 2)))
-    smooth = blur(result, rng.uniform(1.5, 4))
-    result = result + rng.uniform(0.2, most_blur) * mask * (smooth - result)  # vessels vanish with the tissue
-    result = result * (1 - mask * draw_strength(rng, 0.05, most_air))
+        flat = warp(film, x, y - rng.uniform(0.01, 0.06) * np.exp(-(((y - bottom) / 0.16) ** 2)))
+        result = _add_air(flat, mask, 0.3, 0.2, rng)
     return result, np.maximum(mask, compute_change_mask(film, result))
+
+
+def _add_air(
+    film: np.ndarray, mask: np.ndarray, max_blur: float, max_air: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Darken a film inside a mask, both (S, S), and blur it there, because vessels vanish with the tissue.
+
+    max_blur, max_air: largest shares of the blur and of the darkening.
+    """
+    smooth = blur(film, rng.uniform(1.5, 4))
+    result = film + rng.uniform(0.2, max_blur) * mask * (smooth - film)
+    return result * (1 - mask * draw_strength(rng, 0.05, max_air))
