@@ -109,7 +109,7 @@ def test_examples_are_synthetic_and_open(shipped_detector):
     assert all(entry["nearest_training_film"] > 0.08 for entry in entries if entry["checkpoint"] == "real-films")
     for example in examples:
         film = read_radiograph(example.path)
-        assert prepare(film, shipped_detector.config.preprocessing).shape == (128, 128)
+        assert prepare(film, shipped_detector.config.preprocessing).shape == (192, 192)
         shipped_detector.schema.parse(example.record)
 
 
@@ -125,7 +125,7 @@ def test_a_painted_finding_is_hot_inside_its_mask(shipped_detector):
     for entry in painted:
         analysis = shipped_detector.analyze(ROOT / "assets" / "examples" / entry["file"], entry["record"])
         mask = cv2.imread(str(ROOT / "assets" / "examples" / entry["mask"]), 0)
-        inside = cv2.resize(mask, (128, 128), interpolation=cv2.INTER_AREA) > 127
+        inside = cv2.resize(mask, analysis.heat_map.shape, interpolation=cv2.INTER_AREA) > 127
         least = 1.1 if entry["id"].startswith("effusion") else 1.8
         assert analysis.heat_map[inside].mean() > least * np.abs(analysis.heat_map[~inside]).mean(), entry["id"]
 
@@ -133,7 +133,7 @@ def test_a_painted_finding_is_hot_inside_its_mask(shipped_detector):
 def test_drawn_films_depend_on_record_and_seed(shipped_detector):
     record = {"age": 40, "sex": "F", "view": "PA"}
     first, again, other = (draw_normals(shipped_detector, [record], seed=seed, steps=4) for seed in (1, 1, 2))
-    assert first.shape == (1, 128, 128) and np.array_equal(first, again) and not np.array_equal(first, other)
+    assert first.shape == (1, 192, 192) and np.array_equal(first, again) and not np.array_equal(first, other)
     assert not np.array_equal(first, draw_normals(shipped_detector, [{**record, "view": "AP"}], seed=1, steps=4))
 
 

@@ -14,7 +14,7 @@ from .scale import scale_sigma
 
 SIGMA = 1.2  # pixels of a 128-pixel film: standard deviation of the Gaussian over the difference
 # multiples of the limit of normal films: up to the first, the reconstruction has no weight; from the second, all of it
-WEIGHT_RANGE = (0.7, 1.4)
+WEIGHT_RANGE = (0.5, 1.0)
 FADE = 0.03  # share of the side over which the difference fades out toward the border of the box
 
 

@@ -242,14 +242,15 @@ class Scoring:
         return cls(**plain)
 
 
-# default for a network that was trained to heal, until a score is chosen for it (studies/25-score-after-long-training)
+# default for a network that was trained to heal, until a score is chosen for it (studies/26-192-pixels)
 HEALED = Scoring(
-    components=(Component("brighter", 1, 40, "noising", share=0.025),),
+    components=(Component("brighter", 1, 60, "noising", share=0.025),),
     reconstruction="noising",
-    noise_level=40,
+    noise_level=60,
     steps=1,
     rounds=2,
     one_step_noises=2,
+    heat_sigma=5,
     mirrored_noises=True,
     chest=True,
 )

@@ -185,4 +185,4 @@ def test_a_healed_checkpoint_draws_by_noise_and_denoising(film_folder):
     folder = train(training_config(film_folder, healing_weight=2.0, steps=2))
     assert load_checkpoint(folder).config.scoring == HEALED
     analysis = Detector(load_checkpoint(folder), device="cpu").analyze(film_folder / "film0.png", accept=True)
-    assert list(analysis.reconstructions) == [40] and analysis.percentile is None
+    assert list(analysis.reconstructions) == [60] and analysis.percentile is None
