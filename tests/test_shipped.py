@@ -116,8 +116,7 @@ def test_examples_are_synthetic_and_open(shipped_detector):
 def test_a_painted_finding_is_hot_inside_its_mask(shipped_detector):
     """The heat inside a painted finding's mask is above the size of that outside.
 
-    Measured: mean heat inside over mean size outside is 2.1 (opacity), 4.1 (nodule) and 1.3 (effusion, which the model
-    keeps in part).
+    Measured: mean heat inside over mean size outside is 16 (opacity), 17 (nodule) and 11 (effusion).
     """
     entries = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())
     painted = [entry for entry in entries if entry.get("mask") and entry["checkpoint"] == "real-films"]
@@ -126,8 +125,7 @@ def test_a_painted_finding_is_hot_inside_its_mask(shipped_detector):
         analysis = shipped_detector.analyze(ROOT / "assets" / "examples" / entry["file"], entry["record"])
         mask = cv2.imread(str(ROOT / "assets" / "examples" / entry["mask"]), 0)
         inside = cv2.resize(mask, analysis.heat_map.shape, interpolation=cv2.INTER_AREA) > 127
-        least = 1.1 if entry["id"].startswith("effusion") else 1.8
-        assert analysis.heat_map[inside].mean() > least * np.abs(analysis.heat_map[~inside]).mean(), entry["id"]
+        assert analysis.heat_map[inside].mean() > 5 * np.abs(analysis.heat_map[~inside]).mean(), entry["id"]
 
 
 def test_drawn_films_depend_on_record_and_seed(shipped_detector):

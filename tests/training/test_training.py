@@ -112,7 +112,8 @@ def test_a_run_starts_from_another_checkpoint_where_weights_fit(film_folder):
     assert 0 < copy_weights(str(first), network) < len(weights)  # the record's query has no place in that network
     state = network.state_dict()
     assert torch.equal(state["noise_encoder.stem.weight"], weights["noise_encoder.stem.weight"])
-    train(training_config(film_folder, out=str(film_folder / "second"), init=str(first), steps=1))
+    second = train(training_config(film_folder, out=str(film_folder / "second"), init=str(first), steps=1))
+    assert load_checkpoint(second).config.training["init"] == first.name  # its folder is of this machine alone
     with pytest.raises(TrainingError, match="init: "):
         train(training_config(film_folder, out=str(film_folder / "third"), init=str(film_folder / "nothing")))
     other = Diff3M(
