@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -25,7 +26,7 @@ from diff3m.sample import draw_normals
 from .components.widgets import ON_MODEL
 from .render.report import result_to_dict
 from .runtime.gpu import on_gpu
-from .runtime.model_lock import MODEL, analyze_in_turn
+from .runtime.model_thread import MODEL, analyze_in_turn
 from .runtime.storage import store_file
 
 
@@ -128,8 +129,7 @@ class Api:
             case = detector.case(self._read_film(film, anyway), _parse_record(detector, record))
             context = Context(detector, case, Request(numbers=(feature,) if feature else (), pictures=False))
             for explanation in context.list_requested():
-                with MODEL.turn():  # one turn each, so that others may go between
-                    context.attempt(explanation.name)
+                MODEL.run(partial(context.attempt, explanation.name))  # one job each, so that others may go between
             return explanations_to_dict(context)
 
     def draw_normal(self, record: dict | None = None, seed: int = 0, model: str | None = None) -> str:
@@ -145,8 +145,7 @@ class Api:
         with _raise_sentences():
             detector = self._get_detector(model)
             values = _parse_record(detector, record)
-            with MODEL.turn():
-                film = draw_normals(detector, [values], seed=int(seed or 0))[0]
+            film = MODEL.run(lambda: draw_normals(detector, [values], seed=int(seed or 0)))[0]
             return str(store_file("synthetic.png", to_png(to_uint8(film))))
 
     def describe_models(self) -> dict:

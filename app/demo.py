@@ -14,6 +14,7 @@ from diff3m.export.files import NOTICE
 
 from .api import build_api
 from .components.viewer import STATIC_FOLDER
+from .runtime.model_thread import MODEL
 from .runtime.storage import Storage, exit_on_terminate
 from .tabs.about import build_about
 from .tabs.cohort import build_cohort
@@ -42,7 +43,7 @@ def build_demo(detector: Detector | None = None, data: Path | None = None, cases
     storage = Storage()
     choice = os.environ.get("DIFF3M_CHECKPOINT")
     names = [choice] if choice else shipped_checkpoints() or [DEFAULT_CHECKPOINT]
-    detectors = [detector] if detector else [Detector.from_pretrained(name) for name in names]
+    detectors = [detector] if detector else MODEL.run(lambda: [Detector.from_pretrained(name) for name in names])
     own_sets = read_case_sets(cases, select_films_detector(detectors))
     gr.set_static_paths([STATIC_FOLDER])
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:

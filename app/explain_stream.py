@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from diff3m.ehr import EHRSchema
 from diff3m.explain import EXPLANATIONS, Context
 
 from .render import cards, figures, panels
 from .render.explanation_summary import summarize_explanations
-from .runtime.model_lock import MODEL
+from .runtime.model_thread import MODEL
 
 
 def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
@@ -24,8 +25,7 @@ def stream_cards(context: Context, names: Iterable[str] | None = None) -> Iterat
     for explanation in explanations:
         yield explanation.progress, _add_summary(context, page)
         failures = len(context.failures)
-        with MODEL.turn():  # one turn each, so that others may go between
-            result = context.attempt(explanation.name)
+        result = MODEL.run(partial(context.attempt, explanation.name))  # one job each, so that others may go between
         if result is None:
             page += panels.note_list(context.failures[failures:])
             continue

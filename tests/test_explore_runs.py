@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +17,7 @@ from helpers import phantom_png
 
 from app.components.film_edit import Corrections
 from app.render import report
-from app.runtime.model_lock import MODEL
+from app.runtime.model_thread import MODEL
 from app.runtime.runs import Runs
 from app.tabs.explore_analysis import STOPPED
 from app.tabs.explore_explain import ExploreHandlers
@@ -46,6 +50,24 @@ def status_of(page, updates: dict) -> str:
     return updates.get(page.screen.status, "")
 
 
+@contextmanager
+def busy_model() -> Iterator[None]:
+    """Let the model work on another job until the end of the context."""
+    is_busy, is_over = threading.Event(), threading.Event()
+
+    def job() -> None:
+        is_busy.set()
+        is_over.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(MODEL.run, job)
+        is_busy.wait()
+        try:
+            yield
+        finally:
+            is_over.set()
+
+
 def test_a_run_ends_with_its_result(page):
     *progress, last = page.handlers.analyze(page.values)
     assert all(updates[page.screen.cancel]["visible"] for updates in progress) and len(progress) > 1
@@ -54,7 +76,7 @@ def test_a_run_ends_with_its_result(page):
 
 
 def test_a_stopped_run_says_so_as_its_last_word_even_while_it_waits(page):
-    with MODEL.turn():  # another reader's
+    with busy_model():  # with another reader's film
         running = page.handlers.analyze(page.values)
         assert "Waiting" in status_of(page, next(running))
         page.handlers.cancel(page.values)
@@ -66,7 +88,7 @@ def test_a_stopped_run_says_so_as_its_last_word_even_while_it_waits(page):
 
 @pytest.mark.parametrize("newer", ["close_films", "explain", "analyze"])
 def test_a_run_that_was_replaced_says_nothing_more(page, newer):
-    with MODEL.turn():
+    with busy_model():
         running = page.handlers.analyze(page.values)
         next(running)
         other = getattr(page.handlers, newer)(page.values)

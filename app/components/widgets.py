@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 SILENT = dict(show_progress="hidden", api_visibility="private")
-# Handlers wait for the model inside (`runtime.model_lock`), so that each says that it waits and can be cancelled.
+# Handlers wait for the model inside (`runtime.model_thread`), so that each says that it waits and can be cancelled.
 MAX_WAITING = 12  # handlers that wait for the model at once; more wait in Gradio's queue
 ON_MODEL = dict(concurrency_id="model", concurrency_limit=MAX_WAITING, **SILENT)
 

@@ -17,7 +17,7 @@ from diff3m.evaluation.phantom_numbers import get_first_number
 from diff3m.findings import mask_box
 from diff3m.imaging import Radiograph
 
-from ..runtime.model_lock import analyze_in_turn
+from ..runtime.model_thread import analyze_in_turn
 from .teach_films import PHANTOM_TAG, make_phantom_film
 
 SET_SIZE = 10  # films of a simulated set

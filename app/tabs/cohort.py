@@ -20,7 +20,7 @@ from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from ..runtime.runs import Runs
 from ..runtime.storage import store_file
-from .cohort_run import PART, Row, format_csv, list_films, list_folder_films, reread_film, score_films, summary_html
+from .cohort_run import Row, format_csv, list_films, list_folder_films, reread_film, score_films, summary_html
 from .explore import Explore
 
 MAX_FILMS = 5_000
@@ -29,7 +29,8 @@ TABLE_SUFFIXES = (".csv", *PARQUET)
 HEADERS = ["#", "film", "view", "label", "score", "percentile", "compared with", "note", "picture"]
 TYPES = ["number", "str", "str", "str", "number", "number", "str", "str", "html"]
 WIDTHS = ["56px", "180px", "64px", "110px", "80px", "124px", "124px", "340px", "90px"]
-FIRST_ROWS = 12  # each of which is sent at once; the whole table travels to the browser at every update
+UPDATE_SECONDS = 0.5  # between two reports of progress, for each of which the browser takes a part of the processor
+TABLE_STEP = 25  # rows; the whole table travels to the browser at every update
 GONE = "This film is no longer there: films are deleted within the hour. Drop the ZIP again, and score it."
 GUIDE = (
     "A table with a column “path” and, as far as known, the record's columns and “label” (“normal” or "
@@ -190,13 +191,16 @@ def _score(tab: CohortTab, detector: Detector, values: Mapping, folder: Path | N
             tab.cancel: gr.update(visible=True),
         }
         start, result = time.perf_counter(), CohortResult(detector.config.name, path, rows)
+        last_update, rows_in_table = start, 0
         for row in score_films(detector, films, values[tab.strict]):
             rows.append(row)
-            if len(rows) % PART and len(rows) < len(films):
+            now, is_last = time.perf_counter(), len(rows) == len(films)
+            if now - last_update < UPDATE_SECONDS and not is_last:
                 continue
-            progress = _progress(len(rows), len(films), time.perf_counter() - start)
-            update = {tab.status: progress, tab.result: result}
-            yield update | (tab.show_rows(rows) if _is_table_due(len(rows), len(films)) else {})
+            update, last_update = {tab.status: _progress(len(rows), len(films), now - start), tab.result: result}, now
+            if is_last or rows_in_table == 0 or len(rows) - rows_in_table >= TABLE_STEP:
+                update, rows_in_table = update | tab.show_rows(rows), len(rows)
+            yield update
         failures = sum(row.score is None for row in rows)
         text = f"Done: {len(rows)} films in {time.perf_counter() - start:.0f} s."
         if failures:
@@ -227,10 +231,6 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
         return {tabs: gr.Tabs(selected="explore"), **changes}
 
     tab.table.select(open_row, [tab.result, explore.runs], [tabs, *explore.outputs], **SILENT)
-
-
-def _is_table_due(done: int, total: int) -> bool:
-    return done <= FIRST_ROWS or done == total or done % (10 * PART) == 0
 
 
 def _progress(done: int, total: int, seconds: float) -> str:

@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ from diff3m.scoring.score import UNUSUAL
 
 from ..render import figures, panels, wording
 from ..render.images import Frame, inline_image
-from ..runtime.model_lock import MODEL
+from ..runtime.model_thread import MODEL
 
-PART = 2  # films in one turn of the model: whoever comes meanwhile waits for no more
+PART = 2  # films in one job of the model's thread: whoever comes meanwhile waits for no more
 THUMBNAIL = 56  # pixels
 REPEATS = 300  # of the bootstrap
 MAX_NAMES = 5  # films that the summary names for one reason
@@ -138,11 +139,14 @@ def score_films(detector: Detector, films: Sequence[Film], strict: bool) -> Iter
     """Score films a few at a time, each time when it is their turn. strict: leave out what the gate would stop."""
     for start in range(0, len(films), PART):
         prepared = [_prepare(detector, film, strict) for film in films[start : start + PART]]
-        with MODEL.turn():
-            cases = [case for case in prepared if isinstance(case, PreparedRow)]
-            analyses = iter(list(detector.analyze_many([entry.case for entry in cases], batch_size=PART)))
+        cases = [entry.case for entry in prepared if isinstance(entry, PreparedRow)]
+        analyses = iter(MODEL.run(partial(_analyze, detector, cases)))
         for entry in prepared:
             yield entry if isinstance(entry, Row) else _make_row(entry, next(analyses))
+
+
+def _analyze(detector: Detector, cases: Sequence[Case]) -> list[Analysis]:
+    return list(detector.analyze_many(cases, batch_size=PART))
 
 
 @dataclass(frozen=True)

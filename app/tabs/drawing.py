@@ -17,7 +17,7 @@ from ..components.widgets import ON_MODEL
 from ..render import panels, wording
 from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
-from ..runtime.model_lock import MODEL
+from ..runtime.model_thread import MODEL
 from ..runtime.streaming import Done, stream
 
 COUNT = 4  # films at once
@@ -59,8 +59,8 @@ def _build_model(detector: Detector) -> None:
             return
 
         def work(callback):
-            with MODEL.turn():
-                return draw_normals(detector, [record] * COUNT, seed=int(values[seed] or 0), callback=callback)
+            number = int(values[seed] or 0)
+            return MODEL.run(lambda: draw_normals(detector, [record] * COUNT, seed=number, callback=callback))
 
         yield {films: panels.status_line(WAITING)}
         for event in stream(work):

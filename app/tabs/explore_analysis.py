@@ -21,7 +21,7 @@ from ..components import film_pictures
 from ..components.events import WAITING, Updates, Values
 from ..components.viewer import Status, ViewerFilm, read_measurements
 from ..render import panels, report, wording
-from ..runtime.model_lock import MODEL
+from ..runtime.model_thread import MODEL
 from ..runtime.runs import Run
 from ..runtime.storage import store_file
 from ..runtime.streaming import Cancelled, Done, stream
@@ -105,8 +105,7 @@ class AnalysisHandlers(FilmHandlers):
         analysis = film.analysis
 
         def work(callback: Callable) -> WithoutRecord:
-            with MODEL.turn():
-                return analyze_without_record(detector, analysis)
+            return MODEL.run(lambda: analyze_without_record(detector, analysis))
 
         for event in stream(work, lambda: run.is_wanted):
             if isinstance(event, Done):
@@ -227,10 +226,13 @@ class AnalysisHandlers(FilmHandlers):
 
 
 def estimate_and_analyze(detector: Detector, case: Case, callback: Callable, settings: dict) -> Analysis:
-    """Report an estimate of the normal film in one step, then analyze, all in one turn of the model."""
-    with MODEL.turn():
+    """Report an estimate of the normal film in one step, then analyze, all in one job of the model's thread."""
+
+    def job() -> Analysis:
         callback(Estimate(estimate_normal(detector, case, settings["noise_level"], settings["seed"])))
         return detector.analyze(case, callback=callback, **settings)
+
+    return MODEL.run(job)
 
 
 def can_compare(detector: Detector, analysis: Analysis) -> bool:

@@ -20,7 +20,7 @@ from diff3m.detector import Detector
 from diff3m.ehr import EHRSchema, Record
 from diff3m.imaging import Radiograph, RadiographError, read_film
 
-from ..runtime.model_lock import analyze_in_turn
+from ..runtime.model_thread import analyze_in_turn
 from .case_set import ReadingCase, Truth, find_truths
 from .set_results import SetResults, StoredCase
 

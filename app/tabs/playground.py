@@ -21,7 +21,7 @@ from ..components.widgets import ON_MODEL, SILENT, make_slider
 from ..render import panels, wording
 from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
-from ..runtime.model_lock import analyze_in_turn
+from ..runtime.model_thread import analyze_in_turn
 from .lessons import answers
 from .teach_films import MODEL_SIDE
 

@@ -323,7 +323,7 @@ class _Run:
         os.replace(partial, self.out / STATE_FILE)
         network = self.averaged_network()
         training = {key: value for key, value in self.config.to_dict().items() if key not in PATH_SETTINGS}
-        if Path(self.config.init or "").is_absolute():  # a path of this machine, too
+        if self.config.init and Path(self.config.init).is_absolute():  # a path of this machine, too
             training["init"] = Path(self.config.init).name
         training |= {
             "steps_done": self.step,

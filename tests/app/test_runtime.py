@@ -1,16 +1,19 @@
-"""What the server needs around the page: storage that forgets, streams that can be cancelled, turns of the model."""
+"""What the server needs around the page: storage that forgets, streams that can be cancelled, the model's thread."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import pytest
 
-from app.runtime.model_lock import Turns
+from app.runtime.model_thread import MODEL, ModelThread
 from app.runtime.runs import Runs
 from app.runtime.storage import Storage
 from app.runtime.streaming import Cancelled, Done, stream
@@ -117,28 +120,39 @@ def test_a_run_is_wanted_until_it_is_stopped_or_another_begins():
     assert not third.is_wanted and not third.is_stopped
 
 
-def test_turns_are_taken_in_order_and_a_long_job_lets_others_go_between():
-    turns, order = Turns(), []
+def test_jobs_run_in_one_thread_in_order_and_a_long_job_lets_others_go_between():
+    model, order = ModelThread(), []
+
+    def add(name: str, part: int) -> int:
+        order.append((name, part, threading.current_thread()))
+        time.sleep(0.15)
+        return part
 
     def long_job():
         for part in range(4):
-            with turns.turn():
-                order.append(("long", part))
-                time.sleep(0.15)
-
-    def short_job():
-        with turns.turn():
-            order.append(("short", 0))
+            model.run(partial(add, "long", part))
 
     job = threading.Thread(target=long_job)
     job.start()
     time.sleep(0.05)
-    other = threading.Thread(target=short_job)
-    other.start()
+    assert model.run(partial(add, "short", 7)) == 7
     job.join()
-    other.join()
-    assert order.index(("short", 0)) == 1, "who comes during the first part goes before the second"
-    with pytest.raises(ValueError, match="x"), turns.turn():
+    assert [name for name, *_ in order][1] == "short", "who comes during the first part goes before the second"
+    assert len({thread for *_, thread in order}) == 1
+
+    def fail() -> None:
         raise ValueError("x")
-    with turns.turn():
-        pass
+
+    with pytest.raises(ValueError, match="x"):
+        model.run(fail)
+    assert model.run(lambda: 1) == 1
+
+
+def test_a_forked_process_has_a_model_thread_of_its_own():
+    MODEL.run(lambda: None)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        assert pool.submit(_run_on_the_model).result(timeout=60) == 3
+
+
+def _run_on_the_model() -> int:
+    return MODEL.run(lambda: 3)

@@ -14,7 +14,7 @@ from diff3m.findings import find_findings
 from ...components.viewer import ViewerFilm, ViewerFinding, ViewerState
 from ...render import wording
 from ...render.images import Frame, picture_strip
-from ...runtime.model_lock import analyze_in_turn
+from ...runtime.model_thread import analyze_in_turn
 from ..teach_films import PHANTOM_TAG, PhantomFilm, make_analyzed_film, make_plain_film
 
 PICTURE = 104  # pixels: height of the small pictures, so that an answer fits beside its film

@@ -6,6 +6,7 @@ Every number in an answer is measured. The film stands in the viewer; small pict
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ...components.film_pictures import make_difference_map
 from ...components.viewer import ViewerFinding, ViewerState
 from ...render import figures, panels, wording
 from ...render.images import Frame
-from ...runtime.model_lock import MODEL
+from ...runtime.model_thread import MODEL
 from ..teach_films import PhantomFilm, make_phantom_film, make_plain_film
 from . import answers
 from .lesson import Lesson, Step
@@ -93,10 +94,8 @@ def _answer_bmi(detector: Detector) -> Iterator[Step]:
         ),
     )
     yield Step(text, ViewerState(first, description="The same person at BMI 22 and 38, with the true difference"))
-    with MODEL.turn():
-        result = compute_counterfactual(
-            detector, detector.case(thin.film, thin.patient.to_record()), [stout.patient.to_record()]
-        )
+    case = detector.case(thin.film, thin.patient.to_record())
+    result = MODEL.run(lambda: compute_counterfactual(detector, case, [stout.patient.to_record()]))
     agreement = float(np.corrcoef(truth.ravel(), result.differences[0].ravel())[0, 1])
     yield Step(
         text
@@ -127,8 +126,7 @@ def _answer_view(detector: Detector) -> Iterator[Step]:
     contradicts = False
     for view, name in (("AP", "AP, lying, as it was made"), ("PA", "PA, standing, which is wrong")):
         case = detector.case(lying.film, {**lying.patient.to_record(), "view": view})
-        with MODEL.turn():
-            fits = attribute(detector, case, parts=False).fits
+        fits = MODEL.run(partial(attribute, detector, case, parts=False)).fits
         fit = next(entry for entry in fits if entry.group == "view")
         contradicts = abs(fit.z) >= wording.FITS
         verb = "contradicts" if contradicts else "does not contradict"
@@ -162,8 +160,7 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
         normals.append(analysis.reconstruction)
         text += answers.card(name, wording.score_sentence(analysis), answers.result_pictures(analysis, detector))
         yield Step(text, answers.make_answer_state(phantom, analysis, detector, name))
-    with MODEL.turn():
-        result = attribute(detector, detector.case(phantom.film, record), parts=False)
+    result = MODEL.run(partial(attribute, detector, detector.case(phantom.film, record), parts=False))
     is_explained = result.known < result.unknown
     meaning = "the record explains an unusual but healthy body" if is_explained else "here the record explains nothing"
     difference = wording.percent(float(np.abs(normals[1] - normals[0]).mean()))
@@ -184,8 +181,8 @@ def _answer_attention(detector: Detector) -> Iterator[Step]:
     analysis = answers.analyze(detector, phantom)
     text = panels.attention_card(analysis, detector)
     yield Step(text, answers.make_answer_state(phantom, analysis, detector, "A healthy person at BMI 41"))
-    with MODEL.turn():
-        result = attribute(detector, detector.case(phantom.film, phantom.patient.to_record()), parts=False)
+    case = detector.case(phantom.film, phantom.patient.to_record())
+    result = MODEL.run(partial(attribute, detector, case, parts=False))
     top = max(result.groups, key=lambda group: abs(result.groups[group]))
     chart = figures.inline_svg(
         figures.attribution_bars(result.groups), "Shapley values of the misfit by group of the record"
