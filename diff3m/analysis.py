@@ -143,3 +143,22 @@ class Analysis:
 def in_tenths(percentile: float) -> float:
     """Round a percentile down to one decimal, as it is shown: a limit that it names is a limit it reached."""
     return math.floor(round(10 * percentile, 6)) / 10
+
+
+def format_percentile(percentile: float, normals: int) -> str:
+    """Return a percentile among so many normal films as it stands everywhere, e.g. "97.3", or "> 99.6" above all."""
+    return f"{'> ' if is_above_all(percentile) else ''}{supported_percentile(percentile, normals):.1f}"
+
+
+def is_above_all(percentile: float | None) -> bool:
+    """Tell whether the score lies above those of all normal films; not where there is no score."""
+    return percentile is not None and percentile >= 100
+
+
+def supported_percentile(percentile: float, normals: int) -> float:
+    """Return a percentile, or for a film above all normal films the one that so many films can vouch for.
+
+    Of N normal films and one more, the one more is expected to be the highest of all with probability 1/(N + 1), so a
+    film above all N of them lies above percentile 100 N/(N + 1), and how far is unknown.
+    """
+    return in_tenths(100 * normals / (normals + 1)) if is_above_all(percentile) else percentile

@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from diff3m import Detector, read_radiograph
+from diff3m.analysis import format_percentile
 
 EXAMPLE = Path(__file__).parents[1] / "assets" / "examples" / "opacity-pa-man.png"
 film_path = sys.argv[1] if len(sys.argv) > 1 else EXAMPLE
@@ -16,7 +17,8 @@ film = read_radiograph(film_path)  # DICOM, PNG, JPEG, WebP or TIFF
 record = {"age": 61, "sex": "M", "view": "PA"}  # leave out what is not known
 analysis = detector.analyze(film, record)
 
-print(f"score {analysis.score:.2f}, percentile {analysis.percentile:.0f} of {analysis.normals} normal films")
+percentile = format_percentile(analysis.percentile, analysis.normals)
+print(f"score {analysis.score:.2f}, percentile {percentile} of {analysis.normals} normal films")
 for note in analysis.notes:
     print("note:", note)
 

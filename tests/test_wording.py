@@ -10,7 +10,7 @@ from app.render import figures, wording
 from app.render.cards.attention import attention_card
 from app.render.cards.region import drop_repeated_region, region_sentence
 from app.render.explanation_summary import summarize_explanations
-from diff3m.analysis import Analysis, Settings
+from diff3m.analysis import Analysis, Settings, format_percentile
 from diff3m.ehr import EHRSchema, paper_schema
 from diff3m.explain import RegionAttribution
 from diff3m.explain.three_records import ThreeRecords
@@ -130,7 +130,7 @@ def test_no_film_is_at_percentile_100(schema, normals, text, says):
     analysis = replace(analysis_of(100.0), normals=normals)
     assert wording.score_sentence(analysis).startswith(f"Percentile {text}, above all {normals} normal PA films (")
     assert wording.verdict_sentence(analysis, [], schema).startswith(f"{says};")
-    assert wording.percentile_text(99.9, normals) == "99.9"
+    assert format_percentile(99.9, normals) == "99.9"
 
 
 def test_the_reader_is_told_from_where_on_a_colored_place_stands_out():

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from diff3m.analysis import format_percentile
 from diff3m.explain import Influence
 from diff3m.scoring.score import ANY_VIEW
 
@@ -53,7 +54,7 @@ def draw_histogram(axes: Axes, scores: Sequence[float], score: float, percentile
     axes.set_xlabel("score (0: an average normal film)")
     axes.set_ylabel("films")
     # above the bars, where no line can run through it
-    title = f"percentile {wording.percentile_text(percentile, len(scores))}"
+    title = f"percentile {format_percentile(percentile, len(scores))}"
     axes.legend(
         frameon=False, fontsize=9, title=title, title_fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0)
     )

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Affine2D, Transform
 
-from diff3m.analysis import Analysis
+from diff3m.analysis import Analysis, format_percentile
 from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.export.files import NOTICE, analysis_to_dict, draw_difference, render_pictures
@@ -89,7 +89,7 @@ class Report:
 
 def result_to_dict(analysis: Analysis, findings: Sequence[Finding], detector: Detector) -> dict:
     """Return an analysis and its findings as plain JSON values, the same for page, files and API."""
-    text = None if analysis.percentile is None else wording.percentile_text(analysis.percentile, analysis.normals)
+    text = None if analysis.percentile is None else format_percentile(analysis.percentile, analysis.normals)
     return {
         **analysis_to_dict(analysis, detector),
         "percentile_text": text,

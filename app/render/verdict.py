@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Protocol
 
-from diff3m.analysis import Analysis
+from diff3m.analysis import Analysis, format_percentile
 from diff3m.detector import Detector
 from diff3m.findings import Finding
 from diff3m.imaging.zones import OUTSIDE
@@ -41,7 +41,7 @@ def verdict_card(analysis: Analysis, sentence: str, detector: Detector, effect: 
     if analysis.score is None or analysis.percentile is None:
         return text + end
     normals = detector.scoring.select_calibration(analysis.record.get("view"))[1].scores
-    percentile = wording.percentile_text(analysis.percentile, analysis.normals)
+    percentile = format_percentile(analysis.percentile, analysis.normals)
     chart = figures.inline_svg(
         figures.small_histogram(normals, analysis.score),
         f"Scores of {wording.compared_with(analysis)}; this film is at percentile {percentile}.",
@@ -113,7 +113,7 @@ def comparison_sentence(first: Analysis, second: Analysis) -> str:
         return ""
     change = second.score - first.score
     return (
-        f"The second film: percentile {wording.percentile_text(second.percentile, second.normals)}, score "
+        f"The second film: percentile {format_percentile(second.percentile, second.normals)}, score "
         f"{second.score:+.2f}, which is {abs(change):.2f} {'higher' if change >= 0 else 'lower'} than the first one's. "
         "The films are not aligned: position and breath differ too."
     )
@@ -124,7 +124,7 @@ def numbers_table(analysis: Analysis, findings: Sequence[Finding], detector: Det
     score = "" if analysis.score is None else f"{analysis.score:+.2f}"
     rows = [("score", score)]
     if analysis.percentile is not None:
-        rows.append(("percentile", wording.percentile_text(analysis.percentile, analysis.normals)))
+        rows.append(("percentile", format_percentile(analysis.percentile, analysis.normals)))
     rows += [(f"{name}, z", f"{z:+.1f}") for name, z in wording.score_parts(analysis, detector.schema)]
     rows.append(("seconds", f"{sum(analysis.seconds.values()):.1f}"))
     places = [

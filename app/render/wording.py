@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diff3m.analysis import Analysis, in_tenths
+from diff3m.analysis import Analysis, format_percentile, is_above_all, supported_percentile
 from diff3m.ehr import VIEW_LABELS, EHRSchema, Record
 from diff3m.explain import WithoutRecord
 from diff3m.findings import Finding
@@ -66,25 +66,6 @@ def model_sentence(name: str, schema: EHRSchema) -> str:
         f"This model learned what is normal from {model_title(name).lower()}, and knows "
         f"{join_words(known) or 'nothing'} of a patient.{warning}"
     )
-
-
-def percentile_text(percentile: float, normals: int) -> str:
-    """Return a percentile among so many normal films as it stands everywhere, e.g. "97.3", or "> 99.6" above all."""
-    return f"{'> ' if is_above_all(percentile) else ''}{supported_percentile(percentile, normals):.1f}"
-
-
-def is_above_all(percentile: float | None) -> bool:
-    """Tell whether the score lies above those of all normal films; not where there is no score."""
-    return percentile is not None and percentile >= 100
-
-
-def supported_percentile(percentile: float, normals: int) -> float:
-    """Return a percentile, or for a film above all normal films the one that so many films can vouch for.
-
-    Of N normal films and one more, the one more is expected to be the highest of all with probability 1/(N + 1), so a
-    film above all N of them lies above percentile 100 N/(N + 1), and how far is unknown.
-    """
-    return in_tenths(100 * normals / (normals + 1)) if is_above_all(percentile) else percentile
 
 
 def verdict_words(percentile: float) -> str:
@@ -210,7 +191,7 @@ def score_sentence(analysis: Analysis) -> str:
     if analysis.score is None or analysis.percentile is None:
         return NO_SCORE
     return (
-        f"Percentile {percentile_text(analysis.percentile, analysis.normals)}{comparison_phrase(analysis)} "
+        f"Percentile {format_percentile(analysis.percentile, analysis.normals)}{comparison_phrase(analysis)} "
         f"(score {analysis.score:+.2f}; 0 is an average normal film)."
     )
 
@@ -220,7 +201,7 @@ def without_record_sentence(analysis: Analysis, other: WithoutRecord) -> str:
     change = f"the normal film changes by {percent(other.change)} of the grey range"
     if other.percentile is None or analysis.percentile is None:
         return f"Without the record {change}."
-    becomes, before = (percentile_text(value, analysis.normals) for value in (other.percentile, analysis.percentile))
+    becomes, before = (format_percentile(value, analysis.normals) for value in (other.percentile, analysis.percentile))
     becomes = f"{'stays' if becomes == before else 'becomes'} {becomes}"
     return f"Without the record {change}, and the percentile {becomes}."
 

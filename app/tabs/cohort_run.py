@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diff3m.analysis import Analysis, in_tenths
+from diff3m.analysis import Analysis, in_tenths, is_above_all, supported_percentile
 from diff3m.case import Case
 from diff3m.data.archive import Archive, ArchiveError
 from diff3m.data.manifest import NORMAL, ManifestError, read_manifest
@@ -71,7 +71,7 @@ class Row:
     @property
     def note(self) -> str:
         """All notes on this row; the reason why it was not scored comes first."""
-        above_all = f"Above all {self.normals} normal films." if wording.is_above_all(self.percentile) else ""
+        above_all = f"Above all {self.normals} normal films." if is_above_all(self.percentile) else ""
         return " ".join(text for text in (self.reason, above_all, self.film.note, *self.notes) if text)
 
     def values(self) -> tuple:
@@ -80,7 +80,7 @@ class Row:
         film, view = self.film, self.view
         percentile = None if self.percentile is None else in_tenths(self.percentile)
         if percentile is not None:  # a number, so that the table can be sorted; the note says what lies beyond it
-            percentile = wording.supported_percentile(percentile, self.normals)
+            percentile = supported_percentile(percentile, self.normals)
         return film.number, film.name, view, film.label or "", score, percentile, self.compared_with, self.note
 
 

@@ -48,11 +48,13 @@ def run(options) -> None:
 
 
 def _print_analysis(analysis, detector, facts: dict) -> None:
+    from ..analysis import format_percentile
+
     if analysis.score is not None:
         against = f"{analysis.compared_with} " if analysis.compared_with != "any" else ""
         print(f"anomaly score  {analysis.score:+.2f}  (0 = an average normal film, in standard deviations)")
-        percentile = f"{analysis.percentile:.1f}"
-        print(f"percentile     {percentile}  (of {analysis.normals} normal {against}films, {percentile} % score lower)")
+        percentile = format_percentile(analysis.percentile, analysis.normals)
+        print(f"percentile     {percentile}  (the share of {analysis.normals} normal {against}films that score lower)")
     for group, weights in analysis.attention.items():
         print(f"attention over {group}, summing to 1")
         for name, weight in weights.items():

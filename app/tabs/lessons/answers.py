@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from diff3m.analysis import Analysis
+from diff3m.analysis import Analysis, format_percentile
 from diff3m.detector import Detector
 from diff3m.export.files import draw_heat_over_film
 from diff3m.findings import Finding as Place
@@ -70,7 +70,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], emphasis: int | No
 
 def percentile_text(percentile: float | None, normals: int) -> str:
     """Return a percentile among so many normal films, or a dash for a model without a score."""
-    return "–" if percentile is None else wording.percentile_text(percentile, normals)
+    return "–" if percentile is None else format_percentile(percentile, normals)
 
 
 def find_outstanding_places(analysis: Analysis, detector: Detector) -> list[Place]:
