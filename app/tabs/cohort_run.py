@@ -1,4 +1,4 @@
-"""Many cases: lists the films of a manifest with a ZIP or folder, scores them a few per turn, and summarizes them."""
+"""Many cases: lists the films of a manifest with a ZIP or folder, scores them a few per job, and summarizes them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _make_folder_film(row: ManifestRow, root: Path) -> Film:
 
 
 def score_films(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[Row]:
-    """Score films a few at a time, each time when it is their turn. strict: leave out what the gate would stop."""
+    """Score films a few at a time, each time when the model is free. strict: leave out what the gate would stop."""
     for start in range(0, len(films), PART):
         prepared = [_prepare(detector, film, strict) for film in films[start : start + PART]]
         cases = [entry.case for entry in prepared if isinstance(entry, PreparedRow)]
