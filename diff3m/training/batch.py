@@ -167,16 +167,19 @@ def prefetch(
     draw: returns the batch of a step; an error in it is raised here. workers: number of processes. pin_memory: whether
     a GPU uses the batches.
     """
-    return iter(
-        DataLoader(
-            _Batches(draw),
-            sampler=range(first, last),
-            batch_size=None,
-            num_workers=workers,
-            pin_memory=pin_memory,
-            worker_init_fn=_use_one_thread,
-        )
+    loader = DataLoader(
+        _Batches(draw),
+        sampler=range(first, last),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_use_one_thread,
     )
+    try:
+        yield from loader
+    except Exception as error:
+        # Its message has the worker's traceback. Its own would hold the loader in a cycle, whose end takes 10 s.
+        raise error.with_traceback(None) from None
 
 
 def _use_one_thread(worker: int) -> None:

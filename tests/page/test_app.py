@@ -82,7 +82,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         page.click("#analyze")
         page.wait_for_selector("#status .alert")
         assert_one_screen(page)
-        set_steps(page, 20)  # so that the analysis takes long enough to be seen
+        set_steps(page, 8)  # so that the analysis takes long enough to be seen
         page.locator(".fv-notice").get_by_role("button", name="Analyze as it is").click()
         page.wait_for_selector("#cancel")
         assert_one_screen(page, "#cancel")
@@ -100,7 +100,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         page.wait_for_selector("#status .alert:has-text('Age')")
         assert page.locator("#ehr-age.invalid").count() == 1 and page.locator("#ehr-sex.invalid").count() == 0
         assert page.inner_text("#verdict") == verdict and page.evaluate(f"{VIEWER}.films[0].hasNormal")
-        set_steps(page, 20)
+        set_steps(page, 8)
         field(page, "age").fill("64")
         page.keyboard.press("Enter")
         page.click("#cancel")
@@ -108,7 +108,7 @@ def test_analyze_never_scrolls_and_never_wipes_what_is_there(open_page, films):
         assert page.inner_text("#verdict") == verdict and page.locator("#ehr-age.invalid").count() == 0
         page.wait_for_selector("#analyze")  # the parts of one update are not all drawn in the same frame
         assert page.locator("#analyze").is_visible() and page.locator("#cancel").is_hidden()
-        set_steps(page, 10)
+        set_steps(page, 2)
         field(page, "age").press("Enter")
         wait_for_result(page)
         assert page.evaluate(f"{VIEWER}.films[0].maps.length") == 1
