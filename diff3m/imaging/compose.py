@@ -1,7 +1,7 @@
 """The pseudo-healthy film at the film's own resolution (docs/method.md, "Healing").
 
-Where the reconstruction differs by more than it does on normal films, the low frequencies are the reconstruction's and
-the fine detail is the film's; everywhere else the pseudo-healthy film is the film itself.
+Where the reconstruction differs clearly, the low frequencies are the reconstruction's and the fine detail is the film's.
+Where it differs by little of what normal films differ by, the pseudo-healthy film is the film itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .scale import scale_sigma
 
 SIGMA = 1.2  # pixels of a 128-pixel film: standard deviation of the Gaussian over the difference
 # multiples of the limit of normal films: up to the first, the reconstruction has no weight; from the second, all of it
-WEIGHT_RANGE = (0.5, 1.0)
+WEIGHT_RANGE = (0.2, 0.4)
 FADE = 0.03  # share of the side over which the difference fades out toward the border of the box
 
 
@@ -39,7 +39,7 @@ def compose_pseudo_healthy(
 
     pixels: (H, W) in [0, 1], the film as read. prepared: its square x₀, box and contrast. reconstruction: (S, S) in
     [0, 1], x̂₀ of the square. heat_map: (S, S), the blurred difference where it counts. heat_normal: the limit of
-    normal films, under which the film stays as it is; with 0, w = 1 everywhere. Returns (H, W) float32 in [0, 1];
+    normal films, see `WEIGHT_RANGE`; with 0, w = 1 everywhere. Returns (H, W) float32 in [0, 1];
     outside the box it is the film itself.
     """
     top, bottom, left, right = prepared.box
@@ -54,7 +54,7 @@ def compose_pseudo_healthy(
 
 
 def reconstruction_weight(heat: np.ndarray, heat_normal: float) -> np.ndarray:
-    """Return the weight w of the reconstruction: 0 where a heat map is as on normal films, rising smoothly to 1.
+    """Return the weight w of the reconstruction: 0 where a heat map is small, rising smoothly to 1.
 
     heat: (S, S), the blurred difference. heat_normal: the |heat| under which 95 % of the pixels of normal films lie,
     above 0. Returns (S, S) float32 in [0, 1].
