@@ -16,6 +16,7 @@ from diff3m import Detector
 from diff3m.data.phantom import make_person
 from diff3m.evaluation.labelled_films import assign_half
 from diff3m.imaging import Radiograph
+from diff3m.scoring.score import Component
 
 LEVELS, ROUNDS = (40, 60, 100), (1, 2)
 
@@ -34,7 +35,7 @@ def main(checkpoint: str, manifest: str, count: int) -> None:
         for rounds in ROUNDS:
             scoring = replace(
                 detector.scoring,
-                components=(),
+                components=(Component("brighter", 1, level, "noising"),),
                 reconstruction="noising",
                 noise_level=level,
                 steps=1,

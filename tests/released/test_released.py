@@ -73,12 +73,13 @@ def test_the_command_passes_and_can_fail(stem, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
         "x_start_blocks.1.0.in_layers.2.weight",
-        pytest.param("time_embed.0.weight", marks=pytest.mark.slow),
-        pytest.param("ehr_tokenizer.b_embedding_layer.weight", marks=pytest.mark.slow),
+        "time_embed.0.weight",
+        "ehr_tokenizer.b_embedding_layer.weight",
     ],
 )
 def test_any_perturbed_weight_is_caught(stem, name):
