@@ -243,6 +243,10 @@ def test_a_column_wraps_and_says_what_is_missing():
     lines = column.wrap("several words and " + "w" * 60, 8.5)
     assert len(lines) > 2 and all(column._measure(line, 8.5, "normal") <= 40 for line in lines)
     assert "".join(lines).replace(" ", "") == "severalwordsand" + "w" * 60
+    text = "7.1 % of 120 mmHg at 4 %"
+    for width in range(18, 40):  # a number stays with its unit
+        lines = Column(new_page(), 20, width, 20, 34).wrap(text, 8.5)
+        assert " ".join(lines) == text and not any(line.startswith(("%", "mmHg")) for line in lines), lines
     assert not column.write("word " * 100, 8.5)
     assert [text.get_text() for text in column.page.texts][-1].endswith(paper.ELLIPSIS) and column.top <= 34
     rows = Column(new_page(), 20, 40, 20, 34)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ LINE = 1.35  # line height, in font sizes
 POINT = 25.4 / 72  # millimeters
 ELLIPSIS = "…"
 DPI = 300  # of printed pictures
+BREAK = re.compile(r"(?<!\d)\s+|\s+(?!(?:%|mmHg|kg|cm|mm)(?:\W|$))")  # not between a number and its unit
 
 
 def new_page() -> Figure:
@@ -86,9 +88,12 @@ class Column:
         self.top += height
 
     def wrap(self, text: str, size: float, weight: str = "normal") -> list[str]:
-        """Break a text into lines of at most the column's width; a word that is longer than a line is broken too."""
+        """Break a text into lines of at most the column's width, but never between a number and its unit.
+
+        A word that is longer than a line is broken too.
+        """
         lines, line = [], ""
-        for word in text.split():
+        for word in BREAK.split(text.strip()):
             attempt = f"{line} {word}".strip()
             if self._measure(attempt, size, weight) <= self.width:
                 line = attempt
