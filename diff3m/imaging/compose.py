@@ -1,7 +1,7 @@
 """The pseudo-healthy film at the film's own resolution (docs/method.md, "Healing").
 
-Where the reconstruction differs clearly, the low frequencies are the reconstruction's and the fine detail is the film's.
-Where it differs by little of what normal films differ by, the pseudo-healthy film is the film itself.
+Where the reconstruction differs, the low frequencies are the reconstruction's, and where it differs clearly the middle
+ones too; the fine detail is the film's. Elsewhere the pseudo-healthy film is the film itself.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import numpy as np
 from .preprocess import PreparedFilm
 from .scale import scale_sigma
 
-SIGMA = 1.2  # pixels of a 128-pixel film: standard deviation of the Gaussian over the difference
+# standard deviations of Gaussians, in pixels of a 128-pixel film: over the whole difference, over its low frequencies,
+# and over the difference whose size decides about the middle frequencies, which lie between the first two
+SIGMA, LOW_SIGMA, MIDDLE_SIGMA = 1.2, 2.5, 2.0
 # multiples of the limit of normal films: up to the first, the reconstruction has no weight; from the second, all of it
-WEIGHT_RANGE = (0.2, 0.4)
+LOW_RANGE, MIDDLE_RANGE = (0.2, 0.4), (1.0, 2.0)
 FADE = 0.03  # share of the side over which the difference fades out toward the border of the box
 
 
@@ -23,9 +25,7 @@ def smooth_difference(difference: np.ndarray) -> np.ndarray:
 
     difference: (S, S), film − reconstruction in grey levels of the prepared film's range. Returns (S, S) float32.
     """
-    side = difference.shape[0]
-    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), scale_sigma(SIGMA, side))
-    return smooth * _fade(side)
+    return _blur(difference, SIGMA) * _fade(difference.shape[0])
 
 
 def compose_pseudo_healthy(
@@ -35,17 +35,19 @@ def compose_pseudo_healthy(
     heat_map: np.ndarray,
     heat_normal: float,
 ) -> np.ndarray:
-    """Compose film − upsample(w · Gaussian(x₀ − x̂₀)) on the film's own pixels and proportions.
+    """Compose the film minus the weighted difference on the film's own pixels and proportions.
 
     pixels: (H, W) in [0, 1], the film as read. prepared: its square x₀, box and contrast. reconstruction: (S, S) in
     [0, 1], x̂₀ of the square. heat_map: (S, S), the blurred difference where it counts. heat_normal: the limit of
-    normal films, see `WEIGHT_RANGE`; with 0, w = 1 everywhere. Returns (H, W) float32 in [0, 1];
+    normal films; with 0, the difference counts everywhere. Returns (H, W) float32 in [0, 1];
     outside the box it is the film itself.
     """
     top, bottom, left, right = prepared.box
-    difference = smooth_difference(prepared.square - reconstruction)
+    difference = prepared.square - reconstruction
     if heat_normal > 0:
-        difference *= reconstruction_weight(heat_map, heat_normal)
+        difference = weight_difference(difference, heat_map, heat_normal)
+    else:
+        difference = smooth_difference(difference)
     difference *= np.float32(prepared.high - prepared.low)
     full_difference = cv2.resize(difference, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     result = pixels.astype(np.float32, copy=True)
@@ -53,14 +55,30 @@ def compose_pseudo_healthy(
     return result
 
 
-def reconstruction_weight(heat: np.ndarray, heat_normal: float) -> np.ndarray:
-    """Return the weight w of the reconstruction: 0 where a heat map is small, rising smoothly to 1.
+def weight_difference(difference: np.ndarray, heat_map: np.ndarray, heat_normal: float) -> np.ndarray:
+    """Smooth a difference as `smooth_difference` does, and weight it by its size.
 
-    heat: (S, S), the blurred difference. heat_normal: the |heat| under which 95 % of the pixels of normal films lie,
-    above 0. Returns (S, S) float32 in [0, 1].
+    All of it counts where the heat map reaches `LOW_RANGE`; its middle frequencies only where the difference itself
+    reaches `MIDDLE_RANGE`, because noise takes these from every reconstruction. difference, heat_map: (S, S), see
+    `compose_pseudo_healthy`. heat_normal: the |heat| under which 95 % of the pixels of normal films lie, above 0.
+    Returns (S, S) float32.
     """
-    low, high = (multiple * heat_normal for multiple in WEIGHT_RANGE)
-    return _smoothstep((np.abs(heat) - low) / (high - low))
+    weight = _rise(heat_map, heat_normal, LOW_RANGE)
+    low = _blur(difference, LOW_SIGMA)
+    middle = _blur(difference, SIGMA) - low
+    middle *= _rise(_blur(difference, MIDDLE_SIGMA), heat_normal, MIDDLE_RANGE)
+    return weight * (low + middle) * _fade(difference.shape[0])
+
+
+def _blur(difference: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur a difference (S, S) by a Gaussian. sigma: in pixels of a 128-pixel side. Returns float32."""
+    return cv2.GaussianBlur(difference.astype(np.float32), (0, 0), scale_sigma(sigma, difference.shape[0]))
+
+
+def _rise(difference: np.ndarray, limit: float, multiples: tuple[float, float]) -> np.ndarray:
+    """Return weights that rise from 0 to 1 while |difference| rises from one multiple of a limit to the other."""
+    low, high = (multiple * limit for multiple in multiples)
+    return _smoothstep((np.abs(difference) - low) / (high - low))
 
 
 def _smoothstep(x: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 
 from diff3m.data.phantom import make_person
 from diff3m.imaging import Preprocessing, Radiograph, prepare_film
-from diff3m.imaging.compose import compose_pseudo_healthy, reconstruction_weight, smooth_difference
+from diff3m.imaging.compose import compose_pseudo_healthy, smooth_difference, weight_difference
 
 SETTINGS = Preprocessing(size=128)
 NO_MAP = np.zeros((128, 128), np.float32)  # with a limit of 0, where no map counts
@@ -76,7 +76,16 @@ def test_what_is_usual_for_normal_films_is_left_as_it_is(film):
     assert np.abs(change[outside]).max() < 1e-5
 
 
-def test_the_weight_rises_from_nothing_to_all_below_the_limit_of_normal_films():
-    weight = reconstruction_weight(np.array([[0.0, 0.0039, -0.006, 0.0081, -0.5]]), 0.02)
-    assert weight[0, :2].tolist() == [0, 0] and weight[0, 3:].tolist() == [1, 1]
-    assert weight[0, 2] == pytest.approx(0.5)
+@pytest.mark.parametrize(("heat", "weight"), [(0, 0), (0.0039, 0), (-0.006, 0.5), (0.0081, 1), (-0.5, 1)])
+def test_the_weight_rises_from_nothing_to_all_below_the_limit_of_normal_films(heat, weight):
+    change = weight_difference(np.full((128, 128), 0.01), np.full((128, 128), heat), 0.02)
+    assert change[64, 64] == pytest.approx(0.01 * weight, rel=1e-3)
+
+
+@pytest.mark.parametrize(("height", "whole"), [(0.02, False), (0.2, True)])
+def test_middle_frequencies_count_where_the_difference_is_large(height, whole):
+    y, x = np.mgrid[0:128, 0:128] - 64
+    spot = height * np.exp(-(x**2 + y**2) / (2 * 2.5**2))
+    change = weight_difference(spot, np.full(spot.shape, 0.02), 0.02)
+    loss = 1 - change[64, 64] / smooth_difference(spot)[64, 64]
+    assert (abs(loss) < 1e-3) if whole else (loss > 0.2)
