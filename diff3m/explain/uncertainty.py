@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from .needs import Need, require
 from .registry import Context, Explanation, Picture, register
 
 SEEDS = (0, 1, 2)
-LEVELS = (200, 400, 720)  # noise levels whose heat maps are compared
+MULTIPLES = (0.5, 1, 1.8)  # of the noise level of the normal film: levels whose heat maps are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Uncertainty:
     by_level: dict[int, float | None]
     by_seed: dict[int, float | None]
     heat_spread: np.ndarray
-    heat_levels: tuple[int, ...] = LEVELS
+    heat_levels: tuple[int, ...]
 
 
 def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] = SEEDS) -> Uncertainty:
@@ -45,17 +46,20 @@ def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] =
     by_seed = {seed: detector.analyze(case, seed=seed).score if draws_noise else first.score for seed in seeds[1:]}
     levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
     by_level: dict[int, float | None] = {level: value for level, (value, _) in levels.items()}
-    return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, _measure_heat_spread(detector, case))
+    top = detector.config.schedule.timesteps
+    heat_levels = tuple(min(round(multiple * scoring.noise_level), top) for multiple in MULTIPLES)
+    spread = _measure_heat_spread(detector, case, heat_levels)
+    return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, spread, heat_levels)
 
 
 @torch.no_grad()
-def _measure_heat_spread(detector: Detector, case: Case) -> np.ndarray:
-    """Measure the standard deviation of the heat map over the reconstructions from `LEVELS`: (S, S)."""
+def _measure_heat_spread(detector: Detector, case: Case, levels: Sequence[int]) -> np.ndarray:
+    """Measure the standard deviation of the heat map over the reconstructions from noise levels: (S, S)."""
     source, _ = detector.scoring.main_key
-    x0, keys = detector.inputs([case]), [(source, level) for level in LEVELS]
+    x0, keys = detector.inputs([case]), [(source, level) for level in levels]
     condition = detector.condition(x0, [case.record], attention=False)
     estimates = detector.estimates(x0, condition, keys, detector.settings())
-    pictures, sigma = (estimates.in_region[source, level] for level in LEVELS), detector.scoring.heat_sigma
+    pictures, sigma = (estimates.in_region[source, level] for level in levels), detector.scoring.heat_sigma
     maps = [compute_heat_map(x0, picture, sigma)[0, 0].cpu().numpy() for picture in pictures]
     return np.std(maps, axis=0)
 

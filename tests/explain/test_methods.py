@@ -189,7 +189,9 @@ def test_uncertainty_is_over_levels_and_seeds(shipped_detector, phantoms, tiny_d
     real_case = phantom_case(shipped_detector, 13, {"view": "PA"}, 128)
     real = measure_uncertainty(shipped_detector, real_case)
     assert len(set(real.by_seed.values())) == 3, "one-step estimates draw noise"
-    assert set(real.by_level) == {shipped_detector.scoring.noise_level} and real.heat_spread.max() > 0
+    level = shipped_detector.scoring.noise_level
+    assert set(real.by_level) == {level} and real.heat_spread.max() > 0
+    assert min(real.heat_levels) < level < max(real.heat_levels), "levels around its own"
     card = uncertainty_card(real, Context(shipped_detector, real_case))
     assert "Mean z-score" in card and "every seed" not in card, "noising draws noises, so the map depends on the seed"
     with pytest.raises(ExplanationError, match="no score"):
