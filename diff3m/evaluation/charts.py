@@ -49,7 +49,8 @@ def plot_comparison(labels: Mapping[str, dict]) -> Figure:
         axes.axvline(0.5, color="#cbd5e1", linewidth=1, zorder=0)
         axes.set_xlim(0.3, 1)
         axes.set_title(f"{label.replace('_', ' ')} against normal", fontsize=10)
-        axes.set_xlabel("AUROC within view, 95 % interval")
+        has_intervals = any(metrics["auroc_within_view_interval"] for _, _, metrics in rows)
+        axes.set_xlabel("AUROC within view" + (", 95 % interval" if has_intervals else ""))
     if len(labels):
         panels[0].set_ylim(max(len(rows), 1) - 0.5, -0.8)  # the first on top, with room for its number
     return figure
