@@ -70,9 +70,9 @@ def busy_model() -> Iterator[None]:
 
 def test_a_run_ends_with_its_result(page):
     *progress, last = page.handlers.analyze(page.values)
-    assert all(updates[page.screen.cancel]["visible"] for updates in progress) and len(progress) > 1
+    assert all(updates[page.screen.cancel]["visible"] is True for updates in progress) and len(progress) > 1
     assert "Done in" in status_of(page, last) and last[page.screen.session].film.analysis is not None
-    assert last[page.screen.session].film.findings is not None and not last[page.screen.cancel]["visible"]
+    assert last[page.screen.session].film.findings is not None and last[page.screen.cancel]["visible"] == "hidden"
 
 
 def test_a_stopped_run_says_so_as_its_last_word_even_while_it_waits(page):
@@ -82,7 +82,7 @@ def test_a_stopped_run_says_so_as_its_last_word_even_while_it_waits(page):
         page.handlers.cancel(page.values)
         (last,) = running
     assert STOPPED in status_of(page, last)
-    assert last[page.screen.analyze]["visible"] and not last[page.screen.cancel]["visible"]
+    assert last[page.screen.analyze]["visible"] is True and last[page.screen.cancel]["visible"] == "hidden"
     assert page.screen.explanation not in last, "what was explained stays"
 
 

@@ -76,7 +76,7 @@ class CohortTab:
 
     def show_message(self, text: str, alert: bool = False) -> Updates:
         """Show a sentence in the status line and hide Cancel."""
-        return {self.status: panels.status_line(text, alert), self.cancel: gr.update(visible=False)}
+        return {self.status: panels.status_line(text, alert), self.cancel: gr.update(visible="hidden")}
 
     def clear(self) -> Updates:
         """Remove the result from the tab."""
@@ -152,7 +152,7 @@ def _build_tab(names: list[str], folder: Path | None) -> CohortTab:
         strict = gr.Checkbox(True, label="Leave out what does not look like a frontal chest film")
     with gr.Row():
         run = gr.Button("Score all", variant="primary", elem_id="cohort-run", scale=3)
-        cancel = gr.Button("Cancel", elem_id="cohort-cancel", scale=1, min_width=80, visible=False)
+        cancel = gr.Button("Cancel", elem_id="cohort-cancel", scale=1, min_width=80, visible="hidden")
     status = gr.HTML(panels.status_line("Nothing is scored yet."), elem_id="cohort-status")
     summary_card = gr.HTML(elem_id="cohort-summary")
     download = gr.File(label="Results: CSV", visible=False, interactive=False, elem_id="cohort-csv")

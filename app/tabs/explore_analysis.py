@@ -146,7 +146,7 @@ class AnalysisHandlers(FilmHandlers):
         return {
             screen.viewer: session.viewer_value(status, pictures),
             screen.status: panels.progress_line(status.text, status.share),
-            screen.analyze: gr.update(visible=False),
+            screen.analyze: gr.update(visible="hidden"),
             screen.cancel: gr.update(visible=True),
         }
 

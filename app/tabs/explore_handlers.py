@@ -63,7 +63,7 @@ class FilmHandlers:
             screen.session: session,
             screen.viewer: session.viewer_value(),
             screen.analyze: gr.update(visible=True),
-            screen.cancel: gr.update(visible=False),
+            screen.cancel: gr.update(visible="hidden"),
             screen.status: panels.status_line(status),
             **self._show_rail(session),
         }
@@ -131,7 +131,7 @@ class FilmHandlers:
             screen.viewer: session.viewer_value(),
             screen.status: panels.status_line(error if isinstance(error, str) else describe_error(error), alert=True),
             screen.analyze: gr.update(visible=True),
-            screen.cancel: gr.update(visible=False),
+            screen.cancel: gr.update(visible="hidden"),
             screen.film_file: gr.update(value=None),
             screen.prior_file: gr.update(value=None),
         }

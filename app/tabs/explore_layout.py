@@ -252,7 +252,8 @@ def _build_foot() -> dict:
     status = gr.HTML(panels.status_line(START), elem_id="status")
     with gr.Row(elem_id="actions"):
         analyze = gr.Button("Analyze", variant="primary", elem_id="analyze", min_width=0)
-        cancel = gr.Button("Cancel", elem_id="cancel", min_width=0, visible=False)
+        # hidden, not taken out of the page, as Analyze is while the model works: putting a button back takes time
+        cancel = gr.Button("Cancel", elem_id="cancel", min_width=0, visible="hidden")
         sheet = gr.Button("Record", elem_id="open-record", min_width=0)  # seen on narrow windows alone
     sheet.click(None, None, None, js=TOGGLE_RECORD, api_visibility="private")
     return {"status": status, "analyze": analyze, "cancel": cancel}
