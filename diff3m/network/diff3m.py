@@ -83,11 +83,6 @@ class Diff3M(nn.Module):
         self.masked_decoder = Decoder(config, 1)
         self.register_buffer("pattern", checkerboard(config.image_size), persistent=False)
 
-    def compile_branches(self) -> None:
-        """Compile encoders and decoders in place by `torch.compile`, each at its first call; weights stay the same."""
-        for module in (self.noise_encoder, self.noise_decoder, *self.masked_encoders, self.masked_decoder):
-            module.compile()
-
     def condition(self, x0: Tensor, values: Tensor) -> Condition:
         """Encode films x0 (B, 1, S, S) and EHR values (B, slots) into a condition that holds at every timestep."""
         # a few thousand sums; in bfloat16 attention would not sum to 1

@@ -46,7 +46,6 @@ BOOKKEEPING = (
     "save_minutes",
     "log_every",
     "validate_every",
-    "compile",
 )
 
 
@@ -88,7 +87,6 @@ class TrainingConfig:
     held_out_kinds: kinds of painted lesions (`diff3m.data.painted.painter.KINDS`) that training leaves out, to measure
         on them.
     precision: "auto" (bf16 where the processor or GPU has it, else float32), "bf16", "fp16" or "no".
-    compile: whether to use `torch.compile`, which takes some minutes at the start and needs a C++ compiler.
     seed: of weights, order, noise and augmentation.
     save_minutes: time between saves, minutes.
     log_every, validate_every: steps between log rows and between validations.
@@ -133,7 +131,6 @@ class TrainingConfig:
     device_fraction: float = 0.5
     held_out_kinds: list = field(default_factory=list)
     precision: str = "auto"
-    compile: bool = False
     seed: int = 0
     save_minutes: float = 5.0
     log_every: int = 20
@@ -148,9 +145,6 @@ class TrainingConfig:
                 _check_number(name, kind, value)
             elif kind == "list":
                 _check_kinds(name, value)
-            elif kind == "bool":
-                if not isinstance(value, bool):
-                    raise ConfigError(f"{name} must be true or false, got {value!r}")
             elif kind == "dict":
                 if not isinstance(value, dict):
                     raise ConfigError(f"{name} must be `field: value` pairs, got {value!r}")

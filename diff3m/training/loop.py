@@ -105,8 +105,6 @@ class _Run:
         )
         loss = DiffusionLoss(network, self.schedule, settings)
         self.loss, self.optimizer = self.accelerator.prepare(loss, optimizer)
-        if config.compile:
-            network.compile_branches()
         self.step, self.seconds = 0, 0.0
         self.log = TrainingLog(self.out)
 

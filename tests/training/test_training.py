@@ -1,12 +1,9 @@
 """A whole training, on a few phantoms and a tiny network."""
 
 import csv
-import io
 import json
 import math
-import shutil
 import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -56,19 +53,6 @@ def test_training_lowers_the_loss_and_leaves_a_whole_checkpoint(film_folder):
         False,
     ]
     assert checkpoint.config.schema["age"].mean == pytest.approx(np.mean([40, 41, 43, 44, 46, 47, 49, 50]))
-
-
-@pytest.mark.slow
-def test_a_compiled_network_learns_the_same(film_folder):
-    if not shutil.which("c++"):
-        pytest.skip("there is no C++ compiler")
-    rows = []
-    for compiles in (False, True):
-        out = str(film_folder / f"compiled {compiles}")
-        train(training_config(film_folder, steps=4, log_every=1, precision="no", out=out, compile=compiles))
-        table = list(csv.DictReader(io.StringIO(Path(out, "log.csv").read_text())))
-        rows.append([float(row["noise_mse"]) for row in table])
-    assert rows[1] == pytest.approx(rows[0], rel=1e-3)
 
 
 def test_samples_are_of_the_training_films_without_validation(film_folder):

@@ -19,7 +19,6 @@ SCHEMA = paper_schema()
         ("name: a\nmanifest: b\nout: c\nsteps: 0\n", "steps must be"),
         ("name: a\nmanifest: b\nout: c\nlearning_rate: fast\n", "learning_rate"),
         ("name: a\nmanifest: b\nout: c\nprecision: int8\n", "precision"),
-        ("name: a\nmanifest: b\nout: c\ncompile: maybe\n", "compile must be true or false"),
         ("- a\n- b\n", "setting: value"),
         ("a: [", "valid YAML"),
         ("1: 2\nname: a\nmanifest: b\nout: c\n", "unknown setting.*1"),
