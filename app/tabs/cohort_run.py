@@ -138,15 +138,15 @@ def _make_folder_film(row: ManifestRow, root: Path) -> Film:
 def score_films(detector: Detector, films: Sequence[Film], strict: bool) -> Iterator[Row]:
     """Score films a few at a time, each time when the model is free. strict: leave out what the gate would stop."""
     for start in range(0, len(films), PART):
-        yield from MODEL.run(partial(_score_part, detector, films[start : start + PART], strict))
+        prepared = [_prepare(detector, film, strict) for film in films[start : start + PART]]
+        cases = [entry.case for entry in prepared if isinstance(entry, PreparedRow)]
+        analyses = iter(MODEL.run(partial(_analyze, detector, cases)))
+        for entry in prepared:
+            yield entry if isinstance(entry, Row) else _make_row(entry, next(analyses))
 
 
-def _score_part(detector: Detector, films: Sequence[Film], strict: bool) -> list[Row]:
-    """Score some films. The gate is a network too, so the films are prepared in the model's thread."""
-    entries = [_prepare(detector, film, strict) for film in films]
-    cases = [entry.case for entry in entries if isinstance(entry, PreparedRow)]
-    analyses = detector.analyze_many(cases, batch_size=PART)
-    return [entry if isinstance(entry, Row) else _make_row(entry, next(analyses)) for entry in entries]
+def _analyze(detector: Detector, cases: Sequence[Case]) -> list[Analysis]:
+    return list(detector.analyze_many(cases, batch_size=PART))
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def measure_uncertainty(detector: Detector, case: Case, seeds: tuple[int, ...] =
     levels = by_noise_level([(component, z) for component, _, z in first.components], scoring.combine)
     by_level: dict[int, float | None] = {level: value for level, (value, _) in levels.items()}
     top = detector.config.schedule.timesteps
-    heat_levels = tuple(min(round(multiple * scoring.noise_level), top) for multiple in MULTIPLES)
+    heat_levels = tuple(min(max(1, round(multiple * scoring.noise_level)), top) for multiple in MULTIPLES)
     spread = _measure_heat_spread(detector, case, heat_levels)
     return Uncertainty(by_level, {seeds[0]: first.score, **by_seed}, spread, heat_levels)
 

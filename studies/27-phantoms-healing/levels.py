@@ -63,7 +63,7 @@ def main(checkpoint: str, manifest: str, count: int) -> None:
             ratios = {kind: float(np.divide(*np.mean(errors, axis=0))) for kind, errors in sorted(left.items())}
             mean, change = np.mean(list(ratios.values())), np.mean(changes)
             kinds = " ".join(f"{kind} {ratio:.3f}" for kind, ratio in ratios.items())
-            print(f"level {level}, rounds {rounds}: left {mean:.3f} ({kinds}), change {change:.4f}, {seconds:.2f} s", flush=True)
+            print(f"level {level}, rounds {rounds}: left {mean:.3f} ({kinds}), change {change:.4f}, {seconds:.2f} s")
 
 
 if __name__ == "__main__":
