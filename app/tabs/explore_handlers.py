@@ -56,14 +56,17 @@ class FilmHandlers:
             **self.show_result(session, status),
         }
 
+    def _offer_analyze(self) -> Updates:
+        """Return the update that shows Analyze in the place of Cancel."""
+        return {self.screen.analyze: gr.update(visible=True), self.screen.cancel: gr.update(visible="hidden")}
+
     def show_result(self, session: Session, status: str = "") -> Updates:
         """Return what an analysis can change: viewer and result. The fields that take files stay as they are."""
         screen = self.screen
         return {
             screen.session: session,
             screen.viewer: session.viewer_value(),
-            screen.analyze: gr.update(visible=True),
-            screen.cancel: gr.update(visible="hidden"),
+            **self._offer_analyze(),
             screen.status: panels.status_line(status),
             **self._show_rail(session),
         }
@@ -130,8 +133,7 @@ class FilmHandlers:
             **marks,
             screen.viewer: session.viewer_value(),
             screen.status: panels.status_line(error if isinstance(error, str) else describe_error(error), alert=True),
-            screen.analyze: gr.update(visible=True),
-            screen.cancel: gr.update(visible="hidden"),
+            **self._offer_analyze(),
             screen.film_file: gr.update(value=None),
             screen.prior_file: gr.update(value=None),
         }
