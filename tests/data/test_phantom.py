@@ -215,6 +215,7 @@ def test_a_cohort_on_disk_is_the_same_as_in_memory(tmp_path, capsys):
         else:
             assert cv2.imread(str(out / row["mask"]), 0).any()
         assert not np.array_equal(film, cv2.imread(str(out / row["counterfactual"]), 0))
+    assert table["patient"].tolist() == list(range(40, 52))
     cases = read_manifest(out / "manifest.csv", paper_schema())
     assert all(value is not None for case in cases for value in case.record.values())
     assert main(command) == 1 and "already holds a cohort" in capsys.readouterr().err

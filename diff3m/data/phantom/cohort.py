@@ -18,7 +18,7 @@ from ..manifest import NORMAL, ManifestError
 from .person import is_diseased, make_person
 
 MANIFEST_FILE, FILMS, MASKS, COUNTERFACTUALS = "manifest.csv", "films", "masks", "counterfactuals"
-COLUMNS = ("path", "label", "seed", "mask", "counterfactual")
+COLUMNS = ("path", "label", "patient", "seed", "mask", "counterfactual")
 
 
 def write_cohort(
@@ -94,6 +94,7 @@ def _write_phantom(
         "path": f"{FILMS}/{name}",
         "label": person.lesion.kind if person.lesion else NORMAL,
         **person.patient.to_record(),
+        "patient": number,
         "seed": number,
         "mask": "",
     }
