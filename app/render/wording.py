@@ -45,6 +45,10 @@ PARTS = {  # of a score, see `Component.part`
 SIMULATED = {  # what a model learned from, where its name does not say it to a reader
     "phantoms": "simulated patients"
 }
+MODEL_NOTES = {  # what a reader of the record should know of a model
+    "real-films": "On test films none of this changed how well disease is detected.",
+    "phantoms": "It is for teaching: to it every real film is unusual.",
+}
 ABBREVIATIONS = ("bmi", "ehr")  # groups of a record whose names are in capitals
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -61,11 +65,11 @@ def model_sentence(name: str, schema: EHRSchema) -> str:
         for feature in schema.features
         if feature.trained
     ]
-    warning = " It is for teaching: to it every real film is unusual." if name in SIMULATED else ""
-    return (
+    sentence = (
         f"This model learned what is normal from {model_title(name).lower()}, and knows "
-        f"{join_words(known) or 'nothing'} of a patient.{warning}"
+        f"{join_words(known) or 'nothing'} of a patient."
     )
+    return f"{sentence} {MODEL_NOTES.get(name, '')}".rstrip()
 
 
 def verdict_words(percentile: float) -> str:

@@ -35,7 +35,7 @@ def draw_strength(rng: np.random.Generator, low: float = 0.06, high: float = 0.9
 def paint_consolidation(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint one to four patchy opacities in the lungs.
 
-    Some have an air bronchogram, some reach the border of heart or diaphragm (silhouette sign).
+    Some have an air bronchogram. One that touches heart or diaphragm hides their border (silhouette sign).
     """
     side = film.shape[0]
     mask = np.zeros_like(film)
