@@ -5,6 +5,7 @@ import pytest
 from helpers import drawn_film
 
 from diff3m.data.painted.devices import DEVICES
+from diff3m.data.painted.displacements import paint_pneumothorax
 from diff3m.data.painted.painter import HIDDEN, KINDS, make_healing_example, paint_lesions
 from diff3m.data.painted.shapes import add_density, compute_change_mask
 from diff3m.data.phantom import make_person
@@ -97,3 +98,20 @@ def test_painted_and_target_are_in_one_grey_scale(films, organs):
             assert np.abs(example.painted - example.target)[is_same_film].mean() < 0.006
         low, high = np.percentile(example.painted[::2, ::2], [1, 99])
         assert low == pytest.approx(0, abs=1e-3) and high == pytest.approx(1, abs=1e-3)
+
+
+def test_air_beside_a_lung_lies_lateral_and_at_the_apex_and_is_dark(films, organs):
+    dark = 0
+    for seed in range(12):
+        row = seed % 4
+        painted, _ = paint_pneumothorax(films[row], organs[row], np.random.default_rng(seed))
+        air = painted - films[row] < -0.03
+        if air.sum() < 20:
+            continue
+        dark += 1
+        lung_side = -1 if np.mean(np.nonzero(air)[1]) < SIDE / 2 else 1
+        left, top, right, bottom = organs[row].boxes[lung_side]
+        y, x = (np.mean(places) / SIDE for places in np.nonzero(air))
+        depth = (x - left) / (right - left) if lung_side < 0 else (right - x) / (right - left)
+        assert depth < 0.5 and y < (top + bottom) / 2 + 0.1
+    assert dark > 6

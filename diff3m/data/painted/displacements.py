@@ -79,22 +79,42 @@ def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Gene
 
 
 def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
-    """Paint air around a lung: dark, without vessels, outside a thin pleural line; the lung inside is denser."""
+    """Paint air beside a lung, from the apex down its lateral side, where it lies in an upright patient.
+
+    The air is dark and without vessels, outside a thin pleural line; the lung inside is a little denser.
+    """
     side = film.shape[0]
     _, y = make_coordinates(side)
     lung_side = int(rng.choice([-1, 1]))
     lung = organs.lung(lung_side)
     _, top, _, bottom = organs.boxes[lung_side]
-    gap = float(np.exp(rng.uniform(np.log(0.012), np.log(0.12))))
-    apical = np.clip(1.3 - rng.uniform(0.3, 1.2) * (y - top) / max(bottom - top, 0.1), 0.05, 1.3)
-    distance = blur(measure_lung_depth(lung).astype(np.float32), 0.5)
-    outside = logistic((gap * apical - distance) * 300) * lung
-    smooth = blur(film, rng.uniform(2, 4))
-    darker = smooth - rng.uniform(0.02, 0.14)
-    result = film * (1 - outside) + np.clip(0.85 * darker + 0.15 * film, 0, 1) * outside
-    pleura = np.exp(-0.5 * ((distance - gap * apical) / max(0.004, 0.5 / side)) ** 2) * lung
-    result = result + rng.uniform(0.03, 0.12) * pleura + rng.uniform(0, 0.06) * (lung - outside).clip(0)
-    return result, np.maximum(outside, compute_change_mask(film, result))
+    gap = float(np.exp(rng.uniform(np.log(0.015), np.log(0.15))))
+    reach = np.clip(1.3 - rng.uniform(0.3, 1.2) * (y - top) / max(bottom - top, 0.1), 0.02, 1.3)
+    distance = blur(_measure_lateral_depth(lung, lung_side), 0.5)
+    air = logistic((gap * reach - distance) * 300) * lung
+    sigma = rng.uniform(1, 3)
+    smooth = blur(film * lung, sigma) / np.maximum(blur(lung, sigma), 1e-3)  # of the lung alone, not the chest wall
+    darker = (0.7 * smooth + 0.3 * film) * (1 - draw_strength(rng, 0.08, 0.6))
+    result = film * (1 - air) + darker * air
+    pleura = np.exp(-0.5 * ((distance - gap * reach) / max(0.004, 0.5 / side)) ** 2) * lung
+    result = result + rng.uniform(0, 0.1) * pleura + rng.uniform(0, 0.06) * (lung - air).clip(0)
+    return result, np.maximum(air, compute_change_mask(film, result))
+
+
+def _measure_lateral_depth(lung: np.ndarray, lung_side: int) -> np.ndarray:
+    """Measure how far each pixel lies from the lateral and upper border of a lung (S, S), as `measure_lung_depth` does.
+
+    lung_side: −1 for the lung on the left of the image, 1 for the other. What lies medial to the lung or below it does
+    not count as a border. Without a lung it is 0 everywhere.
+    """
+    mask = lung if lung_side < 0 else lung[:, ::-1]
+    inside = np.maximum.accumulate(mask > 0.5, axis=1)  # from the lateral border to the other side
+    rows = np.flatnonzero(inside.any(axis=1))
+    if len(rows):
+        inside[rows[-1] :] = inside[max(rows[0], rows[-1] - len(inside) // 16)]  # the recess narrows at its end
+    padded = np.pad(inside, ((0, len(inside)), (0, len(inside))), mode="edge").astype(np.float32)
+    depth = measure_lung_depth(padded)[: len(inside), : len(inside)] * 2  # shares of the padded side are half as large
+    return (depth if lung_side < 0 else depth[:, ::-1]).astype(np.float32)
 
 
 def paint_lucency(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
