@@ -59,13 +59,13 @@ def report_lesions(detector: Detector, films: np.ndarray, organs: np.ndarray, re
     images = np.round(films * 255).astype(np.uint8)
     values = np.stack([detector.schema.encode(detector.schema.parse(record)) for record in records])
     painted = paint_unseen_lesions(Films(images, values, organs), len(films))
-    hidden, masks = [], []
+    covered_films, masks = [], []
     for row, film in enumerate(films):
         rng = np.random.default_rng([9, row])
         image, mask = paint_hidden(film, Organs.from_masks(organs[row], SIDE), films[row - 1], rng)
-        hidden.append(image)
+        covered_films.append(image)
         masks.append(mask > 0.5)
-    painted["hidden part"] = films, np.stack(hidden).astype(np.float32), np.stack(masks)
+    painted["hidden part"] = films, np.stack(covered_films).astype(np.float32), np.stack(masks)
     print("\n| left of | record | all pixels | mean of the films | median | minus true |\n|---|---|---|---|---|---|")
     for kind, (clean, images, lesion) in painted.items():
         rows = [row for row in range(len(films)) if lesion[row].any()]
@@ -82,8 +82,8 @@ def report_lesions(detector: Detector, films: np.ndarray, organs: np.ndarray, re
 
 def report_changes(detector: Detector, films: np.ndarray, records: Sequence[dict]) -> None:
     """Print by how much unpainted films change, in shares of the grey range."""
-    healed = np.stack([analysis.pseudo_healthy for analysis in analyze(detector, films, records)])
-    changes = np.abs(healed - films)
+    pictures = np.stack([analysis.pseudo_healthy for analysis in analyze(detector, films, records)])
+    changes = np.abs(pictures - films)
     everywhere, in_chest = changes.mean(), changes[chest_regions(films) > 0.5].mean()
     print(f"\nUnpainted films change by {everywhere:.4f}, in the chest by {in_chest:.4f}.", flush=True)
 
@@ -122,8 +122,8 @@ def report_estimates(detector: Detector, folder: Path, table: pd.DataFrame) -> N
     for level in LEVELS:
         noise, errors = torch.randn(x0.shape, generator=generator), []
         for kind in RECORDS:
-            chosen = [detector.schema.parse(record) for record in select_records(records, kind)]
-            values = torch.from_numpy(np.stack([detector.schema.encode(record) for record in chosen]))
+            parsed_records = [detector.schema.parse(record) for record in select_records(records, kind)]
+            values = torch.from_numpy(np.stack([detector.schema.encode(record) for record in parsed_records]))
             error = []
             for rows in torch.arange(len(x0)).split(BATCH):
                 film, t = x0[rows], torch.full((len(rows),), level)

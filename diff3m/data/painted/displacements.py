@@ -112,8 +112,8 @@ def _measure_lateral_depth(lung: np.ndarray, lung_side: int) -> np.ndarray:
     rows = np.flatnonzero(inside.any(axis=1))
     if len(rows):
         inside[rows[-1] :] = inside[max(rows[0], rows[-1] - len(inside) // 16)]  # the recess narrows at its end
-    padded = np.pad(inside, ((0, len(inside)), (0, len(inside))), mode="edge").astype(np.float32)
-    depth = measure_lung_depth(padded)[: len(inside), : len(inside)] * 2  # shares of the padded side are half as large
+    extension = np.pad(inside, ((0, len(inside)), (0, len(inside))), mode="edge").astype(np.float32)
+    depth = measure_lung_depth(extension)[: len(inside), : len(inside)] * 2  # shares of the extension side are half as large
     return (depth if lung_side < 0 else depth[:, ::-1]).astype(np.float32)
 
 
