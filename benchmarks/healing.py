@@ -105,9 +105,16 @@ def report_opacities(detector: Detector, folder: Path, table: pd.DataFrame) -> N
         excess = [image[y : y + h, x : x + w].mean() - image[y : y + h, mirrored].mean() for image in pair]
         if excess[0] >= BRIGHTER:
             extra.append(excess)
+    if not extra:
+        print("\nNo single opacity is brighter than the other side.")
+        return
     before, after = np.array(extra).T
-    low, high = bootstrap_interval(lambda rows: float(1 - after[rows].sum() / before[rows].sum()), np.zeros(len(extra)))
-    share = 1 - after.sum() / before.sum()
+
+    def compute_share(rows: np.ndarray) -> float:
+        return float(1 - after[rows].sum() / before[rows].sum())
+
+    low, high = bootstrap_interval(compute_share, np.zeros(len(extra))) or (np.nan, np.nan)
+    share = compute_share(np.arange(len(extra)))
     print(f"\nOf {len(extra)} real opacities {share:.0%} [{low:.0%}, {high:.0%}] of the extra brightness goes.")
 
 
@@ -120,18 +127,17 @@ def report_estimates(detector: Detector, folder: Path, table: pd.DataFrame) -> N
     x0, schedule, generator = detector.inputs(cases), detector.config.schedule, torch.Generator().manual_seed(0)
     print("\n| noise level | true | unknown | another film's | unknown − true | another − true |\n" + "|---" * 6 + "|")
     for level in LEVELS:
-        noise, errors = torch.randn(x0.shape, generator=generator), []
+        noise, errors = torch.randn(x0.shape, generator=generator).to(x0), []
         for kind in RECORDS:
-            parsed_records = [detector.schema.parse(record) for record in select_records(records, kind)]
-            values = torch.from_numpy(np.stack([detector.schema.encode(record) for record in parsed_records]))
-            error = []
+            known = [detector.schema.parse(record) for record in select_records(records, kind)]
+            values, parts = torch.from_numpy(np.stack([detector.schema.encode(record) for record in known])).to(x0), []
             for rows in torch.arange(len(x0)).split(BATCH):
-                film, t = x0[rows], torch.full((len(rows),), level)
+                film, t = x0[rows], torch.full((len(rows),), level, device=x0.device)
                 x_t = add_noise(film, noise[rows], t, schedule)
                 predicted = network.predict_noise(x_t, t, network.condition(film, values[rows]))
-                error.append((estimate_x0(x_t, predicted, t, schedule) - film).square().mean((1, 2, 3)))
-            errors.append(torch.cat(error))
-        gains = [error - errors[0] for error in errors[1:]]
+                parts.append((estimate_x0(x_t, predicted, t, schedule) - film).square().mean((1, 2, 3)).cpu())
+            errors.append(torch.cat(parts))
+        gains = [other - errors[0] for other in errors[1:]]
         cells = [f"{error.mean():.4f}" for error in errors]
         cells += [f"{gain.mean():.5f} ± {gain.std() / len(gain) ** 0.5:.5f}" for gain in gains]
         print(f"| {level} | {' | '.join(cells)} |", flush=True)
@@ -145,8 +151,8 @@ def make_records(table: pd.DataFrame) -> list[dict]:
 def main(folder: Path, checkpoint: str) -> None:
     """Print every table for a checkpoint."""
     detector = Detector.from_pretrained(checkpoint)
-    films_of_all = pd.read_csv(folder / "metadata.csv")
-    table = films_of_all[films_of_all.split == "dev"]
+    metadata = pd.read_csv(folder / "metadata.csv")
+    table = metadata[metadata.split == "dev"]
     normal = table[table.label == "normal"]
     settings = Preprocessing(size=SIDE)
     films = np.stack([prepare(read_radiograph(folder / file), settings) for file in normal.file])
@@ -154,7 +160,7 @@ def main(folder: Path, checkpoint: str) -> None:
     report_lesions(detector, films, organs, records)
     report_changes(detector, films, records)
     report_opacities(detector, folder, table)
-    report_estimates(detector.in_float32, folder, films_of_all)
+    report_estimates(detector.in_float32, folder, metadata)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ SIMULATED = {  # what a model learned from, where its name does not say it to a 
     "phantoms": "simulated patients"
 }
 MODEL_NOTES = {  # what a reader of the record should know of a model
-    "real-films": "On test films none of this changed how well disease is detected.",
+    "real-films": "None of these changed how well the shipped model detects disease.",
     "phantoms": "It is for teaching: to it every real film is unusual.",
 }
 ABBREVIATIONS = ("bmi", "ehr")  # groups of a record whose names are in capitals

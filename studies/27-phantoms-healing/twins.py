@@ -1,4 +1,4 @@
-"""Measure how far pseudo-healthy films lie from the healthy twins of diseased phantoms, by record.
+"""Measure how far pseudo-healthy films lie from the healthy twins of the diseased phantoms of half B, by record.
 
 PYTHONPATH=. python studies/27-phantoms-healing/twins.py CHECKPOINT MANIFEST [count]
 """
@@ -13,23 +13,25 @@ import pandas as pd
 
 from diff3m import Detector
 from diff3m.data.phantom import make_person
+from diff3m.evaluation.labelled_films import assign_half
 from diff3m.evaluation.phantoms import RECORDS, select_records
 from diff3m.evaluation.twins import measure_twin_distance, summarize_twins
 from diff3m.imaging import Radiograph
-from diff3m.scoring.score import Component
+from diff3m.scoring.score import Component, ViewCalibration
 
 
 def main(checkpoint: str, manifest: str, count: int) -> None:
     """Print a table by record and kind of lesion."""
     table = pd.read_csv(manifest)
-    table = table[table.label != "normal"].head(count)
+    table = table[table.label != "normal"]
+    table = table[[assign_half(patient) == "B" for patient in table.patient]].head(count)
     people = [make_person(row.seed, row.label) for row in table.itertuples()]
     detector = Detector.from_pretrained(checkpoint)
     scoring = detector.scoring
-    component = Component(
-        "brighter", 1, scoring.noise_level, scoring.reconstruction
-    )  # no score is needed: the cheapest
-    detector = detector.with_scoring(replace(scoring, components=(component,), calibration=()))
+    # one cheap measurement instead of the score, which is not needed; the limit of normal films stays
+    component = Component("brighter", 1, scoring.noise_level, scoring.reconstruction)
+    scale = (("any", ViewCalibration(1, (0.0,), (1.0,), (0.0,))),)
+    detector = detector.with_scoring(replace(scoring, components=(component,), calibration=scale))
     side = detector.config.network.image_size
     drawings = [person.render_with_lesion(side) for person in people]
     twins = [person.healthy.render(side) for person in people]
@@ -38,7 +40,8 @@ def main(checkpoint: str, manifest: str, count: int) -> None:
     print("|---|---|---|---|---|---|")
     for record in RECORDS:
         records = select_records(own, detector.schema.parse({}), record)
-        cases = [detector.case(Radiograph(d.film), r) for d, r in zip(drawings, records, strict=True)]
+        pairs = zip(drawings, records, strict=True)
+        cases = [detector.case(Radiograph(drawing.film), values) for drawing, values in pairs]
         pictures = [analysis.pseudo_healthy for analysis in detector.analyze_many(cases)]
         distances = [
             measure_twin_distance(drawing.film, picture, twin, drawing.mask) if drawing.mask.any() else None

@@ -81,7 +81,7 @@ def paint_raised_diaphragm(film: np.ndarray, organs: Organs, rng: np.random.Gene
 def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generator) -> PaintedPair:
     """Paint air beside a lung, from the apex down its lateral side, where it lies in an upright patient.
 
-    The air is dark and without vessels, outside a thin pleural line; the lung inside is a little denser.
+    The air is dark and nearly without vessels, outside a thin pleural line; the lung inside is a little denser.
     """
     side = film.shape[0]
     _, y = make_coordinates(side)
@@ -111,9 +111,10 @@ def _measure_lateral_depth(lung: np.ndarray, lung_side: int) -> np.ndarray:
     inside = np.maximum.accumulate(mask > 0.5, axis=1)  # from the lateral border to the other side
     rows = np.flatnonzero(inside.any(axis=1))
     if len(rows):
-        inside[rows[-1] :] = inside[max(rows[0], rows[-1] - len(inside) // 16)]  # the recess narrows at its end
+        last = max(rows[0], rows[-1] - len(inside) // 16)  # the recess narrows below
+        inside[last:] = inside[last]
     extension = np.pad(inside, ((0, len(inside)), (0, len(inside))), mode="edge").astype(np.float32)
-    depth = measure_lung_depth(extension)[: len(inside), : len(inside)] * 2  # shares of the extension side are half as large
+    depth = measure_lung_depth(extension)[: len(inside), : len(inside)] * 2  # its side is twice as long
     return (depth if lung_side < 0 else depth[:, ::-1]).astype(np.float32)
 
 
