@@ -23,6 +23,7 @@ from diff3m import Analysis, Detector
 from diff3m.data.painted.transplants import paint_hidden
 from diff3m.diffusion import add_noise, estimate_x0
 from diff3m.evaluation.metrics import bootstrap_interval
+from diff3m.evaluation.phantoms import RECORDS, select_records
 from diff3m.imaging import Preprocessing, Radiograph, prepare, read_radiograph
 from diff3m.imaging.organs import Organs, segment_organs
 from diff3m.scoring.chest import chest_regions
@@ -32,20 +33,12 @@ from diff3m.training.preview import paint_unseen_lesions
 SIDE = 224
 BRIGHTER = 0.05  # an opacity counts from this difference of its box to the mirrored box on, in shares of the grey range
 LEVELS, NOISED_FILMS, BATCH = (60, 200, 350, 600, 850), 64, 16
-RECORDS = ("true", "unknown", "another film's")
 
 
 def analyze(detector: Detector, films: Sequence[np.ndarray], records: Sequence[dict]) -> list[Analysis]:
     """Analyze films (H, W) in [0, 1]; those that the gate stops too."""
     cases = [detector.case(Radiograph(film), record, accept=True) for film, record in zip(films, records, strict=True)]
     return list(detector.analyze_many(cases))
-
-
-def select_records(records: Sequence[dict], kind: str) -> list[dict]:
-    """Return the records themselves, none of their values, or those of the next film, by `RECORDS`."""
-    if kind == "unknown":
-        return [{} for _ in records]
-    return list(records) if kind == "true" else [*records[1:], records[0]]
 
 
 def describe_mean(values: np.ndarray) -> str:
@@ -72,7 +65,7 @@ def report_lesions(detector: Detector, films: np.ndarray, organs: np.ndarray, re
         before = np.array([np.abs(images[row] - clean[row])[lesion[row]].sum() for row in rows])
         ratios = {}
         for record in RECORDS:
-            analyses = analyze(detector, images, select_records(records, record))
+            analyses = analyze(detector, images, select_records(records, {}, record))
             after = [np.abs(analyses[row].pseudo_healthy - clean[row])[lesion[row]].sum() for row in rows]
             ratio = ratios[record] = np.array(after) / np.maximum(before, 1e-9)
             gain = "" if record == "true" else describe_mean(ratio - ratios["true"])
@@ -125,11 +118,11 @@ def report_estimates(detector: Detector, folder: Path, table: pd.DataFrame) -> N
     records, network = [detector.schema.parse(record) for record in make_records(table)], detector.network.float()
     cases = [detector.case(read_radiograph(folder / file), accept=True) for file in table.file]
     x0, schedule, generator = detector.inputs(cases), detector.config.schedule, torch.Generator().manual_seed(0)
-    print("\n| noise level | true | unknown | another film's | unknown − true | another − true |\n" + "|---" * 6 + "|")
+    print("\n| noise level | true | unknown | shuffled | unknown − true | shuffled − true |\n" + "|---" * 6 + "|")
     for level in LEVELS:
         noise, errors = torch.randn(x0.shape, generator=generator).to(x0), []
         for kind in RECORDS:
-            known = [detector.schema.parse(record) for record in select_records(records, kind)]
+            known = select_records(records, detector.schema.parse({}), kind)
             values, parts = torch.from_numpy(np.stack([detector.schema.encode(record) for record in known])).to(x0), []
             for rows in torch.arange(len(x0)).split(BATCH):
                 film, t = x0[rows], torch.full((len(rows),), level, device=x0.device)
