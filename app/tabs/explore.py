@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import gradio as gr
@@ -69,40 +70,33 @@ def _on_model(handler: Handler) -> Handler:
 def _wire_model(screen: Screen, handlers: ExploreHandlers) -> None:
     """Wire what the model works for. Whatever begins last has the page, see `runtime.runs`."""
     inputs, outputs = screen.inputs, screen.outputs
-    screen.explain.click(_on_model(handlers.explain), inputs | screen.questions, outputs, **ON_MODEL)
-    screen.viewer.explain(_on_model(handlers.explain_region), inputs, outputs, **ON_MODEL)
-    screen.viewer.action(_on_model(handlers.answer_notice), inputs, outputs, **ON_MODEL)
-    screen.tools.accept.click(_on_model(handlers.accept_and_analyze), inputs, outputs, **ON_MODEL)
+    options = dict(trigger_mode="multiple", **ON_MODEL)  # "once" would lose a click while the one before still runs
+    screen.explain.click(_on_model(handlers.explain), inputs | screen.questions, outputs, **options)
+    screen.viewer.explain(_on_model(handlers.explain_region), inputs, outputs, **options)
+    screen.viewer.action(_on_model(handlers.answer_notice), inputs, outputs, **options)
+    screen.tools.accept.click(_on_model(handlers.accept_and_analyze), inputs, outputs, **options)
     fields = [field for part in screen.parts.values() for field in part.form.fields if isinstance(field, gr.Textbox)]
-    gr.on(
-        [screen.analyze.click, *(field.submit for field in fields)],
-        _on_model(handlers.analyze),
-        inputs,
-        outputs,
-        trigger_mode="multiple",  # a second one replaces the first
-        **ON_MODEL,
-    )
+    analyses = [screen.analyze.click, *(field.submit for field in fields)]
+    gr.on(analyses, _on_model(handlers.analyze), inputs, outputs, **options)
     screen.cancel.click(handlers.cancel, {screen.runs}, None, queue=False, **SILENT)
 
 
 def _wire_films(screen: Screen, handlers: ExploreHandlers, page: gr.Blocks) -> None:
     """Wire what opens, corrects or takes away a film; whatever still runs belongs to another one."""
     inputs, outputs, tools = screen.inputs, screen.outputs, screen.tools
+    last = dict(trigger_mode="always_last", **SILENT)  # a choice made while the one before is answered counts
     screen.film_file.upload(handlers.open_first, inputs | {screen.film_file}, outputs, **SILENT)
     screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **SILENT)
     screen.close.click(handlers.close_films, inputs, outputs, **SILENT)
-    screen.model.input(handlers.change_model, inputs, outputs, **SILENT)  # a link or a table's row sets it too
+    screen.model.input(handlers.change_model, inputs, outputs, **last)  # a link or a table's row sets it too
     for part in screen.parts.values():
-        choice = part.strip.select(handlers.open_example, inputs, outputs, **SILENT)
+        choice = part.strip.select(handlers.open_example, inputs, outputs, **last)
         choice.then(_on_model(handlers.add_record_effect), inputs, outputs, **ON_MODEL)
     tools.correct.click(handlers.apply_correction, inputs, outputs, **SILENT)
-    for button, change in (
-        (tools.left, dict(turn=1)),
-        (tools.right, dict(turn=-1)),
-        (tools.invert, dict(negative=True)),
-    ):
-        button.click(lambda values, change=change: handlers.turn_or_invert(values, **change), inputs, outputs, **SILENT)
+    for button, change in ((tools.left, {"turn": 1}), (tools.right, {"turn": -1}), (tools.invert, {"negative": True})):
+        handler = partial(handlers.turn_or_invert, **change)
+        button.click(handler, inputs, outputs, trigger_mode="multiple", **SILENT)  # two clicks are two turns
     for cut in tools.cuts:
-        cut.release(handlers.crop, inputs | set(tools.cuts), outputs, **SILENT)
+        cut.release(handlers.crop, inputs | set(tools.cuts), outputs, **last)
     link = page.load(handlers.open_link, None, outputs, **SILENT)
     link.then(_on_model(handlers.follow_link), inputs, outputs, **ON_MODEL)

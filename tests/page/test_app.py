@@ -210,7 +210,8 @@ def test_measurements_are_saved_and_a_rectangle_is_explained(open_page, tmp_path
         page.get_by_role("button", name="Explain this region").click()
         page.wait_for_selector("#status :text('Explained in')", timeout=ANALYZED)
         assert page.locator("#explanation .card p").count() == 2, "one region alone, and how it was measured"
-        page.locator("#findings .chip-explain").first.click()
+        page.get_by_role("button", name="Explain this region").click()
+        page.locator("#findings .chip-explain").first.click()  # at once: the later click has the page
         zone = page.locator("#findings .chip").first.inner_text().split("\n")[0].removeprefix("1 ")
         page.wait_for_selector(f"#explanation .card :text('With the record, the {zone} ')", timeout=ANALYZED)
         page.wait_for_selector("#status :text('Explained in')", timeout=ANALYZED)
