@@ -5,6 +5,7 @@
   if (!viewer) return;
   viewer.setTool("rectangle");
   const { tools } = viewer;
+  if (tools.measurements.length) tools.erase(); // those of the set before, if it begins with the same film
   tools.short = (mark) =>
     String(tools.measurements.filter(({ kind }) => kind === "rectangle").indexOf(mark) + 1);
   const stage = viewer.root.querySelector(".fv-stage"), reach = 0.02;

@@ -226,8 +226,12 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
         except (ArchiveError, OSError):
             gr.Warning(GONE)
             return {tabs: gr.skip()}
+        try:
+            changes = explore.open_case(result.model, str(store_file("film", data)), row.film.record)
+        except ValueError as error:
+            gr.Warning(str(error))
+            return {tabs: gr.skip()}
         runs.end()
-        changes = explore.open_case(result.model, str(store_file("film", data)), row.film.record)
         return {tabs: gr.Tabs(selected="explore"), **changes}
 
     tab.table.select(open_row, [tab.result, explore.runs], [tabs, *explore.outputs], **SILENT)

@@ -70,4 +70,4 @@ def _build_model(detector: Detector) -> None:
             frames = [Frame(picture, f"synthetic film {index}") for index, picture in enumerate(pictures, start=1)]
             yield {films: panels.status_line(text) + picture_strip(frames)}
 
-    button.click(on_gpu(draw), {seed, *form.fields}, [films], **ON_MODEL)
+    button.click(on_gpu(draw), {seed, *form.fields}, [films], trigger_mode="always_last", **ON_MODEL)

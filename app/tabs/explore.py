@@ -84,19 +84,19 @@ def _wire_model(screen: Screen, handlers: ExploreHandlers) -> None:
 def _wire_films(screen: Screen, handlers: ExploreHandlers, page: gr.Blocks) -> None:
     """Wire what opens, corrects or takes away a film; whatever still runs belongs to another one."""
     inputs, outputs, tools = screen.inputs, screen.outputs, screen.tools
-    last = dict(trigger_mode="always_last", **SILENT)  # a choice made while the one before is answered counts
-    screen.film_file.upload(handlers.open_first, inputs | {screen.film_file}, outputs, **SILENT)
-    screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **SILENT)
-    screen.close.click(handlers.close_films, inputs, outputs, **SILENT)
-    screen.model.input(handlers.change_model, inputs, outputs, **last)  # a link or a table's row sets it too
+    # every click counts, one after the other, each on what the one before left
+    options = dict(trigger_mode="multiple", concurrency_id="films", concurrency_limit=1, **SILENT)
+    screen.film_file.upload(handlers.open_first, inputs | {screen.film_file}, outputs, **options)
+    screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **options)
+    screen.close.click(handlers.close_films, inputs, outputs, **options)
+    screen.model.input(handlers.change_model, inputs, outputs, **options)  # a link or a table's row sets it too
     for part in screen.parts.values():
-        choice = part.strip.select(handlers.open_example, inputs, outputs, **last)
+        choice = part.strip.select(handlers.open_example, inputs, outputs, **options)
         choice.then(_on_model(handlers.add_record_effect), inputs, outputs, **ON_MODEL)
-    tools.correct.click(handlers.apply_correction, inputs, outputs, **SILENT)
+    tools.correct.click(handlers.apply_correction, inputs, outputs, **options)
     for button, change in ((tools.left, {"turn": 1}), (tools.right, {"turn": -1}), (tools.invert, {"negative": True})):
-        handler = partial(handlers.turn_or_invert, **change)
-        button.click(handler, inputs, outputs, trigger_mode="multiple", **SILENT)  # two clicks are two turns
+        button.click(partial(handlers.turn_or_invert, **change), inputs, outputs, **options)
     for cut in tools.cuts:
-        cut.release(handlers.crop, inputs | set(tools.cuts), outputs, **last)
+        cut.release(handlers.crop, inputs | set(tools.cuts), outputs, **options)
     link = page.load(handlers.open_link, None, outputs, **SILENT)
     link.then(_on_model(handlers.follow_link), inputs, outputs, **ON_MODEL)

@@ -176,10 +176,12 @@ class AnalysisHandlers(FilmHandlers):
 
     def accept_and_analyze(self, values: Values) -> Generator[Updates, None, None]:
         """Go on with a film that the gate stops, and analyze it."""
+        if values[self.screen.session].stopped is None:
+            yield self.no_change
+            return
         updates = self.accept_film(values)
         yield updates
-        if self.screen.session in updates:
-            yield from self.analyze({**values, self.screen.session: updates[self.screen.session]})
+        yield from self.analyze({**values, self.screen.session: updates[self.screen.session]})
 
     def follow_link(self, values: Values) -> Generator[Updates, None, None]:
         """After an example was opened by a link: analyze it, unless its result is there already."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
@@ -144,6 +145,14 @@ class FilmHandlers:
         """End what still runs, because another film, record or model takes the page."""
         values[self.screen.runs].end()
 
+    def open_film(self, values: Values, *arguments: Any) -> tuple[OpenFilm, Case]:
+        """Open a film and end what runs, also what began while the film was read: it belongs to the page before."""
+        self.end_runs(values)
+        try:
+            return open_film(*arguments)
+        finally:
+            self.end_runs(values)
+
     def open_first(self, values: Values) -> Updates:
         """Open an uploaded film in place of what is open, with its header's facts in the form.
 
@@ -152,10 +161,9 @@ class FilmHandlers:
         session, path = values[self.screen.session], values[self.screen.film_file]
         if not path:
             return self.no_change
-        self.end_runs(values)
         detector = self.screen.parts[session.model].detector
         try:
-            film, case = open_film(path, Corrections(), Path(path).name, detector)
+            film, case = self.open_film(values, path, Corrections(), Path(path).name, detector)
         except ValueError as error:
             return self.show_error(session, error)
         first = session.film is None
@@ -168,9 +176,9 @@ class FilmHandlers:
         session, path = values[self.screen.session], values[self.screen.prior_file]
         if not path or session.film is None:
             return self.no_change
-        self.end_runs(values)
+        detector = self.screen.parts[session.model].detector
         try:
-            prior, _ = open_film(path, Corrections(), Path(path).name, self.screen.parts[session.model].detector)
+            prior, _ = self.open_film(values, path, Corrections(), Path(path).name, detector)
         except ValueError as error:
             return self.show_error(session, error)
         status = STOPPED_BY_GATE if prior.is_stopped else "The second film is beside the first. **Analyze** takes both."
@@ -192,6 +200,7 @@ class FilmHandlers:
             **self.show_page(Session(model, film), status),
             **form,
             **self.show_model(model),
+            **self._read_settings(self.screen.parts[model].detector, {}),
             self.screen.model: model,
         }
 
@@ -228,12 +237,11 @@ class FilmHandlers:
 
     def _handle(self, values: Values, corrections: Corrections, film: OpenFilm | None = None) -> Updates:
         """Read a film (default: the one that is stopped) anew under other corrections, without its result."""
-        self.end_runs(values)
         session = values[self.screen.session]
         film = film or session.stopped
         index, detector = session.films.index(film), self.screen.parts[session.model].detector
         try:
-            film, _ = open_film(film.path, corrections, film.name, detector, film.example)
+            film, _ = self.open_film(values, film.path, corrections, film.name, detector, film.example)
         except ValueError as error:
             return self.show_error(session, error)
         session = session.without_results().with_film(index, film)
@@ -243,9 +251,11 @@ class FilmHandlers:
 
     def open_example(self, values: Values, event: gr.SelectData) -> Updates:
         """Open the example that was clicked."""
-        self.end_runs(values)
         part = self.screen.get_part(values)
-        return self.show_example(part, part.examples[event.index])
+        self.end_runs(values)
+        updates = self.show_example(part, part.examples[event.index])
+        self.end_runs(values)  # what began meanwhile
+        return updates
 
     def show_example(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
         """Return film, record and, where there is one and `use_stored` is true, the stored result of an example."""

@@ -229,14 +229,9 @@ def build_reading(detector: Detector | None, own_sets: Sequence[CaseSet] = ()) -
     mark_tool = dict(fn=None, js=MARK_TOOL, **SILENT)
     controls = {page.session, *page.confidences}
     page.start.click(tab.start, {page.set_name, page.number}, page.outputs, **SILENT).then(**mark_tool)
-    page.viewer.measure(  # a mark that is moved is reported faster than it is answered: the last counts
-        tab.mark,
-        controls,
-        [page.session, page.result, *page.confidences],
-        queue=False,
-        trigger_mode="always_last",
-        **SILENT,
-    )
+    # marks are reported faster than they are answered, and "always_last" would send the first report again
+    marks = [page.session, page.result, *page.confidences]
+    page.viewer.measure(tab.mark, controls, marks, trigger_mode="multiple", **SILENT)
     page.submit.click(None, js=make_scroll_script("reading-result"), **SILENT)
     page.submit.click(on_gpu(tab.submit), controls, page.outputs, **ON_MODEL)
     page.proceed.click(tab.proceed, page.session, page.outputs, **SILENT).then(**mark_tool)

@@ -153,7 +153,7 @@ def _wire(tab: LessonTab) -> None:
     answer = tab.ask.click(on_gpu(tab.show_answer), question, outputs, **ON_MODEL)
     # `change` also reports arrow keys and typed numbers; of many changes the last counts
     update = tab.setting.change(on_gpu(tab.change_setting), question, outputs, trigger_mode="always_last", **ON_MODEL)
-    tab.lesson.input(tab.show, tab.lesson, tab.outputs, cancels=[answer, update], **SILENT)
+    tab.lesson.input(tab.show, tab.lesson, tab.outputs, cancels=[answer, update], trigger_mode="multiple", **SILENT)
 
 
 def _list_arguments(lesson: Lesson, setting: float) -> tuple[float, ...]:
