@@ -223,11 +223,10 @@ def _wire_opening(tab: CohortTab, explore: Explore, tabs: gr.Tabs) -> None:
             if result is None or row is None:
                 raise ArchiveError("The result is no longer there.")
             data = reread_film(row.film, result.archive)
+            changes = explore.open_case(result.model, str(store_file("film", data)), row.film.record)
         except (ArchiveError, OSError):
             gr.Warning(GONE)
             return {tabs: gr.skip()}
-        try:
-            changes = explore.open_case(result.model, str(store_file("film", data)), row.film.record)
         except ValueError as error:
             gr.Warning(str(error))
             return {tabs: gr.skip()}

@@ -176,10 +176,11 @@ class AnalysisHandlers(FilmHandlers):
 
     def accept_and_analyze(self, values: Values) -> Generator[Updates, None, None]:
         """Go on with a film that the gate stops, and analyze it."""
-        if values[self.screen.session].stopped is None:
+        film = values[self.screen.session].stopped
+        if film is None:
             yield self.no_change
             return
-        updates = self.accept_film(values)
+        updates = self.reread(values, replace(film.corrections, accepted=True))
         yield updates
         yield from self.analyze({**values, self.screen.session: updates[self.screen.session]})
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from diff3m.case import Case
 from diff3m.detector import Detector
 from diff3m.ehr import EHRError
 
@@ -145,11 +145,12 @@ class FilmHandlers:
         """End what still runs, because another film, record or model takes the page."""
         values[self.screen.runs].end()
 
-    def open_film(self, values: Values, *arguments: Any) -> tuple[OpenFilm, Case]:
-        """Open a film and end what runs, also what began while the film was read: it belongs to the page before."""
+    @contextmanager
+    def page_change(self, values: Values) -> Iterator[None]:
+        """End what runs before and after the page changes: what began meanwhile belongs to the page before."""
         self.end_runs(values)
         try:
-            return open_film(*arguments)
+            yield
         finally:
             self.end_runs(values)
 
@@ -163,7 +164,8 @@ class FilmHandlers:
             return self.no_change
         detector = self.screen.parts[session.model].detector
         try:
-            film, case = self.open_film(values, path, Corrections(), Path(path).name, detector)
+            with self.page_change(values):
+                film, case = open_film(path, Corrections(), Path(path).name, detector)
         except ValueError as error:
             return self.show_error(session, error)
         first = session.film is None
@@ -178,7 +180,8 @@ class FilmHandlers:
             return self.no_change
         detector = self.screen.parts[session.model].detector
         try:
-            prior, _ = self.open_film(values, path, Corrections(), Path(path).name, detector)
+            with self.page_change(values):
+                prior, _ = open_film(path, Corrections(), Path(path).name, detector)
         except ValueError as error:
             return self.show_error(session, error)
         status = STOPPED_BY_GATE if prior.is_stopped else "The second film is beside the first. **Analyze** takes both."
@@ -212,19 +215,14 @@ class FilmHandlers:
         return (
             self.no_change
             if film is None
-            else self._handle(values, film.corrections.with_change(film.quality.turn, film.quality.negative))
+            else self.reread(values, film.corrections.with_change(film.quality.turn, film.quality.negative))
         )
-
-    def accept_film(self, values: Values) -> Updates:
-        """Go on with a film that the gate stops."""
-        film = values[self.screen.session].stopped
-        return self.no_change if film is None else self._handle(values, replace(film.corrections, accepted=True))
 
     def turn_or_invert(self, values: Values, turn: int = 0, negative: bool = False) -> Updates:
         """Turn or invert the first film."""
         film = values[self.screen.session].film
         return (
-            self.no_change if film is None else self._handle(values, film.corrections.with_change(turn, negative), film)
+            self.no_change if film is None else self.reread(values, film.corrections.with_change(turn, negative), film)
         )
 
     def crop(self, values: Values) -> Updates:
@@ -233,15 +231,16 @@ class FilmHandlers:
         shares = tuple((values[slider] or 0) / 100 for slider in self.screen.tools.cuts)
         if film is None or shares == film.corrections.cut:
             return self.no_change
-        return self._handle(values, replace(film.corrections, cut=shares), film)
+        return self.reread(values, replace(film.corrections, cut=shares), film)
 
-    def _handle(self, values: Values, corrections: Corrections, film: OpenFilm | None = None) -> Updates:
+    def reread(self, values: Values, corrections: Corrections, film: OpenFilm | None = None) -> Updates:
         """Read a film (default: the one that is stopped) anew under other corrections, without its result."""
         session = values[self.screen.session]
         film = film or session.stopped
         index, detector = session.films.index(film), self.screen.parts[session.model].detector
         try:
-            film, _ = self.open_film(values, film.path, corrections, film.name, detector, film.example)
+            with self.page_change(values):
+                film, _ = open_film(film.path, corrections, film.name, detector, film.example)
         except ValueError as error:
             return self.show_error(session, error)
         session = session.without_results().with_film(index, film)
@@ -252,10 +251,8 @@ class FilmHandlers:
     def open_example(self, values: Values, event: gr.SelectData) -> Updates:
         """Open the example that was clicked."""
         part = self.screen.get_part(values)
-        self.end_runs(values)
-        updates = self.show_example(part, part.examples[event.index])
-        self.end_runs(values)  # what began meanwhile
-        return updates
+        with self.page_change(values):
+            return self.show_example(part, part.examples[event.index])
 
     def show_example(self, part: ModelPart, example: Example, use_stored: bool = True) -> Updates:
         """Return film, record and, where there is one and `use_stored` is true, the stored result of an example."""

@@ -104,8 +104,8 @@ def paint_pneumothorax(film: np.ndarray, organs: Organs, rng: np.random.Generato
 def _measure_lateral_depth(lung: np.ndarray, lung_side: int) -> np.ndarray:
     """Measure how far each pixel of a lung (S, S) lies from its lateral and upper border, in shares of the side.
 
-    lung_side: −1 for the lung on the left of the image, 1 for the other. What lies medial to the lung or below it does
-    not count as a border. Without a lung it is 0 everywhere.
+    lung_side: −1 for the lung on the left of the image, 1 for the other. What lies medial to the lung or below it
+    does not count as a border. Without a lung it is 0 everywhere.
     """
     mask = lung if lung_side < 0 else lung[:, ::-1]
     inside = np.maximum.accumulate(mask > 0.5, axis=1)  # from the lateral border to the other side
