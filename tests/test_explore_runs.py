@@ -134,3 +134,10 @@ def test_measurements_of_both_films_are_saved(page, monkeypatch):
     updates = page.handlers.save(page.values)
     (path,) = [path for path in updates[page.screen.files]["value"] if path.endswith(".pdf")]
     assert Path(path).read_text() == "Length 10.0 mm\nSecond film: Length 11.0 mm"
+
+    def write_while_a_film_is_opened(content):
+        page.handlers.end_runs(page.values)
+        return {"measured.pdf": b""}
+
+    monkeypatch.setattr(report, "result_files", write_while_a_film_is_opened)
+    assert page.screen.files not in page.handlers.save(page.values), "files of a film that is no longer open"

@@ -207,6 +207,17 @@ def test_nothing_known_is_an_empty_record(phantom_detector):
 # The tab
 
 
+def test_an_answer_that_fails_says_so():
+    def answer(detector):
+        yield Step("<b>half</b>")
+        raise RuntimeError("out of memory")
+
+    with gr.Blocks():
+        tab = build_lessons([Lesson("fails", "Fails", "Q?", (), "", ViewerState, answer)], None)
+    *_, last = tab.show_answer({tab.lesson: "fails", tab.setting: 0.0, tab.guess: None})
+    assert "half" in last[tab.answer] and "Something failed on the server (RuntimeError)" in last[tab.answer]
+
+
 def test_a_setting_moves_the_film_and_after_the_answer_the_answer():
     settings = []
 

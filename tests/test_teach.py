@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import drawn_film
 
+from app.tabs import playground
 from app.tabs.case_set import SET_SIZE, SimulatedSet
 from app.tabs.folder_set import read_case_set
 from app.tabs.playground import build_playground
@@ -158,6 +159,8 @@ def test_a_film_is_read_marked_and_revealed(folder, tiny_detector):
     update = tab.mark(values, SimpleNamespace(version=1, measurements=[measurement]))
     assert update[page.session].marks == (Mark(tuple(box), DEFAULT_CONFIDENCE),)
     assert [update[radio]["visible"] for radio in page.confidences] == [True, False, False, False, False]
+    many = tab.mark(values, SimpleNamespace(version=1, measurements=[measurement] * 6))
+    assert len(many[page.session].marks) == 5 and "Only the first 5 marks count" in many[page.result]
     values = {**values, page.session: update[page.session], page.confidences[0]: 4}
     update = list(tab.submit(values))[-1]
     session = update[page.session]
@@ -213,7 +216,10 @@ def test_a_page_without_phantoms_reads_the_own_films_alone(folder, tiny_detector
         tab.get_case_set("simulated-1")
 
 
-def test_the_playground_opens_with_a_phantom_and_hears_every_control(tiny_detector):
+def test_the_playground_opens_with_a_phantom_and_hears_every_control(tiny_detector, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("out of memory")
+
     with gr.Blocks() as page, gr.Tabs(), gr.Tab() as place:
         tab = build_playground(tiny_detector, place)
     assert tab.phantom.value.count("<img") == 2 and "lesion outlined" in tab.phantom.value
@@ -223,4 +229,7 @@ def test_the_playground_opens_with_a_phantom_and_hears_every_control(tiny_detect
     assert {event.trigger_mode for event in events} == {"always_last"}
     values = {control: control.value for control in tab.controls} | {tab.lesion: "nodule", tab.person: None}
     steps = list(handler(page, "show_result")(values))
+    monkeypatch.setattr(playground, "analyze_in_turn", fail)
+    *_, last = handler(page, "show_result")(values)
+    assert "Something failed on the server (RuntimeError)" in last[tab.text]
     assert "model&#x27;s normal" in steps[-1][tab.result] and "from the true one" in steps[-1][tab.text]

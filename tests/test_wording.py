@@ -172,6 +172,11 @@ def test_the_first_level_has_no_words_of_the_method(schema):
         assert not [text for text in texts if "disagree" in text or "with care" in text], "no warning on the best case"
 
 
+def test_the_normal_film_has_a_record_in_its_title_only_where_something_is_known():
+    assert wording.normal_film_title({"age": 63.0, "sex": None}) == "Normal for this record"
+    assert wording.normal_film_title({"age": None, "sex": None}) == "Normal, record unknown"
+
+
 def test_nothing_is_said_of_values_that_the_model_ignores(schema):
     record = analysis_of(age=63.0, sex="F", bmi=29.0, systolic_mmhg=150.0).record
     assert wording.explained_record(record, schema) == "Explained for this record: Age 63 years, Sex Female."

@@ -85,7 +85,8 @@ def add_forming_normal(estimate: np.ndarray, case: Case, picture: ViewerFilm, sc
     normal = compose_pseudo_healthy(pixels, replace(case.prepared, box=box), estimate, heat, scoring.normal_limit)
     if _has_header_window(film):
         normal = _map_to_full_range(normal, pixels, reduce(film.unwindowed), film)
-    return replace(picture, normal=_store_normal(np.round(normal * 255).astype(np.uint8)))
+    title = wording.normal_film_title(case.record)
+    return replace(picture, normal=_store_normal(np.round(normal * 255).astype(np.uint8)), normal_name=title)
 
 
 def _map_to_full_range(normal: np.ndarray, pixels: np.ndarray, full_range: np.ndarray, film: Radiograph) -> np.ndarray:
@@ -130,6 +131,7 @@ def add_analysis(
     return replace(
         picture,
         normal=_store_normal(normal),
+        normal_name=wording.normal_film_title(analysis.record),
         maps=(make_analysis_map(analysis, scoring, case.prepared, case.film.pixels.shape),),
         findings=places,
     )

@@ -128,7 +128,7 @@ def _first_page(report: Report, date: str) -> Figure:
         caption.write(f"{wording.compared_with(analysis)}; the line is this film", SMALL)
     film = report.case.film.pixels
     _picture(page, film, "Film", MARGIN, 48)
-    _picture(page, report.normal_film, "Normal film for this record", MARGIN + WIDTH / 2 + 2, 48)
+    _picture(page, report.normal_film, wording.normal_film_title(analysis.record), MARGIN + WIDTH / 2 + 2, 48)
     axes = _picture(
         page,
         draw_difference(report.complete_analysis, report.detector.scoring, PRINTED_HEIGHT),

@@ -277,6 +277,12 @@ def _fits(analysis: Analysis, schema: EHRSchema) -> list[tuple[str, float]]:
     return fits
 
 
+def normal_film_title(record: Record) -> str:
+    """Return what stands over the normal film of an analysis under a record."""
+    is_known = any(value is not None for value in record.values())
+    return "Normal for this record" if is_known else "Normal, record unknown"
+
+
 def record_rows(record: Record, schema: EHRSchema) -> list[tuple[str, str]]:
     """Return the record as (label, value), without the values that the model does not use."""
     return [

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 class Runs:
     """The runs of one reader, by number. It lives in a `gr.State`, which every handler of that reader shares.
 
-    number: of the newest run. last_stop: number of the run that was stopped last.
+    number: of the newest run. last_stop: number of the run that was stopped last. changes: how often films or results
+    on the page were replaced.
     """
 
     number: int = 0
     last_stop: int = 0
+    changes: int = 0
 
     def start(self) -> Run:
         """Begin a run; the one before no longer changes the page."""
@@ -23,6 +25,7 @@ class Runs:
     def end(self) -> None:
         """End the current run without a message, because the page now shows something else."""
         self.number += 1
+        self.changes += 1
 
     def stop(self) -> None:
         """Stop the current run. Its last update says so, and no earlier one can arrive after that."""

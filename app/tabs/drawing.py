@@ -19,6 +19,7 @@ from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
 from ..runtime.model_thread import MODEL
 from ..runtime.streaming import Done, stream
+from .open_films import describe_error
 
 COUNT = 4  # films at once
 GUIDE = (
@@ -63,11 +64,14 @@ def _build_model(detector: Detector) -> None:
             return MODEL.run(lambda: draw_normals(detector, [record] * COUNT, seed=number, callback=callback))
 
         yield {films: panels.status_line(WAITING)}
-        for event in stream(work):
-            done = isinstance(event, Done)
-            pictures = event.value if done else to_pictures(event.preview)
-            text = "Synthetic: no patient's films." if done else f"Step {event.done} of {event.total}"
-            frames = [Frame(picture, f"synthetic film {index}") for index, picture in enumerate(pictures, start=1)]
-            yield {films: panels.status_line(text) + picture_strip(frames)}
+        try:
+            for event in stream(work):
+                done = isinstance(event, Done)
+                pictures = event.value if done else to_pictures(event.preview)
+                text = "Synthetic: no patient's films." if done else f"Step {event.done} of {event.total}"
+                frames = [Frame(picture, f"synthetic film {index}") for index, picture in enumerate(pictures, start=1)]
+                yield {films: panels.status_line(text) + picture_strip(frames)}
+        except Exception as error:
+            yield {films: panels.status_line(describe_error(error), alert=True)}
 
     button.click(on_gpu(draw), {seed, *form.fields}, [films], trigger_mode="always_last", **ON_MODEL)

@@ -54,8 +54,8 @@ def build_explore(
     _wire_films(screen, handlers, page)
     screen.save.click(
         handlers.save,
-        {screen.session, screen.measurements},
-        [screen.files, screen.status],
+        {screen.session, screen.runs, screen.measurements},
+        [screen.files, screen.status, screen.session],
         js=with_measurements("viewer"),
         **SILENT,
     )

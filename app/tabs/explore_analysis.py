@@ -205,8 +205,8 @@ class AnalysisHandlers(FilmHandlers):
 
     def save(self, values: Values) -> Updates:
         """Write the files of the first film's result, with what was measured on either film."""
-        screen, session = self.screen, values[self.screen.session]
-        film = session.film
+        screen, session, runs = self.screen, values[self.screen.session], values[self.screen.runs]
+        film, changes = session.film, runs.changes
         if film is None or film.analysis is None:
             return {screen.status: panels.status_line(NO_RESULT, alert=True)}
         try:
@@ -217,6 +217,8 @@ class AnalysisHandlers(FilmHandlers):
         sentences = [entry.text if entry.film == 0 else f"Second film: {entry.text}" for entry in measurements]
         content = report.Report(film.analysis, film.analysis.case, film.findings, detector, sentences)
         files = report.result_files(content)
+        if runs.changes != changes:  # another film took the page meanwhile
+            return self.no_change
         alone = {f"diff3m-{name}": data for name, data in files.items() if name.endswith((".pdf", ".dcm"))}
         paths = [
             str(store_file(name, data))

@@ -23,6 +23,7 @@ from ..render.images import Frame, picture_strip
 from ..runtime.gpu import on_gpu
 from ..runtime.model_thread import analyze_in_turn
 from .lessons import answers
+from .open_films import describe_error
 from .teach_films import MODEL_SIDE
 
 NO_LESION = "none: a normal phantom"
@@ -118,7 +119,11 @@ def build_playground(detector: Detector, tab: gr.Tab) -> Playground:
 
     def show_result(values: Mapping) -> Iterator[Updates]:
         yield {text: panels.status_line(WORKING)}
-        pictures, sentences = _analyze_play(detector, _make_play(detector, page, values))
+        try:
+            pictures, sentences = _analyze_play(detector, _make_play(detector, page, values))
+        except Exception as error:
+            yield {text: panels.status_line(describe_error(error), alert=True)}
+            return
         yield {result: pictures, text: sentences}
 
     inputs = set(page.controls)

@@ -23,13 +23,15 @@ from ..components.widgets import ON_MODEL, SILENT
 from ..render import panels, wording
 from ..runtime.gpu import on_gpu
 from .case_set import MAX_SET, CaseSet, SimulatedSet
+from .open_films import describe_error
 from .reading_layout import SIMULATED, ReadingPage, build_reading_page
 from .reading_report import format_csv, read_csv, report_html
-from .reading_session import ReadingSession, carry_confidences, describe_film, list_model_marks
+from .reading_session import MAX_MARKS, ReadingSession, carry_confidences, describe_film, list_model_marks
 from .teach_films import make_analyzed_film, make_plain_film, make_scroll_script
 from .truth import make_truth_findings
 
 NO_SESSION = "Press **Start** first."
+TOO_MANY = f"Only the first {MAX_MARKS} marks count: remove one to make another."
 NO_FILM_READ = "No film is read yet: press **Start**, mark what you see, and press **Done**."
 SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "mark_tool.js"
 MARK_TOOL = SCRIPT.read_text(encoding="utf-8")
@@ -122,8 +124,10 @@ class ReadingTab:
         except ValueError as error:
             return self.show_error(str(error))
         session = self.with_confidences(session, values)
-        marks = carry_confidences(session.marks, [entry.box for entry in measurements if entry.kind == "rectangle"])
-        return {self.page.session: replace(session, marks=marks), **self.show_confidences(marks)}
+        boxes = [entry.box for entry in measurements if entry.kind == "rectangle"]
+        marks = carry_confidences(session.marks, boxes)
+        status = {self.page.result: panels.status_line(TOO_MANY, alert=True)} if len(boxes) > MAX_MARKS else {}
+        return {self.page.session: replace(session, marks=marks), **self.show_confidences(marks), **status}
 
     def submit(self, values: Values) -> Iterator[Updates]:
         """End the reading of a film: show its truth, its normal film and the map."""
@@ -138,8 +142,8 @@ class ReadingTab:
             cases = self.get_case_set(session.set_name)
             case = cases.read_case(session.index)
             analysis = cases.analyze(session.index, case)
-        except ValueError as error:
-            yield self.show_error(str(error)) | {page.proceed: gr.update(visible=True)}
+        except Exception as error:
+            yield self.show_error(describe_error(error)) | {page.proceed: gr.update(visible=True)}
             return
         session = session.reveal(case, list_model_marks(analysis, cases.detector), end)
         name = f"Film {session.index + 1}"
@@ -228,12 +232,13 @@ def build_reading(detector: Detector | None, own_sets: Sequence[CaseSet] = ()) -
     tab = ReadingTab(page, detector, by_name)
     mark_tool = dict(fn=None, js=MARK_TOOL, **SILENT)
     controls = {page.session, *page.confidences}
-    page.start.click(tab.start, {page.set_name, page.number}, page.outputs, **SILENT).then(**mark_tool)
     # marks are reported faster than they are answered, and "always_last" would send the first report again
     marks = [page.session, page.result, *page.confidences]
     page.viewer.measure(tab.mark, controls, marks, trigger_mode="multiple", **SILENT)
     page.submit.click(None, js=make_scroll_script("reading-result"), **SILENT)
-    page.submit.click(on_gpu(tab.submit), controls, page.outputs, **ON_MODEL)
+    submit = page.submit.click(on_gpu(tab.submit), controls, page.outputs, **ON_MODEL)
+    start = page.start.click(tab.start, {page.set_name, page.number}, page.outputs, cancels=[submit], **SILENT)
+    start.then(**mark_tool)
     page.proceed.click(tab.proceed, page.session, page.outputs, **SILENT).then(**mark_tool)
     page.finish.click(tab.finish, page.session, page.outputs, **SILENT)
     page.save.click(_format_csv, page.session, page.table, **SILENT).then(None, page.table, None, js=DOWNLOAD, **SILENT)

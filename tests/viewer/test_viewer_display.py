@@ -223,6 +223,17 @@ def test_legend_scale_and_zoom_lie_beside_the_picture(bench, pair, files, size):
         assert not any(overlap(a, b) for index, a in enumerate(pieces) for b in pieces[:index])
 
 
+def test_a_slow_film_that_a_newer_value_outran_leaves_the_newer_one_s_pictures(bench, state, pair, files):
+    viewer = bench(state, files)
+    other = replace(state, film=pair.second)
+    loads = f"([slow, newest]) => Promise.all([slow, newest].map(value => {VIEWER}.load(value)))"
+    viewer.page.evaluate(loads, [other.to_value(), state.to_value()])
+    assert any(url.endswith("prior.png") for url in viewer.requests)
+    viewer.requests.clear()
+    viewer.load(state)
+    assert not viewer.requests, "its pictures are still there"
+
+
 def test_names_stand_right_over_their_films(bench, state, files):
     viewer = bench(state, files)
     viewer.key("3")

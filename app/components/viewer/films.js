@@ -9,6 +9,7 @@ const DEFAULTS = { name: "Film", normal_name: "Normal", tags: [], findings: [], 
 export class FilmStore {
   constructor() {
     this.pictures = new Map();
+    this.newest = null; // keys of the files that the newest value needs
   }
 
   /**
@@ -16,7 +17,7 @@ export class FilmStore {
    * same picture again.
    */
   async read(films) {
-    const needed = new Set();
+    const needed = (this.newest = new Set());
     const once = (file, detail, make) => {
       const key = `${address(file)} ${JSON.stringify(detail)}`;
       needed.add(key);
@@ -45,10 +46,11 @@ export class FilmStore {
         }),
       );
     } catch (error) {
-      this.pictures.clear(); // what failed is asked for again
+      if (needed === this.newest) this.pictures.clear(); // what failed is asked for again
       throw error;
     } finally {
-      for (const key of this.pictures.keys()) if (!needed.has(key)) this.pictures.delete(key);
+      // a value that a newer one outran must not take the newer one's pictures away
+      if (needed === this.newest) for (const key of this.pictures.keys()) if (!needed.has(key)) this.pictures.delete(key);
     }
   }
 }

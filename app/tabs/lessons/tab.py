@@ -17,6 +17,7 @@ from ...components.viewer import film_viewer
 from ...components.widgets import ON_MODEL, SILENT, make_slider
 from ...render import panels
 from ...runtime.gpu import on_gpu
+from ..open_films import describe_error
 from ..teach_films import FILM_HEIGHT, make_scroll_script
 from .lesson import Lesson, Setting
 
@@ -83,11 +84,14 @@ class LessonTab:
             else ""
         )
         working, text = panels.status_line(WORKING), ""
-        yield {self.answer: start + working, self.has_answer: True}
-        for step in lesson.answer(self.detector, *_list_arguments(lesson, values[self.setting])):
-            text = step.html
-            picture = {} if step.state is None else {self.viewer: step.state.to_value()}
-            yield {self.answer: start + text + working} | picture
+        yield {self.answer: start + working}
+        try:
+            for step in lesson.answer(self.detector, *_list_arguments(lesson, values[self.setting])):
+                text = step.html
+                picture = {} if step.state is None else {self.viewer: step.state.to_value()}
+                yield {self.answer: start + text + working} | picture
+        except Exception as error:
+            text += panels.status_line(describe_error(error), alert=True)
         yield {self.answer: start + text}
 
     def change_setting(self, values: Values) -> Iterator[Updates]:
@@ -148,11 +152,13 @@ def build_lessons(lessons: Sequence[Lesson], detector: Detector | None) -> Lesso
 
 def _wire(tab: LessonTab) -> None:
     outputs = [tab.answer, tab.viewer, tab.has_answer]
+    tab.ask.click(lambda: True, None, tab.has_answer, queue=False, **SILENT)
     question = {tab.lesson, tab.guess, tab.setting, tab.has_answer}
     tab.ask.click(None, js=make_scroll_script("lesson-answer"), **SILENT)
     answer = tab.ask.click(on_gpu(tab.show_answer), question, outputs, **ON_MODEL)
     # `change` also reports arrow keys and typed numbers; of many changes the last counts
-    update = tab.setting.change(on_gpu(tab.change_setting), question, outputs, trigger_mode="always_last", **ON_MODEL)
+    options = dict(trigger_mode="always_last", cancels=[answer], **ON_MODEL)
+    update = tab.setting.change(on_gpu(tab.change_setting), question, outputs, **options)
     tab.lesson.input(tab.show, tab.lesson, tab.outputs, cancels=[answer, update], trigger_mode="multiple", **SILENT)
 
 
