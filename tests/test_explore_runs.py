@@ -122,6 +122,16 @@ def test_an_explanation_is_of_the_findings_or_of_one_region_alone(page):
         list(page.handlers.explain_region(page.values, SimpleNamespace(film=0, box=[1.2, 1.2, 1.4, 1.4])))
 
 
+@pytest.mark.parametrize(("card", "is_kept"), [("", True), ("<p>the film before</p>", False)])
+def test_a_record_is_kept_for_the_first_film_but_not_after_a_film_whose_session_was_forgotten(page, card, is_kept):
+    path = page.values[page.screen.session].film.path
+    (name, part), *_ = page.screen.parts.items()
+    page.values |= {page.screen.session: Session(name), page.screen.film_file: path, page.screen.film_card: card}
+    page.values[part.form.get_field("age")] = "63"
+    updates = page.handlers.open_first(page.values)
+    assert updates[page.screen.session].film is not None and (part.form.get_field("age") not in updates) is is_kept
+
+
 def test_measurements_of_both_films_are_saved(page, monkeypatch):
     *_, last = page.handlers.analyze(page.values)
     session = last[page.screen.session]

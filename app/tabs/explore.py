@@ -86,7 +86,7 @@ def _wire_films(screen: Screen, handlers: ExploreHandlers, page: gr.Blocks) -> N
     inputs, outputs, tools = screen.inputs, screen.outputs, screen.tools
     # every click counts, one after the other, each on what the one before left
     options = dict(trigger_mode="multiple", concurrency_id="films", concurrency_limit=1, **SILENT)
-    screen.film_file.upload(handlers.open_first, inputs | {screen.film_file}, outputs, **options)
+    screen.film_file.upload(handlers.open_first, inputs | {screen.film_file, screen.film_card}, outputs, **options)
     screen.prior_file.upload(handlers.open_prior, inputs | {screen.prior_file}, outputs, **options)
     screen.close.click(handlers.close_films, inputs, outputs, **options)
     screen.model.input(handlers.change_model, inputs, outputs, **options)  # a link or a table's row sets it too

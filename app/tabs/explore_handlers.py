@@ -157,18 +157,21 @@ class FilmHandlers:
     def open_first(self, values: Values) -> Updates:
         """Open an uploaded film in place of what is open, with its header's facts in the form.
 
-        What was typed before the first film stays. With a later film it is emptied: it may be another patient's.
+        What was typed before the first film stays. With a later film it is emptied: it may be another patient's. A
+        session that was forgotten, an hour after its last use, leaves its film's card on the page.
         """
         session, path = values[self.screen.session], values[self.screen.film_file]
         if not path:
             return self.no_change
+        if session.film is None:
+            session = replace(session, model=values[self.screen.model])
         detector = self.screen.parts[session.model].detector
         try:
             with self.page_change(values):
                 film, case = open_film(path, Corrections(), Path(path).name, detector)
         except ValueError as error:
             return self.show_error(session, error)
-        first = session.film is None
+        first = session.film is None and not values[self.screen.film_card]
         form = self.screen.parts[session.model].form.fill(case.film.facts, FROM_HEADER, keep=first)
         status = STOPPED_BY_GATE if film.is_stopped else READ if first else EMPTIED
         return {**self.show_page(Session(session.model, film), status), **form}
@@ -307,7 +310,7 @@ class FilmHandlers:
     def change_model(self, values: Values) -> Updates:
         """Handle the choice of another model: films and record stay, results are removed."""
         session, model = values[self.screen.session], values[self.screen.model]
-        if model == session.model:
+        if model == session.model and session.film is not None:
             return self.no_change
         self.end_runs(values)
         entries = self.screen.parts[session.model].form.read_entries(values)
