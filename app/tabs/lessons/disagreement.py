@@ -102,7 +102,7 @@ def conclusion_sentences(outcomes: Sequence[Outcome], detector: Detector) -> lis
         sentences.append(
             f"Film {by_map.candidate.name}: the score is ordinary (percentile {by_map.percentile}), but {place.zone} "
             f"differs by {wording.signed_percent(place.largest)} on {place.share:.1%} of the picture. "
-            "A score over the whole film averages a small place away: look there."
+            "The score is made of the sharpest differences, the map of wider ones: look there."
         )
     if by_score is None:
         sentences.append("No film of an unusual score is without such a place.")
@@ -110,7 +110,7 @@ def conclusion_sentences(outcomes: Sequence[Outcome], detector: Detector) -> lis
         fit = answers.describe_record_fit(by_score.analysis, detector)
         sentences.append(
             f"Film {by_score.candidate.name}: the score is unusual (percentile {by_score.percentile}), but no place "
-            f"stands out. {fit} Such a film differs a little in many places, "
+            f"stands out. {fit} Such a film differs in places too small for the map, "
             "or contradicts its record: check record and view first."
         )
     return [*sentences, "Neither is a diagnosis; where they disagree, say which of the two you follow."]
@@ -152,7 +152,7 @@ DISAGREEMENT = Lesson(
     f"Six films of phantoms; this is the first. The score calls a film unusual from percentile {UNUSUAL} on; the map "
     "says whether a place stands out. On how many of the six do the two disagree?",
     ("None", "One or two", "Three or more"),
-    "Before the answer, ask what a mean over 16,384 points can say about a place of a hundred. Afterwards let the "
+    "Before the answer, ask why the largest difference of a film need not lie where the illness is. Afterwards let the "
     "class explain each disagreement: a place too small for the score, or a record that does not fit the film. Films "
     "2, 3 and 5 hold no lesion.",
     show_candidate,

@@ -61,8 +61,8 @@ def _answer_heart(detector: Detector) -> Iterator[Step]:
             text,
             f"The picture is the same; the second record moves its percentile by {effect}. A heart is too large for "
             "somebody: a width that is expected under high pressure is not expected under low pressure. The two normal "
-            f"films differ by {wording.percent(difference)} of the grey range on average: inversion keeps the "
-            "patient's own shape, so what the record changes is the fit of film and record.",
+            f"films differ by {wording.percent(difference)} of the grey range on average: a normal film keeps "
+            "most of the patient's own shape, so what the record changes most is the fit of film and record.",
         )
     )
 
@@ -170,8 +170,8 @@ def _answer_without(detector: Detector) -> Iterator[Step]:
             f"The misfit says how badly the film contradicts what the model expects (about {len(result.fits)} for a "
             f"normal film). It is {result.unknown:.1f} without the record and {result.known:.1f} with it: {meaning}. "
             "The percentiles below answer less: without a view the film is compared with normal films of all views. "
-            f"The two normal films differ by {difference} of the grey range on average: inversion carries the "
-            "patient's shape in the noise, whatever the record says.",
+            f"The two normal films differ by {difference} of the grey range on average: a normal film keeps "
+            "most of the patient's own shape, whatever the record says.",
         )
     )
 
@@ -224,8 +224,8 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
             text,
             f"With the limit at percentile {UNUSUAL} the film with the nodule {verdict}; the nodule moves the "
             f"percentile by {percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of "
-            "the film. A score over the whole film averages a small place away, and errors at ribs and vessels can be "
-            "as large as a nodule. A film without color is not proof of health.",
+            "the film. The score is made of the largest differences, and at ribs and vessels they can be as large as at "
+            "a nodule. A film without color is not proof of health.",
         )
     )
 
