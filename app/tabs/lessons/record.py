@@ -224,8 +224,8 @@ def _answer_nodule(detector: Detector) -> Iterator[Step]:
             text,
             f"With the limit at percentile {UNUSUAL} the film with the nodule {verdict}; the nodule moves the "
             f"percentile by {percentiles[0] - percentiles[1]:+.0f} points. It covers {with_nodule.mask.mean():.1%} of "
-            "the film. The score is made of the largest differences, and at ribs and vessels they can be as large as at "
-            "a nodule. A film without color is not proof of health.",
+            "the film. The score is made of the largest differences, and at ribs and vessels they can be as large as "
+            "at a nodule. A film without color is not proof of health.",
         )
     )
 
