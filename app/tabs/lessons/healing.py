@@ -195,7 +195,7 @@ HEALING = Lesson(
     ("The cloud", "The nodule", "The fluid", "All alike", "None of them"),
     "Set the strength so that the class just sees all three. After the answer press *Swipe*, then move the slider down "
     "until nobody sees them: the answer follows. Ask where the class stops seeing them, and where the score does. "
-    "The film is hidden by a little noise only, so part of a lesion comes back.",
+    "The normal film is made from the film itself, so part of a lesion comes back.",
     show_painted,
     answer_painted,
     SETTING,
