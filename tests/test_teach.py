@@ -161,6 +161,8 @@ def test_a_film_is_read_marked_and_revealed(folder, tiny_detector):
     assert [update[radio]["visible"] for radio in page.confidences] == [True, False, False, False, False]
     many = tab.mark(values, SimpleNamespace(version=1, measurements=[measurement] * 6))
     assert len(many[page.session].marks) == 5 and "Only the first 5 marks count" in many[page.result]
+    fewer = tab.mark(values, SimpleNamespace(version=1, measurements=[measurement]))
+    assert "Mark what you see" in fewer[page.result], "the warning goes with the mark"
     values = {**values, page.session: update[page.session], page.confidences[0]: 4}
     update = list(tab.submit(values))[-1]
     session = update[page.session]

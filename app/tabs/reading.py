@@ -31,6 +31,7 @@ from .teach_films import make_analyzed_film, make_plain_film, make_scroll_script
 from .truth import make_truth_findings
 
 NO_SESSION = "Press **Start** first."
+MARK = "Mark what you see; then press **Done**. A normal film needs no mark."
 TOO_MANY = f"Only the first {MAX_MARKS} marks count: remove one to make another."
 NO_FILM_READ = "No film is read yet: press **Start**, mark what you see, and press **Done**."
 SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "mark_tool.js"
@@ -106,7 +107,7 @@ class ReadingTab:
             page.task: f"### Film {number} of {len(cases)}\n{case.question or 'What do you see?'}",
             page.link: _link(session.set_name),
             page.viewer: ViewerState(film, description="A film to be read").to_value(),
-            page.result: panels.status_line("Mark what you see; then press **Done**. A normal film needs no mark."),
+            page.result: panels.status_line(MARK),
             page.submit: gr.update(visible=True),
             page.proceed: gr.update(visible=False),
             page.finish: gr.update(visible=False),
@@ -126,8 +127,12 @@ class ReadingTab:
         session = self.with_confidences(session, values)
         boxes = [entry.box for entry in measurements if entry.kind == "rectangle"]
         marks = carry_confidences(session.marks, boxes)
-        status = {self.page.result: panels.status_line(TOO_MANY, alert=True)} if len(boxes) > MAX_MARKS else {}
-        return {self.page.session: replace(session, marks=marks), **self.show_confidences(marks), **status}
+        too_many = len(boxes) > MAX_MARKS
+        return {
+            self.page.session: replace(session, marks=marks),
+            self.page.result: panels.status_line(TOO_MANY if too_many else MARK, alert=too_many),
+            **self.show_confidences(marks),
+        }
 
     def submit(self, values: Values) -> Iterator[Updates]:
         """End the reading of a film: show its truth, its normal film and the map."""

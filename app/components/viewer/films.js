@@ -49,8 +49,7 @@ export class FilmStore {
       if (needed === this.newest) this.pictures.clear(); // what failed is asked for again
       throw error;
     } finally {
-      // a value that a newer one outran must not take the newer one's pictures away
-      if (needed === this.newest) for (const key of this.pictures.keys()) if (!needed.has(key)) this.pictures.delete(key);
+      for (const key of this.pictures.keys()) if (!this.newest.has(key)) this.pictures.delete(key);
     }
   }
 }
