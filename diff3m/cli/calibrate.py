@@ -75,6 +75,7 @@ def _calibrate_fit(detector, options, processes) -> None:
     for fit in calibration.fit:
         print(f"{fit.group}: {fit.count} normal films, noise level {fit.level}")
     for fit in calibration.prior_fit:
-        if fit.usual:
-            print(f"{fit.group}: moves normal by {fit.usual[len(fit.usual) // 2]:.2f} in half of the people")
+        if fit.movements:
+            middle = fit.movements[len(fit.movements) // 2]
+            print(f"{fit.group}: moves normal by up to {middle:.2f} alone in half of the people")
     print(f"wrote {folder / 'config.json'}")

@@ -17,7 +17,13 @@ from ..case import Case
 from ..detector import Detector
 from ..ehr import Record, category_of
 from ..scoring.record_fit import GroupFit
-from .coalitions import compute_ablation_values, compute_shapley_values, list_coalitions
+from .coalitions import (
+    compute_ablation_values,
+    compute_shapley_values,
+    group_known_features,
+    list_coalitions,
+    make_coalition_record,
+)
 from .needs import ExplanationError, Need
 from .record_fit import (
     RecordFit,
@@ -25,7 +31,6 @@ from .record_fit import (
     compute_movement,
     compute_z_scores,
     get_calibrated_fits,
-    knows_group,
     list_explainable_groups,
     make_record_fits,
     measure_deviations,
@@ -36,6 +41,7 @@ from .text import format_people_share
 TARGETS = ("misfit", "expectation", "prior", "score")
 FILM_TARGETS = TARGETS[:2]  # both are computed from the same measurements, given the film
 MIN_MOVEMENT = 1.0  # squared standard deviations: a record that moves the expected film by less has no real effect
+CLEARLY = 0.9  # a movement is clearly less than another if it is less than this part of it
 STANDS_OUT = 0.8  # share of people in whom a part of the record moves the expected film less
 
 
@@ -52,8 +58,9 @@ class Attribution:
     known, unknown: the target under the whole record and under an unknown one.
     fits: with targets "misfit" and "expectation", the fit under the whole record.
     table: the measurements of every coalition (z-scores by group, or the score), by the features that are known.
-    unusual: with target "prior", the share of normal people in whom a known group moves the expected film less than
-    here, so a high value marks an extraordinary part of the record; empty where that was not calibrated.
+    unusual: with target "prior", the share of normal people in whom a known group, if nothing else is known, moves the
+    expected film clearly less than here, so a high value marks an extraordinary part of the record; empty where that
+    was not calibrated.
     """
 
     target: str
@@ -96,10 +103,12 @@ def attribute(
         raise ExplanationError(
             f"An attribution of the {previous.target} measured other things than the {target} needs."
         )
-    coalitions = list_coalitions(detector, case.record, single=parts)
+    coalitions, unusual = list_coalitions(detector, case.record, single=parts), {}
     table, whole_fits = _measure(detector, case, target, fits, coalitions.records, previous)
     measurements = np.stack([table[list_known_features(record)] for record in coalitions.records])
     values = dict(zip(coalitions.members, _compute_target(target, measurements).tolist(), strict=True))
+    if target == "prior":
+        unusual = _compute_unusual_shares(fits, compute_lone_movements(detector, case.record, table))
     zeros = dict.fromkeys(list_explainable_groups(detector), 0.0)
     groups = zeros | compute_shapley_values(values, coalitions.groups)
     return Attribution(
@@ -111,7 +120,7 @@ def attribute(
         values[coalitions.members[0]],
         whole_fits,
         table,
-        _compute_unusual_shares(detector, case.record, fits, groups) if target == "prior" else {},
+        unusual,
     )
 
 
@@ -144,14 +153,38 @@ def _measure(
     return table | dict(zip(map(list_known_features, missing), measurements, strict=True)), whole_fits
 
 
-def _compute_unusual_shares(
-    detector: Detector, record: Record, fits: Sequence[GroupFit], groups: Mapping[str, float]
+def measure_lone_movements(detector: Detector, case: Case) -> dict[str, float]:
+    """Measure how far each known group of a record alone moves the film that is expected before the film is seen.
+
+    See `compute_lone_movements`. Raises ExplanationError where the fit is not calibrated.
+    """
+    groups = group_known_features(detector, case.record)
+    records = [make_coalition_record(case.record, [names], (1,)) for names in ([], *groups.values())]
+    table, _ = _measure(detector, case, "prior", get_calibrated_fits(detector, prior=True), records, None)
+    return compute_lone_movements(detector, case.record, table)
+
+
+def compute_lone_movements(
+    detector: Detector, record: Record, table: Mapping[frozenset[str], np.ndarray]
 ) -> dict[str, float]:
-    """Return the share of normal people in whom each known group moves the expected film less, by group."""
+    """Compute how far the expected film under one group alone lies from that under an unknown record, by known group.
+
+    A Shapley value would also contain what a group does to the effect of the others, so that an average sex looked
+    extraordinary in a person of extraordinary weight. table: see `Attribution`.
+    """
+    unknown = table[frozenset()]
     return {
-        fit.group: fit.share_below(abs(groups[fit.group]))
+        group: float(compute_movement(table[frozenset(names)], unknown))
+        for group, names in group_known_features(detector, record).items()
+    }
+
+
+def _compute_unusual_shares(fits: Sequence[GroupFit], movements: Mapping[str, float]) -> dict[str, float]:
+    """Return the share of normal people in whom each known group alone moves the expected film clearly less."""
+    return {
+        fit.group: fit.share_below(CLEARLY * movements[fit.group])
         for fit in fits
-        if fit.usual and knows_group(detector, record, fit.group)
+        if fit.movements and fit.group in movements
     }
 
 

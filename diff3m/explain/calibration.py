@@ -1,7 +1,7 @@
 """Calibrate the fit of the record on normal films.
 
-Measured are how far normal films lie from their own record, and how far each group of a record usually moves the film
-that is expected. Each film is measured independently, so several processes can share them
+Measured are how far normal films lie from their own record, and how far each group of a record alone usually moves the
+film that is expected. Each film is measured independently, so several processes can share them
 (`evaluation.fit_calibration`).
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from ..case import Case
 from ..detector import Detector
 from ..scoring.record_fit import GroupFit
-from .attribution import attribute
+from .attribution import measure_lone_movements
 from .needs import ExplanationError
 from .record_fit import get_calibrated_fits, knows_group, list_explainable_groups, measure_deviations
 
@@ -45,9 +45,9 @@ def calibrate_fit(detector: Detector, cases: Iterable[Case], levels: Mapping[str
 
 
 def calibrate_usual(detector: Detector, cases: Iterable[Case]) -> tuple[GroupFit, ...]:
-    """Measure how far each group usually moves the expected film, on the first `USUAL_FILMS` normal cases.
+    """Measure how far each group alone usually moves the expected film, on the first `USUAL_FILMS` normal cases.
 
-    Returns the detector's prior fits with `GroupFit.usual`. Raises ExplanationError where the fit is not calibrated.
+    Returns the detector's prior fits with `GroupFit.movements`. Raises ExplanationError where it has none.
     """
     fits = get_calibrated_fits(detector, prior=True)
     return add_usual_movements(
@@ -72,13 +72,13 @@ def measure_case_deviations(detector: Detector, case: Case, fits: Sequence[Group
 
 
 def measure_case_movements(detector: Detector, case: Case) -> np.ndarray:
-    """Measure how far each group of a record moves the expected film: (prior fits,), NaN where the group is unknown.
+    """Measure how far each group of a record alone moves the expected film: (prior fits,), NaN for unknown groups.
 
     Raises ExplanationError where the fit is not calibrated.
     """
     fits = get_calibrated_fits(detector, prior=True)
-    groups = attribute(detector, case, "prior", parts=False).groups
-    return np.array([groups[fit.group] if knows_group(detector, case.record, fit.group) else np.nan for fit in fits])
+    movements = measure_lone_movements(detector, case)
+    return np.array([movements.get(fit.group, np.nan) for fit in fits])
 
 
 def fit_normals(fits: Sequence[GroupFit], deviations: Sequence[np.ndarray]) -> FitCalibration:
@@ -104,12 +104,14 @@ def fit_normals(fits: Sequence[GroupFit], deviations: Sequence[np.ndarray]) -> F
 
 
 def add_usual_movements(fits: Sequence[GroupFit], movements: Sequence[np.ndarray]) -> tuple[GroupFit, ...]:
-    """Return the prior fits with the quantiles of how far the records of normal films move the expected film.
+    """Return the prior fits with the quantiles of how far single groups of normal people move the expected film.
 
     movements: of each film, as `measure_case_movements` returns them.
     """
-    sizes_by_group = np.abs(np.array(movements).reshape(-1, len(fits))).T
-    return tuple(replace(fit, usual=_compute_quantiles(sizes)) for fit, sizes in zip(fits, sizes_by_group, strict=True))
+    sizes_by_group = np.array(movements).reshape(-1, len(fits)).T
+    return tuple(
+        replace(fit, movements=_compute_quantiles(sizes)) for fit, sizes in zip(fits, sizes_by_group, strict=True)
+    )
 
 
 def _compute_quantiles(sizes: np.ndarray) -> tuple[float, ...]:

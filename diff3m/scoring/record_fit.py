@@ -16,10 +16,9 @@ class GroupFit:
     """Calibration of one explanation group on normal films under their own records.
 
     group: its name. level: noise level of the one-step estimates. mean, std: of the deviation
-    ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films; see `measure_deviation`. usual: evenly spaced quantiles over
-    normal films, from the smallest to the largest, of the absolute Shapley value of the group for how far the record
-    moves the estimate before the film is seen; empty where that was not measured. Raises ValueError for values out of
-    range.
+    ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films; see `measure_deviation`. movements: evenly spaced quantiles over
+    normal films, from the smallest to the largest, of how far the group alone moves the estimate before the film is
+    seen; empty where that was not measured. Raises ValueError for values out of range.
     """
 
     group: str
@@ -27,35 +26,35 @@ class GroupFit:
     mean: float
     std: float
     count: int
-    usual: tuple[float, ...] = ()
+    movements: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if (
             self.level < 1
             or not self.std > 0
-            or sorted(self.usual) != list(self.usual)
-            or any(size < 0 for size in self.usual)
+            or sorted(self.movements) != list(self.movements)
+            or any(size < 0 for size in self.movements)
         ):
             raise ValueError(
-                f"fit of {self.group}: the level must be at least 1, std positive, and `usual` rising from 0 or more"
+                f"fit of {self.group}: the level must be at least 1, std positive, and movements rising from 0"
             )
 
     def share_below(self, size: float) -> float:
-        """Return the share of normal films whose group has a smaller Shapley value than `size`: 0 to under 1."""
-        count = len(self.usual)
-        if size > self.usual[-1]:
-            return 1 - self.usual[-1] / size / (count + 1)
-        return float(np.interp(size, self.usual, np.linspace(0, count / (count + 1), count)))
+        """Return the share of normal films in which the group alone moves the estimate by less than `size`."""
+        count = len(self.movements)
+        if size > self.movements[-1]:
+            return 1 - self.movements[-1] / size / (count + 1)
+        return float(np.interp(size, self.movements, np.linspace(0, count / (count + 1), count)))
 
     def to_dict(self) -> dict:
         """Return plain values for JSON."""
-        return {**asdict(self), "usual": list(self.usual)}
+        return {**asdict(self), "movements": list(self.movements)}
 
     @classmethod
     def from_dict(cls, values: dict) -> GroupFit:
-        """Read what `to_dict` wrote; a `usual` that is one number, as in some checkpoints, counts as not measured."""
-        usual = values.get("usual", ())
-        return cls(**{**values, "usual": tuple(usual) if isinstance(usual, list | tuple) else ()})
+        """Read what `to_dict` wrote. The `usual` of earlier checkpoints is left out: it measured something else."""
+        known = {name: value for name, value in values.items() if name != "usual"}
+        return cls(**{**known, "movements": tuple(known.get("movements", ()))})
 
 
 def measure_deviation(

@@ -141,9 +141,10 @@ def test_the_share_below_rises_beyond_what_was_measured():
     assert shares == sorted(set(shares)) and shares[0] == 0
     assert shares[2] == pytest.approx(0.375) and shares[4] == 0.75 and shares[-1] < 1
     assert GroupFit.from_dict(fit.to_dict()) == fit
-    assert GroupFit.from_dict({**fit.to_dict(), "usual": 0.7}).usual == ()  # the form of before
+    before = {**GroupFit("age", 850, 0.0, 1.0, 9).to_dict(), "usual": [0.0, 1.0]}  # what earlier checkpoints have
+    assert GroupFit.from_dict(before).movements == ()
     with pytest.raises(ValueError, match="rising"):
-        replace(fit, usual=(2.0, 1.0))
+        replace(fit, movements=(2.0, 1.0))
 
 
 def test_groups_of_many_values_move_as_one(fitted_detector):

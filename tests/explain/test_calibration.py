@@ -71,9 +71,9 @@ def test_the_command_writes_the_calibration(tiny_copy, normals, capsys):
     cases = [detector.case(read_film(row.path), row.record) for row in read_normal_cases(normals, detector.schema)]
     assert main(["calibrate", str(tiny_copy), "--manifest", str(normals), "--fit"]) == 0
     config, text = load_checkpoint(tiny_copy).config, capsys.readouterr().out
-    assert [fit.count for fit in config.fit] == [4] * 5 and all(len(fit.usual) == 101 for fit in config.prior_fit)
+    assert [fit.count for fit in config.fit] == [4] * 5 and all(len(fit.movements) == 101 for fit in config.prior_fit)
     assert config.fit == calibrate_fit(detector, cases).fit
-    assert "age: 4 normal films, noise level 350" in text and "age: moves normal by" in text
+    assert "age: 4 normal films, noise level 350" in text and "age: moves normal by up to" in text
 
 
 @pytest.fixture
@@ -126,14 +126,24 @@ def test_films_that_cannot_be_used_are_left_out_of_the_fit(tiny_detector, normal
 @pytest.mark.slow
 def test_what_is_unusual_is_measured_against_normals_own_records(fitted_detector):
     cases = phantom_cases(fitted_detector)
-    sizes = np.abs([list(attribute(fitted_detector, case, "prior", parts=False).groups.values()) for case in cases])
-    rank = (sizes < sizes[3]).sum(0) / (len(cases) - 1)
+    fits = fitted_detector.config.prior_fit
+    sizes = np.zeros((len(cases), len(fits)))
+    for row, case in enumerate(cases):
+        x0, members = fitted_detector.inputs([case]), fitted_detector.schema.explanation_groups
+        alone = [{feature.name: case.record[feature.name] for feature in members[fit.group]} for fit in fits]
+        records = [fitted_detector.schema.parse(values) for values in ({}, *alone)]
+        z = compute_z_scores(measure_deviations(fitted_detector, x0, records, fits)[0], fits)
+        sizes[row] = np.square(z[1:] - z[0]).sum(1)
     result = attribute(fitted_detector, cases[3], "prior", parts=False)
-    # eight people: steep between quantiles
-    assert list(result.unusual.values()) == pytest.approx(list(rank * 101 / 102), abs=0.05)
+    ranks = [
+        np.interp(0.9 * own, np.sort(column), np.arange(len(cases)) / (len(cases) - 1)) * 101 / 102
+        for own, column in zip(sizes[3], sizes.T, strict=True)
+    ]
+    assert list(result.unusual) == [fit.group for fit in fits]
+    assert list(result.unusual.values()) == pytest.approx(ranks, abs=0.02)
     assert attribute(fitted_detector, cases[3], parts=False).unusual == {}
     plain = replace(
-        fitted_detector.config, prior_fit=tuple(replace(fit, usual=()) for fit in fitted_detector.config.prior_fit)
+        fitted_detector.config, prior_fit=tuple(replace(fit, movements=()) for fit in fitted_detector.config.prior_fit)
     )
     assert attribute(fitted_detector.with_config(plain), cases[3], "prior", parts=False).unusual == {}
     age_alone = fitted_detector.case(make_person(3).render(64), {"age": 30})
@@ -151,7 +161,7 @@ def test_unknown_values_do_not_count_as_usual(fitted_detector):
     cases = phantom_cases(fitted_detector, 6)
 
     def usual(some):
-        return {fit.group: fit.usual for fit in calibrate_usual(fitted_detector, some)}
+        return {fit.group: fit.movements for fit in calibrate_usual(fitted_detector, some)}
 
     view_alone = [case.with_record(fitted_detector.schema.parse({"view": "PA"})) for case in cases[3:]]
     assert usual([*cases[:3], *view_alone])["age"] == usual(cases[:3])["age"], "three more whose age is unknown"
