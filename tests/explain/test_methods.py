@@ -183,9 +183,9 @@ def test_an_influence_curve_follows_the_region_and_the_score(phantoms):
 def test_uncertainty_is_over_levels_and_seeds(shipped_detector, phantoms, tiny_detector):
     case = phantom_case(phantoms, 13, make_person(13).patient.to_record(), 128)
     result = measure_uncertainty(phantoms, case)
-    assert set(result.by_level) == {60, 100, 200} and set(result.by_seed) == {0, 1, 2} and result.heat_spread.max() > 0
+    assert set(result.by_level) == {60} and set(result.by_seed) == {0, 1, 2} and result.heat_spread.max() > 0
     card = uncertainty_card(result, Context(phantoms, case))
-    assert "Largest z-score" in card and "every seed gives the same map" in card
+    assert "Largest z-score" in card and "every seed gives the same map" not in card, "noising draws noises"
     real_case = phantom_case(shipped_detector, 13, {"view": "PA"}, 128)
     real = measure_uncertainty(shipped_detector, real_case)
     assert len(set(real.by_seed.values())) == 3, "one-step estimates draw noise"
