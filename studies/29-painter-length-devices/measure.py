@@ -86,7 +86,7 @@ def measure_devices(detector: Detector, films: np.ndarray) -> float:
 def measure_detection(detector: Detector, folder: Path) -> dict[str, float]:
     """Measure AUROC within view on half A, against normal films of radiologists, and with those of text mining too."""
     table = pd.read_csv(folder / "metadata.csv")
-    table = table[(table.split == "dev") & [assign_half(patient) == "A" for patient in table.patient]]
+    table = table[(table.split == "dev") & (table.patient.map(assign_half) == "A")]
     films = np.stack([prepare(read_radiograph(folder / file), detector.config.preprocessing) for file in table.file])
     records = [detector.schema.parse({"age": row.age, "sex": row.sex, "view": row.view}) for row in table.itertuples()]
     settings, scores = detector.settings(), []

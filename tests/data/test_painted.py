@@ -1,5 +1,7 @@
 """Painted lesions and devices, and the examples that the healing objective learns from."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from helpers import drawn_film
@@ -8,6 +10,7 @@ from diff3m.data.painted.devices import DEVICES
 from diff3m.data.painted.displacements import paint_pneumothorax
 from diff3m.data.painted.painter import HIDDEN, KINDS, make_healing_example, paint_lesions
 from diff3m.data.painted.shapes import add_density, compute_change_mask
+from diff3m.data.painted.transplants import paint_foreign_patch
 from diff3m.data.phantom import make_person
 from diff3m.imaging.organs import Organs, segment_organs
 
@@ -115,3 +118,14 @@ def test_air_beside_a_lung_lies_lateral_and_at_the_apex_and_is_dark(films, organ
         depth = (x - left) / (right - left) if lung_side < 0 else (right - x) / (right - left)
         assert depth < 0.5 and y < (top + bottom) / 2 + 0.1
     assert dark > 6
+
+
+@pytest.mark.parametrize("across", (False, True))
+def test_a_patch_that_the_border_leaves_too_narrow_to_clone_is_not_cloned(across, films):
+    """One in some ten thousand patches of the painter; the equation needs three rows and columns."""
+    for place in np.linspace(-0.1, 0.1, 81):
+        center = (0.5, place) if across else (place, 0.5)
+        organs = SimpleNamespace(point_in_lungs=lambda rng, center=center: center)
+        for seed in range(4):
+            painted, mask = paint_foreign_patch(films[0], organs, films[1], np.random.default_rng(seed))
+            assert np.isfinite(painted).all() and painted.shape == mask.shape == films[0].shape

@@ -37,16 +37,20 @@ def paint_foreign_patch(film: np.ndarray, organs: Organs, other: np.ndarray, rng
 def _clone_patch(
     film: np.ndarray, source: np.ndarray, center: tuple[float, float], extent: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Clone an ellipse of a source film into a film by Poisson image editing."""
+    """Clone an ellipse of a source film into a film by Poisson image editing.
+
+    Returns the film itself where the border leaves less of the ellipse than 16 pixels, or than the three rows and
+    columns that the equation needs.
+    """
     side = film.shape[0]
     x, y = make_coordinates(side)
     axes = extent * rng.uniform(0.7, 1.3, 2)
     inside = (((x - center[0]) / axes[0]) ** 2 + ((y - center[1]) / axes[1]) ** 2) < 1
     margin = max(2, side // 32)
     inside[:margin], inside[-margin:], inside[:, :margin], inside[:, -margin:] = False, False, False, False
-    if inside.sum() < 16:
-        return film
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if inside.sum() < 16 or min(len(rows), len(columns)) < 3:
+        return film
     middle = (int((columns[0] + columns[-1]) // 2), int((rows[0] + rows[-1]) // 2))
     low, high = float(film.min()), float(film.max())
     scale = 255 / max(high - low, 1e-3)
