@@ -262,7 +262,7 @@ def _describe(attribution: Attribution, title: str) -> list[str]:
         lines.append(f"  {group:<16} {value:+.2f}   (left out alone: {attribution.ablation[group]:+.2f})")
     if attribution.unusual:
         shares = ", ".join(f"{group} in {format_people_share(share)}" for group, share in attribution.unusual.items())
-        lines.append(f"  moves normal more than: {shares}; {attribution.stands_out or 'nothing'} stands out")
+        lines.append(f"  each alone moves normal more than: {shares}; {attribution.stands_out or 'nothing'} stands out")
     for fit in attribution.fits if attribution.target == "misfit" else ():
         shift = "" if fit.shift is None else f", like {fit.feature.label.lower()} {fit.shift:+.3g} {fit.feature.unit}"
         unknown = "" if fit.known else " (not in the record)"
