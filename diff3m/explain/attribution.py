@@ -103,12 +103,11 @@ def attribute(
         raise ExplanationError(
             f"An attribution of the {previous.target} measured other things than the {target} needs."
         )
-    coalitions, unusual = list_coalitions(detector, case.record, single=parts), {}
+    coalitions = list_coalitions(detector, case.record, single=parts)
     table, whole_fits = _measure(detector, case, target, fits, coalitions.records, previous)
     measurements = np.stack([table[list_known_features(record)] for record in coalitions.records])
     values = dict(zip(coalitions.members, _compute_target(target, measurements).tolist(), strict=True))
-    if target == "prior":
-        unusual = _compute_unusual_shares(fits, compute_lone_movements(detector, case.record, table))
+    movements = compute_lone_movements(detector, case.record, table) if target == "prior" else {}
     zeros = dict.fromkeys(list_explainable_groups(detector), 0.0)
     groups = zeros | compute_shapley_values(values, coalitions.groups)
     return Attribution(
@@ -120,7 +119,7 @@ def attribute(
         values[coalitions.members[0]],
         whole_fits,
         table,
-        unusual,
+        _compute_unusual_shares(fits, movements),
     )
 
 

@@ -16,9 +16,9 @@ class GroupFit:
     """Calibration of one explanation group on normal films under their own records.
 
     group: its name. level: noise level of the one-step estimates. mean, std: of the deviation
-    ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films; see `measure_deviation`. movements: evenly spaced quantiles over
-    normal films, from the smallest to the largest, of how far the group alone moves the estimate before the film is
-    seen; empty where that was not measured. Raises ValueError for values out of range.
+    ⟨x − x̂_0, d⟩/‖d‖ over `count` normal films; see `measure_deviation`. movements: evenly spaced quantiles
+    over normal films, from the smallest to the largest, of how far the group alone moves the estimate before the film
+    is seen; empty where that was not measured. Raises ValueError for values out of range.
     """
 
     group: str

@@ -122,7 +122,7 @@ def test_air_beside_a_lung_lies_lateral_and_at_the_apex_and_is_dark(films, organ
 
 @pytest.mark.parametrize("across", (False, True))
 def test_a_patch_that_the_border_leaves_too_narrow_to_clone_is_not_cloned(across, films):
-    """One in some ten thousand patches of the painter; the equation needs three rows and columns."""
+    """The equation needs three rows and columns."""
     for place in np.linspace(-0.1, 0.1, 81):
         center = (0.5, place) if across else (place, 0.5)
         organs = SimpleNamespace(point_in_lungs=lambda rng, center=center: center)
